@@ -1,0 +1,13 @@
+//! The pure core: users, identities, tokens, freshness, who may ask, and what can go wrong.
+//!
+//! Nothing here waits, reads a clock, does I/O or logs: `now` is an argument. That is why every rule of this
+//! program that concerns time can be tested to the millisecond, and why this directory can be read alone.
+
+#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
+
+pub mod error;
+pub mod freshness;
+pub mod identity;
+pub mod policy;
+pub mod retry;
+pub mod user;

@@ -1,0 +1,292 @@
+//! What can go wrong, and whether waiting helps. No HTTP status here: `server/reply.rs` chooses those.
+//!
+//! The texts of [`Failure`] are public by construction. They are built from our own configuration and from a
+//! fixed set of causes, never from what a peer sent, so they may stand in an answer, a log line or a terminal.
+//! Each names the cause and the mend.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::freshness::Timestamp;
+
+/// Why Auth0 gave no usable answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Failure {
+    /// Name resolution failed.
+    #[error(
+        "the host name {host} cannot be resolved: check tenant.domain, and that this machine can resolve names"
+    )]
+    UnknownHost {
+        /// The tenant's domain, or the proxy's host.
+        host: Arc<str>,
+    },
+    /// The host answered, and nothing listens there.
+    #[error("nothing listens at {host}: check tenant.domain and its port, and any proxy or firewall between")]
+    Refused {
+        /// Host and port.
+        host: Arc<str>,
+    },
+    /// No connection within `tenant.connect_timeout`.
+    #[error(
+        "no connection to {host} within tenant.connect_timeout: check the network, the firewall, or set tenant.proxy"
+    )]
+    ConnectTimeout {
+        /// Host and port.
+        host: Arc<str>,
+    },
+    /// The network says that there is no way there, or something else about connecting.
+    #[error("{host} cannot be reached ({kind}): check the network between here and Auth0")]
+    Unreachable {
+        /// Host and port.
+        host: Arc<str>,
+        /// The kernel's word for it.
+        kind: std::io::ErrorKind,
+    },
+    /// The TLS handshake failed.
+    #[error("{host} is not trusted: {problem}")]
+    Untrusted {
+        /// Host and port.
+        host: Arc<str>,
+        /// What is wrong.
+        problem: TlsProblem,
+    },
+    /// The proxy between here and Auth0 refused.
+    #[error(
+        "the proxy {proxy} refused to connect to Auth0: check tenant.proxy, its user and password, and its rules"
+    )]
+    Proxy {
+        /// The proxy's host and port.
+        proxy: Arc<str>,
+    },
+    /// The connection broke before the answer was complete.
+    #[error("{host} closed the connection before its answer was complete")]
+    Broken {
+        /// Host and port.
+        host: Arc<str>,
+    },
+    /// No complete answer within `tenant.request_timeout`.
+    #[error("{host} did not answer within tenant.request_timeout")]
+    TimedOut {
+        /// Host and port.
+        host: Arc<str>,
+    },
+    /// 429.
+    #[error("Auth0 says that the tenant's rate limit is reached")]
+    Throttled {
+        /// How long the answer asks to wait.
+        retry_after: Option<Duration>,
+    },
+    /// A status that is no answer.
+    #[error("Auth0 answered with status {status}, which is no answer to this request")]
+    Status {
+        /// The status code.
+        status: u16,
+    },
+    /// A body that is no answer.
+    #[error("Auth0 answered with something that is no answer: {what}")]
+    Malformed {
+        /// What is wrong with it, from a fixed set of texts.
+        what: &'static str,
+    },
+    /// Auth0 understood and said no.
+    #[error(transparent)]
+    Denied(Refusal),
+}
+
+/// What is wrong with the tenant's certificate, or with the handshake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TlsProblem {
+    /// No trusted authority signed it.
+    #[error(
+        "its certificate is not signed by an authority known here; behind a TLS-inspecting proxy set tenant.ca_file"
+    )]
+    UnknownIssuer,
+    /// It is for another name.
+    #[error("its certificate is for another name; check tenant.domain")]
+    WrongName,
+    /// It has expired, or is not valid yet.
+    #[error(
+        "its certificate is not valid at this time; check this machine's clock, then ask who runs that host"
+    )]
+    WrongTime,
+    /// Anything else about the certificate.
+    #[error("its certificate is not acceptable")]
+    Certificate,
+    /// It does not speak TLS as we do.
+    #[error("the TLS handshake failed; check that tenant.domain and its port lead to an HTTPS server")]
+    Handshake,
+}
+
+/// Auth0's refusals that waiting does not mend: somebody must change something.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// Wrong client id, wrong secret, or the application wants another way of authenticating.
+    #[error(
+        "Auth0 does not accept the client's credentials (status {status}): check tenant.client.id, that the secret is \
+         the application's current one, and that tenant.client.auth is its authentication method"
+    )]
+    Credentials {
+        /// The status code.
+        status: u16,
+    },
+    /// Auth0 knows no API of that audience.
+    #[error(
+        "Auth0 knows no API with the identifier {audience}: set tenant.audience to the Management API's identifier, \
+         https://TENANT.REGION.auth0.com/api/v2/ with the slash at its end, also when tenant.domain is a custom domain"
+    )]
+    Audience {
+        /// `tenant.audience`.
+        audience: Arc<str>,
+    },
+    /// The application has no client grant for the Management API.
+    #[error(
+        "the application is not authorized for {audience}: authorize it in the Auth0 dashboard (Applications, APIs, \
+         Auth0 Management API, Application Access) with the permissions read:users and read:user_idp_tokens"
+    )]
+    NoClientGrant {
+        /// `tenant.audience`.
+        audience: Arc<str>,
+    },
+    /// The application may not use the client-credentials grant.
+    #[error(
+        "the application may not use the client_credentials grant: make it a Machine to Machine application, or allow \
+         that grant type in its advanced settings"
+    )]
+    GrantType,
+    /// Some other refusal of the grant.
+    #[error("Auth0 refuses to issue a Management token (status {status}): its tenant logs name the reason")]
+    Grant {
+        /// The status code.
+        status: u16,
+    },
+    /// The Management token's scopes do not suffice to read a user.
+    #[error(
+        "the Management token may not read users: give the application the permissions read:users and \
+         read:user_idp_tokens for the Management API"
+    )]
+    Scope,
+    /// A Management token that is quite new is refused.
+    #[error(
+        "Auth0 refuses a Management token that it has just issued (status {status}): check that tenant.domain and \
+         tenant.audience belong to the same tenant"
+    )]
+    Bearer {
+        /// The status code.
+        status: u16,
+    },
+    /// Auth0 will not have this user id.
+    #[error("Auth0 refuses the user id as malformed: check that it is a whole id such as google-oauth2|1234")]
+    UserId,
+}
+
+/// Failures sorted by what should be done about them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sort {
+    /// Nothing but a change of configuration helps: try again seldom.
+    Permanent,
+    /// Likely to pass: try again with backoff.
+    Passing,
+    /// The tenant's limit: wait as long as it asks.
+    Throttled,
+    /// Something that is no answer; it may pass, but more of the same is likely.
+    Malformed,
+}
+
+impl Failure {
+    /// What should be done about it.
+    pub fn sort(&self) -> Sort {
+        match self {
+            Self::Denied(_) => Sort::Permanent,
+            Self::Throttled { .. } => Sort::Throttled,
+            Self::Status { status: 408 | 500.. } => Sort::Passing,
+            Self::Status { .. } | Self::Malformed { .. } => Sort::Malformed,
+            Self::UnknownHost { .. }
+            | Self::Refused { .. }
+            | Self::ConnectTimeout { .. }
+            | Self::Unreachable { .. }
+            | Self::Untrusted { .. }
+            | Self::Proxy { .. }
+            | Self::Broken { .. }
+            | Self::TimedOut { .. } => Sort::Passing,
+        }
+    }
+
+    /// How long the answer asks to wait, where it does.
+    pub fn asks_to_wait(&self) -> Option<Duration> {
+        match self {
+            Self::Throttled { retry_after } => *retry_after,
+            _ => None,
+        }
+    }
+}
+
+/// Which of the two answers we need from Auth0 is missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// The Management token, without which no user can be read.
+    ManagementToken,
+    /// The user.
+    User,
+}
+
+/// Why a lookup has no answer from Auth0 to go by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unavailable {
+    /// What is missing.
+    pub stage: Stage,
+    /// Why.
+    pub failure: Failure,
+    /// When asking again can help.
+    pub retry_after: Duration,
+}
+
+/// Why a lookup has no token to give.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LookupError {
+    /// Auth0 has no such user.
+    UserNotFound,
+    /// Auth0 has blocked the user.
+    UserBlocked,
+    /// The user has no such identity; these are the connections there are.
+    IdentityNotFound(Vec<String>),
+    /// The identity carries no token.
+    NoToken {
+        /// The Management token lacks `read:user_idp_tokens`, so Auth0 leaves every token out without a word.
+        withheld: bool,
+    },
+    /// Several identities carry a token; these are their connections.
+    Ambiguous(Vec<String>),
+    /// The token has expired, and Auth0 holds no newer one.
+    LoginRequired {
+        /// When it expired, or when it will within `cache.min_ttl`.
+        expired_at: Timestamp,
+        /// When Auth0 may be asked again.
+        retry_after: Duration,
+    },
+    /// Auth0 gave no answer, and nothing servable is held.
+    Unavailable(Unavailable),
+    /// Too many lookups wait for Auth0 already.
+    Overloaded,
+}
+
+impl LookupError {
+    /// Whether this is a fact about the user, which may be remembered, rather than a failure to find out.
+    pub fn is_fact(&self) -> bool {
+        !matches!(self, Self::Unavailable(_) | Self::Overloaded)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failures_are_sorted_by_what_helps() {
+        let status = |status| Failure::Status { status }.sort();
+        assert_eq!([408, 500, 503].map(status), [Sort::Passing; 3]);
+        assert_eq!([302, 418].map(status), [Sort::Malformed; 2]);
+        assert_eq!(Failure::Denied(Refusal::GrantType).sort(), Sort::Permanent);
+        let host: Arc<str> = "h".into();
+        assert_eq!(Failure::Untrusted { host, problem: TlsProblem::WrongTime }.sort(), Sort::Passing);
+    }
+}

@@ -1,0 +1,269 @@
+//! When a token may be served, when it should be replaced, and when it is dead.
+//!
+//! Two clocks decide. The **wall** clock is what expiry times are written in, but anybody may step it. The
+//! **elapsed** clock (`CLOCK_BOOTTIME`) cannot be stepped and goes on while the machine sleeps, but knows no
+//! dates. A token is dead as soon as either says so; ages are counted on the elapsed clock alone.
+
+use std::fmt;
+use std::time::Duration;
+
+/// A point on the wall clock, in milliseconds since the UNIX epoch (UTC).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timestamp(i64);
+
+impl Timestamp {
+    /// From milliseconds since the UNIX epoch.
+    pub const fn from_millis(millis: i64) -> Self {
+        Self(millis)
+    }
+
+    /// From whole seconds since the UNIX epoch, as a JWT's `exp` counts.
+    pub const fn from_secs(secs: i64) -> Self {
+        Self(secs.saturating_mul(1000))
+    }
+
+    /// From a date such as `2017-03-15T07:14:32.451Z`, as Auth0 writes `last_login`. Any UTC offset is understood.
+    pub fn parse(text: &str) -> Option<Self> {
+        text.parse::<jiff::Timestamp>().ok().map(|stamp| Self(stamp.as_millisecond()))
+    }
+
+    /// Milliseconds since the UNIX epoch.
+    pub const fn as_millis(self) -> i64 {
+        self.0
+    }
+
+    /// Whole seconds since the UNIX epoch, rounded down.
+    pub const fn as_secs(self) -> i64 {
+        self.0.div_euclid(1000)
+    }
+
+    /// This much later.
+    pub fn after(self, duration: Duration) -> Self {
+        Self(self.0.saturating_add(millis(duration)))
+    }
+
+    /// This much earlier.
+    pub fn before(self, duration: Duration) -> Self {
+        Self(self.0.saturating_sub(millis(duration)))
+    }
+
+    /// How long after `earlier` this is; zero if it is not.
+    pub fn since(self, earlier: Self) -> Duration {
+        let millis = self.0.saturating_sub(earlier.0);
+        Duration::from_millis(u64::try_from(millis).unwrap_or(0))
+    }
+}
+
+/// RFC 3339 in whole seconds, rounded down: `2026-11-22T10:15:30Z`.
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match jiff::Timestamp::from_second(self.as_secs()) {
+            Ok(stamp) => stamp.fmt(f),
+            // Beyond the year 9999: nothing sensible can be printed, and nothing may panic.
+            Err(_) => f.write_str("9999-12-30T22:00:00Z"),
+        }
+    }
+}
+
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// One reading of both clocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moment {
+    /// The wall clock.
+    pub wall: Timestamp,
+    /// The suspend-aware elapsed clock, from an arbitrary origin (the machine's boot).
+    pub elapsed: Duration,
+}
+
+impl Moment {
+    /// How long ago this was, by the clock that cannot be stepped.
+    pub fn age(self, now: Moment) -> Duration {
+        now.elapsed.saturating_sub(self.elapsed)
+    }
+}
+
+/// An expiry on both clocks. It has passed as soon as either of them says so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Deadline {
+    wall: Timestamp,
+    elapsed: Duration,
+}
+
+impl Deadline {
+    /// A date that somebody stated, learned at `learned`.
+    pub fn at(wall: Timestamp, learned: Moment) -> Self {
+        Self { wall, elapsed: learned.elapsed.saturating_add(wall.since(learned.wall)) }
+    }
+
+    /// A span that somebody stated, counted from `from`.
+    pub fn after(from: Moment, span: Duration) -> Self {
+        Self { wall: from.wall.after(span), elapsed: from.elapsed.saturating_add(span) }
+    }
+
+    /// Whichever of the two comes first, on each clock.
+    pub fn earlier(self, other: Self) -> Self {
+        Self { wall: self.wall.min(other.wall), elapsed: self.elapsed.min(other.elapsed) }
+    }
+
+    /// What is left by the clock that leaves less; zero once it has passed.
+    pub fn remaining(self, now: Moment) -> Duration {
+        self.wall.since(now.wall).min(self.elapsed.saturating_sub(now.elapsed))
+    }
+
+    /// The date, for people.
+    pub fn wall(self) -> Timestamp {
+        self.wall
+    }
+}
+
+/// What may be done with something that was fetched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Freshness {
+    /// Serve it.
+    Fresh,
+    /// Serve it, and fetch a newer one in the background.
+    RefreshDue,
+    /// Ask first; serve it if nobody can be asked.
+    Stale,
+    /// Never serve it.
+    Expired,
+}
+
+/// How long things may be used; ages count from the moment the request for them was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Terms {
+    /// From this age on it is replaced in the background; `None` turns that off.
+    pub refresh_after: Option<Duration>,
+    /// Beyond this age it is stale.
+    pub fresh_for: Duration,
+    /// Beyond this age it is not served, even if nobody can be asked.
+    pub servable_for: Duration,
+    /// With less than this left before its expiry it is not served.
+    pub min_ttl: Duration,
+}
+
+/// One thing that was fetched, under its terms.
+#[derive(Clone, Copy, Debug)]
+pub struct Schedule {
+    /// When the request for it was sent.
+    pub sent: Moment,
+    /// When it dies, if that is known.
+    pub expires: Option<Deadline>,
+    /// How long it may be used.
+    pub terms: Terms,
+}
+
+impl Schedule {
+    /// The state at `now`. Monotone: as time passes it only moves from fresh towards expired.
+    pub fn at(&self, now: Moment) -> Freshness {
+        let age = self.sent.age(now);
+        if self.is_dead(now) || age > self.terms.servable_for {
+            Freshness::Expired
+        } else if age > self.terms.fresh_for {
+            Freshness::Stale
+        } else if self.terms.refresh_after.is_some_and(|due| age >= due) {
+            Freshness::RefreshDue
+        } else {
+            Freshness::Fresh
+        }
+    }
+
+    /// Whether its own expiry has come, or is nearer than `min_ttl`. Age plays no part in this.
+    pub fn is_dead(&self, now: Moment) -> bool {
+        self.expires.is_some_and(|deadline| {
+            let remaining = deadline.remaining(now);
+            remaining.is_zero() || remaining < self.terms.min_ttl
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const S: Duration = Duration::from_secs(1);
+    const T0: Moment =
+        Moment { wall: Timestamp::from_secs(1_700_000_000), elapsed: Duration::from_secs(5_000) };
+
+    fn later(secs: u64) -> Moment {
+        Moment { wall: T0.wall.after(S * secs as u32), elapsed: T0.elapsed + S * secs as u32 }
+    }
+
+    fn schedule(expires_in: Option<u64>) -> Schedule {
+        Schedule {
+            sent: T0,
+            expires: expires_in.map(|secs| Deadline::after(T0, Duration::from_secs(secs))),
+            terms: Terms {
+                refresh_after: Some(S * 80),
+                fresh_for: S * 100,
+                servable_for: S * 500,
+                min_ttl: S * 30,
+            },
+        }
+    }
+
+    #[test]
+    fn the_states_follow_each_other_to_the_second() {
+        let schedule = schedule(Some(1000));
+        let states = [0, 79, 80, 100, 101, 500, 501].map(|secs| schedule.at(later(secs)));
+        use Freshness::*;
+        assert_eq!(states, [Fresh, Fresh, RefreshDue, RefreshDue, Stale, Stale, Expired]);
+    }
+
+    #[test]
+    fn a_token_is_dead_when_less_than_min_ttl_is_left() {
+        let schedule = schedule(Some(60));
+        assert_eq!(schedule.at(later(30)), Freshness::Fresh);
+        assert_eq!(
+            schedule.at(Moment { elapsed: later(30).elapsed + Duration::from_millis(1), ..later(30) }),
+            Freshness::Expired
+        );
+        assert_eq!(
+            schedule.at(Moment { wall: later(30).wall.after(Duration::from_millis(1)), ..later(30) }),
+            Freshness::Expired
+        );
+    }
+
+    #[test]
+    fn with_no_margin_the_instant_of_expiry_itself_is_too_late() {
+        let mut schedule = schedule(Some(60));
+        schedule.terms.min_ttl = Duration::ZERO;
+        assert!(!schedule.is_dead(later(59)));
+        assert!(schedule.is_dead(later(60)));
+    }
+
+    #[test]
+    fn a_stepped_wall_clock_never_revives_a_token() {
+        let schedule = schedule(Some(90));
+        let back = Moment { wall: later(61).wall.before(S * 86_400), ..later(61) };
+        assert!(schedule.is_dead(back), "the elapsed clock still counts");
+        let forward = Moment { wall: T0.wall.after(S * 86_400), ..later(1) };
+        assert!(schedule.is_dead(forward), "a step forward is believed: early, never late");
+    }
+
+    #[test]
+    fn a_stepped_wall_clock_does_not_change_an_age() {
+        let forward = Moment { wall: T0.wall.after(S * 86_400), ..later(10) };
+        assert_eq!(schedule(None).at(forward), Freshness::Fresh);
+    }
+
+    #[test]
+    fn a_date_in_the_past_is_dead_on_arrival() {
+        let deadline = Deadline::at(T0.wall.before(S * 10), T0);
+        assert_eq!(deadline.remaining(T0), Duration::ZERO);
+    }
+
+    #[test]
+    fn dates_of_any_size_print_and_none_panics() {
+        assert_eq!(Timestamp::parse("2017-03-15T07:14:32.451Z").unwrap().to_string(), "2017-03-15T07:14:32Z");
+        assert_eq!(Timestamp::from_millis(-1).to_string(), "1969-12-31T23:59:59Z");
+        for extreme in [i64::MIN, i64::MAX] {
+            assert!(!Timestamp::from_millis(extreme).to_string().is_empty());
+            assert!(!Timestamp::from_secs(extreme).after(Duration::MAX).to_string().is_empty());
+        }
+        assert_eq!(Timestamp::parse("yesterday"), None);
+    }
+}

@@ -1,0 +1,142 @@
+//! Names that callers and Auth0 use for users: parsed once, percent-encoded in one place.
+
+use std::fmt;
+use std::sync::Arc;
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+
+/// What a path segment may hold unescaped: the unreserved characters of RFC 3986.
+const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// Auth0's own limit on the length of a user id, in characters.
+const MAX_CHARS: usize = 300;
+
+/// An Auth0 user id such as `google-oauth2|103547991597142817347`.
+///
+/// 1 to 300 characters, no control characters, and neither `.` nor `..`, which a URL cannot carry as a segment.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct UserId(Arc<str>);
+
+/// Why a text is no user id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidUserId {
+    /// Nothing was given.
+    #[error("the user id is empty")]
+    Empty,
+    /// More than 300 characters.
+    #[error("the user id is longer than 300 characters")]
+    TooLong,
+    /// A control character, which no Auth0 id contains.
+    #[error("the user id contains a control character")]
+    ControlCharacter,
+    /// `.` or `..`, which servers on the way may resolve as a path.
+    #[error("`.` and `..` are not user ids")]
+    DotSegment,
+    /// `%` not followed by two hexadecimal digits, or bytes that are not UTF-8.
+    #[error("the user id is not percent-encoded UTF-8")]
+    Encoding,
+}
+
+impl UserId {
+    /// Takes an id as Auth0 writes it, without any encoding.
+    pub fn parse(text: &str) -> Result<Self, InvalidUserId> {
+        match text {
+            "" => return Err(InvalidUserId::Empty),
+            "." | ".." => return Err(InvalidUserId::DotSegment),
+            _ => {}
+        }
+        if text.chars().any(char::is_control) {
+            return Err(InvalidUserId::ControlCharacter);
+        }
+        if text.chars().nth(MAX_CHARS).is_some() {
+            return Err(InvalidUserId::TooLong);
+        }
+        Ok(Self(text.into()))
+    }
+
+    /// Takes one segment of a request path and decodes it exactly once: `a%257C` is the id `a%7C`.
+    pub fn from_path_segment(segment: &str) -> Result<Self, InvalidUserId> {
+        if !escapes_are_complete(segment) {
+            return Err(InvalidUserId::Encoding);
+        }
+        let decoded = percent_decode_str(segment).decode_utf8().map_err(|_| InvalidUserId::Encoding)?;
+        Self::parse(&decoded)
+    }
+
+    /// The id as one segment of a path, encoded exactly once, as `encodeURIComponent` would.
+    pub fn to_path_segment(&self) -> String {
+        utf8_percent_encode(&self.0, SEGMENT).to_string()
+    }
+
+    /// The id as Auth0 writes it.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for UserId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Decoders commonly leave a lone `%` as it is; then two spellings would name one user.
+fn escapes_are_complete(segment: &str) -> bool {
+    segment.split('%').skip(1).all(|after| {
+        let mut digits = after.bytes();
+        let mut hex = || digits.next().is_some_and(|byte| byte.is_ascii_hexdigit());
+        hex() && hex()
+    })
+}
+
+/// Which identity of a user a caller means. With neither field set: the only one that carries a token.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Selector {
+    /// The connection's name, such as `google-oauth2` or `Username-Password-Authentication`.
+    pub connection: Option<String>,
+    /// The provider's name, such as `google-oauth2` or `waad`: one provider may serve several connections.
+    pub provider: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{InvalidUserId, UserId};
+
+    #[test]
+    fn an_id_is_encoded_exactly_once() {
+        let cases = [
+            ("auth0|testaccuser", "auth0%7Ctestaccuser"),
+            ("office365|jane@corp.example", "office365%7Cjane%40corp.example"),
+            ("oidc|a/b", "oidc%7Ca%2Fb"),
+            ("samlp|urn%3Ax", "samlp%7Curn%253Ax"),
+            ("auth0|gr\u{fc}n", "auth0%7Cgr%C3%BCn"),
+            ("a b+c", "a%20b%2Bc"),
+        ];
+        for (id, segment) in cases {
+            let user = UserId::parse(id).unwrap();
+            assert_eq!(user.to_path_segment(), segment);
+            assert_eq!(UserId::from_path_segment(segment).unwrap(), user);
+        }
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        use InvalidUserId::{ControlCharacter, DotSegment, Empty, Encoding, TooLong};
+        let cases = [
+            ("", Empty),
+            (".", DotSegment),
+            ("%2E%2e", DotSegment),
+            ("a%0Ab", ControlCharacter),
+            ("a%C2%85b", ControlCharacter),
+            ("a%", Encoding),
+            ("a%7", Encoding),
+            ("a%zz", Encoding),
+            ("a%FF", Encoding),
+        ];
+        for (segment, why) in cases {
+            assert_eq!(UserId::from_path_segment(segment), Err(why), "{segment}");
+        }
+        assert!(UserId::parse(&"\u{e9}".repeat(300)).is_ok());
+        assert_eq!(UserId::parse(&"\u{e9}".repeat(301)), Err(TooLong));
+    }
+}

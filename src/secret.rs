@@ -1,0 +1,132 @@
+//! The one type for text that must not be seen.
+//!
+//! A [`Secret`] has no `Display`, no `Serialize`, no `Deref` and no `PartialEq`; its `Debug` text says nothing,
+//! and its memory is overwritten when it is dropped. [`Secret::expose`] is the one door, so that a search for
+//! that word finds every place where a secret leaves.
+
+use std::fmt;
+
+use aws_lc_rs::{hmac, rand};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use secrecy::{ExposeSecret, SecretString};
+
+/// A token, a client secret, or any other text that must not reach a log, an error or a metric.
+#[derive(Clone)]
+pub struct Secret(SecretString);
+
+impl Secret {
+    /// Takes possession of `text`; the copy kept is overwritten on drop.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(SecretString::from(text.into()))
+    }
+
+    /// The text itself. Whoever calls this answers for where it goes.
+    pub fn expose(&self) -> &str {
+        self.0.expose_secret()
+    }
+
+    /// Length in bytes, which may be known: the cache counts it.
+    pub fn len(&self) -> usize {
+        self.expose().len()
+    }
+
+    /// Whether the text is empty.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[secret]")
+    }
+}
+
+/// A name for a text that tells nothing about it: 96 bits of a keyed hash, printed as 16 characters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Tag([u8; 12]);
+
+impl fmt::Display for Tag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = [0; 16];
+        // Twelve bytes are exactly sixteen characters of base64, so neither step can fail.
+        match URL_SAFE_NO_PAD.encode_slice(self.0, &mut text).ok().and_then(|n| text.get(..n)) {
+            Some(text) => f.write_str(&String::from_utf8_lossy(text)),
+            None => Err(fmt::Error),
+        }
+    }
+}
+
+/// The key behind [`Tag`]s. A new one is drawn in every run, so tags of one run say nothing about another's.
+#[derive(Clone)]
+pub struct TagKey(hmac::Key);
+
+impl TagKey {
+    /// Draws a key. Fails only where the kernel has no randomness to give.
+    pub fn random() -> Result<Self, NoRandomness> {
+        hmac::Key::generate(hmac::HMAC_SHA256, &rand::SystemRandom::new()).map(Self).map_err(|_| NoRandomness)
+    }
+
+    /// The tag of `text` among things of its `kind`; equal texts of two kinds have unrelated tags.
+    pub fn tag(&self, kind: &str, text: &str) -> Tag {
+        let mut context = hmac::Context::with_key(&self.0);
+        context.update(kind.as_bytes());
+        context.update(&[0]);
+        context.update(text.as_bytes());
+        let hash = context.sign();
+        let mut tag = [0; 12];
+        tag.iter_mut().zip(hash.as_ref()).for_each(|(to, from)| *to = *from);
+        Tag(tag)
+    }
+}
+
+impl fmt::Debug for TagKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[secret]")
+    }
+}
+
+/// The kernel gave no random bytes.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("the kernel gave no random bytes")]
+pub struct NoRandomness;
+
+#[cfg(test)]
+mod tests {
+    use super::{Secret, TagKey};
+
+    #[test]
+    fn a_tag_is_stable_within_a_run_and_differs_between_runs_and_kinds() {
+        let (one, two) = (TagKey::random().unwrap(), TagKey::random().unwrap());
+        let tag = one.tag("token", "canary").to_string();
+        assert_eq!(tag.len(), 16);
+        assert_eq!(tag, one.tag("token", "canary").to_string());
+        assert_ne!(tag, one.tag("user", "canary").to_string());
+        assert_ne!(tag, two.tag("token", "canary").to_string());
+    }
+
+    /// Every way Rust can be talked into printing a value, and none of them shows it.
+    #[test]
+    fn no_format_shows_the_text() {
+        #[derive(Debug)]
+        struct Holder {
+            #[expect(dead_code, reason = "read through Debug only")]
+            token: Option<Secret>,
+        }
+
+        let secret = Secret::new("canary-5f1b");
+        let printed = [
+            format!("{secret:?}"),
+            format!("{secret:#?}"),
+            format!("{secret:x?}"),
+            format!("{:?}", Holder { token: Some(secret.clone()) }),
+            format!("{:?}", Err::<(), _>(secret.clone())),
+        ];
+        for text in printed {
+            assert!(text.contains("[secret]"), "{text}");
+            assert!(!text.contains("canary"), "{text}");
+        }
+        assert_eq!(secret.expose(), "canary-5f1b");
+    }
+}
