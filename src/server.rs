@@ -1,0 +1,2 @@
+//! Speaks to callers over Unix sockets.
+pub mod answers;
