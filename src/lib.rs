@@ -1,7 +1,12 @@
 //! cloakroom: the map of the crate.
+pub mod cache;
 pub mod clock;
 pub mod config;
 pub mod domain;
+pub mod flight;
+pub mod management;
 pub mod secret;
 pub mod server;
 pub mod task;
+pub mod telemetry;
+pub mod upstream;

@@ -50,13 +50,13 @@ pub enum Failure {
         /// What is wrong.
         problem: TlsProblem,
     },
-    /// The proxy between here and Auth0 refused.
-    #[error(
-        "the proxy {proxy} refused to connect to Auth0: check tenant.proxy, its user and password, and its rules"
-    )]
+    /// The proxy between here and Auth0 does not let us through.
+    #[error("the proxy {proxy} {problem}")]
     Proxy {
         /// The proxy's host and port.
         proxy: Arc<str>,
+        /// What is wrong.
+        problem: ProxyProblem,
     },
     /// The connection broke before the answer was complete.
     #[error("{host} closed the connection before its answer was complete")]
@@ -91,6 +91,23 @@ pub enum Failure {
     /// Auth0 understood and said no.
     #[error(transparent)]
     Denied(Refusal),
+    /// Our own fault: the task that asked is gone.
+    #[error("the request was lost to a fault in cloakroom itself: its log names the task, please report it")]
+    Fault,
+}
+
+/// What is wrong with the proxy between here and Auth0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ProxyProblem {
+    /// It cannot be connected to.
+    #[error("cannot be reached: check tenant.proxy, or the variable HTTPS_PROXY if that key is not set")]
+    Unreachable,
+    /// It wants a user and a password, or others.
+    #[error("asks for authentication: give tenant.proxy a user and a password it accepts")]
+    Authentication,
+    /// It will not connect to the tenant.
+    #[error("will not connect to Auth0: allow tenant.domain there, or choose another with tenant.proxy")]
+    Refused,
 }
 
 /// What is wrong with the tenant's certificate, or with the handshake.
@@ -174,9 +191,6 @@ pub enum Refusal {
         /// The status code.
         status: u16,
     },
-    /// Auth0 will not have this user id.
-    #[error("Auth0 refuses the user id as malformed: check that it is a whole id such as google-oauth2|1234")]
-    UserId,
 }
 
 /// Failures sorted by what should be done about them.
@@ -207,7 +221,8 @@ impl Failure {
             | Self::Untrusted { .. }
             | Self::Proxy { .. }
             | Self::Broken { .. }
-            | Self::TimedOut { .. } => Sort::Passing,
+            | Self::TimedOut { .. }
+            | Self::Fault => Sort::Passing,
         }
     }
 

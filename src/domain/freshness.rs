@@ -145,6 +145,14 @@ pub struct Terms {
     pub min_ttl: Duration,
 }
 
+impl Terms {
+    /// Whether `expires` has come, or is nearer than `min_ttl`. Age plays no part in this.
+    pub fn is_over(&self, expires: Deadline, now: Moment) -> bool {
+        let remaining = expires.remaining(now);
+        remaining.is_zero() || remaining < self.min_ttl
+    }
+}
+
 /// One thing that was fetched, under its terms.
 #[derive(Clone, Copy, Debug)]
 pub struct Schedule {
@@ -171,12 +179,8 @@ impl Schedule {
         }
     }
 
-    /// Whether its own expiry has come, or is nearer than `min_ttl`. Age plays no part in this.
-    pub fn is_dead(&self, now: Moment) -> bool {
-        self.expires.is_some_and(|deadline| {
-            let remaining = deadline.remaining(now);
-            remaining.is_zero() || remaining < self.terms.min_ttl
-        })
+    fn is_dead(&self, now: Moment) -> bool {
+        self.expires.is_some_and(|expires| self.terms.is_over(expires, now))
     }
 }
 

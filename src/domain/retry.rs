@@ -26,17 +26,31 @@ impl Backoff {
     }
 
     /// The waits before the first, second, … further attempt, without end. Equal seeds draw equal waits.
-    pub fn waits(self, seed: u64) -> impl Iterator<Item = Duration> + Send {
-        let cap = self.cap;
-        // Jitter adds up to a wait's nominal value, so nominal values may grow to half the cap.
-        ExponentialBuilder::new()
+    pub fn waits(self, seed: u64) -> Waits {
+        let nominal = ExponentialBuilder::new()
             .with_min_delay(self.floor)
-            .with_max_delay(cap.mul_f32(0.5))
+            // Jitter adds up to a wait's nominal value, so nominal values may grow to half the cap.
+            .with_max_delay(self.cap.mul_f32(0.5))
             .without_max_times()
             .with_jitter()
             .with_jitter_seed(seed)
-            .build()
-            .map(move |wait| wait.min(cap))
+            .build();
+        Waits { nominal, cap: self.cap }
+    }
+}
+
+/// What [`Backoff::waits`] draws.
+#[derive(Debug)]
+pub struct Waits {
+    nominal: <ExponentialBuilder as BackoffBuilder>::Backoff,
+    cap: Duration,
+}
+
+impl Iterator for Waits {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        self.nominal.next().map(|wait| wait.min(self.cap))
     }
 }
 

@@ -1,0 +1,397 @@
+//! Keeps the Management token fresh.
+//!
+//! One task obtains every token, so there is never more than one grant under way; lookups only read what it
+//! holds. It renews ahead of time, keeps the old token while a new one cannot be had, and tells a refusal that
+//! only a person can mend from trouble that passes.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use tokio::sync::{Notify, watch};
+
+use crate::clock::Clock;
+use crate::config;
+use crate::domain::error::{Failure, Sort, Stage, Unavailable};
+use crate::domain::freshness::{Deadline, Freshness, Moment, Schedule, Terms, Timestamp};
+use crate::domain::retry::{Backoff, Waits};
+use crate::secret::Secret;
+use crate::task;
+
+/// What the Management API's users endpoint needs. Without the second, Auth0 leaves tokens out *silently*.
+pub const NEEDED_SCOPES: [&str; 2] = ["read:users", "read:user_idp_tokens"];
+
+/// Never ask for the next token sooner than this after one was obtained, however short its life.
+const LEAST_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Never drop a token because Auth0 refused it sooner than this after the last time: if Auth0 refuses whatever it
+/// issues, every lookup would otherwise cost a grant.
+const BETWEEN_DROPS: Duration = Duration::from_secs(10);
+
+/// For failures that may pass. A minute is short against an outage and long against a rate limit.
+const PASSING: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60));
+
+/// For refusals that a person has to mend: soon enough to see the mend, too seldom to look like an attack.
+const PERMANENT: Backoff = Backoff::new(Duration::from_secs(60), Duration::from_secs(600));
+
+/// Timers stand still while the machine sleeps; looking at the clock this often bounds how late we notice.
+const LOOK_AT_THE_CLOCK: Duration = Duration::from_secs(60);
+
+/// A fleet that was started at once should not renew at once: this fraction of the lifetime, either way.
+const JITTER: f64 = 0.05;
+
+/// Where Management tokens come from.
+pub trait GrantSource: Send + Sync + 'static {
+    /// Asks for one. Ends within `tenant.request_timeout`.
+    fn grant(&self) -> Granting<'_>;
+}
+
+/// A grant under way.
+pub type Granting<'a> = Pin<Box<dyn Future<Output = Result<Grant, Failure>> + Send + 'a>>;
+
+/// A Management token as it was granted.
+#[derive(Debug)]
+pub struct Grant {
+    /// The token.
+    pub token: Secret,
+    /// When it was asked for.
+    pub sent: Moment,
+    /// When it dies: by `expires_in` or by its own `exp`, whichever is earlier.
+    pub expires: Deadline,
+    /// What it may do; `None` where Auth0 does not say.
+    pub scopes: Option<Vec<String>>,
+}
+
+/// A Management token in use.
+#[derive(Debug)]
+pub struct ManagementToken {
+    token: Secret,
+    schedule: Schedule,
+    scopes: Option<Vec<String>>,
+}
+
+/// The keeper's face to the rest of the program. Cheap to clone; the keeper ends when the last one is dropped.
+#[derive(Clone, Debug)]
+pub struct Management {
+    shared: Arc<Shared>,
+    clock: Clock,
+}
+
+#[derive(Debug)]
+struct Shared {
+    state: watch::Sender<State>,
+    /// Makes the keeper look whether a token is needed before its time.
+    wake: Arc<Notify>,
+}
+
+#[derive(Clone, Debug)]
+struct State {
+    held: Option<Arc<ManagementToken>>,
+    phase: Phase,
+    /// Why the last attempt failed, and how many did in a row.
+    failure: Option<(Failure, u64)>,
+    last_success: Option<Timestamp>,
+    last_drop: Option<Moment>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Asking,
+    Waiting { until: Moment },
+}
+
+/// What there is to know of the Management token, without the token.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// Whether one is held that may be used.
+    pub valid: bool,
+    /// When the one held expires.
+    pub expires_at: Option<Timestamp>,
+    /// When the next attempt is made; `None` while one is under way.
+    pub next_attempt_at: Option<Timestamp>,
+    /// When one was last obtained; `None` if never.
+    pub last_success: Option<Timestamp>,
+    /// What it may do, where Auth0 says so.
+    pub scopes: Option<Vec<String>>,
+    /// What it should be able to do and is not.
+    pub missing_scopes: Vec<&'static str>,
+    /// Why the last attempt failed, and how many did in a row.
+    pub failure: Option<(Failure, u64)>,
+}
+
+impl ManagementToken {
+    /// The token, to be sent to Auth0 and nowhere else.
+    pub fn token(&self) -> &Secret {
+        &self.token
+    }
+
+    /// Whether Auth0 will leave users' tokens out of its answers.
+    pub fn tokens_withheld(&self) -> bool {
+        missing(self.scopes.as_deref()).contains(&NEEDED_SCOPES[1])
+    }
+}
+
+/// Needed scopes that `granted` does not contain. Where Auth0 does not say, none is known to be missing.
+pub fn missing(granted: Option<&[String]>) -> Vec<&'static str> {
+    let Some(granted) = granted else { return Vec::new() };
+    NEEDED_SCOPES.into_iter().filter(|needed| !granted.iter().any(|scope| scope == needed)).collect()
+}
+
+impl Management {
+    /// Starts the keeper, which asks `source` at once. `seed` determines its jitter.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub fn start(
+        source: Arc<dyn GrantSource>,
+        settings: config::Management,
+        clock: Clock,
+        seed: u64,
+    ) -> Self {
+        let state =
+            State { held: None, phase: Phase::Asking, failure: None, last_success: None, last_drop: None };
+        let wake = Arc::new(Notify::new());
+        let shared = Arc::new(Shared { state: watch::Sender::new(state), wake: Arc::clone(&wake) });
+        let keeper = Keeper {
+            shared: Arc::downgrade(&shared),
+            wake,
+            source,
+            settings,
+            clock: clock.clone(),
+            random: fastrand::Rng::with_seed(seed),
+            backoff: None,
+        };
+        task::spawn("management", keeper.run());
+        Self { shared, clock }
+    }
+
+    /// A token that may be used now: the one held, or the next if one is being obtained.
+    ///
+    /// While the keeper backs off after a failure this answers at once, with that failure. Otherwise it waits
+    /// for as long as the grant takes; callers bound it.
+    pub async fn bearer(&self) -> Result<Arc<ManagementToken>, Unavailable> {
+        let mut state = self.shared.state.subscribe();
+        loop {
+            let now = self.clock.now();
+            {
+                let state = state.borrow_and_update();
+                if let Some(token) = state.usable(now) {
+                    return Ok(Arc::clone(token));
+                }
+                match (&state.phase, &state.failure) {
+                    (Phase::Asking, _) => {}
+                    (Phase::Waiting { until }, Some((failure, _))) if until.elapsed > now.elapsed => {
+                        let (stage, failure) = (Stage::ManagementToken, failure.clone());
+                        let retry_after = now.age(*until);
+                        return Err(Unavailable { stage, failure, retry_after });
+                    }
+                    // The token died while nobody looked, as it does when a machine sleeps.
+                    (Phase::Waiting { .. }, _) => self.shared.wake.notify_one(),
+                }
+            }
+            if state.changed().await.is_err() {
+                let (stage, retry_after) = (Stage::ManagementToken, LEAST_INTERVAL);
+                return Err(Unavailable { stage, failure: Failure::Fault, retry_after });
+            }
+        }
+    }
+
+    /// Auth0 refused `token`: it is dropped, if it is still the one held, and another is obtained.
+    ///
+    /// `false` if that has been done so recently that the next one would hardly fare better.
+    pub fn refused(&self, token: &Arc<ManagementToken>) -> bool {
+        let now = self.clock.now();
+        let mut another = true;
+        self.shared.state.send_if_modified(|state| {
+            if !state.held.as_ref().is_some_and(|held| Arc::ptr_eq(held, token)) {
+                return false;
+            }
+            if state.last_drop.is_some_and(|last| last.age(now) < BETWEEN_DROPS) {
+                another = false;
+                return false;
+            }
+            tracing::warn!("Auth0 refused the Management token; it is dropped and another is obtained");
+            state.held = None;
+            state.last_drop = Some(now);
+            true
+        });
+        self.shared.wake.notify_one();
+        another
+    }
+
+    /// Whether a token has ever been obtained.
+    pub fn has_started(&self) -> bool {
+        self.shared.state.borrow().last_success.is_some()
+    }
+
+    /// What there is to know at `now`.
+    pub fn snapshot(&self, now: Moment) -> Snapshot {
+        let state = self.shared.state.borrow();
+        let scopes = state.held.as_ref().and_then(|held| held.scopes.clone());
+        Snapshot {
+            valid: state.usable(now).is_some(),
+            expires_at: state.held.as_ref().and_then(|held| held.schedule.expires).map(Deadline::wall),
+            next_attempt_at: match state.phase {
+                Phase::Asking => None,
+                Phase::Waiting { until } => Some(until.wall),
+            },
+            last_success: state.last_success,
+            missing_scopes: missing(scopes.as_deref()),
+            scopes,
+            failure: state.failure.clone(),
+        }
+    }
+}
+
+/// The task that obtains tokens.
+struct Keeper {
+    shared: Weak<Shared>,
+    wake: Arc<Notify>,
+    source: Arc<dyn GrantSource>,
+    settings: config::Management,
+    clock: Clock,
+    random: fastrand::Rng,
+    backoff: Option<(Sort, Waits)>,
+}
+
+impl Keeper {
+    /// Ends when nobody is left who could ask.
+    async fn run(mut self) {
+        loop {
+            let outcome = self.source.grant().await;
+            let now = self.clock.now();
+            let outcome = outcome.and_then(|grant| self.admit(grant, now));
+            let Some(shared) = self.shared.upgrade() else { return };
+            let wait = match &outcome {
+                Ok(token) => self.until_refresh(token, now),
+                Err(failure) => self.after(failure),
+            };
+            let until = Moment { wall: now.wall.after(wait), elapsed: now.elapsed.saturating_add(wait) };
+            match outcome {
+                Ok(token) => shared.accept(token, until, now),
+                Err(failure) => shared.reject(failure, until),
+            }
+            drop(shared);
+            if self.wait(until).await.is_none() {
+                return;
+            }
+        }
+    }
+
+    /// Turns a grant into a token under its terms. One that is dead on arrival is a failure like any other.
+    fn admit(&mut self, grant: Grant, now: Moment) -> Result<ManagementToken, Failure> {
+        let lifetime = grant.expires.remaining(grant.sent);
+        let min_ttl = self.settings.min_ttl.min(lifetime / 10);
+        // Drawn once for each token: drawn at every look, the earliest draw would win.
+        let fraction = self.settings.refresh_at + JITTER * (self.random.f64() * 2.0 - 1.0);
+        let refresh_after = lifetime.mul_f64(fraction.clamp(0.0, 1.0)).min(lifetime.saturating_sub(min_ttl));
+        let terms = Terms {
+            refresh_after: Some(refresh_after),
+            fresh_for: Duration::MAX,
+            servable_for: Duration::MAX,
+            min_ttl,
+        };
+        let schedule = Schedule { sent: grant.sent, expires: Some(grant.expires), terms };
+        if schedule.at(now) == Freshness::Expired {
+            let what = "a Management token that has expired on arrival; check this machine's clock";
+            return Err(Failure::Malformed { what });
+        }
+        Ok(ManagementToken { token: grant.token, schedule, scopes: grant.scopes })
+    }
+
+    fn until_refresh(&mut self, token: &ManagementToken, now: Moment) -> Duration {
+        self.backoff = None;
+        let due = token.schedule.terms.refresh_after.unwrap_or_default();
+        due.saturating_sub(token.schedule.sent.age(now)).max(LEAST_INTERVAL)
+    }
+
+    fn after(&mut self, failure: &Failure) -> Duration {
+        let sort = failure.sort();
+        if self.backoff.as_ref().is_none_or(|(of, _)| *of != sort) {
+            let backoff = if sort == Sort::Permanent { PERMANENT } else { PASSING };
+            self.backoff = Some((sort, backoff.waits(self.random.u64(..))));
+        }
+        let next = self.backoff.as_mut().and_then(|(_, waits)| waits.next());
+        failure.asks_to_wait().or(next).unwrap_or(LOOK_AT_THE_CLOCK)
+    }
+
+    /// Waits until `until`, or until a token is needed sooner; `None` if nobody is left who could need one.
+    async fn wait(&self, until: Moment) -> Option<()> {
+        loop {
+            let now = self.clock.now();
+            let left = until.elapsed.saturating_sub(now.elapsed);
+            let shared = self.shared.upgrade()?;
+            if left.is_zero() || shared.state.borrow().needs_one(now) {
+                shared.state.send_modify(|state| state.phase = Phase::Asking);
+                return Some(());
+            }
+            drop(shared);
+            tokio::select! {
+                () = tokio::time::sleep(left.min(LOOK_AT_THE_CLOCK)) => {}
+                () = self.wake.notified() => {}
+            }
+        }
+    }
+}
+
+impl State {
+    fn usable(&self, now: Moment) -> Option<&Arc<ManagementToken>> {
+        self.held.as_ref().filter(|held| held.schedule.at(now) != Freshness::Expired)
+    }
+
+    /// Whether one should be asked for before its time. A failure's backoff is kept to all the same.
+    fn needs_one(&self, now: Moment) -> bool {
+        self.failure.is_none() && self.usable(now).is_none()
+    }
+}
+
+impl Shared {
+    fn accept(&self, token: ManagementToken, until: Moment, now: Moment) {
+        let missing = missing(token.scopes.as_deref());
+        let expires_at = token.schedule.expires.map(Deadline::wall).unwrap_or(now.wall);
+        tracing::info!(%expires_at, next_refresh_at = %until.wall, "Management token obtained");
+        self.state.send_modify(|state| {
+            let known = state.held.as_ref().map(|held| self::missing(held.scopes.as_deref()));
+            if !missing.is_empty() && known.is_none_or(|known| known != missing) {
+                warn_of(&missing);
+            }
+            *state = State {
+                held: Some(Arc::new(token)),
+                phase: Phase::Waiting { until },
+                failure: None,
+                last_success: Some(now.wall),
+                last_drop: state.last_drop,
+            };
+        });
+    }
+
+    fn reject(&self, failure: Failure, until: Moment) {
+        self.state.send_modify(|state| {
+            let (known, attempts) = match &state.failure {
+                Some((before, attempts)) => (*before == failure, attempts.saturating_add(1)),
+                None => (false, 1),
+            };
+            let (why, next_attempt_at) = (&failure, until.wall);
+            // Said once; an outage of hours is one line, and its end another.
+            match failure.sort() {
+                _ if known => tracing::debug!(%why, attempts, %next_attempt_at, "Still no Management token"),
+                Sort::Permanent => {
+                    tracing::error!(%why, %next_attempt_at, "No Management token until this is mended");
+                }
+                _ => tracing::warn!(%why, %next_attempt_at, "No Management token"),
+            }
+            state.failure = Some((failure, attempts));
+            state.phase = Phase::Waiting { until };
+        });
+    }
+}
+
+fn warn_of(missing: &[&str]) {
+    let missing = missing.join(" ");
+    tracing::warn!(
+        missing,
+        "The Management token lacks a scope that is needed: give the application that permission for the Management \
+         API. Without read:user_idp_tokens Auth0 leaves every token out of its answers, silently"
+    );
+}

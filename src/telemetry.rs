@@ -1,0 +1,100 @@
+//! What the daemon tells about itself: log lines, and the numbers behind `status`.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::config::UserIds;
+use crate::domain::freshness::Timestamp;
+use crate::domain::user::UserId;
+use crate::secret::TagKey;
+
+pub mod log;
+
+/// Numbers that only grow, shared by the parts that count and those that show.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Lookups answered from the cache.
+    pub hits: Counter,
+    /// Lookups answered by asking Auth0.
+    pub misses: Counter,
+    /// Lookups answered from the cache because Auth0 could not be asked.
+    pub stale: Counter,
+    /// Lookups answered with a fact that is no token.
+    pub negatives: Counter,
+    /// Lookups not answered.
+    pub errors: Counter,
+    /// Requests to Auth0's token endpoint.
+    pub token_requests: Counter,
+    /// Requests to Auth0's users endpoint.
+    pub user_requests: Counter,
+    /// Those of both that failed.
+    pub upstream_failures: Counter,
+    last_failure: Mutex<Option<(Timestamp, String)>>,
+}
+
+impl Counters {
+    /// Remembers the latest failure of a request to Auth0, for `status`.
+    pub fn upstream_failed(&self, at: Timestamp, public_text: String) {
+        self.upstream_failures.add();
+        *self.last_failure.lock().unwrap_or_else(std::sync::PoisonError::into_inner) =
+            Some((at, public_text));
+    }
+
+    /// The latest failure of a request to Auth0, and when it was.
+    pub fn last_upstream_failure(&self) -> Option<(Timestamp, String)> {
+        self.last_failure.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    }
+}
+
+/// One of them.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Counts one more.
+    pub fn add(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many so far.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// How log lines name users, as `log.user_ids` says.
+#[derive(Clone, Debug)]
+pub struct UserNames {
+    style: UserIds,
+    key: TagKey,
+}
+
+impl UserNames {
+    /// Hashed names use `key`, so they are stable for as long as it is.
+    pub fn new(style: UserIds, key: TagKey) -> Self {
+        Self { style, key }
+    }
+
+    /// The name of `user` for a log line.
+    pub fn name(&self, user: &UserId) -> String {
+        match self.style {
+            UserIds::Hashed => self.key.tag("user", user.as_str()).to_string(),
+            UserIds::Plain => user.to_string(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn users_are_hashed_unless_the_configuration_says_otherwise() {
+        let user = UserId::parse("auth0|jane").unwrap();
+        let key = TagKey::random().unwrap();
+        let hashed = UserNames::new(UserIds::Hashed, key.clone()).name(&user);
+        assert!(!hashed.contains("jane"));
+        assert_eq!(hashed.len(), 16);
+        assert_eq!(UserNames::new(UserIds::Plain, key).name(&user), "auth0|jane");
+    }
+}

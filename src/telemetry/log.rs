@@ -1,0 +1,46 @@
+//! Log lines, on stderr: text for a person at a terminal, JSON for machines.
+//!
+//! Only our own events follow `log.level`. Libraries are held to warnings whatever the level, because what an
+//! HTTP or TLS library writes at TRACE contains the very bytes this program must not show.
+
+use std::io::IsTerminal;
+
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{Layer, fmt};
+
+use crate::config::{Log, LogFormat};
+
+/// Installs the process's log. A second call changes nothing, so that tests may share a process.
+pub fn init(settings: &Log) {
+    let filter = Targets::new()
+        .with_default(LevelFilter::WARN)
+        .with_target("cloakroom", LevelFilter::from_level(settings.level));
+    let stderr = std::io::stderr;
+    let layer = match settings.format {
+        LogFormat::Json => json(stderr),
+        LogFormat::Auto if !stderr().is_terminal() => json(stderr),
+        LogFormat::Auto | LogFormat::Text => {
+            fmt::layer().with_writer(stderr).with_ansi(stderr().is_terminal()).with_target(false).boxed()
+        }
+    };
+    // Another subscriber is there already: then that one stays.
+    if tracing_subscriber::registry().with(layer.with_filter(filter)).try_init().is_err() {
+        tracing::debug!("The log was set up before");
+    }
+}
+
+fn json<S>(stderr: fn() -> std::io::Stderr) -> Box<dyn Layer<S> + Send + Sync>
+where
+    S: tracing::Subscriber + for<'a> tracing_subscriber::registry::LookupSpan<'a>,
+{
+    fmt::layer()
+        .json()
+        .flatten_event(true)
+        .with_current_span(false)
+        .with_span_list(false)
+        .with_writer(stderr)
+        .boxed()
+}

@@ -1,0 +1,94 @@
+//! How the application authenticates at the token endpoint.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use form_urlencoded::Serializer;
+use hyper::header::HeaderValue;
+
+use crate::config::{Client, ClientAuth};
+use crate::secret::Secret;
+
+/// A client id and what proves it.
+#[derive(Clone, Debug)]
+pub struct Credentials {
+    id: String,
+    secret: Secret,
+    auth: ClientAuth,
+}
+
+/// What the credentials add to a grant request.
+pub struct Proof {
+    /// Fields of the form.
+    pub fields: Vec<(&'static str, Secret)>,
+    /// The `Authorization` header, marked as sensitive.
+    pub authorization: Option<HeaderValue>,
+}
+
+impl Credentials {
+    /// The credentials that `[tenant.client]` names.
+    pub fn new(client: &Client) -> Self {
+        Self { id: client.id.clone(), secret: client.secret.clone(), auth: client.auth }
+    }
+
+    /// What to add to a grant request. RFC 6749 §2.3.1: either in the form, or as HTTP Basic with both halves
+    /// form-encoded first, so that a colon in one cannot move the border between them.
+    pub fn proof(&self) -> Proof {
+        match self.auth {
+            ClientAuth::SecretPost => Proof {
+                fields: vec![
+                    ("client_id", Secret::new(self.id.clone())),
+                    ("client_secret", self.secret.clone()),
+                ],
+                authorization: None,
+            },
+            ClientAuth::SecretBasic => {
+                let pair = Secret::new(format!("{}:{}", encode(&self.id), encode(self.secret.expose())));
+                let header = Secret::new(format!("Basic {}", STANDARD.encode(pair.expose())));
+                // Base64 is always a valid header value.
+                let authorization = HeaderValue::from_str(header.expose()).ok().map(|mut value| {
+                    value.set_sensitive(true);
+                    value
+                });
+                Proof { fields: Vec::new(), authorization }
+            }
+        }
+    }
+}
+
+fn encode(text: &str) -> String {
+    form_urlencoded::byte_serialize(text.as_bytes()).collect()
+}
+
+/// Writes a form body: `grant_type=client_credentials&…`.
+pub fn form(fields: &[(&str, &str)], proof: &Proof) -> String {
+    let mut form = Serializer::new(String::new());
+    form.extend_pairs(fields);
+    form.extend_pairs(proof.fields.iter().map(|(name, value)| (name, value.expose())));
+    form.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn proof(auth: ClientAuth) -> Proof {
+        let client = Client { id: "id:1".into(), secret: Secret::new("p&ss %:"), auth };
+        Credentials::new(&client).proof()
+    }
+
+    #[test]
+    fn post_puts_both_into_the_form() {
+        let body = form(&[("grant_type", "client_credentials")], &proof(ClientAuth::SecretPost));
+        assert_eq!(body, "grant_type=client_credentials&client_id=id%3A1&client_secret=p%26ss+%25%3A");
+    }
+
+    #[test]
+    fn basic_encodes_each_half_before_joining_them() {
+        let proof = proof(ClientAuth::SecretBasic);
+        assert_eq!(form(&[("a", "b")], &proof), "a=b");
+        let header = proof.authorization.unwrap();
+        assert!(header.is_sensitive());
+        let decoded = STANDARD.decode(header.to_str().unwrap().strip_prefix("Basic ").unwrap()).unwrap();
+        assert_eq!(String::from_utf8(decoded).unwrap(), "id%3A1:p%26ss+%25%3A");
+    }
+}

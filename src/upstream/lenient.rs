@@ -1,0 +1,60 @@
+//! Values that Auth0 sends now as one type, now as another, or not at all.
+
+use std::time::Duration;
+
+use serde::de::{Deserialize, Deserializer, IgnoredAny};
+
+use crate::domain::freshness::Timestamp;
+
+/// Text, or a number that stands for text (GitHub's user ids); `None` for anything else.
+#[derive(Debug, Default)]
+pub struct Text(pub Option<String>);
+
+/// A number, or text that spells one (some providers' `expires_in`); `None` for anything else.
+#[derive(Debug, Default)]
+pub struct Number(Option<f64>);
+
+impl Number {
+    /// As a span in seconds; a negative one is over before it began.
+    pub fn seconds(&self) -> Option<Duration> {
+        // Beyond what a Duration holds, the longest there is.
+        self.0.map(|secs| Duration::try_from_secs_f64(secs.max(0.0)).unwrap_or(Duration::MAX))
+    }
+
+    /// As a date in seconds since the UNIX epoch, as JWTs have it.
+    pub fn timestamp(&self) -> Option<Timestamp> {
+        self.seconds().map(|since_epoch| Timestamp::from_secs(0).after(since_epoch))
+    }
+}
+
+#[derive(serde::Deserialize)]
+#[serde(untagged)]
+enum Any {
+    Text(String),
+    Integer(i64),
+    Float(f64),
+    Other(IgnoredAny),
+}
+
+impl<'de> Deserialize<'de> for Text {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(Self(match Any::deserialize(deserializer)? {
+            Any::Text(text) => Some(text),
+            Any::Integer(number) => Some(number.to_string()),
+            Any::Float(number) => Some(number.to_string()),
+            Any::Other(_) => None,
+        }))
+    }
+}
+
+impl<'de> Deserialize<'de> for Number {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let number = match Any::deserialize(deserializer)? {
+            Any::Text(text) => text.trim().parse().ok(),
+            Any::Integer(number) => Some(number as f64),
+            Any::Float(number) => Some(number),
+            Any::Other(_) => None,
+        };
+        Ok(Self(number.filter(|number| !number.is_nan())))
+    }
+}

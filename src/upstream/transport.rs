@@ -1,0 +1,183 @@
+//! Carries one request to Auth0 and one answer back: TLS only, no redirects, bounded in time and size.
+
+use std::error::Error;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::Request;
+use hyper::header::CONTENT_ENCODING;
+use hyper_rustls::HttpsConnector;
+use hyper_util::client::legacy::connect::proxy::Tunnel;
+use hyper_util::client::legacy::connect::{Connect, HttpConnector};
+use hyper_util::client::legacy::{self, Client};
+use hyper_util::client::proxy::matcher::{Intercept, Matcher};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+
+use crate::config::{Proxy, Tenant};
+use crate::domain::error::{Failure, ProxyProblem};
+
+use super::connect::{ConnectTimedOut, ResolveFailed, Resolver, Timed};
+use super::tls;
+use super::wire::Answer;
+
+/// Far beyond any answer we ask for: a user with a hundred linked identities is some 300 KiB.
+const MAX_BODY: usize = 1024 * 1024;
+
+/// Auth0 closes idle connections after about a minute; ours should be gone by then.
+const POOL_IDLE: Duration = Duration::from_secs(45);
+
+/// One request, one answer. What a status means is not its business.
+pub trait Transport: Send + Sync + 'static {
+    /// Sends `request`, whose URI is absolute, and reads the whole answer.
+    fn send(&self, request: Request<Full<Bytes>>) -> Sending<'_>;
+}
+
+/// A request under way.
+pub type Sending<'a> = Pin<Box<dyn Future<Output = Result<Answer, Failure>> + Send + 'a>>;
+
+/// The real one: HTTP/1.1 over TLS, connections kept alive.
+///
+/// HTTP/1.1 alone: the tenant's budget is a handful of requests per second, and HTTP/2 would double the code
+/// that an upstream can reach.
+pub struct Https<C> {
+    client: Client<C, Full<Bytes>>,
+    /// The tenant, for texts.
+    host: Arc<str>,
+    /// The proxy in front of it, for texts.
+    proxy: Option<Arc<str>>,
+    request_timeout: Duration,
+}
+
+/// What keeps the transport from being built.
+#[derive(Debug, thiserror::Error)]
+pub enum TransportError {
+    /// Certificates.
+    #[error(transparent)]
+    Tls(#[from] tls::TlsError),
+    /// The proxy's address.
+    #[error("the proxy's address cannot be used: tenant.proxy takes http://[user:password@]host[:port]")]
+    Proxy,
+}
+
+/// Builds the transport that `[tenant]` describes.
+pub fn build(tenant: &Tenant) -> Result<Arc<dyn Transport>, TransportError> {
+    let tls = tls::client_config(&tenant.extra_roots)?;
+    let mut tcp = HttpConnector::new_with_resolver(Resolver::default());
+    tcp.enforce_http(false);
+    tcp.set_nodelay(true);
+    let https = hyper_rustls::HttpsConnectorBuilder::new().with_tls_config(tls).https_only().enable_http1();
+    Ok(match proxy(&tenant.proxy, &tenant.domain)? {
+        None => Arc::new(Https::new(https.wrap_connector(tcp), tenant, None)),
+        Some(proxy) => {
+            let host: Arc<str> = proxy.uri().authority().map_or("?", |authority| authority.as_str()).into();
+            let mut tunnel = Tunnel::new(proxy.uri().clone(), tcp);
+            if let Some(auth) = proxy.basic_auth() {
+                tunnel = tunnel.with_auth(auth.clone());
+            }
+            Arc::new(Https::new(https.wrap_connector(tunnel), tenant, Some(host)))
+        }
+    })
+}
+
+/// The proxy to go through for `domain`, if any.
+fn proxy(settings: &Proxy, domain: &str) -> Result<Option<Intercept>, TransportError> {
+    let Some(url) = &settings.url else { return Ok(None) };
+    let matcher = Matcher::builder().https(url.expose()).no(settings.no_proxy.as_str()).build();
+    let tenant = format!("https://{domain}/").parse().map_err(|_| TransportError::Proxy)?;
+    // Nothing intercepted and nothing excluded: then the address could not be read.
+    match matcher.intercept(&tenant) {
+        None if settings.no_proxy.is_empty() => Err(TransportError::Proxy),
+        proxy => Ok(proxy),
+    }
+}
+
+impl<C> Https<Timed<HttpsConnector<C>>>
+where
+    Timed<HttpsConnector<C>>: Connect + Clone + Send + Sync + 'static,
+{
+    fn new(connector: HttpsConnector<C>, tenant: &Tenant, proxy: Option<Arc<str>>) -> Self {
+        let client = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(POOL_IDLE)
+            .build(Timed::new(connector, tenant.connect_timeout));
+        Self { client, host: Arc::clone(&tenant.domain), proxy, request_timeout: tenant.request_timeout }
+    }
+}
+
+impl<C> Transport for Https<C>
+where
+    C: Connect + Clone + Send + Sync + 'static,
+{
+    fn send(&self, request: Request<Full<Bytes>>) -> Sending<'_> {
+        Box::pin(async move {
+            match tokio::time::timeout(self.request_timeout, self.exchange(request)).await {
+                Ok(outcome) => outcome,
+                Err(_) => Err(Failure::TimedOut { host: Arc::clone(&self.host) }),
+            }
+        })
+    }
+}
+
+impl<C> Https<C>
+where
+    C: Connect + Clone + Send + Sync + 'static,
+{
+    async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<Answer, Failure> {
+        let response = self.client.request(request).await.map_err(|error| self.classify(&error))?;
+        let (head, body) = response.into_parts();
+        // None was asked for, and a compressed body could unfold to any size.
+        if head.headers.get(CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {
+            return Err(Failure::Malformed { what: "a compressed body that was not asked for" });
+        }
+        let body = Limited::new(body, MAX_BODY).collect().await.map_err(|error| {
+            match error.is::<LengthLimitError>() {
+                true => Failure::Malformed { what: "a body of more than 1 MiB" },
+                false => Failure::Broken { host: Arc::clone(&self.host) },
+            }
+        })?;
+        Ok(Answer { status: head.status, headers: head.headers, body: body.to_bytes() })
+    }
+
+    /// Finds the cause in the chain of errors. Their texts are never used: they may quote what a peer sent.
+    fn classify(&self, error: &legacy::Error) -> Failure {
+        let host = Arc::clone(&self.host);
+        let chain =
+            || std::iter::successors(Some(error as &(dyn Error + 'static)), |error| (*error).source());
+        let tls = chain().find_map(tls::problem);
+        if let Some(problem) = tls {
+            return Failure::Untrusted { host, problem };
+        }
+        if !error.is_connect() {
+            return Failure::Broken { host };
+        }
+        if let Some(proxy) = &self.proxy {
+            let problem = chain().find_map(tunnel_problem).unwrap_or(ProxyProblem::Unreachable);
+            return Failure::Proxy { proxy: Arc::clone(proxy), problem };
+        }
+        if chain().any(|error| error.is::<ConnectTimedOut>()) {
+            return Failure::ConnectTimeout { host };
+        }
+        if chain().any(|error| error.is::<ResolveFailed>()) {
+            return Failure::UnknownHost { host };
+        }
+        match chain().find_map(|error| error.downcast_ref::<io::Error>()).map(io::Error::kind) {
+            Some(io::ErrorKind::ConnectionRefused) => Failure::Refused { host },
+            Some(kind) => Failure::Unreachable { host, kind },
+            None => Failure::Broken { host },
+        }
+    }
+}
+
+/// hyper-util does not export the tunnel's error type, only its words; they are fixed and hold nothing of a peer.
+fn tunnel_problem(error: &(dyn Error + 'static)) -> Option<ProxyProblem> {
+    match error.to_string().as_str() {
+        "tunnel error: proxy authorization required" => Some(ProxyProblem::Authentication),
+        "tunnel error: unsuccessful" | "tunnel error: unexpected end of file" => Some(ProxyProblem::Refused),
+        _ => None,
+    }
+}

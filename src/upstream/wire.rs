@@ -1,0 +1,278 @@
+//! What Auth0 sends and expects, as bytes: requests out, answers in. Pure; the only file that knows the wire.
+//!
+//! Lenient where Auth0's own answers vary (ids that are numbers or text, lifetimes that are absent, numbers or
+//! text, errors without JSON), strict where leniency would serve the wrong thing: a user other than the one
+//! asked for is no answer, and only Auth0's own words make "no such user" a fact.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::StatusCode;
+use hyper::header::{DATE, HeaderMap, RETRY_AFTER};
+use serde::Deserialize;
+
+use crate::domain::error::{Failure, Refusal};
+use crate::domain::freshness::{Deadline, Moment, Timestamp};
+use crate::domain::identity::{ExpiryBasis, Identity, IdpToken, Profile, earliest};
+use crate::domain::retry;
+use crate::domain::user::UserId;
+use crate::management::Grant;
+use crate::secret::{Secret, TagKey};
+
+use super::lenient::{Number, Text};
+
+/// The only fields of a user that are asked for: nothing personal that a token lookup does not need.
+pub const USER_FIELDS: &str = "user_id,identities,last_login,blocked";
+
+/// For a Management token whose lifetime neither the answer nor the token tells; a refusal would correct it.
+const UNSTATED_LIFETIME: Duration = Duration::from_secs(600);
+
+/// Auth0's own limit on a Management token's lifetime, 30 days; whoever states more is not believed.
+const LONGEST_LIFETIME: Duration = Duration::from_secs(2_592_000);
+
+/// A hundred years: an identity provider that states more means "for ever".
+const FOR_EVER: Duration = Duration::from_secs(3_155_760_000);
+
+/// A complete answer, its body within bounds.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// The status.
+    pub status: StatusCode,
+    /// The headers.
+    pub headers: HeaderMap,
+    /// The body. It may hold tokens: never logged, never quoted.
+    pub body: Bytes,
+}
+
+/// What became of a request for a user.
+#[derive(Debug)]
+pub enum UserAnswer {
+    /// The user. `None`: Auth0 says that there is no such user.
+    User(Option<Profile>),
+    /// Auth0 does not accept the Management token: a new one may help, and if it does not, this is why.
+    BearerRefused(Refusal),
+}
+
+/// Path and query of a request for `user`.
+pub fn user_path(user: &UserId) -> String {
+    format!(
+        "/api/v2/users/{}?fields={}&include_fields=true",
+        user.to_path_segment(),
+        USER_FIELDS.replace(',', "%2C")
+    )
+}
+
+impl Answer {
+    /// The server's clock when it answered, in whole seconds; `None` where it does not say.
+    pub fn date(&self) -> Option<Timestamp> {
+        let date = httpdate::parse_http_date(self.headers.get(DATE)?.to_str().ok()?).ok()?;
+        let since_epoch = date.duration_since(std::time::UNIX_EPOCH).ok()?;
+        Some(Timestamp::from_secs(0).after(since_epoch))
+    }
+
+    fn throttled(&self, now: Timestamp) -> Failure {
+        let header = self.headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok());
+        Failure::Throttled { retry_after: header.and_then(|value| retry::retry_after(value, now)) }
+    }
+
+    /// The failure of a status that is no answer to anything.
+    fn no_answer(&self) -> Failure {
+        match self.status.is_redirection() {
+            true => Failure::Malformed { what: "a redirect, which is never followed; check tenant.domain" },
+            false => Failure::Status { status: self.status.as_u16() },
+        }
+    }
+
+    fn error(&self) -> ErrorBody {
+        // An edge may answer in HTML or not at all: then nothing is known but the status.
+        serde_json::from_slice(&self.body).unwrap_or_default()
+    }
+}
+
+/// Reads the answer to a grant request that was sent at `sent`.
+pub fn parse_grant(answer: &Answer, audience: &Arc<str>, sent: Moment) -> Result<Grant, Failure> {
+    let status = answer.status.as_u16();
+    match answer.status {
+        StatusCode::OK => parse_granted(&answer.body, sent),
+        StatusCode::TOO_MANY_REQUESTS => Err(answer.throttled(sent.wall)),
+        StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+            Err(Failure::Denied(grant_refusal(status, &answer.error(), audience)))
+        }
+        _ => Err(answer.no_answer()),
+    }
+}
+
+fn grant_refusal(status: u16, error: &ErrorBody, audience: &Arc<str>) -> Refusal {
+    let description = error.error_description.as_str();
+    match error.error.as_str() {
+        "unauthorized_client" => Refusal::GrantType,
+        "invalid_client" => Refusal::Credentials { status },
+        _ if status == 401 => Refusal::Credentials { status },
+        "access_denied" if description.contains("Service not enabled") => {
+            Refusal::Audience { audience: Arc::clone(audience) }
+        }
+        "access_denied"
+            if description.contains("not authorized to access") || description.contains("client-grant") =>
+        {
+            Refusal::NoClientGrant { audience: Arc::clone(audience) }
+        }
+        _ => Refusal::Grant { status },
+    }
+}
+
+fn parse_granted(body: &[u8], sent: Moment) -> Result<Grant, Failure> {
+    let what = "a grant without an access token";
+    let granted: Granted = serde_json::from_slice(body).map_err(|_| Failure::Malformed { what })?;
+    let token =
+        granted.access_token.0.filter(|token| !token.is_empty()).ok_or(Failure::Malformed { what })?;
+    let claims: Claims = claims(&token).unwrap_or_default();
+    let stated = granted.expires_in.seconds().map(|span| Deadline::after(sent, span.min(LONGEST_LIFETIME)));
+    let own = claims.exp.timestamp().map(|exp| Deadline::at(exp, sent));
+    let expires = match (stated, own) {
+        (Some(stated), Some(own)) => stated.earlier(own),
+        (Some(only), None) | (None, Some(only)) => only.earlier(Deadline::after(sent, LONGEST_LIFETIME)),
+        (None, None) => Deadline::after(sent, UNSTATED_LIFETIME),
+    };
+    let scope = granted.scope.0.or(claims.scope.0);
+    let scopes = scope.map(|scope| scope.split_whitespace().map(str::to_owned).collect());
+    Ok(Grant { token: Secret::new(token), sent, expires, scopes })
+}
+
+/// Reads the answer to a request for `user` that was sent at `sent`. `tags` gives tokens their fingerprints.
+pub fn parse_user(
+    answer: &Answer,
+    user: &UserId,
+    sent: Moment,
+    tags: &TagKey,
+) -> Result<UserAnswer, Failure> {
+    let status = answer.status.as_u16();
+    if answer.status == StatusCode::OK {
+        return parse_profile(&answer.body, user, sent, tags).map(|profile| UserAnswer::User(Some(profile)));
+    }
+    let error = answer.error();
+    match (answer.status, error.code.as_str()) {
+        (StatusCode::NOT_FOUND, "inexistent_user") => Ok(UserAnswer::User(None)),
+        // Auth0 says that no id looks like this: then nobody has it.
+        (StatusCode::BAD_REQUEST, "invalid_uri") if error.message.contains("property id") => {
+            Ok(UserAnswer::User(None))
+        }
+        (StatusCode::BAD_REQUEST, "Bearer") | (StatusCode::UNAUTHORIZED, _) => {
+            Ok(UserAnswer::BearerRefused(Refusal::Bearer { status }))
+        }
+        (StatusCode::FORBIDDEN, "insufficient_scope") => Ok(UserAnswer::BearerRefused(Refusal::Scope)),
+        (StatusCode::TOO_MANY_REQUESTS, _) => Err(answer.throttled(sent.wall)),
+        _ => Err(answer.no_answer()),
+    }
+}
+
+fn parse_profile(body: &[u8], user: &UserId, sent: Moment, tags: &TagKey) -> Result<Profile, Failure> {
+    let malformed = |what| Failure::Malformed { what };
+    let wire: WireUser =
+        serde_json::from_slice(body).map_err(|_| malformed("a user that is not JSON as documented"))?;
+    if wire.user_id.0.as_deref() != Some(user.as_str()) {
+        return Err(malformed("another user than the one that was asked for"));
+    }
+    let last_login = wire.last_login.0.as_deref().and_then(Timestamp::parse);
+    let identities =
+        wire.identities.into_iter().flatten().map(|wire| identity(wire, last_login, sent, tags)).collect();
+    Ok(Profile { user_id: user.clone(), blocked: wire.blocked.unwrap_or_default(), identities })
+}
+
+fn identity(wire: WireIdentity, last_login: Option<Timestamp>, sent: Moment, tags: &TagKey) -> Identity {
+    let lifetime = wire.expires_in.seconds();
+    let token = wire.access_token.0.filter(|token| !token.is_empty()).map(|text| {
+        let own = claims::<Claims>(&text).and_then(|claims| claims.exp.timestamp());
+        let login = lifetime.zip(last_login).map(|(span, login)| login.after(span.min(FOR_EVER)));
+        let (expires_at, basis): (Option<Timestamp>, ExpiryBasis) = earliest(own, login);
+        IdpToken {
+            fingerprint: tags.tag("token", &text),
+            access_token: Secret::new(text),
+            access_token_secret: wire
+                .access_token_secret
+                .0
+                .filter(|second| !second.is_empty())
+                .map(Secret::new),
+            expires: expires_at.map(|at| Deadline::at(at, sent)),
+            basis,
+        }
+    });
+    Identity {
+        connection: wire.connection.0.unwrap_or_default(),
+        provider: wire.provider.0.unwrap_or_default(),
+        user_id: wire.user_id.0.unwrap_or_default(),
+        is_social: wire.is_social.unwrap_or_default(),
+        token,
+    }
+}
+
+/// The claims of a token that looks like a JWT. Nothing is verified: a claim here can only shorten a life.
+fn claims<T: serde::de::DeserializeOwned>(token: &str) -> Option<T> {
+    // Most providers' tokens are opaque, and need no decoding to tell.
+    (token.bytes().filter(|byte| *byte == b'.').count() == 2)
+        .then(|| jsonwebtoken::dangerous::insecure_decode_claims(token).ok())
+        .flatten()
+}
+
+#[derive(Deserialize)]
+struct Granted {
+    #[serde(default)]
+    access_token: Text,
+    #[serde(default)]
+    expires_in: Number,
+    #[serde(default)]
+    scope: Text,
+}
+
+#[derive(Default, Deserialize)]
+struct Claims {
+    #[serde(default)]
+    exp: Number,
+    #[serde(default)]
+    scope: Text,
+}
+
+/// Either endpoint's error, whichever fields it has. Compared with known texts, never shown.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct ErrorBody {
+    error: String,
+    error_description: String,
+    message: String,
+    #[serde(rename = "errorCode")]
+    code: String,
+}
+
+#[derive(Deserialize)]
+struct WireUser {
+    #[serde(default)]
+    user_id: Text,
+    #[serde(default)]
+    last_login: Text,
+    #[serde(default)]
+    blocked: Option<bool>,
+    #[serde(default)]
+    identities: Option<Vec<WireIdentity>>,
+}
+
+/// `refresh_token` and `profileData` are left out on purpose: what is not read cannot leak.
+#[derive(Deserialize)]
+struct WireIdentity {
+    #[serde(default)]
+    connection: Text,
+    #[serde(default)]
+    provider: Text,
+    #[serde(default)]
+    user_id: Text,
+    #[serde(default, rename = "isSocial")]
+    is_social: Option<bool>,
+    #[serde(default)]
+    access_token: Text,
+    #[serde(default)]
+    access_token_secret: Text,
+    #[serde(default)]
+    expires_in: Number,
+}
+
+#[cfg(test)]
+mod tests;

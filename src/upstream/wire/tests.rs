@@ -1,0 +1,217 @@
+use super::*;
+
+const AUDIENCE: &str = "https://acme.eu.auth0.com/api/v2/";
+
+fn now() -> Moment {
+    Moment { wall: Timestamp::parse("2026-11-22T10:00:00Z").unwrap(), elapsed: Duration::from_secs(9_000) }
+}
+
+fn answer(status: u16, body: &str) -> Answer {
+    let status = StatusCode::from_u16(status).unwrap();
+    Answer { status, headers: HeaderMap::new(), body: Bytes::copy_from_slice(body.as_bytes()) }
+}
+
+fn grant(status: u16, body: &str) -> Result<Grant, Failure> {
+    parse_grant(&answer(status, body), &AUDIENCE.into(), now())
+}
+
+fn lifetime(body: &str) -> u64 {
+    grant(200, body).unwrap().expires.remaining(now()).as_secs()
+}
+
+/// An unsigned token with these claims; nothing here verifies signatures.
+fn jwt(claims: &str) -> String {
+    use base64::Engine;
+    let encode = |text: &str| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(text);
+    format!("{}.{}.{}", encode(r#"{"alg":"RS256","typ":"JWT"}"#), encode(claims), encode("signature"))
+}
+
+#[test]
+fn a_grants_lifetime_is_read_in_every_form_it_comes_in() {
+    assert_eq!(lifetime(r#"{"access_token":"t","expires_in":86400}"#), 86_400);
+    assert_eq!(lifetime(r#"{"access_token":"t","expires_in":"3600"}"#), 3_600);
+    assert_eq!(lifetime(r#"{"access_token":"t","expires_in":12.5}"#), 12);
+    assert_eq!(lifetime(r#"{"access_token":"t"}"#), UNSTATED_LIFETIME.as_secs());
+    assert_eq!(lifetime(r#"{"access_token":"t","expires_in":"soon"}"#), UNSTATED_LIFETIME.as_secs());
+    assert_eq!(lifetime(r#"{"access_token":"t","expires_in":null}"#), UNSTATED_LIFETIME.as_secs());
+    assert_eq!(lifetime(r#"{"access_token":"t","expires_in":0}"#), 0);
+    assert_eq!(lifetime(r#"{"access_token":"t","expires_in":-5}"#), 0);
+    assert_eq!(
+        lifetime(r#"{"access_token":"t","expires_in":1000000000000000000}"#),
+        LONGEST_LIFETIME.as_secs()
+    );
+}
+
+#[test]
+fn the_earlier_of_expires_in_and_exp_counts() {
+    let exp = |secs: i64| now().wall.as_secs() + secs;
+    let both = |own: i64, stated| {
+        let token = jwt(&format!(r#"{{"exp":{}}}"#, exp(own)));
+        lifetime(&format!(r#"{{"access_token":"{token}","expires_in":{stated}}}"#))
+    };
+    assert_eq!(both(600, 86_400), 600);
+    assert_eq!(both(86_400, 600), 600);
+    assert_eq!(both(-10, 600), 0);
+    let own = jwt(&format!(r#"{{"exp":{}}}"#, exp(77)));
+    assert_eq!(lifetime(&format!(r#"{{"access_token":"{own}"}}"#)), 77);
+}
+
+#[test]
+fn scopes_are_read_from_the_answer_else_from_the_token_else_not_known() {
+    let scopes = |body: &str| grant(200, body).unwrap().scopes;
+    let both = Some(vec!["read:users".to_owned(), "read:user_idp_tokens".to_owned()]);
+    assert_eq!(scopes(r#"{"access_token":"t","scope":"read:users read:user_idp_tokens"}"#), both);
+    let token = jwt(r#"{"scope":"read:users read:user_idp_tokens"}"#);
+    assert_eq!(scopes(&format!(r#"{{"access_token":"{token}"}}"#)), both);
+    assert_eq!(scopes(r#"{"access_token":"t"}"#), None);
+}
+
+#[test]
+fn every_refusal_of_a_grant_is_told_apart() {
+    let audience: Arc<str> = AUDIENCE.into();
+    let denied =
+        |description: &str| format!(r#"{{"error":"access_denied","error_description":"{description}"}}"#);
+    let cases = [
+        (401, denied("Unauthorized"), Refusal::Credentials { status: 401 }),
+        (401, r#"{"error":"invalid_client"}"#.into(), Refusal::Credentials { status: 401 }),
+        (400, r#"{"error":"invalid_client"}"#.into(), Refusal::Credentials { status: 400 }),
+        (401, "<html>".into(), Refusal::Credentials { status: 401 }),
+        (
+            403,
+            denied("Service not enabled within domain: https://x/api/v2"),
+            Refusal::Audience { audience: audience.clone() },
+        ),
+        (
+            403,
+            denied("Client is not authorized to access https://x/. You need to create a client-grant"),
+            Refusal::NoClientGrant { audience },
+        ),
+        (403, r#"{"error":"unauthorized_client"}"#.into(), Refusal::GrantType),
+        (403, "".into(), Refusal::Grant { status: 403 }),
+        (400, r#"{"error":"invalid_request"}"#.into(), Refusal::Grant { status: 400 }),
+    ];
+    for (status, body, refusal) in cases {
+        assert_eq!(grant(status, &body).unwrap_err(), Failure::Denied(refusal), "{status} {body}");
+    }
+}
+
+#[test]
+fn what_is_no_grant_is_malformed_and_what_may_pass_is_told_apart() {
+    for body in ["", "{}", "[]", "<html></html>", r#"{"access_token":""}"#, r#"{"access_token":7.5"#] {
+        assert!(matches!(grant(200, body), Err(Failure::Malformed { .. })), "{body}");
+    }
+    assert_eq!(grant(503, "<html>").unwrap_err(), Failure::Status { status: 503 });
+    assert!(matches!(grant(302, ""), Err(Failure::Malformed { .. })));
+    let mut throttled = answer(429, "");
+    throttled.headers.insert(RETRY_AFTER, "7".parse().unwrap());
+    let failure = parse_grant(&throttled, &AUDIENCE.into(), now()).unwrap_err();
+    assert_eq!(failure.asks_to_wait(), Some(Duration::from_secs(7)));
+}
+
+fn user(status: u16, id: &str, body: &str) -> Result<UserAnswer, Failure> {
+    let tags = TagKey::random().unwrap();
+    parse_user(&answer(status, body), &UserId::parse(id).unwrap(), now(), &tags)
+}
+
+fn profile(body: &str) -> Profile {
+    match user(200, "u|1", body) {
+        Ok(UserAnswer::User(Some(profile))) => profile,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// One identity's token: how long it has left, and how that is known.
+fn token(last_login: &str, identity: &str) -> Option<(Option<u64>, &'static str)> {
+    let body = format!(r#"{{"user_id":"u|1","last_login":{last_login},"identities":[{identity}]}}"#);
+    let profile = profile(&body);
+    let token = profile.identities[0].token.as_ref()?;
+    Some((token.expires.map(|expires| expires.remaining(now()).as_secs()), token.basis.as_str()))
+}
+
+#[test]
+fn a_tokens_expiry_comes_from_the_login_or_from_the_token_itself() {
+    let login = r#""2026-11-22T09:30:00.000Z""#;
+    assert_eq!(token(login, r#"{"access_token":"t","expires_in":3600}"#), Some((Some(1800), "login")));
+    assert_eq!(token(login, r#"{"access_token":"t","expires_in":"3600"}"#), Some((Some(1800), "login")));
+    assert_eq!(token(login, r#"{"access_token":"t","expires_in":600}"#), Some((Some(0), "login")));
+    assert_eq!(token(login, r#"{"access_token":"t"}"#), Some((None, "none")));
+    assert_eq!(token("null", r#"{"access_token":"t","expires_in":3600}"#), Some((None, "none")));
+    assert_eq!(token(r#""yesterday""#, r#"{"access_token":"t","expires_in":3600}"#), Some((None, "none")));
+
+    let own = jwt(&format!(r#"{{"exp":{}}}"#, now().wall.as_secs() + 300));
+    assert_eq!(token(login, &format!(r#"{{"access_token":"{own}"}}"#)), Some((Some(300), "jwt")));
+    assert_eq!(
+        token(login, &format!(r#"{{"access_token":"{own}","expires_in":3600}}"#)),
+        Some((Some(300), "jwt"))
+    );
+    assert_eq!(
+        token(login, &format!(r#"{{"access_token":"{own}","expires_in":1801}}"#)),
+        Some((Some(1), "login"))
+    );
+    assert_eq!(token(login, r#"{"access_token":"a.b.c"}"#), Some((None, "none")), "dots alone make no JWT");
+}
+
+#[test]
+fn absent_and_empty_tokens_are_the_same() {
+    assert_eq!(token("null", r#"{"access_token":""}"#), None);
+    assert_eq!(token("null", r#"{"access_token":null}"#), None);
+    assert_eq!(token("null", "{}"), None);
+}
+
+#[test]
+fn ids_at_the_provider_may_be_numbers_and_unknown_fields_do_not_hurt() {
+    let profile = profile(
+        r#"{"user_id":"u|1","blocked":true,"later":{"deep":[1]},"identities":[
+            {"connection":"github","provider":"github","user_id":583231,"isSocial":true,"refresh_token":"r","profileData":{}},
+            {"connection":"db","provider":"auth0","user_id":"abc","access_token":"t","access_token_secret":"s"}]}"#,
+    );
+    assert!(profile.blocked);
+    assert_eq!(profile.identities[0].user_id, "583231");
+    assert!(profile.identities[0].is_social);
+    let second = profile.identities[1].token.as_ref().unwrap().access_token_secret.as_ref().unwrap();
+    assert_eq!(second.expose(), "s");
+    assert!(!format!("{profile:?}").contains("\"t\""));
+}
+
+#[test]
+fn another_user_or_no_user_is_no_answer() {
+    for body in
+        ["", "{}", "null", "<html>", r#"{"user_id":"u|2"}"#, r#"{"user_id":"U|1"}"#, r#"{"user_id":"u|1","#]
+    {
+        assert!(matches!(user(200, "u|1", body), Err(Failure::Malformed { .. })), "{body}");
+    }
+}
+
+#[test]
+fn only_auth0s_own_words_make_no_such_user_a_fact() {
+    let gone = r#"{"statusCode":404,"error":"Not Found","errorCode":"inexistent_user"}"#;
+    assert!(matches!(user(404, "u|1", gone), Ok(UserAnswer::User(None))));
+    assert_eq!(user(404, "u|1", "<html>").unwrap_err(), Failure::Status { status: 404 });
+    let id = r#"{"message":"Path validation error: … on property id (…)","errorCode":"invalid_uri"}"#;
+    assert!(matches!(user(400, "u|1", id), Ok(UserAnswer::User(None))));
+    let query = r#"{"message":"Query validation error","errorCode":"invalid_query_string"}"#;
+    assert_eq!(user(400, "u|1", query).unwrap_err(), Failure::Status { status: 400 });
+}
+
+#[test]
+fn a_refused_bearer_is_told_apart_from_everything_else() {
+    let refused = |status, body| match user(status, "u|1", body) {
+        Ok(UserAnswer::BearerRefused(refusal)) => Some(refusal),
+        _ => None,
+    };
+    assert_eq!(refused(401, r#"{"message":"Invalid token"}"#), Some(Refusal::Bearer { status: 401 }));
+    assert_eq!(refused(401, ""), Some(Refusal::Bearer { status: 401 }));
+    assert_eq!(refused(400, r#"{"errorCode":"Bearer"}"#), Some(Refusal::Bearer { status: 400 }));
+    assert_eq!(refused(403, r#"{"errorCode":"insufficient_scope"}"#), Some(Refusal::Scope));
+    assert_eq!(refused(403, "<html>"), None);
+    assert_eq!(refused(429, r#"{"errorCode":"too_many_requests"}"#), None);
+}
+
+#[test]
+fn the_path_encodes_the_id_once_and_asks_for_four_fields() {
+    let path = user_path(&UserId::parse("office365|a/b@c%3A").unwrap());
+    assert_eq!(
+        path,
+        "/api/v2/users/office365%7Ca%2Fb%40c%253A?fields=user_id%2Cidentities%2Clast_login%2Cblocked&include_fields=true"
+    );
+}
