@@ -1,2 +1,255 @@
-//! Speaks to callers over Unix sockets.
+//! Speaks to callers over Unix sockets. Knows the cache and the Management token's keeper, not Auth0.
+
+use std::borrow::Cow;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+
+use crate::cache::Cache;
+use crate::clock::Clock;
+use crate::domain::error::Sort;
+use crate::domain::freshness::Moment;
+use crate::domain::policy::{Caller, Policy};
+use crate::management::Management;
+use crate::telemetry::Counters;
+
 pub mod answers;
+mod connection;
+mod reply;
+mod routes;
+pub mod socket;
+
+use answers::{
+    CacheStatus, FailureStatus, ListenerStatus, LookupCounts, ManagementTokenStatus, StatusAnswer,
+    UpstreamFailure, UpstreamStatus,
+};
+use socket::SocketFile;
+
+/// After an accept that failed for want of descriptors or memory: give the other connections time to end.
+const AFTER_A_FAILED_ACCEPT: Duration = Duration::from_millis(100);
+
+/// How far the daemon's end has come. Only ever moves on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    /// It has not begun.
+    Serving,
+    /// Not ready any more, but still accepting.
+    Draining,
+    /// No new connections; what was begun is finished.
+    Closing,
+    /// Whoever still waits is told that it is over.
+    Over,
+}
+
+/// What handlers need.
+pub struct Services {
+    /// Users' entries.
+    pub cache: Cache,
+    /// The Management token's keeper.
+    pub management: Management,
+    /// The time.
+    pub clock: Clock,
+    /// Who may do what.
+    pub policy: Policy,
+    /// Numbers for `status`.
+    pub counters: Arc<Counters>,
+    /// How far the daemon's end has come.
+    pub phase: watch::Receiver<Phase>,
+    /// `tenant.domain`, for `status`.
+    pub tenant: Arc<str>,
+    /// When the daemon started.
+    pub started: Moment,
+    /// The listeners there are, for `status`.
+    pub listeners: Vec<Arc<ListenerInfo>>,
+    /// Makes request ids differ from run to run.
+    pub run_id: u32,
+    /// Makes them differ within a run.
+    pub requests: AtomicU64,
+}
+
+/// One listener, as `status` shows it.
+#[derive(Debug)]
+pub struct ListenerInfo {
+    /// The socket's path.
+    pub path: PathBuf,
+    /// Open connections.
+    pub connections: AtomicU64,
+}
+
+/// One listener, as it is served.
+pub struct Listening {
+    /// Accepts.
+    pub listener: UnixListener,
+    /// Removes the socket's file when the listener is done with.
+    pub file: SocketFile,
+    /// `max_connections`.
+    pub max_connections: usize,
+    /// `require_request_header`.
+    pub require_request_header: bool,
+    /// As `status` shows it.
+    pub info: Arc<ListenerInfo>,
+}
+
+impl Services {
+    fn next_request_id(&self) -> String {
+        let number = self.requests.fetch_add(1, Ordering::Relaxed);
+        format!("{:08x}-{number:x}", self.run_id)
+    }
+
+    fn is_draining(&self) -> bool {
+        *self.phase.borrow() > Phase::Serving
+    }
+
+    /// Whether the first Management token was obtained; if not, why not.
+    fn started(&self) -> Result<Cow<'static, str>, String> {
+        if self.management.has_started() {
+            Ok("started".into())
+        } else {
+            Err(self.why_no_token("not started"))
+        }
+    }
+
+    /// Whether lookups can be answered; if not, why not. Asks nobody.
+    fn ready(&self) -> Result<Cow<'static, str>, String> {
+        if self.is_draining() {
+            return Err("not ready: shutting down".into());
+        }
+        match self.management.snapshot(self.clock.now()).valid {
+            true => Ok("ready".into()),
+            false => Err(self.why_no_token("not ready")),
+        }
+    }
+
+    fn why_no_token(&self, state: &str) -> String {
+        match self.management.snapshot(self.clock.now()).failure {
+            Some((failure, _)) => format!("{state}: no Management token: {failure}"),
+            None => format!("{state}: no Management token yet"),
+        }
+    }
+
+    fn status(&self) -> StatusAnswer {
+        let now = self.clock.now();
+        let token = self.management.snapshot(now);
+        let (entries, bytes) = self.cache.size();
+        let counters = &self.counters;
+        StatusAnswer {
+            version: env!("CARGO_PKG_VERSION").into(),
+            started_at: self.started.wall.to_string(),
+            uptime_seconds: self.started.age(now).as_secs(),
+            ready: token.valid && !self.is_draining(),
+            draining: self.is_draining(),
+            tenant: self.tenant.to_string(),
+            management_token: ManagementTokenStatus {
+                valid: token.valid,
+                expires_at: token.expires_at.map(|at| at.to_string()),
+                next_refresh_at: token.next_attempt_at.map(|at| at.to_string()),
+                last_success_at: token.last_success.map(|at| at.to_string()),
+                scopes: token.scopes,
+                missing_scopes: token.missing_scopes.into_iter().map(str::to_owned).collect(),
+                failure: token.failure.map(|(failure, attempts)| FailureStatus {
+                    detail: failure.to_string(),
+                    permanent: failure.sort() == Sort::Permanent,
+                    attempts,
+                }),
+            },
+            cache: CacheStatus { entries, bytes, max_bytes: self.cache.max_bytes() },
+            lookups: LookupCounts {
+                hit: counters.hits.get(),
+                miss: counters.misses.get(),
+                stale: counters.stale.get(),
+                negative: counters.negatives.get(),
+                error: counters.errors.get(),
+            },
+            upstream: UpstreamStatus {
+                token_requests: counters.token_requests.get(),
+                user_requests: counters.user_requests.get(),
+                failures: counters.upstream_failures.get(),
+                last_failure: counters
+                    .last_upstream_failure()
+                    .map(|(at, detail)| UpstreamFailure { at: at.to_string(), detail }),
+            },
+            listeners: self
+                .listeners
+                .iter()
+                .map(|listener| ListenerStatus {
+                    path: listener.path.display().to_string(),
+                    connections: listener.connections.load(Ordering::Relaxed),
+                })
+                .collect(),
+        }
+    }
+}
+
+/// Accepts and serves connections until the daemon's end closes them. Returns when the last one is done.
+pub async fn serve(listening: Listening, services: Arc<Services>) {
+    let Listening { listener, file, max_connections, require_request_header, info } = listening;
+    let room = Arc::new(Semaphore::new(max_connections));
+    let mut phase = services.phase.clone();
+    let mut connections = JoinSet::new();
+    loop {
+        // Room first, and only then a connection: those for which there is none wait in the kernel's queue.
+        let accepted = async {
+            let permit = Arc::clone(&room).acquire_owned().await;
+            (permit, accept(&listener).await)
+        };
+        let (permit, (stream, caller)) = tokio::select! {
+            accepted = accepted => accepted,
+            _ = phase.wait_for(|phase| *phase >= Phase::Closing) => break,
+            Some(_) = connections.join_next() => continue,
+        };
+        let (services, open) = (Arc::clone(&services), Open::new(&info));
+        connections.spawn(async move {
+            connection::serve(stream, caller, require_request_header, services).await;
+            drop((permit, open));
+        });
+    }
+    drop((listener, file));
+    while connections.join_next().await.is_some() {}
+}
+
+/// The next connection and who is at its other end. Cannot fail: one caller's trouble is its own, and running
+/// out of descriptors pauses the loop but never ends it.
+async fn accept(listener: &UnixListener) -> (UnixStream, Caller) {
+    let mut told = false;
+    loop {
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) if error.kind() == std::io::ErrorKind::ConnectionAborted => continue,
+            Err(error) => {
+                if !told {
+                    tracing::warn!(%error, "No connection can be accepted; trying again");
+                    told = true;
+                }
+                tokio::time::sleep(AFTER_A_FAILED_ACCEPT).await;
+                continue;
+            }
+        };
+        match stream.peer_cred() {
+            Ok(peer) => return (stream, Caller { uid: peer.uid(), gid: peer.gid() }),
+            Err(error) => {
+                tracing::warn!(%error, "A connection whose caller the kernel does not name is closed");
+            }
+        }
+    }
+}
+
+/// Counts a connection for as long as it is open.
+struct Open(Arc<ListenerInfo>);
+
+impl Open {
+    fn new(info: &Arc<ListenerInfo>) -> Self {
+        info.connections.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(info))
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.connections.fetch_sub(1, Ordering::Relaxed);
+    }
+}

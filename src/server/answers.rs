@@ -182,7 +182,7 @@ pub struct LookupCounts {
 }
 
 /// Requests to Auth0.
-#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
 pub struct UpstreamStatus {
     /// To the token endpoint.
     pub token_requests: u64,
@@ -190,6 +190,17 @@ pub struct UpstreamStatus {
     pub user_requests: u64,
     /// Those of both that failed.
     pub failures: u64,
+    /// The latest of them; null where none did.
+    pub last_failure: Option<UpstreamFailure>,
+}
+
+/// A request to Auth0 that failed.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
+pub struct UpstreamFailure {
+    /// When, RFC 3339.
+    pub at: String,
+    /// The cause and the mend.
+    pub detail: String,
 }
 
 /// One listener.

@@ -1,0 +1,176 @@
+//! The composition root: the only file that knows every part. Production, the demo and the tests all start the
+//! daemon here; they differ only in their [`Deps`].
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::cache::Cache;
+use crate::clock::Clock;
+use crate::config::{Config, Shutdown};
+use crate::domain::policy::Policy;
+use crate::management::Management;
+use crate::secret::{NoRandomness, TagKey};
+use crate::server::socket::{Socket, SocketError};
+use crate::server::{self, ListenerInfo, Listening, Phase, Services};
+use crate::telemetry::{Counters, UserNames};
+use crate::upstream::transport::{self, Transport, TransportError};
+use crate::upstream::{Auth0, Parts, Profiles};
+
+/// After the deadline: time for the last answers, which say that it is over, to reach their callers.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
+/// What the daemon takes from the world around it.
+pub struct Deps {
+    /// The time.
+    pub clock: Clock,
+    /// The way to Auth0.
+    pub transport: Arc<dyn Transport>,
+    /// Determines every jitter; equal seeds draw equal ones.
+    pub seed: u64,
+}
+
+impl Deps {
+    /// The real ones, for `config`. Reads the platform's certificate authorities.
+    pub fn production(config: &Config) -> Result<Self, TransportError> {
+        Ok(Self {
+            clock: Clock::system(),
+            transport: transport::build(&config.tenant)?,
+            seed: fastrand::u64(..),
+        })
+    }
+}
+
+/// Why the daemon does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A socket.
+    #[error(transparent)]
+    Socket(#[from] SocketError),
+    /// A socket that is bound cannot be served.
+    #[error("the socket cannot be served: {0}")]
+    Listen(#[from] std::io::Error),
+    /// The way to Auth0.
+    #[error(transparent)]
+    Transport(#[from] TransportError),
+    /// The keys that name tokens and users.
+    #[error(transparent)]
+    Randomness(#[from] NoRandomness),
+}
+
+/// A daemon that runs. Dropping it stops it without ceremony; [`Running::stop`] is the orderly end.
+pub struct Running {
+    /// Where it listens.
+    pub sockets: Vec<PathBuf>,
+    services: Arc<Services>,
+    phase: watch::Sender<Phase>,
+    servers: JoinSet<()>,
+    shutdown: Shutdown,
+}
+
+/// How an orderly end came out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// Everything that was begun was finished.
+    Finished,
+    /// `shutdown.deadline` came first; whoever still waited was told `draining`.
+    CutShort,
+}
+
+/// Starts the daemon: sockets first, so that a start that fails costs Auth0 nothing, then the Management token's
+/// keeper, then the servers. Does not wait for Auth0.
+///
+/// # Errors
+/// Sockets that cannot be made as configured. Nothing is left behind then.
+///
+/// # Panics
+/// Outside a tokio runtime.
+pub async fn start(config: &Config, deps: Deps) -> Result<Running, StartError> {
+    let sockets = config.listeners.iter().map(Socket::bind).collect::<Result<Vec<_>, _>>()?;
+    let mut listening = Vec::new();
+    for (socket, settings) in sockets.into_iter().zip(&config.listeners) {
+        let (listener, file) = socket.into_parts();
+        listener.set_nonblocking(true)?;
+        listening.push(Listening {
+            listener: tokio::net::UnixListener::from_std(listener)?,
+            file,
+            max_connections: settings.max_connections,
+            require_request_header: settings.require_request_header,
+            info: Arc::new(ListenerInfo { path: settings.path.clone(), connections: AtomicU64::new(0) }),
+        });
+    }
+    let (phase, watched) = watch::channel(Phase::Serving);
+    let listeners = listening.iter().map(|listening| Arc::clone(&listening.info)).collect();
+    let services = Arc::new(services(config, deps, watched, listeners)?);
+    let mut servers = JoinSet::new();
+    for listening in listening {
+        servers.spawn(server::serve(listening, Arc::clone(&services)));
+    }
+    let sockets = config.listeners.iter().map(|listener| listener.path.clone()).collect();
+    Ok(Running { sockets, services, phase, servers, shutdown: config.shutdown })
+}
+
+/// Wires cache, keeper and upstream together.
+fn services(
+    config: &Config,
+    deps: Deps,
+    phase: watch::Receiver<Phase>,
+    listeners: Vec<Arc<ListenerInfo>>,
+) -> Result<Services, NoRandomness> {
+    let Deps { clock, transport, seed } = deps;
+    let (tags, counters) = (TagKey::random()?, Arc::new(Counters::default()));
+    let names = UserNames::new(config.log.user_ids, TagKey::random()?);
+    let parts = Parts { transport, clock: clock.clone(), tags, counters: Arc::clone(&counters), seed };
+    let auth0 = Auth0::new(&config.tenant, &config.client, config.upstream.max_retries, parts);
+    let management = Management::start(Arc::new(auth0.clone()), config.management, clock.clone(), seed);
+    let profiles = Arc::new(Profiles::new(auth0, management.clone()));
+    Ok(Services {
+        cache: Cache::new(&config.cache, profiles, clock.clone(), Arc::clone(&counters), names),
+        management,
+        policy: Policy::new(nix::unistd::geteuid().as_raw()),
+        counters,
+        phase,
+        tenant: Arc::clone(&config.tenant.domain),
+        started: clock.now(),
+        clock,
+        listeners,
+        run_id: seed as u32,
+        requests: AtomicU64::new(1),
+    })
+}
+
+impl Running {
+    /// What the handlers see; for the demo and the tests.
+    pub fn services(&self) -> &Arc<Services> {
+        &self.services
+    }
+
+    /// The orderly end: not ready at once, accepting for `shutdown.min_delay`, then finishing what was begun for
+    /// at most `shutdown.deadline`. The sockets' files are gone when this returns.
+    pub async fn stop(mut self) -> Ended {
+        self.phase.send_replace(Phase::Draining);
+        tokio::time::sleep(self.shutdown.min_delay).await;
+        self.phase.send_replace(Phase::Closing);
+        if tokio::time::timeout(self.shutdown.deadline, all(&mut self.servers)).await.is_ok() {
+            return Ended::Finished;
+        }
+        tracing::warn!("Requests are still under way at shutdown.deadline; they are answered with draining");
+        self.phase.send_replace(Phase::Over);
+        if tokio::time::timeout(LAST_WORDS, all(&mut self.servers)).await.is_err() {
+            tracing::debug!("Some callers do not read their answers; their connections are cut");
+        }
+        Ended::CutShort
+    }
+}
+
+async fn all(servers: &mut JoinSet<()>) {
+    while let Some(end) = servers.join_next().await {
+        if end.is_err() {
+            tracing::error!("A listener's task panicked");
+        }
+    }
+}

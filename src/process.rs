@@ -1,0 +1,3 @@
+//! The process around the daemon: signals.
+
+pub mod signals;

@@ -1,0 +1,193 @@
+//! One connection: HTTP/1.1 with keep-alive, bounds on time, and an end that finishes what was begun.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::net::UnixStream;
+use tokio::time::{Instant, Sleep, sleep};
+
+use crate::domain::policy::Caller;
+
+use super::reply::Refused;
+use super::{Phase, Services, routes};
+
+/// From the first byte of a header section to its last.
+const HEAD_TIME: Duration = Duration::from_secs(5);
+
+/// A connection on which nothing was asked for this long is closed.
+const IDLE_TIME: Duration = Duration::from_secs(120);
+
+/// hyper's own bound on what it buffers, beyond which it answers by itself, without a body. Far enough above the
+/// 16 KiB we allow that what is too large by any ordinary measure still gets a proper answer.
+const MAX_BUFFER: usize = 64 * 1024;
+
+/// Serves `stream` until it ends, is idle, misbehaves, or the daemon ends.
+pub async fn serve(stream: UnixStream, caller: Caller, needs_header: bool, services: Arc<Services>) {
+    let activity = Arc::new(Activity::default());
+    let io = TokioIo::new(Watched { stream, activity: Arc::clone(&activity) });
+    let mut phase = services.phase.clone();
+    let service = service_fn(|request| {
+        let (services, activity) = (Arc::clone(&services), Arc::clone(&activity));
+        activity.set(State::Answering);
+        async move {
+            let reply = routes::answer(&services, caller, needs_header, request).await;
+            activity.set(State::Idle);
+            Ok::<_, std::convert::Infallible>(reply)
+        }
+    });
+    let mut connection = http1::Builder::new()
+        // Ours below counts from a head's first byte; hyper's would close connections that are merely idle.
+        .header_read_timeout(None)
+        .max_buf_size(MAX_BUFFER)
+        .serve_connection(io, service);
+
+    let mut patience = Patience::default();
+    let mut closing = false;
+    let end = loop {
+        tokio::select! {
+            biased;
+            end = std::future::poll_fn(|cx| {
+                if Pin::new(&mut connection).poll(cx).is_ready() {
+                    return Poll::Ready(End::Done);
+                }
+                patience.poll(activity.get(), cx)
+            }) => break end,
+            _ = phase.wait_for(|phase| *phase >= Phase::Closing), if !closing => {
+                closing = true;
+                Pin::new(&mut connection).graceful_shutdown();
+            }
+        }
+    };
+    if end == End::SlowHead {
+        tell_timeout(connection.into_parts().io.into_inner().stream, &services).await;
+    }
+}
+
+/// Says why the connection is closed to somebody who began a request and did not end it.
+async fn tell_timeout(mut stream: UnixStream, services: &Services) {
+    let request_id = services.next_request_id();
+    let text = Refused::Timeout.raw(&request_id);
+    // Whether it still reads is its own affair.
+    if stream.try_write(text.as_bytes()).is_ok() && stream.shutdown().await.is_err() {
+        tracing::trace!("A slow caller was gone already");
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    Done,
+    Idle,
+    SlowHead,
+}
+
+/// What the other side is doing, as far as its bytes show.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Idle = 0,
+    Reading = 1,
+    Answering = 2,
+}
+
+/// Shared by the stream, which sees bytes, the service, which sees requests, and the timers. All three run on one
+/// task, so the ordering does not matter.
+#[derive(Default)]
+struct Activity(AtomicU8);
+
+impl Activity {
+    fn set(&self, state: State) {
+        self.0.store(state as u8, Ordering::Relaxed);
+    }
+
+    fn get(&self) -> State {
+        match self.0.load(Ordering::Relaxed) {
+            0 => State::Idle,
+            1 => State::Reading,
+            _ => State::Answering,
+        }
+    }
+}
+
+/// One timer for a connection, armed only where a state lasts: an ordinary request never touches it twice.
+#[derive(Default)]
+struct Patience {
+    timer: Option<Pin<Box<Sleep>>>,
+    armed_for: Option<State>,
+}
+
+impl Patience {
+    /// Called whenever the connection has nothing to do.
+    fn poll(&mut self, state: State, cx: &mut Context<'_>) -> Poll<End> {
+        let (time, end) = match state {
+            State::Idle => (IDLE_TIME, End::Idle),
+            State::Reading => (HEAD_TIME, End::SlowHead),
+            State::Answering => {
+                self.armed_for = None;
+                return Poll::Pending;
+            }
+        };
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(time)));
+        if self.armed_for != Some(state) {
+            self.armed_for = Some(state);
+            timer.as_mut().reset(Instant::now() + time);
+        }
+        timer.as_mut().poll(cx).map(|()| end)
+    }
+}
+
+/// A stream that notices the first byte after a pause.
+struct Watched {
+    stream: UnixStream,
+    activity: Arc<Activity>,
+}
+
+impl AsyncRead for Watched {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        let before = buf.filled().len();
+        let outcome = Pin::new(&mut self.stream).poll_read(cx, buf);
+        if buf.filled().len() > before && self.activity.get() == State::Idle {
+            self.activity.set(State::Reading);
+        }
+        outcome
+    }
+}
+
+impl AsyncWrite for Watched {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<std::io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[std::io::IoSlice<'_>],
+    ) -> Poll<std::io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}

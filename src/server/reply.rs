@@ -1,0 +1,320 @@
+//! Answers as bytes. The only file that maps errors to status codes, and the only one with their public texts.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::header::{AGE, ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
+use hyper::{Response, StatusCode};
+use serde::Serialize;
+
+use crate::cache::{CacheState, Served};
+use crate::domain::error::{Failure, LookupError, Sort, Stage, Unavailable};
+use crate::domain::policy::Denied;
+use crate::domain::retry::whole_seconds;
+
+use super::answers::Problem;
+
+/// What every handler returns.
+pub type Reply = Response<Full<Bytes>>;
+
+const CACHE_STATE: HeaderName = HeaderName::from_static("cloakroom-cache");
+const REQUEST_ID: HeaderName = HeaderName::from_static("cloakroom-request-id");
+
+/// Why a request is not answered with what it asks for.
+#[derive(Debug)]
+pub enum Refused {
+    /// A part of the request is wrong.
+    InvalidRequest {
+        /// The query parameter, path part or header.
+        parameter: String,
+        /// What is wrong with it, and what would be right.
+        detail: String,
+    },
+    /// The caller may not do this.
+    Forbidden(Denied),
+    /// `Cloakroom-Request: true` is missing.
+    NoRequestHeader,
+    /// It bears a header of requests that were sent on for somebody else; this one.
+    Forwarded(HeaderName),
+    /// No such route.
+    NoRoute,
+    /// The route does not take this method; these it does.
+    Method(&'static str),
+    /// Too many header fields, or too long ones.
+    HeadersTooLarge,
+    /// A body of more than 64 KiB.
+    BodyTooLarge,
+    /// The body did not come in time.
+    Timeout,
+    /// The lookup has no answer to give.
+    Lookup(LookupError),
+    /// The daemon is about to end.
+    Draining,
+}
+
+/// Status, code and title of an error: the first three columns of the table in README.
+type Kind = (StatusCode, &'static str, &'static str);
+
+impl Refused {
+    fn kind(&self) -> Kind {
+        use StatusCode as S;
+        match self {
+            Self::InvalidRequest { .. } => (S::BAD_REQUEST, "invalid_request", "The request is malformed"),
+            Self::Forbidden(_) => (S::FORBIDDEN, "forbidden", "This caller may not do this"),
+            Self::NoRequestHeader => {
+                (S::FORBIDDEN, "request_header_required", "The request header is missing")
+            }
+            Self::Forwarded(_) => {
+                (S::FORBIDDEN, "forwarded_request", "The request was sent on for somebody else")
+            }
+            Self::NoRoute => (S::NOT_FOUND, "route_not_found", "There is no such route"),
+            Self::Method(_) => {
+                (S::METHOD_NOT_ALLOWED, "method_not_allowed", "The route does not take this method")
+            }
+            Self::HeadersTooLarge => {
+                (S::REQUEST_HEADER_FIELDS_TOO_LARGE, "headers_too_large", "The header section is too large")
+            }
+            Self::BodyTooLarge => (S::PAYLOAD_TOO_LARGE, "body_too_large", "The body is too large"),
+            Self::Timeout => (S::REQUEST_TIMEOUT, "request_timeout", "The request did not come in time"),
+            Self::Draining => (S::SERVICE_UNAVAILABLE, "draining", "The daemon is shutting down"),
+            Self::Lookup(error) => lookup_kind(error),
+        }
+    }
+
+    fn detail(&self) -> String {
+        match self {
+            Self::InvalidRequest { detail, .. } => detail.clone(),
+            Self::Forbidden(denied) => denied.to_string(),
+            Self::NoRequestHeader => {
+                "send the header `Cloakroom-Request: true`; it shows that the request was meant for this daemon".into()
+            }
+            Self::Forwarded(name) => {
+                format!("the request bears the header `{name}`; call this daemon directly, not through a proxy or a browser")
+            }
+            Self::NoRoute => "GET /openapi.json describes the routes there are".into(),
+            Self::Method(allow) => format!("use {allow}"),
+            Self::HeadersTooLarge => "send at most 64 header fields and 16 KiB of them, the request line included".into(),
+            Self::BodyTooLarge => "send at most 64 KiB; no route here needs a body".into(),
+            Self::Timeout => "send the whole header section within 5 seconds, and the whole body within another 5".into(),
+            Self::Draining => "ask again: its successor will answer".into(),
+            Self::Lookup(error) => lookup_detail(error),
+        }
+    }
+
+    fn retry_after(&self) -> Option<u64> {
+        match self {
+            Self::Draining => Some(1),
+            Self::Lookup(LookupError::Overloaded) => Some(1),
+            Self::Lookup(LookupError::LoginRequired { retry_after, .. }) => Some(whole_seconds(*retry_after)),
+            Self::Lookup(LookupError::Unavailable(unavailable)) => {
+                Some(whole_seconds(unavailable.retry_after))
+            }
+            _ => None,
+        }
+    }
+
+    fn problem(&self, (status, code, title): Kind, request_id: &str) -> Problem {
+        let mut problem = Problem {
+            kind: format!("urn:cloakroom:problem:{code}"),
+            title: title.into(),
+            status: status.as_u16(),
+            code: code.into(),
+            detail: self.detail(),
+            request_id: request_id.into(),
+            parameter: None,
+            connections: None,
+            expired_at: None,
+            permanent: None,
+        };
+        match self {
+            Self::InvalidRequest { parameter, .. } => problem.parameter = Some(parameter.clone()),
+            Self::Lookup(
+                LookupError::IdentityNotFound(connections) | LookupError::Ambiguous(connections),
+            ) => {
+                problem.connections = Some(connections.clone());
+            }
+            Self::Lookup(LookupError::LoginRequired { expired_at, .. }) => {
+                problem.expired_at = Some(expired_at.to_string());
+            }
+            Self::Lookup(LookupError::Unavailable(Unavailable {
+                stage: Stage::ManagementToken,
+                failure,
+                ..
+            })) => {
+                problem.permanent = Some(failure.sort() == Sort::Permanent);
+            }
+            _ => {}
+        }
+        problem
+    }
+
+    /// The answer that says so.
+    pub fn reply(&self, request_id: &str) -> Reply {
+        let kind = self.kind();
+        let mut reply = json(kind.0, "application/problem+json", &self.problem(kind, request_id));
+        if let Some(seconds) = self.retry_after() {
+            reply.headers_mut().insert(RETRY_AFTER, seconds.into());
+        }
+        if let Self::Method(allow) = self {
+            reply.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
+        }
+        reply
+    }
+
+    /// The same as the bytes of a whole answer, for a connection that HTTP has given up on.
+    pub fn raw(&self, request_id: &str) -> String {
+        let kind = self.kind();
+        let body = serde_json::to_string(&self.problem(kind, request_id)).unwrap_or_default();
+        format!(
+            "HTTP/1.1 {}\r\ncontent-type: application/problem+json\r\ncache-control: no-store\r\n\
+             cloakroom-request-id: {request_id}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
+            kind.0,
+            body.len()
+        )
+    }
+
+    /// The code, for log lines.
+    pub fn code(&self) -> &'static str {
+        self.kind().1
+    }
+}
+
+fn lookup_kind(error: &LookupError) -> Kind {
+    use StatusCode as S;
+    match error {
+        LookupError::UserNotFound => (S::NOT_FOUND, "user_not_found", "Auth0 has no such user"),
+        LookupError::UserBlocked => (S::FORBIDDEN, "user_blocked", "Auth0 has blocked this user"),
+        LookupError::IdentityNotFound(_) => {
+            (S::NOT_FOUND, "identity_not_found", "The user has no such identity")
+        }
+        LookupError::NoToken { .. } => (S::NOT_FOUND, "no_token", "The identity carries no token"),
+        LookupError::Ambiguous(_) => (S::CONFLICT, "ambiguous_identity", "Several identities carry a token"),
+        LookupError::LoginRequired { .. } => (S::GONE, "login_required", "The user must log in again"),
+        LookupError::Overloaded => (S::SERVICE_UNAVAILABLE, "overloaded", "Too many lookups wait for Auth0"),
+        LookupError::Unavailable(unavailable) => unavailable_kind(unavailable),
+    }
+}
+
+fn unavailable_kind(unavailable: &Unavailable) -> Kind {
+    use StatusCode as S;
+    match (unavailable.stage, &unavailable.failure, unavailable.failure.sort()) {
+        (Stage::ManagementToken, ..) => (
+            S::SERVICE_UNAVAILABLE,
+            "management_token_unavailable",
+            "There is no Management token to ask Auth0 with",
+        ),
+        (Stage::User, Failure::TimedOut { .. }, _) => {
+            (S::GATEWAY_TIMEOUT, "upstream_timeout", "Auth0 did not answer in time")
+        }
+        (Stage::User, _, Sort::Throttled) => {
+            (S::SERVICE_UNAVAILABLE, "upstream_rate_limited", "The tenant's rate limit is reached")
+        }
+        (Stage::User, _, Sort::Passing) => {
+            (S::SERVICE_UNAVAILABLE, "upstream_unavailable", "Auth0 is not available")
+        }
+        (Stage::User, _, Sort::Malformed | Sort::Permanent) => {
+            (S::BAD_GATEWAY, "upstream_error", "Auth0 answered something that is no answer")
+        }
+    }
+}
+
+fn lookup_detail(error: &LookupError) -> String {
+    match error {
+        LookupError::UserNotFound => {
+            "check the id: it is Auth0's user_id, and after account linking only the primary account's id exists".into()
+        }
+        LookupError::UserBlocked => "unblock the user in Auth0, if that is what you want".into(),
+        LookupError::IdentityNotFound(connections) => match connections.as_slice() {
+            [] => "the user has no identities".into(),
+            some => format!("the user's connections are: {}", some.join(", ")),
+        },
+        LookupError::NoToken { withheld: true } => {
+            "the daemon's Management token lacks the scope read:user_idp_tokens, without which Auth0 shows no token of \
+             any user: give the application that permission"
+                .into()
+        }
+        LookupError::NoToken { withheld: false } => {
+            "Auth0 holds no access token for it. Likely causes: a database connection, which has none; Token Vault is \
+             enabled for the connection, which moves tokens out of the profile; or the connection is set not to store \
+             them"
+                .into()
+        }
+        LookupError::Ambiguous(connections) => {
+            format!("choose one with ?connection= or ?provider=; these carry a token: {}", connections.join(", "))
+        }
+        LookupError::LoginRequired { expired_at, .. } => format!(
+            "the provider's token expired at {expired_at} and Auth0 holds no newer one; Auth0 never renews it, so send \
+             the user through a login with this connection"
+        ),
+        LookupError::Overloaded => "ask again in a moment".into(),
+        LookupError::Unavailable(Unavailable { failure, .. }) => failure.to_string(),
+    }
+}
+
+/// An answer that a lookup gave, with the headers that say how it came about.
+pub fn lookup(served: &Served, body: &impl Serialize) -> Reply {
+    let mut reply = json(StatusCode::OK, "application/json", body);
+    let headers = reply.headers_mut();
+    let state = match served.state {
+        CacheState::Hit => "hit",
+        CacheState::Miss => "miss",
+        CacheState::Stale => "stale",
+    };
+    headers.insert(CACHE_STATE, HeaderValue::from_static(state));
+    headers.insert(AGE, served.fetched().age(served.now).as_secs().into());
+    reply
+}
+
+/// An answer in JSON.
+pub fn ok(body: &impl Serialize) -> Reply {
+    json(StatusCode::OK, "application/json", body)
+}
+
+/// An answer that is already JSON.
+pub fn document(text: &'static str) -> Reply {
+    respond(StatusCode::OK, "application/json", Bytes::from_static(text.as_bytes()))
+}
+
+/// A probe's answer: one line of text, 200 or 503.
+pub fn probe(state: Result<Cow<'static, str>, String>) -> Reply {
+    let (status, mut line) = match state {
+        Ok(line) => (StatusCode::OK, line.into_owned()),
+        Err(line) => (StatusCode::SERVICE_UNAVAILABLE, line),
+    };
+    line.push('\n');
+    respond(status, "text/plain; charset=utf-8", line.into())
+}
+
+/// 204.
+pub fn done() -> Reply {
+    let mut reply = Response::new(Full::default());
+    *reply.status_mut() = StatusCode::NO_CONTENT;
+    reply.headers_mut().insert(CACHE_CONTROL, NO_STORE);
+    reply
+}
+
+/// Names the request in its answer.
+pub fn with_id(mut reply: Reply, request_id: &str) -> Reply {
+    if let Ok(value) = HeaderValue::from_str(request_id) {
+        reply.headers_mut().insert(REQUEST_ID, value);
+    }
+    reply
+}
+
+const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+
+fn json(status: StatusCode, content_type: &'static str, body: &impl Serialize) -> Reply {
+    // Our own types always serialise: their keys are text and their values finite.
+    let body = serde_json::to_vec(body).unwrap_or_default();
+    respond(status, content_type, body.into())
+}
+
+fn respond(status: StatusCode, content_type: &'static str, body: Bytes) -> Reply {
+    let mut reply = Response::new(Full::new(body));
+    *reply.status_mut() = status;
+    let headers = reply.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(CACHE_CONTROL, NO_STORE);
+    reply
+}

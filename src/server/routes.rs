@@ -1,0 +1,372 @@
+//! The route table and its handlers.
+//!
+//! A request passes, in this order: header bounds, headers of requests that were sent on, the route and its
+//! method, the request header, the caller's rights, and only then its parameters. Whoever may not ask learns
+//! nothing about users, not even whether an id is well-formed.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::{Body, Incoming};
+use hyper::header::{HeaderMap, HeaderName, ORIGIN, REFERER};
+use hyper::http::request::Parts;
+use hyper::{Method, Request};
+
+use crate::domain::policy::{Caller, Operation};
+use crate::domain::user::{Selector, UserId};
+
+use super::answers::{IdentitiesAnswer, IdentityAnswer, TokenAnswer};
+use super::reply::{self, Refused, Reply};
+use super::{Phase, Services};
+
+/// As the contract with callers has them.
+const MAX_HEADER_BYTES: usize = 16 * 1024;
+const MAX_HEADER_FIELDS: usize = 64;
+const MAX_BODY: usize = 64 * 1024;
+const BODY_TIME: Duration = Duration::from_secs(5);
+
+const REQUEST_HEADER: &str = "cloakroom-request";
+
+/// Where a request leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Route<'a> {
+    /// `/v1/users/{user_id}/token`
+    Token(&'a str),
+    /// `/v1/users/{user_id}/identities`
+    Identities(&'a str),
+    /// `/v1/users/{user_id}`
+    User(&'a str),
+    /// `/v1/users`
+    Users,
+    /// `/v1/status`
+    Status,
+    /// `/livez`
+    Live,
+    /// `/readyz`
+    Ready,
+    /// `/startupz`
+    Started,
+    /// `/openapi.json`
+    OpenApi,
+}
+
+impl<'a> Route<'a> {
+    /// The route of a path; the segment of a user id is not decoded yet.
+    pub fn find(path: &'a str) -> Option<Self> {
+        let mut segments = path.strip_prefix('/')?.split('/');
+        let route = [segments.next(), segments.next(), segments.next(), segments.next()];
+        if segments.next().is_some() {
+            return None;
+        }
+        match route {
+            [Some("v1"), Some("users"), Some(user), Some("token")] => Some(Self::Token(user)),
+            [Some("v1"), Some("users"), Some(user), Some("identities")] => Some(Self::Identities(user)),
+            [Some("v1"), Some("users"), Some(user), None] => Some(Self::User(user)),
+            [Some("v1"), Some("users"), None, None] => Some(Self::Users),
+            [Some("v1"), Some("status"), None, None] => Some(Self::Status),
+            [Some("livez"), None, None, None] => Some(Self::Live),
+            [Some("readyz"), None, None, None] => Some(Self::Ready),
+            [Some("startupz"), None, None, None] => Some(Self::Started),
+            [Some("openapi.json"), None, None, None] => Some(Self::OpenApi),
+            _ => None,
+        }
+    }
+
+    /// The one method the route takes.
+    pub fn method(&self) -> Method {
+        match self {
+            Self::User(_) | Self::Users => Method::DELETE,
+            _ => Method::GET,
+        }
+    }
+
+    /// The operation a caller needs the right to; none for what tells nothing.
+    pub fn operation(&self) -> Option<Operation> {
+        match self {
+            Self::Token(_) => Some(Operation::Token),
+            Self::Identities(_) => Some(Operation::Identities),
+            Self::User(_) | Self::Users => Some(Operation::Purge),
+            Self::Status => Some(Operation::Status),
+            Self::Live | Self::Ready | Self::Started | Self::OpenApi => None,
+        }
+    }
+
+    fn is_probe(&self) -> bool {
+        matches!(self, Self::Live | Self::Ready | Self::Started)
+    }
+
+    /// As log lines name it, without the user.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Token(_) => "token",
+            Self::Identities(_) => "identities",
+            Self::User(_) | Self::Users => "purge",
+            Self::Status => "status",
+            Self::Live => "livez",
+            Self::Ready => "readyz",
+            Self::Started => "startupz",
+            Self::OpenApi => "openapi",
+        }
+    }
+}
+
+/// Answers one request of `caller`; `needs_header` is the listener's `require_request_header`.
+pub async fn answer(
+    services: &Services,
+    caller: Caller,
+    needs_header: bool,
+    request: Request<Incoming>,
+) -> Reply {
+    let request_id = services.next_request_id();
+    let (head, body) = request.into_parts();
+    let route = Route::find(head.uri.path());
+    let outcome = match admit(services, caller, needs_header, &head, route) {
+        Ok(route) => match drain(body).await {
+            Ok(()) => handle(services, route, head.uri.query().unwrap_or_default()).await,
+            Err(refused) => Err(refused),
+        },
+        Err(refused) => Err(refused),
+    };
+    let route = route.map_or("none", |route| route.name());
+    let reply = outcome.unwrap_or_else(|refused| {
+        tracing::debug!(route, uid = caller.uid, code = refused.code(), request_id, "Refused");
+        refused.reply(&request_id)
+    });
+    tracing::trace!(route, uid = caller.uid, status = reply.status().as_u16(), request_id, "Answered");
+    reply::with_id(reply, &request_id)
+}
+
+/// Everything that is decided before anything is looked up.
+fn admit<'a>(
+    services: &Services,
+    caller: Caller,
+    needs_header: bool,
+    head: &Parts,
+    route: Option<Route<'a>>,
+) -> Result<Route<'a>, Refused> {
+    check_headers(head)?;
+    if needs_header && !route.is_some_and(|route| route.is_probe()) && !has_request_header(&head.headers) {
+        return Err(Refused::NoRequestHeader);
+    }
+    let route = route.ok_or(Refused::NoRoute)?;
+    if head.method != route.method() {
+        return Err(Refused::Method(if route.method() == Method::DELETE { "DELETE" } else { "GET" }));
+    }
+    if let Some(operation) = route.operation() {
+        services.policy.check(caller, operation).map_err(Refused::Forbidden)?;
+    }
+    Ok(route)
+}
+
+fn check_headers(head: &Parts) -> Result<(), Refused> {
+    let headers = &head.headers;
+    let line = head.uri.path_and_query().map_or(0, |target| target.as_str().len());
+    let fields: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+    if headers.len() > MAX_HEADER_FIELDS || line + fields > MAX_HEADER_BYTES {
+        return Err(Refused::HeadersTooLarge);
+    }
+    match headers.keys().find(|name| is_forwarding(name)) {
+        Some(name) => Err(Refused::Forwarded(name.clone())),
+        None => Ok(()),
+    }
+}
+
+/// Headers that proxies and browsers add, and nobody who calls a local socket on purpose.
+fn is_forwarding(name: &HeaderName) -> bool {
+    name == ORIGIN || name == REFERER || name == "forwarded" || name.as_str().starts_with("x-forwarded-")
+}
+
+fn has_request_header(headers: &HeaderMap) -> bool {
+    headers.get(REQUEST_HEADER).is_some_and(|value| value == "true")
+}
+
+/// Reads a body that nobody asked for, within bounds, so that the connection can go on.
+async fn drain(body: Incoming) -> Result<(), Refused> {
+    if body.is_end_stream() {
+        return Ok(());
+    }
+    if body.size_hint().lower() > MAX_BODY as u64 {
+        return Err(Refused::BodyTooLarge);
+    }
+    match tokio::time::timeout(BODY_TIME, Limited::new(body, MAX_BODY).collect()).await {
+        Err(_) => Err(Refused::Timeout),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Refused::BodyTooLarge),
+        // A body that broke off: whoever sent it is gone, so what is answered does not matter.
+        Ok(_) => Ok(()),
+    }
+}
+
+async fn handle(services: &Services, route: Route<'_>, query: &str) -> Result<Reply, Refused> {
+    if !matches!(route, Route::Token(_)) {
+        Parameters::parse(query, &[])?;
+    }
+    match route {
+        Route::Token(segment) => {
+            let (user, selector) = (user(segment)?, selector(query)?);
+            token(services, &user, &selector).await
+        }
+        Route::Identities(segment) => identities(services, &user(segment)?).await,
+        Route::User(segment) => {
+            services.cache.purge(&user(segment)?);
+            Ok(reply::done())
+        }
+        Route::Users => {
+            services.cache.purge_all();
+            Ok(reply::done())
+        }
+        Route::Status => Ok(reply::ok(&services.status())),
+        Route::OpenApi => Ok(reply::document(include_str!("openapi.json"))),
+        Route::Live => Ok(reply::probe(Ok(Cow::Borrowed("live")))),
+        Route::Started => Ok(reply::probe(services.started())),
+        Route::Ready => Ok(reply::probe(services.ready())),
+    }
+}
+
+async fn token(services: &Services, user: &UserId, selector: &Selector) -> Result<Reply, Refused> {
+    let served = before_the_end(services, services.cache.token(user, selector)).await?;
+    // A lookup that succeeds has found this very token; were it not so, there would be nothing to hand out.
+    let (identity, token) = served.select(selector).ok_or(Refused::NoRoute)?;
+    let now = served.now;
+    let second = token.access_token_secret.as_ref();
+    let answer = TokenAnswer {
+        user_id: user.as_str().into(),
+        connection: identity.connection.as_str().into(),
+        provider: identity.provider.as_str().into(),
+        identity_user_id: identity.user_id.as_str().into(),
+        access_token: token.access_token.expose().into(),
+        access_token_secret: second.map(|second| second.expose().into()),
+        token_type: if second.is_some() { "OAuth" } else { "Bearer" }.into(),
+        expires_at: token.expires.map(|expires| expires.wall().to_string()),
+        expires_in: token.expires.map(|expires| expires.remaining(now).as_secs()),
+        expiry_basis: token.basis.as_str().into(),
+        fetched_at: served.fetched().wall.to_string(),
+        fingerprint: token.fingerprint.to_string(),
+    };
+    Ok(reply::lookup(&served, &answer))
+}
+
+async fn identities(services: &Services, user: &UserId) -> Result<Reply, Refused> {
+    let served = before_the_end(services, services.cache.identities(user)).await?;
+    let profile = served.profile().ok_or(Refused::NoRoute)?;
+    let identities = profile.identities.iter().map(|identity| {
+        let token = identity.token.as_ref();
+        let state = match token {
+            None => "none",
+            Some(token) if services.cache.is_alive(token, served.now) => "available",
+            Some(_) => "expired",
+        };
+        IdentityAnswer {
+            connection: identity.connection.as_str().into(),
+            provider: identity.provider.as_str().into(),
+            identity_user_id: identity.user_id.as_str().into(),
+            is_social: identity.is_social,
+            token: state.into(),
+            expires_at: token.and_then(|token| token.expires).map(|expires| expires.wall().to_string()),
+            expiry_basis: token.map_or("none", |token| token.basis.as_str()).into(),
+        }
+    });
+    let answer = IdentitiesAnswer {
+        user_id: user.as_str().into(),
+        blocked: profile.blocked,
+        fetched_at: served.fetched().wall.to_string(),
+        identities: identities.collect(),
+    };
+    Ok(reply::lookup(&served, &answer))
+}
+
+/// A lookup's answer, or `draining` when the shutdown's deadline comes first.
+async fn before_the_end<T>(
+    services: &Services,
+    lookup: impl Future<Output = Result<T, crate::domain::error::LookupError>>,
+) -> Result<T, Refused> {
+    let mut phase = services.phase.clone();
+    tokio::select! {
+        biased;
+        outcome = lookup => outcome.map_err(Refused::Lookup),
+        _ = phase.wait_for(|phase| *phase == Phase::Over) => Err(Refused::Draining),
+    }
+}
+
+fn user(segment: &str) -> Result<UserId, Refused> {
+    UserId::from_path_segment(segment).map_err(|why| Refused::InvalidRequest {
+        parameter: "user_id".into(),
+        detail: format!("{why}; send it percent-encoded exactly once, as one segment: google-oauth2%7C1234"),
+    })
+}
+
+fn selector(query: &str) -> Result<Selector, Refused> {
+    let mut parameters = Parameters::parse(query, &["connection", "provider"])?;
+    Ok(Selector { connection: parameters.take("connection"), provider: parameters.take("provider") })
+}
+
+/// A query whose parameters are all known, and each given once, with a value.
+struct Parameters(Vec<(String, String)>);
+
+impl Parameters {
+    fn parse(query: &str, known: &[&str]) -> Result<Self, Refused> {
+        let mut found: Vec<(String, String)> = Vec::new();
+        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+            let wrong = |detail: String| Refused::InvalidRequest { parameter: name.to_string(), detail };
+            if !known.contains(&&*name) {
+                let known = if known.is_empty() { "none".into() } else { known.join(", ") };
+                return Err(wrong(format!(
+                    "this route does not know this query parameter; it knows: {known}"
+                )));
+            }
+            if value.is_empty() {
+                return Err(wrong("the parameter has no value; leave it out, or give it one".into()));
+            }
+            if found.iter().any(|(before, _)| *before == name) {
+                return Err(wrong("the parameter is given more than once".into()));
+            }
+            found.push((name.into_owned(), value.into_owned()));
+        }
+        Ok(Self(found))
+    }
+
+    fn take(&mut self, name: &str) -> Option<String> {
+        let position = self.0.iter().position(|(known, _)| known == name)?;
+        Some(self.0.swap_remove(position).1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_route_table() {
+        let cases = [
+            ("/v1/users/a%7Cb/token", Some(Route::Token("a%7Cb"))),
+            ("/v1/users/a%2Fb/identities", Some(Route::Identities("a%2Fb"))),
+            ("/v1/users/a", Some(Route::User("a"))),
+            ("/v1/users", Some(Route::Users)),
+            ("/v1/users/", Some(Route::User(""))),
+            ("/v1/users//token", Some(Route::Token(""))),
+            ("/v1/users/a/b/token", None),
+            ("/v1/users/a/token/", None),
+            ("/v1/status", Some(Route::Status)),
+            ("/v1", None),
+            ("/", None),
+            ("*", None),
+            ("//livez", None),
+            ("/livez", Some(Route::Live)),
+            ("/readyz", Some(Route::Ready)),
+            ("/startupz", Some(Route::Started)),
+            ("/openapi.json", Some(Route::OpenApi)),
+        ];
+        for (path, route) in cases {
+            assert_eq!(Route::find(path), route, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_query_is_understood_as_a_whole_or_refused() {
+        assert_eq!(selector("").unwrap(), Selector::default());
+        assert_eq!(selector("connection=a%20b").unwrap().connection.as_deref(), Some("a b"));
+        for query in ["conection=x", "connection=", "connection", "connection=a&connection=b", "fresh=true"] {
+            assert!(matches!(selector(query), Err(Refused::InvalidRequest { .. })), "{query}");
+        }
+    }
+}

@@ -1,0 +1,299 @@
+//! Makes the Unix socket right, or says why not: nobody else's file is touched, and no permission is left to luck.
+
+use std::fs::{self, DirBuilder, File, Metadata, Permissions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt, chown, lchown};
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
+use nix::sys::stat::{Mode, umask};
+
+use crate::config::Listener;
+
+/// For directories that are made for a socket: the daemon and its group, nobody else.
+const DIRECTORY_MODE: u32 = 0o750;
+
+/// A socket that listens. Dropping it removes its file, unless another file has taken its place.
+#[derive(Debug)]
+pub struct Socket {
+    listener: UnixListener,
+    file: SocketFile,
+}
+
+/// The file of a socket, told by device and inode.
+#[derive(Debug)]
+pub struct SocketFile {
+    path: PathBuf,
+    device: u64,
+    inode: u64,
+}
+
+/// Why there is no socket.
+#[derive(Debug, thiserror::Error)]
+pub enum SocketError {
+    /// Something answers there.
+    #[error("{0}: a daemon answers on this socket already; stop it, or give this one another listener.path")]
+    InUse(PathBuf),
+    /// Something else is there.
+    #[error(
+        "{0}: there is {1} at this path, which is left alone; remove it, or choose another listener.path"
+    )]
+    NotASocket(PathBuf, &'static str),
+    /// A socket is there, and whether anybody listens cannot be found out.
+    #[error("{0}: there is a socket at this path that cannot be tried ({1}); remove it if it is nobody's")]
+    Unknown(PathBuf, io::ErrorKind),
+    /// The directory is being used by somebody who starts at the same time.
+    #[error("{0}: another process holds the lock on this directory; try again when it has started")]
+    Locked(PathBuf),
+    /// The system said no.
+    #[error("{path}: cannot {step} ({cause}); {mend}")]
+    System {
+        /// What it was about.
+        path: PathBuf,
+        /// What was to be done.
+        step: &'static str,
+        /// The system's word.
+        cause: io::Error,
+        /// What helps.
+        mend: &'static str,
+    },
+    /// Mode, owner or group did not take.
+    #[error("{path}: {what} should be {wanted} and is {found}; the file system may not support it")]
+    NotApplied {
+        /// The socket.
+        path: PathBuf,
+        /// `mode`, `owner` or `group`.
+        what: &'static str,
+        /// As configured.
+        wanted: String,
+        /// As it is.
+        found: String,
+    },
+}
+
+impl Socket {
+    /// Binds the socket that `settings` describes.
+    ///
+    /// Sets the process's umask for a moment, so it belongs into start-up, before other threads make files.
+    pub fn bind(settings: &Listener) -> Result<Self, SocketError> {
+        let path = settings.path.as_path();
+        let directory = path.parent().unwrap_or(Path::new("/"));
+        make_directory(directory, settings.group)?;
+        // Two daemons that start at once would each find the other's socket dead before it listens.
+        let _lock = lock(directory)?;
+        clear_the_way(path)?;
+        let listener = bind_closed(path)?;
+        let meta = inspect(path)?;
+        let file = SocketFile { path: path.to_owned(), device: meta.dev(), inode: meta.ino() };
+        let socket = Self { listener, file };
+        apply(path, settings)?;
+        verify(path, settings)?;
+        Ok(socket)
+    }
+
+    /// Takes the listener and its file apart.
+    pub fn into_parts(self) -> (UnixListener, SocketFile) {
+        (self.listener, self.file)
+    }
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        let ours = fs::symlink_metadata(&self.path)
+            .is_ok_and(|meta| meta.dev() == self.device && meta.ino() == self.inode);
+        if ours && let Err(cause) = fs::remove_file(&self.path) {
+            tracing::warn!(path = %self.path.display(), %cause, "The socket's file stays behind");
+        }
+    }
+}
+
+fn make_directory(directory: &Path, group: Option<u32>) -> Result<(), SocketError> {
+    if directory.is_dir() {
+        return Ok(());
+    }
+    let failed = system(directory, "make the directory", "make it, or start the daemon as a user who may");
+    DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(directory).map_err(&failed)?;
+    // The umask may have taken bits away, and callers in the socket's group have to get through.
+    fs::set_permissions(directory, Permissions::from_mode(DIRECTORY_MODE)).map_err(&failed)?;
+    match group {
+        Some(_) => chown(directory, None, group).map_err(&failed),
+        None => Ok(()),
+    }
+}
+
+/// A lock on the directory itself, which leaves no file behind. Held only while a socket is made.
+fn lock(directory: &Path) -> Result<File, SocketError> {
+    let handle =
+        File::open(directory).map_err(system(directory, "open the directory", "make it readable"))?;
+    for _ in 0..20 {
+        if handle.try_lock().is_ok() {
+            return Ok(handle);
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    Err(SocketError::Locked(directory.to_owned()))
+}
+
+/// Removes a dead socket, and nothing but that.
+fn clear_the_way(path: &Path) -> Result<(), SocketError> {
+    let kind = match fs::symlink_metadata(path) {
+        Ok(meta) => meta.file_type(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => {
+            return Err(system(path, "look at the path", "check its directories' permissions")(error));
+        }
+    };
+    if !kind.is_socket() {
+        let found = match () {
+            () if kind.is_symlink() => "a symbolic link",
+            () if kind.is_dir() => "a directory",
+            () if kind.is_file() => "a regular file",
+            () => "something that is not a socket",
+        };
+        return Err(SocketError::NotASocket(path.to_owned(), found));
+    }
+    match dial(path) {
+        Err(Errno::ECONNREFUSED) => {}
+        Err(Errno::ENOENT) => return Ok(()),
+        // A full queue is somebody who is busy.
+        Ok(()) | Err(Errno::EAGAIN) => return Err(SocketError::InUse(path.to_owned())),
+        Err(other) => return Err(SocketError::Unknown(path.to_owned(), io::Error::from(other).kind())),
+    }
+    tracing::info!(path = %path.display(), "Removing a socket that nobody listens on");
+    fs::remove_file(path).map_err(system(path, "remove the dead socket", "remove it by hand"))
+}
+
+/// Tries whether anybody listens. Does not wait: a listener whose queue is full would keep a blocking call for
+/// as long as it likes.
+fn dial(path: &Path) -> Result<(), Errno> {
+    let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
+    let probe = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
+    connect(std::os::fd::AsRawFd::as_raw_fd(&probe), &UnixAddr::new(path)?)
+}
+
+/// Binds with no permission for anybody, so that there is no instant in which the wrong one could connect.
+fn bind_closed(path: &Path) -> Result<UnixListener, SocketError> {
+    let before = umask(Mode::from_bits_truncate(0o777));
+    let listener = UnixListener::bind(path);
+    umask(before);
+    listener.map_err(system(
+        path,
+        "bind the socket",
+        "check that the daemon's user may write to its directory",
+    ))
+}
+
+/// Owner and group first: until they are right, nobody may connect.
+fn apply(path: &Path, settings: &Listener) -> Result<(), SocketError> {
+    if settings.owner.is_some() {
+        let mend =
+            "only root may give a socket away; leave listener.owner out, or start the daemon as that user";
+        lchown(path, settings.owner, None).map_err(system(path, "set the socket's owner", mend))?;
+    }
+    if settings.group.is_some() {
+        let mend = "the daemon's user must be root or in that group; see listener.group";
+        lchown(path, None, settings.group).map_err(system(path, "set the socket's group", mend))?;
+    }
+    let mend = "see listener.mode";
+    fs::set_permissions(path, Permissions::from_mode(settings.mode)).map_err(system(
+        path,
+        "set the socket's mode",
+        mend,
+    ))
+}
+
+fn verify(path: &Path, settings: &Listener) -> Result<(), SocketError> {
+    let meta = inspect(path)?;
+    let mode = meta.mode() & 0o7777;
+    let checks = [
+        ("mode", Some(settings.mode), mode, mode == settings.mode),
+        ("owner", settings.owner, meta.uid(), settings.owner.is_none_or(|owner| owner == meta.uid())),
+        ("group", settings.group, meta.gid(), settings.group.is_none_or(|group| group == meta.gid())),
+    ];
+    for (what, wanted, found, right) in checks {
+        if !right {
+            let text =
+                |number: u32| if what == "mode" { format!("{number:04o}") } else { number.to_string() };
+            let wanted = wanted.map(text).unwrap_or_default();
+            return Err(SocketError::NotApplied { path: path.to_owned(), what, wanted, found: text(found) });
+        }
+    }
+    Ok(())
+}
+
+fn inspect(path: &Path) -> Result<Metadata, SocketError> {
+    fs::symlink_metadata(path).map_err(system(
+        path,
+        "look at the socket",
+        "something removed it while it was made",
+    ))
+}
+
+fn system(path: &Path, step: &'static str, mend: &'static str) -> impl Fn(io::Error) -> SocketError {
+    let path = path.to_owned();
+    move |cause| SocketError::System { path: path.clone(), step, cause, mend }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+    use std::os::unix::net::UnixStream;
+
+    fn listener(path: PathBuf, mode: u32) -> Listener {
+        Listener { path, mode, owner: None, group: None, max_connections: 1, require_request_header: true }
+    }
+
+    #[test]
+    fn a_socket_is_made_with_its_directory_and_removed_with_its_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("run/api.sock");
+        let socket = Socket::bind(&listener(path.clone(), 0o660)).unwrap();
+        assert_eq!(fs::metadata(path.parent().unwrap()).unwrap().mode() & 0o7777, 0o750);
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, 0o660);
+        UnixStream::connect(&path).unwrap();
+        drop(socket.into_parts());
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_dead_socket_is_replaced_and_a_live_one_is_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("api.sock");
+        drop(UnixListener::bind(&path).unwrap());
+        let live = Socket::bind(&listener(path.clone(), 0o600)).unwrap();
+        let refusal = Socket::bind(&listener(path.clone(), 0o600)).unwrap_err();
+        assert!(matches!(refusal, SocketError::InUse(_)), "{refusal}");
+        UnixStream::connect(&path).unwrap();
+        drop(live);
+    }
+
+    #[test]
+    fn nothing_but_a_socket_is_ever_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("file");
+        fs::write(&file, "precious").unwrap();
+        let link = dir.path().join("link");
+        symlink(dir.path().join("nowhere"), &link).unwrap();
+        for path in [&file, &link, &dir.path().to_owned()] {
+            let refusal = Socket::bind(&listener(path.clone(), 0o600)).unwrap_err();
+            assert!(matches!(refusal, SocketError::NotASocket(..)), "{refusal}");
+        }
+        assert_eq!(fs::read_to_string(&file).unwrap(), "precious");
+        assert!(fs::symlink_metadata(&link).is_ok());
+    }
+
+    #[test]
+    fn a_file_that_took_the_sockets_place_is_not_removed_at_the_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("api.sock");
+        let socket = Socket::bind(&listener(path.clone(), 0o600)).unwrap();
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, "another's").unwrap();
+        drop(socket);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "another's");
+    }
+}
