@@ -1,0 +1,246 @@
+//! Every key there is: the one list that files and variables are held against.
+
+use strsim::damerau_levenshtein;
+
+/// The only list of tables: `[[listener]]`.
+pub(super) const LISTENER: &str = "listener";
+
+/// More sockets than anybody needs; the bound keeps `CLOAKROOM_LISTENER__4000000000__PATH` from making a list of
+/// that length.
+pub(super) const MAX_LISTENERS: usize = 64;
+
+/// What a key takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Text,
+    Duration,
+    Size,
+    Integer,
+    Number,
+    Boolean,
+    /// A user or a group, by name or by number.
+    Account,
+}
+
+impl Kind {
+    /// As it stands behind "must be".
+    pub(super) const fn expected(self) -> &'static str {
+        match self {
+            Self::Text => "text in quotes",
+            Self::Duration => r#"a duration in quotes, such as "90s", "10m" or "1h30m""#,
+            Self::Size => r#"a size in quotes, such as "64MiB""#,
+            Self::Integer => "a whole number without quotes",
+            Self::Number => "a number without quotes, such as 0.8",
+            Self::Boolean => "true or false without quotes",
+            Self::Account => "a name in quotes or a number",
+        }
+    }
+}
+
+/// What stands at a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Known {
+    Table,
+    ListOfTables,
+    Key(Kind),
+}
+
+struct Table {
+    path: &'static str,
+    keys: &'static [(&'static str, Kind)],
+}
+
+const TABLES: &[Table] = &[
+    Table {
+        path: "tenant",
+        keys: &[
+            ("domain", Kind::Text),
+            ("audience", Kind::Text),
+            ("ca_file", Kind::Text),
+            ("proxy", Kind::Text),
+            ("connect_timeout", Kind::Duration),
+            ("request_timeout", Kind::Duration),
+        ],
+    },
+    Table {
+        path: "tenant.client",
+        keys: &[
+            ("id", Kind::Text),
+            ("secret_file", Kind::Text),
+            ("secret", Kind::Text),
+            ("auth", Kind::Text),
+        ],
+    },
+    Table { path: "management", keys: &[("refresh_at", Kind::Number), ("min_ttl", Kind::Duration)] },
+    Table {
+        path: "cache",
+        keys: &[
+            ("max_bytes", Kind::Size),
+            ("max_ttl", Kind::Duration),
+            ("max_stale", Kind::Duration),
+            ("min_ttl", Kind::Duration),
+            ("refresh_ahead", Kind::Number),
+        ],
+    },
+    Table {
+        path: "cache.negative",
+        keys: &[
+            ("user_not_found", Kind::Duration),
+            ("no_token", Kind::Duration),
+            ("login_required", Kind::Duration),
+        ],
+    },
+    Table { path: "upstream", keys: &[("max_retries", Kind::Integer)] },
+    Table {
+        path: LISTENER,
+        keys: &[
+            ("path", Kind::Text),
+            ("mode", Kind::Text),
+            ("owner", Kind::Account),
+            ("group", Kind::Account),
+            ("max_connections", Kind::Integer),
+            ("require_request_header", Kind::Boolean),
+        ],
+    },
+    Table { path: "shutdown", keys: &[("min_delay", Kind::Duration), ("deadline", Kind::Duration)] },
+    Table { path: "log", keys: &[("level", Kind::Text), ("format", Kind::Text), ("user_ids", Kind::Text)] },
+    Table { path: "runtime", keys: &[("threads", Kind::Integer)] },
+];
+
+/// Keys and tables of later versions, so that whoever has a newer page before them is told so.
+const LATER: &[&str] = &[
+    "admin",
+    "audit",
+    "listener.allow",
+    "me",
+    "upstream.burst",
+    "upstream.max_concurrency",
+    "upstream.requests_per_second",
+];
+
+/// What stands at `path`, if anything does.
+pub(super) fn lookup(path: &str) -> Option<Known> {
+    let shape = shape(path);
+    if TABLES.iter().any(|table| table.path == shape) {
+        return Some(if path == LISTENER { Known::ListOfTables } else { Known::Table });
+    }
+    let (parent, last) = shape.rsplit_once('.')?;
+    let table = TABLES.iter().find(|table| table.path == parent)?;
+    table.keys.iter().find(|(name, _)| *name == last).map(|(_, kind)| Known::Key(*kind))
+}
+
+/// Why there is nothing at `path`, and what was likely meant; `spell` writes a key as its source would.
+pub(super) fn unknown(path: &str, spell: impl Fn(&str) -> String) -> String {
+    let shape = shape(path);
+    let later =
+        |key: &&str| shape.strip_prefix(*key).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
+    if LATER.iter().any(later) {
+        return "unknown key: this version of cloakroom does not have it".to_owned();
+    }
+    match nearest(&shape) {
+        Some(key) => format!("unknown key; did you mean {}?", spell(&indexed(&key, path))),
+        None => "unknown key".to_owned(),
+    }
+}
+
+/// `path` with each part that is no plain word in quotes, so that nothing in a key can pass for a line of ours.
+pub(super) fn join(parent: &str, key: &str) -> String {
+    let plain = !key.is_empty() && key.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'));
+    let key = if plain { key.to_owned() } else { format!("{key:?}") };
+    if parent.is_empty() { key } else { format!("{parent}.{key}") }
+}
+
+/// `listener.2.path` as [`TABLES`] has it: `listener.path`.
+fn shape(path: &str) -> String {
+    match index(path) {
+        Some((_, "")) => LISTENER.to_owned(),
+        Some((_, rest)) => format!("{LISTENER}.{rest}"),
+        None => path.to_owned(),
+    }
+}
+
+/// The index in `listener.2.path`, and what follows.
+fn index(path: &str) -> Option<(&str, &str)> {
+    let rest = path.strip_prefix(LISTENER)?.strip_prefix('.')?;
+    let (index, rest) = rest.split_once('.').unwrap_or((rest, ""));
+    (!index.is_empty() && index.bytes().all(|byte| byte.is_ascii_digit())).then_some((index, rest))
+}
+
+/// `key`, found in the list, with the index that the path it stands in for has, if any.
+fn indexed(key: &str, path: &str) -> String {
+    let at = index(path).map_or("0", |(at, _)| at);
+    match key.strip_prefix("listener.") {
+        Some(rest) => format!("{LISTENER}.{at}.{rest}"),
+        None => key.to_owned(),
+    }
+}
+
+/// The key or table that is few slips away: at most one per three letters, and three in all.
+fn nearest(shape: &str) -> Option<String> {
+    /// Longer ones are no slip of the hand, and comparing them costs time.
+    const LONGEST: usize = 64;
+
+    if shape.len() > LONGEST {
+        return None;
+    }
+    let all = TABLES.iter().flat_map(|table| {
+        let keys = table.keys.iter().map(|(key, _)| format!("{}.{key}", table.path));
+        std::iter::once(table.path.to_owned()).chain(keys)
+    });
+    let slips = |known: &str| damerau_levenshtein(known, shape);
+    let near = all.filter(|known| slips(known) <= 3.min(last(known).len().div_ceil(3)));
+    near.min_by_key(|known| slips(known)).or_else(|| misplaced(shape))
+}
+
+/// A key that has the right name and stands in the wrong table, if there is only one such key.
+fn misplaced(shape: &str) -> Option<String> {
+    let tables = || TABLES.iter().filter(|table| table.path != shape && last(table.path) == shape);
+    let keys = TABLES.iter().filter(|table| table.keys.iter().any(|(key, _)| *key == last(shape)));
+    let mut found = tables()
+        .map(|table| table.path.to_owned())
+        .chain(keys.map(|table| format!("{}.{}", table.path, last(shape))));
+    let first = found.next()?;
+    found.next().is_none().then_some(first)
+}
+
+fn last(path: &str) -> &str {
+    path.rsplit('.').next().unwrap_or(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_found_with_and_without_an_index() {
+        assert_eq!(lookup("tenant.client"), Some(Known::Table));
+        assert_eq!(lookup("tenant.client.id"), Some(Known::Key(Kind::Text)));
+        assert_eq!(lookup("listener"), Some(Known::ListOfTables));
+        assert_eq!(lookup("listener.3"), Some(Known::Table));
+        assert_eq!(lookup("listener.3.max_connections"), Some(Known::Key(Kind::Integer)));
+        assert_eq!([lookup("id"), lookup("tenant.id"), lookup("listener.x"), lookup("")], [None; 4]);
+    }
+
+    #[test]
+    fn slips_are_mended_and_anything_else_is_left_alone() {
+        let meant = |path: &str| unknown(path, str::to_owned);
+        assert_eq!(meant("tenant.client.ids"), "unknown key; did you mean tenant.client.id?");
+        assert_eq!(meant("tenant.client_id"), "unknown key; did you mean tenant.client.id?");
+        assert_eq!(meant("tennant"), "unknown key; did you mean tenant?");
+        assert_eq!(meant("client"), "unknown key; did you mean tenant.client?");
+        assert_eq!(meant("cache.login_required"), "unknown key; did you mean cache.negative.login_required?");
+        assert_eq!(meant("listener.2.pth"), "unknown key; did you mean listener.2.path?");
+        assert_eq!(meant("listener.mode"), "unknown key; did you mean listener.0.mode?");
+        assert_eq!(meant("tenant.colour"), "unknown key");
+        assert_eq!(meant(&"x".repeat(1 << 20)), "unknown key");
+        assert!(meant("listener.0.allow").contains("this version"));
+        assert!(meant("me.audiences").contains("this version"));
+        assert_eq!(meant("metal"), "unknown key");
+    }
+
+    #[test]
+    fn odd_keys_are_quoted() {
+        assert_eq!(join("tenant", "a-b_1"), "tenant.a-b_1");
+        assert_eq!(join("", "a\nb.c"), r#""a\nb.c""#);
+    }
+}

@@ -1,0 +1,161 @@
+//! What is wrong with a configuration: which key, where it came from, and what would be right.
+//!
+//! No text here ever holds a value, only keys, places and what is allowed. A secret pasted into the wrong key
+//! is still a secret, so the one rule that is easy to keep is that values are not printed at all.
+
+use std::fmt;
+
+/// One thing that is wrong. Printed as `cloakroom.toml, line 7: tenant.client.ids: unknown key; …`; what has no
+/// place or no key leaves that part out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// The key as a dotted path, elements of a list by their index: `listener.0.path`.
+    pub key: Option<String>,
+    /// `FILE, line N`, `FILE`, or `the variable NAME`; nothing where a key is missing.
+    pub origin: Option<String>,
+    /// What is wrong, and what would be right.
+    pub text: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for part in [&self.origin, &self.key].into_iter().flatten() {
+            write!(f, "{part}: ")?;
+        }
+        f.write_str(&self.text)
+    }
+}
+
+/// Everything that is wrong with a configuration; never empty. Printed one per line: what concerns the file in
+/// the file's order, then the environment, then what is missing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problems(Vec<Problem>);
+
+impl Problems {
+    /// The problems one by one.
+    pub fn iter(&self) -> std::slice::Iter<'_, Problem> {
+        self.0.iter()
+    }
+
+    /// Just one.
+    pub(super) fn one(problem: Problem) -> Self {
+        Self(vec![problem])
+    }
+
+    /// These, after a first one that explains them.
+    pub(super) fn headed(self, first: Problem) -> Self {
+        Self(std::iter::once(first).chain(self.0).collect())
+    }
+}
+
+impl<'a> IntoIterator for &'a Problems {
+    type Item = &'a Problem;
+    type IntoIter = std::slice::Iter<'a, Problem>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+impl fmt::Display for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, problem) in self.iter().enumerate() {
+            let newline = if index == 0 { "" } else { "\n" };
+            write!(f, "{newline}{problem}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Problems {}
+
+/// Proof that a problem has been noted, for whoever has no value to go on with.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Reported(());
+
+/// What one key gave.
+pub(super) type Checked<T> = Result<T, Reported>;
+
+/// Where problems and warnings are gathered while the whole configuration is read.
+#[derive(Debug, Default)]
+pub(super) struct Report {
+    problems: Vec<Problem>,
+    warnings: Vec<Problem>,
+}
+
+impl Report {
+    /// Notes a problem.
+    pub(super) fn problem(&mut self, key: &str, origin: Option<&str>, text: impl Into<String>) -> Reported {
+        self.problems.push(problem(key, origin, text.into()));
+        Reported(())
+    }
+
+    /// Notes something that is allowed, but likely not meant.
+    pub(super) fn warning(&mut self, key: &str, origin: Option<&str>, text: impl Into<String>) {
+        self.warnings.push(problem(key, origin, text.into()));
+    }
+
+    /// The value and the warnings' texts, or every problem. `file` is the name that places in the file begin with.
+    pub(super) fn finish<T>(mut self, file: &str, outcome: Checked<T>) -> Result<(T, Vec<String>), Problems> {
+        match outcome {
+            Ok(value) if self.problems.is_empty() => {
+                sort(&mut self.warnings, file);
+                Ok((value, self.warnings.iter().map(Problem::to_string).collect()))
+            }
+            _ => Err(self.into_problems(file)),
+        }
+    }
+
+    /// Every problem, where it is known that there is one.
+    pub(super) fn into_problems(mut self, file: &str) -> Problems {
+        sort(&mut self.problems, file);
+        Problems(self.problems)
+    }
+}
+
+/// Stable: what shares a line, or comes from the environment, stays in the order in which it was found.
+fn sort(problems: &mut [Problem], file: &str) {
+    problems.sort_by_key(|problem| rank(problem, file));
+}
+
+/// What a value from line `line` of `file` gives as its origin.
+pub(super) fn in_file(file: &str, line: usize) -> String {
+    format!("{file}, line {line}")
+}
+
+/// What a value from the environment gives as its origin.
+pub(super) fn in_variable(name: &str) -> String {
+    format!("the variable {name}")
+}
+
+fn problem(key: &str, origin: Option<&str>, text: String) -> Problem {
+    let key = (!key.is_empty()).then(|| key.to_owned());
+    Problem { key, origin: origin.map(str::to_owned), text }
+}
+
+/// The file line by line, then the environment, then what is nowhere.
+fn rank(problem: &Problem, file: &str) -> (u8, usize) {
+    let Some(origin) = &problem.origin else { return (2, 0) };
+    let line = origin.strip_prefix(file).and_then(|rest| rest.strip_prefix(", line "));
+    line.and_then(|line| line.parse().ok()).map_or((1, 0), |line| (0, line))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_file_comes_first_then_the_environment_then_what_is_missing() {
+        let mut report = Report::default();
+        report.problem("d", None, "missing");
+        report.problem("c", Some(&in_variable("X")), "wrong");
+        report.problem("b", Some(&in_file("f, line 1.toml", 10)), "wrong");
+        let reported = report.problem("", Some(&in_file("f, line 1.toml", 9)), "not TOML");
+        let problems = report.finish::<()>("f, line 1.toml", Err(reported)).unwrap_err();
+        assert_eq!(
+            problems.to_string(),
+            "f, line 1.toml, line 9: not TOML\nf, line 1.toml, line 10: b: wrong\nthe variable X: c: wrong\nd: missing"
+        );
+        assert_eq!(problems.iter().count(), (&problems).into_iter().count());
+    }
+}
