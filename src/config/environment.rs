@@ -1,0 +1,181 @@
+//! The environment as a layer: `CLOAKROOM_TENANT__CLIENT__ID` is `tenant.client.id`.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use ::config::ValueKind;
+
+use super::keys::{self, Kind, Known, LISTENER, MAX_LISTENERS};
+use super::layer::Layer;
+use super::problem::{Report, in_variable};
+
+/// What the names of all variables begin with that are keys.
+const PREFIX: &str = "CLOAKROOM_";
+
+/// Variables that the client commands read: where a daemon's socket is, not where this one makes its own.
+const NOT_KEYS: [&str; 1] = ["CLOAKROOM_SOCKET"];
+
+/// The environment, as main found it. There are secrets in it, so its `Debug` text holds names only.
+#[derive(Clone, Default)]
+pub struct Env(BTreeMap<String, String>);
+
+impl Env {
+    /// The value of a variable that is set and not empty. An empty one counts as unset, as it does wherever
+    /// `HTTPS_PROXY` and its like are read.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str).filter(|value| !value.is_empty())
+    }
+}
+
+impl FromIterator<(String, String)> for Env {
+    fn from_iter<I: IntoIterator<Item = (String, String)>>(variables: I) -> Self {
+        Self(variables.into_iter().collect())
+    }
+}
+
+impl fmt::Debug for Env {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}
+
+/// Reads the variables that are keys. Those that begin as ours do and are no key are noted in `report`.
+pub(super) fn read(env: &Env, report: &mut Report) -> Layer {
+    let mut layer = Layer::default();
+    for (name, value) in &env.0 {
+        let Some(rest) = name.strip_prefix(PREFIX) else { continue };
+        if NOT_KEYS.contains(&name.as_str()) || is_service_link(rest, value) {
+            continue;
+        }
+        match key(name, rest) {
+            Ok((path, kind)) => layer.set(&path, &in_variable(name), typed(kind, value)),
+            Err((path, text)) => {
+                report.problem(&path, Some(&in_variable(name)), text);
+            }
+        }
+    }
+    layer
+}
+
+/// The variable that sets the key at `path`.
+pub(super) fn variable(path: &str) -> String {
+    format!("{PREFIX}{}", path.replace('.', "__").to_ascii_uppercase())
+}
+
+/// The key that a variable sets, or the key that it seems to set and what is wrong with it.
+fn key(name: &str, rest: &str) -> Result<(String, Kind), (String, String)> {
+    let parts: Vec<_> = rest.split("__").map(str::to_ascii_lowercase).collect();
+    let path = parts.iter().fold(String::new(), |path, part| keys::join(&path, part));
+    match keys::lookup(&path) {
+        Some(Known::Key(_)) if parts.first().is_some_and(|part| part == LISTENER) && !is_index(&parts) => {
+            let text = format!(
+                "listeners are numbered from 0, {MAX_LISTENERS} at most: {}",
+                variable("listener.0.path")
+            );
+            Err((path, text))
+        }
+        Some(Known::Key(kind)) if name == variable(&path) => Ok((path, kind)),
+        Some(Known::Key(_)) => {
+            let text = format!("names of variables are in upper case; did you mean {}?", variable(&path));
+            Err((path, text))
+        }
+        Some(Known::Table) => {
+            Err((path, "is a table: set its keys one by one, two underscores between".into()))
+        }
+        Some(Known::ListOfTables) => {
+            let text =
+                format!("is a list of tables: set its keys one by one, as {}", variable("listener.0.path"));
+            Err((path, text))
+        }
+        None => {
+            let text = keys::unknown(&path, variable);
+            Err((path, text))
+        }
+    }
+}
+
+/// Whether the second part is an index in its shortest form, so that no two variables set one key.
+fn is_index(parts: &[String]) -> bool {
+    let Some(part) = parts.get(1) else { return false };
+    part.parse::<usize>().is_ok_and(|index| index < MAX_LISTENERS && index.to_string() == *part)
+}
+
+/// Whether Kubernetes set this variable, not the operator. Every container is given some of every Service in its
+/// namespace, and those of a Service that is called `cloakroom` or `cloakroom-…` begin as ours do.
+fn is_service_link(rest: &str, value: &str) -> bool {
+    let address = ["tcp://", "udp://", "sctp://"].iter().any(|scheme| value.starts_with(scheme));
+    let rest = format!("_{rest}");
+    rest.ends_with("_SERVICE_HOST")
+        || rest.contains("_SERVICE_PORT")
+        || (rest.ends_with("_PORT") && address)
+        || rest.split("_PORT_").skip(1).any(|port| port.starts_with(|c: char| c.is_ascii_digit()))
+}
+
+/// The value in the type that its key takes; as text where that fails, for the key's reader to refuse.
+fn typed(kind: Kind, value: &str) -> ValueKind {
+    let typed = match kind {
+        Kind::Integer => value.parse::<i64>().ok().map(Into::into),
+        Kind::Number => value.parse::<f64>().ok().map(Into::into),
+        Kind::Boolean => value.parse::<bool>().ok().map(Into::into),
+        Kind::Text | Kind::Duration | Kind::Size | Kind::Account => None,
+    };
+    typed.unwrap_or_else(|| value.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn env<const N: usize>(variables: [(&str, &str); N]) -> Env {
+        variables.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+    }
+
+    #[test]
+    fn what_is_not_ours_is_left_alone() {
+        let env = env([
+            ("CLOAKROOM_SOCKET", "/run/x"),
+            ("CLOAKROOM_SERVICE_HOST", "10.0.0.1"),
+            ("CLOAKROOM_SERVICE_PORT", "9464"),
+            ("CLOAKROOM_SERVICE_PORT_METRICS", "9464"),
+            ("CLOAKROOM_PORT", "tcp://10.0.0.1:9464"),
+            ("CLOAKROOM_PORT_9464_TCP_ADDR", "10.0.0.1"),
+            ("CLOAKROOM_WEB_PORT_80_TCP", "tcp://10.0.0.1:80"),
+            ("PATH", "/bin"),
+        ]);
+        let mut report = Report::default();
+        assert_eq!(format!("{:?}", read(&env, &mut report)), "{}");
+        assert!(report.finish("f", Ok(())).is_ok());
+    }
+
+    #[test]
+    fn what_is_no_key_is_told_how_to_be_one_and_its_value_is_kept_quiet() {
+        let env = env([
+            ("CLOAKROOM_TENANT__CLIENT__SECRETS", "canary"),
+            ("CLOAKROOM_TENANT_DOMAIN", "canary"),
+            ("CLOAKROOM_TENANT", "canary"),
+            ("CLOAKROOM_tenant__domain", "canary"),
+            ("CLOAKROOM_LISTENER", "canary"),
+            ("CLOAKROOM_LISTENER__PATH", "canary"),
+            ("CLOAKROOM_LISTENER__00__PATH", "canary"),
+            ("CLOAKROOM_LISTENER__4000000000__PATH", "canary"),
+            ("CLOAKROOM_", "canary"),
+        ]);
+        let mut report = Report::default();
+        read(&env, &mut report);
+        let outcome = report.problem("end", None, "");
+        let text = report.finish::<()>("f", Err(outcome)).unwrap_err().to_string();
+        assert_eq!(text.lines().count(), 10, "{text}");
+        assert!(text.contains("did you mean CLOAKROOM_TENANT__CLIENT__SECRET?"), "{text}");
+        assert!(text.contains("did you mean CLOAKROOM_TENANT__DOMAIN?"), "{text}");
+        assert!(!text.contains("canary") && !format!("{env:?}").contains("canary"), "{text}");
+    }
+
+    #[test]
+    fn values_take_the_type_of_their_key() {
+        assert_eq!(typed(Kind::Integer, "5"), ValueKind::I64(5));
+        assert_eq!(typed(Kind::Number, "0"), ValueKind::Float(0.0));
+        assert_eq!(typed(Kind::Boolean, "false"), ValueKind::Boolean(false));
+        assert_eq!(typed(Kind::Text, "5"), ValueKind::String("5".into()));
+        assert_eq!(typed(Kind::Integer, "five"), ValueKind::String("five".into()));
+    }
+}

@@ -1,0 +1,186 @@
+//! The TOML file as a layer: every value with the line that it stands on.
+
+use ::config::ValueKind;
+use toml::Spanned;
+use toml::de::{DeArray, DeTable, DeValue};
+
+use super::keys::{self, Kind, Known, LISTENER, MAX_LISTENERS};
+use super::layer::Layer;
+use super::problem::{Report, in_file};
+
+/// Reads `text`, the content of the file `name`. What is not TOML, no known key, or a table where a value belongs
+/// is noted in `report`; the layer holds the rest. There is none if the text is not TOML: what is left of a broken
+/// file would only give problems that are none.
+pub(super) fn read(name: &str, text: &str, report: &mut Report) -> Option<Layer> {
+    let mut reader = Reader { name, lines: Lines::of(text), report, layer: Layer::default() };
+    let (document, errors) = DeTable::parse_recoverable(text);
+    if errors.is_empty() {
+        reader.table("", document.get_ref());
+        Some(reader.layer)
+    } else {
+        reader.errors(&errors);
+        None
+    }
+}
+
+struct Reader<'a> {
+    name: &'a str,
+    lines: Lines,
+    report: &'a mut Report,
+    layer: Layer,
+}
+
+impl Reader<'_> {
+    /// One problem per line: the parser's second thoughts about a line are mostly consequences of its first.
+    fn errors(&mut self, errors: &[toml::de::Error]) {
+        let mut reported = 0;
+        for error in errors {
+            let (line, column) = self.lines.place(error.span().map_or(0, |span| span.start));
+            if line > reported {
+                reported = line;
+                // The message is from a fixed set. Never the error's own text, which quotes the line: it may
+                // hold a secret.
+                let text = format!("not valid TOML at column {column}: {}", error.message());
+                self.report.problem("", Some(&in_file(self.name, line)), text);
+            }
+        }
+    }
+
+    fn table(&mut self, path: &str, table: &DeTable<'_>) {
+        for (key, value) in table {
+            let origin = in_file(self.name, self.lines.place(key.span().start).0);
+            self.entry(&keys::join(path, key.get_ref()), &origin, value.get_ref());
+        }
+    }
+
+    fn entry(&mut self, path: &str, origin: &str, value: &DeValue<'_>) {
+        match (keys::lookup(path), value) {
+            (None, _) => {
+                self.report.problem(path, Some(origin), keys::unknown(path, str::to_owned));
+            }
+            (Some(Known::Table), DeValue::Table(table)) => self.table(path, table),
+            (Some(Known::Table), _) => {
+                let text = format!("must be a table, written as [{path}], not {}", name_of(value));
+                self.report.problem(path, Some(origin), text);
+            }
+            (Some(Known::ListOfTables), DeValue::Array(list)) => self.listeners(origin, list),
+            (Some(Known::ListOfTables), _) => {
+                let text = "must be a list of tables, each written as [[listener]] with two brackets";
+                self.report.problem(path, Some(origin), text);
+            }
+            (Some(Known::Key(kind)), value) => self.value(path, origin, kind, value),
+        }
+    }
+
+    fn listeners(&mut self, origin: &str, list: &DeArray<'_>) {
+        if list.len() > MAX_LISTENERS {
+            let text = format!("at most {MAX_LISTENERS} listeners are possible");
+            self.report.problem(LISTENER, Some(origin), text);
+        }
+        for (index, element) in list.iter().enumerate().take(MAX_LISTENERS) {
+            self.listener(&keys::join(LISTENER, &index.to_string()), element);
+        }
+    }
+
+    fn listener(&mut self, path: &str, element: &Spanned<DeValue<'_>>) {
+        match element.get_ref() {
+            DeValue::Table(table) => {
+                self.layer.set_empty_table(path);
+                self.table(path, table);
+            }
+            other => {
+                let origin = in_file(self.name, self.lines.place(element.span().start).0);
+                let text = format!("must be a table, written as [[listener]], not {}", name_of(other));
+                self.report.problem(path, Some(&origin), text);
+            }
+        }
+    }
+
+    fn value(&mut self, path: &str, origin: &str, kind: Kind, value: &DeValue<'_>) {
+        match scalar(value) {
+            Some(value) => self.layer.set(path, origin, value),
+            None => {
+                let text = format!("must be {}, not {}", kind.expected(), name_of(value));
+                self.report.problem(path, Some(origin), text);
+            }
+        }
+    }
+}
+
+/// A single value; `None` for tables, lists, dates, and numbers beyond 64 bits, none of which any key takes.
+fn scalar(value: &DeValue<'_>) -> Option<ValueKind> {
+    match value {
+        DeValue::String(text) => Some(text.as_ref().into()),
+        DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix()).ok().map(Into::into),
+        DeValue::Float(number) => number.as_str().parse::<f64>().ok().map(Into::into),
+        DeValue::Boolean(value) => Some((*value).into()),
+        DeValue::Datetime(_) | DeValue::Array(_) | DeValue::Table(_) => None,
+    }
+}
+
+fn name_of(value: &DeValue<'_>) -> &'static str {
+    match value {
+        DeValue::String(_) => "text",
+        DeValue::Integer(_) | DeValue::Float(_) => "a number",
+        DeValue::Boolean(_) => "true or false",
+        DeValue::Datetime(_) => "a date",
+        DeValue::Array(_) => "a list",
+        DeValue::Table(_) => "a table",
+    }
+}
+
+/// Where each line of a text begins, so that an offset is found without counting through the text each time.
+struct Lines {
+    starts: Vec<usize>,
+}
+
+impl Lines {
+    fn of(text: &str) -> Self {
+        let ends = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
+        Self { starts: std::iter::once(0).chain(ends.map(|(at, _)| at.saturating_add(1))).collect() }
+    }
+
+    /// Line and column, in bytes, of an offset; both count from 1.
+    fn place(&self, offset: usize) -> (usize, usize) {
+        let line = self.starts.partition_point(|start| *start <= offset);
+        let start = line.checked_sub(1).and_then(|line| self.starts.get(line)).copied().unwrap_or(0);
+        (line, offset.saturating_sub(start).saturating_add(1))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn problems(text: &str) -> String {
+        let mut report = Report::default();
+        read("f", text, &mut report);
+        let outcome = report.problem("end", None, "");
+        report.finish::<()>("f", Err(outcome)).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn places_count_from_one() {
+        let lines = Lines::of("a\n\nbc");
+        assert_eq!(
+            [0, 1, 2, 3, 4, 9].map(|at| lines.place(at)),
+            [(1, 1), (1, 2), (2, 1), (3, 1), (3, 2), (3, 7)]
+        );
+    }
+
+    #[test]
+    fn a_broken_file_is_not_quoted() {
+        let text = problems("[tenant.client]\nsecret = \"canary\nid = \"x\"\n");
+        assert!(text.starts_with("f, line 2: not valid TOML at column "), "{text}");
+        assert!(!text.contains("canary"), "{text}");
+    }
+
+    #[test]
+    fn dotted_keys_and_inline_tables_have_lines_too() {
+        let text = problems("tenant.client = { id = \"x\",\n  idd = 1 }\n\nlistener = [{ mod = 1 }, 5]");
+        let expected = "f, line 2: tenant.client.idd: unknown key; did you mean tenant.client.id?\n\
+            f, line 4: listener.0.mod: unknown key; did you mean listener.0.mode?\n\
+            f, line 4: listener.1: must be a table, written as [[listener]], not a number\nend: ";
+        assert_eq!(text, expected);
+    }
+}
