@@ -2,14 +2,119 @@
 //!
 //! Whoever holds a [`Config`] may rely on it: relations between settings are checked, files are read, names of
 //! users and groups are resolved. The keys, their defaults and their meaning are in README's configuration part.
+//!
+//! The way of a value: `file` and `environment` each make a `layer`, which the `config` crate lays over each other;
+//! `reader` takes key after key out of the result, each with its origin, and `tenant`, `client`, `listener` and
+//! `sections` say what each may be.
 
-use std::path::PathBuf;
+mod client;
+mod environment;
+mod file;
+mod files;
+mod host;
+mod keys;
+mod layer;
+mod listener;
+mod problem;
+mod proxy;
+mod reader;
+mod sections;
+mod tenant;
+mod values;
+
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::pki_types::CertificateDer;
 
 use crate::secret::Secret;
+
+pub use self::environment::Env;
+use self::problem::{Checked, Report};
+pub use self::problem::{Problem, Problems};
+use self::reader::Reader;
+
+/// The file that is read when none is named. It may be absent.
+pub const DEFAULT_FILE: &str = "/etc/cloakroom/cloakroom.toml";
+
+/// A configuration that may be used, and what is likely not meant about it.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// What was configured.
+    pub config: Config,
+    /// One line each, written as problems are.
+    pub warnings: Vec<String>,
+}
+
+/// Reads `file`, or [`DEFAULT_FILE`] if there is one, and lays `env` over it. Reads the files that these name, too.
+pub fn load(file: Option<&Path>, env: &Env) -> Result<Loaded, Problems> {
+    /// A configuration is a page; this keeps a file named by mistake from being read whole.
+    const LIMIT_KIB: u64 = 1024;
+
+    let path = file.unwrap_or(Path::new(DEFAULT_FILE));
+    let name = path.display().to_string();
+    let whole_file = |text: &str| Problem { key: None, origin: Some(name.clone()), text: text.to_owned() };
+    match files::read(path, LIMIT_KIB) {
+        Ok(content) => {
+            let text = std::str::from_utf8(&content.bytes)
+                .map_err(|_| Problems::one(whole_file("the file does not hold text (UTF-8)")))?;
+            parse(&name, text, env)
+        }
+        Err(files::Unusable::Absent) if file.is_none() => parse(&name, "", env).map_err(|problems| {
+            problems.headed(whole_file("there is no such file, and the environment alone does not do"))
+        }),
+        Err(error) => Err(Problems::one(whole_file(&error.to_string()))),
+    }
+}
+
+/// Reads `text` as the content of a file called `name`, and lays `env` over it.
+pub fn parse(name: &str, text: &str, env: &Env) -> Result<Loaded, Problems> {
+    let mut report = Report::default();
+    let file = file::read(name, text, &mut report);
+    let Some(file) = file else {
+        environment::read(env, &mut report);
+        return Err(report.into_problems(name));
+    };
+    let environment = environment::read(env, &mut report);
+    let merged = layer::merge(file, environment);
+    let mut reader = match merged {
+        Ok(root) => Reader::new(root, report),
+        // Our sources cannot fail, and give only paths that the crate understands.
+        Err(error) => {
+            report.problem("", None, format!("the sources of the configuration cannot be merged: {error}"));
+            return Err(report.into_problems(name));
+        }
+    };
+    let config = read(&mut reader, env);
+    let (config, warnings) = reader.report.finish(name, config)?;
+    Ok(Loaded { config, warnings })
+}
+
+/// Every table, before the first one that is wrong ends it.
+fn read(reader: &mut Reader, env: &Env) -> Checked<Config> {
+    let timeouts = tenant::timeouts(reader);
+    let tenant = tenant::read(reader, env, &timeouts);
+    let client = client::read(reader);
+    let management = sections::management(reader);
+    let cache = sections::cache(reader, timeouts.as_ref().ok().map(|timeouts| &timeouts.request));
+    let upstream = sections::upstream(reader);
+    let listeners = listener::read(reader);
+    let shutdown = sections::shutdown(reader);
+    let log = sections::log(reader);
+    let runtime = sections::runtime(reader);
+    Ok(Config {
+        tenant: tenant?,
+        client: client?,
+        management: management?,
+        cache: cache?,
+        upstream: upstream?,
+        listeners: listeners?,
+        shutdown: shutdown?,
+        log: log?,
+        runtime: runtime?,
+    })
+}
 
 /// Everything that can be set, checked.
 #[derive(Clone, Debug)]

@@ -1,0 +1,142 @@
+//! `[tenant.client]`: the application that asks, and its secret.
+
+use std::path::Path;
+
+use ::config::ValueKind;
+
+use super::environment::variable;
+use super::files::{self, Content};
+use super::problem::Checked;
+use super::reader::{Reader, Setting};
+use super::values::{Parsed, absolute_path, choice, line, text};
+use super::{Client, ClientAuth};
+use crate::secret::Secret;
+
+const SECRET: &str = "tenant.client.secret";
+const SECRET_FILE: &str = "tenant.client.secret_file";
+
+/// Ways to authenticate that this version has, and those of later ones.
+const AUTH: &[(&str, ClientAuth)] =
+    &[("client_secret_post", ClientAuth::SecretPost), ("client_secret_basic", ClientAuth::SecretBasic)];
+const LATER_AUTH: [&str; 2] = ["private_key_jwt", "tls_client_auth"];
+
+pub(super) fn read(reader: &mut Reader) -> Checked<Client> {
+    let id = id(reader);
+    let secret = secret(reader);
+    let auth = reader.value("tenant.client.auth", ClientAuth::SecretPost, parse_auth);
+    Ok(Client { id: id?, secret: secret?, auth: auth? })
+}
+
+fn id(reader: &mut Reader) -> Checked<String> {
+    const KEY: &str = "tenant.client.id";
+    let id = reader.owned(KEY, line)?.map(|id| id.value);
+    id.ok_or_else(|| {
+        reader.missing(KEY, format!("required: the application's client id, here or in {}", variable(KEY)))
+    })
+}
+
+fn parse_auth(value: &ValueKind) -> Parsed<ClientAuth> {
+    if LATER_AUTH.contains(&text(value)?) {
+        return Err("this version of cloakroom does not have it: client_secret_post or client_secret_basic"
+            .to_owned());
+    }
+    choice(AUTH)(value)
+}
+
+/// From its file or from its own key. Both are read before they are compared, so that either's own problems show.
+fn secret(reader: &mut Reader) -> Checked<Secret> {
+    let plain = reader.optional(SECRET, parse_secret);
+    let path = reader.owned(SECRET_FILE, absolute_path);
+    match (plain?, path?) {
+        (Some(plain), None) => {
+            warn_of_a_secret_in_a_file(reader, &plain);
+            Ok(plain.value)
+        }
+        (None, Some(path)) => from_file(reader, &path),
+        (Some(plain), Some(path)) => {
+            let other = path.origin.as_deref().unwrap_or_default();
+            Err(reader
+                .refuse(&plain, format!("{SECRET_FILE} is set too ({other}); only one of them can count")))
+        }
+        (None, None) => {
+            let text = format!(
+                "required: the file that holds the client's secret, here or in {}",
+                variable(SECRET_FILE)
+            );
+            Err(reader.missing(SECRET_FILE, text))
+        }
+    }
+}
+
+fn warn_of_a_secret_in_a_file(reader: &mut Reader, plain: &Setting<Secret>) {
+    if plain.origin.as_deref() != Some(&super::problem::in_variable(&variable(SECRET))) {
+        reader.warn(plain, format!("the secret stands in the configuration; {SECRET_FILE} keeps it apart"));
+    }
+}
+
+fn from_file(reader: &mut Reader, path: &Setting<String>) -> Checked<Secret> {
+    /// Generous for a secret, and little enough to hold whatever file was named by mistake.
+    const LIMIT_KIB: u64 = 64;
+
+    let content = files::read(Path::new(&path.value), LIMIT_KIB).map_err(|error| error.to_string());
+    let world_readable = content.as_ref().is_ok_and(|content| content.world_readable);
+    let secret = content.and_then(secret_in).map_err(|text| reader.refuse(path, text))?;
+    if world_readable {
+        reader.warn(path, "every user of this machine may read the file; mode 0400 or 0440 would do");
+    }
+    Ok(secret)
+}
+
+/// A file's content less one line end, which editors and `echo` add without being asked.
+fn secret_in(content: Content) -> Parsed<Secret> {
+    let text =
+        String::from_utf8(content.bytes).map_err(|_| "the file does not hold text (UTF-8)".to_owned())?;
+    let text = text.strip_suffix('\n').map_or(text.as_str(), |text| text.strip_suffix('\r').unwrap_or(text));
+    check(text).map_err(|problem| format!("the file {problem}"))
+}
+
+fn parse_secret(value: &ValueKind) -> Parsed<Secret> {
+    check(text(value)?).map_err(|problem| format!("the text {problem}"))
+}
+
+fn check(text: &str) -> Result<Secret, &'static str> {
+    if text.trim().is_empty() {
+        return Err("is empty");
+    }
+    if text.chars().any(char::is_control) {
+        return Err(
+            "must hold the secret and nothing else: there are line breaks or other control characters in it",
+        );
+    }
+    Ok(Secret::new(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_line_end_is_no_part_of_a_secret() {
+        let read = |bytes: &[u8]| {
+            secret_in(Content { bytes: bytes.to_vec(), world_readable: false })
+                .map(|secret| secret.expose().to_owned())
+        };
+        for bytes in [&b"canary"[..], b"canary\n", b"canary\r\n"] {
+            assert_eq!(read(bytes), Ok("canary".to_owned()));
+        }
+        assert_eq!(read(b" canary "), Ok(" canary ".to_owned()));
+        for bytes in [
+            &b""[..],
+            b"\n",
+            b"\r\n",
+            b" \n",
+            b"canary\n\n",
+            b"canary\r",
+            b"can\nary",
+            b"\0canary",
+            b"\xffcanary",
+        ] {
+            assert!(!read(bytes).unwrap_err().contains("canary"), "{bytes:?}");
+        }
+    }
+}

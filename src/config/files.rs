@@ -1,0 +1,82 @@
+//! Files that the configuration names. Each way of not being readable has its own sentence.
+
+use std::fs::{self, File};
+use std::io::{ErrorKind, Read};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+/// What is in a file.
+pub(super) struct Content {
+    /// All of it.
+    pub(super) bytes: Vec<u8>,
+    /// Whether every user of this machine may read it.
+    pub(super) world_readable: bool,
+}
+
+/// Why a file cannot be used.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Unusable {
+    #[error("there is no such file")]
+    Absent,
+    #[error("the file cannot be read: permission denied to uid {0}")]
+    Forbidden(nix::unistd::Uid),
+    #[error("is a directory, not a file")]
+    Directory,
+    /// A pipe among others: opening one would wait until somebody writes.
+    #[error("is not a regular file")]
+    Irregular,
+    #[error("the file is larger than {0} KiB")]
+    TooLarge(u64),
+    #[error("the file cannot be read: {0}")]
+    Other(ErrorKind),
+}
+
+/// Reads a regular file of at most `limit_kib` KiB.
+pub(super) fn read(path: &Path, limit_kib: u64) -> Result<Content, Unusable> {
+    let about = fs::metadata(path).map_err(|error| unusable(error.kind()))?;
+    if about.is_dir() {
+        return Err(Unusable::Directory);
+    }
+    if !about.is_file() {
+        return Err(Unusable::Irregular);
+    }
+    let limit = limit_kib.saturating_mul(1024);
+    let mut bytes = Vec::new();
+    let file = File::open(path).map_err(|error| unusable(error.kind()))?;
+    // One byte more than allowed tells a file that is too large from one that just fits.
+    let read = file.take(limit.saturating_add(1)).read_to_end(&mut bytes);
+    let length = read.map_err(|error| unusable(error.kind()))?;
+    if u64::try_from(length).is_ok_and(|length| length <= limit) {
+        Ok(Content { bytes, world_readable: about.permissions().mode() & 0o004 != 0 })
+    } else {
+        Err(Unusable::TooLarge(limit_kib))
+    }
+}
+
+fn unusable(kind: ErrorKind) -> Unusable {
+    match kind {
+        ErrorKind::NotFound | ErrorKind::NotADirectory => Unusable::Absent,
+        ErrorKind::PermissionDenied => Unusable::Forbidden(nix::unistd::geteuid()),
+        other => Unusable::Other(other),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_just_fits_is_read_and_one_byte_more_is_too_much() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        let outcome = |size: usize| {
+            fs::write(&path, vec![b'x'; size]).unwrap();
+            read(&path, 1).map(|content| content.bytes.len())
+        };
+        assert_eq!(outcome(1024), Ok(1024));
+        assert_eq!(outcome(1025), Err(Unusable::TooLarge(1)));
+        assert_eq!(read(dir.path(), 1).err(), Some(Unusable::Directory));
+        assert_eq!(read(&path.join("below"), 1).err(), Some(Unusable::Absent));
+        assert_eq!(read(Path::new("/dev/null"), 1).err(), Some(Unusable::Irregular));
+    }
+}

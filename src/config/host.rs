@@ -1,0 +1,90 @@
+//! `host` or `host:port`, as `tenant.domain` and a proxy's address are written. Pure.
+
+use std::net::Ipv6Addr;
+
+/// A host and perhaps a port, both as written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct HostPort<'a> {
+    /// A name, an IPv4 address, or an IPv6 address in brackets.
+    pub(super) host: &'a str,
+    /// The port, if there is one.
+    pub(super) port: Option<u16>,
+}
+
+/// Splits `text`, or says why it is no host.
+pub(super) fn split(text: &str) -> Result<HostPort<'_>, &'static str> {
+    let (host, port) = match text.find(']') {
+        Some(end) => text.split_at_checked(end.saturating_add(1)).unwrap_or((text, "")),
+        None => text.split_at_checked(text.find(':').unwrap_or(text.len())).unwrap_or((text, "")),
+    };
+    check_host(host)?;
+    let port = match port.strip_prefix(':') {
+        Some(port) => Some(parse_port(port)?),
+        None if port.is_empty() => None,
+        None => return Err("what follows the ] of an IPv6 address can only be a port"),
+    };
+    Ok(HostPort { host, port })
+}
+
+fn check_host(host: &str) -> Result<(), &'static str> {
+    if let Some(address) = host.strip_prefix('[') {
+        let address = address.strip_suffix(']').and_then(|address| address.parse::<Ipv6Addr>().ok());
+        return address.map(|_| ()).ok_or("this is no IPv6 address in brackets");
+    }
+    if !host.is_ascii() {
+        return Err("write an international name in its ASCII form, which begins with xn--");
+    }
+    let is_label = |label: &str| {
+        let letters = label.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
+        letters && (1..=63).contains(&label.len()) && !label.starts_with('-') && !label.ends_with('-')
+    };
+    if host.len() <= 253 && host.split('.').all(is_label) { Ok(()) } else { Err("this is no host name") }
+}
+
+fn parse_port(text: &str) -> Result<u16, &'static str> {
+    // `parse` alone would take a plus sign too.
+    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    let port = text.parse().ok().filter(|port| digits && *port != 0);
+    port.ok_or("a port is a number between 1 and 65535 (and an IPv6 address stands in brackets)")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_and_ports() {
+        let good = |text| split(text).map(|HostPort { host, port }| (host, port));
+        assert_eq!(good("acme.eu.auth0.com"), Ok(("acme.eu.auth0.com", None)));
+        assert_eq!(good("localhost:8443"), Ok(("localhost", Some(8443))));
+        assert_eq!(good("[::1]:65535"), Ok(("[::1]", Some(65535))));
+        assert_eq!(good("[::1]"), Ok(("[::1]", None)));
+        for bad in [
+            "",
+            ":1",
+            "a:",
+            "a:0",
+            "a:+1",
+            "a:65536",
+            "a:b",
+            "::1",
+            "[::1",
+            "[::1]x",
+            "[x]",
+            "]",
+            "a..b",
+            "a.",
+            ".a",
+            "-a",
+            "a-",
+            "a b",
+            "ä.example",
+            "a@b",
+            "a/b",
+            &"a".repeat(64),
+            &"a.".repeat(127),
+        ] {
+            assert!(split(bad).is_err(), "{bad}");
+        }
+    }
+}

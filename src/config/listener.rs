@@ -1,0 +1,212 @@
+//! `[[listener]]`: where callers find the daemon.
+
+use std::path::PathBuf;
+
+use ::config::ValueKind;
+use nix::unistd::{Group, User};
+
+use super::Listener;
+use super::keys::{Kind, LISTENER};
+use super::problem::Checked;
+use super::reader::{Reader, Setting};
+use super::values::{Parsed, absolute_path, boolean, integer, text, within, wrong_type};
+
+/// Where client commands look when they are told nothing.
+const DEFAULT_PATH: &str = "/run/cloakroom/cloakroom.sock";
+
+/// `sockaddr_un.sun_path` has 108 bytes, the last of which is a zero (unix(7)).
+const LONGEST_PATH: usize = 107;
+
+/// Owner and group may connect, nobody else.
+const DEFAULT_MODE: u32 = 0o660;
+
+/// Every listener; the default one if there is none.
+pub(super) fn read(reader: &mut Reader) -> Checked<Vec<Listener>> {
+    let elements = match reader.elements(LISTENER) {
+        none if none.is_empty() => vec![true],
+        some => some,
+    };
+    let listeners: Vec<_> =
+        elements.iter().enumerate().map(|(index, is_there)| one(reader, index, *is_there)).collect();
+    let mut paths: Vec<Setting<PathBuf>> = Vec::new();
+    let mut checked = Vec::new();
+    for listener in listeners {
+        checked.push(listener.and_then(|(path, listener)| {
+            // Paths are compared part by part, so that a doubled slash makes no difference.
+            let double = paths.iter().find(|other| other.value == path.value);
+            if let Some(double) = double {
+                return Err(reader.refuse(&path, format!("is the same socket as {}", double.key)));
+            }
+            paths.push(path);
+            Ok(listener)
+        }));
+    }
+    checked.into_iter().collect()
+}
+
+fn one(reader: &mut Reader, index: usize, is_there: bool) -> Checked<(Setting<PathBuf>, Listener)> {
+    let table = format!("{LISTENER}.{index}");
+    if !is_there {
+        return Err(
+            reader.missing(&table, "missing, though a later one is set: listeners are numbered without gaps")
+        );
+    }
+    let key = |name: &str| format!("{table}.{name}");
+    let path = reader.setting(&key("path"), DEFAULT_PATH.into(), parse_path);
+    let mode = reader.setting(&key("mode"), DEFAULT_MODE, parse_mode);
+    if let Ok(mode) = &mode {
+        warn_of_others(reader, mode);
+    }
+    let owner = reader.optional(&key("owner"), |value| account(value, "user", user));
+    let group = reader.optional(&key("group"), |value| account(value, "group", group));
+    let max_connections =
+        reader.value(&key("max_connections"), 1024, |value| count(within(1..=65_536, integer)(value)?));
+    // Off only for callers that cannot set a header; it is what keeps a browser or a proxy from being a caller.
+    let require_request_header = reader.value(&key("require_request_header"), true, boolean);
+
+    let path = path?;
+    let listener = Listener {
+        path: path.value.clone(),
+        mode: mode?.value,
+        owner: owner?.map(|owner| owner.value),
+        group: group?.map(|group| group.value),
+        max_connections: max_connections?,
+        require_request_header: require_request_header?,
+    };
+    Ok((path, listener))
+}
+
+fn parse_path(value: &ValueKind) -> Parsed<PathBuf> {
+    let path = absolute_path(value)?;
+    if path.len() > LONGEST_PATH {
+        return Err(format!(
+            "is {} bytes long; the kernel takes {LONGEST_PATH} for a socket's path",
+            path.len()
+        ));
+    }
+    if path.ends_with('/') {
+        return Err("must be the path of a socket, not of a directory: no slash at its end".to_owned());
+    }
+    if path.split('/').any(|part| matches!(part, "." | "..")) {
+        return Err("must not hold . or .. as a part".to_owned());
+    }
+    Ok(path.into())
+}
+
+fn parse_mode(value: &ValueKind) -> Parsed<u32> {
+    let example = r#"must be three or four octal digits in quotes, such as "0660""#;
+    let ValueKind::String(text) = value else { return Err(example.to_owned()) };
+    let octal = (3..=4).contains(&text.len()) && text.bytes().all(|byte| matches!(byte, b'0'..=b'7'));
+    let mode = u32::from_str_radix(text, 8).ok().filter(|_| octal).ok_or(example)?;
+    if mode > 0o777 {
+        return Err("must begin with 0: setuid, setgid and sticky mean nothing on a socket".to_owned());
+    }
+    if mode & 0o222 == 0 {
+        return Err("lets nobody in: connecting to a socket takes permission to write to it".to_owned());
+    }
+    Ok(mode)
+}
+
+/// Not refused: who is answered is decided by the kernel's word about the caller, not by the mode, and a socket
+/// shared between containers of different users may have no other way.
+fn warn_of_others(reader: &mut Reader, mode: &Setting<u32>) {
+    if mode.value & 0o002 != 0 {
+        reader.warn(
+            mode,
+            "every user of this machine may connect; only root and the daemon's own user are answered",
+        );
+    }
+}
+
+fn count(number: i64) -> Parsed<usize> {
+    usize::try_from(number).map_err(|_| "is too large".to_owned())
+}
+
+/// A number, or the number that goes with a name.
+fn account(value: &ValueKind, what: &str, find: impl Fn(&str) -> nix::Result<Option<u32>>) -> Parsed<u32> {
+    if let ValueKind::I64(number) = value {
+        return id(*number);
+    }
+    let Ok(name) = text(value) else { return wrong_type(Kind::Account, value) };
+    if let Ok(number) = name.parse() {
+        return id(number);
+    }
+    if !is_account_name(name) {
+        return Err(format!("must be the name or the number of a {what}"));
+    }
+    match find(name) {
+        Ok(Some(id)) => Ok(id),
+        Ok(None) => Err(format!("there is no {what} {name} on this machine")),
+        Err(error) => Err(format!("the {what} {name} cannot be looked up: {}", error.desc())),
+    }
+}
+
+fn id(number: i64) -> Parsed<u32> {
+    // The largest one is -1 to chown(2), which leaves the owner as it is.
+    u32::try_from(number)
+        .ok()
+        .filter(|id| *id != u32::MAX)
+        .ok_or_else(|| "is no user or group number".to_owned())
+}
+
+/// As useradd(8) allows them. Only what passes is ever printed, and no client secret does: those are longer.
+fn is_account_name(name: &str) -> bool {
+    name.len() <= 32
+        && name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'_' | b'-'))
+}
+
+fn user(name: &str) -> nix::Result<Option<u32>> {
+    Ok(User::from_name(name)?.map(|user| user.uid.as_raw()))
+}
+
+fn group(name: &str) -> nix::Result<Option<u32>> {
+    Ok(Group::from_name(name)?.map(|group| group.gid.as_raw()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_fit_into_an_address() {
+        let good = |path: &str| parse_path(&path.into()).is_ok();
+        assert!(good(DEFAULT_PATH));
+        assert!(good(&format!("/{}", "x".repeat(106))));
+        for bad in [
+            &format!("/{}", "x".repeat(107)),
+            "run/x",
+            "@x",
+            "/",
+            "/run/",
+            "/run/../x",
+            "/run/./x",
+            "",
+            "/a\0b",
+        ] {
+            assert!(!good(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn modes_are_octal_and_let_somebody_in() {
+        let mode = |text: &str| parse_mode(&text.into());
+        assert_eq!([mode("0660"), mode("600"), mode("0666")], [Ok(0o660), Ok(0o600), Ok(0o666)]);
+        for bad in ["", "66", "00660", "0o660", "0668", "+660", "1660", "0444", "rw-rw----"] {
+            assert!(mode(bad).is_err(), "{bad}");
+        }
+        assert!(parse_mode(&ValueKind::I64(660)).is_err());
+    }
+
+    #[test]
+    fn accounts_go_by_name_or_number() {
+        let read = |value: ValueKind| account(&value, "user", user);
+        assert_eq!([read("root".into()), read("0".into()), read(7.into())], [Ok(0), Ok(0), Ok(7)]);
+        assert_eq!(read("nosuchuser".into()), Err("there is no user nosuchuser on this machine".to_owned()));
+        assert!(read("Canary hunter2".into()).unwrap_err().contains("must be the name"));
+        assert!(read((-1).into()).is_err() && read(i64::from(u32::MAX).into()).is_err());
+        assert!(read(true.into()).unwrap_err().contains("a name in quotes or a number"));
+    }
+}

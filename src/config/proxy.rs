@@ -1,0 +1,119 @@
+//! The way out: `tenant.proxy`, else the variables that other programs read for it too.
+
+use super::Proxy;
+use super::environment::Env;
+use super::host;
+use super::problem::{Checked, in_variable};
+use super::reader::{Reader, Setting};
+use super::values::{Parsed, text};
+use crate::secret::Secret;
+
+const KEY: &str = "tenant.proxy";
+
+/// In this order, as curl reads them for an `https://` address: the one for https, then the one for everything.
+const PROXY_VARIABLES: [&str; 4] = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
+const NO_PROXY_VARIABLES: [&str; 2] = ["NO_PROXY", "no_proxy"];
+
+/// Reads `tenant.proxy`; without it, the environment.
+pub(super) fn read(reader: &mut Reader, env: &Env) -> Checked<Proxy> {
+    let set = reader.optional(KEY, |value| parse(text(value)?))?;
+    if let Some(Setting { value, .. }) = set {
+        // Whoever names a proxy here means Auth0 by it, and nothing else is ever asked.
+        return Ok(Proxy { url: Some(value), no_proxy: String::new() });
+    }
+    let Some((name, url)) = first_of(env, &PROXY_VARIABLES) else { return Ok(Proxy::default()) };
+    match parse(&with_scheme(url)) {
+        Ok(url) => {
+            let no_proxy = first_of(env, &NO_PROXY_VARIABLES).map_or("", |(_, value)| value);
+            Ok(Proxy { url: Some(url), no_proxy: no_proxy.to_owned() })
+        }
+        Err(text) => Err(reader.report.problem(KEY, Some(&in_variable(name)), text)),
+    }
+}
+
+fn first_of<'a>(env: &'a Env, names: &[&'static str]) -> Option<(&'static str, &'a str)> {
+    names.iter().find_map(|name| env.get(name).map(|value| (*name, value)))
+}
+
+/// `HTTPS_PROXY=proxy.corp:3128` is common, and every reader of that variable takes it for http. In our own key
+/// the scheme is required: there it costs nobody anything, and leaves nothing to guess.
+fn with_scheme(url: &str) -> String {
+    if url.contains("://") { url.to_owned() } else { format!("http://{url}") }
+}
+
+/// Checks the URL without ever repeating any of it: there may be a password inside.
+fn parse(url: &str) -> Parsed<Secret> {
+    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+    let rest = match scheme.to_ascii_lowercase().as_str() {
+        "http" => rest.strip_suffix('/').unwrap_or(rest),
+        "https" => {
+            return Err(
+                "the proxy itself is asked over http:// (what passes through it is TLS all the same)".into(),
+            );
+        }
+        socks if socks.starts_with("socks") => {
+            return Err(
+                "SOCKS proxies cannot be used: name an HTTP proxy that allows CONNECT, as http://host:port"
+                    .into(),
+            );
+        }
+        _ => return Err("must be http://host:port, or http://user:password@host:port".into()),
+    };
+    if rest.chars().filter(|c| *c == '@').count() > 1
+        || rest.rsplit_once('@').is_some_and(|(user, _)| !is_userinfo(user))
+    {
+        return Err(
+            "special characters of the user and the password must be percent-encoded, @ as %40".into()
+        );
+    }
+    let (user, address) = rest.rsplit_once('@').unwrap_or(("", rest));
+    if address.contains(['/', '?', '#']) {
+        return Err("must end after the port: a proxy has no path".into());
+    }
+    let host::HostPort { host, port } =
+        host::split(address).map_err(|problem| format!("no usable address: {problem}"))?;
+    let user = if user.is_empty() { String::new() } else { format!("{user}@") };
+    let port = port.map_or_else(String::new, |port| format!(":{port}"));
+    Ok(Secret::new(format!("http://{user}{host}{port}")))
+}
+
+/// RFC 3986, §3.2.1.
+fn is_userinfo(text: &str) -> bool {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "-._~!$&'()*+,;=:%".contains(c);
+    let is_escape = |rest: &str| rest.bytes().take_while(u8::is_ascii_hexdigit).take(2).count() == 2;
+    text.chars().all(allowed) && text.split('%').skip(1).all(is_escape)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn http_proxies_are_taken_and_nothing_of_a_url_is_repeated() {
+        let good = |url: &str| parse(url).unwrap().expose().to_owned();
+        assert_eq!(good("http://proxy.corp:3128/"), "http://proxy.corp:3128");
+        assert_eq!(good("HTTP://u:p%40@[::1]:3128"), "http://u:p%40@[::1]:3128");
+        assert_eq!(good("http://proxy"), "http://proxy");
+        for bad in [
+            "",
+            "canary",
+            "canary:3128",
+            "https://canary",
+            "socks5://canary",
+            "socks5h://canary:1",
+            "ftp://canary",
+            "http://",
+            "http://canary/x",
+            "http://canary?x",
+            "http://u:can ary@h",
+            "http://u:c@nary@h",
+            "http://u:can/ary@h",
+            "http://canary%4:x@h",
+            "http://canary:x",
+            "http://user:canary@",
+        ] {
+            assert!(!parse(bad).unwrap_err().contains("canary"), "{bad}");
+        }
+        assert_eq!(with_scheme("proxy:3128"), "http://proxy:3128");
+    }
+}

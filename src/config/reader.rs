@@ -1,0 +1,131 @@
+//! Reads key after key out of the merged layers and gathers what is wrong, so that one reading shows everything.
+
+use std::time::Duration;
+
+use ::config::{Value, ValueKind};
+
+use super::problem::{Checked, Report, Reported};
+use super::values::{Parsed, Shown};
+
+/// One key's value and where it came from.
+#[derive(Clone, Debug)]
+pub(super) struct Setting<T> {
+    /// The key as a dotted path.
+    pub(super) key: String,
+    /// Where it is set; nothing for a default.
+    pub(super) origin: Option<String>,
+    /// What it is set to.
+    pub(super) value: T,
+}
+
+/// The merged layers, and what was wrong with them so far.
+pub(super) struct Reader {
+    root: Value,
+    /// Problems and warnings.
+    pub(super) report: Report,
+}
+
+impl Reader {
+    /// Reads from `root`; `report` holds what its sources complained of.
+    pub(super) fn new(root: Value, report: Report) -> Self {
+        Self { root, report }
+    }
+
+    /// A key that may be absent.
+    pub(super) fn optional<T>(
+        &mut self,
+        key: &str,
+        parse: impl FnOnce(&ValueKind) -> Parsed<T>,
+    ) -> Checked<Option<Setting<T>>> {
+        let Some(found) = find(&self.root, key) else { return Ok(None) };
+        let origin = found.origin().map(str::to_owned);
+        match parse(&found.kind) {
+            Ok(value) => Ok(Some(Setting { key: key.to_owned(), origin, value })),
+            Err(text) => Err(self.report.problem(key, origin.as_deref(), text)),
+        }
+    }
+
+    /// A key with a default.
+    pub(super) fn setting<T>(
+        &mut self,
+        key: &str,
+        default: T,
+        parse: impl FnOnce(&ValueKind) -> Parsed<T>,
+    ) -> Checked<Setting<T>> {
+        let found = self.optional(key, parse)?;
+        Ok(found.unwrap_or_else(|| Setting { key: key.to_owned(), origin: None, value: default }))
+    }
+
+    /// A key with a default whose origin no relation needs.
+    pub(super) fn value<T>(
+        &mut self,
+        key: &str,
+        default: T,
+        parse: impl FnOnce(&ValueKind) -> Parsed<T>,
+    ) -> Checked<T> {
+        self.setting(key, default, parse).map(|setting| setting.value)
+    }
+
+    /// Text to be kept, where a function gives text to be looked at.
+    pub(super) fn owned(
+        &mut self,
+        key: &str,
+        parse: impl FnOnce(&ValueKind) -> Parsed<&str>,
+    ) -> Checked<Option<Setting<String>>> {
+        self.optional(key, |value| parse(value).map(str::to_owned))
+    }
+
+    /// Whether each element of the list at `key` is there; the environment can leave gaps.
+    pub(super) fn elements(&self, key: &str) -> Vec<bool> {
+        match find(&self.root, key).map(|value| &value.kind) {
+            Some(ValueKind::Array(list)) => {
+                list.iter().map(|element| matches!(element.kind, ValueKind::Table(_))).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// Notes what is wrong with a setting beyond what its own text says.
+    pub(super) fn refuse<T>(&mut self, setting: &Setting<T>, text: impl Into<String>) -> Reported {
+        self.report.problem(&setting.key, setting.origin.as_deref(), text)
+    }
+
+    /// Notes what is likely not meant.
+    pub(super) fn warn<T>(&mut self, setting: &Setting<T>, text: impl Into<String>) {
+        self.report.warning(&setting.key, setting.origin.as_deref(), text);
+    }
+
+    /// Notes that `short` is not shorter than `long`, at whichever of the two is set.
+    pub(super) fn require_shorter(
+        &mut self,
+        short: &Setting<Duration>,
+        long: &Setting<Duration>,
+    ) -> Checked<()> {
+        if short.value < long.value {
+            return Ok(());
+        }
+        let named = |other: &Setting<Duration>| {
+            let default = if other.origin.is_some() { "" } else { ", the default" };
+            format!("{} ({}{default})", other.key, other.value.shown())
+        };
+        Err(if long.origin.is_some() {
+            self.refuse(long, format!("must be longer than {}", named(short)))
+        } else {
+            self.refuse(short, format!("must be shorter than {}", named(long)))
+        })
+    }
+
+    /// Notes that a key must be set.
+    pub(super) fn missing(&mut self, key: &str, text: impl Into<String>) -> Reported {
+        self.report.problem(key, None, text)
+    }
+}
+
+/// The value at `key`, whose parts are names or indices.
+fn find<'a>(root: &'a Value, key: &str) -> Option<&'a Value> {
+    key.split('.').try_fold(root, |value, part| match &value.kind {
+        ValueKind::Table(table) => table.get(part),
+        ValueKind::Array(list) => list.get(part.parse::<usize>().ok()?),
+        _ => None,
+    })
+}

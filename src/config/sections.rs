@@ -1,0 +1,111 @@
+//! The tables that are nothing but numbers and words, with their defaults and bounds.
+
+use std::time::Duration;
+
+use bytesize::ByteSize;
+
+use super::problem::Checked;
+use super::reader::{Reader, Setting};
+use super::values::{choice, duration, integer, number, size, within};
+use super::{Cache, Log, LogFormat, Management, Negative, Runtime, Shutdown, Upstream, UserIds};
+
+const HOUR: Duration = Duration::from_secs(3600);
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// Below a tenth, a renewal would follow the last one at once; above 95 %, its jitter of ±5 % would reach the end.
+const FRACTION: std::ops::RangeInclusive<f64> = 0.1..=0.95;
+
+/// Identity providers' tokens commonly live for an hour. Asking for more than half of that to be left would turn
+/// users away who have only just logged in.
+const LONGEST_MIN_TTL: Duration = Duration::from_secs(30 * 60);
+
+const fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+/// `[management]`. Auth0's Management tokens live for a day by default, so 0.8 leaves hours to try again.
+pub(super) fn management(reader: &mut Reader) -> Checked<Management> {
+    let refresh_at = reader.value("management.refresh_at", 0.8, within(FRACTION, number));
+    let min_ttl = reader.value("management.min_ttl", seconds(30), within(Duration::ZERO..=HOUR, duration));
+    Ok(Management { refresh_at: refresh_at?, min_ttl: min_ttl? })
+}
+
+/// `[cache]`; `request_timeout` is `tenant.request_timeout`, if that is sound.
+pub(super) fn cache(reader: &mut Reader, request_timeout: Option<&Setting<Duration>>) -> Checked<Cache> {
+    // A user's entry takes a few KiB, so that less than the lower bound holds nothing worth keeping.
+    let bytes = within(ByteSize::mib(1)..=ByteSize::tib(1), size);
+    let max_bytes = reader.value("cache.max_bytes", ByteSize::mib(64), bytes);
+    let max_ttl = reader.setting("cache.max_ttl", seconds(600), within(seconds(1)..=DAY, duration));
+    let max_stale = reader.value("cache.max_stale", HOUR, within(Duration::ZERO..=DAY, duration));
+    let min_ttl =
+        reader.value("cache.min_ttl", seconds(30), within(Duration::ZERO..=LONGEST_MIN_TTL, duration));
+    let refresh_ahead = reader.value("cache.refresh_ahead", 0.8, |value| match number(value)? {
+        0.0 => Ok(0.0),
+        _ => within(FRACTION, number)(value).map_err(|text| format!("{text}, or 0 to turn it off")),
+    });
+    let negative = negative(reader);
+
+    let max_ttl = max_ttl?;
+    if let Some(request_timeout) = request_timeout {
+        // Ages count from when the request was sent: an answer that took its time would be too old on arrival.
+        reader.require_shorter(request_timeout, &max_ttl)?;
+    }
+    Ok(Cache {
+        max_bytes: max_bytes?.as_u64(),
+        max_ttl: max_ttl.value,
+        max_stale: max_stale?,
+        min_ttl: min_ttl?,
+        refresh_ahead: refresh_ahead?,
+        negative: negative?,
+    })
+}
+
+/// `[cache.negative]`. Without any memory, each caller that asks for what is not there would cost the tenant a
+/// request; with too long a one, users who mend the matter would not be noticed.
+fn negative(reader: &mut Reader) -> Checked<Negative> {
+    let range = || within(seconds(1)..=HOUR, duration);
+    let user_not_found = reader.value("cache.negative.user_not_found", seconds(30), range());
+    let no_token = reader.value("cache.negative.no_token", seconds(60), range());
+    let login_required = reader.value("cache.negative.login_required", seconds(30), range());
+    Ok(Negative { user_not_found: user_not_found?, no_token: no_token?, login_required: login_required? })
+}
+
+/// `[upstream]`. Every attempt counts against the tenant's rate limit; beyond ten they are a flood, not a remedy.
+pub(super) fn upstream(reader: &mut Reader) -> Checked<Upstream> {
+    let retries = reader.value("upstream.max_retries", 2, within(0..=10, integer))?;
+    Ok(Upstream { max_retries: u32::try_from(retries).unwrap_or(0) })
+}
+
+/// `[shutdown]`. Supervisors kill after a while of their own: 90 s under systemd, 30 s under Kubernetes.
+pub(super) fn shutdown(reader: &mut Reader) -> Checked<Shutdown> {
+    let min_delay =
+        reader.value("shutdown.min_delay", Duration::ZERO, within(Duration::ZERO..=HOUR, duration));
+    let deadline =
+        reader.value("shutdown.deadline", seconds(10), within(Duration::from_millis(1)..=HOUR, duration));
+    Ok(Shutdown { min_delay: min_delay?, deadline: deadline? })
+}
+
+/// `[log]`.
+pub(super) fn log(reader: &mut Reader) -> Checked<Log> {
+    const LEVELS: &[(&str, tracing::Level)] = &[
+        ("error", tracing::Level::ERROR),
+        ("warn", tracing::Level::WARN),
+        ("info", tracing::Level::INFO),
+        ("debug", tracing::Level::DEBUG),
+        ("trace", tracing::Level::TRACE),
+    ];
+    const FORMATS: &[(&str, LogFormat)] =
+        &[("auto", LogFormat::Auto), ("text", LogFormat::Text), ("json", LogFormat::Json)];
+    const USER_IDS: &[(&str, UserIds)] = &[("hashed", UserIds::Hashed), ("plain", UserIds::Plain)];
+
+    let level = reader.value("log.level", tracing::Level::INFO, choice(LEVELS));
+    let format = reader.value("log.format", LogFormat::Auto, choice(FORMATS));
+    let user_ids = reader.value("log.user_ids", UserIds::Hashed, choice(USER_IDS));
+    Ok(Log { level: level?, format: format?, user_ids: user_ids? })
+}
+
+/// `[runtime]`. One thread answers a hit in microseconds; 64 is more than any machine of ours has use for.
+pub(super) fn runtime(reader: &mut Reader) -> Checked<Runtime> {
+    let threads = reader.value("runtime.threads", 1, within(1..=64, integer))?;
+    Ok(Runtime { threads: usize::try_from(threads).unwrap_or(1) })
+}

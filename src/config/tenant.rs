@@ -1,0 +1,219 @@
+//! `[tenant]`: where Auth0 is, and how it is reached.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ::config::ValueKind;
+use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::{PemObject, SectionKind};
+
+use super::environment::{Env, variable};
+use super::problem::Checked;
+use super::reader::{Reader, Setting};
+use super::values::{Parsed, absolute_path, duration, line, within};
+use super::{Tenant, files, host, proxy};
+
+/// Hosts under this are Auth0's own names for tenants; any other is a custom domain.
+const CANONICAL: &str = ".auth0.com";
+
+/// Callers wait that long at worst, and whoever calls them has given up before.
+const LONGEST_REQUEST: Duration = Duration::from_secs(60);
+
+/// `[tenant]`, given its timeouts.
+pub(super) fn read(reader: &mut Reader, env: &Env, timeouts: &Checked<Timeouts>) -> Checked<Tenant> {
+    let domain = domain(reader);
+    let audience = audience(reader, &domain);
+    let extra_roots = extra_roots(reader);
+    let proxy = proxy::read(reader, env);
+    let timeouts = timeouts.as_ref().map_err(|reported| *reported)?;
+    Ok(Tenant {
+        domain: domain?.value.into(),
+        audience: audience?,
+        extra_roots: extra_roots?,
+        proxy: proxy?,
+        connect_timeout: timeouts.connect.value,
+        request_timeout: timeouts.request.value,
+    })
+}
+
+/// `tenant.connect_timeout` and `tenant.request_timeout`: apart from the rest, because the cache's settings stand in
+/// a relation to them.
+#[derive(Debug)]
+pub(super) struct Timeouts {
+    /// For a connection.
+    pub(super) connect: Setting<Duration>,
+    /// For an answer as a whole.
+    pub(super) request: Setting<Duration>,
+}
+
+/// Reads both.
+pub(super) fn timeouts(reader: &mut Reader) -> Checked<Timeouts> {
+    let range = || Duration::from_millis(1)..=LONGEST_REQUEST;
+    let seconds = Duration::from_secs;
+    let connect = reader.setting("tenant.connect_timeout", seconds(2), within(range(), duration));
+    let request = reader.setting("tenant.request_timeout", seconds(5), within(range(), duration));
+    let (connect, request) = (connect?, request?);
+    // With no more time for the whole than for its first step, a slow network would look like a slow Auth0.
+    reader.require_shorter(&connect, &request)?;
+    Ok(Timeouts { connect, request })
+}
+
+fn domain(reader: &mut Reader) -> Checked<Setting<String>> {
+    const KEY: &str = "tenant.domain";
+    reader.optional(KEY, parse_domain)?.ok_or_else(|| {
+        let text = format!("required: the tenant's host name, here or in {}", variable(KEY));
+        reader.missing(KEY, text)
+    })
+}
+
+/// In lower case, because the default audience is made of it and Auth0 compares that letter by letter.
+fn parse_domain(value: &ValueKind) -> Parsed<String> {
+    let domain = line(value)?.to_ascii_lowercase();
+    let fault = if domain.contains(char::is_whitespace) {
+        "must not hold spaces"
+    } else if domain.starts_with("http://") {
+        "leave the scheme out; https is the only scheme there is"
+    } else if domain.starts_with("https://") {
+        "leave the scheme out: only the host name, such as acme.eu.auth0.com"
+    } else if domain.contains('@') {
+        "must not hold a user or a password: only the host name, such as acme.eu.auth0.com"
+    } else if domain.contains(['/', '?', '#']) {
+        "must end after the host name or its port, without a slash or a path"
+    } else {
+        match host::split(&domain) {
+            Ok(_) => return Ok(domain),
+            Err(fault) => return Err(format!("must be a host name, or a host name and a port: {fault}")),
+        }
+    };
+    Err(fault.to_owned())
+}
+
+/// The Management API's identifier does not change with a custom domain, so it can only be told from a canonical
+/// one.
+fn audience(reader: &mut Reader, domain: &Checked<Setting<String>>) -> Checked<Arc<str>> {
+    const KEY: &str = "tenant.audience";
+    let set = reader.owned(KEY, parse_audience)?;
+    let canonical = domain.as_ref().ok().and_then(|domain| canonical_audience(&domain.value));
+    match (set, canonical, domain) {
+        (Some(audience), canonical, _) => {
+            if canonical.is_some_and(|canonical| canonical != audience.value) {
+                reader.warn(&audience, "names another tenant than tenant.domain does");
+            }
+            Ok(audience.value.into())
+        }
+        (None, Some(canonical), _) => Ok(canonical.into()),
+        (None, None, Ok(domain)) => {
+            let text = "required with a custom domain: the Management API's identifier, \
+                        https://TENANT.REGION.auth0.com/api/v2/ with the tenant's own host name";
+            Err(reader.report.problem(KEY, domain.origin.as_deref(), text))
+        }
+        // What is wrong with the domain has been said; whether this is missing depends on it.
+        (None, None, Err(reported)) => Err(*reported),
+    }
+}
+
+fn canonical_audience(domain: &str) -> Option<String> {
+    let host = host::split(domain).ok()?.host;
+    host.ends_with(CANONICAL).then(|| format!("https://{host}/api/v2/"))
+}
+
+fn parse_audience(value: &ValueKind) -> Parsed<&str> {
+    let audience = line(value)?;
+    let host = audience.strip_prefix("https://").and_then(|rest| rest.strip_suffix("/api/v2/"));
+    match host.map(host::split) {
+        Some(Ok(_)) => Ok(audience),
+        None if audience.ends_with("/api/v2") => {
+            Err("must end in a slash, as /api/v2/: Auth0 knows no API by the name without it".to_owned())
+        }
+        _ => {
+            Err("must be https://TENANT.REGION.auth0.com/api/v2/ with the tenant's own host name".to_owned())
+        }
+    }
+}
+
+fn extra_roots(reader: &mut Reader) -> Checked<Vec<CertificateDer<'static>>> {
+    /// The platform's whole bundle is a fifth of that.
+    const LIMIT_KIB: u64 = 1024;
+
+    let Some(file) = reader.owned("tenant.ca_file", absolute_path)? else { return Ok(Vec::new()) };
+    let content = files::read(Path::new(&file.value), LIMIT_KIB).map_err(|error| error.to_string());
+    content.and_then(|content| certificates(&content.bytes)).map_err(|text| reader.refuse(&file, text))
+}
+
+/// The certificates of a PEM file, each of which can serve as a root.
+fn certificates(pem: &[u8]) -> Parsed<Vec<CertificateDer<'static>>> {
+    let sections: Vec<(SectionKind, Vec<u8>)> = PemObject::pem_slice_iter(pem)
+        .collect::<Result<_, _>>()
+        .map_err(|_| "the file is damaged: a section of it is no valid PEM".to_owned())?;
+    let has_key = sections.iter().any(|(kind, _)| is_private_key(*kind));
+    let found: Vec<CertificateDer<'static>> = sections
+        .into_iter()
+        .filter(|(kind, _)| *kind == SectionKind::Certificate)
+        .map(|(_, der)| der.into())
+        .collect();
+    let mut roots = RootCertStore::empty();
+    match found.iter().position(|certificate| roots.add(certificate.clone()).is_err()) {
+        _ if found.is_empty() && has_key => Err(
+            "the file holds a private key and no certificate; the authority's certificate is what is needed"
+                .into(),
+        ),
+        _ if found.is_empty() => {
+            Err("the file holds no certificate: PEM is expected, with -----BEGIN CERTIFICATE-----".into())
+        }
+        Some(index) => {
+            Err(format!("certificate {} in the file cannot be understood", index.saturating_add(1)))
+        }
+        None => Ok(found),
+    }
+}
+
+fn is_private_key(kind: SectionKind) -> bool {
+    matches!(kind, SectionKind::PrivateKey | SectionKind::RsaPrivateKey | SectionKind::EcPrivateKey)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn domains_are_hosts() {
+        let good = |text: &str| parse_domain(&text.into());
+        assert_eq!(good("Acme.EU.auth0.com"), Ok("acme.eu.auth0.com".to_owned()));
+        assert_eq!(good("127.0.0.1:8443"), Ok("127.0.0.1:8443".to_owned()));
+        for bad in [
+            "",
+            " ",
+            "a b",
+            "http://a",
+            "https://a",
+            "u@a",
+            "a/",
+            "a/b",
+            "a?b",
+            "a#b",
+            "a:x",
+            "ftp://a",
+            "a\n",
+        ] {
+            assert!(good(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn audiences_end_in_a_slash() {
+        let good = |text: &str| parse_audience(&text.into()).is_ok();
+        assert!(good("https://acme.eu.auth0.com/api/v2/"));
+        for bad in [
+            "",
+            "https://a/api/v2",
+            "http://a/api/v2/",
+            "https:///api/v2/",
+            "https://a/b/api/v2/",
+            "a/api/v2/",
+        ] {
+            assert!(!good(bad), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,251 @@
+//! From what a source holds to what a key means: durations, sizes, numbers, choices. Pure.
+//!
+//! Each function gives the value, or what would be right; none repeats what it was given.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use ::config::ValueKind;
+use bytesize::ByteSize;
+use jiff::SignedDuration;
+use jiff::fmt::friendly::{Spacing, SpanParser, SpanPrinter};
+
+use super::keys::Kind;
+
+/// A value, or why it is none.
+pub(super) type Parsed<T> = Result<T, String>;
+
+/// Text, whatever it says.
+pub(super) fn text(value: &ValueKind) -> Parsed<&str> {
+    match value {
+        ValueKind::String(text) => Ok(text),
+        other => wrong_type(Kind::Text, other),
+    }
+}
+
+/// Text that is not empty and all on one line.
+pub(super) fn line(value: &ValueKind) -> Parsed<&str> {
+    let text = text(value)?;
+    if text.trim().is_empty() {
+        return Err("must not be empty".to_owned());
+    }
+    if text.chars().any(char::is_control) {
+        return Err("must not hold control characters or line breaks".to_owned());
+    }
+    Ok(text)
+}
+
+/// The absolute path of a file or a socket.
+pub(super) fn absolute_path(value: &ValueKind) -> Parsed<&str> {
+    let path = line(value)?;
+    if path.starts_with('/') {
+        Ok(path)
+    } else {
+        Err("must be an absolute path, beginning with /".to_owned())
+    }
+}
+
+/// One of a few words.
+pub(super) fn choice<T: Copy>(choices: &[(&'static str, T)]) -> impl FnOnce(&ValueKind) -> Parsed<T> {
+    move |value| {
+        let text = text(value)?;
+        let found = choices.iter().find(|(word, _)| *word == text);
+        found.map(|(_, choice)| *choice).ok_or_else(|| {
+            let words: Vec<_> = choices.iter().map(|(word, _)| format!("{word:?}")).collect();
+            format!("must be {}", one_of(&words))
+        })
+    }
+}
+
+/// `"a", "b" or "c"`.
+fn one_of(words: &[String]) -> String {
+    match words {
+        [most @ .., last] if !most.is_empty() => format!("{} or {last}", most.join(", ")),
+        _ => words.concat(),
+    }
+}
+
+/// `true` or `false`.
+pub(super) fn boolean(value: &ValueKind) -> Parsed<bool> {
+    match value {
+        ValueKind::Boolean(value) => Ok(*value),
+        other => wrong_type(Kind::Boolean, other),
+    }
+}
+
+/// A whole number.
+pub(super) fn integer(value: &ValueKind) -> Parsed<i64> {
+    match value {
+        ValueKind::I64(number) => Ok(*number),
+        other => wrong_type(Kind::Integer, other),
+    }
+}
+
+/// Any number. The whole ones that make sense as fractions are 0 and 1, so that nothing is lost here.
+pub(super) fn number(value: &ValueKind) -> Parsed<f64> {
+    match value {
+        ValueKind::Float(number) => Ok(*number),
+        ValueKind::I64(number) => {
+            i32::try_from(*number).map(f64::from).map_err(|_| "is too large".to_owned())
+        }
+        other => wrong_type(Kind::Number, other),
+    }
+}
+
+/// `"90s"`, `"1h30m"`, `"500ms"`: hours, minutes, seconds and below, and never without a unit.
+pub(super) fn duration(value: &ValueKind) -> Parsed<Duration> {
+    let ValueKind::String(text) = value else { return wrong_type(Kind::Duration, value) };
+    let text = text.trim();
+    let example = r#"write "90s", "10m", "1h" or "1h30m""#;
+    if is_bare_number(text) {
+        return Err(format!("a duration needs a unit: {example}"));
+    }
+    if text.trim_start_matches(['+', '-']).starts_with(['P', 'p']) {
+        return Err(format!("durations are not written as in ISO 8601 here: {example}"));
+    }
+    let span = SpanParser::new()
+        .parse_duration(text)
+        .map_err(|_| format!("is no duration, which is made of h, m, s and ms: {example}"))?;
+    Duration::try_from(span).map_err(|_| "must not be negative".to_owned())
+}
+
+/// `"64MiB"`, and never without a unit.
+pub(super) fn size(value: &ValueKind) -> Parsed<ByteSize> {
+    let ValueKind::String(text) = value else { return wrong_type(Kind::Size, value) };
+    let text = text.trim();
+    if is_bare_number(text) {
+        return Err(r#"a size needs a unit: write "64MiB" or "1GiB""#.to_owned());
+    }
+    text.parse().map_err(|_| r#"is no size, which is a number and KiB, MiB or GiB: write "64MiB""#.to_owned())
+}
+
+/// What `parse` gives, if it lies in `range`.
+pub(super) fn within<T: PartialOrd + Shown>(
+    range: RangeInclusive<T>,
+    parse: impl FnOnce(&ValueKind) -> Parsed<T>,
+) -> impl FnOnce(&ValueKind) -> Parsed<T> {
+    move |value| {
+        let value = parse(value)?;
+        // `contains` is false for a NaN, as it should be.
+        if range.contains(&value) {
+            return Ok(value);
+        }
+        Err(format!("must be between {} and {}", range.start().shown(), range.end().shown()))
+    }
+}
+
+/// What can stand in a problem's text: bounds, defaults, and values that have been understood.
+pub(super) trait Shown {
+    /// As it would be written in the file.
+    fn shown(&self) -> String;
+}
+
+impl Shown for Duration {
+    fn shown(&self) -> String {
+        let printer = SpanPrinter::new().spacing(Spacing::None);
+        SignedDuration::try_from(*self)
+            .map_or_else(|_| "forever".to_owned(), |span| printer.duration_to_string(&span))
+    }
+}
+
+impl Shown for ByteSize {
+    fn shown(&self) -> String {
+        self.to_string().replace(".0 ", "")
+    }
+}
+
+impl Shown for f64 {
+    fn shown(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl Shown for i64 {
+    fn shown(&self) -> String {
+        self.to_string()
+    }
+}
+
+fn is_bare_number(text: &str) -> bool {
+    !text.is_empty() && text.parse::<f64>().is_ok()
+}
+
+/// What a value must be and is not.
+pub(super) fn wrong_type<T>(kind: Kind, value: &ValueKind) -> Parsed<T> {
+    let found = match value {
+        ValueKind::Boolean(_) => "true or false",
+        ValueKind::String(_) => "text",
+        ValueKind::I64(_) | ValueKind::I128(_) | ValueKind::U64(_) | ValueKind::U128(_) => "a whole number",
+        ValueKind::Float(_) => "a number with a fraction",
+        ValueKind::Array(_) => "a list",
+        ValueKind::Nil | ValueKind::Table(_) => "a table",
+    };
+    Err(format!("must be {}, not {found}", kind.expected()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(text: &str) -> ValueKind {
+        text.into()
+    }
+
+    #[test]
+    fn durations_have_units() {
+        for (text, millis) in [
+            ("90s", 90_000),
+            ("10m", 600_000),
+            ("1h", 3_600_000),
+            ("1h30m", 5_400_000),
+            ("500ms", 500),
+            ("0s", 0),
+            ("1.5s", 1_500),
+        ] {
+            assert_eq!(duration(&of(text)), Ok(Duration::from_millis(millis)), "{text}");
+        }
+        let refused = |text: &str| duration(&of(text)).unwrap_err();
+        for text in ["30", "1.5", "-3", "1e3"] {
+            assert!(refused(text).contains("needs a unit"), "{text}");
+        }
+        for text in ["PT1H", "-PT1H", "pt5s"] {
+            assert!(refused(text).contains("ISO 8601"), "{text}");
+        }
+        for text in ["-5s", "5s ago"] {
+            assert!(refused(text).contains("negative"), "{text}");
+        }
+        for text in ["", "s", "5 parsecs", "1d", "1w", "ten minutes", "99999999999999999999h"] {
+            assert!(refused(text).contains("is no duration"), "{text}");
+        }
+        assert!(duration(&ValueKind::I64(30)).unwrap_err().contains("not a whole number"));
+    }
+
+    #[test]
+    fn sizes_have_units() {
+        assert_eq!(size(&of("64MiB")), Ok(ByteSize::mib(64)));
+        assert_eq!(size(&of("1.5 GiB")), Ok(ByteSize::mib(1536)));
+        assert!(size(&of("67108864")).unwrap_err().contains("needs a unit"));
+        for text in ["", "MiB", "64 parsecs", "-64MiB"] {
+            assert!(size(&of(text)).unwrap_err().contains("is no size"), "{text}");
+        }
+    }
+
+    #[test]
+    fn bounds_are_named_as_they_would_be_written() {
+        let hour = within(Duration::from_millis(1)..=Duration::from_secs(5400), duration);
+        assert_eq!(hour(&of("2h")), Err("must be between 1ms and 1h30m".to_owned()));
+        let sizes = within(ByteSize::mib(1)..=ByteSize::tib(1), size);
+        assert_eq!(sizes(&of("1KiB")), Err("must be between 1MiB and 1TiB".to_owned()));
+        let fraction = || within(0.1..=0.95, number);
+        assert_eq!(fraction()(&ValueKind::Float(f64::NAN)), Err("must be between 0.1 and 0.95".to_owned()));
+        assert_eq!(fraction()(&ValueKind::Float(0.8)), Ok(0.8));
+        assert_eq!(Duration::ZERO.shown(), "0s");
+    }
+
+    #[test]
+    fn choices_are_listed() {
+        let pick = || choice(&[("a", 1), ("b", 2), ("c", 3)]);
+        assert_eq!(pick()(&of("b")), Ok(2));
+        assert_eq!(pick()(&of("B")), Err(r#"must be "a", "b" or "c""#.to_owned()));
+    }
+}
