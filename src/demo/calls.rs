@@ -1,0 +1,175 @@
+//! The ordered log of calls, and how many were under way at once. It never holds a header or a body.
+
+use std::collections::{HashMap, VecDeque};
+
+use hyper::{Method, StatusCode};
+
+use crate::domain::freshness::Moment;
+
+use super::Tenant;
+
+/// A tenant may run for weeks; tests look at far fewer.
+const KEPT: usize = 100_000;
+
+/// What the tenant can be asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Endpoint {
+    /// `/oauth/token`.
+    Token,
+    /// `/api/v2/users/{id}`.
+    User,
+    /// `/.well-known/jwks.json`.
+    Keys,
+    /// `/.well-known/openid-configuration`.
+    Discovery,
+    /// Anything else: a 404.
+    Other,
+}
+
+impl Endpoint {
+    pub(super) fn of(path: &str) -> Self {
+        match path {
+            "/oauth/token" => Self::Token,
+            "/.well-known/jwks.json" => Self::Keys,
+            "/.well-known/openid-configuration" => Self::Discovery,
+            _ => match path.strip_prefix("/api/v2/users/") {
+                Some(id) if !id.is_empty() && !id.contains('/') => Self::User,
+                _ => Self::Other,
+            },
+        }
+    }
+}
+
+/// One call that reached the tenant.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Call {
+    /// When it arrived, by the tenant's clock.
+    pub at: Moment,
+    /// What was asked for.
+    pub endpoint: Endpoint,
+    /// The method.
+    pub method: Method,
+    /// Path and query exactly as received.
+    pub path: String,
+    /// The user asked for, decoded once.
+    pub user_id: Option<String>,
+    /// The status answered; `None` while it is under way, or if no status ever left.
+    pub status: Option<StatusCode>,
+    /// Whether another call of the same endpoint, and of the same user if it is about one, was under way during it.
+    pub overlapped: bool,
+}
+
+#[derive(Default)]
+pub(super) struct Calls {
+    log: VecDeque<Entry>,
+    begun: u64,
+    most: HashMap<Endpoint, usize>,
+    most_for: HashMap<String, usize>,
+}
+
+struct Entry {
+    number: u64,
+    underway: bool,
+    call: Call,
+}
+
+impl Calls {
+    /// Notes an arrival; the number names it to [`Calls::end`].
+    pub fn begin(&mut self, at: Moment, method: &Method, path: &str, user_id: Option<String>) -> u64 {
+        let endpoint = Endpoint::of(path.split('?').next().unwrap_or_default());
+        let call = Call {
+            at,
+            endpoint,
+            method: method.clone(),
+            path: path.to_owned(),
+            user_id,
+            status: None,
+            overlapped: false,
+        };
+        self.begun += 1;
+        self.log.push_back(Entry { number: self.begun, underway: true, call });
+        self.note_overlaps();
+        while self.log.len() > KEPT {
+            self.log.pop_front();
+        }
+        self.begun
+    }
+
+    /// Compares the newest call with the others under way.
+    fn note_overlaps(&mut self) {
+        let Some(Entry { call: newest, .. }) = self.log.back() else { return };
+        let (endpoint, user) = (newest.endpoint, newest.user_id.clone());
+        let same_endpoint = |entry: &&mut Entry| entry.underway && entry.call.endpoint == endpoint;
+
+        let all = self.log.iter_mut().filter(same_endpoint).count();
+        let most = self.most.entry(endpoint).or_default();
+        *most = (*most).max(all);
+
+        let mut alike: Vec<_> =
+            self.log.iter_mut().filter(same_endpoint).filter(|entry| entry.call.user_id == user).collect();
+        if alike.len() > 1 {
+            alike.iter_mut().for_each(|entry| entry.call.overlapped = true);
+        }
+        if let Some(user) = user {
+            let most = self.most_for.entry(user).or_default();
+            *most = (*most).max(alike.len());
+        }
+    }
+
+    fn end(&mut self, number: u64, status: Option<StatusCode>) {
+        if let Some(entry) = self.log.iter_mut().rev().find(|entry| entry.number == number) {
+            entry.underway = false;
+            entry.call.status = status;
+        }
+    }
+
+    pub fn begun(&self) -> u64 {
+        self.begun
+    }
+
+    pub fn list(&self) -> Vec<Call> {
+        self.log.iter().map(|entry| entry.call.clone()).collect()
+    }
+
+    pub fn forget(&mut self) {
+        self.log.retain(|entry| entry.underway);
+        self.most.clear();
+        self.most_for.clear();
+    }
+
+    pub fn max_concurrent(&self, endpoint: Endpoint) -> usize {
+        self.most.get(&endpoint).copied().unwrap_or(0)
+    }
+
+    pub fn max_concurrent_for(&self, user_id: &str) -> usize {
+        self.most_for.get(user_id).copied().unwrap_or(0)
+    }
+}
+
+/// A call under way. Dropped without an answer it is a client that hung up.
+pub(super) struct Underway {
+    tenant: Tenant,
+    number: u64,
+    endpoint: Endpoint,
+    status: Option<StatusCode>,
+}
+
+impl Underway {
+    pub fn new(tenant: Tenant, number: u64, endpoint: Endpoint) -> Self {
+        Self { tenant, number, endpoint, status: None }
+    }
+
+    pub fn endpoint(&self) -> Endpoint {
+        self.endpoint
+    }
+
+    pub fn answered(mut self, status: Option<StatusCode>) {
+        self.status = status;
+    }
+}
+
+impl Drop for Underway {
+    fn drop(&mut self) {
+        self.tenant.state().calls.end(self.number, self.status);
+    }
+}

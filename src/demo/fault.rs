@@ -1,0 +1,312 @@
+//! What can go wrong, on request.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::header::{self, HeaderName, HeaderValue};
+use hyper::{Response, StatusCode};
+use serde_json::Value;
+
+use crate::domain::freshness::Moment;
+
+use super::calls::Endpoint;
+use super::reply::{self, Delivery, http_date, oauth_error};
+
+/// A way for an endpoint to fail. Those that change a genuine answer say so; the others replace it.
+#[derive(Clone, Debug)]
+pub enum Fault {
+    /// Any status, headers and body. Names and values that HTTP cannot carry are left out.
+    Status {
+        /// The status code; one that HTTP does not know becomes 500.
+        status: u16,
+        /// Names and values.
+        headers: Vec<(String, String)>,
+        /// The body, of whatever type the headers say.
+        body: String,
+    },
+    /// Waits before looking at the request: a genuine answer tells the state after the wait.
+    Latency(Duration),
+    /// Waits before sending the answer: a genuine one tells the state before the wait.
+    LateAnswer(Duration),
+    /// Stops listening, for all endpoints, and closes what is open; as one of the next answers: closes silently.
+    RefuseConnections,
+    /// Sends half of the genuine answer, then resets the connection.
+    ResetWhileReading,
+    /// Takes the request and never answers.
+    StallHeaders,
+    /// Sends half of the genuine answer's body, then nothing.
+    StallBody,
+    /// Sends half of the genuine answer's body under the whole one's length, then closes.
+    Truncate,
+    /// 200 with nothing in it.
+    Empty200,
+    /// 200 with a web page, as captive portals and misrouted proxies answer.
+    Html200,
+    /// The genuine answer with spaces after it up to this many bytes: right for whoever reads on and on.
+    Body(usize),
+    /// 200 with a gzip body nobody asked for: 66 KB that unpack to 10 MB of zeros.
+    GzipBomb,
+    /// The genuine answer, as `text/plain`.
+    WrongContentType,
+    /// 302 to there.
+    Redirect(String),
+    /// 401 as the endpoint words it.
+    Unauthorized,
+    /// 429 as the endpoint words it.
+    RateLimited(WaitHint),
+    /// 429 of the per-application quota for machine-to-machine tokens, with its own headers.
+    QuotaExceeded {
+        /// Seconds until there is more.
+        retry_after: u64,
+    },
+    /// 429 of attack protection, which waiting does not soon mend.
+    TooManyAttempts,
+    /// 503 from the edge: a web page, none of Auth0's headers.
+    Edge503Html,
+    /// A genuine grant with another `expires_in`.
+    ExpiresIn(ExpiresIn),
+    /// A genuine grant whose JWT has expired long ago.
+    JwtExpInThePast,
+    /// Shifts the `Date` header by this many seconds.
+    DateOffset(i64),
+}
+
+/// How a 429 says when to come back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WaitHint {
+    /// `Retry-After` in seconds.
+    Seconds(u64),
+    /// `Retry-After` as the date this far ahead.
+    Date(Duration),
+    /// `x-ratelimit-reset` this far ahead, and no `Retry-After`: what the global limit sends.
+    Reset(Duration),
+    /// Not at all.
+    None,
+}
+
+/// What `expires_in` may turn out to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExpiresIn {
+    /// 0.
+    Zero,
+    /// -1.
+    Negative,
+    /// Not there.
+    Missing,
+    /// The right number, as text.
+    Text,
+    /// 1e18.
+    Huge,
+}
+
+#[derive(Default)]
+pub(super) struct Faults {
+    standing: HashMap<Endpoint, Vec<Fault>>,
+    next: HashMap<Endpoint, VecDeque<(usize, Fault)>>,
+}
+
+impl Faults {
+    pub fn add(&mut self, endpoint: Endpoint, fault: Fault) {
+        self.standing.entry(endpoint).or_default().push(fault);
+    }
+
+    pub fn add_next(&mut self, endpoint: Endpoint, n: usize, fault: Fault) {
+        if n > 0 {
+            self.next.entry(endpoint).or_default().push_back((n, fault));
+        }
+    }
+
+    pub fn clear(&mut self, endpoint: Endpoint) {
+        self.standing.remove(&endpoint);
+        self.next.remove(&endpoint);
+    }
+
+    pub fn refusing(&self) -> bool {
+        self.standing.values().flatten().any(|fault| matches!(fault, Fault::RefuseConnections))
+    }
+
+    /// What is to happen to the next answer of `endpoint`, which is thereby used up.
+    pub fn plan(&mut self, endpoint: Endpoint) -> Plan {
+        let mut plan = Plan::default();
+        self.standing.get(&endpoint).into_iter().flatten().for_each(|fault| plan.add(fault));
+        if self.refusing() {
+            plan.add(&Fault::RefuseConnections);
+        }
+        if let Some(queue) = self.next.get_mut(&endpoint)
+            && let Some((left, fault)) = queue.front_mut()
+        {
+            plan.add(fault);
+            *left -= 1;
+            if *left == 0 {
+                queue.pop_front();
+            }
+        }
+        plan
+    }
+}
+
+/// What is to happen to one answer.
+#[derive(Default)]
+pub(super) struct Plan {
+    pub latency: Duration,
+    pub late: Duration,
+    pub date_offset: i64,
+    pub expires_in: Option<ExpiresIn>,
+    pub jwt_expired: bool,
+    pub delivery: Delivery,
+    /// A fault that replaces or spoils the genuine answer.
+    body: Option<Fault>,
+}
+
+impl Plan {
+    fn add(&mut self, fault: &Fault) {
+        match fault {
+            Fault::Latency(span) => self.latency += *span,
+            Fault::LateAnswer(span) => self.late += *span,
+            Fault::DateOffset(secs) => self.date_offset = *secs,
+            Fault::ExpiresIn(kind) => self.expires_in = Some(*kind),
+            Fault::JwtExpInThePast => self.jwt_expired = true,
+            Fault::RefuseConnections => self.delivery = Delivery::Refused,
+            Fault::ResetWhileReading => self.delivery = Delivery::ResetMidway,
+            Fault::StallHeaders => self.delivery = Delivery::HeadersStall,
+            Fault::StallBody => self.delivery = Delivery::BodyStalls,
+            Fault::Truncate => self.delivery = Delivery::Truncated,
+            other => self.body = Some(other.clone()),
+        }
+    }
+
+    /// The answer that takes the genuine one's place, if one does. Then nothing is issued, read or counted.
+    pub fn instead(&self, endpoint: Endpoint, now: Moment) -> Option<Response<Bytes>> {
+        Some(match self.body.as_ref()? {
+            Fault::Status { status, headers, body } => arbitrary(*status, headers, body),
+            Fault::Empty200 => reply::with_type(StatusCode::OK, "application/json; charset=utf-8", ""),
+            Fault::Html200 => reply::with_type(StatusCode::OK, "text/html; charset=utf-8", PORTAL),
+            Fault::GzipBomb => {
+                let mut response =
+                    reply::with_type(StatusCode::OK, "application/json; charset=utf-8", gzip_bomb());
+                reply::set(&mut response, "content-encoding", "gzip");
+                response
+            }
+            Fault::Redirect(to) => {
+                let mut response = reply::with_type(StatusCode::FOUND, "text/plain; charset=utf-8", "Found");
+                reply::set(&mut response, "location", to);
+                response
+            }
+            Fault::Unauthorized if endpoint == Endpoint::Token => {
+                oauth_error(StatusCode::UNAUTHORIZED, "access_denied", "Unauthorized")
+            }
+            Fault::Unauthorized => reply::jwt_error("Invalid token"),
+            Fault::RateLimited(hint) => rate_limited(endpoint, *hint, now),
+            Fault::QuotaExceeded { retry_after } => quota_exceeded(*retry_after),
+            Fault::TooManyAttempts => {
+                oauth_error(StatusCode::TOO_MANY_REQUESTS, "too_many_attempts", TOO_MANY_ATTEMPTS)
+            }
+            Fault::Edge503Html => {
+                reply::with_type(StatusCode::SERVICE_UNAVAILABLE, "text/html; charset=UTF-8", EDGE)
+            }
+            _ => return None,
+        })
+    }
+
+    /// What is done to an answer, genuine or not.
+    pub fn spoil(&self, response: &mut Response<Bytes>) {
+        match &self.body {
+            Some(Fault::Body(size)) => {
+                let mut padded = response.body().to_vec();
+                padded.resize((*size).max(padded.len()), b' ');
+                *response.body_mut() = padded.into();
+            }
+            Some(Fault::WrongContentType) => {
+                response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+            }
+            _ => {}
+        }
+    }
+
+    /// `expires_in` as this plan has it, given the right one.
+    pub fn expires_in(&self, right: u64) -> Option<Value> {
+        match self.expires_in {
+            None => Some(right.into()),
+            Some(ExpiresIn::Zero) => Some(0.into()),
+            Some(ExpiresIn::Negative) => Some((-1).into()),
+            Some(ExpiresIn::Missing) => None,
+            Some(ExpiresIn::Text) => Some(right.to_string().into()),
+            Some(ExpiresIn::Huge) => Some(1e18.into()),
+        }
+    }
+}
+
+const TOO_MANY_ATTEMPTS: &str = "We have detected suspicious login behavior and further attempts will be \
+                                 blocked. Please contact the administrator.";
+const PORTAL: &str =
+    "<!DOCTYPE html><html><head><title>Welcome</title></head><body>Please sign in</body></html>";
+const EDGE: &str = "<html>\r\n<head><title>503 Service Temporarily Unavailable</title></head>\r\n<body>\r\n\
+                    <center><h1>503 Service Temporarily Unavailable</h1></center>\r\n\
+                    <hr><center>cloudflare</center>\r\n</body>\r\n</html>\r\n";
+
+fn arbitrary(status: u16, headers: &[(String, String)], body: &str) -> Response<Bytes> {
+    let mut response = Response::new(Bytes::from(body.to_owned()));
+    *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    for (name, value) in headers {
+        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
+            response.headers_mut().append(name, value);
+        }
+    }
+    response
+}
+
+fn rate_limited(endpoint: Endpoint, hint: WaitHint, now: Moment) -> Response<Bytes> {
+    let status = StatusCode::TOO_MANY_REQUESTS;
+    let mut response = match endpoint {
+        Endpoint::User => {
+            reply::management_error(status, "Global limit has been reached", Some("too_many_requests"))
+        }
+        _ => oauth_error(status, "too_many_requests", "Rate limit exceeded. Please retry after some time."),
+    };
+    let ahead = |span: Duration| now.wall.after(span).as_secs();
+    match hint {
+        WaitHint::Seconds(secs) => reply::set(&mut response, "retry-after", &secs.to_string()),
+        WaitHint::Date(span) => reply::set(&mut response, "retry-after", &http_date(ahead(span))),
+        WaitHint::Reset(span) => {
+            reply::set(&mut response, "x-ratelimit-limit", "50");
+            reply::set(&mut response, "x-ratelimit-remaining", "0");
+            reply::set(&mut response, "x-ratelimit-reset", &ahead(span).to_string());
+        }
+        WaitHint::None => {}
+    }
+    response
+}
+
+fn quota_exceeded(retry_after: u64) -> Response<Bytes> {
+    let mut response =
+        oauth_error(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", "Client quota exceeded");
+    let quota = format!("b=per_hour;q=10;r=0;t={retry_after},b=per_day;q=50;r=40;t=43200");
+    reply::set(&mut response, "auth0-client-quota-limit", &quota);
+    reply::set(&mut response, "retry-after", &retry_after.to_string());
+    response
+}
+
+/// A gzip stream of zeros: one literal, then "258 bytes from one back" over and over. In deflate's fixed code the
+/// latter is 13 bits (length symbol 285 is 1100_0101, distance 0 is 00000). The checksum is left out: whoever gets
+/// that far has unpacked it all.
+fn gzip_bomb() -> Vec<u8> {
+    const REPEATS: usize = 40_000;
+    let mut bytes = vec![0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
+    let (mut bits, mut count) = (0_u32, 0);
+    let mut push = |value: u32, length: u32| {
+        bits |= value << count;
+        count += length;
+        while count >= 8 {
+            bytes.extend(bits.to_le_bytes().first());
+            bits >>= 8;
+            count -= 8;
+        }
+    };
+    push(0b011, 3); // last block, fixed codes
+    push(0b0000_1100, 8); // literal 0: 0011_0000, written from its most significant bit
+    (0..REPEATS).for_each(|_| push(0b1010_0011, 13));
+    push(0, 15); // end of block, and whatever fills the last byte
+    bytes.extend([0; 8]);
+    bytes
+}

@@ -1,0 +1,107 @@
+//! The Management API's token bucket, exact to the nanosecond so that tests can stand on its edges.
+
+use std::time::Duration;
+
+use crate::domain::freshness::Moment;
+
+const WHOLE: u128 = 1_000_000_000;
+
+/// A limit as Auth0 documents it, such as 50 / 16 per second for Enterprise and 2 / 2 for Free.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RateLimit {
+    /// Sustained requests per second: the refill.
+    pub per_second: u32,
+    /// The bucket's size.
+    pub burst: u32,
+}
+
+pub(super) struct Bucket {
+    limit: RateLimit,
+    /// In billionths of a request.
+    level: u128,
+    filled_at: Moment,
+}
+
+/// What the headers of an answer say.
+#[derive(Clone, Copy)]
+pub(super) struct Standing {
+    pub limit: u32,
+    pub remaining: u32,
+    /// UNIX seconds at which there is more.
+    pub reset: i64,
+}
+
+impl Bucket {
+    pub fn new(limit: RateLimit, now: Moment) -> Self {
+        Self { limit, level: WHOLE * u128::from(limit.burst), filled_at: now }
+    }
+
+    /// Takes one request; `Err` if the bucket is empty.
+    pub fn take(&mut self, now: Moment) -> Result<Standing, Standing> {
+        let gained = self.filled_at.age(now).as_nanos() * u128::from(self.limit.per_second);
+        self.level = (self.level + gained).min(WHOLE * u128::from(self.limit.burst));
+        self.filled_at = now;
+        match self.level.checked_sub(WHOLE) {
+            Some(left) => {
+                self.level = left;
+                Ok(self.standing(now))
+            }
+            None => Err(self.standing(now)),
+        }
+    }
+
+    fn standing(&self, now: Moment) -> Standing {
+        let missing = WHOLE - self.level % WHOLE;
+        let wait = missing.div_ceil(u128::from(self.limit.per_second.max(1)));
+        let at = now.wall.after(Duration::from_nanos(u64::try_from(wait).unwrap_or(u64::MAX)));
+        Standing {
+            limit: self.limit.burst,
+            remaining: u32::try_from(self.level / WHOLE).unwrap_or(u32::MAX),
+            // Rounded up: a client that waits until then finds a request in the bucket.
+            reset: at.after(Duration::from_millis(999)).as_secs(),
+        }
+    }
+}
+
+impl Standing {
+    /// What a tenant without a limit says: the recorded numbers.
+    pub fn unlimited(now: Moment) -> Self {
+        Self { limit: 50, remaining: 49, reset: now.wall.as_secs() + 1 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::freshness::Timestamp;
+
+    fn at(millis: u64) -> Moment {
+        Moment {
+            wall: Timestamp::from_secs(1_000).after(Duration::from_millis(millis)),
+            elapsed: Duration::from_millis(millis),
+        }
+    }
+
+    #[test]
+    fn a_burst_then_the_sustained_rate() {
+        let mut bucket = Bucket::new(RateLimit { per_second: 2, burst: 3 }, at(0));
+        let burst: Vec<_> = (0..3).map(|_| bucket.take(at(0)).map(|s| s.remaining).ok()).collect();
+        assert_eq!(burst, [Some(2), Some(1), Some(0)]);
+        let refused = bucket.take(at(499)).err().unwrap();
+        assert_eq!((refused.limit, refused.remaining, refused.reset), (3, 0, 1_001));
+        assert!(bucket.take(at(500)).is_ok(), "half a second is one request at two per second");
+        assert!(bucket.take(at(999)).is_err());
+        assert!(bucket.take(at(1_000)).is_ok());
+    }
+
+    #[test]
+    fn waiting_until_the_reset_always_helps() {
+        for millis in [0, 1, 333, 999] {
+            let mut bucket = Bucket::new(RateLimit { per_second: 3, burst: 1 }, at(millis));
+            assert!(bucket.take(at(millis)).is_ok());
+            let reset = bucket.take(at(millis)).err().unwrap().reset;
+            let later = u64::try_from(reset - 1_000).unwrap() * 1_000;
+            assert!(bucket.take(at(later)).is_ok(), "{millis}");
+        }
+    }
+}

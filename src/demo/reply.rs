@@ -1,0 +1,115 @@
+//! Answers: a response, and how much of it reaches the client.
+
+use bytes::Bytes;
+use hyper::header::{self, HeaderName, HeaderValue};
+use hyper::{Response, StatusCode};
+use serde_json::{Value, json};
+
+use crate::domain::freshness::Timestamp;
+
+/// What the tenant does about a request.
+#[derive(Clone, Debug)]
+pub struct Reply {
+    /// What it would say.
+    pub response: Response<Bytes>,
+    /// How much of that is heard. A transport without sockets has to act on it.
+    pub delivery: Delivery,
+}
+
+/// How much of a response arrives.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Delivery {
+    /// All of it.
+    #[default]
+    Whole,
+    /// Nothing: the connection is refused, or closed before a word is said.
+    Refused,
+    /// Status, headers and half the body; then the connection is reset.
+    ResetMidway,
+    /// Nothing, ever; the connection stays open.
+    HeadersStall,
+    /// Status, headers and half the body; then nothing more, and the connection stays open.
+    BodyStalls,
+    /// Status, headers with the whole body's length, and half the body; then the connection is closed.
+    Truncated,
+}
+
+/// An answer that says no. Boxed because a response is large and a yes the common case.
+pub(super) type Refusal = Box<Response<Bytes>>;
+
+impl Reply {
+    /// The status, if the client gets to see it.
+    pub fn visible_status(&self) -> Option<StatusCode> {
+        match self.delivery {
+            Delivery::Refused | Delivery::HeadersStall => None,
+            _ => Some(self.response.status()),
+        }
+    }
+}
+
+pub(super) fn json(status: StatusCode, body: &Value) -> Response<Bytes> {
+    with_type(status, "application/json; charset=utf-8", body.to_string())
+}
+
+pub(super) fn with_type(
+    status: StatusCode,
+    content_type: &'static str,
+    body: impl Into<Bytes>,
+) -> Response<Bytes> {
+    let mut response = Response::new(body.into());
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+}
+
+/// An error as the Authentication API writes it.
+pub(super) fn oauth_error(status: StatusCode, error: &str, description: &str) -> Response<Bytes> {
+    json(status, &json!({ "error": error, "error_description": description }))
+}
+
+/// An error as the Management API writes it.
+pub(super) fn management_error(status: StatusCode, message: &str, code: Option<&str>) -> Response<Bytes> {
+    let reason = status.canonical_reason().unwrap_or_default();
+    let mut body = json!({ "statusCode": status.as_u16(), "error": reason, "message": message });
+    if let (Some(code), Some(body)) = (code, body.as_object_mut()) {
+        body.insert("errorCode".into(), code.into());
+    }
+    json(status, &body)
+}
+
+/// The Management API's 401, which repeats its message where it comes from the JWT check.
+pub(super) fn jwt_error(message: &str) -> Response<Bytes> {
+    let body = json!({
+        "statusCode": 401, "error": "Unauthorized", "message": message, "attributes": { "error": message },
+    });
+    json(StatusCode::UNAUTHORIZED, &body)
+}
+
+pub(super) fn route_not_found() -> Response<Bytes> {
+    management_error(StatusCode::NOT_FOUND, "Not Found", None)
+}
+
+/// Sets a header unless the value cannot be one.
+pub(super) fn set(response: &mut Response<Bytes>, name: &'static str, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        response.headers_mut().insert(HeaderName::from_static(name), value);
+    }
+}
+
+/// What every answer carries: the date, and who answered.
+pub(super) fn finish(response: &mut Response<Bytes>, now: Timestamp, date_offset: i64) {
+    let date = now.as_secs().saturating_add(date_offset);
+    if !response.headers().contains_key(header::DATE) {
+        set(response, "date", &http_date(date));
+    }
+    if !response.headers().contains_key(header::SERVER) {
+        set(response, "server", "cloudflare");
+    }
+}
+
+/// RFC 9110's date of a UNIX time; one that it cannot write is the nearest it can.
+pub(super) fn http_date(secs: i64) -> String {
+    // httpdate knows the years 1970 to 9999.
+    let secs = u64::try_from(secs).unwrap_or(0).min(253_402_300_799);
+    httpdate::fmt_http_date(std::time::UNIX_EPOCH + std::time::Duration::from_secs(secs))
+}

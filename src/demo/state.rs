@@ -1,0 +1,89 @@
+//! What a tenant knows: users, tokens issued, the bucket, faults and calls. One lock guards all of it.
+
+use std::collections::{BTreeMap, HashSet};
+
+use aws_lc_rs::digest;
+use serde_json::{Map, Value};
+
+use crate::domain::freshness::Moment;
+
+use super::calls::Calls;
+use super::fault::Faults;
+use super::keys::Keys;
+use super::limit::Bucket;
+use super::options::TenantOptions;
+use super::{TenantError, users};
+
+pub(super) struct State {
+    pub options: TenantOptions,
+    /// Where it listens, if it does.
+    pub listening: Option<String>,
+    pub keys: Keys,
+    /// By `user_id` of the primary identity; a linked identity's own id is unknown, as at Auth0.
+    pub users: BTreeMap<String, Map<String, Value>>,
+    pub limit: Option<Bucket>,
+    pub faults: Faults,
+    pub calls: Calls,
+    pub logins: u64,
+    pub tokens_issued: u64,
+    issued: Vec<Fingerprint>,
+    revoked: HashSet<Fingerprint>,
+}
+
+/// Tokens are remembered by their hashes: nothing here needs to give one away.
+type Fingerprint = Vec<u8>;
+
+impl State {
+    pub fn new(options: TenantOptions, now: Moment) -> Result<Self, TenantError> {
+        let mut state = Self {
+            listening: None,
+            keys: Keys::new(options.own_keys)?,
+            users: BTreeMap::new(),
+            limit: options.rate_limit.map(|limit| Bucket::new(limit, now)),
+            faults: Faults::default(),
+            calls: Calls::default(),
+            logins: 0,
+            tokens_issued: 0,
+            issued: Vec::new(),
+            revoked: HashSet::new(),
+            options,
+        };
+        for user in users::samples(now.wall) {
+            state.put_user(user);
+        }
+        Ok(state)
+    }
+
+    pub fn domain(&self) -> String {
+        let domain = self.options.domain.as_ref().or(self.listening.as_ref());
+        domain.cloned().unwrap_or_else(|| "localhost".into())
+    }
+
+    pub fn audience(&self) -> String {
+        format!("https://{}/api/v2/", self.domain())
+    }
+
+    pub fn put_user(&mut self, user: Value) -> bool {
+        let Value::Object(user) = user else { return false };
+        let Some(id) = user.get("user_id").and_then(Value::as_str).map(str::to_owned) else { return false };
+        self.users.insert(id, user);
+        true
+    }
+
+    pub fn issued(&mut self, token: &str) {
+        self.tokens_issued += 1;
+        self.issued.push(fingerprint(token));
+    }
+
+    pub fn revoke_issued(&mut self) {
+        self.revoked.extend(self.issued.drain(..));
+    }
+
+    pub fn is_revoked(&self, token: &str) -> bool {
+        self.revoked.contains(&fingerprint(token))
+    }
+}
+
+fn fingerprint(token: &str) -> Fingerprint {
+    digest::digest(&digest::SHA256, token.as_bytes()).as_ref().to_vec()
+}

@@ -1,0 +1,233 @@
+//! The sample users: those of Auth0's tutorials, and one for every way in which an identity can differ.
+//!
+//! Tokens are recognisable fakes. Unless a user is about expiry, they were issued a minute before the tenant
+//! started and live an hour from then.
+
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::{Map, Value, json};
+
+use crate::domain::freshness::Timestamp;
+
+/// A Google user, as in the oldest tutorial.
+pub const GOOGLE: &str = "google-oauth2|103547991597142817347";
+/// Another Google user, `john.doe`, as in the current tutorial.
+pub const JOHN: &str = "google-oauth2|111199914890750704174";
+/// Google is primary, GitHub is linked; both carry a token.
+pub const LINKED: &str = "google-oauth2|115015401343387192604";
+/// A GitHub user: the token never expires, and the identity's `user_id` is a number.
+pub const GITHUB: &str = "github|583231";
+/// An Entra ID user, whose token is a JWT that expires before `last_login + expires_in` does.
+pub const ENTRA: &str = "waad|Yq2uL8mWc0ZsT4vXnR1pK7aEJd3FbGh5";
+/// A Twitter user: OAuth 1, so the token has a second half.
+pub const TWITTER: &str = "twitter|2244994945";
+/// A database user, who never had a token.
+pub const DATABASE: &str = "auth0|64ad8b1c2f9e7d0012a3b4c5";
+/// A Google user who logged in years ago; the token died an hour later.
+pub const EXPIRED: &str = "google-oauth2|109876543210987654321";
+/// A blocked user, whose token is alive all the same.
+pub const BLOCKED: &str = "google-oauth2|104040404040404040404";
+/// An id with `/` and `@`, which have to be escaped in a path.
+pub const SLASH: &str = "oidc|corp/jane@corp.example";
+/// A user whose identity carries an empty token, as is left behind by unlinking.
+pub const EMPTY_TOKEN: &str = "google-oauth2|100000000000000000001";
+/// A user whose `expires_in` is a number written as text.
+pub const TEXT_EXPIRY: &str = "oauth2|acme-00417";
+
+/// The lifetime that Google tells, in seconds.
+const HOUR: u32 = 3_599;
+
+/// Every sample user, as of `now`.
+pub(super) fn samples(now: Timestamp) -> Vec<Value> {
+    let login = now.before(Duration::from_secs(60));
+    let google = |user: &str, name: &str| {
+        identity(
+            "google-oauth2",
+            &json!(user),
+            true,
+            json!({
+                "access_token": format!("ya29.demo-{name}"), "refresh_token": format!("1//demo-refresh-{name}"),
+                "expires_in": HOUR,
+            }),
+        )
+    };
+    let github = json!({ "access_token": "gho_demo-octo" });
+    let linked_github = with(
+        identity("github", &json!(9_919), true, json!({ "access_token": "gho_demo-linked" })),
+        json!({ "profileData": { "name": "Lin Ked", "nickname": "linked", "email": "lin@example.com" } }),
+    );
+    let long_ago = Timestamp::parse("2017-03-15T07:14:32.451Z").unwrap_or(login);
+    vec![
+        user(GOOGLE, "John Foo", login, vec![google("103547991597142817347", "foo")]),
+        user(JOHN, "John Doe", login, vec![google("111199914890750704174", "doe")]),
+        user(LINKED, "Lin Ked", login, vec![google("115015401343387192604", "linked"), linked_github]),
+        user(GITHUB, "Octo Cat", login, vec![identity("github", &json!(583_231), true, github)]),
+        user(ENTRA, "Enid Tra", login, vec![entra(now, "enid")]),
+        user(
+            TWITTER,
+            "Tweety",
+            login,
+            vec![identity(
+                "twitter",
+                &json!("2244994945"),
+                true,
+                json!({
+                    "access_token": "2244994945-demo", "access_token_secret": "demo-token-secret",
+                }),
+            )],
+        ),
+        user(
+            DATABASE,
+            "Dana Base",
+            login,
+            vec![with(
+                identity("auth0", &json!("64ad8b1c2f9e7d0012a3b4c5"), false, json!({})),
+                json!({ "connection": "Username-Password-Authentication" }),
+            )],
+        ),
+        user(EXPIRED, "Ex Pired", long_ago, vec![google("109876543210987654321", "expired")]),
+        with(
+            user(BLOCKED, "Blo Cked", login, vec![google("104040404040404040404", "blocked")]),
+            json!({ "blocked": true }),
+        ),
+        user(
+            SLASH,
+            "Jane Corp",
+            login,
+            vec![with(
+                identity(
+                    "oidc",
+                    &json!("corp/jane@corp.example"),
+                    false,
+                    json!({
+                        "access_token": "demo-oidc-jane", "refresh_token": "demo-refresh-jane", "expires_in": HOUR,
+                    }),
+                ),
+                json!({ "connection": "corp" }),
+            )],
+        ),
+        user(
+            EMPTY_TOKEN,
+            "Emp Ty",
+            login,
+            vec![with(google("100000000000000000001", "empty"), json!({ "access_token": "" }))],
+        ),
+        user(
+            TEXT_EXPIRY,
+            "Tex T",
+            login,
+            vec![with(
+                identity(
+                    "oauth2",
+                    &json!("acme-00417"),
+                    true,
+                    json!({
+                        "access_token": "demo-acme-text", "expires_in": HOUR.to_string(),
+                    }),
+                ),
+                json!({ "connection": "acme" }),
+            )],
+        ),
+    ]
+}
+
+/// See [`super::Tenant::login`].
+pub(super) fn login(
+    user: &mut Map<String, Value>,
+    connection: &str,
+    now: Timestamp,
+    number: u64,
+) -> Option<String> {
+    let identities = user.get_mut("identities")?.as_array_mut()?.iter_mut().filter_map(Value::as_object_mut);
+    let mut of_connection =
+        identities.filter(|identity| identity.get("connection").is_some_and(|it| it == connection));
+    let identity = of_connection.next()?;
+    let token = renew(identity, now, number);
+    let logins = user.get("logins_count").and_then(Value::as_u64).unwrap_or(0) + 1;
+    user.insert("logins_count".into(), logins.into());
+    user.insert("last_login".into(), iso(now).into());
+    user.insert("updated_at".into(), iso(now).into());
+    token
+}
+
+/// A new token for `identity`, if its provider gives tokens.
+fn renew(identity: &mut Map<String, Value>, now: Timestamp, number: u64) -> Option<String> {
+    let provider = identity.get("provider")?.as_str()?;
+    let token = match provider {
+        "auth0" => return None,
+        "google-oauth2" => format!("ya29.demo-login-{number}"),
+        "github" => format!("gho_demo-login-{number}"),
+        "waad" => jwt(now, &format!("login-{number}")),
+        _ => format!("demo-login-{number}"),
+    };
+    identity.insert("access_token".into(), token.clone().into());
+    Some(token)
+}
+
+fn user(id: &str, name: &str, login: Timestamp, identities: Vec<Value>) -> Value {
+    let nickname = name.to_lowercase().replace(' ', ".");
+    let (given, family) = name.split_once(' ').unwrap_or((name, ""));
+    json!({
+        "user_id": id,
+        "name": name,
+        "given_name": given,
+        "family_name": family,
+        "nickname": nickname,
+        "email": format!("{nickname}@example.com"),
+        "email_verified": true,
+        "picture": format!("https://images.example/{nickname}.png"),
+        "identities": identities,
+        "created_at": "2017-03-15T07:13:41.134Z",
+        "updated_at": iso(login),
+        "last_ip": "127.0.0.1",
+        "last_login": iso(login),
+        "logins_count": 99,
+    })
+}
+
+fn identity(provider: &str, user_id: &Value, is_social: bool, tokens: Value) -> Value {
+    let identity = json!({
+        "provider": provider, "connection": provider, "user_id": user_id, "isSocial": is_social,
+    });
+    with(identity, tokens)
+}
+
+fn entra(now: Timestamp, name: &str) -> Value {
+    let tokens = json!({
+        "access_token": jwt(now, name), "refresh_token": format!("demo-refresh-{name}"), "expires_in": HOUR,
+    });
+    with(
+        identity("waad", &json!("Yq2uL8mWc0ZsT4vXnR1pK7aEJd3FbGh5"), false, tokens),
+        json!({ "connection": "entra" }),
+    )
+}
+
+/// A JWT as Entra ID issues them, with three quarters of an hour to live. Nobody but its API could verify it.
+fn jwt(now: Timestamp, name: &str) -> String {
+    let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+    let header = json!({ "alg": "RS256", "kid": "demo", "typ": "JWT" });
+    let claims = json!({
+        "aud": "https://graph.microsoft.com",
+        "iss": "https://sts.windows.net/demo/",
+        "iat": now.as_secs(),
+        "exp": now.after(Duration::from_secs(2_700)).as_secs(),
+        "unique_name": name,
+    });
+    format!("{}.{}.{}", part(&header), part(&claims), URL_SAFE_NO_PAD.encode("demo-signature"))
+}
+
+/// `object` with the members of `more` added, or replaced by them.
+fn with(mut object: Value, more: Value) -> Value {
+    if let (Value::Object(object), Value::Object(more)) = (&mut object, more) {
+        object.extend(more);
+    }
+    object
+}
+
+/// As Auth0 writes dates: UTC, always with milliseconds.
+fn iso(at: Timestamp) -> String {
+    let stamp = jiff::Timestamp::from_millisecond(at.as_millis()).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
+    format!("{stamp:.3}")
+}

@@ -1,0 +1,151 @@
+//! How answers go wrong on a socket: bodies that stop, and connections that are reset.
+
+use std::convert::Infallible;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use hyper::body::{Body, Frame, SizeHint};
+use hyper::{Response, header};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+use super::reply::Delivery;
+
+/// Whether a connection is to be reset when it is dropped.
+#[derive(Clone, Default)]
+pub(super) struct ResetFlag(Arc<AtomicBool>);
+
+/// A connection that can be made to end in a reset.
+pub(super) struct Socket {
+    stream: TcpStream,
+    reset: ResetFlag,
+}
+
+impl Socket {
+    pub fn new(stream: TcpStream, reset: ResetFlag) -> Self {
+        Self { stream, reset }
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        if self.reset.0.load(Ordering::Relaxed) {
+            // Should it fail, the client sees a close in the middle of an answer: as good a failure.
+            drop(self.stream.set_zero_linger());
+        }
+    }
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+/// A body that ends as the delivery says.
+pub(super) struct Sent {
+    data: Option<Bytes>,
+    then: Then,
+    paused: bool,
+}
+
+enum Then {
+    End,
+    Stall,
+    Close,
+    Reset(ResetFlag),
+}
+
+/// The connection is to be given up. There is no response without it, hence the type of hyper's liking.
+#[derive(Debug, thiserror::Error)]
+#[error("the connection was given up on purpose")]
+pub(super) struct GivenUp;
+
+impl From<Infallible> for GivenUp {
+    fn from(never: Infallible) -> Self {
+        match never {}
+    }
+}
+
+/// What hyper has to send so that the client sees `delivery`; `Err` to close without a word.
+pub(super) fn deliver(
+    response: Response<Bytes>,
+    delivery: Delivery,
+    reset: &ResetFlag,
+) -> Result<Response<Sent>, GivenUp> {
+    let then = match delivery {
+        Delivery::Whole => Then::End,
+        Delivery::BodyStalls => Then::Stall,
+        Delivery::Truncated => Then::Close,
+        Delivery::ResetMidway => Then::Reset(reset.clone()),
+        // A stalled head is the listener's to wait out; it never comes here.
+        Delivery::Refused | Delivery::HeadersStall => return Err(GivenUp),
+    };
+    let (mut parts, body) = response.into_parts();
+    let sent = match then {
+        Then::End => body,
+        _ => {
+            parts.headers.insert(header::CONTENT_LENGTH, body.len().into());
+            body.slice(..body.len() / 2)
+        }
+    };
+    Ok(Response::from_parts(parts, Sent { data: Some(sent), then, paused: false }))
+}
+
+impl Body for Sent {
+    type Data = Bytes;
+    type Error = GivenUp;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, GivenUp>>> {
+        if let Some(data) = self.data.take() {
+            return Poll::Ready(Some(Ok(Frame::data(data))));
+        }
+        match &self.then {
+            Then::End => return Poll::Ready(None),
+            Then::Stall => return Poll::Pending,
+            Then::Close | Then::Reset(_) => {}
+        }
+        if !self.paused {
+            // Hyper writes out what it has when a body makes it wait, and drops it when a body fails.
+            self.paused = true;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        if let Then::Reset(flag) = &self.then {
+            flag.0.store(true, Ordering::Relaxed);
+        }
+        Poll::Ready(Some(Err(GivenUp)))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match (&self.then, &self.data) {
+            (Then::End, data) => SizeHint::with_exact(data.as_ref().map_or(0, |data| data.len() as u64)),
+            _ => SizeHint::default(),
+        }
+    }
+}
