@@ -1,6 +1,7 @@
 //! cloakroom: the map of the crate.
 pub mod app;
 pub mod cache;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod demo;

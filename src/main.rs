@@ -1,1 +1,45 @@
-fn main() {}
+//! From the command line to an exit code: the only place that ends the process or reads its environment.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::Parser;
+use cloakroom::cli::{self, Cli, CommandError, Environment};
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(message) => return no_command(&message),
+    };
+    // Not locked: a daemon logs to standard output from its own threads.
+    match cli::run(cli, &environment(), &mut io::stdout()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failed(&error),
+    }
+}
+
+/// Help and version were asked for and go to standard output; anything else is a mistake and goes to standard error.
+fn no_command(message: &clap::Error) -> ExitCode {
+    // If even this cannot be written there is nobody to tell.
+    message.print().ok();
+    if message.use_stderr() { cli::Exit::Usage.into() } else { cli::Exit::Done.into() }
+}
+
+fn failed(error: &CommandError) -> ExitCode {
+    if !error.text.is_empty() {
+        // Not `eprintln!`, which panics where standard error is closed.
+        writeln!(io::stderr(), "error: {}", error.text).ok();
+    }
+    error.exit.into()
+}
+
+/// The process's environment as text, read once.
+///
+/// A variable whose name is not UTF-8 is none of ours. A value that is not becomes one that holds U+FFFD: whoever
+/// needs it then refuses it by name, where leaving it out would look as if it had never been set.
+#[expect(clippy::disallowed_methods, reason = "the one reading, to be handed on as a value")]
+fn environment() -> Environment {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.to_string_lossy().into_owned())))
+        .collect()
+}

@@ -1,0 +1,172 @@
+//! The command line: what may be typed, and where it leads.
+//!
+//! One file per command, each with its arguments and its `run`. A command writes its data to `out`, which is
+//! standard output, and returns everything else as a [`CommandError`], which `main` prints and turns into the
+//! exit code. Nothing here takes a secret as an argument: other users of the machine can read those.
+
+pub mod check;
+pub mod client;
+pub mod completions;
+pub mod demo;
+mod exit;
+pub mod healthcheck;
+pub mod identities;
+pub mod man;
+pub mod purge;
+pub mod serve;
+pub mod status;
+mod text;
+pub mod token;
+pub mod wait;
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::io;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::domain::user::UserId;
+
+pub use exit::{CommandError, Exit};
+
+/// The process's environment, which `main` hands in.
+pub type Environment = BTreeMap<String, String>;
+
+/// Where client commands look for the daemon unless told otherwise.
+pub const DEFAULT_SOCKET: &str = "/run/cloakroom/cloakroom.sock";
+
+const EXIT_CODES: &str = "\
+Exit codes:
+   0  done
+   1  failed
+   2  the command line is wrong, or --connection is needed to choose between identities
+   3  not found: the user, the identity or the token
+   4  the user must log in again
+   5  forbidden: the daemon or the socket's permissions do not let this user in
+  69  unavailable: no daemon, or Auth0 cannot be asked; trying again later may help
+  78  the configuration is wrong
+
+Data goes to standard output, everything else to standard error.";
+
+/// Keeps your users' identity-provider access tokens at hand, so that services need not ask Auth0 for them
+///
+/// cloakroom is a daemon. It keeps one Auth0 Management API token fresh, caches the access tokens that your users'
+/// identity providers issued, and answers lookups from services on the same machine as HTTP/1.1 over a Unix socket.
+/// The Management API token and the client secret never leave it.
+///
+/// `cloakroom serve` is the daemon; `cloakroom demo` shows it at work without an Auth0 account; the other commands
+/// talk to a running daemon.
+#[derive(Debug, Parser)]
+#[command(name = "cloakroom", version, after_help = EXIT_CODES, max_term_width = 100)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What can be done.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the daemon
+    #[command(long_about = serve::ABOUT)]
+    Serve(serve::Args),
+    /// See a daemon at work against a simulated Auth0 tenant: no account, no file, no root
+    #[command(long_about = demo::ABOUT)]
+    Demo(demo::Args),
+    /// Print a user's identity-provider access token
+    #[command(long_about = token::ABOUT, after_long_help = EXIT_CODES)]
+    Token(token::Args),
+    /// List a user's identities, without tokens
+    #[command(long_about = identities::ABOUT, after_long_help = EXIT_CODES)]
+    Identities(identities::Args),
+    /// Forget what is cached of one user, or of all
+    #[command(long_about = purge::ABOUT, after_long_help = EXIT_CODES)]
+    Purge(purge::Args),
+    /// Show how a running daemon is doing
+    #[command(long_about = status::ABOUT, after_long_help = EXIT_CODES)]
+    Status(status::Args),
+    /// Read the configuration as `serve` would, and name everything wrong with it
+    #[command(long_about = check::ABOUT)]
+    Check(check::Args),
+    /// Probe a running daemon: exit code 0 or 1, and one line that says why
+    #[command(long_about = healthcheck::ABOUT)]
+    Healthcheck(healthcheck::Args),
+    /// Wait until the daemon is ready
+    #[command(long_about = wait::ABOUT)]
+    Wait(wait::Args),
+    /// Print a completion script for a shell
+    #[command(long_about = completions::ABOUT)]
+    Completions(completions::Args),
+    /// Print the manual page
+    #[command(long_about = man::ABOUT)]
+    Man,
+}
+
+/// Where the daemon is.
+#[derive(Args, Debug)]
+pub struct Socket {
+    /// The daemon's socket
+    #[arg(
+        long = "socket",
+        value_name = "PATH",
+        env = "CLOAKROOM_SOCKET",
+        hide_env_values = true,
+        default_value = DEFAULT_SOCKET
+    )]
+    pub path: PathBuf,
+}
+
+/// Does what was asked for, on a runtime of the command's own choosing: a daemon has things to do before there
+/// are any threads.
+pub fn run(cli: Cli, environment: &Environment, out: &mut impl io::Write) -> Result<(), CommandError> {
+    match cli.command {
+        Command::Serve(args) => serve::run(&args, environment, out),
+        Command::Demo(args) => demo::run(&args, environment, out),
+        Command::Check(args) => check::run(&args, environment, out),
+        Command::Token(args) => wait_for(token::run(&args, out)),
+        Command::Identities(args) => wait_for(identities::run(&args, out)),
+        Command::Purge(args) => wait_for(purge::run(&args, out)),
+        Command::Status(args) => wait_for(status::run(&args, out)),
+        Command::Healthcheck(args) => wait_for(healthcheck::run(&args, out)),
+        Command::Wait(args) => wait_for(wait::run(&args, out)),
+        Command::Completions(args) => completions::run(&args, out),
+        Command::Man => man::run(out),
+    }?;
+    Ok(out.flush()?)
+}
+
+/// Runs a client command to its end on this thread.
+fn wait_for(command: impl Future<Output = Result<(), CommandError>>) -> Result<(), CommandError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|cause| CommandError::failed(format!("the runtime cannot be started: {cause}")))?;
+    runtime.block_on(command)
+}
+
+/// A user id from the command line, as Auth0 writes it.
+fn user_id(text: &str) -> Result<UserId, String> {
+    UserId::parse(text).map_err(|reason| reason.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory, Parser};
+
+    use super::Cli;
+
+    #[test]
+    fn the_definitions_hold_together() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn purge_wants_exactly_one_target() {
+        let parses = |args: &[&str]| Cli::try_parse_from(args).is_ok();
+        assert!(parses(&["cloakroom", "purge", "--all"]));
+        assert!(parses(&["cloakroom", "purge", "auth0|1"]));
+        assert!(!parses(&["cloakroom", "purge"]));
+        assert!(!parses(&["cloakroom", "purge", "auth0|1", "--all"]));
+    }
+}

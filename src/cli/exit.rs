@@ -1,0 +1,242 @@
+//! How a command ends: the exit code to decide by, and the text for the person who reads it.
+
+use std::fmt::Write;
+use std::io;
+use std::process::ExitCode;
+
+use crate::server::answers::Problem;
+
+use super::client::ClientError;
+use super::text::visible;
+
+/// The exit codes; scripts rely on their numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// 0: done.
+    Done,
+    /// 1: failed, for no reason that has a code of its own.
+    Failed,
+    /// 2: the command line is wrong, or says too little.
+    Usage,
+    /// 3: there is no such user, identity or token.
+    NotFound,
+    /// 4: nothing helps until the user has logged in again.
+    LoginRequired,
+    /// 5: a rule, the socket's permissions, or a block on the user.
+    Forbidden,
+    /// 69 (`EX_UNAVAILABLE`): no daemon, or Auth0 cannot be asked.
+    Unavailable,
+    /// 78 (`EX_CONFIG`): the configuration is wrong.
+    Configuration,
+}
+
+impl Exit {
+    /// The number.
+    pub const fn code(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::Failed => 1,
+            Self::Usage => 2,
+            Self::NotFound => 3,
+            Self::LoginRequired => 4,
+            Self::Forbidden => 5,
+            Self::Unavailable => 69,
+            Self::Configuration => 78,
+        }
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        exit.code().into()
+    }
+}
+
+/// Why a command did not do what it was asked to.
+#[derive(Debug, PartialEq, Eq)]
+pub struct CommandError {
+    /// The exit code.
+    pub exit: Exit,
+    /// The cause and the mend, without `error:` before it; empty where nothing is left to say.
+    pub text: String,
+}
+
+impl CommandError {
+    /// An error of any sort.
+    pub fn new(exit: Exit, text: impl Into<String>) -> Self {
+        Self { exit, text: text.into() }
+    }
+
+    /// An error that has no exit code of its own.
+    pub fn failed(text: impl Into<String>) -> Self {
+        Self::new(Exit::Failed, text)
+    }
+
+    /// An end whose reason has been told already.
+    pub const fn silent(exit: Exit) -> Self {
+        Self { exit, text: String::new() }
+    }
+
+    /// Adds a line that says what to do.
+    #[must_use]
+    pub fn hint(mut self, hint: &str) -> Self {
+        self.text.push_str("\nhint: ");
+        self.text.push_str(hint);
+        self
+    }
+}
+
+/// Writing to standard output failed. That its reader has gone, as in `cloakroom status | head -1`, is no error.
+impl From<io::Error> for CommandError {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => Self::silent(Exit::Done),
+            _ => Self::failed(format!("standard output cannot be written: {error}")),
+        }
+    }
+}
+
+impl From<ClientError> for CommandError {
+    fn from(error: ClientError) -> Self {
+        let exit = match &error {
+            ClientError::Problem { problem, retry_after } => return explain(problem, *retry_after),
+            ClientError::Denied { .. } => Exit::Forbidden,
+            ClientError::PathTooLong { .. } => Exit::Usage,
+            ClientError::NotCloakroom { .. } => Exit::Failed,
+            ClientError::Absent { .. }
+            | ClientError::Broken { .. }
+            | ClientError::Dead { .. }
+            | ClientError::Io { .. }
+            | ClientError::TimedOut { .. } => Exit::Unavailable,
+        };
+        Self::new(exit, error.to_string())
+    }
+}
+
+/// The daemon's own explanation, its code to search for, and what to do where the explanation leaves that open.
+fn explain(problem: &Problem, retry_after: Option<u64>) -> CommandError {
+    let mut text = visible(&problem.detail).into_owned();
+    // Writing to a String cannot fail.
+    write!(text, "\ncode: {} (request {})", visible(&problem.code), visible(&problem.request_id)).ok();
+    let error = CommandError::new(exit_of(problem), text);
+    match hint(problem, retry_after) {
+        Some(hint) => error.hint(&hint),
+        None => error,
+    }
+}
+
+fn exit_of(problem: &Problem) -> Exit {
+    match problem.code.as_str() {
+        "user_not_found" | "identity_not_found" | "no_token" => Exit::NotFound,
+        // The mend of both is another command line.
+        "invalid_request" | "ambiguous_identity" => Exit::Usage,
+        "login_required" => Exit::LoginRequired,
+        "invalid_configuration" => Exit::Configuration,
+        _ => match problem.status {
+            403 => Exit::Forbidden,
+            408 | 429 | 500.. => Exit::Unavailable,
+            _ => Exit::Failed,
+        },
+    }
+}
+
+fn hint(problem: &Problem, retry_after: Option<u64>) -> Option<String> {
+    if problem.permanent == Some(true) {
+        return Some("waiting does not help; `cloakroom status` shows what has to be changed".into());
+    }
+    match problem.code.as_str() {
+        "user_not_found" => Some("give the id as Auth0 writes it, in quotes: 'google-oauth2|1034'".into()),
+        "identity_not_found" | "ambiguous_identity" => {
+            let connections = problem.connections.as_deref().filter(|names| !names.is_empty())?;
+            Some(format!("--connection takes one of: {}", visible(&connections.join(", "))))
+        }
+        "login_required" => Some(match &problem.expired_at {
+            Some(at) => format!("it expired at {}; the next login brings a new one", visible(at)),
+            None => "the next login brings a new one".into(),
+        }),
+        "route_not_found" | "method_not_allowed" => {
+            Some("the daemon may be of another version than this command; `cloakroom status` shows it".into())
+        }
+        _ => retry_after.map(|seconds| format!("try again in {seconds} s")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn problem(status: u16, code: &str) -> Problem {
+        Problem {
+            kind: format!("urn:cloakroom:problem:{code}"),
+            title: code.replace('_', " "),
+            status,
+            code: code.into(),
+            detail: "what went wrong".into(),
+            request_id: "r-1".into(),
+            parameter: None,
+            connections: None,
+            expired_at: None,
+            permanent: None,
+        }
+    }
+
+    #[test]
+    fn every_code_of_the_interface_has_its_exit_code() {
+        let cases = [
+            (400, "invalid_request", 2),
+            (401, "invalid_user_token", 1),
+            (403, "forbidden", 5),
+            (403, "request_header_required", 5),
+            (403, "forwarded_request", 5),
+            (403, "user_blocked", 5),
+            (404, "user_not_found", 3),
+            (404, "identity_not_found", 3),
+            (404, "no_token", 3),
+            (404, "route_not_found", 1),
+            (405, "method_not_allowed", 1),
+            (408, "request_timeout", 69),
+            (409, "ambiguous_identity", 2),
+            (410, "login_required", 4),
+            (413, "body_too_large", 1),
+            (422, "invalid_configuration", 78),
+            (422, "min_ttl_unsatisfiable", 1),
+            (429, "rate_limited", 69),
+            (431, "headers_too_large", 1),
+            (502, "upstream_error", 69),
+            (503, "upstream_unavailable", 69),
+            (503, "upstream_rate_limited", 69),
+            (503, "management_token_unavailable", 69),
+            (503, "draining", 69),
+            (503, "overloaded", 69),
+            (504, "upstream_timeout", 69),
+        ];
+        for (status, code, exit) in cases {
+            assert_eq!(explain(&problem(status, code), None).exit.code(), exit, "{code}");
+        }
+    }
+
+    #[test]
+    fn the_text_has_the_detail_the_code_and_what_to_do() {
+        let ambiguous = Problem {
+            connections: Some(vec!["corp".into(), "google-oauth2".into()]),
+            ..problem(409, "ambiguous_identity")
+        };
+        assert_eq!(
+            explain(&ambiguous, None).text,
+            "what went wrong\n\
+             code: ambiguous_identity (request r-1)\n\
+             hint: --connection takes one of: corp, google-oauth2"
+        );
+        assert!(explain(&problem(503, "upstream_unavailable"), Some(7)).text.ends_with("try again in 7 s"));
+        let permanent = Problem { permanent: Some(true), ..problem(503, "management_token_unavailable") };
+        assert!(explain(&permanent, Some(7)).text.contains("waiting does not help"));
+        assert_eq!(explain(&problem(403, "forbidden"), None).text.lines().count(), 2);
+    }
+
+    #[test]
+    fn a_reader_that_has_gone_is_no_error_and_a_full_disk_is() {
+        let ended = |kind| CommandError::from(io::Error::from(kind));
+        assert_eq!(ended(io::ErrorKind::BrokenPipe), CommandError::silent(Exit::Done));
+        assert_eq!(ended(io::ErrorKind::StorageFull).exit, Exit::Failed);
+    }
+}

@@ -1,0 +1,330 @@
+//! `cloakroom status`: what a person wants to know at three in the morning.
+//!
+//! The first line is the verdict. Below it, what is wrong stands in capitals and what is well does not.
+
+use std::io;
+
+use bytesize::ByteSize;
+use clap::ValueEnum;
+use serde_json::Value;
+
+use crate::clock::Clock;
+use crate::domain::freshness::Timestamp;
+use crate::server::answers::{
+    CacheStatus, FailureStatus, ListenerStatus, LookupCounts, ManagementTokenStatus, StatusAnswer,
+    UpstreamStatus,
+};
+
+use super::client::Client;
+use super::text::{count, date, span, table};
+use super::{CommandError, Socket};
+
+/// For `--help`.
+pub const ABOUT: &str = "\
+Show how a running daemon is doing: whether it is ready, its Management API token, its cache, what it has answered.
+
+The first line says `ready` or `not ready` and why. The exit code says whether the daemon answered, not whether it \
+is ready: for that there is `cloakroom healthcheck`.
+
+Examples:
+  cloakroom status
+  cloakroom status --output json | jq .management_token.expires_at";
+
+/// What `status` takes.
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// What to print
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t = Output::Text)]
+    pub output: Output,
+    /// Where the daemon is.
+    #[command(flatten)]
+    pub socket: Socket,
+}
+
+/// For whom to print.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// For people
+    Text,
+    /// The whole answer, for programs
+    Json,
+}
+
+/// Asks for the daemon's state and prints it.
+pub async fn run(args: &Args, out: &mut impl io::Write) -> Result<(), CommandError> {
+    let answer = Client::new(&args.socket.path).get("/v1/status").await?;
+    match args.output {
+        Output::Json => writeln!(out, "{:#}", answer.json::<Value>()?)?,
+        Output::Text => write!(out, "{}", render(&answer.json()?, Clock::system().now().wall))?,
+    }
+    Ok(())
+}
+
+fn render(status: &StatusAnswer, now: Timestamp) -> String {
+    let mut rows = vec![
+        row("daemon", format!("cloakroom {}, up {}", status.version, span(status.uptime_seconds))),
+        row("", format!("started {}", date(&status.started_at, now))),
+        row("tenant", &status.tenant),
+    ];
+    rows.extend(management(&status.management_token, now));
+    rows.push(row("cache", cache(&status.cache)));
+    rows.push(row("lookups", lookups(status.lookups)));
+    rows.push(row("auth0", upstream(status.upstream)));
+    rows.extend(status.listeners.iter().enumerate().map(|(n, listener)| {
+        let name = if n == 0 { "sockets" } else { "" };
+        row(name, listening(listener))
+    }));
+    // The verdict is a table too, of one cell, so that nothing in it can drive the terminal either.
+    format!("{}\n{}", table(&[[verdict(status)]]), table(&rows))
+}
+
+fn row(name: &str, value: impl Into<String>) -> [String; 2] {
+    [name.into(), value.into()]
+}
+
+/// Ready or not, and why; a ready daemon may still have a fault that somebody should know of.
+fn verdict(status: &StatusAnswer) -> String {
+    let token = &status.management_token;
+    if status.draining {
+        return "not ready: it is shutting down".into();
+    }
+    match (status.ready, &token.failure) {
+        (false, Some(failure)) => format!("not ready: no Management token: {}", failure.detail),
+        (false, None) if token.valid => "not ready: lookups are not answered yet".into(),
+        (false, None) => "not ready: no Management token yet".into(),
+        (true, _) if !token.missing_scopes.is_empty() => {
+            format!("ready: but the Management token lacks {}", token.missing_scopes.join(" and "))
+        }
+        (true, Some(failure)) => {
+            let attempts = count(failure.attempts, "failed attempt");
+            format!("ready: but the Management token is not being renewed ({attempts})")
+        }
+        (true, None) => "ready: lookups are answered".into(),
+    }
+}
+
+fn management(token: &ManagementTokenStatus, now: Timestamp) -> Vec<[String; 2]> {
+    let state = match (token.valid, &token.expires_at) {
+        (true, Some(at)) => format!("valid, expires {}", date(at, now)),
+        (true, None) => "valid".into(),
+        (false, Some(at)) => format!("NONE; the last one's expiry was {}", date(at, now)),
+        (false, None) => "NONE".into(),
+    };
+    let mut rows = vec![row("token", state)];
+    if let Some(at) = &token.last_success_at {
+        rows.push(row("", format!("obtained {}", date(at, now))));
+    }
+    if let Some(at) = &token.next_refresh_at {
+        let what = if token.failure.is_some() { "next attempt" } else { "renewed" };
+        rows.push(row("", format!("{what} {}", date(at, now))));
+    }
+    match &token.scopes {
+        Some(scopes) if scopes.is_empty() => rows.push(row("", "scopes: none")),
+        Some(scopes) => rows.push(row("", format!("scopes: {}", scopes.join(" ")))),
+        // Before the first token there is nothing that Auth0 could have left out.
+        None if token.last_success_at.is_some() => rows.push(row("", "scopes: Auth0 did not say")),
+        None => {}
+    }
+    for scope in &token.missing_scopes {
+        rows.push(row("", format!("MISSING SCOPE {scope}: {}", consequence(scope))));
+    }
+    rows.extend(token.failure.iter().flat_map(failure));
+    rows
+}
+
+/// What the lack of a scope does, and its mend.
+fn consequence(scope: &str) -> String {
+    let effect = match scope {
+        "read:users" => "no user can be read",
+        "read:user_idp_tokens" => "Auth0 leaves every user's tokens out",
+        _ => "something will be refused",
+    };
+    format!("{effect}; grant it to the application for the Auth0 Management API")
+}
+
+fn failure(failure: &FailureStatus) -> [[String; 2]; 2] {
+    let mend = match failure.permanent {
+        true => "waiting does not help: the configuration has to be changed, here or in Auth0",
+        false => "it may pass: the daemon goes on trying",
+    };
+    [row("", format!("FAILED {}: {}", count(failure.attempts, "time"), failure.detail)), row("", mend)]
+}
+
+fn cache(cache: &CacheStatus) -> String {
+    let [held, limit] = [cache.bytes, cache.max_bytes].map(|bytes| ByteSize::b(bytes).display().iec());
+    format!("{}, {held} of {limit}", count(cache.entries, "user"))
+}
+
+fn lookups(counts: LookupCounts) -> String {
+    let LookupCounts { hit, miss, stale, negative, error } = counts;
+    format!("{hit} hit, {miss} miss, {stale} stale, {negative} negative, {error} error")
+}
+
+fn upstream(counts: UpstreamStatus) -> String {
+    let UpstreamStatus { token_requests, user_requests, failures } = counts;
+    let (tokens, users) = (count(token_requests, "token request"), count(user_requests, "user request"));
+    format!("{tokens}, {users}, {failures} failed")
+}
+
+fn listening(listener: &ListenerStatus) -> String {
+    format!("{} ({})", listener.path, count(listener.connections, "connection"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn healthy() -> StatusAnswer {
+        StatusAnswer {
+            version: "0.1.0".into(),
+            started_at: "2026-11-22T06:48:00Z".into(),
+            uptime_seconds: 11_520,
+            ready: true,
+            draining: false,
+            tenant: "acme.eu.auth0.com".into(),
+            management_token: ManagementTokenStatus {
+                valid: true,
+                expires_at: Some("2026-11-23T06:48:00Z".into()),
+                next_refresh_at: Some("2026-11-23T02:00:00Z".into()),
+                last_success_at: Some("2026-11-22T06:48:00Z".into()),
+                scopes: Some(vec!["read:users".into(), "read:user_idp_tokens".into()]),
+                missing_scopes: vec![],
+                failure: None,
+            },
+            cache: CacheStatus { entries: 1, bytes: 34_816, max_bytes: 67_108_864 },
+            lookups: LookupCounts { hit: 1_203, miss: 12, stale: 0, negative: 3, error: 1 },
+            upstream: UpstreamStatus { token_requests: 1, user_requests: 13, failures: 1 },
+            listeners: vec![
+                ListenerStatus { path: "/run/cloakroom/cloakroom.sock".into(), connections: 1 },
+                ListenerStatus { path: "/run/web/cloakroom.sock".into(), connections: 40 },
+            ],
+        }
+    }
+
+    fn failed(permanent: bool) -> Option<FailureStatus> {
+        Some(FailureStatus {
+            detail: "the host name acme.eu.auth0.com cannot be resolved".into(),
+            permanent,
+            attempts: 3,
+        })
+    }
+
+    fn without_token() -> StatusAnswer {
+        let management_token = ManagementTokenStatus {
+            valid: false,
+            expires_at: None,
+            next_refresh_at: Some("2026-11-22T10:00:08Z".into()),
+            last_success_at: None,
+            scopes: None,
+            missing_scopes: vec![],
+            failure: failed(false),
+        };
+        StatusAnswer { ready: false, management_token, ..healthy() }
+    }
+
+    fn shown(status: &StatusAnswer) -> String {
+        render(status, Timestamp::parse("2026-11-22T10:00:00Z").unwrap())
+    }
+
+    #[test]
+    fn a_daemon_that_is_well() {
+        assert_eq!(
+            shown(&healthy()),
+            "\
+ready: lookups are answered
+
+daemon   cloakroom 0.1.0, up 3 h 12 min
+         started 3 h 12 min ago (2026-11-22T06:48:00Z)
+tenant   acme.eu.auth0.com
+token    valid, expires in 20 h 48 min (2026-11-23T06:48:00Z)
+         obtained 3 h 12 min ago (2026-11-22T06:48:00Z)
+         renewed in 16 h (2026-11-23T02:00:00Z)
+         scopes: read:users read:user_idp_tokens
+cache    1 user, 34.0 KiB of 64.0 MiB
+lookups  1203 hit, 12 miss, 0 stale, 3 negative, 1 error
+auth0    1 token request, 13 user requests, 1 failed
+sockets  /run/cloakroom/cloakroom.sock (1 connection)
+         /run/web/cloakroom.sock (40 connections)
+"
+        );
+    }
+
+    #[test]
+    fn a_daemon_that_never_got_a_token() {
+        let text = shown(&without_token());
+        assert!(
+            text.starts_with(
+                "not ready: no Management token: the host name acme.eu.auth0.com cannot be resolved\n\n"
+            ),
+            "{text}"
+        );
+        let token = "\
+token    NONE
+         next attempt in 8 s (2026-11-22T10:00:08Z)
+         FAILED 3 times: the host name acme.eu.auth0.com cannot be resolved
+         it may pass: the daemon goes on trying
+";
+        assert!(text.contains(token), "{text}");
+        assert!(!text.contains("scopes"), "{text}");
+    }
+
+    #[test]
+    fn a_token_that_lacks_a_scope() {
+        let mut status = healthy();
+        status.management_token.scopes = Some(vec!["read:users".into()]);
+        status.management_token.missing_scopes = vec!["read:user_idp_tokens".into()];
+        let text = shown(&status);
+        assert!(text.starts_with("ready: but the Management token lacks read:user_idp_tokens\n"), "{text}");
+        let loud = "MISSING SCOPE read:user_idp_tokens: Auth0 leaves every user's tokens out; grant it";
+        assert!(text.contains(loud), "{text}");
+    }
+
+    #[test]
+    fn a_renewal_that_fails_while_a_token_is_held() {
+        let mut status = healthy();
+        status.management_token.failure = failed(true);
+        let text = shown(&status);
+        let verdict = "ready: but the Management token is not being renewed (3 failed attempts)\n";
+        assert!(text.starts_with(verdict), "{text}");
+        assert!(text.contains("waiting does not help"), "{text}");
+    }
+
+    #[test]
+    fn every_other_verdict() {
+        let mut starting = without_token();
+        starting.management_token.failure = None;
+        let draining = StatusAnswer { draining: true, ready: false, ..healthy() };
+        let unexplained = StatusAnswer { ready: false, ..healthy() };
+        let mut expired = without_token();
+        expired.management_token.expires_at = Some("2026-11-22T09:59:00Z".into());
+        expired.management_token.failure = None;
+
+        let verdicts = [&starting, &draining, &unexplained].map(verdict);
+        let expected = [
+            "not ready: no Management token yet",
+            "not ready: it is shutting down",
+            "not ready: lookups are not answered yet",
+        ];
+        assert_eq!(verdicts, expected);
+        assert!(shown(&expired).contains("token    NONE; the last one's expiry was 60 s ago"), "{}", shown(&expired));
+    }
+
+    #[test]
+    fn what_auth0_did_not_say_is_not_made_up() {
+        let mut status = healthy();
+        status.management_token.scopes = None;
+        status.management_token.expires_at = None;
+        let text = shown(&status);
+        assert!(text.contains("token    valid\n"), "{text}");
+        assert!(text.contains("scopes: Auth0 did not say"), "{text}");
+    }
+
+    #[test]
+    fn nothing_in_it_can_drive_a_terminal() {
+        let mut status = without_token();
+        status.tenant = "acme\u{1b}[2J".into();
+        status.management_token.failure =
+            Some(FailureStatus { detail: "\u{1b}]0;x\u{7}".into(), permanent: false, attempts: 1 });
+        assert!(!shown(&status).contains(['\u{1b}', '\u{7}']));
+    }
+}

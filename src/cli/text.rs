@@ -1,0 +1,104 @@
+//! Writing for people: relative times, aligned columns, and nothing that drives a terminal.
+
+use std::borrow::Cow;
+use std::fmt::Write;
+
+use crate::domain::freshness::Timestamp;
+
+/// `text` with every control character escaped, so that a name some provider chose cannot move the cursor.
+pub fn visible(text: &str) -> Cow<'_, str> {
+    if !text.contains(char::is_control) {
+        return Cow::Borrowed(text);
+    }
+    let escape = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
+    Cow::Owned(text.chars().map(escape).collect())
+}
+
+/// A date as a person reads it, seen from `now`: `in 42 min (2026-11-22T10:15:30Z)`.
+pub fn date(text: &str, now: Timestamp) -> String {
+    match Timestamp::parse(text) {
+        Some(at) => format!("{} ({})", relative(at, now), visible(text)),
+        None => visible(text).into_owned(),
+    }
+}
+
+fn relative(at: Timestamp, now: Timestamp) -> String {
+    match (at.since(now).as_secs(), now.since(at).as_secs()) {
+        (0, 0) => "now".into(),
+        (0, ago) => format!("{} ago", span(ago)),
+        (ahead, _) => format!("in {}", span(ahead)),
+    }
+}
+
+/// A number of seconds in the one or two units that matter: `42 min`, `3 h 5 min`, `2 d 1 h`.
+pub fn span(seconds: u64) -> String {
+    let (minutes, hours, days) = (seconds / 60, seconds / 3_600, seconds / 86_400);
+    let two = |large: u64, unit: &str, small: u64, subunit: &str| match small {
+        0 => format!("{large} {unit}"),
+        _ => format!("{large} {unit} {small} {subunit}"),
+    };
+    match seconds {
+        0..120 => format!("{seconds} s"),
+        120..3_600 => format!("{minutes} min"),
+        3_600..86_400 => two(hours, "h", minutes % 60, "min"),
+        _ => two(days, "d", hours % 24, "h"),
+    }
+}
+
+/// `1 user`, `2 users`.
+pub fn count(n: u64, noun: &str) -> String {
+    let plural = if n == 1 { "" } else { "s" };
+    format!("{n} {noun}{plural}")
+}
+
+/// Rows whose columns start one below the other, two spaces apart; control characters escaped, no space at the end
+/// of a line.
+pub fn table<const N: usize>(rows: &[[String; N]]) -> String {
+    let rows: Vec<[Cow<'_, str>; N]> =
+        rows.iter().map(|row| row.each_ref().map(|cell| visible(cell))).collect();
+    let mut widths = [0; N];
+    for row in &rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    let mut text = String::new();
+    for row in &rows {
+        let mut line = String::new();
+        for (cell, width) in row.iter().zip(widths) {
+            // Writing to a String cannot fail.
+            write!(line, "{cell:width$}  ").ok();
+        }
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_have_the_units_that_matter() {
+        let spans = [0, 119, 120, 2_520, 3_600, 11_100, 86_399, 86_400, 180_000].map(span);
+        let expected =
+            ["0 s", "119 s", "2 min", "42 min", "1 h", "3 h 5 min", "23 h 59 min", "1 d", "2 d 2 h"];
+        assert_eq!(spans, expected);
+    }
+
+    #[test]
+    fn dates_are_told_from_now_and_in_full() {
+        let now = Timestamp::parse("2026-11-22T10:00:00Z").unwrap();
+        assert_eq!(date("2026-11-22T10:42:00Z", now), "in 42 min (2026-11-22T10:42:00Z)");
+        assert_eq!(date("2026-11-22T07:00:00Z", now), "3 h ago (2026-11-22T07:00:00Z)");
+        assert_eq!(date("2026-11-22T10:00:00Z", now), "now (2026-11-22T10:00:00Z)");
+        assert_eq!(date("some\u{1b}day", now), "some\\u{1b}day");
+    }
+
+    #[test]
+    fn columns_are_aligned_and_cannot_drive_a_terminal() {
+        let rows = [["a".into(), "bcd".into()], ["\u{e9}\u{e9}\u{e9}\n".into(), String::new()]];
+        assert_eq!(table(&rows), "a      bcd\n\u{e9}\u{e9}\u{e9}\\n\n");
+    }
+}

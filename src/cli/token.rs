@@ -1,0 +1,146 @@
+//! `cloakroom token`: one lookup.
+
+use std::io;
+
+use clap::ValueEnum;
+use clap::builder::NonEmptyStringValueParser;
+use serde_json::Value;
+
+use crate::domain::user::UserId;
+use crate::server::answers::TokenAnswer;
+
+use super::client::Client;
+use super::{CommandError, Socket, user_id};
+
+/// For `--help`.
+pub const ABOUT: &str = "\
+Print a user's identity-provider access token.
+
+USER_ID is the id as Auth0 writes it, not percent-encoded; quote it, because most contain a `|`. Where several of \
+the user's identities carry a token, --connection or --provider says which one is meant.
+
+Examples:
+  cloakroom token 'google-oauth2|103547991597142817347'
+  cloakroom token 'auth0|5f7c8ec7c33c6c004bbafe82' --connection github
+  cloakroom token 'github|583231' --output header | curl --header @- https://api.github.com/user";
+
+/// What `token` takes.
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// The user's id, such as 'google-oauth2|103547991597142817347'
+    #[arg(value_name = "USER_ID", value_parser = user_id)]
+    pub user: UserId,
+    /// The identity of this connection
+    #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
+    pub connection: Option<String>,
+    /// The identity at this provider; one provider may serve several connections
+    #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
+    pub provider: Option<String>,
+    /// What to print
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t = Output::Token)]
+    pub output: Output,
+    /// Where the daemon is.
+    #[command(flatten)]
+    pub socket: Socket,
+}
+
+/// What to print of a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// The bare token and a newline
+    Token,
+    /// The whole answer: the token, its expiry, its connection, …
+    Json,
+    /// `Authorization: Bearer …`, as HTTP clients want it
+    Header,
+}
+
+/// Looks the token up and prints it.
+pub async fn run(args: &Args, out: &mut impl io::Write) -> Result<(), CommandError> {
+    let answer = Client::new(&args.socket.path).get(&path(args)).await?;
+    let text = match args.output {
+        Output::Token => answer.json::<TokenAnswer<'_>>()?.access_token.into_owned(),
+        Output::Json => format!("{:#}", answer.json::<Value>()?),
+        Output::Header => header(&answer.json()?)?,
+    };
+    Ok(writeln!(out, "{text}")?)
+}
+
+fn path(args: &Args) -> String {
+    let mut query = form_urlencoded::Serializer::new(String::new());
+    for (name, value) in [("connection", &args.connection), ("provider", &args.provider)] {
+        if let Some(value) = value {
+            query.append_pair(name, value);
+        }
+    }
+    let (user, query) = (args.user.to_path_segment(), query.finish());
+    let mark = if query.is_empty() { "" } else { "?" };
+    format!("/v1/users/{user}/token{mark}{query}")
+}
+
+fn header(answer: &TokenAnswer<'_>) -> Result<String, CommandError> {
+    if answer.token_type != "Bearer" {
+        return Err(CommandError::failed(
+            "this token is no bearer token: its provider speaks OAuth 1, where every request is signed with the token \
+             and its second half",
+        )
+        .hint("--output json prints both halves"));
+    }
+    // Whoever reads the line would take what follows a line break for a header of its own.
+    if !answer.access_token.chars().all(|c| c.is_ascii_graphic()) {
+        return Err(CommandError::failed("this token holds characters that no HTTP header may hold"));
+    }
+    Ok(format!("Authorization: Bearer {}", answer.access_token))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::cli::{Cli, Command, Exit};
+
+    fn args(line: &[&str]) -> Args {
+        let line = ["cloakroom", "token"].iter().chain(line);
+        match Cli::try_parse_from(line).unwrap().command {
+            Command::Token(args) => args,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn answer(token: &'static str, token_type: &'static str) -> TokenAnswer<'static> {
+        TokenAnswer {
+            user_id: "twitter|1".into(),
+            connection: "twitter".into(),
+            provider: "twitter".into(),
+            identity_user_id: "1".into(),
+            access_token: token.into(),
+            access_token_secret: None,
+            token_type: token_type.into(),
+            expires_at: None,
+            expires_in: None,
+            expiry_basis: "none".into(),
+            fetched_at: "2026-11-22T09:18:38Z".into(),
+            fingerprint: "f".into(),
+        }
+    }
+
+    #[test]
+    fn names_are_encoded_once_each_in_its_place() {
+        assert_eq!(path(&args(&["auth0|a/b"])), "/v1/users/auth0%7Ca%2Fb/token");
+        assert_eq!(
+            path(&args(&["a%7C", "--connection", "a&b", "--provider", "c d"])),
+            "/v1/users/a%257C/token?connection=a%26b&provider=c+d"
+        );
+    }
+
+    #[test]
+    fn a_header_is_made_of_bearer_tokens_alone() {
+        assert_eq!(header(&answer("ya29.x", "Bearer")).unwrap(), "Authorization: Bearer ya29.x");
+        for refused in [answer("t", "OAuth"), answer("t\r\nX-Admin: 1", "Bearer"), answer("t x", "Bearer")] {
+            let error = header(&refused).unwrap_err();
+            assert_eq!(error.exit, Exit::Failed);
+            assert!(!error.text.contains("X-Admin"));
+        }
+    }
+}
