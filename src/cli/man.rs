@@ -23,23 +23,26 @@ pub fn run(out: &mut impl io::Write) -> Result<(), CommandError> {
 
 /// The generator makes a page for each command; this puts them into one, where a reader finds them.
 fn page() -> io::Result<String> {
-    let mut command = Cli::command().disable_help_subcommand(true);
+    // That every command takes --help needs no saying eleven times.
+    let bare = |subcommand: Command| subcommand.disable_help_flag(true);
+    let mut command = Cli::command().disable_help_subcommand(true).mut_subcommands(bare);
     command.build();
     let whole = Man::new(command.clone());
 
-    let mut page = Vec::new();
-    whole.render_title(&mut page)?;
-    whole.render_name_section(&mut page)?;
-    whole.render_synopsis_section(&mut page)?;
-    whole.render_description_section(&mut page)?;
-    page.extend_from_slice(b".SH COMMANDS\n");
-    for subcommand in command.get_subcommands() {
-        page.extend_from_slice(part(subcommand)?.as_bytes());
-    }
-    let mut exit_codes = Vec::new();
+    let (mut head, mut exit_codes) = (Vec::new(), Vec::new());
+    whole.render_title(&mut head)?;
+    whole.render_name_section(&mut head)?;
+    whole.render_synopsis_section(&mut head)?;
+    whole.render_description_section(&mut head)?;
     whole.render_extra_section(&mut exit_codes)?;
-    page.extend_from_slice(body(&exit_codes, ".SH \"EXIT STATUS\"").as_bytes());
-    Ok(String::from_utf8_lossy(&page).into_owned())
+
+    let mut page = String::from_utf8_lossy(&head).into_owned();
+    page.push_str(".SH COMMANDS\n");
+    for subcommand in command.get_subcommands() {
+        page.push_str(&part(subcommand)?);
+    }
+    page.push_str(&body(&exit_codes, ".SH \"EXIT STATUS\""));
+    Ok(page)
 }
 
 /// What the page says of one command.
@@ -68,6 +71,7 @@ mod tests {
     fn one_page_has_every_command_once() {
         let page = page().unwrap();
         assert_eq!(page.matches(".TH ").count(), 1);
+        assert!(page.is_ascii(), "older formatters know nothing else");
         for command in Cli::command().get_subcommands() {
             let heading = format!(".SS \"cloakroom {}\"\n", command.get_name());
             assert_eq!(page.matches(&heading).count(), 1, "{heading}");

@@ -49,9 +49,9 @@ pub struct Args {
 pub enum Output {
     /// The bare token and a newline
     Token,
-    /// The whole answer: the token, its expiry, its connection, …
+    /// The whole answer: the token, its expiry, its connection and more
     Json,
-    /// `Authorization: Bearer …`, as HTTP clients want it
+    /// The line `Authorization: Bearer TOKEN`, for HTTP clients
     Header,
 }
 
