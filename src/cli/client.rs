@@ -334,3 +334,36 @@ fn first_line(body: &[u8]) -> Option<String> {
     let line = text.lines().next()?.trim();
     (!line.is_empty()).then(|| visible(line).into_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+
+    /// Paused, tokio's time jumps to the next timer once nothing else can happen, so nothing is waited for here.
+    #[tokio::test(start_paused = true)]
+    async fn a_daemon_that_is_stuck_is_given_up_on_in_time() {
+        let directory = tempfile::tempdir().unwrap();
+        let socket = directory.path().join("s");
+        // The kernel connects callers without the listener's doing.
+        let _listener = UnixListener::bind(&socket).unwrap();
+        let client = Client::new(&socket);
+
+        let started = tokio::time::Instant::now();
+        let error = client.get("/v1/status").await.err().unwrap();
+        assert!(matches!(error, ClientError::TimedOut { .. }), "{error}");
+        assert_eq!(started.elapsed().as_secs(), 30);
+
+        let error = client.probe("/readyz").await.unwrap_err();
+        assert!(error.to_string().contains("did not answer within 5 s"), "{error}");
+    }
+
+    #[test]
+    fn the_reason_of_a_probe_is_one_line_that_drives_no_terminal() {
+        assert_eq!(first_line(b"  ready\r\nmore\n").unwrap(), "ready");
+        assert_eq!(first_line(b"not \x1b[2J").unwrap(), "not \\u{1b}[2J");
+        assert_eq!(first_line(b"\n"), None);
+        assert_eq!(first_line(b""), None);
+    }
+}

@@ -3,6 +3,7 @@
 use std::io;
 
 use super::client::{Client, Probe};
+use super::text::visible;
 use super::{CommandError, Exit, Socket};
 
 /// For `--help`.
@@ -51,8 +52,8 @@ pub async fn run(args: &Args, out: &mut impl io::Write) -> Result<(), CommandErr
         _ => "/readyz",
     };
     let probe = Client::new(&args.socket.path).probe(path).await;
-    let Probe { passed, reason } =
-        probe.unwrap_or_else(|error| Probe { passed: false, reason: error.to_string() });
+    let Probe { passed, reason } = probe
+        .unwrap_or_else(|error| Probe { passed: false, reason: visible(&error.to_string()).into_owned() });
     writeln!(out, "{reason}")?;
     if passed { Ok(()) } else { Err(CommandError::silent(Exit::Failed)) }
 }

@@ -306,7 +306,11 @@ token    NONE
             "not ready: lookups are not answered yet",
         ];
         assert_eq!(verdicts, expected);
-        assert!(shown(&expired).contains("token    NONE; the last one's expiry was 60 s ago"), "{}", shown(&expired));
+        assert!(
+            shown(&expired).contains("token    NONE; the last one's expiry was 60 s ago"),
+            "{}",
+            shown(&expired)
+        );
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use super::client::{Client, ClientError};
+use super::text::visible;
 use super::{CommandError, Exit, Socket};
 
 /// For `--help`.
@@ -53,7 +54,7 @@ async fn until_ready(client: &Client, last: &mut String) -> Result<(), ClientErr
             Ok(probe) if probe.passed => return Ok(()),
             Ok(probe) => *last = without_verdict(&probe.reason),
             Err(error @ ClientError::PathTooLong { .. }) => return Err(error),
-            Err(error) => *last = error.to_string(),
+            Err(error) => *last = visible(&error.to_string()).into_owned(),
         }
         tokio::time::sleep(pause).await;
         pause = pause.saturating_mul(2).min(LONGEST_PAUSE);
