@@ -183,7 +183,7 @@ fn the_socket_is_the_flag_before_the_variable_before_the_default() {
 fn without_permission_owner_and_mode_are_named() {
     let place = Place::new();
     let _listener = UnixListener::bind(place.socket()).unwrap();
-    as_somebody_else(&place, 0o600).failed(5, &["permission denied", "mode 0600", "this is user"]);
+    as_somebody_else(&place, 0o600).failed(5, &["permission denied", "with mode 0", "this is user"]);
 
     fs::set_permissions(place.path(), Permissions::from_mode(0o700)).unwrap();
     if nix::unistd::geteuid().is_root() {
