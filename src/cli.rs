@@ -22,10 +22,12 @@ pub mod wait;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand};
+use tokio::runtime::{Builder, Runtime};
 
+use crate::config::{self, Env, Loaded};
 use crate::domain::user::UserId;
 
 pub use exit::{CommandError, Exit};
@@ -121,8 +123,8 @@ pub struct Socket {
 /// are any threads.
 pub fn run(cli: Cli, environment: &Environment, out: &mut impl io::Write) -> Result<(), CommandError> {
     match cli.command {
-        Command::Serve(args) => serve::run(&args, environment, out),
-        Command::Demo(args) => demo::run(&args, environment, out),
+        Command::Serve(args) => serve::run(&args, environment),
+        Command::Demo(args) => demo::run(&args, out),
         Command::Check(args) => check::run(&args, environment, out),
         Command::Token(args) => wait_for(token::run(&args, out)),
         Command::Identities(args) => wait_for(identities::run(&args, out)),
@@ -138,11 +140,28 @@ pub fn run(cli: Cli, environment: &Environment, out: &mut impl io::Write) -> Res
 
 /// Runs a client command to its end on this thread.
 fn wait_for(command: impl Future<Output = Result<(), CommandError>>) -> Result<(), CommandError> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
+    runtime(1)?.block_on(command)
+}
+
+/// A runtime of this many threads; a single one is this thread.
+fn runtime(threads: usize) -> Result<Runtime, CommandError> {
+    let mut builder = match threads {
+        0 | 1 => Builder::new_current_thread(),
+        _ => Builder::new_multi_thread(),
+    };
+    builder
+        .worker_threads(threads.max(1))
         .enable_all()
         .build()
-        .map_err(|cause| CommandError::failed(format!("the runtime cannot be started: {cause}")))?;
-    runtime.block_on(command)
+        .map_err(|cause| CommandError::failed(format!("the runtime cannot be started: {cause}")))
+}
+
+/// The configuration, or every problem of it and exit code 78.
+fn configuration(file: Option<&Path>, environment: &Environment) -> Result<Loaded, CommandError> {
+    let env: Env = environment.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
+    config::load(file, &env).map_err(|problems| {
+        CommandError::new(Exit::Configuration, format!("the configuration is wrong\n{problems}"))
+    })
 }
 
 /// A user id from the command line, as Auth0 writes it.

@@ -2,8 +2,20 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
 
-use super::{CommandError, Environment};
+use crate::clock::Clock;
+use crate::config::{Config, Loaded};
+use crate::domain::error::{Failure, Sort};
+use crate::domain::freshness::Timestamp;
+use crate::domain::user::UserId;
+use crate::management;
+use crate::secret::TagKey;
+use crate::upstream::wire::UserAnswer;
+use crate::upstream::{Auth0, Parts, transport};
+
+use super::{CommandError, Environment, Exit};
 
 /// For `--help`.
 pub const ABOUT: &str = "\
@@ -29,7 +41,103 @@ pub struct Args {
     pub online: bool,
 }
 
+/// A clock that is further off than this makes tokens look dead, or alive, that are not.
+const TOLERABLE_SKEW: Duration = Duration::from_secs(5);
+
+/// An id that nobody has: asking for it shows that users can be read, and reads nobody.
+const NOBODY: &str = "auth0|cloakroom-check";
+
 /// Judges the configuration.
-pub fn run(_args: &Args, _environment: &Environment, _out: &mut impl io::Write) -> Result<(), CommandError> {
-    Err(CommandError::failed("`check` is not built yet"))
+pub fn run(args: &Args, environment: &Environment, out: &mut impl io::Write) -> Result<(), CommandError> {
+    let Loaded { config, warnings } = super::configuration(args.config.as_deref(), environment)?;
+    for warning in warnings {
+        writeln!(out, "warning: {warning}")?;
+    }
+    writeln!(out, "ok: the configuration is right (tenant {})", config.tenant.domain)?;
+    if args.online { super::runtime(1)?.block_on(online(&config, out)) } else { Ok(()) }
+}
+
+/// Asks Auth0 twice: for a Management token, and with it for a user that nobody is.
+async fn online(config: &Config, out: &mut impl io::Write) -> Result<(), CommandError> {
+    let clock = Clock::system();
+    let transport =
+        transport::build(&config.tenant).map_err(|cause| CommandError::failed(cause.to_string()))?;
+    let tags = TagKey::random().map_err(|cause| CommandError::failed(cause.to_string()))?;
+    let parts =
+        Parts { transport, clock: clock.clone(), tags, counters: Arc::default(), seed: fastrand::u64(..) };
+    let auth0 = Auth0::new(&config.tenant, &config.client, config.upstream.max_retries, parts);
+
+    let (grant, date) = auth0.grant().await.map_err(refusal)?;
+    let lifetime = grant.expires.remaining(grant.sent).as_secs();
+    writeln!(out, "ok: a Management token was obtained; it lives {lifetime} s")?;
+    let skew_tolerable = judge_skew(date, clock.now().wall, out)?;
+    let scopes_suffice = judge_scopes(grant.scopes.as_deref(), out)?;
+
+    let nobody = UserId::parse(NOBODY).map_err(|cause| CommandError::failed(cause.to_string()))?;
+    match auth0.user(&nobody, &grant.token).await.map_err(refusal)? {
+        (UserAnswer::User(_), _) => writeln!(out, "ok: users can be read")?,
+        (UserAnswer::BearerRefused(why), _) => return Err(refusal(Failure::Denied(why))),
+    }
+    match skew_tolerable && scopes_suffice {
+        true => Ok(()),
+        false => {
+            Err(CommandError::failed("the configuration works, but not as it should: see the warnings above"))
+        }
+    }
+}
+
+/// Auth0's `Date` has whole seconds and was written somewhere during the exchange, so a second either way is none.
+fn judge_skew(date: Option<Timestamp>, now: Timestamp, out: &mut impl io::Write) -> io::Result<bool> {
+    let Some(date) = date else {
+        writeln!(out, "warning: Auth0 does not tell its time, so this machine's clock could not be judged")?;
+        return Ok(true);
+    };
+    let (ahead, behind) = (now.since(date), date.since(now));
+    let skew = ahead.max(behind);
+    if skew <= TOLERABLE_SKEW {
+        writeln!(out, "ok: this machine's clock agrees with Auth0's within {} s", TOLERABLE_SKEW.as_secs())?;
+        return Ok(true);
+    }
+    let direction = if ahead > behind { "ahead of" } else { "behind" };
+    let seconds = skew.as_secs();
+    writeln!(out, "warning: this machine's clock is {seconds} s {direction} Auth0's; synchronise it (NTP)")?;
+    Ok(false)
+}
+
+fn judge_scopes(granted: Option<&[String]>, out: &mut impl io::Write) -> io::Result<bool> {
+    let Some(granted) = granted else {
+        writeln!(out, "warning: Auth0 does not say which scopes it granted")?;
+        return Ok(true);
+    };
+    let missing = management::missing(Some(granted));
+    for scope in &missing {
+        writeln!(
+            out,
+            "warning: the scope {scope} is missing; give the application that permission for the Management API{}",
+            if *scope == "read:user_idp_tokens" {
+                ": without it Auth0 leaves every token out, silently"
+            } else {
+                ""
+            }
+        )?;
+    }
+    let beyond: Vec<_> =
+        granted.iter().filter(|scope| !management::NEEDED_SCOPES.contains(&scope.as_str())).collect();
+    if !beyond.is_empty() {
+        let beyond = beyond.into_iter().map(String::as_str).collect::<Vec<_>>().join(" ");
+        writeln!(
+            out,
+            "warning: the token has scopes beyond what is needed, which a thief would have too: {beyond}"
+        )?;
+    }
+    if missing.is_empty() {
+        writeln!(out, "ok: the scopes suffice ({})", management::NEEDED_SCOPES.join(" "))?;
+    }
+    Ok(missing.is_empty())
+}
+
+/// Auth0's refusals are mended in the configuration, here or there; anything else may pass.
+fn refusal(failure: Failure) -> CommandError {
+    let exit = if failure.sort() == Sort::Permanent { Exit::Configuration } else { Exit::Unavailable };
+    CommandError::new(exit, failure.to_string())
 }

@@ -1,9 +1,24 @@
 //! `cloakroom demo`: a daemon against a simulated tenant, before the reader's eyes.
 
-use std::io;
-use std::path::PathBuf;
+use std::fs::OpenOptions;
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use super::{CommandError, Environment};
+use tokio::time::{Instant, timeout};
+
+use crate::app::{self, Deps, Running};
+use crate::clock::Clock;
+use crate::config::{self, Config, Env, Loaded};
+use crate::demo::{CertificateKind, Endpoint, Fault, Listening, Tenant, TenantOptions, users};
+use crate::domain::user::UserId;
+use crate::process::signals::Signals;
+use crate::server::answers::TokenAnswer;
+use crate::telemetry;
+
+use super::client::Client;
+use super::{CommandError, Exit};
 
 /// For `--help`.
 pub const ABOUT: &str = "\
@@ -27,7 +42,168 @@ pub struct Args {
     pub once: bool,
 }
 
+/// How long the simulated tenant takes for a user, so that the difference shows.
+const LATENCY: Duration = Duration::from_millis(60);
+
+/// How long the daemon may take to be ready against a tenant on the same machine.
+const READY_WITHIN: Duration = Duration::from_secs(30);
+
 /// Performs, then serves until a signal ends it.
-pub fn run(_args: &Args, _environment: &Environment, _out: &mut impl io::Write) -> Result<(), CommandError> {
-    Err(CommandError::failed("`demo` is not built yet"))
+pub fn run(args: &Args, out: &mut impl io::Write) -> Result<(), CommandError> {
+    let signals = Signals::register().map_err(failed("signals cannot be handled"))?;
+    let directory = tempfile::Builder::new()
+        .prefix("cloakroom-demo-")
+        .tempdir()
+        .map_err(failed("no directory for temporary files can be made"))?;
+    let socket = args.socket.clone().unwrap_or_else(|| directory.path().join("cloakroom.sock"));
+    super::runtime(1)?.block_on(async {
+        let stage = Stage::set(directory.path(), &socket).await?;
+        writeln!(out, "{}", stage.introduction())?;
+        stage.perform(out).await?;
+        if !args.once {
+            writeln!(out, "{}", stage.invitation())?;
+            out.flush()?;
+            signals.first().await?;
+        }
+        stage.running.stop().await;
+        Ok(())
+    })
+}
+
+/// A tenant, a daemon against it, and a client.
+struct Stage {
+    tenant: Tenant,
+    listening: Listening,
+    running: Running,
+    client: Client,
+    socket: PathBuf,
+}
+
+impl Stage {
+    /// Everything a deployment has, only smaller: a tenant with a certificate, a secret in a file, a
+    /// configuration, a socket.
+    async fn set(directory: &Path, socket: &Path) -> Result<Self, CommandError> {
+        let tenant = Tenant::new(Clock::system(), TenantOptions::default()).map_err(failed("no tenant"))?;
+        let listening = tenant.listen(CertificateKind::Good).map_err(failed("the tenant cannot listen"))?;
+        tenant.fault(Endpoint::User, Fault::Latency(LATENCY));
+        let config = configuration(&tenant, &listening, directory, socket)?;
+        telemetry::log::init(&config.log);
+        let deps = Deps::production(&config).map_err(failed("the daemon does not start"))?;
+        let running = app::start(&config, deps).await.map_err(failed("the daemon does not start"))?;
+        let stage =
+            Self { tenant, listening, running, client: Client::new(socket), socket: socket.to_owned() };
+        stage.wait_until_ready().await?;
+        Ok(stage)
+    }
+
+    async fn wait_until_ready(&self) -> Result<(), CommandError> {
+        let ready = self.running.services().management.bearer();
+        match timeout(READY_WITHIN, ready).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(unavailable)) => Err(CommandError::failed(unavailable.failure.to_string())),
+            Err(_) => Err(CommandError::failed("the simulated tenant does not answer")),
+        }
+    }
+
+    fn introduction(&self) -> String {
+        format!(
+            "A simulated Auth0 tenant listens at https://{domain} (TLS, its own throw-away CA).\n\
+             A cloakroom daemon listens at {socket}\n\
+             and has obtained its Management API token from it: {grants}.\n",
+            domain = self.listening.domain(),
+            socket = self.socket.display(),
+            grants = count(self.tenant.calls_to(Endpoint::Token).len(), "grant"),
+        )
+    }
+
+    /// The same lookup twice: first Auth0 has to be asked, then not.
+    async fn perform(&self, out: &mut impl io::Write) -> Result<(), CommandError> {
+        writeln!(out, "GET /v1/users/{}/token", users::GOOGLE.replace('|', "%7C"))?;
+        let cold = self.look_up(out, "cold").await?;
+        let warm = self.look_up(out, "warm").await?;
+        writeln!(out, "\n  access_token  {}", cold.access_token)?;
+        writeln!(out, "  connection    {}", cold.connection)?;
+        if let (Some(at), Some(seconds)) = (&cold.expires_at, cold.expires_in) {
+            writeln!(out, "  expires_at    {at} (in {seconds} s)")?;
+        }
+        if cold.fingerprint != warm.fingerprint {
+            return Err(CommandError::failed("the two lookups gave different tokens"));
+        }
+        Ok(())
+    }
+
+    async fn look_up(
+        &self,
+        out: &mut impl io::Write,
+        how: &str,
+    ) -> Result<TokenAnswer<'static>, CommandError> {
+        let user = UserId::parse(users::GOOGLE).map_err(failed("a sample user"))?;
+        self.tenant.forget_calls();
+        let begun = Instant::now();
+        let answer = self.client.get(&format!("/v1/users/{}/token", user.to_path_segment())).await?;
+        let took = begun.elapsed();
+        let calls = count(self.tenant.calls().len(), "upstream call");
+        writeln!(out, "  {how} lookup   {calls}, answered after {:.1} ms", took.as_secs_f64() * 1e3)?;
+        Ok(answer.json()?)
+    }
+
+    fn invitation(&self) -> String {
+        let program = std::env::current_exe().unwrap_or_else(|_| "cloakroom".into());
+        let (program, socket) = (quoted(&program), quoted(&self.socket));
+        let (github, linked) = (users::GITHUB, users::LINKED.replace('|', "%7C"));
+        format!(
+            "\nTry, in another terminal:\n\n  \
+             {program} token '{github}' --socket {socket}\n  \
+             {program} status --socket {socket}\n  \
+             curl --unix-socket {socket} -H 'Cloakroom-Request: true' http://localhost/v1/users/{linked}/identities\n\n\
+             Ctrl-C ends it."
+        )
+    }
+}
+
+fn configuration(
+    tenant: &Tenant,
+    listening: &Listening,
+    directory: &Path,
+    socket: &Path,
+) -> Result<Config, CommandError> {
+    let (ca, secret) = (directory.join("ca.pem"), directory.join("client-secret"));
+    std::fs::write(&ca, listening.ca_pem()).map_err(failed("a temporary file"))?;
+    let options = TenantOptions::default();
+    let mut file = OpenOptions::new();
+    file.write(true).create_new(true).mode(0o600);
+    file.open(&secret)
+        .and_then(|mut file| file.write_all(options.client_secret.expose().as_bytes()))
+        .map_err(failed("a temporary file"))?;
+    // The proxies of the environment are for the world outside; this tenant is on loopback.
+    let text = format!(
+        "[tenant]\ndomain = {:?}\naudience = {:?}\nca_file = {ca:?}\n\
+         [tenant.client]\nid = {:?}\nsecret_file = {secret:?}\n\
+         [[listener]]\npath = {socket:?}\nmode = \"0600\"\n\
+         [log]\nlevel = \"warn\"\nformat = \"text\"\n",
+        listening.domain(),
+        tenant.audience(),
+        options.client_id,
+    );
+    match config::parse("the demo's configuration", &text, &Env::default()) {
+        Ok(Loaded { config, .. }) => Ok(config),
+        Err(problems) => Err(CommandError::new(Exit::Configuration, problems.to_string())),
+    }
+}
+
+/// As a shell takes it.
+fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    match text.chars().all(|c| c.is_ascii_alphanumeric() || "/._-+".contains(c)) {
+        true => text,
+        false => format!("'{}'", text.replace('\'', "'\\''")),
+    }
+}
+
+fn count(number: usize, thing: &str) -> String {
+    super::text::count(number as u64, thing)
+}
+
+fn failed<E: std::fmt::Display>(what: &'static str) -> impl Fn(E) -> CommandError {
+    move |cause| CommandError::failed(format!("{what}: {cause}"))
 }

@@ -1,7 +1,11 @@
 //! `cloakroom serve`: the daemon.
 
-use std::io;
 use std::path::PathBuf;
+
+use crate::app::{self, Deps, Ended, StartError};
+use crate::config::{Config, Loaded};
+use crate::process::signals::Signals;
+use crate::telemetry;
 
 use super::{CommandError, Environment};
 
@@ -30,6 +34,35 @@ pub struct Args {
 }
 
 /// Serves until a signal ends it.
-pub fn run(_args: &Args, _environment: &Environment, _out: &mut impl io::Write) -> Result<(), CommandError> {
-    Err(CommandError::failed("`serve` is not built yet"))
+///
+/// Signals first, so that one that comes during start-up is not lost; then the configuration, before anything is
+/// bound; then threads.
+pub fn run(args: &Args, environment: &Environment) -> Result<(), CommandError> {
+    let signals = Signals::register()
+        .map_err(|cause| CommandError::failed(format!("signals cannot be handled: {cause}")))?;
+    let Loaded { config, warnings } = super::configuration(args.config.as_deref(), environment)?;
+    telemetry::log::init(&config.log);
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+    super::runtime(config.runtime.threads)?.block_on(serve(&config, signals))
+}
+
+async fn serve(config: &Config, signals: Signals) -> Result<(), CommandError> {
+    let failed = |cause: StartError| CommandError::failed(cause.to_string());
+    let deps = Deps::production(config).map_err(|cause| failed(cause.into()))?;
+    let running = app::start(config, deps).await.map_err(failed)?;
+    for socket in &running.sockets {
+        tracing::info!(version = env!("CARGO_PKG_VERSION"), tenant = %config.tenant.domain, socket = %socket.display(), "Listening");
+    }
+    // A pipe that breaks can bring no signal any more: better to end now than never.
+    if let Err(cause) = signals.first().await {
+        tracing::error!(%cause, "Signals cannot be received");
+    }
+    tracing::info!("Shutting down");
+    match running.stop().await {
+        Ended::Finished => tracing::info!("Everything that was begun is finished"),
+        Ended::CutShort => {}
+    }
+    Ok(())
 }

@@ -69,7 +69,7 @@ fn render(status: &StatusAnswer, now: Timestamp) -> String {
     rows.extend(management(&status.management_token, now));
     rows.push(row("cache", cache(&status.cache)));
     rows.push(row("lookups", lookups(status.lookups)));
-    rows.push(row("auth0", upstream(status.upstream)));
+    rows.extend(upstream(&status.upstream, now));
     rows.extend(status.listeners.iter().enumerate().map(|(n, listener)| {
         let name = if n == 0 { "sockets" } else { "" };
         row(name, listening(listener))
@@ -160,10 +160,14 @@ fn lookups(counts: LookupCounts) -> String {
     format!("{hit} hit, {miss} miss, {stale} stale, {negative} negative, {error} error")
 }
 
-fn upstream(counts: UpstreamStatus) -> String {
-    let UpstreamStatus { token_requests, user_requests, failures } = counts;
-    let (tokens, users) = (count(token_requests, "token request"), count(user_requests, "user request"));
-    format!("{tokens}, {users}, {failures} failed")
+fn upstream(status: &UpstreamStatus, now: Timestamp) -> Vec<[String; 2]> {
+    let UpstreamStatus { token_requests, user_requests, failures, last_failure } = status;
+    let (tokens, users) = (count(*token_requests, "token request"), count(*user_requests, "user request"));
+    let mut rows = vec![row("auth0", format!("{tokens}, {users}, {failures} failed"))];
+    if let Some(failure) = last_failure {
+        rows.push(row("", format!("last failure {}: {}", date(&failure.at, now), failure.detail)));
+    }
+    rows
 }
 
 fn listening(listener: &ListenerStatus) -> String {
@@ -173,6 +177,7 @@ fn listening(listener: &ListenerStatus) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::server::answers::UpstreamFailure;
 
     fn healthy() -> StatusAnswer {
         StatusAnswer {
@@ -193,7 +198,15 @@ mod tests {
             },
             cache: CacheStatus { entries: 1, bytes: 34_816, max_bytes: 67_108_864 },
             lookups: LookupCounts { hit: 1_203, miss: 12, stale: 0, negative: 3, error: 1 },
-            upstream: UpstreamStatus { token_requests: 1, user_requests: 13, failures: 1 },
+            upstream: UpstreamStatus {
+                token_requests: 1,
+                user_requests: 13,
+                failures: 1,
+                last_failure: Some(UpstreamFailure {
+                    at: "2026-11-22T08:00:00Z".into(),
+                    detail: "Auth0 answered with status 503, which is no answer to this request".into(),
+                }),
+            },
             listeners: vec![
                 ListenerStatus { path: "/run/cloakroom/cloakroom.sock".into(), connections: 1 },
                 ListenerStatus { path: "/run/web/cloakroom.sock".into(), connections: 40 },
