@@ -49,10 +49,13 @@ pub struct Loaded {
 
 /// Reads `file`, or [`DEFAULT_FILE`] if there is one, and lays `env` over it. Reads the files that these name, too.
 pub fn load(file: Option<&Path>, env: &Env) -> Result<Loaded, Problems> {
+    load_from(file.unwrap_or(Path::new(DEFAULT_FILE)), file.is_none(), env)
+}
+
+fn load_from(path: &Path, may_be_absent: bool, env: &Env) -> Result<Loaded, Problems> {
     /// A configuration is a page; this keeps a file named by mistake from being read whole.
     const LIMIT_KIB: u64 = 1024;
 
-    let path = file.unwrap_or(Path::new(DEFAULT_FILE));
     let name = path.display().to_string();
     let whole_file = |text: &str| Problem { key: None, origin: Some(name.clone()), text: text.to_owned() };
     match files::read(path, LIMIT_KIB) {
@@ -61,7 +64,7 @@ pub fn load(file: Option<&Path>, env: &Env) -> Result<Loaded, Problems> {
                 .map_err(|_| Problems::one(whole_file("the file does not hold text (UTF-8)")))?;
             parse(&name, text, env)
         }
-        Err(files::Unusable::Absent) if file.is_none() => parse(&name, "", env).map_err(|problems| {
+        Err(files::Unusable::Absent) if may_be_absent => parse(&name, "", env).map_err(|problems| {
             problems.headed(whole_file("there is no such file, and the environment alone does not do"))
         }),
         Err(error) => Err(Problems::one(whole_file(&error.to_string()))),
@@ -291,4 +294,32 @@ pub enum UserIds {
 pub struct Runtime {
     /// 1 is a single-threaded runtime; more are worker threads.
     pub threads: usize,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_file_may_be_absent_if_the_environment_says_everything() {
+        let absent = Path::new("/nonexistent/cloakroom.toml");
+        let mut variables = vec![
+            ("CLOAKROOM_TENANT__DOMAIN".to_owned(), "acme.eu.auth0.com".to_owned()),
+            ("CLOAKROOM_TENANT__CLIENT__ID".to_owned(), "3Xk9".to_owned()),
+            ("CLOAKROOM_TENANT__CLIENT__SECRET".to_owned(), "canary".to_owned()),
+        ];
+        let env: Env = variables.iter().cloned().collect();
+        assert!(load_from(absent, true, &env).is_ok());
+        assert_eq!(
+            load_from(absent, false, &env).unwrap_err().to_string(),
+            "/nonexistent/cloakroom.toml: there is no such file"
+        );
+        variables.swap_remove(0);
+        let env: Env = variables.into_iter().collect();
+        assert_eq!(
+            load_from(absent, true, &env).unwrap_err().to_string(),
+            "/nonexistent/cloakroom.toml: there is no such file, and the environment alone does not do\n\
+             tenant.domain: required: the tenant's host name, here or in CLOAKROOM_TENANT__DOMAIN"
+        );
+    }
 }

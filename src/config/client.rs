@@ -6,7 +6,7 @@ use ::config::ValueKind;
 
 use super::environment::variable;
 use super::files::{self, Content};
-use super::problem::Checked;
+use super::problem::{Checked, in_variable};
 use super::reader::{Reader, Setting};
 use super::values::{Parsed, absolute_path, choice, line, text};
 use super::{Client, ClientAuth};
@@ -20,6 +20,7 @@ const AUTH: &[(&str, ClientAuth)] =
     &[("client_secret_post", ClientAuth::SecretPost), ("client_secret_basic", ClientAuth::SecretBasic)];
 const LATER_AUTH: [&str; 2] = ["private_key_jwt", "tls_client_auth"];
 
+/// `[tenant.client]`, and the file that it names.
 pub(super) fn read(reader: &mut Reader) -> Checked<Client> {
     let id = id(reader);
     let secret = secret(reader);
@@ -50,9 +51,14 @@ fn secret(reader: &mut Reader) -> Checked<Secret> {
     match (plain?, path?) {
         (Some(plain), None) => {
             warn_of_a_secret_in_a_file(reader, &plain);
+            warn_of_spaces(reader, &plain, &plain.value);
             Ok(plain.value)
         }
-        (None, Some(path)) => from_file(reader, &path),
+        (None, Some(path)) => {
+            let secret = from_file(reader, &path)?;
+            warn_of_spaces(reader, &path, &secret);
+            Ok(secret)
+        }
         (Some(plain), Some(path)) => {
             let other = path.origin.as_deref().unwrap_or_default();
             Err(reader
@@ -69,8 +75,15 @@ fn secret(reader: &mut Reader) -> Checked<Secret> {
 }
 
 fn warn_of_a_secret_in_a_file(reader: &mut Reader, plain: &Setting<Secret>) {
-    if plain.origin.as_deref() != Some(&super::problem::in_variable(&variable(SECRET))) {
+    if plain.origin.as_deref() != Some(&in_variable(&variable(SECRET))) {
         reader.warn(plain, format!("the secret stands in the configuration; {SECRET_FILE} keeps it apart"));
+    }
+}
+
+/// Auth0 makes secrets without any, but takes whatever is set through its API.
+fn warn_of_spaces<T>(reader: &mut Reader, setting: &Setting<T>, secret: &Secret) {
+    if secret.expose().trim().len() != secret.len() {
+        reader.warn(setting, "the secret begins or ends with a space, which is taken for a part of it");
     }
 }
 
@@ -103,7 +116,8 @@ fn check(text: &str) -> Result<Secret, &'static str> {
     if text.trim().is_empty() {
         return Err("is empty");
     }
-    if text.chars().any(char::is_control) {
+    // A byte order mark is what some editors put before everything, and nobody sees.
+    if text.chars().any(|c| c.is_control() || c == '\u{feff}') {
         return Err(
             "must hold the secret and nothing else: there are line breaks or other control characters in it",
         );

@@ -48,7 +48,14 @@ pub(super) fn read(env: &Env, report: &mut Report) -> Layer {
             continue;
         }
         match key(name, rest) {
-            Ok((path, kind)) => layer.set(&path, &in_variable(name), typed(kind, value)),
+            Ok((path, kind)) => match typed(kind, value) {
+                Some(value) => layer.set(&path, &in_variable(name), value),
+                None => {
+                    let origin = in_variable(name);
+                    report.problem(&path, Some(&origin), format!("must be {}", kind.expected()));
+                    layer.set_unusable(&path, &origin);
+                }
+            },
             Err((path, text)) => {
                 report.problem(&path, Some(&in_variable(name)), text);
             }
@@ -80,7 +87,8 @@ fn key(name: &str, rest: &str) -> Result<(String, Kind), (String, String)> {
             Err((path, text))
         }
         Some(Known::Table) => {
-            Err((path, "is a table: set its keys one by one, two underscores between".into()))
+            let text = format!("is a table: set its keys one by one, as {}__KEY", variable(&path));
+            Err((path, text))
         }
         Some(Known::ListOfTables) => {
             let text =
@@ -111,15 +119,14 @@ fn is_service_link(rest: &str, value: &str) -> bool {
         || rest.split("_PORT_").skip(1).any(|port| port.starts_with(|c: char| c.is_ascii_digit()))
 }
 
-/// The value in the type that its key takes; as text where that fails, for the key's reader to refuse.
-fn typed(kind: Kind, value: &str) -> ValueKind {
-    let typed = match kind {
+/// The value in the type that its key takes.
+fn typed(kind: Kind, value: &str) -> Option<ValueKind> {
+    match kind {
         Kind::Integer => value.parse::<i64>().ok().map(Into::into),
         Kind::Number => value.parse::<f64>().ok().map(Into::into),
         Kind::Boolean => value.parse::<bool>().ok().map(Into::into),
-        Kind::Text | Kind::Duration | Kind::Size | Kind::Account => None,
-    };
-    typed.unwrap_or_else(|| value.into())
+        Kind::Text | Kind::Duration | Kind::Size | Kind::Account => Some(value.into()),
+    }
 }
 
 #[cfg(test)]
@@ -172,10 +179,11 @@ mod tests {
 
     #[test]
     fn values_take_the_type_of_their_key() {
-        assert_eq!(typed(Kind::Integer, "5"), ValueKind::I64(5));
-        assert_eq!(typed(Kind::Number, "0"), ValueKind::Float(0.0));
-        assert_eq!(typed(Kind::Boolean, "false"), ValueKind::Boolean(false));
-        assert_eq!(typed(Kind::Text, "5"), ValueKind::String("5".into()));
-        assert_eq!(typed(Kind::Integer, "five"), ValueKind::String("five".into()));
+        assert_eq!(typed(Kind::Integer, "5"), Some(ValueKind::I64(5)));
+        assert_eq!(typed(Kind::Number, "0"), Some(ValueKind::Float(0.0)));
+        assert_eq!(typed(Kind::Boolean, "false"), Some(ValueKind::Boolean(false)));
+        assert_eq!(typed(Kind::Account, "5"), Some(ValueKind::String("5".into())));
+        assert_eq!(typed(Kind::Integer, "five"), None);
+        assert_eq!(typed(Kind::Boolean, "yes"), None);
     }
 }

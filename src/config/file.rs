@@ -61,12 +61,12 @@ impl Reader<'_> {
             (Some(Known::Table), DeValue::Table(table)) => self.table(path, table),
             (Some(Known::Table), _) => {
                 let text = format!("must be a table, written as [{path}], not {}", name_of(value));
-                self.report.problem(path, Some(origin), text);
+                self.unusable(path, origin, text);
             }
             (Some(Known::ListOfTables), DeValue::Array(list)) => self.listeners(origin, list),
             (Some(Known::ListOfTables), _) => {
                 let text = "must be a list of tables, each written as [[listener]] with two brackets";
-                self.report.problem(path, Some(origin), text);
+                self.unusable(path, origin, text);
             }
             (Some(Known::Key(kind)), value) => self.value(path, origin, kind, value),
         }
@@ -91,17 +91,23 @@ impl Reader<'_> {
             other => {
                 let origin = in_file(self.name, self.lines.place(element.span().start).0);
                 let text = format!("must be a table, written as [[listener]], not {}", name_of(other));
-                self.report.problem(path, Some(&origin), text);
+                self.unusable(path, &origin, text);
             }
         }
     }
 
+    fn unusable(&mut self, path: &str, origin: &str, text: impl Into<String>) {
+        self.report.problem(path, Some(origin), text);
+        self.layer.set_unusable(path, origin);
+    }
+
     fn value(&mut self, path: &str, origin: &str, kind: Kind, value: &DeValue<'_>) {
-        match scalar(value) {
-            Some(value) => self.layer.set(path, origin, value),
-            None => {
+        match (scalar(value), value) {
+            (Some(value), _) => self.layer.set(path, origin, value),
+            (None, DeValue::Integer(_)) => self.unusable(path, origin, "is too large a number for any key"),
+            (None, _) => {
                 let text = format!("must be {}, not {}", kind.expected(), name_of(value));
-                self.report.problem(path, Some(origin), text);
+                self.unusable(path, origin, text);
             }
         }
     }
@@ -120,7 +126,7 @@ fn scalar(value: &DeValue<'_>) -> Option<ValueKind> {
 
 fn name_of(value: &DeValue<'_>) -> &'static str {
     match value {
-        DeValue::String(_) => "text",
+        DeValue::String(_) => "text in quotes",
         DeValue::Integer(_) | DeValue::Float(_) => "a number",
         DeValue::Boolean(_) => "true or false",
         DeValue::Datetime(_) => "a date",
@@ -173,6 +179,14 @@ mod tests {
         let text = problems("[tenant.client]\nsecret = \"canary\nid = \"x\"\n");
         assert!(text.starts_with("f, line 2: not valid TOML at column "), "{text}");
         assert!(!text.contains("canary"), "{text}");
+    }
+
+    #[test]
+    fn other_systems_marks_and_line_ends_are_no_problem() {
+        assert_eq!(
+            problems("\u{feff}[cache]\r\nmax_ttl = \"1m\"\r\n[log]\r\nx = 1\r\n"),
+            "f, line 4: log.x: unknown key\nend: "
+        );
     }
 
     #[test]

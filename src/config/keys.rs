@@ -29,9 +29,9 @@ impl Kind {
             Self::Text => "text in quotes",
             Self::Duration => r#"a duration in quotes, such as "90s", "10m" or "1h30m""#,
             Self::Size => r#"a size in quotes, such as "64MiB""#,
-            Self::Integer => "a whole number without quotes",
-            Self::Number => "a number without quotes, such as 0.8",
-            Self::Boolean => "true or false without quotes",
+            Self::Integer => "a whole number",
+            Self::Number => "a number such as 0.8",
+            Self::Boolean => "true or false",
             Self::Account => "a name in quotes or a number",
         }
     }
@@ -175,7 +175,7 @@ fn indexed(key: &str, path: &str) -> String {
     }
 }
 
-/// The key or table that is few slips away: at most one per three letters, and three in all.
+/// The key or table that is few slips away: one in a short name, two in a longer one.
 fn nearest(shape: &str) -> Option<String> {
     /// Longer ones are no slip of the hand, and comparing them costs time.
     const LONGEST: usize = 64;
@@ -188,7 +188,7 @@ fn nearest(shape: &str) -> Option<String> {
         std::iter::once(table.path.to_owned()).chain(keys)
     });
     let slips = |known: &str| damerau_levenshtein(known, shape);
-    let near = all.filter(|known| slips(known) <= 3.min(last(known).len().div_ceil(3)));
+    let near = all.filter(|known| slips(known) <= last(known).len().div_ceil(4).min(2));
     near.min_by_key(|known| slips(known)).or_else(|| misplaced(shape))
 }
 
@@ -236,6 +236,20 @@ mod tests {
         assert!(meant("listener.0.allow").contains("this version"));
         assert!(meant("me.audiences").contains("this version"));
         assert_eq!(meant("metal"), "unknown key");
+    }
+
+    #[test]
+    fn the_example_has_every_key() {
+        let example = include_str!("../../tests/config/good/every-key.toml");
+        for table in TABLES {
+            let begins = format!("[{}]", table.path);
+            let (_, rest) = example.split_once(&begins).expect(table.path);
+            let lines: Vec<_> = rest.lines().skip(1).take_while(|line| !line.starts_with('[')).collect();
+            for (key, _) in table.keys {
+                let is_key = |line: &&str| line.trim_start_matches("# ").split(' ').next() == Some(*key);
+                assert_eq!(lines.iter().filter(|line| is_key(line)).count(), 1, "{}.{key}", table.path);
+            }
+        }
     }
 
     #[test]

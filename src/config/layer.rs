@@ -15,6 +15,12 @@ impl Layer {
         self.0.insert(expression(path), Value::new(Some(&origin.to_owned()), value));
     }
 
+    /// Says that the source holds something at `path` that cannot be used and has been noted: neither a value, nor
+    /// to be missed.
+    pub(super) fn set_unusable(&mut self, path: &str, origin: &str) {
+        self.set(path, origin, ValueKind::Nil);
+    }
+
     /// Makes the table at `path` be there even if it has no key.
     pub(super) fn set_empty_table(&mut self, path: &str) {
         self.0.insert(expression(path), Value::new(None, Map::<String, Value>::new()));

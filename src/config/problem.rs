@@ -1,7 +1,8 @@
 //! What is wrong with a configuration: which key, where it came from, and what would be right.
 //!
 //! No text here ever holds a value, only keys, places and what is allowed. A secret pasted into the wrong key
-//! is still a secret, so the one rule that is easy to keep is that values are not printed at all.
+//! is still a secret, so the one rule that is easy to keep is that values are not printed at all. Only spans
+//! of time are, where two of them stand in a wrong relation: by then they have been understood as such.
 
 use std::fmt;
 
@@ -87,6 +88,12 @@ impl Report {
     /// Notes a problem.
     pub(super) fn problem(&mut self, key: &str, origin: Option<&str>, text: impl Into<String>) -> Reported {
         self.problems.push(problem(key, origin, text.into()));
+        Reported(())
+    }
+
+    /// For whoever comes upon what a source has noted already.
+    pub(super) fn noted_before(&self) -> Reported {
+        debug_assert!(!self.problems.is_empty(), "nothing was noted");
         Reported(())
     }
 

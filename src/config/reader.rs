@@ -39,6 +39,9 @@ impl Reader {
     ) -> Checked<Option<Setting<T>>> {
         let Some(found) = find(&self.root, key) else { return Ok(None) };
         let origin = found.origin().map(str::to_owned);
+        if found.kind == ValueKind::Nil {
+            return Err(self.report.noted_before());
+        }
         match parse(&found.kind) {
             Ok(value) => Ok(Some(Setting { key: key.to_owned(), origin, value })),
             Err(text) => Err(self.report.problem(key, origin.as_deref(), text)),
@@ -75,13 +78,22 @@ impl Reader {
         self.optional(key, |value| parse(value).map(str::to_owned))
     }
 
-    /// Whether each element of the list at `key` is there; the environment can leave gaps.
-    pub(super) fn elements(&self, key: &str) -> Vec<bool> {
+    /// How many elements the list at `key` has.
+    pub(super) fn length(&self, key: &str) -> usize {
         match find(&self.root, key).map(|value| &value.kind) {
-            Some(ValueKind::Array(list)) => {
-                list.iter().map(|element| matches!(element.kind, ValueKind::Table(_))).collect()
+            Some(ValueKind::Array(list)) => list.len(),
+            _ => 0,
+        }
+    }
+
+    /// Whether the element at `key` is there; the environment can leave gaps.
+    pub(super) fn element(&mut self, key: &str) -> Checked<()> {
+        match find(&self.root, key) {
+            Some(element) if matches!(element.kind, ValueKind::Table(_)) => Ok(()),
+            Some(element) if element.origin().is_some() => Err(self.report.noted_before()),
+            _ => {
+                Err(self.missing(key, "missing, though a later one is set: numbers run from 0 without gaps"))
             }
-            _ => Vec::new(),
         }
     }
 
@@ -121,11 +133,12 @@ impl Reader {
     }
 }
 
-/// The value at `key`, whose parts are names or indices.
+/// The value at `key`, whose parts are names or indices; or what a source found unusable on the way there.
 fn find<'a>(root: &'a Value, key: &str) -> Option<&'a Value> {
     key.split('.').try_fold(root, |value, part| match &value.kind {
         ValueKind::Table(table) => table.get(part),
         ValueKind::Array(list) => list.get(part.parse::<usize>().ok()?),
+        ValueKind::Nil => Some(value),
         _ => None,
     })
 }

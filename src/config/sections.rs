@@ -16,7 +16,8 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 const FRACTION: std::ops::RangeInclusive<f64> = 0.1..=0.95;
 
 /// Identity providers' tokens commonly live for an hour. Asking for more than half of that to be left would turn
-/// users away who have only just logged in.
+/// users away who have only just logged in. There is no relation to `max_ttl`: that is the age of what Auth0 said,
+/// this is what is left of the token, and a `max_ttl` of a few seconds beside the default here is quite sound.
 const LONGEST_MIN_TTL: Duration = Duration::from_secs(30 * 60);
 
 const fn seconds(seconds: u64) -> Duration {

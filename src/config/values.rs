@@ -23,7 +23,7 @@ pub(super) fn text(value: &ValueKind) -> Parsed<&str> {
     }
 }
 
-/// Text that is not empty and all on one line.
+/// Text that is not empty, all on one line, and without blanks around it.
 pub(super) fn line(value: &ValueKind) -> Parsed<&str> {
     let text = text(value)?;
     if text.trim().is_empty() {
@@ -31,6 +31,9 @@ pub(super) fn line(value: &ValueKind) -> Parsed<&str> {
     }
     if text.chars().any(char::is_control) {
         return Err("must not hold control characters or line breaks".to_owned());
+    }
+    if text.trim() != text {
+        return Err("must not begin or end with a space".to_owned());
     }
     Ok(text)
 }
@@ -174,7 +177,7 @@ fn is_bare_number(text: &str) -> bool {
 pub(super) fn wrong_type<T>(kind: Kind, value: &ValueKind) -> Parsed<T> {
     let found = match value {
         ValueKind::Boolean(_) => "true or false",
-        ValueKind::String(_) => "text",
+        ValueKind::String(_) => "text in quotes",
         ValueKind::I64(_) | ValueKind::I128(_) | ValueKind::U64(_) | ValueKind::U128(_) => "a whole number",
         ValueKind::Float(_) => "a number with a fraction",
         ValueKind::Array(_) => "a list",
