@@ -17,6 +17,8 @@ mod management;
 mod options;
 mod reply;
 mod state;
+#[cfg(test)]
+mod tests;
 mod token;
 pub mod users;
 mod wire;

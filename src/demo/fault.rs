@@ -310,3 +310,23 @@ fn gzip_bomb() -> Vec<u8> {
     bytes.extend([0; 8]);
     bytes
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Unpacks fixed-code deflate that is made of literals and copies from one back: all that a bomb consists of.
+    #[test]
+    fn the_bomb_unpacks_to_ten_megabytes() {
+        let bomb = gzip_bomb();
+        let bits: Vec<u8> =
+            bomb[10..bomb.len() - 8].iter().flat_map(|byte| (0..8).map(move |i| byte >> i & 1)).collect();
+        let (head, rest) = bits.split_at(11);
+        assert_eq!(head, [1, 1, 0, /* literal 0x30 */ 0, 0, 1, 1, 0, 0, 0, 0]);
+        let copies =
+            rest.chunks(13).take_while(|code| *code == [1, 1, 0, 0, 0, 1, 0, 1, 0, 0, 0, 0, 0]).count();
+        assert_eq!(1 + 258 * copies, 10_320_001);
+        assert!(rest[13 * copies..][..7].iter().all(|bit| *bit == 0), "the end of the block is seven zeros");
+        assert!(bomb.len() < 70_000);
+    }
+}

@@ -64,7 +64,8 @@ impl Drop for Listening {
 }
 
 impl Tenant {
-    /// Listens on a free port of 127.0.0.1. Where the options name no domain, `localhost:PORT` becomes it.
+    /// Listens on a free port of 127.0.0.1. Where the options name no domain, `localhost:PORT` becomes it; of
+    /// several listeners the latest's.
     ///
     /// # Panics
     /// Outside a tokio runtime.

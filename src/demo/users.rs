@@ -231,3 +231,50 @@ fn iso(at: Timestamp) -> String {
     let stamp = jiff::Timestamp::from_millisecond(at.as_millis()).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
     format!("{stamp:.3}")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
+
+    /// What a tenant's reader can make of a sample: when `last_login + expires_in` is.
+    fn expiry(user: &Value, identity: usize) -> Option<i64> {
+        let login = Timestamp::parse(user["last_login"].as_str().unwrap()).unwrap();
+        let expires_in = user["identities"][identity].get("expires_in")?;
+        let secs = expires_in.as_i64().or_else(|| expires_in.as_str()?.parse().ok()).unwrap();
+        Some(login.as_secs() + secs - NOW.as_secs())
+    }
+
+    #[test]
+    fn every_sample_is_what_its_name_says() {
+        let samples = samples(NOW);
+        let of = |id: &str| samples.iter().find(|user| user["user_id"] == id).unwrap().clone();
+        let token = |id: &str| of(id)["identities"][0].get("access_token").cloned();
+        assert_eq!(samples.len(), 12);
+        for id in [GOOGLE, JOHN, LINKED, BLOCKED, SLASH, TEXT_EXPIRY] {
+            assert_eq!(expiry(&of(id), 0), Some(3_539), "{id}");
+        }
+        assert!(expiry(&of(EXPIRED), 0).unwrap() < -200_000_000);
+        assert_eq!(expiry(&of(GITHUB), 0), None);
+        assert!(of(GITHUB)["identities"][0]["user_id"].is_i64());
+        assert_eq!(of(LINKED)["identities"][1]["profileData"]["nickname"], "linked");
+        assert!(of(TWITTER)["identities"][0]["access_token_secret"].is_string());
+        assert_eq!(token(DATABASE), None);
+        assert_eq!(of(DATABASE)["identities"][0]["connection"], "Username-Password-Authentication");
+        assert_eq!(token(EMPTY_TOKEN), Some(json!("")));
+        assert_eq!(of(BLOCKED)["blocked"], true);
+        assert!(of(TEXT_EXPIRY)["identities"][0]["expires_in"].is_string());
+
+        let jwt = token(ENTRA).unwrap();
+        let claims = URL_SAFE_NO_PAD.decode(jwt.as_str().unwrap().split('.').nth(1).unwrap()).unwrap();
+        let claims: Value = serde_json::from_slice(&claims).unwrap();
+        assert_eq!(claims["exp"], NOW.as_secs() + 2_700);
+    }
+
+    #[test]
+    fn dates_always_carry_milliseconds() {
+        assert_eq!(iso(Timestamp::from_secs(1_489_562_072)), "2017-03-15T07:14:32.000Z");
+        assert_eq!(iso(Timestamp::from_millis(1_489_562_072_451)), "2017-03-15T07:14:32.451Z");
+    }
+}

@@ -1,6 +1,5 @@
 //! How answers go wrong on a socket: bodies that stop, and connections that are reset.
 
-use std::convert::Infallible;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -78,16 +77,10 @@ enum Then {
     Reset(ResetFlag),
 }
 
-/// The connection is to be given up. There is no response without it, hence the type of hyper's liking.
+/// What hyper is told so that it closes the connection.
 #[derive(Debug, thiserror::Error)]
 #[error("the connection was given up on purpose")]
 pub(super) struct GivenUp;
-
-impl From<Infallible> for GivenUp {
-    fn from(never: Infallible) -> Self {
-        match never {}
-    }
-}
 
 /// What hyper has to send so that the client sees `delivery`; `Err` to close without a word.
 pub(super) fn deliver(

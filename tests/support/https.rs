@@ -43,11 +43,15 @@ pub type Outcome = Result<Answer, Box<dyn Error + Send + Sync>>;
 
 impl Https {
     pub fn new(domain: &str, ca_pem: &str) -> Self {
+        let mut http = HttpConnector::new();
+        http.enforce_http(false);
+        // It would set a timer, which paused time runs to at once.
+        http.set_happy_eyeballs_timeout(None);
         let connector = HttpsConnectorBuilder::new()
             .with_tls_config(trusting(ca_pem))
             .https_only()
             .enable_http1()
-            .build();
+            .wrap_connector(http);
         let client = Client::builder(TokioExecutor::new()).retry_canceled_requests(false).build(connector);
         Self { client, domain: domain.to_owned() }
     }
