@@ -1,0 +1,28 @@
+#!/usr/bin/env bash
+# Installs what the tests want beyond cargo: Python with Auth0's SDK, for tests/interop.rs.
+# Does nothing where that is done already, so it may run before every test run.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+sdk=auth0-python==6.8.0
+venv=target/interop-venv
+stamp=$venv/installed
+
+if [[ -x $venv/bin/python && -f $stamp && $(<"$stamp") == "$sdk" ]]; then
+    exit 0
+fi
+
+# ensurepip is what Debian leaves out of python3 and ships in python3-venv.
+if ! python3 -c 'import ensurepip, venv' 2>/dev/null; then
+    as_root=()
+    if [[ $(id -u) != 0 ]]; then as_root=(sudo); fi
+    "${as_root[@]}" apt-get update
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
+        apt-get install -y --no-install-recommends python3 python3-venv
+fi
+
+mkdir -p target
+rm -rf "$venv"
+python3 -m venv "$venv"
+"$venv/bin/python" -m pip install --quiet --disable-pip-version-check "$sdk"
+echo "$sdk" >"$stamp"
