@@ -9,7 +9,9 @@
     reason = "tests stop at the first surprise"
 )]
 
-mod support;
+mod support {
+    pub mod standin;
+}
 
 use std::fs::{self, Permissions};
 use std::io::{Read, Write};
@@ -20,7 +22,7 @@ use std::process::Stdio;
 use std::thread;
 use std::time::Duration;
 
-use support::{Canned, Place, Ran, StandIn, json, plain, problem};
+use support::standin::{Canned, Place, Ran, StandIn, json, plain, problem};
 
 const TOKEN: &str = r#"{"user_id":"google-oauth2|1034","connection":"google-oauth2","provider":"google-oauth2",
     "identity_user_id":"1034","access_token":"ya29.canary","token_type":"Bearer","expires_at":null,"expires_in":null,

@@ -1,0 +1,514 @@
+//! What is promised about the cache and the Management token, in virtual time: a minute or a day passes in no
+//! time, and every figure is exact.
+
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    missing_docs,
+    dead_code,
+    reason = "tests stop at the first surprise, and use the part of the support that they need"
+)]
+
+mod support {
+    pub mod world;
+}
+
+use std::time::Duration;
+
+use cloakroom::demo::{Endpoint, ExpiresIn, Fault, TenantOptions, WaitHint, users};
+use cloakroom::domain::error::{Failure, LookupError, Refusal, Stage, Unavailable};
+use cloakroom::domain::freshness::Timestamp;
+use cloakroom::domain::user::{Selector, UserId};
+use support::world::{START, World};
+use tokio::time::sleep;
+
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
+
+async fn world(settings: &str) -> World {
+    let world = World::simulated(TenantOptions::default(), settings).await;
+    world.ready().await;
+    world
+}
+
+impl World {
+    fn user_calls(&self) -> usize {
+        self.tenant.calls_to(Endpoint::User).len()
+    }
+
+    fn grants(&self) -> usize {
+        self.tenant.calls_to(Endpoint::Token).len()
+    }
+
+    /// The state of an answer, or the error's name.
+    async fn state(&self, user: &str) -> &'static str {
+        match self.look_up(user).await {
+            Ok((_, state)) => state,
+            Err(LookupError::LoginRequired { .. }) => "login_required",
+            Err(LookupError::UserNotFound) => "user_not_found",
+            Err(LookupError::UserBlocked) => "user_blocked",
+            Err(LookupError::NoToken { .. }) => "no_token",
+            Err(LookupError::Unavailable(_)) => "unavailable",
+            Err(other) => panic!("{other:?}"),
+        }
+    }
+}
+
+fn failure(why: LookupError) -> Unavailable {
+    match why {
+        LookupError::Unavailable(unavailable) => unavailable,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cold_lookup_asks_once_and_a_warm_one_not_at_all() {
+    let world = world("").await;
+    assert_eq!(world.state(users::GOOGLE).await, "miss");
+    assert_eq!(world.state(users::GOOGLE).await, "hit");
+    assert_eq!((world.grants(), world.user_calls()), (1, 1));
+}
+
+/// Guarantee 4.
+#[tokio::test(start_paused = true)]
+async fn a_thousand_cold_lookups_are_one_flight_whoever_hangs_up() {
+    let world = World::simulated(TenantOptions::default(), "").await;
+    world.tenant.fault(Endpoint::Token, Fault::Latency(SECOND));
+    world.tenant.fault(Endpoint::User, Fault::Latency(SECOND));
+    let user = UserId::parse(users::GOOGLE).unwrap();
+    let selector = Selector::default();
+    let lookups = (0..1000).map(|n| {
+        let lookup = world.cache().token(&user, &selector);
+        async move {
+            // The first two hundred leave before there is an answer, the one that started the flight among them.
+            let patience = if n < 200 { SECOND / 2 } else { MINUTE };
+            tokio::time::timeout(patience, lookup).await.ok().map(|outcome| outcome.is_ok())
+        }
+    });
+    let outcomes = join_all(lookups).await;
+    assert!(outcomes[..200].iter().all(Option::is_none));
+    assert!(outcomes[200..].iter().all(|outcome| *outcome == Some(true)));
+    assert_eq!((world.grants(), world.user_calls()), (1, 1));
+    assert_eq!(world.tenant.max_concurrent_for(users::GOOGLE), 1);
+}
+
+async fn join_all<F: Future>(futures: impl Iterator<Item = F>) -> Vec<F::Output> {
+    let mut futures: Vec<_> = futures.map(|future| (Box::pin(future), None)).collect();
+    std::future::poll_fn(|cx| {
+        let mut pending = false;
+        for (future, output) in &mut futures {
+            if output.is_none() {
+                match future.as_mut().poll(cx) {
+                    std::task::Poll::Ready(value) => *output = Some(value),
+                    std::task::Poll::Pending => pending = true,
+                }
+            }
+        }
+        if pending { std::task::Poll::Pending } else { std::task::Poll::Ready(()) }
+    })
+    .await;
+    futures.into_iter().map(|(_, output)| output.unwrap()).collect()
+}
+
+/// Guarantee 4: what was fetched for callers who left is there for those who come.
+#[tokio::test(start_paused = true)]
+async fn a_flight_that_nobody_waits_for_still_lands() {
+    let world = world("").await;
+    world.tenant.fault(Endpoint::User, Fault::Latency(SECOND));
+    assert!(tokio::time::timeout(SECOND / 2, world.look_up(users::GOOGLE)).await.is_err());
+    sleep(SECOND).await;
+    assert_eq!(world.state(users::GOOGLE).await, "hit");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_entry_in_use_is_refreshed_ahead_and_nobody_waits() {
+    let world = world("[cache]\nmax_ttl = \"100s\"").await;
+    assert_eq!(world.state(users::GOOGLE).await, "miss");
+    world.tenant.fault(Endpoint::User, Fault::Latency(4 * SECOND));
+    sleep(79 * SECOND).await;
+    assert_eq!(world.state(users::GOOGLE).await, "hit");
+    assert_eq!(world.user_calls(), 1, "not yet");
+    sleep(2 * SECOND).await;
+    let asked = tokio::time::Instant::now();
+    assert_eq!(world.state(users::GOOGLE).await, "hit");
+    assert_eq!(world.state(users::GOOGLE).await, "hit");
+    assert_eq!(asked.elapsed(), Duration::ZERO, "the refresh is in the background");
+    sleep(5 * SECOND).await;
+    assert_eq!(world.user_calls(), 2, "one refresh for both");
+    sleep(70 * SECOND).await;
+    assert_eq!(world.state(users::GOOGLE).await, "hit", "counted from the refresh");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_entry_nobody_asks_for_is_left_to_go() {
+    let world = world("[cache]\nmax_ttl = \"100s\"").await;
+    assert_eq!(world.state(users::GOOGLE).await, "miss");
+    sleep(101 * SECOND).await;
+    assert_eq!(world.user_calls(), 1);
+    assert_eq!(world.state(users::GOOGLE).await, "miss");
+}
+
+#[tokio::test(start_paused = true)]
+async fn refresh_ahead_can_be_turned_off() {
+    let world = world("[cache]\nmax_ttl = \"100s\"\nrefresh_ahead = 0").await;
+    assert_eq!(world.state(users::GOOGLE).await, "miss");
+    sleep(99 * SECOND).await;
+    assert_eq!(world.state(users::GOOGLE).await, "hit");
+    sleep(SECOND / 2).await;
+    assert_eq!(world.user_calls(), 1);
+}
+
+/// Guarantee 1, by expiry: the sample user's token was issued a minute before the start, for an hour.
+#[tokio::test(start_paused = true)]
+async fn a_token_is_never_served_with_less_than_min_ttl_left() {
+    let world = world("[cache]\nmax_ttl = \"2h\"\nrefresh_ahead = 0").await;
+    let served =
+        world.cache().token(&UserId::parse(users::GOOGLE).unwrap(), &Selector::default()).await.unwrap();
+    let left = served.select(&Selector::default()).unwrap().1.expires.unwrap().remaining(served.now);
+    sleep(left - 30 * SECOND).await;
+    assert_eq!(world.state(users::GOOGLE).await, "hit", "30 seconds are left, which is min_ttl");
+    sleep(Duration::from_millis(1)).await;
+    assert_eq!(world.state(users::GOOGLE).await, "login_required");
+}
+
+/// Guarantee 1, by the clocks: a step of the wall clock either way, and a suspend.
+#[tokio::test(start_paused = true)]
+async fn no_clock_revives_a_token() {
+    let start = Timestamp::parse(START).unwrap();
+    for step in ["back", "suspend"] {
+        let world = world("[cache]\nmax_ttl = \"2h\"\nrefresh_ahead = 0").await;
+        assert_eq!(world.state(users::GOOGLE).await, "miss");
+        match step {
+            "back" => {
+                sleep(60 * MINUTE).await;
+                // Now the wall clock says that the token has most of its life before it.
+                world.clock.step_wall(start);
+            }
+            _ => world.clock.suspend(60 * MINUTE),
+        }
+        assert_eq!(world.state(users::GOOGLE).await, "login_required", "{step}");
+    }
+    let forward = world("").await;
+    assert_eq!(forward.state(users::GOOGLE).await, "miss");
+    forward.clock.step_wall(start.after(24 * 60 * MINUTE));
+    assert_ne!(forward.state(users::GOOGLE).await, "hit", "a step forward is believed");
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_login_the_next_probe_serves_the_new_token() {
+    let world = world("").await;
+    assert_eq!(world.state(users::EXPIRED).await, "login_required");
+    sleep(29 * SECOND).await;
+    assert_eq!(world.state(users::EXPIRED).await, "login_required");
+    assert_eq!(world.user_calls(), 1, "a fact is not asked for again before its time");
+    let new = world.tenant.login(users::EXPIRED, "google-oauth2").unwrap();
+    sleep(SECOND).await;
+    assert_eq!(world.look_up(users::EXPIRED).await, Ok((new, "miss")));
+    assert_eq!(world.user_calls(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn login_required_says_when_to_ask_again() {
+    let world = world("").await;
+    let seconds = |outcome| match outcome {
+        Err(LookupError::LoginRequired { retry_after, .. }) => retry_after.as_secs(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(seconds(world.look_up(users::EXPIRED).await), 30);
+    sleep(20 * SECOND).await;
+    assert_eq!(seconds(world.look_up(users::EXPIRED).await), 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn facts_that_are_no_token_are_remembered_for_their_own_times() {
+    for (user, fact, remembered) in [
+        ("auth0|nobody", "user_not_found", 30),
+        (users::DATABASE, "no_token", 60),
+        (users::BLOCKED, "user_blocked", 60),
+    ] {
+        let world = world("").await;
+        assert_eq!(world.state(user).await, fact);
+        sleep(SECOND * (remembered - 1)).await;
+        assert_eq!(world.state(user).await, fact);
+        assert_eq!(world.user_calls(), 1, "{fact}");
+        sleep(SECOND).await;
+        assert_eq!(world.state(user).await, fact);
+        assert_eq!(world.user_calls(), 2, "{fact}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn failures_are_not_remembered_as_facts() {
+    let world = world("[upstream]\nmax_retries = 0").await;
+    world.tenant.fault_next(Endpoint::User, 1, Fault::Edge503Html);
+    assert_eq!(world.state(users::GOOGLE).await, "unavailable");
+    assert_eq!(world.state(users::GOOGLE).await, "miss");
+}
+
+/// Outages: a valid token is served past max_ttl for as long as max_stale allows, and nobody waits twice.
+#[tokio::test(start_paused = true)]
+async fn a_tenant_that_goes_away_leaves_valid_tokens_servable() {
+    let world = world("[cache]\nmax_ttl = \"100s\"\nmax_stale = \"1000s\"").await;
+    assert_eq!(world.state(users::GOOGLE).await, "miss");
+    world.tenant.fault(Endpoint::User, Fault::StallHeaders);
+    sleep(101 * SECOND).await;
+    let asked = tokio::time::Instant::now();
+    assert_eq!(world.state(users::GOOGLE).await, "stale");
+    assert_eq!(asked.elapsed(), 5 * SECOND, "the first to find out waits for tenant.request_timeout");
+    let asked = tokio::time::Instant::now();
+    assert_eq!(world.state(users::GOOGLE).await, "stale");
+    assert_eq!(asked.elapsed(), Duration::ZERO, "those after it do not");
+    let unknown = failure(world.look_up(users::JOHN).await.unwrap_err());
+    assert!(matches!(unknown.failure, Failure::TimedOut { .. }), "{unknown:?}");
+    sleep(1000 * SECOND).await;
+    assert_eq!(world.state(users::GOOGLE).await, "unavailable", "max_ttl and max_stale are over");
+    world.tenant.clear_all();
+    assert_eq!(world.state(users::GOOGLE).await, "miss");
+}
+
+/// A fact that is no token is not served in an outage: by now the user may have logged in.
+#[tokio::test(start_paused = true)]
+async fn an_old_login_required_is_not_served_in_an_outage() {
+    let world = world("").await;
+    assert_eq!(world.state(users::EXPIRED).await, "login_required");
+    world.tenant.fault(Endpoint::User, Fault::RefuseConnections);
+    sleep(31 * SECOND).await;
+    assert_eq!(world.state(users::EXPIRED).await, "unavailable");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_purge_is_not_undone_by_an_answer_from_before() {
+    let world = world("").await;
+    let user = UserId::parse(users::GOOGLE).unwrap();
+    world.tenant.fault(Endpoint::User, Fault::LateAnswer(SECOND));
+    let before = world.look_up(users::GOOGLE);
+    let meanwhile = async {
+        sleep(SECOND / 2).await;
+        let new = world.tenant.login(users::GOOGLE, "google-oauth2").unwrap();
+        world.cache().purge(&user);
+        // Joins the flight that was sent before the purge, and must not be content with it.
+        assert_eq!(world.look_up(users::GOOGLE).await, Ok((new, "miss")));
+    };
+    let (before, ()) = tokio::join!(before, meanwhile);
+    assert!(before.is_ok());
+    assert_eq!(world.user_calls(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn purging_all_forgets_everybody() {
+    let world = world("").await;
+    for user in [users::GOOGLE, users::JOHN] {
+        world.look_up(user).await.unwrap();
+    }
+    world.cache().purge_all();
+    for user in [users::GOOGLE, users::JOHN] {
+        assert_eq!(world.state(user).await, "miss");
+    }
+}
+
+/// Guarantee 2: every sample user and every identity gets its own token and no other.
+#[tokio::test(start_paused = true)]
+async fn nobody_is_answered_with_anothers_token() {
+    let world = world("").await;
+    let samples = [
+        users::GOOGLE,
+        users::JOHN,
+        users::LINKED,
+        users::GITHUB,
+        users::ENTRA,
+        users::TWITTER,
+        users::SLASH,
+        users::TEXT_EXPIRY,
+    ];
+    for round in ["cold", "warm"] {
+        for id in samples {
+            let user = world.tenant.user(id).unwrap();
+            for identity in user["identities"].as_array().unwrap() {
+                let connection = identity["connection"].as_str().unwrap();
+                let selector = Selector { connection: Some(connection.into()), provider: None };
+                let token = identity["access_token"].as_str().unwrap();
+                let (served, _) = world.look_up_with(id, &selector).await.unwrap();
+                assert_eq!(served, token, "{round} {id} {connection}");
+            }
+        }
+    }
+    assert_eq!(world.user_calls(), samples.len(), "one entry serves all identities");
+}
+
+/// Guarantee 2: an upstream that mixes users up is not believed.
+#[tokio::test(start_paused = true)]
+async fn an_answer_about_another_user_is_no_answer() {
+    let world = world("[upstream]\nmax_retries = 0").await;
+    let john = world.tenant.user(users::JOHN).unwrap().to_string();
+    world.tenant.fault(Endpoint::User, Fault::Status { status: 200, headers: vec![], body: john });
+    let why = failure(world.look_up(users::GOOGLE).await.unwrap_err());
+    assert!(matches!(why.failure, Failure::Malformed { .. }), "{why:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn trouble_that_passes_is_retried_within_the_request_timeout() {
+    let world = world("").await;
+    world.tenant.fault_next(Endpoint::User, 2, Fault::Edge503Html);
+    assert_eq!(world.state(users::GOOGLE).await, "miss");
+    assert_eq!(world.user_calls(), 3);
+
+    world.tenant.forget_calls();
+    world.tenant.fault(Endpoint::User, Fault::Edge503Html);
+    let asked = tokio::time::Instant::now();
+    assert_eq!(
+        failure(world.look_up(users::JOHN).await.unwrap_err()).failure,
+        Failure::Status { status: 503 }
+    );
+    assert_eq!(world.user_calls(), 3, "max_retries is 2");
+    assert!(asked.elapsed() < 5 * SECOND);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_pass_is_not_retried() {
+    let world = world("").await;
+    world.tenant.fault(Endpoint::User, Fault::RateLimited(WaitHint::RetryAfterSeconds(7)));
+    let why = failure(world.look_up(users::GOOGLE).await.unwrap_err());
+    assert_eq!(why.retry_after, 7 * SECOND);
+    assert_eq!(world.user_calls(), 1);
+}
+
+// The Management token.
+
+#[tokio::test(start_paused = true)]
+async fn a_management_token_that_lives_ten_seconds_serves_a_minute_without_a_failure() {
+    let options = TenantOptions { token_lifetime: 10 * SECOND, ..TenantOptions::default() };
+    let world = World::simulated(options, "").await;
+    world.tenant.fault(Endpoint::Token, Fault::Latency(SECOND / 2));
+    world.ready().await;
+    for _ in 0..600 {
+        world.cache().purge_all();
+        assert_eq!(world.state(users::GOOGLE).await, "miss");
+        sleep(SECOND / 10).await;
+    }
+    // At 80 % of ten seconds, half a second more or less: some eight renewals, and never two at a time.
+    assert!((6..=9).contains(&world.grants()), "{}", world.grants());
+    assert_eq!(world.tenant.max_concurrent(Endpoint::Token), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_token_is_renewed_at_the_configured_fraction_with_jitter_drawn_once() {
+    let options = || TenantOptions { token_lifetime: Duration::from_secs(1000), ..TenantOptions::default() };
+    let world = World::simulated(options(), "[management]\nrefresh_at = 0.5").await;
+    world.ready().await;
+    sleep(449 * SECOND).await;
+    assert_eq!(world.grants(), 1);
+    sleep(102 * SECOND).await;
+    assert_eq!(world.grants(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_no_new_token_can_be_had_the_old_one_is_used_until_it_is_no_longer_safe() {
+    let options = TenantOptions { token_lifetime: Duration::from_secs(1000), ..TenantOptions::default() };
+    let world = World::simulated(options, "").await;
+    world.ready().await;
+    world.tenant.fault(Endpoint::Token, Fault::Edge503Html);
+    sleep(969 * SECOND).await;
+    assert_eq!(world.state(users::GOOGLE).await, "miss", "31 seconds are left");
+    let attempts = world.grants() - 1;
+    assert!((3..=10).contains(&attempts), "{attempts} attempts in three minutes");
+    sleep(2 * SECOND).await;
+    let why = failure(world.look_up(users::JOHN).await.unwrap_err());
+    assert_eq!((why.stage, why.failure), (Stage::ManagementToken, Failure::Status { status: 503 }));
+    world.tenant.clear_all();
+    sleep(2 * MINUTE).await;
+    assert_eq!(world.state(users::JOHN).await, "miss");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lookup_in_the_keepers_backoff_is_answered_at_once_and_told_how_long_it_lasts() {
+    let options = TenantOptions::default();
+    let world = World::simulated(options, "").await;
+    world.tenant.fault(Endpoint::Token, Fault::RateLimited(WaitHint::RetryAfterSeconds(40)));
+    assert!(world.look_up(users::GOOGLE).await.is_err());
+    sleep(10 * SECOND).await;
+    let asked = tokio::time::Instant::now();
+    let why = failure(world.look_up(users::GOOGLE).await.unwrap_err());
+    assert_eq!(asked.elapsed(), Duration::ZERO);
+    assert_eq!((why.stage, why.retry_after.as_secs()), (Stage::ManagementToken, 29));
+    assert_eq!(world.grants(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_that_only_a_person_can_mend_is_retried_slowly() {
+    let world = World::simulated(TenantOptions::default(), "").await;
+    world.tenant.set_client_grant(false);
+    let why = failure(world.look_up(users::GOOGLE).await.unwrap_err());
+    assert!(matches!(why.failure, Failure::Denied(Refusal::NoClientGrant { .. })), "{why:?}");
+    sleep(30 * MINUTE).await;
+    assert!((4..=12).contains(&world.grants()), "{} in half an hour", world.grants());
+    world.tenant.set_client_grant(true);
+    sleep(10 * MINUTE).await;
+    assert_eq!(world.state(users::GOOGLE).await, "miss");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_token_is_replaced_once_and_the_lookup_does_not_notice() {
+    for revoke in ["401", "scope"] {
+        let world = World::simulated(
+            TenantOptions { scopes: vec!["read:clients".into()], ..TenantOptions::default() },
+            "[upstream]\nmax_retries = 0",
+        )
+        .await;
+        if revoke == "401" {
+            world.tenant.grant_scopes(&["read:users", "read:user_idp_tokens"]);
+            world.ready().await;
+            world.tenant.revoke_management_tokens();
+        } else {
+            // The token in use was granted before the application was given its permissions.
+            world.ready().await;
+            world.tenant.grant_scopes(&["read:users", "read:user_idp_tokens"]);
+        }
+        assert_eq!(world.state(users::GOOGLE).await, "miss", "{revoke}");
+        assert_eq!((world.grants(), world.user_calls()), (2, 2), "{revoke}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tenant_that_refuses_every_token_is_not_asked_for_one_at_each_lookup() {
+    let world = world("").await;
+    world.tenant.fault(Endpoint::User, Fault::Unauthorized);
+    for n in 0..100 {
+        let why = failure(world.look_up(&format!("auth0|{n}")).await.unwrap_err());
+        assert_eq!(why.failure, Failure::Denied(Refusal::Bearer { status: 401 }));
+        sleep(SECOND / 10).await;
+    }
+    assert!(world.grants() <= 3, "{} grants in ten seconds", world.grants());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_that_died_in_its_sleep_is_replaced_before_it_is_used() {
+    let options = TenantOptions { token_lifetime: Duration::from_secs(3600), ..TenantOptions::default() };
+    let world = World::simulated(options, "").await;
+    world.ready().await;
+    world.clock.suspend(2 * 60 * MINUTE);
+    assert_eq!(world.state(users::GITHUB).await, "miss");
+    assert_eq!((world.grants(), world.user_calls()), (2, 1), "no request was made with the dead one");
+}
+
+#[tokio::test(start_paused = true)]
+async fn lifetimes_of_no_use_cause_no_storm_of_grants() {
+    for odd in [ExpiresIn::Zero, ExpiresIn::Negative] {
+        let world = World::simulated(TenantOptions::default(), "").await;
+        world.tenant.fault(Endpoint::Token, Fault::ExpiresIn(odd));
+        assert!(world.look_up(users::GOOGLE).await.is_err());
+        sleep(10 * MINUTE).await;
+        assert!(world.grants() <= 25, "{} grants in ten minutes", world.grants());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn missing_scopes_show_in_status_and_in_the_answer() {
+    let options = TenantOptions { scopes: vec!["read:users".into()], ..TenantOptions::default() };
+    let world = World::simulated(options, "").await;
+    world.ready().await;
+    let snapshot = world.running.services().management.snapshot(world.clock.now());
+    assert_eq!(snapshot.missing_scopes, ["read:user_idp_tokens"]);
+    assert_eq!(world.look_up(users::GOOGLE).await, Err(LookupError::NoToken { withheld: true }));
+}
