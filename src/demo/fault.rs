@@ -60,6 +60,11 @@ pub enum Fault {
         /// Seconds until there is more.
         retry_after: u64,
     },
+    /// 429 of an application's own rate-limit policy, with its own header.
+    PolicyExceeded {
+        /// Seconds until there is more.
+        retry_after: u64,
+    },
     /// 429 of attack protection, which waiting does not soon mend.
     TooManyAttempts,
     /// 503 from the edge: a web page, none of Auth0's headers.
@@ -199,6 +204,7 @@ impl Plan {
             Fault::Unauthorized => reply::jwt_error("Invalid token"),
             Fault::RateLimited(hint) => rate_limited(endpoint, *hint, now),
             Fault::QuotaExceeded { retry_after } => quota_exceeded(*retry_after),
+            Fault::PolicyExceeded { retry_after } => policy_exceeded(*retry_after),
             Fault::TooManyAttempts => {
                 oauth_error(StatusCode::TOO_MANY_REQUESTS, "too_many_attempts", TOO_MANY_ATTEMPTS)
             }
@@ -283,6 +289,14 @@ fn quota_exceeded(retry_after: u64) -> Response<Bytes> {
         oauth_error(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", "Client quota exceeded");
     let quota = format!("b=per_hour;q=10;r=0;t={retry_after},b=per_day;q=50;r=40;t=43200");
     reply::set(&mut response, "auth0-client-quota-limit", &quota);
+    reply::set(&mut response, "retry-after", &retry_after.to_string());
+    response
+}
+
+fn policy_exceeded(retry_after: u64) -> Response<Bytes> {
+    let mut response =
+        oauth_error(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", "Rate limit exceeded.");
+    reply::set(&mut response, "auth0-ratelimit", &format!("client=demo;q=10;t={retry_after};r=0"));
     reply::set(&mut response, "retry-after", &retry_after.to_string());
     response
 }

@@ -148,5 +148,10 @@ async fn a_429_says_when_to_come_back_in_each_form() {
     assert_eq!(quota.header("auth0-client-quota-limit"), Some(buckets));
     let body = json!({ "error": "too_many_requests", "error_description": "Client quota exceeded" });
     assert_says(&quota, 429, body);
+    let policy = refused(Fault::PolicyExceeded { retry_after: 9 }).await;
+    assert_eq!(policy.header("retry-after"), Some("9"));
+    assert_eq!(policy.header("auth0-ratelimit"), Some("client=demo;q=10;t=9;r=0"));
+    let body = json!({ "error": "too_many_requests", "error_description": "Rate limit exceeded." });
+    assert_says(&policy, 429, body);
     assert_eq!(refused(Fault::TooManyAttempts).await.json()["error"], "too_many_attempts");
 }
