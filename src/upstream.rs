@@ -30,7 +30,7 @@ pub mod wire;
 
 use credentials::Credentials;
 use transport::Transport;
-use wire::{Answer, UserAnswer};
+use wire::{Answer, Exchange, UserAnswer};
 
 /// Tells Auth0's operators and the tenant's logs who asks.
 const AGENT: &str = concat!("cloakroom/", env!("CARGO_PKG_VERSION"));
@@ -100,9 +100,8 @@ impl Auth0 {
     pub async fn grant(&self) -> Result<(Grant, Option<Timestamp>), Failure> {
         let inner = &self.0;
         inner.counters.token_requests.add();
-        let sent = inner.clock.now();
-        let outcome = self.send(self.grant_request()).await.and_then(|answer| {
-            let grant = wire::parse_grant(&answer, &inner.audience, sent)?;
+        let outcome = self.send(self.grant_request()).await.and_then(|(answer, exchange)| {
+            let grant = wire::parse_grant(&answer, &inner.audience, exchange)?;
             Ok((grant, answer.date()))
         });
         outcome.inspect_err(|failure| self.failed(failure))
@@ -112,18 +111,20 @@ impl Auth0 {
     pub async fn user(&self, user: &UserId, bearer: &Secret) -> Result<(UserAnswer, Moment), Failure> {
         let inner = &self.0;
         inner.counters.user_requests.add();
-        let sent = inner.clock.now();
-        let outcome = self.send(self.user_request(user, bearer)).await;
-        let parse = |answer: Answer| wire::parse_user(&answer, user, sent, &inner.tags);
-        outcome.and_then(parse).map(|answer| (answer, sent)).inspect_err(|failure| self.failed(failure))
+        let outcome = self.send(self.user_request(user, bearer)).await.and_then(|(answer, exchange)| {
+            let parsed = wire::parse_user(&answer, user, exchange, &inner.tags)?;
+            Ok((parsed, exchange.sent))
+        });
+        outcome.inspect_err(|failure| self.failed(failure))
     }
 
     /// `None` is a request that cannot be written, as with a token that is no header value.
-    async fn send(&self, request: Option<Request<Full<Bytes>>>) -> Result<Answer, Failure> {
-        match request {
-            Some(request) => self.0.transport.send(request).await,
-            None => Err(Failure::Malformed { what: "a token that cannot be sent in a header" }),
-        }
+    async fn send(&self, request: Option<Request<Full<Bytes>>>) -> Result<(Answer, Exchange), Failure> {
+        let request =
+            request.ok_or(Failure::Malformed { what: "a token that cannot be sent in a header" })?;
+        let sent = self.0.clock.now();
+        let answer = self.0.transport.send(request).await?;
+        Ok((answer, Exchange { sent, received: self.0.clock.now() }))
     }
 
     fn grant_request(&self) -> Option<Request<Full<Bytes>>> {

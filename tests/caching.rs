@@ -368,7 +368,7 @@ async fn trouble_that_passes_is_retried_within_the_request_timeout() {
 #[tokio::test(start_paused = true)]
 async fn what_cannot_pass_is_not_retried() {
     let world = world("").await;
-    world.tenant.fault(Endpoint::User, Fault::RateLimited(WaitHint::RetryAfterSeconds(7)));
+    world.tenant.fault(Endpoint::User, Fault::RateLimited(WaitHint::Seconds(7)));
     let why = failure(world.look_up(users::GOOGLE).await.unwrap_err());
     assert_eq!(why.retry_after, 7 * SECOND);
     assert_eq!(world.user_calls(), 1);
@@ -425,13 +425,13 @@ async fn while_no_new_token_can_be_had_the_old_one_is_used_until_it_is_no_longer
 async fn a_lookup_in_the_keepers_backoff_is_answered_at_once_and_told_how_long_it_lasts() {
     let options = TenantOptions::default();
     let world = World::simulated(options, "").await;
-    world.tenant.fault(Endpoint::Token, Fault::RateLimited(WaitHint::RetryAfterSeconds(40)));
+    world.tenant.fault(Endpoint::Token, Fault::RateLimited(WaitHint::Seconds(40)));
     assert!(world.look_up(users::GOOGLE).await.is_err());
     sleep(10 * SECOND).await;
     let asked = tokio::time::Instant::now();
     let why = failure(world.look_up(users::GOOGLE).await.unwrap_err());
     assert_eq!(asked.elapsed(), Duration::ZERO);
-    assert_eq!((why.stage, why.retry_after.as_secs()), (Stage::ManagementToken, 29));
+    assert_eq!((why.stage, why.retry_after.as_secs()), (Stage::ManagementToken, 30));
     assert_eq!(world.grants(), 1);
 }
 

@@ -93,8 +93,11 @@ pub struct Deadline {
 }
 
 impl Deadline {
-    /// A date that somebody stated, learned at `learned`.
-    pub fn at(wall: Timestamp, learned: Moment) -> Self {
+    /// A date that somebody stated, learned at `learned`, when our wall clock was at least `behind` theirs.
+    ///
+    /// The result is by our clock, so it is that much earlier than the date as stated.
+    pub fn at(stated: Timestamp, learned: Moment, behind: Duration) -> Self {
+        let wall = stated.before(behind);
         Self { wall, elapsed: learned.elapsed.saturating_add(wall.since(learned.wall)) }
     }
 
@@ -113,7 +116,7 @@ impl Deadline {
         self.wall.since(now.wall).min(self.elapsed.saturating_sub(now.elapsed))
     }
 
-    /// The date, for people.
+    /// The date by our wall clock, for people.
     pub fn wall(self) -> Timestamp {
         self.wall
     }
@@ -256,8 +259,16 @@ mod tests {
 
     #[test]
     fn a_date_in_the_past_is_dead_on_arrival() {
-        let deadline = Deadline::at(T0.wall.before(S * 10), T0);
+        let deadline = Deadline::at(T0.wall.before(S * 10), T0, Duration::ZERO);
         assert_eq!(deadline.remaining(T0), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_wall_clock_that_is_behind_lengthens_no_life() {
+        let stated = T0.wall.after(S * 3600);
+        assert_eq!(Deadline::at(stated, T0, Duration::ZERO).remaining(T0), S * 3600);
+        assert_eq!(Deadline::at(stated, T0, S * 3500).remaining(T0), S * 100);
+        assert_eq!(Deadline::at(stated, T0, S * 7200).remaining(T0), Duration::ZERO);
     }
 
     #[test]

@@ -14,7 +14,7 @@ use serde::Deserialize;
 
 use crate::domain::error::{Failure, Refusal};
 use crate::domain::freshness::{Deadline, Moment, Timestamp};
-use crate::domain::identity::{ExpiryBasis, Identity, IdpToken, Profile, earliest};
+use crate::domain::identity::{Identity, IdpToken, Profile, earliest};
 use crate::domain::retry;
 use crate::domain::user::UserId;
 use crate::management::Grant;
@@ -45,6 +45,15 @@ pub struct Answer {
     pub body: Bytes,
 }
 
+/// When an answer was asked for and when it was there.
+#[derive(Clone, Copy, Debug)]
+pub struct Exchange {
+    /// When the request was sent: lifetimes count from here.
+    pub sent: Moment,
+    /// When the answer was complete.
+    pub received: Moment,
+}
+
 /// What became of a request for a user.
 #[derive(Debug)]
 pub enum UserAnswer {
@@ -71,6 +80,19 @@ impl Answer {
         Some(Timestamp::from_secs(0).after(since_epoch))
     }
 
+    /// How far our wall clock is behind the server's, at least; zero where it is not, or where the server does
+    /// not say. Dates that Auth0 states are by its clock, and one that is behind would make tokens outlive them.
+    ///
+    /// Only this direction is corrected: a token that is given up early costs a lookup, one that is served dead
+    /// breaks a promise, and an answer that claims to be from the past may be what is wrong.
+    fn clock_behind(&self, exchange: Exchange) -> Duration {
+        match self.date().map(|date| date.since(exchange.received.wall)) {
+            None | Some(Duration::ZERO) => Duration::ZERO,
+            // Dates have whole seconds, cut off: up to another second may be hidden.
+            Some(behind) => behind.saturating_add(Duration::from_secs(1)),
+        }
+    }
+
     fn throttled(&self, now: Timestamp) -> Failure {
         let header = self.headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok());
         Failure::Throttled { retry_after: header.and_then(|value| retry::retry_after(value, now)) }
@@ -90,12 +112,12 @@ impl Answer {
     }
 }
 
-/// Reads the answer to a grant request that was sent at `sent`.
-pub fn parse_grant(answer: &Answer, audience: &Arc<str>, sent: Moment) -> Result<Grant, Failure> {
+/// Reads the answer to a grant request.
+pub fn parse_grant(answer: &Answer, audience: &Arc<str>, exchange: Exchange) -> Result<Grant, Failure> {
     let status = answer.status.as_u16();
     match answer.status {
-        StatusCode::OK => parse_granted(&answer.body, sent),
-        StatusCode::TOO_MANY_REQUESTS => Err(answer.throttled(sent.wall)),
+        StatusCode::OK => parse_granted(answer, exchange.sent),
+        StatusCode::TOO_MANY_REQUESTS => Err(answer.throttled(exchange.received.wall)),
         StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
             Err(Failure::Denied(grant_refusal(status, &answer.error(), audience)))
         }
@@ -121,14 +143,16 @@ fn grant_refusal(status: u16, error: &ErrorBody, audience: &Arc<str>) -> Refusal
     }
 }
 
-fn parse_granted(body: &[u8], sent: Moment) -> Result<Grant, Failure> {
+fn parse_granted(answer: &Answer, sent: Moment) -> Result<Grant, Failure> {
     let what = "a grant without an access token";
-    let granted: Granted = serde_json::from_slice(body).map_err(|_| Failure::Malformed { what })?;
+    let granted: Granted = serde_json::from_slice(&answer.body).map_err(|_| Failure::Malformed { what })?;
     let token =
         granted.access_token.0.filter(|token| !token.is_empty()).ok_or(Failure::Malformed { what })?;
     let claims: Claims = claims(&token).unwrap_or_default();
     let stated = granted.expires_in.seconds().map(|span| Deadline::after(sent, span.min(LONGEST_LIFETIME)));
-    let own = claims.exp.timestamp().map(|exp| Deadline::at(exp, sent));
+    // Measured by the clock that wrote it, so that a wrong one here cannot make every new token look dead.
+    let by_their_clock = answer.date().unwrap_or(sent.wall);
+    let own = claims.exp.timestamp().map(|exp| Deadline::after(sent, exp.since(by_their_clock)));
     let expires = match (stated, own) {
         (Some(stated), Some(own)) => stated.earlier(own),
         (Some(only), None) | (None, Some(only)) => only.earlier(Deadline::after(sent, LONGEST_LIFETIME)),
@@ -139,16 +163,16 @@ fn parse_granted(body: &[u8], sent: Moment) -> Result<Grant, Failure> {
     Ok(Grant { token: Secret::new(token), sent, expires, scopes })
 }
 
-/// Reads the answer to a request for `user` that was sent at `sent`. `tags` gives tokens their fingerprints.
+/// Reads the answer to a request for `user`. `tags` gives tokens their fingerprints.
 pub fn parse_user(
     answer: &Answer,
     user: &UserId,
-    sent: Moment,
+    exchange: Exchange,
     tags: &TagKey,
 ) -> Result<UserAnswer, Failure> {
     let status = answer.status.as_u16();
     if answer.status == StatusCode::OK {
-        return parse_profile(&answer.body, user, sent, tags).map(|profile| UserAnswer::User(Some(profile)));
+        return parse_profile(answer, user, exchange, tags).map(|profile| UserAnswer::User(Some(profile)));
     }
     let error = answer.error();
     match (answer.status, error.code.as_str()) {
@@ -161,30 +185,42 @@ pub fn parse_user(
             Ok(UserAnswer::BearerRefused(Refusal::Bearer { status }))
         }
         (StatusCode::FORBIDDEN, "insufficient_scope") => Ok(UserAnswer::BearerRefused(Refusal::Scope)),
-        (StatusCode::TOO_MANY_REQUESTS, _) => Err(answer.throttled(sent.wall)),
+        (StatusCode::TOO_MANY_REQUESTS, _) => Err(answer.throttled(exchange.received.wall)),
         _ => Err(answer.no_answer()),
     }
 }
 
-fn parse_profile(body: &[u8], user: &UserId, sent: Moment, tags: &TagKey) -> Result<Profile, Failure> {
+fn parse_profile(
+    answer: &Answer,
+    user: &UserId,
+    exchange: Exchange,
+    tags: &TagKey,
+) -> Result<Profile, Failure> {
     let malformed = |what| Failure::Malformed { what };
-    let wire: WireUser =
-        serde_json::from_slice(body).map_err(|_| malformed("a user that is not JSON as documented"))?;
+    let wire: WireUser = serde_json::from_slice(&answer.body)
+        .map_err(|_| malformed("a user that is not JSON as documented"))?;
     if wire.user_id.0.as_deref() != Some(user.as_str()) {
         return Err(malformed("another user than the one that was asked for"));
     }
     let last_login = wire.last_login.0.as_deref().and_then(Timestamp::parse);
-    let identities =
-        wire.identities.into_iter().flatten().map(|wire| identity(wire, last_login, sent, tags)).collect();
+    let behind = answer.clock_behind(exchange);
+    let deadline = |stated| Deadline::at(stated, exchange.sent, behind);
+    let identities = wire.identities.into_iter().flatten();
+    let identities = identities.map(|wire| identity(wire, last_login, deadline, tags)).collect();
     Ok(Profile { user_id: user.clone(), blocked: wire.blocked.unwrap_or_default(), identities })
 }
 
-fn identity(wire: WireIdentity, last_login: Option<Timestamp>, sent: Moment, tags: &TagKey) -> Identity {
+fn identity(
+    wire: WireIdentity,
+    last_login: Option<Timestamp>,
+    deadline: impl Fn(Timestamp) -> Deadline,
+    tags: &TagKey,
+) -> Identity {
     let lifetime = wire.expires_in.seconds();
     let token = wire.access_token.0.filter(|token| !token.is_empty()).map(|text| {
         let own = claims::<Claims>(&text).and_then(|claims| claims.exp.timestamp());
         let login = lifetime.zip(last_login).map(|(span, login)| login.after(span.min(FOR_EVER)));
-        let (expires_at, basis): (Option<Timestamp>, ExpiryBasis) = earliest(own, login);
+        let (expires_at, basis) = earliest(own, login);
         IdpToken {
             fingerprint: tags.tag("token", &text),
             access_token: Secret::new(text),
@@ -193,7 +229,7 @@ fn identity(wire: WireIdentity, last_login: Option<Timestamp>, sent: Moment, tag
                 .0
                 .filter(|second| !second.is_empty())
                 .map(Secret::new),
-            expires: expires_at.map(|at| Deadline::at(at, sent)),
+            expires: expires_at.map(deadline),
             basis,
         }
     });

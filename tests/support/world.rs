@@ -46,8 +46,10 @@ pub type Looked = Result<(String, &'static str), LookupError>;
 impl World {
     /// In memory, in virtual time. `settings` are further lines of configuration.
     pub async fn simulated(options: TenantOptions, settings: &str) -> Self {
-        let clock = Clock::simulated(Timestamp::parse(START).unwrap());
-        let tenant = Tenant::new(clock.clone(), options).unwrap();
+        let start = Timestamp::parse(START).unwrap();
+        // Two clocks, as in life: what is done to the daemon's does not move the tenant's.
+        let clock = Clock::simulated(start);
+        let tenant = Tenant::new(Clock::simulated(start), options).unwrap();
         let (directory, config) = configure("tenant.example", &tenant, None, settings);
         let transport = Arc::new(InMemory { tenant: tenant.clone(), timeout: config.tenant.request_timeout });
         let deps = Deps { clock: clock.clone(), transport, seed: 7 };

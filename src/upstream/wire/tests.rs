@@ -6,13 +6,17 @@ fn now() -> Moment {
     Moment { wall: Timestamp::parse("2026-11-22T10:00:00Z").unwrap(), elapsed: Duration::from_secs(9_000) }
 }
 
+fn at_once() -> Exchange {
+    Exchange { sent: now(), received: now() }
+}
+
 fn answer(status: u16, body: &str) -> Answer {
     let status = StatusCode::from_u16(status).unwrap();
     Answer { status, headers: HeaderMap::new(), body: Bytes::copy_from_slice(body.as_bytes()) }
 }
 
 fn grant(status: u16, body: &str) -> Result<Grant, Failure> {
-    parse_grant(&answer(status, body), &AUDIENCE.into(), now())
+    parse_grant(&answer(status, body), &AUDIENCE.into(), at_once())
 }
 
 fn lifetime(body: &str) -> u64 {
@@ -104,13 +108,13 @@ fn what_is_no_grant_is_malformed_and_what_may_pass_is_told_apart() {
     assert!(matches!(grant(302, ""), Err(Failure::Malformed { .. })));
     let mut throttled = answer(429, "");
     throttled.headers.insert(RETRY_AFTER, "7".parse().unwrap());
-    let failure = parse_grant(&throttled, &AUDIENCE.into(), now()).unwrap_err();
+    let failure = parse_grant(&throttled, &AUDIENCE.into(), at_once()).unwrap_err();
     assert_eq!(failure.asks_to_wait(), Some(Duration::from_secs(7)));
 }
 
 fn user(status: u16, id: &str, body: &str) -> Result<UserAnswer, Failure> {
     let tags = TagKey::random().unwrap();
-    parse_user(&answer(status, body), &UserId::parse(id).unwrap(), now(), &tags)
+    parse_user(&answer(status, body), &UserId::parse(id).unwrap(), at_once(), &tags)
 }
 
 fn profile(body: &str) -> Profile {
@@ -149,6 +153,42 @@ fn a_tokens_expiry_comes_from_the_login_or_from_the_token_itself() {
         Some((Some(1), "login"))
     );
     assert_eq!(token(login, r#"{"access_token":"a.b.c"}"#), Some((None, "none")), "dots alone make no JWT");
+}
+
+/// The sample token has half an hour left. Auth0's clock says otherwise, or the same.
+#[test]
+fn a_clock_here_that_is_behind_auth0s_lengthens_no_life() {
+    let body = r#"{"user_id":"u|1","last_login":"2026-11-22T09:30:00.000Z",
+        "identities":[{"access_token":"t","expires_in":3600}]}"#;
+    let left = |date: &str| {
+        let mut answer = answer(200, body);
+        answer.headers.insert(DATE, date.parse().unwrap());
+        let user = UserId::parse("u|1").unwrap();
+        match parse_user(&answer, &user, at_once(), &TagKey::random().unwrap()) {
+            Ok(UserAnswer::User(Some(profile))) => {
+                profile.identities[0].token.as_ref().unwrap().expires.unwrap().remaining(now()).as_secs()
+            }
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(left("Sun, 22 Nov 2026 10:00:00 GMT"), 1800);
+    assert_eq!(left("Sun, 22 Nov 2026 10:10:00 GMT"), 1199, "ten minutes behind, and up to a second more");
+    assert_eq!(left("Sun, 22 Nov 2026 11:00:00 GMT"), 0);
+    assert_eq!(
+        left("Sun, 22 Nov 2026 09:00:00 GMT"),
+        1800,
+        "an answer from the past lengthens nothing either"
+    );
+    assert_eq!(left("nonsense"), 1800);
+}
+
+#[test]
+fn a_wrong_clock_here_does_not_kill_management_tokens() {
+    let token = jwt(&format!(r#"{{"exp":{}}}"#, now().wall.as_secs() - 86_400 + 3600));
+    let mut answer = answer(200, &format!(r#"{{"access_token":"{token}","expires_in":86400}}"#));
+    answer.headers.insert(DATE, "Sat, 21 Nov 2026 10:00:00 GMT".parse().unwrap());
+    let grant = parse_grant(&answer, &AUDIENCE.into(), at_once()).unwrap();
+    assert_eq!(grant.expires.remaining(now()).as_secs(), 3600);
 }
 
 #[test]
