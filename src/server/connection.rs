@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ use super::{Phase, Services, routes};
 /// From the first byte of a header section to its last.
 const HEAD_TIME: Duration = Duration::from_secs(5);
 
-/// A connection on which nothing was asked for this long is closed.
+/// A connection on which nothing was asked for this long, or up to twice as long, is closed.
 const IDLE_TIME: Duration = Duration::from_secs(120);
 
 /// hyper's own bound on what it buffers, beyond which it answers by itself, without a body. Far enough above the
@@ -35,7 +35,7 @@ pub async fn serve(stream: UnixStream, caller: Caller, needs_header: bool, servi
     let mut phase = services.phase.clone();
     let service = service_fn(|request| {
         let (services, activity) = (Arc::clone(&services), Arc::clone(&activity));
-        activity.set(State::Answering);
+        activity.begin_request();
         async move {
             let reply = routes::answer(&services, caller, needs_header, request).await;
             activity.set(State::Idle);
@@ -57,7 +57,7 @@ pub async fn serve(stream: UnixStream, caller: Caller, needs_header: bool, servi
                 if Pin::new(&mut connection).poll(cx).is_ready() {
                     return Poll::Ready(End::Done);
                 }
-                patience.poll(activity.get(), cx)
+                patience.poll(&activity, cx)
             }) => break end,
             _ = phase.wait_for(|phase| *phase >= Phase::Closing), if !closing => {
                 closing = true;
@@ -98,46 +98,77 @@ enum State {
 /// Shared by the stream, which sees bytes, the service, which sees requests, and the timers. All three run on one
 /// task, so the ordering does not matter.
 #[derive(Default)]
-struct Activity(AtomicU8);
+struct Activity {
+    state: AtomicU8,
+    /// Requests so far.
+    requests: AtomicU64,
+}
 
 impl Activity {
     fn set(&self, state: State) {
-        self.0.store(state as u8, Ordering::Relaxed);
+        self.state.store(state as u8, Ordering::Relaxed);
     }
 
     fn get(&self) -> State {
-        match self.0.load(Ordering::Relaxed) {
+        match self.state.load(Ordering::Relaxed) {
             0 => State::Idle,
             1 => State::Reading,
             _ => State::Answering,
         }
     }
+
+    fn begin_request(&self) {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        self.set(State::Answering);
+    }
 }
 
-/// One timer for a connection, armed only where a state lasts: an ordinary request never touches it twice.
+/// One timer for a connection, which an ordinary request never touches: it is armed where a state lasts, and an
+/// idle timer that fires finds out only then whether anything was asked for meanwhile.
 #[derive(Default)]
 struct Patience {
     timer: Option<Pin<Box<Sleep>>>,
-    armed_for: Option<State>,
+    armed: Option<Armed>,
+}
+
+#[derive(Clone, Copy)]
+struct Armed {
+    state: State,
+    requests: u64,
 }
 
 impl Patience {
     /// Called whenever the connection has nothing to do.
-    fn poll(&mut self, state: State, cx: &mut Context<'_>) -> Poll<End> {
+    fn poll(&mut self, activity: &Activity, cx: &mut Context<'_>) -> Poll<End> {
+        let (state, requests) = (activity.get(), activity.requests.load(Ordering::Relaxed));
         let (time, end) = match state {
             State::Idle => (IDLE_TIME, End::Idle),
             State::Reading => (HEAD_TIME, End::SlowHead),
             State::Answering => {
-                self.armed_for = None;
+                self.armed = None;
                 return Poll::Pending;
             }
         };
         let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(time)));
-        if self.armed_for != Some(state) {
-            self.armed_for = Some(state);
-            timer.as_mut().reset(Instant::now() + time);
+        loop {
+            let armed = match self.armed {
+                // Each head has its own time; that of an idle connection runs on.
+                Some(armed)
+                    if armed.state == state && (state == State::Idle || armed.requests == requests) =>
+                {
+                    armed
+                }
+                _ => {
+                    timer.as_mut().reset(Instant::now() + time);
+                    *self.armed.insert(Armed { state, requests })
+                }
+            };
+            match timer.as_mut().poll(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(()) if armed.requests == requests => return Poll::Ready(end),
+                Poll::Ready(()) => self.armed = None,
+            }
         }
-        timer.as_mut().poll(cx).map(|()| end)
     }
 }
 

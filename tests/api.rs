@@ -1,0 +1,457 @@
+//! The HTTP interface, through the real socket, against the simulated tenant.
+
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    missing_docs,
+    dead_code,
+    reason = "tests stop at the first surprise, and use the part of the support that they need"
+)]
+
+mod support {
+    pub mod world;
+}
+
+use std::time::Duration;
+
+use cloakroom::demo::{Endpoint, Fault, TenantOptions, WaitHint, users};
+use serde_json::{Value, json};
+use support::world::World;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
+
+async fn world() -> World {
+    world_with("").await
+}
+
+async fn world_with(settings: &str) -> World {
+    let world = World::simulated(TenantOptions::default(), settings).await;
+    world.ready().await;
+    world
+}
+
+const HEADER: (&str, &str) = ("cloakroom-request", "true");
+
+/// Sends bytes as they are and reads until the connection closes.
+async fn raw(world: &World, bytes: &[u8]) -> String {
+    let mut stream = UnixStream::connect(&world.socket).await.unwrap();
+    stream.write_all(bytes).await.unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.unwrap();
+    String::from_utf8(answer).unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_answer_has_every_field_of_the_contract() {
+    let world = world().await;
+    let cold = world.get(&World::path(users::GOOGLE)).await;
+    assert_eq!(cold.status, 200);
+    assert_eq!(cold.header("content-type"), Some("application/json"));
+    assert_eq!(cold.header("cache-control"), Some("no-store"));
+    assert_eq!((cold.header("cloakroom-cache"), cold.header("age")), (Some("miss"), Some("0")));
+    assert!(cold.header("cloakroom-request-id").is_some());
+    let user = world.tenant.user(users::GOOGLE).unwrap();
+    let mut body = cold.json();
+    let fingerprint = body["fingerprint"].take();
+    assert_eq!(fingerprint.as_str().unwrap().len(), 16);
+    assert_eq!(
+        body,
+        json!({
+            "user_id": users::GOOGLE, "connection": "google-oauth2", "provider": "google-oauth2",
+            "identity_user_id": "103547991597142817347",
+            "access_token": user["identities"][0]["access_token"], "token_type": "Bearer",
+            // Issued a minute before the start, for 3,599 seconds.
+            "expires_at": "2026-11-22T10:58:59Z", "expires_in": 3539, "expiry_basis": "login",
+            "fetched_at": "2026-11-22T10:00:00Z", "fingerprint": null,
+        })
+    );
+
+    tokio::time::sleep(Duration::from_millis(61_500)).await;
+    let warm = world.get(&World::path(users::GOOGLE)).await;
+    assert_eq!((warm.header("cloakroom-cache"), warm.header("age")), (Some("hit"), Some("61")));
+    assert_eq!(warm.json()["expires_in"], 3477, "rounded down");
+    assert_eq!(warm.json()["fingerprint"], fingerprint);
+    assert_ne!(warm.header("cloakroom-request-id"), cold.header("cloakroom-request-id"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_kind_of_provider_is_answered_in_its_own_way() {
+    let world = world().await;
+    let answer = async |user| world.get(&World::path(user)).await.json();
+    let github = answer(users::GITHUB).await;
+    assert_eq!(github["identity_user_id"], "583231", "Auth0 sends a number; here it is always text");
+    assert_eq!(
+        (&github["expires_at"], &github["expires_in"], &github["expiry_basis"]),
+        (&Value::Null, &Value::Null, &json!("none"))
+    );
+    assert_eq!(answer(users::ENTRA).await["expiry_basis"], "jwt");
+    let twitter = answer(users::TWITTER).await;
+    assert!(twitter["access_token_secret"].as_str().is_some_and(|second| !second.is_empty()));
+    assert_eq!(twitter["token_type"], "OAuth");
+    assert_eq!(answer(users::TEXT_EXPIRY).await["expiry_basis"], "login");
+    assert_eq!(answer(users::SLASH).await["user_id"], users::SLASH);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_identity_is_selected_by_connection_or_provider() {
+    let world = world().await;
+    let path = World::path(users::LINKED);
+    let both = world.get(&path).await;
+    assert_eq!(both.problem(), (409, "ambiguous_identity".into()));
+    assert_eq!(both.json()["connections"], json!(["google-oauth2", "github"]));
+    for query in ["connection=github", "provider=github", "connection=github&provider=github"] {
+        let one = world.get(&format!("{path}?{query}")).await.json();
+        assert_eq!(one["connection"], "github", "{query}");
+    }
+    let none = world.get(&format!("{path}?connection=twitter")).await;
+    assert_eq!(none.problem(), (404, "identity_not_found".into()));
+    assert_eq!(none.json()["connections"], json!(["google-oauth2", "github"]));
+    assert_eq!(world.tenant.calls_to(Endpoint::User).len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn facts_about_users_have_their_own_codes() {
+    let world = world().await;
+    for (user, status, code) in [
+        ("auth0|nobody", 404, "user_not_found"),
+        (users::DATABASE, 404, "no_token"),
+        (users::EMPTY_TOKEN, 404, "no_token"),
+        (users::BLOCKED, 403, "user_blocked"),
+        (users::EXPIRED, 410, "login_required"),
+    ] {
+        let got = world.get(&World::path(user)).await;
+        assert_eq!(got.problem(), (status, code.into()), "{user}");
+        assert!(!got.detail().is_empty());
+    }
+    let expired = world.get(&World::path(users::EXPIRED)).await;
+    assert_eq!(expired.json()["expired_at"], "2017-03-15T08:14:31Z");
+    assert_eq!(expired.retry_after(), Some(30));
+}
+
+#[tokio::test(start_paused = true)]
+async fn identities_come_without_tokens() {
+    let world = world().await;
+    let path = World::path(users::LINKED).replace("/token", "/identities");
+    let got = world.get(&path).await;
+    assert_eq!((got.status.as_u16(), got.header("cloakroom-cache")), (200, Some("miss")));
+    let body = got.json();
+    assert_eq!(body["blocked"], false);
+    let names: Vec<_> = body["identities"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| (&one["connection"], &one["token"]))
+        .collect();
+    assert_eq!(
+        names,
+        [(&json!("google-oauth2"), &json!("available")), (&json!("github"), &json!("available"))]
+    );
+    for identity in world.tenant.user(users::LINKED).unwrap()["identities"].as_array().unwrap() {
+        for secret in ["access_token", "refresh_token"] {
+            if let Some(secret) = identity[secret].as_str() {
+                assert!(!String::from_utf8_lossy(&got.body).contains(secret));
+            }
+        }
+    }
+    let state = async |user: &str| {
+        let got = world.get(&World::path(user).replace("/token", "/identities")).await.json();
+        (got["blocked"].clone(), got["identities"][0]["token"].clone())
+    };
+    assert_eq!(state(users::EXPIRED).await, (json!(false), json!("expired")));
+    assert_eq!(state(users::DATABASE).await, (json!(false), json!("none")));
+    assert_eq!(state(users::BLOCKED).await.0, json!(true));
+}
+
+#[tokio::test(start_paused = true)]
+async fn purging_makes_the_next_lookup_ask() {
+    let world = world().await;
+    let path = World::path(users::GOOGLE);
+    let state = async || world.get(&path).await.header("cloakroom-cache").unwrap().to_owned();
+    assert_eq!((state().await, state().await), ("miss".into(), "hit".into()));
+    for target in [path.trim_end_matches("/token"), "/v1/users"] {
+        let purged = world.send("DELETE", target, &[HEADER]).await;
+        assert_eq!((purged.status.as_u16(), purged.body.len()), (204, 0));
+        assert_eq!(state().await, "miss", "{target}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_request_header_is_required_of_all_but_probes() {
+    let world = world().await;
+    for path in [&*World::path(users::GOOGLE), "/v1/status", "/openapi.json", "/nowhere"] {
+        for headers in [&[][..], &[("cloakroom-request", "1")], &[("cloakroom-request", "")]] {
+            let got = world.send("GET", path, headers).await;
+            assert_eq!(got.problem(), (403, "request_header_required".into()), "{path}");
+        }
+    }
+    for path in ["/livez", "/readyz", "/startupz"] {
+        assert_eq!(world.send("GET", path, &[]).await.status, 200, "{path}");
+    }
+    assert_eq!(world.tenant.calls_to(Endpoint::User).len(), 0);
+
+    let lax = world_with("[[listener]]\npath = \"{dir}/lax.sock\"\nrequire_request_header = false").await;
+    assert_eq!(lax.send("GET", &World::path(users::GOOGLE), &[]).await.status, 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_that_were_sent_on_are_refused() {
+    let world = world().await;
+    for name in ["forwarded", "x-forwarded-for", "x-forwarded-anything", "origin", "referer"] {
+        for path in [&*World::path(users::GOOGLE), "/livez"] {
+            let got = world.send("GET", path, &[HEADER, (name, "x")]).await;
+            assert_eq!(got.problem(), (403, "forwarded_request".into()), "{name} {path}");
+            assert!(got.detail().contains(name));
+        }
+    }
+    assert_eq!(world.tenant.calls_to(Endpoint::User).len(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn routes_and_methods_that_do_not_exist_say_so() {
+    let world = world().await;
+    for path in ["/", "/v1", "/v2/users", "/v1/users/a/b/token", "/v1/users/a/token/", "/metrics"] {
+        assert_eq!(world.get(path).await.problem(), (404, "route_not_found".into()), "{path}");
+    }
+    for (method, path, allow) in [
+        ("POST", "/v1/users/a/token", "GET"),
+        ("HEAD", "/v1/status", "GET"),
+        ("GET", "/v1/users/a", "DELETE"),
+        ("GET", "/v1/users", "DELETE"),
+        ("PUT", "/livez", "GET"),
+    ] {
+        let got = world.send(method, path, &[HEADER]).await;
+        assert_eq!((got.status.as_u16(), got.header("allow")), (405, Some(allow)), "{method} {path}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn parameters_are_understood_or_refused_by_name() {
+    let world = world().await;
+    let token = World::path(users::GOOGLE);
+    for (target, parameter) in [
+        (format!("{token}?conection=x"), "conection"),
+        (format!("{token}?connection="), "connection"),
+        (format!("{token}?connection=a&connection=b"), "connection"),
+        (format!("{token}?min_ttl=60"), "min_ttl"),
+        (token.replace("/token", "/identities?connection=x"), "connection"),
+        ("/v1/status?verbose=1".into(), "verbose"),
+        ("/v1/users//token".into(), "user_id"),
+        ("/v1/users/a%/token".into(), "user_id"),
+        ("/v1/users/a%0Ab/token".into(), "user_id"),
+        ("/v1/users/a%FFb/token".into(), "user_id"),
+        ("/v1/users/../token".into(), "user_id"),
+        (format!("/v1/users/{}/token", "a".repeat(301)), "user_id"),
+    ] {
+        let got = world.get(&target).await;
+        assert_eq!(got.problem(), (400, "invalid_request".into()), "{target}");
+        assert_eq!(got.json()["parameter"], parameter, "{target}");
+    }
+    assert_eq!(world.tenant.calls_to(Endpoint::User).len(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_id_is_decoded_once_and_encoded_once() {
+    let world = world().await;
+    world.tenant.put_user(json!({"user_id": "samlp|urn%3Ax", "identities": [
+        {"connection": "saml", "provider": "samlp", "user_id": "urn%3Ax", "access_token": "t"}]}));
+    assert_eq!(world.get("/v1/users/samlp%7Curn%253Ax/token").await.json()["user_id"], "samlp|urn%3Ax");
+    let call = world.tenant.calls_to(Endpoint::User).pop().unwrap();
+    assert!(call.path.starts_with("/api/v2/users/samlp%7Curn%253Ax?"), "{}", call.path);
+}
+
+#[tokio::test(start_paused = true)]
+async fn header_sections_and_bodies_have_bounds() {
+    let world = world().await;
+    let many: Vec<_> = (0..64).map(|n| format!("x-{n}")).collect();
+    let many: Vec<_> = many.iter().map(|name| (name.as_str(), "1")).chain([HEADER]).collect();
+    assert_eq!(world.send("GET", "/livez", &many).await.problem(), (431, "headers_too_large".into()));
+    let long = "x".repeat(17 * 1024);
+    let got = world.send("GET", "/livez", &[("x-long", &long)]).await;
+    assert_eq!(got.problem(), (431, "headers_too_large".into()));
+
+    let head = "GET /livez HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: ";
+    let large = raw(&world, format!("{head}65537\r\n\r\n").as_bytes()).await;
+    assert!(large.starts_with("HTTP/1.1 413 ") && large.contains("body_too_large"), "{large}");
+    let chunk = format!("10001\r\n{}\r\n0\r\n\r\n", "x".repeat(65_537));
+    let chunked = head.replace("content-length: ", "transfer-encoding: chunked\r\n\r\n") + &chunk;
+    let large = raw(&world, chunked.as_bytes()).await;
+    assert!(large.starts_with("HTTP/1.1 413 ") && large.contains("body_too_large"), "{large}");
+    let small = raw(&world, format!("{head}3\r\n\r\nabc").as_bytes()).await;
+    assert!(small.starts_with("HTTP/1.1 200 "), "{small}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn slow_heads_and_bodies_are_given_up_on() {
+    let world = world().await;
+    let begun = tokio::time::Instant::now();
+    let head = raw(&world, b"GET /livez HTTP/1.1\r\nhos").await;
+    assert!(head.starts_with("HTTP/1.1 408 ") && head.contains("request_timeout"), "{head}");
+    assert_eq!(begun.elapsed().as_secs(), 5);
+    let body = raw(&world, b"GET /livez HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\n\r\nab").await;
+    assert!(body.starts_with("HTTP/1.1 408 ") && body.contains("request_timeout"), "{body}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_serves_many_requests_and_is_closed_when_it_is_idle() {
+    let world = world().await;
+    let mut stream = UnixStream::connect(&world.socket).await.unwrap();
+    let mut buffer = vec![0; 4096];
+    for _ in 0..10 {
+        // Longer than a head may take: an idle connection is not a slow one.
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        stream.write_all(b"GET /livez HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        let n = stream.read(&mut buffer).await.unwrap();
+        assert!(buffer[..n].starts_with(b"HTTP/1.1 200 OK"));
+    }
+    let begun = tokio::time::Instant::now();
+    assert_eq!(stream.read(&mut buffer).await.unwrap(), 0);
+    assert!((120..=240).contains(&begun.elapsed().as_secs()), "{:?}", begun.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn pipelined_requests_are_answered_in_order() {
+    let world = world().await;
+    let one = "GET /livez HTTP/1.1\r\nhost: x\r\n\r\n";
+    let last = "GET /nowhere HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+    let answers = raw(&world, format!("{one}{one}{last}").as_bytes()).await;
+    let statuses: Vec<_> =
+        answers.match_indices("HTTP/1.1 ").map(|(at, _)| &answers[at + 9..at + 12]).collect();
+    assert_eq!(statuses, ["200", "200", "403"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn probes_tell_started_and_ready_apart() {
+    let world = World::simulated(TenantOptions::default(), "").await;
+    world.tenant.fault(Endpoint::Token, Fault::Edge503Html);
+    assert!(world.look_up(users::GOOGLE).await.is_err());
+    let probe = async |path| {
+        let got = world.send("GET", path, &[]).await;
+        (got.status.as_u16(), String::from_utf8(got.body.to_vec()).unwrap())
+    };
+    assert_eq!(probe("/livez").await, (200, "live\n".into()));
+    let (status, line) = probe("/startupz").await;
+    assert_eq!(status, 503);
+    assert!(line.starts_with("not started: no Management token: Auth0 answered with status 503"), "{line}");
+    assert_eq!(probe("/readyz").await.0, 503);
+
+    world.tenant.clear_all();
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    world.ready().await;
+    assert_eq!(probe("/startupz").await, (200, "started\n".into()));
+    assert_eq!(probe("/readyz").await, (200, "ready\n".into()));
+
+    let calls = world.tenant.calls().len();
+    world.tenant.fault(Endpoint::Token, Fault::Edge503Html);
+    tokio::time::sleep(Duration::from_secs(86_400 * 2)).await;
+    assert_eq!(probe("/startupz").await.0, 200, "once started, always started");
+    assert_eq!(probe("/readyz").await.0, 503);
+    let grants = world.tenant.calls().len() - calls;
+    probe("/readyz").await;
+    assert_eq!(world.tenant.calls().len() - calls, grants, "no probe calls upstream");
+}
+
+#[tokio::test(start_paused = true)]
+async fn failures_upstream_have_their_own_codes_and_say_when_to_ask_again() {
+    for (fault, status, code) in [
+        (Fault::RefuseConnections, 503, "upstream_unavailable"),
+        (Fault::ResetWhileReading, 503, "upstream_unavailable"),
+        (Fault::Truncate, 503, "upstream_unavailable"),
+        (Fault::Edge503Html, 503, "upstream_unavailable"),
+        (Fault::StallHeaders, 504, "upstream_timeout"),
+        (Fault::StallBody, 504, "upstream_timeout"),
+        (Fault::RateLimited(WaitHint::Seconds(9)), 503, "upstream_rate_limited"),
+        (Fault::RateLimited(WaitHint::None), 503, "upstream_rate_limited"),
+        (Fault::Html200, 502, "upstream_error"),
+        (Fault::Empty200, 502, "upstream_error"),
+        (Fault::Redirect("https://elsewhere.example/".into()), 502, "upstream_error"),
+        (Fault::Unauthorized, 503, "management_token_unavailable"),
+    ] {
+        let world = world().await;
+        world.tenant.fault(Endpoint::User, fault.clone());
+        let begun = tokio::time::Instant::now();
+        let got = world.get(&World::path(users::GOOGLE)).await;
+        assert_eq!(got.problem(), (status, code.into()), "{fault:?}");
+        assert!(got.retry_after().is_some(), "{fault:?}");
+        assert!(begun.elapsed() <= Duration::from_secs(5), "within tenant.request_timeout: {fault:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_management_token_the_answer_says_whether_waiting_helps() {
+    let permanent = async |fault: Option<Fault>| {
+        let world = World::simulated(TenantOptions::default(), "").await;
+        match fault {
+            Some(fault) => world.tenant.fault(Endpoint::Token, fault),
+            None => world.tenant.set_client_grant(false),
+        }
+        let got = world.get(&World::path(users::GOOGLE)).await;
+        assert_eq!(got.problem(), (503, "management_token_unavailable".into()));
+        (got.json()["permanent"].clone(), got.retry_after().unwrap())
+    };
+    let (passing, soon) = permanent(Some(Fault::Edge503Html)).await;
+    let (lasting, late) = permanent(None).await;
+    assert_eq!((passing, lasting), (json!(false), json!(true)));
+    assert!(soon <= 2 && late >= 60, "{soon} {late}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn status_tells_everything_but_tokens_and_users() {
+    let world = world().await;
+    for path in [World::path(users::GOOGLE), World::path(users::GOOGLE), World::path("auth0|nobody")] {
+        world.get(&path).await;
+    }
+    let got = world.get("/v1/status").await;
+    let status = got.json();
+    assert_eq!((&status["ready"], &status["draining"]), (&json!(true), &json!(false)));
+    assert_eq!(status["lookups"], json!({"hit": 1, "miss": 1, "stale": 0, "negative": 1, "error": 0}));
+    assert_eq!(
+        status["upstream"],
+        json!({"token_requests": 1, "user_requests": 2, "failures": 0, "last_failure": null})
+    );
+    assert_eq!(status["cache"]["entries"], 2);
+    assert_eq!(status["cache"]["max_bytes"], 64 << 20);
+    assert_eq!(status["management_token"]["scopes"], json!(["read:users", "read:user_idp_tokens"]));
+    assert_eq!(status["management_token"]["expires_at"], "2026-11-23T10:00:00Z");
+    assert_eq!(status["listeners"][0]["connections"], 1);
+    let text = String::from_utf8(got.body.to_vec()).unwrap();
+    let token = world.tenant.user(users::GOOGLE).unwrap()["identities"][0]["access_token"].clone();
+    for secret in [token.as_str().unwrap(), "103547991597142817347", "demo-client-secret", "eyJ"] {
+        assert!(!text.contains(secret), "{secret}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_description_of_all_this_is_served() {
+    let world = world().await;
+    let got = world.get("/openapi.json").await;
+    assert_eq!(got.status, 200);
+    assert!(got.json()["openapi"].as_str().is_some_and(|version| version.starts_with("3.")));
+}
+
+/// The tutorials' sample profiles as they are printed there, in shape and dates: years old.
+#[tokio::test(start_paused = true)]
+async fn the_tutorials_sample_profiles_are_read_as_real_input() {
+    let world = world().await;
+    for name in ["one-google-identity", "dated-google-identity"] {
+        let text = std::fs::read_to_string(format!("tests/profiles/{name}.json")).unwrap();
+        let profile: Value = serde_json::from_str(&text).unwrap();
+        let id = profile["user_id"].as_str().unwrap().to_owned();
+        assert!(world.tenant.put_user(profile.clone()));
+        let got = world.get(&World::path(&id)).await;
+        match profile["last_login"].as_str() {
+            // Neither lifetime nor login are known: nothing says that it is dead.
+            None => assert_eq!(got.json()["access_token"], profile["identities"][0]["access_token"]),
+            // A lifetime of an hour, and a login in 2017.
+            Some(_) => {
+                assert_eq!(got.problem(), (410, "login_required".into()));
+                assert_eq!(got.json()["expired_at"], "2017-03-15T08:14:31Z");
+                // The same user, logged in just now.
+                world.tenant.login(&id, "google-oauth2").unwrap();
+                world.send("DELETE", World::path(&id).trim_end_matches("/token"), &[HEADER]).await;
+                assert_eq!(world.get(&World::path(&id)).await.status, 200);
+            }
+        }
+    }
+}
