@@ -1,7 +1,6 @@
 //! Whom we trust: the platform's certificate authorities, and those of `tenant.ca_file` besides.
 
 use std::error::Error;
-use std::io;
 use std::sync::Arc;
 
 use rustls::pki_types::CertificateDer;
@@ -48,12 +47,7 @@ pub fn client_config(extra: &[CertificateDer<'static>]) -> Result<ClientConfig, 
 
 /// What is wrong, if `error` is about TLS.
 pub fn problem(error: &(dyn Error + 'static)) -> Option<TlsProblem> {
-    // tokio-rustls hands rustls' errors out inside io errors, and those hide what they hold from `source`.
-    let inner = error.downcast_ref::<io::Error>().and_then(|error| error.get_ref());
-    let error = match inner {
-        Some(inner) => inner.downcast_ref::<rustls::Error>(),
-        None => error.downcast_ref::<rustls::Error>(),
-    }?;
+    let error = error.downcast_ref::<rustls::Error>()?;
     Some(match error {
         rustls::Error::InvalidCertificate(certificate) => match certificate {
             CertificateError::UnknownIssuer | CertificateError::BadSignature => TlsProblem::UnknownIssuer,

@@ -146,8 +146,7 @@ where
     /// Finds the cause in the chain of errors. Their texts are never used: they may quote what a peer sent.
     fn classify(&self, error: &legacy::Error) -> Failure {
         let host = Arc::clone(&self.host);
-        let chain =
-            || std::iter::successors(Some(error as &(dyn Error + 'static)), |error| (*error).source());
+        let chain = || std::iter::successors(Some(error as &(dyn Error + 'static)), |error| cause(*error));
         let tls = chain().find_map(tls::problem);
         if let Some(problem) = tls {
             return Failure::Untrusted { host, problem };
@@ -165,11 +164,20 @@ where
         if chain().any(|error| error.is::<ResolveFailed>()) {
             return Failure::UnknownHost { host };
         }
-        match chain().find_map(|error| error.downcast_ref::<io::Error>()).map(io::Error::kind) {
+        match chain().filter_map(|error| error.downcast_ref::<io::Error>()).last().map(io::Error::kind) {
             Some(io::ErrorKind::ConnectionRefused) => Failure::Refused { host },
             Some(kind) => Failure::Unreachable { host, kind },
             None => Failure::Broken { host },
         }
+    }
+}
+
+/// The next link of a chain of errors. An io error that wraps another hides it from `source`, and TLS errors come
+/// wrapped so, twice.
+fn cause<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
+    match error.downcast_ref::<io::Error>().and_then(|error| error.get_ref()) {
+        Some(inner) => Some(inner),
+        None => error.source(),
     }
 }
 

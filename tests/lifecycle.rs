@@ -1,0 +1,371 @@
+//! The real binary from start to end: what it says, what it exits with, what it leaves behind.
+
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    missing_docs,
+    dead_code,
+    reason = "tests stop at the first surprise, and use the part of the support that they need"
+)]
+
+mod support {
+    pub mod process;
+    pub mod world;
+}
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
+
+use cloakroom::clock::Clock;
+use cloakroom::demo::{CertificateKind, Endpoint, Fault, Listening, Tenant, TenantOptions, users};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use support::process::{Daemon, cloakroom, finish, is_root, run};
+use support::world::configuration;
+use tempfile::TempDir;
+
+/// A tenant served from its own threads, and a configuration that leads to it.
+struct Deployment {
+    tenant: Tenant,
+    listening: Option<Listening>,
+    directory: TempDir,
+    runtime: tokio::runtime::Runtime,
+}
+
+impl Deployment {
+    fn new(settings: &str) -> Self {
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let tenant = Tenant::new(Clock::system(), TenantOptions::default()).unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let guard = runtime.enter();
+        let listening = tenant.listen(CertificateKind::Good).unwrap();
+        drop(guard);
+        let text = configuration(listening.domain(), &tenant, Some(listening.ca_pem()), &directory, settings);
+        std::fs::write(directory.path().join("cloakroom.toml"), text).unwrap();
+        Self { tenant, listening: Some(listening), directory, runtime }
+    }
+
+    fn config(&self) -> PathBuf {
+        self.directory.path().join("cloakroom.toml")
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.directory.path().join("run/api.sock")
+    }
+
+    fn start(&self) -> Daemon {
+        let daemon = Daemon::start(&self.config(), &self.socket());
+        let (exit, _, why) = daemon.run(&["wait"]);
+        assert_eq!(exit, 0, "{why}");
+        daemon
+    }
+}
+
+/// What somebody with nothing but a checkout sees.
+#[test]
+fn the_demo_shows_a_cold_and_a_warm_lookup_and_ends() {
+    let (exit, out, err) = run(&["demo", "--once"]);
+    assert_eq!((exit, err.as_str()), (0, ""), "{out}");
+    let find =
+        |what: &str| out.lines().find(|line| line.contains(what)).unwrap_or_else(|| panic!("{what}: {out}"));
+    assert!(find("cold lookup").contains(" 1 upstream call,"), "{out}");
+    assert!(find("warm lookup").contains(" 0 upstream calls,"), "{out}");
+    assert!(find("access_token").contains("ya29."), "{out}");
+}
+
+/// The three commands that the demo prints work as they are printed.
+#[test]
+fn the_demos_commands_can_be_pasted() {
+    let mut demo = cloakroom(&["demo"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(demo.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let commands: Vec<String> = lines
+        .by_ref()
+        .take_while(|line| !line.starts_with("Ctrl-C"))
+        .filter(|line| line.starts_with("  /") || line.starts_with("  '/") || line.starts_with("  curl "))
+        .map(|line| line.trim().to_owned())
+        .collect();
+    assert_eq!(commands.len(), 3, "{commands:?}");
+    for command in &commands {
+        let output = std::process::Command::new("sh").args(["-c", command]).output().unwrap();
+        assert!(output.status.success(), "{command}: {output:?}");
+        assert!(!output.stdout.is_empty(), "{command}");
+    }
+    kill(Pid::from_raw(demo.id() as i32), Signal::SIGINT).unwrap();
+    assert_eq!(demo.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn the_client_commands_work_against_a_real_daemon() {
+    let deployment = Deployment::new("");
+    let daemon = deployment.start();
+    let token = deployment.tenant.user(users::GOOGLE).unwrap()["identities"][0]["access_token"].clone();
+    let token = token.as_str().unwrap();
+    assert_eq!(daemon.run(&["token", users::GOOGLE]), (0, format!("{token}\n"), String::new()));
+    let (_, header, _) = daemon.run(&["token", users::GOOGLE, "--output", "header"]);
+    assert_eq!(header, format!("Authorization: Bearer {token}\n"));
+    let (exit, _, why) = daemon.run(&["token", users::LINKED]);
+    assert_eq!(exit, 2, "{why}");
+    assert_eq!(daemon.run(&["token", users::LINKED, "--connection", "github"]).0, 0);
+    assert_eq!(daemon.run(&["token", users::SLASH]).0, 0);
+    for (user, exit) in [("auth0|nobody", 3), (users::DATABASE, 3), (users::EXPIRED, 4), (users::BLOCKED, 5)]
+    {
+        assert_eq!(daemon.run(&["token", user]).0, exit, "{user}");
+    }
+    let (exit, table, _) = daemon.run(&["identities", users::LINKED]);
+    assert!(exit == 0 && table.contains("github"), "{table}");
+    let (exit, status, _) = daemon.run(&["status"]);
+    assert!(exit == 0 && status.starts_with("ready"), "{status}");
+    for probe in ["--live", "--ready", "--started"] {
+        assert_eq!(daemon.run(&["healthcheck", probe]).0, 0, "{probe}");
+    }
+    let asked = deployment.tenant.calls_to(Endpoint::User).len();
+    assert_eq!(daemon.run(&["purge", "--all"]).0, 0);
+    assert_eq!(daemon.run(&["token", users::GOOGLE]).0, 0);
+    assert_eq!(deployment.tenant.calls_to(Endpoint::User).len(), asked + 1);
+}
+
+#[test]
+fn a_daemon_starts_without_auth0_and_becomes_ready_when_it_can() {
+    let mut deployment = Deployment::new("");
+    let port = deployment.listening.as_ref().unwrap().port();
+    deployment.listening = None;
+    let daemon = Daemon::start(&deployment.config(), &deployment.socket());
+    assert_eq!(daemon.run(&["healthcheck", "--live"]).0, 0);
+    let (exit, line, _) = daemon.run(&["healthcheck", "--ready"]);
+    assert!(exit == 1 && line.contains("not ready"), "{line}");
+    assert_eq!(daemon.run(&["token", users::GOOGLE]).0, 69);
+    let guard = deployment.runtime.enter();
+    let listening = deployment.tenant.listen_on(port, CertificateKind::Good).unwrap();
+    drop(guard);
+    assert_eq!(daemon.run(&["wait"]).0, 0);
+    assert_eq!(daemon.run(&["token", users::GOOGLE]).0, 0);
+    drop(listening);
+}
+
+#[test]
+fn sigterm_and_sigint_end_it_with_0_and_leave_no_socket() {
+    let deployment = Deployment::new("");
+    for signal in [Signal::SIGTERM, Signal::SIGINT] {
+        let mut daemon = deployment.start();
+        daemon.signal(signal);
+        assert_eq!(daemon.wait().code(), Some(0), "{}", daemon.log());
+        assert!(!deployment.socket().exists());
+    }
+}
+
+#[test]
+fn what_was_begun_is_finished_and_readiness_goes_first() {
+    let deployment = Deployment::new("[shutdown]\nmin_delay = \"300ms\"");
+    let mut daemon = deployment.start();
+    deployment.tenant.fault(Endpoint::User, Fault::Latency(Duration::from_millis(800)));
+    let lookup = cloakroom(&["token", users::GOOGLE])
+        .env("CLOAKROOM_SOCKET", deployment.socket())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    daemon.until("the lookup is under way", |_| deployment.tenant.calls_to(Endpoint::User).len() == 1);
+    daemon.signal(Signal::SIGTERM);
+    daemon.until("it is not ready", |daemon| daemon.run(&["healthcheck"]).1.contains("shutting down"));
+    assert_eq!(finish(lookup.wait_with_output().unwrap()).0, 0);
+    assert_eq!(daemon.wait().code(), Some(0));
+}
+
+#[test]
+fn whoever_still_waits_at_the_deadline_is_told_so() {
+    let deployment = Deployment::new("[shutdown]\ndeadline = \"100ms\"");
+    let mut daemon = deployment.start();
+    deployment.tenant.fault(Endpoint::User, Fault::StallHeaders);
+    let lookup = cloakroom(&["token", users::GOOGLE])
+        .env("CLOAKROOM_SOCKET", deployment.socket())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    daemon.until("the lookup is under way", |_| deployment.tenant.calls_to(Endpoint::User).len() == 1);
+    daemon.signal(Signal::SIGTERM);
+    let (exit, _, why) = finish(lookup.wait_with_output().unwrap());
+    assert_eq!(exit, 69);
+    assert!(why.contains("draining"), "{why}");
+    assert_eq!(daemon.wait().code(), Some(0));
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once() {
+    let deployment = Deployment::new("[shutdown]\nmin_delay = \"1h\"");
+    let mut daemon = deployment.start();
+    daemon.signal(Signal::SIGTERM);
+    daemon.until("the first is noticed", |daemon| daemon.log().contains("Shutting down"));
+    daemon.signal(Signal::SIGTERM);
+    assert_eq!(daemon.wait().code(), Some(1));
+}
+
+#[test]
+fn a_wrong_configuration_ends_with_78_and_names_every_problem() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("cloakroom.toml");
+    std::fs::write(&file, "[tenant]\ndomain = \"http://acme.auth0.com\"\nrequest_timeout = 5\n").unwrap();
+    for command in ["serve", "check"] {
+        let (exit, out, err) = run(&[command, "--config", file.to_str().unwrap()]);
+        assert_eq!((exit, out.as_str()), (78, ""), "{command}: {err}");
+        for key in
+            ["tenant.domain", "tenant.request_timeout", "tenant.client.id", "tenant.client.secret_file"]
+        {
+            assert!(err.contains(key), "{command}: {key} in {err}");
+        }
+    }
+}
+
+#[test]
+fn everything_can_come_from_the_environment() {
+    let deployment = Deployment::new("");
+    let (listening, path) =
+        (deployment.listening.as_ref().unwrap(), |name: &str| deployment.directory.path().join(name));
+    let check = cloakroom(&["check", "--online"])
+        .env("CLOAKROOM_TENANT__DOMAIN", listening.domain())
+        .env("CLOAKROOM_TENANT__AUDIENCE", deployment.tenant.audience())
+        .env("CLOAKROOM_TENANT__CA_FILE", path("ca.pem"))
+        .env("CLOAKROOM_TENANT__CLIENT__ID", "demo-client")
+        .env("CLOAKROOM_TENANT__CLIENT__SECRET", "demo-client-secret")
+        .output()
+        .unwrap();
+    let (exit, out, err) = finish(check);
+    assert_eq!(exit, 0, "{out}{err}");
+}
+
+#[test]
+fn a_daemon_whose_socket_cannot_be_made_ends_with_1_and_asks_auth0_nothing() {
+    let deployment = Deployment::new("");
+    let socket = deployment.socket();
+    std::fs::create_dir(socket.parent().unwrap()).unwrap();
+    let refused = |what: &str| {
+        let mut daemon = Daemon::spawn(&deployment.config(), &socket);
+        assert_eq!(daemon.wait().code(), Some(1), "{}", daemon.log());
+        assert!(daemon.log().contains(what), "{what}: {}", daemon.log());
+    };
+    std::fs::write(&socket, "").unwrap();
+    refused("a regular file");
+    std::fs::remove_file(&socket).unwrap();
+    let live = UnixListener::bind(&socket).unwrap();
+    refused("answers on this socket already");
+    drop(live);
+    assert_eq!(deployment.tenant.calls().len(), 0);
+    // Now it is a dead socket.
+    let daemon = deployment.start();
+    drop(daemon);
+}
+
+/// Each of mode, owner and group on its own, whatever the umask; applied before anybody can connect.
+#[test]
+fn mode_owner_and_group_are_applied_each_on_its_own() {
+    let root = is_root();
+    let cases = [
+        ("mode = \"0600\"", 0o600, 0, 0),
+        ("mode = \"0666\"", 0o666, 0, 0),
+        ("owner = 1234", 0o660, 1234, 0),
+        ("group = 2345", 0o660, 0, 2345),
+        ("mode = \"0620\"\nowner = 1234\ngroup = 2345", 0o620, 1234, 2345),
+    ];
+    for umask in ["000", "022", "077"] {
+        for (settings, mode, owner, group) in cases {
+            if !root && (owner, group) != (0, 0) {
+                continue;
+            }
+            let deployment =
+                Deployment::new(&format!("[[listener]]\npath = \"{{dir}}/run/api.sock\"\n{settings}"));
+            let script = format!(
+                "umask {umask}; exec {} serve --config {}",
+                env!("CARGO_BIN_EXE_cloakroom"),
+                deployment.config().display()
+            );
+            let mut child = std::process::Command::new("sh")
+                .args(["-c", &script])
+                .env_clear()
+                .stderr(Stdio::null())
+                .spawn()
+                .unwrap();
+            let socket = deployment.socket();
+            while UnixStream::connect(&socket).is_err() {
+                assert!(child.try_wait().unwrap().is_none(), "{settings}");
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            let meta = std::fs::symlink_metadata(&socket).unwrap();
+            let own = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
+            let or_own = |id, own| if id == 0 { own } else { id };
+            assert_eq!(meta.mode() & 0o7777, mode, "umask {umask} {settings}");
+            assert_eq!((meta.uid(), meta.gid()), (or_own(owner, own.0), or_own(group, own.1)), "{settings}");
+            let directory = std::fs::metadata(socket.parent().unwrap()).unwrap();
+            assert_eq!(directory.mode() & 0o7777, 0o750, "umask {umask}");
+            assert_eq!(directory.gid(), or_own(group, own.1), "{settings}");
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+    }
+}
+
+/// The configuration is read by the daemon's own user: what it may not read, it says.
+#[test]
+fn a_secret_that_the_daemon_may_not_read_is_named() {
+    use std::os::unix::process::CommandExt;
+    if !is_root() {
+        return;
+    }
+    let deployment = Deployment::new("");
+    std::fs::set_permissions(deployment.directory.path(), PermissionsExt::from_mode(0o755)).unwrap();
+    std::fs::set_permissions(deployment.config(), PermissionsExt::from_mode(0o644)).unwrap();
+    let binary = deployment.directory.path().join("cloakroom");
+    std::fs::copy(env!("CARGO_BIN_EXE_cloakroom"), &binary).unwrap();
+    let output = std::process::Command::new(&binary)
+        .args(["check", "--config", deployment.config().to_str().unwrap()])
+        .env_clear()
+        .uid(12_345)
+        .gid(12_345)
+        .output()
+        .unwrap();
+    let (exit, _, err) = finish(output);
+    assert_eq!(exit, 78);
+    assert!(err.contains("tenant.client.secret_file") && err.contains("uid 12345"), "{err}");
+    assert!(!err.contains("demo-client-secret"), "{err}");
+}
+
+/// Many connections at once, and descriptors running out: the loop pauses and goes on.
+#[test]
+fn running_out_of_descriptors_pauses_accepting_and_no_more() {
+    let deployment = Deployment::new("");
+    let script = format!(
+        "ulimit -n 40; exec {} serve --config {}",
+        env!("CARGO_BIN_EXE_cloakroom"),
+        deployment.config().display()
+    );
+    let log = deployment.directory.path().join("log");
+    let mut child = std::process::Command::new("sh")
+        .args(["-c", &script])
+        .env_clear()
+        .stderr(std::fs::File::create(&log).unwrap())
+        .spawn()
+        .unwrap();
+    let socket = deployment.socket();
+    while UnixStream::connect(&socket).is_err() {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let greedy: Vec<_> = (0..100).map(|_| UnixStream::connect(&socket).unwrap()).collect();
+    let read_log = || std::fs::read_to_string(&log).unwrap();
+    while !read_log().contains("No connection can be accepted") {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert!(child.try_wait().unwrap().is_none());
+    drop(greedy);
+    let mut caller = UnixStream::connect(&socket).unwrap();
+    caller.write_all(b"GET /livez HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    caller.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    assert!(read_log().lines().count() < 20, "{}", read_log());
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
