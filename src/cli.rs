@@ -24,12 +24,16 @@ use std::future::Future;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use serde::de::DeserializeOwned;
 use tokio::runtime::{Builder, Runtime};
 
+use crate::clock::Clock;
 use crate::config::{self, Env, Loaded};
+use crate::domain::freshness::Timestamp;
 use crate::domain::user::UserId;
 
+use client::Answer;
 pub use exit::{CommandError, Exit};
 
 /// The process's environment, which `main` hands in.
@@ -117,6 +121,31 @@ pub struct Socket {
         default_value = DEFAULT_SOCKET
     )]
     pub path: PathBuf,
+}
+
+/// For whom a command prints what it was told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// For people
+    Text,
+    /// The whole answer, for programs
+    Json,
+}
+
+impl Output {
+    /// Prints `answer`, for people as `render` puts it; that is told the time, to which it relates dates.
+    fn write<T: DeserializeOwned>(
+        self,
+        answer: &Answer,
+        render: impl FnOnce(&T, Timestamp) -> String,
+        out: &mut impl io::Write,
+    ) -> Result<(), CommandError> {
+        match self {
+            Self::Json => writeln!(out, "{:#}", answer.json::<serde_json::Value>()?)?,
+            Self::Text => write!(out, "{}", render(&answer.json()?, Clock::system().now().wall))?,
+        }
+        Ok(())
+    }
 }
 
 /// Does what was asked for, on a runtime of the command's own choosing: a daemon has things to do before there

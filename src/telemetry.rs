@@ -9,6 +9,7 @@ use crate::domain::user::UserId;
 use crate::secret::TagKey;
 
 pub mod log;
+pub mod trouble;
 
 /// Numbers that only grow, shared by the parts that count and those that show.
 #[derive(Debug, Default)]

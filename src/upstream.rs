@@ -20,6 +20,7 @@ use crate::domain::user::UserId;
 use crate::management::{Grant, GrantSource, Granting, Management, ManagementToken};
 use crate::secret::{Secret, TagKey};
 use crate::telemetry::Counters;
+use crate::telemetry::trouble::Trouble;
 
 pub mod connect;
 pub mod credentials;
@@ -61,6 +62,8 @@ struct Inner {
     clock: Clock,
     tags: TagKey,
     counters: Arc<Counters>,
+    /// With reading users; the Management token's keeper tells its own.
+    trouble: Trouble,
     seed: u64,
 }
 
@@ -92,6 +95,7 @@ impl Auth0 {
             clock,
             tags,
             counters,
+            trouble: Trouble::default(),
             seed,
         }))
     }
@@ -115,6 +119,14 @@ impl Auth0 {
             let parsed = wire::parse_user(&answer, user, exchange, &inner.tags)?;
             Ok((parsed, exchange.sent))
         });
+        match &outcome {
+            Ok(_) if inner.trouble.ends() => tracing::info!("Users can be read again"),
+            Ok(_) => {}
+            Err(why) if inner.trouble.fails(why, inner.clock.now()) => {
+                tracing::warn!(%why, "Users cannot be read")
+            }
+            Err(_) => {}
+        }
         outcome.inspect_err(|failure| self.failed(failure))
     }
 

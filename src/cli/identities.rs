@@ -2,17 +2,13 @@
 
 use std::io;
 
-use clap::ValueEnum;
-use serde_json::Value;
-
-use crate::clock::Clock;
 use crate::domain::freshness::Timestamp;
 use crate::domain::user::UserId;
 use crate::server::answers::{IdentitiesAnswer, IdentityAnswer};
 
 use super::client::Client;
 use super::text::{date, table};
-use super::{CommandError, Socket, user_id};
+use super::{CommandError, Output, Socket, user_id};
 
 /// For `--help`.
 pub const ABOUT: &str = "\
@@ -38,24 +34,11 @@ pub struct Args {
     pub socket: Socket,
 }
 
-/// For whom to print.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Output {
-    /// A table, for people
-    Text,
-    /// The whole answer, for programs
-    Json,
-}
-
 /// Asks for the identities and prints them.
 pub async fn run(args: &Args, out: &mut impl io::Write) -> Result<(), CommandError> {
     let path = format!("/v1/users/{}/identities", args.user.to_path_segment());
     let answer = Client::new(&args.socket.path).get(&path).await?;
-    match args.output {
-        Output::Json => writeln!(out, "{:#}", answer.json::<Value>()?)?,
-        Output::Text => write!(out, "{}", render(&answer.json()?, Clock::system().now().wall))?,
-    }
-    Ok(())
+    args.output.write(&answer, render, out)
 }
 
 fn render(answer: &IdentitiesAnswer<'_>, now: Timestamp) -> String {

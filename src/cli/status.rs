@@ -5,10 +5,7 @@
 use std::io;
 
 use bytesize::ByteSize;
-use clap::ValueEnum;
-use serde_json::Value;
 
-use crate::clock::Clock;
 use crate::domain::freshness::Timestamp;
 use crate::server::answers::{
     CacheStatus, FailureStatus, ListenerStatus, LookupCounts, ManagementTokenStatus, StatusAnswer,
@@ -17,7 +14,7 @@ use crate::server::answers::{
 
 use super::client::Client;
 use super::text::{count, date, span, table};
-use super::{CommandError, Socket};
+use super::{CommandError, Output, Socket};
 
 /// For `--help`.
 pub const ABOUT: &str = "\
@@ -41,23 +38,10 @@ pub struct Args {
     pub socket: Socket,
 }
 
-/// For whom to print.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Output {
-    /// For people
-    Text,
-    /// The whole answer, for programs
-    Json,
-}
-
 /// Asks for the daemon's state and prints it.
 pub async fn run(args: &Args, out: &mut impl io::Write) -> Result<(), CommandError> {
     let answer = Client::new(&args.socket.path).get("/v1/status").await?;
-    match args.output {
-        Output::Json => writeln!(out, "{:#}", answer.json::<Value>()?)?,
-        Output::Text => write!(out, "{}", render(&answer.json()?, Clock::system().now().wall))?,
-    }
-    Ok(())
+    args.output.write(&answer, render, out)
 }
 
 fn render(status: &StatusAnswer, now: Timestamp) -> String {

@@ -1,0 +1,149 @@
+//! What holds for every input, not only for those somebody thought of. Failures print a seed that replays them.
+
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    missing_docs,
+    reason = "tests stop at the first surprise"
+)]
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use cloakroom::domain::freshness::{Deadline, Freshness, Moment, Schedule, Terms, Timestamp};
+use cloakroom::domain::user::UserId;
+use cloakroom::secret::TagKey;
+use cloakroom::upstream::wire::{self, Answer, Exchange, UserAnswer};
+use hyper::StatusCode;
+use hyper::header::{DATE, HeaderMap, HeaderValue, RETRY_AFTER};
+use proptest::prelude::*;
+
+const DAY: u64 = 86_400_000;
+
+fn moment(wall: i64, elapsed: u64) -> Moment {
+    Moment { wall: Timestamp::from_millis(wall), elapsed: Duration::from_millis(elapsed) }
+}
+
+/// JSON as Auth0 might send it on a bad day: the right members with any values.
+fn odd_json() -> impl Strategy<Value = String> {
+    let scalar = prop_oneof![
+        Just("null".to_owned()),
+        Just("true".to_owned()),
+        any::<i64>().prop_map(|number| number.to_string()),
+        any::<f64>().prop_filter("JSON has no such number", |n| n.is_finite()).prop_map(|n| n.to_string()),
+        "[a-z0-9.|:Z-]{0,12}".prop_map(|text| format!("{text:?}")),
+        Just("\"u|1\"".to_owned()),
+        Just("\"2026-11-22T09:30:00Z\"".to_owned()),
+        Just("[]".to_owned()),
+        Just("{}".to_owned()),
+    ];
+    let names = ["user_id", "last_login", "blocked", "connection", "provider", "isSocial", "access_token"];
+    let more =
+        ["access_token_secret", "expires_in", "scope", "error", "error_description", "errorCode", "message"];
+    let member = (prop::sample::select([&names[..], &more[..]].concat()), scalar);
+    let object = prop::collection::vec(member, 0..6).prop_map(|members| {
+        let members: Vec<_> = members.into_iter().map(|(name, value)| format!("{name:?}:{value}")).collect();
+        members.join(",")
+    });
+    (object.clone(), prop::collection::vec(object, 0..3)).prop_map(|(outer, identities)| {
+        let identities: Vec<_> = identities.into_iter().map(|identity| format!("{{{identity}}}")).collect();
+        let comma = if outer.is_empty() { "" } else { "," };
+        format!("{{{outer}{comma}\"identities\":[{}]}}", identities.join(","))
+    })
+}
+
+fn answer(status: u16, body: &[u8], date: &[u8]) -> Answer {
+    let mut headers = HeaderMap::new();
+    if let Ok(value) = HeaderValue::from_bytes(date) {
+        headers.insert(DATE, value.clone());
+        headers.insert(RETRY_AFTER, value);
+    }
+    let status = StatusCode::from_u16(status).unwrap();
+    Answer { status, headers, body: Bytes::copy_from_slice(body) }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    /// Nothing that Auth0, or whoever stands in its place, may send makes a parser panic, and a user that comes
+    /// out is the one that was asked for.
+    #[test]
+    fn no_answer_panics_or_turns_into_another_user(
+        status in 100_u16..600,
+        body in prop_oneof![odd_json().prop_map(String::into_bytes), prop::collection::vec(any::<u8>(), 0..200)],
+        date in prop::collection::vec(any::<u8>(), 0..40),
+        wall in any::<i64>(),
+        elapsed in any::<u64>(),
+    ) {
+        let now = moment(wall, elapsed);
+        let (user, tags) = (UserId::parse("u|1").unwrap(), TagKey::random().unwrap());
+        let exchange = Exchange { sent: now, received: now };
+        for status in [status, 200] {
+            let answer = answer(status, &body, &date);
+            if let Ok(UserAnswer::User(Some(profile))) = wire::parse_user(&answer, &user, exchange, &tags) {
+                prop_assert_eq!(status, 200);
+                prop_assert_eq!(profile.user_id, user.clone());
+            }
+            if let Ok(grant) = wire::parse_grant(&answer, &"a".into(), exchange) {
+                prop_assert!(grant.expires.remaining(now) <= Duration::from_secs(30 * 86_400));
+                prop_assert!(!grant.token.is_empty());
+            }
+        }
+    }
+
+    /// An id survives the way through a URL, and its segment holds nothing that a URL could misread.
+    #[test]
+    fn every_id_is_one_segment_and_comes_back(text in "\\PC{1,40}") {
+        if let Ok(user) = UserId::parse(&text) {
+            let segment = user.to_path_segment();
+            prop_assert!(segment.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~%".contains(&b)), "{}", segment);
+            prop_assert!(segment != "." && segment != "..");
+            prop_assert_eq!(UserId::from_path_segment(&segment).unwrap(), user);
+        }
+    }
+
+    /// Whatever somebody does to the wall clock, a token is not served once its own time has run out by the clock
+    /// that nobody can step, nor after its date by the wall clock; and with the wall clock left alone its states
+    /// only ever move on.
+    #[test]
+    fn no_step_of_the_wall_clock_revives_a_token(
+        lifetime in 0..DAY,
+        min_ttl in 0..DAY / 4,
+        ages in prop::collection::vec((0..DAY, -400_i64..400), 1..20),
+    ) {
+        let sent = moment(1_700_000_000_000, 1_000_000);
+        let terms = Terms {
+            refresh_after: Some(Duration::from_millis(DAY / 4)),
+            fresh_for: Duration::from_millis(DAY / 3),
+            servable_for: Duration::from_millis(DAY / 2),
+            min_ttl: Duration::from_millis(min_ttl),
+        };
+        let expires = Deadline::after(sent, Duration::from_millis(lifetime));
+        let schedule = Schedule { sent, expires: Some(expires), terms };
+        let rank = |freshness| match freshness {
+            Freshness::Fresh => 0,
+            Freshness::RefreshDue => 1,
+            Freshness::Stale => 2,
+            Freshness::Expired => 3,
+        };
+        let mut sorted: Vec<_> = ages.iter().map(|(age, _)| *age).collect();
+        sorted.sort_unstable();
+        let mut furthest = 0;
+        for age in sorted {
+            let now = moment(1_700_000_000_000 + age as i64, 1_000_000 + age);
+            let reached = rank(schedule.at(now));
+            prop_assert!(reached >= furthest, "it became fresher with age");
+            furthest = reached;
+        }
+        for (age, days) in ages {
+            let wall = 1_700_000_000_000 + age as i64 + days * DAY as i64;
+            let now = moment(wall, 1_000_000 + age);
+            if schedule.at(now) != Freshness::Expired {
+                prop_assert!(age + min_ttl <= lifetime && age < lifetime, "alive by the elapsed clock");
+                prop_assert!(Timestamp::from_millis(wall) < expires.wall(), "alive by the wall clock");
+            }
+        }
+    }
+}
