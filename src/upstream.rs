@@ -123,7 +123,7 @@ impl Auth0 {
             Ok(_) if inner.trouble.ends() => tracing::info!("Users can be read again"),
             Ok(_) => {}
             Err(why) if inner.trouble.fails(why, inner.clock.now()) => {
-                tracing::warn!(%why, "Users cannot be read")
+                tracing::warn!(%why, "Users cannot be read");
             }
             Err(_) => {}
         }

@@ -240,6 +240,7 @@ token    valid, expires in 20 h 48 min (2026-11-23T06:48:00Z)
 cache    1 user, 34.0 KiB of 64.0 MiB
 lookups  1203 hit, 12 miss, 0 stale, 3 negative, 1 error
 auth0    1 token request, 13 user requests, 1 failed
+         last failure 2 h ago (2026-11-22T08:00:00Z): Auth0 answered with status 503, which is no answer to this request
 sockets  /run/cloakroom/cloakroom.sock (1 connection)
          /run/web/cloakroom.sock (40 connections)
 "
