@@ -1,6 +1,6 @@
 //! The JSON bodies that callers get, as types: the server writes them, the client commands read them.
 //!
-//! README and `openapi.json` describe the same shapes; `tests/api.rs` compares all three.
+//! `openapi.json` describes the same shapes; `tests/docs.rs` compares the two.
 
 use std::borrow::Cow;
 

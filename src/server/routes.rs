@@ -1,7 +1,7 @@
 //! The route table and its handlers.
 //!
-//! A request passes, in this order: header bounds, headers of requests that were sent on, the route and its
-//! method, the request header, the caller's rights, and only then its parameters. Whoever may not ask learns
+//! A request passes, in this order: header bounds, headers of requests that were sent on, the request header, the
+//! route and its method, the caller's rights, and only then its parameters. Whoever may not ask learns
 //! nothing about users, not even whether an id is well-formed.
 
 use std::borrow::Cow;
