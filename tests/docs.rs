@@ -283,11 +283,6 @@ fn errors_are_the_same_in_the_code_in_readme_and_in_the_description() {
 
 #[test]
 fn retry_after_is_described_and_shown_where_it_is_sent() {
-    let with: BTreeSet<_> = rows(&part("README.md", "## HTTP interface"))
-        .into_iter()
-        .filter(|row| row.len() == 4 && row[2].contains("Retry-After"))
-        .map(|row| row[0].clone())
-        .collect();
     let described = description();
     let responses = operations(&described)
         .into_iter()
@@ -296,7 +291,9 @@ fn retry_after_is_described_and_shown_where_it_is_sent() {
         .filter(|(_, response)| resolved(&described, response)["headers"]["Retry-After"].is_object())
         .map(|(status, _)| status.clone())
         .collect();
-    assert_eq!(with, sent);
+    for row in rows(&part("README.md", "## HTTP interface")).iter().filter(|row| row.len() == 4) {
+        assert_eq!(row[2].contains("`Retry-After`"), sent.contains(&row[0]), "{row:?}");
+    }
 }
 
 #[test]
