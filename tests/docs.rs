@@ -557,7 +557,7 @@ impl Drop for Demo {
 
 #[expect(clippy::disallowed_methods, reason = "the one question that tests ask of their environment")]
 fn everything_is_required() -> bool {
-    std::env::var_os("CLOAKROOM_REQUIRE_ALL").is_some()
+    ["CI", "CLOAKROOM_REQUIRE_ALL"].iter().any(|name| std::env::var_os(name).is_some())
 }
 
 fn root() -> &'static Path {
