@@ -34,8 +34,7 @@ impl Clock {
 
     /// A clock that reads `start` now and from then on follows tokio's timers, paused or not.
     ///
-    /// # Panics
-    /// Outside a tokio runtime whose time is paused this follows real time; it does not panic.
+    /// Needs no runtime. Outside one whose time is paused it follows real time.
     pub fn simulated(start: Timestamp) -> Self {
         let at_anchor = Moment { wall: start, elapsed: Duration::from_secs(1_000_000) };
         let anchor = tokio::time::Instant::now();

@@ -310,6 +310,23 @@ async fn a_connection_serves_many_requests_and_is_closed_when_it_is_idle() {
     assert!((120..=240).contains(&begun.elapsed().as_secs()), "{:?}", begun.elapsed());
 }
 
+/// Guarantee 8: connections beyond `max_connections` wait in the kernel's queue until there is room.
+#[tokio::test(start_paused = true)]
+async fn connections_beyond_the_limit_wait_for_their_turn() {
+    let world = world_with("[[listener]]\npath = \"{dir}/api.sock\"\nmax_connections = 2").await;
+    let connect = async || UnixStream::connect(&world.socket).await.unwrap();
+    let mut buffer = vec![0; 4096];
+    let mut ask = async |stream: &mut UnixStream| {
+        stream.write_all(b"GET /livez HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        tokio::time::timeout(Duration::from_secs(1), stream.read(&mut buffer)).await.is_ok()
+    };
+    let (mut first, mut second, mut third) = (connect().await, connect().await, connect().await);
+    assert!(ask(&mut first).await && ask(&mut second).await);
+    assert!(!ask(&mut third).await);
+    drop(first);
+    assert!(ask(&mut third).await);
+}
+
 #[tokio::test(start_paused = true)]
 async fn pipelined_requests_are_answered_in_order() {
     let world = world().await;

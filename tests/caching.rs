@@ -21,6 +21,7 @@ use cloakroom::demo::{Endpoint, ExpiresIn, Fault, TenantOptions, WaitHint, users
 use cloakroom::domain::error::{Failure, LookupError, Refusal, Stage, Unavailable};
 use cloakroom::domain::freshness::Timestamp;
 use cloakroom::domain::user::{Selector, UserId};
+use serde_json::json;
 use support::world::{START, World};
 use tokio::time::sleep;
 
@@ -372,6 +373,44 @@ async fn what_cannot_pass_is_not_retried() {
     let why = failure(world.look_up(users::GOOGLE).await.unwrap_err());
     assert_eq!(why.retry_after, 7 * SECOND);
     assert_eq!(world.user_calls(), 1);
+}
+
+/// Guarantee 8: more users than there is room for, some of them asked for again and again.
+#[tokio::test(start_paused = true)]
+async fn the_cache_stays_within_its_bytes_whoever_asks_for_whomever() {
+    let world = world("[cache]\nmax_bytes = \"1MiB\"").await;
+    let token = "t".repeat(1000);
+    for n in 0..3_000 {
+        let id = format!("auth0|{n}");
+        world.tenant.put_user(json!({"user_id": id, "identities": [
+            {"connection": "c", "provider": "oauth2", "user_id": "1", "access_token": token}]}));
+        world.look_up(&id).await.unwrap();
+        world.look_up(&format!("auth0|nobody-{n}")).await.unwrap_err();
+        world.look_up("auth0|0").await.unwrap();
+        if n % 500 == 0 {
+            let (_, bytes) = world.cache().size();
+            assert!(bytes <= 1 << 20, "{bytes}");
+        }
+    }
+    let (entries, bytes) = world.cache().size();
+    assert!(bytes <= 1 << 20 && bytes > 1 << 19, "{bytes}");
+    assert!(entries < 3_000, "{entries}");
+}
+
+/// Guarantee 8: callers who ask for one user after another and leave cannot pile lookups up.
+#[tokio::test(start_paused = true)]
+async fn beyond_a_thousand_lookups_under_way_the_next_is_told_so_at_once() {
+    let world = world("").await;
+    world.tenant.fault(Endpoint::User, Fault::StallHeaders);
+    for n in 0..1024 {
+        let id = format!("auth0|{n}");
+        assert!(tokio::time::timeout(Duration::ZERO, world.look_up(&id)).await.is_err());
+    }
+    assert_eq!(world.look_up("auth0|1024").await, Err(LookupError::Overloaded));
+    assert_eq!(world.get(&World::path("auth0|1024")).await.problem(), (503, "overloaded".into()));
+    sleep(6 * SECOND).await;
+    world.tenant.clear_all();
+    assert_eq!(world.state(users::GOOGLE).await, "miss");
 }
 
 // The Management token.

@@ -244,8 +244,8 @@ fn lookup_detail(error: &LookupError) -> String {
             format!("choose one with ?connection= or ?provider=; these carry a token: {}", connections.join(", "))
         }
         LookupError::LoginRequired { expired_at, .. } => format!(
-            "the provider's token expired at {expired_at} and Auth0 holds no newer one; Auth0 never renews it, so send \
-             the user through a login with this connection"
+            "the provider's token has an expiry of {expired_at}, which has come or is nearer than cache.min_ttl, and \
+             Auth0 holds no newer one; Auth0 never renews it, so send the user through a login with this connection"
         ),
         LookupError::Overloaded => "ask again in a moment".into(),
         LookupError::Unavailable(Unavailable { failure, .. }) => failure.to_string(),
