@@ -125,14 +125,16 @@ fn services(
     let (tags, counters) = (TagKey::random()?, Arc::new(Counters::default()));
     let names = UserNames::new(config.log.user_ids, TagKey::random()?);
     let parts = Parts { transport, clock: clock.clone(), tags, counters: Arc::clone(&counters), seed };
-    let auth0 = Auth0::new(&config.tenant, &config.client, config.upstream.max_retries, parts);
+    let auth0 = Auth0::new(&config.tenant, &config.client, config.upstream, parts);
+    let budget = auth0.budget().clone();
     let management = Management::start(Arc::new(auth0.clone()), config.management, clock.clone(), seed);
     let profiles = Arc::new(Profiles::new(auth0, management.clone()));
     Ok(Services {
-        cache: Cache::new(&config.cache, profiles, clock.clone(), Arc::clone(&counters), names),
+        cache: Cache::new(&config.cache, profiles, clock.clone(), Arc::clone(&counters), names, seed),
         management,
         policy: Policy::new(nix::unistd::geteuid().as_raw()),
         counters,
+        budget: Box::new(move |now| budget.standing(now)),
         phase,
         tenant: Arc::clone(&config.tenant.domain),
         started: clock.now(),

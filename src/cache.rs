@@ -10,18 +10,24 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use moka::ops::compute::Op;
+
 use crate::clock::Clock;
 use crate::config;
 use crate::domain::error::{Failure, LookupError, Stage, Unavailable};
 use crate::domain::freshness::{Freshness, Moment, Terms};
 use crate::domain::identity::{Identity, IdpToken, Profile};
+use crate::domain::urgency::Urgency;
 use crate::domain::user::{Selector, UserId};
-use crate::flight::{Flight, Flights};
+use crate::flight::{Flight, Flights, NoFlight};
+use crate::secret::Tag;
 use crate::telemetry::{Counters, UserNames};
 
 pub mod entry;
+mod failing;
 
 use entry::{Entry, Question, Rules};
+use failing::Failing;
 
 /// Flights at a time. Callers that leave do not end their flights, so without a bound a caller that asks for one
 /// unknown user after another and hangs up could pile them up.
@@ -34,6 +40,13 @@ const AFTER_A_FAULT: Duration = Duration::from_secs(1);
 pub trait ProfileSource: Send + Sync + 'static {
     /// Asks for `user`. Ends within `tenant.request_timeout`, retries included.
     fn fetch(&self, user: UserId) -> Fetching;
+
+    /// The same if there is room to spare for something of this urgency; else says when there may be. Does not
+    /// wait, and tries once.
+    fn fetch_if_spare(&self, user: UserId, urgency: Urgency) -> Result<Fetching, Duration>;
+
+    /// Spends as much without asking: for what makes others ask.
+    fn spare(&self, urgency: Urgency) -> Result<(), Duration>;
 }
 
 /// A fetch under way; it owns what it needs, since it outlives the caller that wanted it.
@@ -54,6 +67,7 @@ pub struct Fetched {
 pub struct Cache {
     entries: moka::sync::Cache<UserId, Arc<Entry>>,
     flights: Flights<UserId, Result<Arc<Entry>, Unavailable>>,
+    failing: Failing,
     /// How many purges were made. An answer that was asked for before a purge is not remembered after it.
     epoch: Arc<AtomicU64>,
     source: Arc<dyn ProfileSource>,
@@ -63,6 +77,28 @@ pub struct Cache {
     counters: Arc<Counters>,
     names: UserNames,
 }
+
+/// What a caller wishes besides a token.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Wish {
+    /// It has to be valid for this long.
+    pub min_ttl: Duration,
+    /// Auth0 has to be asked, whatever is held.
+    pub fresh: bool,
+}
+
+/// What became of a report that a token was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reported {
+    /// It was the one held, and is no more.
+    Dropped,
+    /// Another one is held.
+    AlreadyReplaced,
+    /// Nothing is held of this user.
+    Unknown,
+}
+
+type UserFlight = Flight<Result<Arc<Entry>, Unavailable>>;
 
 /// An answer to a lookup.
 #[derive(Debug)]
@@ -93,6 +129,7 @@ impl Cache {
         clock: Clock,
         counters: Arc<Counters>,
         names: UserNames,
+        seed: u64,
     ) -> Self {
         let servable_for = settings.max_ttl.saturating_add(settings.max_stale);
         let refresh_after =
@@ -105,6 +142,7 @@ impl Cache {
                 .time_to_live(servable_for.saturating_add(Duration::from_secs(60)))
                 .build(),
             flights: Flights::new(MAX_FLIGHTS),
+            failing: Failing::new(seed),
             epoch: Arc::default(),
             source,
             clock,
@@ -123,14 +161,15 @@ impl Cache {
         }
     }
 
-    /// The token of `user` that `selector` means.
-    pub async fn token(&self, user: &UserId, selector: &Selector) -> Result<Served, LookupError> {
-        self.count(self.lookup(user, Question::Token(selector)).await)
+    /// The token of `user` that `selector` means, valid for as long as `wish` says.
+    pub async fn token(&self, user: &UserId, selector: &Selector, wish: Wish) -> Result<Served, LookupError> {
+        let question = Question::Token { selector, min_ttl: wish.min_ttl };
+        self.count(self.lookup(user, question, wish.fresh).await)
     }
 
     /// The identities of `user`.
     pub async fn identities(&self, user: &UserId) -> Result<Served, LookupError> {
-        self.count(self.lookup(user, Question::Identities).await)
+        self.count(self.lookup(user, Question::Identities, false).await)
     }
 
     /// Whether `token` could be served at `now`.
@@ -142,12 +181,14 @@ impl Cache {
     pub fn purge(&self, user: &UserId) {
         self.epoch.fetch_add(1, Ordering::SeqCst);
         self.entries.invalidate(user);
+        self.failing.forget(user);
     }
 
     /// Forgets everybody.
     pub fn purge_all(&self) {
         self.epoch.fetch_add(1, Ordering::SeqCst);
         self.entries.invalidate_all();
+        self.failing.forget_all();
     }
 
     /// Users remembered, and the bytes they take.
@@ -161,29 +202,69 @@ impl Cache {
         self.max_bytes
     }
 
-    async fn lookup(&self, user: &UserId, question: Question<'_>) -> Result<Served, LookupError> {
+    /// A caller says that its provider refused the token with this fingerprint. It is dropped if it is still the
+    /// one held, so that a late report about one that was replaced does nothing.
+    ///
+    /// # Errors
+    /// [`LookupError::RateLimited`]: a report makes Auth0 be asked, so it spends from the budget.
+    pub fn report(&self, user: &UserId, fingerprint: Tag) -> Result<Reported, LookupError> {
+        match self.entries.get(user) {
+            None => return Ok(Reported::Unknown),
+            Some(entry) if !entry.holds(fingerprint) => return Ok(Reported::AlreadyReplaced),
+            Some(_) => {}
+        }
+        self.source.spare(Urgency::Fresh).map_err(|retry_after| LookupError::RateLimited { retry_after })?;
+        let now = self.clock.now();
+        let mut outcome = Reported::AlreadyReplaced;
+        // One step with respect to flights that land: either they see the report, or it sees what they brought.
+        self.entries.entry_by_ref(user).and_compute_with(|held| match held {
+            Some(held) if held.value().holds(fingerprint) => {
+                outcome = Reported::Dropped;
+                Op::Put(Arc::new(held.value().with_refused(fingerprint, now)))
+            }
+            _ => Op::Nop,
+        });
+        Ok(outcome)
+    }
+
+    async fn lookup(
+        &self,
+        user: &UserId,
+        question: Question<'_>,
+        fresh: bool,
+    ) -> Result<Served, LookupError> {
         let now = self.clock.now();
         let held = self.entries.get(user);
-        if let Some(entry) = &held {
+        if let Some(entry) = held.as_ref().filter(|_| !fresh) {
             let judgement = entry.judge(question, &self.rules, now);
             match judgement.freshness {
                 Freshness::Fresh => return served(entry, judgement.outcome, CacheState::Hit, now),
                 Freshness::RefreshDue => {
-                    self.refresh_behind(user, entry, now);
+                    self.refresh_ahead(user, now);
                     return served(entry, judgement.outcome, CacheState::Hit, now);
                 }
                 // Auth0 failed for this user a moment ago: nobody waits for it to fail again.
-                Freshness::Stale if entry.is_quiet(now) => {
+                Freshness::Stale if self.failing.is_quiet(user, false, now).is_some() => {
                     return served(entry, Ok(()), CacheState::Stale, now);
                 }
                 Freshness::Stale | Freshness::Expired => {}
             }
         }
-        match self.ask(user).await {
+        if let Some(unavailable) = self.failing.is_quiet(user, true, now) {
+            return Err(LookupError::Unavailable(unavailable));
+        }
+        let mut asked = self.ask(user, if fresh { Urgency::Fresh } else { Urgency::Caller }).await;
+        // The flight was under way when a report came in: what it brought does not count as asked.
+        if asked.as_ref().is_ok_and(|entry| entry.is_older_than_its_reports()) {
+            asked = self.ask(user, Urgency::Caller).await;
+        }
+        match asked {
             Ok(entry) => {
                 let now = self.clock.now();
                 served(&entry, entry.judge(question, &self.rules, now).outcome, CacheState::Miss, now)
             }
+            // Whoever wants it fresh has no use for what is held.
+            Err(why) if fresh => Err(why),
             Err(why) => {
                 let now = self.clock.now();
                 let stale = held.filter(|entry| is_servable(entry, question, &self.rules, now));
@@ -193,10 +274,13 @@ impl Cache {
     }
 
     /// Asks Auth0 for `user`, or joins whoever is asking already.
-    async fn ask(&self, user: &UserId) -> Result<Arc<Entry>, LookupError> {
+    async fn ask(&self, user: &UserId, urgency: Urgency) -> Result<Arc<Entry>, LookupError> {
         let epoch = self.epoch.load(Ordering::SeqCst);
         loop {
-            let flight = self.fly(user).map_err(|_| LookupError::Overloaded)?;
+            let flight = self.fly(user, urgency)?;
+            if flight.joined() {
+                self.counters.flights_joined.add();
+            }
             match flight.landed().await {
                 // Asked for before a purge that this lookup came after: once more.
                 Some(Ok(entry)) if entry.epoch() < epoch => {}
@@ -211,41 +295,35 @@ impl Cache {
         }
     }
 
-    /// Starts a refresh that nobody waits for, unless one is under way or has just failed.
-    fn refresh_behind(&self, user: &UserId, entry: &Arc<Entry>, now: Moment) {
-        if !entry.is_quiet(now) && self.fly(user).is_err() {
-            tracing::debug!("Not refreshed ahead: too many lookups wait for Auth0");
+    /// Starts a refresh that nobody waits for, unless one is under way, has just failed, or there is no room.
+    fn refresh_ahead(&self, user: &UserId, now: Moment) {
+        if self.failing.is_quiet(user, false, now).is_none() && self.fly(user, Urgency::Ahead).is_err() {
+            tracing::trace!("Not refreshed ahead: there is no room to spare");
         }
     }
 
     /// Joins or starts the flight for `user`. Its result is remembered whether or not anybody waits for it.
-    fn fly(&self, user: &UserId) -> Result<Flight<Result<Arc<Entry>, Unavailable>>, crate::flight::Full> {
-        self.flights.join(user.clone(), || {
-            let (epochs, entries) = (Arc::clone(&self.epoch), self.entries.clone());
-            let (clock, names) = (self.clock.clone(), self.names.clone());
-            let epoch = epochs.load(Ordering::SeqCst);
-            let user = user.clone();
-            let fetching = self.source.fetch(user.clone());
-            async move {
-                match fetching.await {
-                    Ok(fetched) => {
-                        let entry = Arc::new(Entry::new(fetched, epoch));
-                        entries.insert(user.clone(), Arc::clone(&entry));
-                        if epochs.load(Ordering::SeqCst) != epoch {
-                            entries.invalidate(&user);
-                        }
-                        Ok(entry)
-                    }
-                    Err(unavailable) => {
-                        if let Some(held) = entries.get(&user) {
-                            held.keep_quiet(clock.now(), unavailable.retry_after);
-                        }
-                        let why = &unavailable.failure;
-                        tracing::debug!(user = names.name(&user), %why, "User not read");
-                        Err(unavailable)
-                    }
-                }
-            }
+    fn fly(&self, user: &UserId, urgency: Urgency) -> Result<UserFlight, LookupError> {
+        let flight = self.flights.join(user.clone(), || {
+            let epoch = self.epoch.load(Ordering::SeqCst);
+            let fetching = match urgency {
+                Urgency::Management | Urgency::Caller => self.source.fetch(user.clone()),
+                Urgency::Fresh | Urgency::Ahead => self.source.fetch_if_spare(user.clone(), urgency)?,
+            };
+            let landing = Landing {
+                user: user.clone(),
+                epoch,
+                epochs: Arc::clone(&self.epoch),
+                entries: self.entries.clone(),
+                failing: self.failing.clone(),
+                clock: self.clock.clone(),
+                names: self.names.clone(),
+            };
+            Ok(async move { landing.land(fetching.await) })
+        });
+        flight.map_err(|why| match why {
+            NoFlight::Full => LookupError::Overloaded,
+            NoFlight::Refused(retry_after) => LookupError::RateLimited { retry_after },
         })
     }
 
@@ -259,6 +337,43 @@ impl Cache {
         };
         counter.add();
         answer
+    }
+}
+
+/// What a flight needs to store its result, since it outlives whoever started it.
+struct Landing {
+    user: UserId,
+    epoch: u64,
+    epochs: Arc<AtomicU64>,
+    entries: moka::sync::Cache<UserId, Arc<Entry>>,
+    failing: Failing,
+    clock: Clock,
+    names: UserNames,
+}
+
+impl Landing {
+    fn land(self, outcome: Result<Fetched, Unavailable>) -> Result<Arc<Entry>, Unavailable> {
+        let user = &self.user;
+        match outcome {
+            Ok(fetched) => {
+                self.failing.forget(user);
+                let entry = Entry::new(fetched, self.epoch);
+                let stored = self.entries.entry_by_ref(user).and_upsert_with(|held| match held {
+                    Some(held) => Arc::new(entry.heir_of(held.value())),
+                    None => Arc::new(entry),
+                });
+                if self.epochs.load(Ordering::SeqCst) != self.epoch {
+                    self.entries.invalidate(user);
+                }
+                Ok(stored.into_value())
+            }
+            Err(unavailable) => {
+                self.failing.note(user, &unavailable, self.clock.now());
+                let why = &unavailable.failure;
+                tracing::debug!(user = self.names.name(user), %why, "User not read");
+                Err(unavailable)
+            }
+        }
     }
 }
 

@@ -228,6 +228,12 @@ pub struct Negative {
 /// `[upstream]`.
 #[derive(Clone, Copy, Debug)]
 pub struct Upstream {
+    /// The daemon's own budget for the tenant, of which nothing is exempt.
+    pub requests_per_second: f64,
+    /// How many may go at once after a pause.
+    pub burst: u32,
+    /// Requests under way at a time.
+    pub max_concurrency: u32,
     /// Further attempts after a failure that may pass, within `tenant.request_timeout`.
     pub max_retries: u32,
 }

@@ -10,4 +10,5 @@ pub mod freshness;
 pub mod identity;
 pub mod policy;
 pub mod retry;
+pub mod urgency;
 pub mod user;

@@ -30,9 +30,14 @@ pub struct Flight<V> {
     joined: bool,
 }
 
-/// As many flights as may be are under way.
+/// Why there is no flight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Full;
+pub enum NoFlight<E> {
+    /// As many as may be are under way.
+    Full,
+    /// It was not to be started.
+    Refused(E),
+}
 
 impl<K, V> Flights<K, V>
 where
@@ -44,11 +49,11 @@ where
         Self { under_way: Arc::default(), limit }
     }
 
-    /// Joins the flight for `key`, or starts one with what `fetch` returns.
+    /// Joins the flight for `key`, or starts one with what `fetch` returns, if it does.
     ///
     /// # Panics
     /// Outside a tokio runtime, when a flight has to be started.
-    pub fn join<F>(&self, key: K, fetch: impl FnOnce() -> F) -> Result<Flight<V>, Full>
+    pub fn join<F, E>(&self, key: K, fetch: impl FnOnce() -> Result<F, E>) -> Result<Flight<V>, NoFlight<E>>
     where
         F: Future<Output = V> + Send + 'static,
     {
@@ -56,14 +61,15 @@ where
         let flights = under_way.len();
         let vacant = match under_way.entry(key.clone()) {
             Entry::Occupied(flight) => return Ok(Flight { result: flight.get().clone(), joined: true }),
-            Entry::Vacant(_) if flights >= self.limit => return Err(Full),
+            Entry::Vacant(_) if flights >= self.limit => return Err(NoFlight::Full),
             Entry::Vacant(vacant) => vacant,
         };
+        let fetch = fetch().map_err(NoFlight::Refused)?;
         let (land, result) = watch::channel(None);
         vacant.insert(result.clone());
         drop(under_way);
 
-        let (fetch, end) = (fetch(), End { under_way: Arc::clone(&self.under_way), key });
+        let end = End { under_way: Arc::clone(&self.under_way), key };
         task::spawn("flight", async move {
             let value = fetch.await;
             // First forgotten, then announced: whoever asks from now on finds what the fetch has stored, or
@@ -128,10 +134,10 @@ mod tests {
         let (flights, fetches) = (flights(), Arc::new(AtomicUsize::new(0)));
         let fetch = || {
             let fetches = Arc::clone(&fetches);
-            async move {
+            Ok::<_, ()>(async move {
                 tokio::time::sleep(Duration::from_secs(1)).await;
                 fetches.fetch_add(1, Ordering::SeqCst)
-            }
+            })
         };
         let first = flights.join("a", fetch).unwrap();
         let second = flights.join("a", fetch).unwrap();
@@ -144,29 +150,31 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_caller_that_goes_away_aborts_nothing() {
         let flights = flights();
-        let fetch = || async {
-            tokio::time::sleep(Duration::from_secs(1)).await;
-            7
+        let fetch = || {
+            Ok::<_, ()>(async {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                7
+            })
         };
         drop(flights.join("a", fetch).unwrap());
-        let second = flights.join("a", || async { 8 }).unwrap();
+        let second = flights.join("a", || Ok::<_, ()>(async { 8 })).unwrap();
         assert_eq!(second.landed().await, Some(7));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_fetch_that_panics_leaves_no_key_stuck() {
         let flights = flights();
-        let broken = flights.join("a", || async { panic!("as a test") }).unwrap();
+        let broken = flights.join("a", || Ok::<_, ()>(async { panic!("as a test") })).unwrap();
         assert_eq!(broken.landed().await, None);
-        assert_eq!(flights.join("a", || async { 1 }).unwrap().landed().await, Some(1));
+        assert_eq!(flights.join("a", || Ok::<_, ()>(async { 1 })).unwrap().landed().await, Some(1));
     }
 
     #[tokio::test(start_paused = true)]
     async fn there_is_a_limit_on_flights_and_none_on_callers() {
         let flights = flights();
-        let hold = || std::future::pending::<usize>();
+        let hold = || Ok::<_, ()>(std::future::pending::<usize>());
         let _held = [flights.join("a", hold).unwrap(), flights.join("b", hold).unwrap()];
-        assert_eq!(flights.join("c", hold).unwrap_err(), Full);
+        assert_eq!(flights.join("c", hold).unwrap_err(), NoFlight::Full);
         assert!(flights.join("a", hold).unwrap().joined());
     }
 }

@@ -220,6 +220,11 @@ impl Management {
         another
     }
 
+    /// Whether a token is held that may be used now.
+    pub fn is_valid(&self) -> bool {
+        self.shared.state.borrow().usable(self.clock.now()).is_some()
+    }
+
     /// Whether a token has ever been obtained.
     pub fn has_started(&self) -> bool {
         self.shared.state.borrow().last_success.is_some()

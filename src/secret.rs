@@ -58,6 +58,14 @@ impl fmt::Display for Tag {
     }
 }
 
+impl Tag {
+    /// Reads a tag as it is printed; `None` if it is not one.
+    pub fn parse(text: &str) -> Option<Self> {
+        let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
+        bytes.try_into().ok().map(Self)
+    }
+}
+
 /// The key behind [`Tag`]s. A new one is drawn in every run, so tags of one run say nothing about another's.
 #[derive(Clone)]
 pub struct TagKey(hmac::Key);
@@ -94,7 +102,7 @@ pub struct NoRandomness;
 
 #[cfg(test)]
 mod tests {
-    use super::{Secret, TagKey};
+    use super::{Secret, Tag, TagKey};
 
     #[test]
     fn a_tag_is_stable_within_a_run_and_differs_between_runs_and_kinds() {
@@ -102,6 +110,8 @@ mod tests {
         let tag = one.tag("token", "canary").to_string();
         assert_eq!(tag.len(), 16);
         assert_eq!(tag, one.tag("token", "canary").to_string());
+        assert_eq!(Tag::parse(&tag), Some(one.tag("token", "canary")));
+        assert_eq!(["", "k3Yq", "*", &format!("{tag}A")].map(Tag::parse), [None; 4]);
         assert_ne!(tag, one.tag("user", "canary").to_string());
         assert_ne!(tag, two.tag("token", "canary").to_string());
     }

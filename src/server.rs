@@ -15,8 +15,9 @@ use crate::clock::Clock;
 use crate::domain::error::Sort;
 use crate::domain::freshness::Moment;
 use crate::domain::policy::{Caller, Policy};
+use crate::domain::retry::whole_seconds;
 use crate::management::Management;
-use crate::telemetry::Counters;
+use crate::telemetry::{BudgetStanding, Counters};
 
 pub mod answers;
 mod connection;
@@ -60,6 +61,8 @@ pub struct Services {
     pub counters: Arc<Counters>,
     /// How far the daemon's end has come.
     pub phase: watch::Receiver<Phase>,
+    /// How the budget for the tenant stands, for `status`.
+    pub budget: Box<dyn Fn(Moment) -> BudgetStanding + Send + Sync>,
     /// `tenant.domain`, for `status`.
     pub tenant: Arc<str>,
     /// When the daemon started.
@@ -136,7 +139,7 @@ impl Services {
         let now = self.clock.now();
         let token = self.management.snapshot(now);
         let (entries, bytes) = self.cache.size();
-        let counters = &self.counters;
+        let (counters, budget) = (&self.counters, (self.budget)(now));
         StatusAnswer {
             version: env!("CARGO_PKG_VERSION").into(),
             started_at: self.started.wall.to_string(),
@@ -172,6 +175,12 @@ impl Services {
                 last_failure: counters
                     .last_upstream_failure()
                     .map(|(at, detail)| UpstreamFailure { at: at.to_string(), detail }),
+                flights_joined: counters.flights_joined.get(),
+                gate_closed_for: budget.gate_closed_for.map(whole_seconds),
+                waiting: budget.waiting as u64,
+                ratelimit_remaining: budget.remaining,
+                thrifty: budget.thrifty,
+                clock_skew_seconds: counters.skew_millis() as f64 / 1e3,
             },
             listeners: self
                 .listeners

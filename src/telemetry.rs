@@ -1,7 +1,9 @@
 //! What the daemon tells about itself: log lines, and the numbers behind `status`.
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+
+use std::time::Duration;
 
 use crate::config::UserIds;
 use crate::domain::freshness::Timestamp;
@@ -24,6 +26,8 @@ pub struct Counters {
     pub negatives: Counter,
     /// Lookups not answered.
     pub errors: Counter,
+    /// Lookups that joined a request under way.
+    pub flights_joined: Counter,
     /// Requests to Auth0's token endpoint.
     pub token_requests: Counter,
     /// Requests to Auth0's users endpoint.
@@ -31,9 +35,35 @@ pub struct Counters {
     /// Those of both that failed.
     pub upstream_failures: Counter,
     last_failure: Mutex<Option<(Timestamp, String)>>,
+    /// Milliseconds that Auth0's clock is ahead of ours; 0 until it has been seen.
+    skew: AtomicI64,
 }
 
+/// A clock that is further off than this is worth a warning: expiry times are dates.
+const TOLERABLE_SKEW_MILLIS: i64 = 5_000;
+
 impl Counters {
+    /// Auth0's clock is this many milliseconds ahead of ours. Warns when that becomes too much, and says so when it
+    /// is no longer.
+    pub fn clock_skew(&self, millis: i64) {
+        let before = self.skew.swap(millis, Ordering::Relaxed);
+        let bad = |millis: i64| millis.saturating_abs() > TOLERABLE_SKEW_MILLIS;
+        let seconds = millis / 1000;
+        match (bad(before), bad(millis)) {
+            (false, true) => tracing::warn!(
+                seconds,
+                "This machine's clock and Auth0's differ; synchronise it, or tokens will be given up too early"
+            ),
+            (true, false) => tracing::info!("This machine's clock and Auth0's agree again"),
+            _ => {}
+        }
+    }
+
+    /// Milliseconds that Auth0's clock is ahead of ours.
+    pub fn skew_millis(&self) -> i64 {
+        self.skew.load(Ordering::Relaxed)
+    }
+
     /// Remembers the latest failure of a request to Auth0, for `status`.
     pub fn upstream_failed(&self, at: Timestamp, public_text: String) {
         self.upstream_failures.add();
@@ -47,7 +77,24 @@ impl Counters {
     }
 }
 
-/// One of them.
+/// What there is to know of the budget for the tenant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BudgetStanding {
+    /// For how long the gate is closed; `None` while it is open.
+    pub gate_closed_for: Option<Duration>,
+    /// Requests that wait for leave.
+    pub waiting: usize,
+    /// Requests under way.
+    pub under_way: u32,
+    /// What the tenant said is left of its own limit.
+    pub remaining: Option<u64>,
+    /// What the tenant said that limit is.
+    pub limit: Option<u64>,
+    /// Whether refreshing ahead is suspended because that is little.
+    pub thrifty: bool,
+}
+
+/// One of the counters.
 #[derive(Debug, Default)]
 pub struct Counter(AtomicU64);
 

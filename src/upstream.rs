@@ -1,43 +1,51 @@
 //! Speaks to Auth0; the only place that knows it. Management tokens for `management`, profiles for `cache`.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue, USER_AGENT};
-use hyper::{Method, Request};
+use hyper::{Method, Request, StatusCode};
 use tokio::time::{Instant, timeout_at};
 
 use crate::cache::{Fetched, Fetching, ProfileSource};
 use crate::clock::Clock;
-use crate::config::{Client, Tenant};
+use crate::config::{self, Client, Tenant};
 use crate::domain::error::{Failure, Sort, Stage, Unavailable};
 use crate::domain::freshness::{Moment, Timestamp};
 use crate::domain::retry::Backoff;
+use crate::domain::urgency::Urgency;
 use crate::domain::user::UserId;
 use crate::management::{Grant, GrantSource, Granting, Management, ManagementToken};
 use crate::secret::{Secret, TagKey};
 use crate::telemetry::Counters;
 use crate::telemetry::trouble::Trouble;
 
+pub mod answer;
+pub mod budget;
 pub mod connect;
 pub mod credentials;
 mod lenient;
+pub mod pace;
 pub mod tls;
 pub mod transport;
 pub mod wire;
 
+use answer::{Answer, Exchange};
+use budget::{Budget, Held, Permit};
 use credentials::Credentials;
 use transport::Transport;
-use wire::{Answer, Exchange, UserAnswer};
+use wire::UserAnswer;
 
 /// Tells Auth0's operators and the tenant's logs who asks.
 const AGENT: &str = concat!("cloakroom/", env!("CARGO_PKG_VERSION"));
 
 /// Between attempts for one user. They share `tenant.request_timeout`, so the waits are short.
 const BETWEEN_ATTEMPTS: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(2));
+
+/// Without a Management token nothing is asked for that nobody waits for; it is seen to within moments, or not.
+const AFTER_NO_TOKEN: Duration = Duration::from_secs(2);
 
 /// When a caller may usefully ask again, where Auth0 does not say.
 const fn ask_again_after(sort: Sort) -> Duration {
@@ -64,7 +72,8 @@ struct Inner {
     counters: Arc<Counters>,
     /// With reading users; the Management token's keeper tells its own.
     trouble: Trouble,
-    seed: u64,
+    budget: Budget,
+    random: Mutex<fastrand::Rng>,
 }
 
 /// What a tenant's client is made of, besides its settings.
@@ -83,42 +92,51 @@ pub struct Parts {
 
 impl Auth0 {
     /// A client for `tenant`, that authenticates as `client`.
-    pub fn new(tenant: &Tenant, client: &Client, max_retries: u32, parts: Parts) -> Self {
+    pub fn new(tenant: &Tenant, client: &Client, upstream: config::Upstream, parts: Parts) -> Self {
         let Parts { transport, clock, tags, counters, seed } = parts;
+        let budget = Budget::new(upstream, clock.clone());
         Self(Arc::new(Inner {
             transport,
             domain: Arc::clone(&tenant.domain),
             audience: Arc::clone(&tenant.audience),
             credentials: Credentials::new(client),
             request_timeout: tenant.request_timeout,
-            max_retries,
+            max_retries: upstream.max_retries,
             clock,
             tags,
             counters,
             trouble: Trouble::default(),
-            seed,
+            budget,
+            random: Mutex::new(fastrand::Rng::with_seed(seed)),
         }))
     }
 
-    /// Asks for a Management token, once. Also tells Auth0's clock, where the answer does.
+    /// Asks for a Management token, once, within the budget. Also tells Auth0's clock, where the answer does.
     pub async fn grant(&self) -> Result<(Grant, Option<Timestamp>), Failure> {
         let inner = &self.0;
+        let permit = inner.budget.leave(Urgency::Management, inner.request_timeout).await.map_err(over)?;
         inner.counters.token_requests.add();
-        let outcome = self.send(self.grant_request()).await.and_then(|(answer, exchange)| {
+        let outcome = self.send(self.grant_request(), permit).await.and_then(|(answer, exchange)| {
             let grant = wire::parse_grant(&answer, &inner.audience, exchange)?;
             Ok((grant, answer.date()))
         });
         outcome.inspect_err(|failure| self.failed(failure))
     }
 
-    /// Asks for `user` once, with `bearer`.
-    pub async fn user(&self, user: &UserId, bearer: &Secret) -> Result<(UserAnswer, Moment), Failure> {
+    /// Asks for `user` once, with `bearer` and a leave of the [`Budget`].
+    pub async fn user(
+        &self,
+        user: &UserId,
+        bearer: &Secret,
+        permit: Permit,
+    ) -> Result<(UserAnswer, Moment), Failure> {
         let inner = &self.0;
         inner.counters.user_requests.add();
-        let outcome = self.send(self.user_request(user, bearer)).await.and_then(|(answer, exchange)| {
-            let parsed = wire::parse_user(&answer, user, exchange, &inner.tags)?;
-            Ok((parsed, exchange.sent))
-        });
+        let outcome =
+            self.send(self.user_request(user, bearer), permit).await.and_then(|(answer, exchange)| {
+                let parsed = wire::parse_user(&answer, user, exchange, &inner.tags)?;
+                Ok((parsed, exchange.sent))
+            });
         match &outcome {
             Ok(_) if inner.trouble.ends() => tracing::info!("Users can be read again"),
             Ok(_) => {}
@@ -130,13 +148,60 @@ impl Auth0 {
         outcome.inspect_err(|failure| self.failed(failure))
     }
 
+    /// The budget that every request spends from.
+    pub fn budget(&self) -> &Budget {
+        &self.0.budget
+    }
+
     /// `None` is a request that cannot be written, as with a token that is no header value.
-    async fn send(&self, request: Option<Request<Full<Bytes>>>) -> Result<(Answer, Exchange), Failure> {
+    async fn send(
+        &self,
+        request: Option<Request<Full<Bytes>>>,
+        _permit: Permit,
+    ) -> Result<(Answer, Exchange), Failure> {
+        let inner = &self.0;
         let request =
             request.ok_or(Failure::Malformed { what: "a token that cannot be sent in a header" })?;
-        let sent = self.0.clock.now();
-        let answer = self.0.transport.send(request).await?;
-        Ok((answer, Exchange { sent, received: self.0.clock.now() }))
+        let sent = inner.clock.now();
+        let answer = inner.transport.send(request).await?;
+        let exchange = Exchange { sent, received: inner.clock.now() };
+        if let Some(skew) = answer.clock_skew(exchange) {
+            inner.counters.clock_skew(skew);
+        }
+        match self.account_for(&answer, exchange) {
+            Some(wait) => Err(Failure::Throttled { retry_after: Some(wait) }),
+            None => Ok((answer, exchange)),
+        }
+    }
+
+    /// Takes what the answer says of the tenant's limits into account; if it is a 429, says for how long the gate
+    /// is closed.
+    fn account_for(&self, answer: &Answer, exchange: Exchange) -> Option<Duration> {
+        let (limit, quotas) = answer.limits(exchange);
+        let chance = self.draw() as f64 / u64::MAX as f64;
+        let mut closed = None;
+        self.0.budget.learn(|pace, now| {
+            if let Some(limit) = limit {
+                pace.left(limit.left, limit.of, limit.reset, now);
+            }
+            for quota in quotas {
+                pace.note_little(quota.left, quota.of, quota.reset, now);
+            }
+            match answer.status {
+                StatusCode::TOO_MANY_REQUESTS => {
+                    closed = Some(pace.refused(answer.asks_to_wait(exchange), chance, now));
+                }
+                _ => pace.admitted(),
+            }
+        });
+        if let Some(wait) = closed {
+            let seconds = wait.as_secs_f64();
+            tracing::warn!(
+                seconds,
+                "The tenant's rate limit is reached; nothing is asked until it has passed"
+            );
+        }
+        closed
     }
 
     fn grant_request(&self) -> Option<Request<Full<Bytes>>> {
@@ -170,6 +235,11 @@ impl Auth0 {
             .ok()
     }
 
+    /// A number that differs from one draw to the next, and not from one run with the same seed to another.
+    fn draw(&self) -> u64 {
+        self.0.random.lock().unwrap_or_else(PoisonError::into_inner).u64(..)
+    }
+
     fn failed(&self, failure: &Failure) {
         self.0.counters.upstream_failed(self.0.clock.now().wall, failure.to_string());
     }
@@ -181,31 +251,47 @@ impl GrantSource for Auth0 {
     }
 }
 
+/// The failure that a want of leave is.
+fn over(held: Held) -> Failure {
+    match held {
+        Held::Gate(wait) => Failure::Throttled { retry_after: Some(wait) },
+        Held::Busy(retry_after) => Failure::OverBudget { retry_after },
+    }
+}
+
 /// Profiles from Auth0's Management API.
 #[derive(Clone)]
 pub struct Profiles {
     auth0: Auth0,
     management: Management,
-    /// Varies the jitter from one fetch to the next.
-    fetches: Arc<AtomicU64>,
 }
 
 impl Profiles {
     /// Asks `auth0` with the tokens that `management` keeps.
     pub fn new(auth0: Auth0, management: Management) -> Self {
-        Self { auth0, management, fetches: Arc::default() }
+        Self { auth0, management }
     }
 
-    /// Asks until there is an answer, the retries are used up, or `deadline` comes.
-    async fn read(&self, user: &UserId, deadline: Instant) -> Result<Fetched, Unavailable> {
+    /// Asks until there is an answer, the retries are used up, or `deadline` comes. `first` is the leave for the
+    /// first request, if that has been given already; then nobody waits, and there is nothing to hurry for.
+    async fn read(
+        &self,
+        user: &UserId,
+        deadline: Instant,
+        first: Option<Permit>,
+    ) -> Result<Fetched, Unavailable> {
         let inner = &self.auth0.0;
-        let fetch = self.fetches.fetch_add(1, Ordering::Relaxed);
-        let mut waits =
-            BETWEEN_ATTEMPTS.waits(inner.seed.wrapping_add(fetch)).take(inner.max_retries as usize);
+        let retries = if first.is_some() { 0 } else { inner.max_retries as usize };
+        let mut waits = BETWEEN_ATTEMPTS.waits(self.auth0.draw()).take(retries);
+        let mut leave = first;
         let mut token = self.bearer(deadline).await?;
         let mut renewed = false;
         loop {
-            let failure = match timeout_at(deadline, self.auth0.user(user, token.token())).await {
+            let permit = match leave.take() {
+                Some(permit) => permit,
+                None => self.leave(deadline).await?,
+            };
+            let failure = match timeout_at(deadline, self.auth0.user(user, token.token(), permit)).await {
                 Ok(Ok((UserAnswer::User(profile), sent))) => {
                     return Ok(Fetched { profile, sent, tokens_withheld: token.tokens_withheld() });
                 }
@@ -231,6 +317,12 @@ impl Profiles {
         }
     }
 
+    async fn leave(&self, deadline: Instant) -> Result<Permit, Unavailable> {
+        let patience = deadline.saturating_duration_since(Instant::now());
+        let leave = self.auth0.0.budget.leave(Urgency::Caller, patience).await;
+        leave.map_err(|held| unavailable(Stage::User, over(held)))
+    }
+
     async fn bearer(&self, deadline: Instant) -> Result<Arc<ManagementToken>, Unavailable> {
         match timeout_at(deadline, self.management.bearer()).await {
             Ok(outcome) => outcome,
@@ -241,13 +333,38 @@ impl Profiles {
     fn timed_out(&self) -> Failure {
         Failure::TimedOut { host: Arc::clone(&self.auth0.0.domain) }
     }
+
+    fn start(&self, user: UserId, first: Option<Permit>) -> Fetching {
+        let this = self.clone();
+        let deadline = Instant::now() + this.auth0.0.request_timeout;
+        Box::pin(async move { this.read(&user, deadline, first).await })
+    }
 }
 
 impl ProfileSource for Profiles {
     fn fetch(&self, user: UserId) -> Fetching {
-        let this = self.clone();
-        let deadline = Instant::now() + this.auth0.0.request_timeout;
-        Box::pin(async move { this.read(&user, deadline).await })
+        self.start(user, None)
+    }
+
+    fn fetch_if_spare(&self, user: UserId, urgency: Urgency) -> Result<Fetching, Duration> {
+        let permit = self.spend_if_spare(urgency)?;
+        Ok(self.start(user, Some(permit)))
+    }
+
+    fn spare(&self, urgency: Urgency) -> Result<(), Duration> {
+        self.spend_if_spare(urgency).map(drop)
+    }
+}
+
+impl Profiles {
+    fn spend_if_spare(&self, urgency: Urgency) -> Result<Permit, Duration> {
+        // Without a token in hand the leave would be held while one is waited for, which needs leave itself.
+        if !self.management.is_valid() {
+            return Err(AFTER_NO_TOKEN);
+        }
+        self.auth0.0.budget.leave_if_spare(urgency).map_err(|held| match held {
+            Held::Gate(wait) | Held::Busy(wait) => wait,
+        })
     }
 }
 

@@ -17,6 +17,7 @@ mod support {
 
 use std::time::Duration;
 
+use cloakroom::cache::Wish;
 use cloakroom::demo::{Endpoint, ExpiresIn, Fault, TenantOptions, WaitHint, users};
 use cloakroom::domain::error::{Failure, LookupError, Refusal, Stage, Unavailable};
 use cloakroom::domain::freshness::Timestamp;
@@ -81,7 +82,7 @@ async fn a_thousand_cold_lookups_are_one_flight_whoever_hangs_up() {
     let user = UserId::parse(users::GOOGLE).unwrap();
     let selector = Selector::default();
     let lookups = (0..1000).map(|n| {
-        let lookup = world.cache().token(&user, &selector);
+        let lookup = world.cache().token(&user, &selector, Wish::default());
         async move {
             // The first two hundred leave before there is an answer, the one that started the flight among them.
             let patience = if n < 200 { SECOND / 2 } else { MINUTE };
@@ -165,8 +166,11 @@ async fn refresh_ahead_can_be_turned_off() {
 #[tokio::test(start_paused = true)]
 async fn a_token_is_never_served_with_less_than_min_ttl_left() {
     let world = world("[cache]\nmax_ttl = \"2h\"\nrefresh_ahead = 0").await;
-    let served =
-        world.cache().token(&UserId::parse(users::GOOGLE).unwrap(), &Selector::default()).await.unwrap();
+    let served = world
+        .cache()
+        .token(&UserId::parse(users::GOOGLE).unwrap(), &Selector::default(), Wish::default())
+        .await
+        .unwrap();
     let left = served.select(&Selector::default()).unwrap().1.expires.unwrap().remaining(served.now);
     sleep(left - 30 * SECOND).await;
     assert_eq!(world.state(users::GOOGLE).await, "hit", "30 seconds are left, which is min_ttl");

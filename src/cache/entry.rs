@@ -1,7 +1,7 @@
 //! What is remembered of one user, and what it says to a question at a given moment. Pure.
 
 use std::mem::size_of;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::Negative;
@@ -9,6 +9,7 @@ use crate::domain::error::LookupError;
 use crate::domain::freshness::{Freshness, Moment, Schedule, Terms};
 use crate::domain::identity::{IdpToken, NoSelection, Profile};
 use crate::domain::user::{Selector, UserId};
+use crate::secret::Tag;
 
 use super::Fetched;
 
@@ -16,20 +17,32 @@ use super::Fetched;
 const OVERHEAD: usize = 256;
 
 /// One answer of Auth0 about one user, and what is to be remembered besides.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Entry {
-    fetched: Fetched,
+    fetched: Arc<Fetched>,
     /// How many purges had been made when the answer was asked for.
     epoch: u64,
-    /// On the elapsed clock, in milliseconds: Auth0 could not be asked, and is not to be asked again before.
-    quiet_until: AtomicU64,
+    /// Tokens of this answer that were reported as refused by their providers. Almost always absent.
+    refused: Option<Box<Refused>>,
+}
+
+#[derive(Clone, Debug)]
+struct Refused {
+    tokens: Vec<Tag>,
+    /// When the latest was reported. Until Auth0 has been asked after that, it may hold a newer one.
+    at: Moment,
 }
 
 /// What a caller wants to know of a user.
 #[derive(Clone, Copy, Debug)]
 pub enum Question<'a> {
     /// The token that a selector means.
-    Token(&'a Selector),
+    Token {
+        /// Which one.
+        selector: &'a Selector,
+        /// For how long it has to be valid.
+        min_ttl: Duration,
+    },
     /// All identities.
     Identities,
 }
@@ -46,7 +59,7 @@ pub struct Rules {
 /// What an entry says.
 #[derive(Debug)]
 pub struct Judgement {
-    /// The answer as far as the entry knows. It never offers a dead token.
+    /// The answer as far as the entry knows. It never offers a dead token, nor a refused one.
     pub outcome: Result<(), LookupError>,
     /// Whether that may be answered, or Auth0 has to be asked.
     pub freshness: Freshness,
@@ -55,7 +68,7 @@ pub struct Judgement {
 impl Entry {
     /// Wraps an answer that was asked for after `epoch` purges.
     pub fn new(fetched: Fetched, epoch: u64) -> Self {
-        Self { fetched, epoch, quiet_until: AtomicU64::new(0) }
+        Self { fetched: Arc::new(fetched), epoch, refused: None }
     }
 
     /// The user, or `None` if Auth0 has no such user.
@@ -73,14 +86,27 @@ impl Entry {
         self.epoch
     }
 
-    /// Auth0 could not be asked: leave it alone for `wait`.
-    pub fn keep_quiet(&self, now: Moment, wait: Duration) {
-        self.quiet_until.store(millis(now.elapsed.saturating_add(wait)), Ordering::Relaxed);
+    /// Whether one of its tokens has this fingerprint.
+    pub fn holds(&self, fingerprint: Tag) -> bool {
+        self.tokens().any(|token| token.fingerprint == fingerprint)
     }
 
-    /// Whether Auth0 is to be left alone for this user.
-    pub fn is_quiet(&self, now: Moment) -> bool {
-        millis(now.elapsed) < self.quiet_until.load(Ordering::Relaxed)
+    /// The same answer, with one token known to be refused.
+    pub fn with_refused(&self, fingerprint: Tag, at: Moment) -> Self {
+        let mut tokens = self.refused.as_ref().map(|refused| refused.tokens.clone()).unwrap_or_default();
+        if !tokens.contains(&fingerprint) {
+            tokens.push(fingerprint);
+        }
+        Self { refused: Some(Box::new(Refused { tokens, at })), ..self.clone() }
+    }
+
+    /// This answer in the place of `before`: a token that was refused is no better for being sent again.
+    pub fn heir_of(mut self, before: &Self) -> Self {
+        if let Some(refused) = &before.refused {
+            let tokens: Vec<_> = refused.tokens.iter().copied().filter(|tag| self.holds(*tag)).collect();
+            self.refused = (!tokens.is_empty()).then(|| Box::new(Refused { tokens, at: refused.at }));
+        }
+        self
     }
 
     /// What the entry says to `question` at `now`.
@@ -92,12 +118,7 @@ impl Entry {
                 Judgement { outcome: Ok(()), freshness: schedule.at(now) }
             }
             Err(fact) => {
-                let remembered = match fact {
-                    LookupError::UserNotFound => rules.negative.user_not_found,
-                    LookupError::LoginRequired { .. } => rules.negative.login_required,
-                    _ => rules.negative.no_token,
-                };
-                let known = self.sent().age(now) < remembered;
+                let known = self.sent().age(now) < remembered(&fact, rules) && !self.must_ask(&fact);
                 Judgement {
                     outcome: Err(fact),
                     freshness: if known { Freshness::Fresh } else { Freshness::Expired },
@@ -114,7 +135,7 @@ impl Entry {
         now: Moment,
     ) -> Result<Option<&IdpToken>, LookupError> {
         let profile = self.profile().ok_or(LookupError::UserNotFound)?;
-        let Question::Token(selector) = question else { return Ok(None) };
+        let Question::Token { selector, min_ttl } = question else { return Ok(None) };
         if profile.blocked {
             return Err(LookupError::UserBlocked);
         }
@@ -123,23 +144,54 @@ impl Entry {
             NoSelection::NoToken => LookupError::NoToken { withheld: self.fetched.tokens_withheld },
             NoSelection::Ambiguous(connections) => LookupError::Ambiguous(connections),
         })?;
-        match token.expires {
-            Some(expires) if rules.terms.is_over(expires, now) => Err(LookupError::LoginRequired {
-                expired_at: expires.wall(),
-                retry_after: rules.negative.login_required.saturating_sub(self.sent().age(now)),
-            }),
-            _ => Ok(Some(token)),
+        // Auth0 may be asked again whether the user has logged in since, but not at every lookup.
+        let retry_after = rules.negative.login_required.saturating_sub(self.sent().age(now));
+        if self.refused.as_ref().is_some_and(|refused| refused.tokens.contains(&token.fingerprint)) {
+            return Err(LookupError::LoginRequired { expired_at: None, retry_after });
         }
+        let Some(expires) = token.expires else { return Ok(Some(token)) };
+        if rules.terms.is_over(expires, now) {
+            return Err(LookupError::LoginRequired { expired_at: Some(expires.wall()), retry_after });
+        }
+        let left = expires.remaining(now);
+        if left < min_ttl {
+            return Err(LookupError::MinTtlUnsatisfiable { left, retry_after });
+        }
+        Ok(Some(token))
+    }
+
+    /// Whether one of its tokens was reported since Auth0 was asked; by now it may hold another.
+    pub fn is_older_than_its_reports(&self) -> bool {
+        self.refused.as_ref().is_some_and(|refused| self.sent().elapsed <= refused.at.elapsed)
+    }
+
+    /// Whether the fact is a report that Auth0 has not been asked about yet.
+    fn must_ask(&self, fact: &LookupError) -> bool {
+        matches!(fact, LookupError::LoginRequired { expired_at: None, .. })
+            && self.is_older_than_its_reports()
+    }
+
+    fn tokens(&self) -> impl Iterator<Item = &IdpToken> {
+        let identities = self.profile().map(|profile| profile.identities.as_slice()).unwrap_or_default();
+        identities.iter().filter_map(|identity| identity.token.as_ref())
     }
 
     /// Bytes that `user` and this entry take in the cache.
     pub fn weight(&self, user: &UserId) -> u32 {
         let profile = self.profile().map_or(0, Profile::weight);
-        let bytes = OVERHEAD + size_of::<Self>() + size_of::<UserId>() + user.as_str().len() + profile;
-        u32::try_from(bytes).unwrap_or(u32::MAX)
+        let refused =
+            self.refused.as_ref().map_or(0, |refused| size_of::<Refused>() + refused.tokens.len() * 12);
+        let own = size_of::<Self>() + size_of::<Fetched>() + size_of::<UserId>();
+        u32::try_from(OVERHEAD + own + user.as_str().len() + profile + refused).unwrap_or(u32::MAX)
     }
 }
 
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+fn remembered(fact: &LookupError, rules: &Rules) -> Duration {
+    match fact {
+        LookupError::UserNotFound => rules.negative.user_not_found,
+        LookupError::LoginRequired { .. } | LookupError::MinTtlUnsatisfiable { .. } => {
+            rules.negative.login_required
+        }
+        _ => rules.negative.no_token,
+    }
 }

@@ -9,9 +9,11 @@ use crate::clock::Clock;
 use crate::config::{Config, Loaded};
 use crate::domain::error::{Failure, Sort};
 use crate::domain::freshness::Timestamp;
+use crate::domain::urgency::Urgency;
 use crate::domain::user::UserId;
 use crate::management;
 use crate::secret::TagKey;
+use crate::telemetry::BudgetStanding;
 use crate::upstream::wire::UserAnswer;
 use crate::upstream::{Auth0, Parts, transport};
 
@@ -65,7 +67,7 @@ async fn online(config: &Config, out: &mut impl io::Write) -> Result<(), Command
     let tags = TagKey::random().map_err(|cause| CommandError::failed(cause.to_string()))?;
     let parts =
         Parts { transport, clock: clock.clone(), tags, counters: Arc::default(), seed: fastrand::u64(..) };
-    let auth0 = Auth0::new(&config.tenant, &config.client, config.upstream.max_retries, parts);
+    let auth0 = Auth0::new(&config.tenant, &config.client, config.upstream, parts);
 
     let (grant, date) = auth0.grant().await.map_err(refusal)?;
     let lifetime = grant.expires.remaining(grant.sent).as_secs();
@@ -74,10 +76,14 @@ async fn online(config: &Config, out: &mut impl io::Write) -> Result<(), Command
     let scopes_suffice = judge_scopes(grant.scopes.as_deref(), out)?;
 
     let nobody = UserId::parse(NOBODY).map_err(|cause| CommandError::failed(cause.to_string()))?;
-    match auth0.user(&nobody, &grant.token).await.map_err(refusal)? {
+    let budget = auth0.budget();
+    let leave = budget.leave(Urgency::Caller, config.tenant.request_timeout).await;
+    let leave = leave.map_err(|_| CommandError::failed("[upstream] leaves no room for a second request"))?;
+    match auth0.user(&nobody, &grant.token, leave).await.map_err(refusal)? {
         (UserAnswer::User(_), _) => writeln!(out, "ok: users can be read")?,
         (UserAnswer::BearerRefused(why), _) => return Err(refusal(Failure::Denied(why))),
     }
+    judge_budget(config, budget.standing(clock.now()), out)?;
     match skew_tolerable && scopes_suffice {
         true => Ok(()),
         false => {
@@ -134,6 +140,25 @@ fn judge_scopes(granted: Option<&[String]>, out: &mut impl io::Write) -> io::Res
         writeln!(out, "ok: the scopes suffice ({})", management::NEEDED_SCOPES.join(" "))?;
     }
     Ok(missing.is_empty())
+}
+
+/// The tenant tells how many requests its limit holds; a daemon that may send more at once will meet 429s.
+fn judge_budget(config: &Config, standing: BudgetStanding, out: &mut impl io::Write) -> io::Result<()> {
+    let burst = config.upstream.burst;
+    match standing.limit {
+        None => writeln!(
+            out,
+            "warning: Auth0 does not tell the tenant's rate limit, so [upstream] could not be judged"
+        ),
+        Some(limit) if u64::from(burst) > limit => writeln!(
+            out,
+            "warning: upstream.burst is {burst}, and the tenant's rate limit holds {limit}: set it lower, since the \
+             limit is shared with everything else that the tenant runs"
+        ),
+        Some(limit) => {
+            writeln!(out, "ok: upstream.burst is {burst}, within the tenant's rate limit of {limit}")
+        }
+    }
 }
 
 /// Auth0's refusals are mended in the configuration, here or there; anything else may pass.

@@ -176,6 +176,7 @@ mod tests {
             parameter: None,
             connections: None,
             expired_at: None,
+            expires_in: None,
             permanent: None,
         }
     }

@@ -38,6 +38,9 @@ pub struct Args {
     pub socket: Socket,
 }
 
+/// Seconds; beyond this the daemon warns, too.
+const TOLERABLE_SKEW: f64 = 5.0;
+
 /// Asks for the daemon's state and prints it.
 pub async fn run(args: &Args, out: &mut impl io::Write) -> Result<(), CommandError> {
     let answer = Client::new(&args.socket.path).get("/v1/status").await?;
@@ -145,9 +148,35 @@ fn lookups(counts: LookupCounts) -> String {
 }
 
 fn upstream(status: &UpstreamStatus, now: Timestamp) -> Vec<[String; 2]> {
-    let UpstreamStatus { token_requests, user_requests, failures, last_failure } = status;
+    let UpstreamStatus { token_requests, user_requests, failures, last_failure, .. } = status;
     let (tokens, users) = (count(*token_requests, "token request"), count(*user_requests, "user request"));
-    let mut rows = vec![row("auth0", format!("{tokens}, {users}, {failures} failed"))];
+    let joined = count(status.flights_joined, "lookup");
+    let mut rows = vec![row("auth0", format!("{tokens}, {users}, {failures} failed; {joined} shared one"))];
+    if let Some(seconds) = status.gate_closed_for {
+        let wait = span(seconds);
+        rows.push(row(
+            "",
+            format!("RATE LIMIT REACHED: the tenant answered 429; nothing is asked for another {wait}"),
+        ));
+    }
+    if status.waiting > 0 {
+        rows.push(row(
+            "",
+            format!("{} waiting for a turn within [upstream]", count(status.waiting, "request")),
+        ));
+    }
+    if let Some(remaining) = status.ratelimit_remaining {
+        let thrifty = if status.thrifty { ", which is little: nothing is refreshed ahead" } else { "" };
+        rows.push(row("", format!("{remaining} left of the tenant's rate limit{thrifty}")));
+    }
+    if status.clock_skew_seconds.abs() > TOLERABLE_SKEW {
+        let (seconds, which) = (status.clock_skew_seconds.abs(), status.clock_skew_seconds > 0.0);
+        let direction = if which { "behind" } else { "ahead of" };
+        rows.push(row(
+            "",
+            format!("CLOCK: this machine's is {seconds:.0} s {direction} Auth0's; synchronise it (NTP)"),
+        ));
+    }
     if let Some(failure) = last_failure {
         rows.push(row("", format!("last failure {}: {}", date(&failure.at, now), failure.detail)));
     }
@@ -190,6 +219,9 @@ mod tests {
                     at: "2026-11-22T08:00:00Z".into(),
                     detail: "Auth0 answered with status 503, which is no answer to this request".into(),
                 }),
+                flights_joined: 7,
+                ratelimit_remaining: Some(48),
+                ..UpstreamStatus::default()
             },
             listeners: vec![
                 ListenerStatus { path: "/run/cloakroom/cloakroom.sock".into(), connections: 1 },
@@ -239,7 +271,8 @@ token    valid, expires in 20 h 48 min (2026-11-23T06:48:00Z)
          scopes: read:users read:user_idp_tokens
 cache    1 user, 34.0 KiB of 64.0 MiB
 lookups  1203 hit, 12 miss, 0 stale, 3 negative, 1 error
-auth0    1 token request, 13 user requests, 1 failed
+auth0    1 token request, 13 user requests, 1 failed; 7 lookups shared one
+         48 left of the tenant's rate limit
          last failure 2 h ago (2026-11-22T08:00:00Z): Auth0 answered with status 503, which is no answer to this request
 sockets  /run/cloakroom/cloakroom.sock (1 connection)
          /run/web/cloakroom.sock (40 connections)

@@ -1,11 +1,13 @@
 //! `cloakroom token`: one lookup.
 
 use std::io;
+use std::time::Duration;
 
 use clap::ValueEnum;
 use clap::builder::NonEmptyStringValueParser;
 use serde_json::Value;
 
+use crate::domain::retry::whole_seconds;
 use crate::domain::user::UserId;
 use crate::server::answers::TokenAnswer;
 
@@ -36,6 +38,12 @@ pub struct Args {
     /// The identity at this provider; one provider may serve several connections
     #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
     pub provider: Option<String>,
+    /// The token has to be valid for this long, such as 60s or 5m
+    #[arg(long, value_name = "DURATION", value_parser = super::wait::duration)]
+    pub min_ttl: Option<Duration>,
+    /// Ask Auth0 now, whatever is cached; there may be no room for that
+    #[arg(long)]
+    pub fresh: bool,
     /// What to print
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t = Output::Token)]
     pub output: Output,
@@ -72,6 +80,13 @@ fn path(args: &Args) -> String {
         if let Some(value) = value {
             query.append_pair(name, value);
         }
+    }
+    if let Some(min_ttl) = args.min_ttl {
+        // Whole seconds, rounded up: a token for less would not do.
+        query.append_pair("min_ttl", &whole_seconds(min_ttl).to_string());
+    }
+    if args.fresh {
+        query.append_pair("fresh", "true");
     }
     let (user, query) = (args.user.to_path_segment(), query.finish());
     let mark = if query.is_empty() { "" } else { "?" };

@@ -66,7 +66,7 @@ fn without_verdict(reason: &str) -> String {
     reason.strip_prefix("not ready: ").unwrap_or(reason).into()
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let parsed = text.parse::<jiff::SignedDuration>().ok().and_then(|span| Duration::try_from(span).ok());
     parsed.ok_or_else(|| "a duration looks like 30s, 2m or 1h".into())
 }

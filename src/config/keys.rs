@@ -90,7 +90,15 @@ const TABLES: &[Table] = &[
             ("login_required", Kind::Duration),
         ],
     },
-    Table { path: "upstream", keys: &[("max_retries", Kind::Integer)] },
+    Table {
+        path: "upstream",
+        keys: &[
+            ("requests_per_second", Kind::Number),
+            ("burst", Kind::Integer),
+            ("max_concurrency", Kind::Integer),
+            ("max_retries", Kind::Integer),
+        ],
+    },
     Table {
         path: LISTENER,
         keys: &[
@@ -108,15 +116,7 @@ const TABLES: &[Table] = &[
 ];
 
 /// Keys and tables of later versions, so that whoever has a newer page before them is told so.
-const LATER: &[&str] = &[
-    "admin",
-    "audit",
-    "listener.allow",
-    "me",
-    "upstream.burst",
-    "upstream.max_concurrency",
-    "upstream.requests_per_second",
-];
+const LATER: &[&str] = &["admin", "audit", "listener.allow", "me"];
 
 /// What stands at `path`, if anything does.
 pub(super) fn lookup(path: &str) -> Option<Known> {

@@ -71,10 +71,22 @@ fn negative(reader: &mut Reader) -> Checked<Negative> {
     Ok(Negative { user_not_found: user_not_found?, no_token: no_token?, login_required: login_required? })
 }
 
-/// `[upstream]`. Every attempt counts against the tenant's rate limit; beyond ten they are a flood, not a remedy.
+/// `[upstream]`. Auth0's largest tenants may ask the Management API some thousands of times a second, its free
+/// ones twice; ten leaves most of what a paying one has to everything else that the tenant runs. Every attempt
+/// counts; beyond ten they are a flood, not a remedy.
 pub(super) fn upstream(reader: &mut Reader) -> Checked<Upstream> {
-    let retries = reader.value("upstream.max_retries", 2, within(0..=10, integer))?;
-    Ok(Upstream { max_retries: u32::try_from(retries).unwrap_or(0) })
+    let rate = reader.value("upstream.requests_per_second", 10.0, within(0.1..=5_000.0, number));
+    // With no burst of two, a Management token and the first user could not follow each other.
+    let burst = reader.value("upstream.burst", 20, within(2..=10_000, integer));
+    let concurrency = reader.value("upstream.max_concurrency", 16, within(1..=1_000, integer));
+    let retries = reader.value("upstream.max_retries", 2, within(0..=10, integer));
+    let count = |number: i64| u32::try_from(number).unwrap_or(u32::MAX);
+    Ok(Upstream {
+        requests_per_second: rate?,
+        burst: count(burst?),
+        max_concurrency: count(concurrency?),
+        max_retries: count(retries?),
+    })
 }
 
 /// `[shutdown]`. Supervisors kill after a while of their own: 90 s under systemd, 30 s under Kubernetes.

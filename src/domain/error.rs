@@ -76,6 +76,14 @@ pub enum Failure {
         /// How long the answer asks to wait.
         retry_after: Option<Duration>,
     },
+    /// The daemon's own budget for the tenant is spent.
+    #[error(
+        "the daemon's own budget for the tenant is spent: if that lasts, and the tenant allows more, see [upstream]"
+    )]
+    OverBudget {
+        /// When there may be room.
+        retry_after: Duration,
+    },
     /// A status that is no answer.
     #[error("Auth0 answered with status {status}, which is no answer to this request")]
     Status {
@@ -206,12 +214,25 @@ pub enum Sort {
     Malformed,
 }
 
+/// Bodies that are cut short or come from somebody in between: the next may well be whole.
+pub const NO_ANSWER_YET: [&str; 3] = [EMPTY, NOT_JSON, NOT_A_GRANT];
+
+/// The status was 200 and the body empty.
+pub const EMPTY: &str = "an empty body";
+
+/// The status was 200 and the body is not JSON as documented: HTML from an edge, or cut off.
+pub const NOT_JSON: &str = "a body that is not JSON as documented";
+
+/// The status was 200 and the body is JSON without a token.
+pub const NOT_A_GRANT: &str = "a grant without an access token";
+
 impl Failure {
     /// What should be done about it.
     pub fn sort(&self) -> Sort {
         match self {
             Self::Denied(_) => Sort::Permanent,
-            Self::Throttled { .. } => Sort::Throttled,
+            Self::Throttled { .. } | Self::OverBudget { .. } => Sort::Throttled,
+            Self::Malformed { what } if NO_ANSWER_YET.contains(what) => Sort::Passing,
             Self::Status { status: 408 | 500.. } => Sort::Passing,
             Self::Status { .. } | Self::Malformed { .. } => Sort::Malformed,
             Self::UnknownHost { .. }
@@ -230,6 +251,7 @@ impl Failure {
     pub fn asks_to_wait(&self) -> Option<Duration> {
         match self {
             Self::Throttled { retry_after } => *retry_after,
+            Self::OverBudget { retry_after } => Some(*retry_after),
             _ => None,
         }
     }
@@ -271,11 +293,23 @@ pub enum LookupError {
     },
     /// Several identities carry a token; these are their connections.
     Ambiguous(Vec<String>),
-    /// The token has expired, and Auth0 holds no newer one.
+    /// The token has expired or its provider refused it, and Auth0 holds no newer one.
     LoginRequired {
-        /// When it expired, or when it will within `cache.min_ttl`.
-        expired_at: Timestamp,
+        /// When it expired, or when it will within `cache.min_ttl`; `None` if it was reported as refused.
+        expired_at: Option<Timestamp>,
         /// When Auth0 may be asked again.
+        retry_after: Duration,
+    },
+    /// The token is valid, but not for as long as was asked, and Auth0 holds no newer one.
+    MinTtlUnsatisfiable {
+        /// For how long it is valid.
+        left: Duration,
+        /// When Auth0 may be asked again.
+        retry_after: Duration,
+    },
+    /// There is no room in the budget for what was only wished for.
+    RateLimited {
+        /// When there may be.
         retry_after: Duration,
     },
     /// Auth0 gave no answer, and nothing servable is held.
@@ -287,7 +321,7 @@ pub enum LookupError {
 impl LookupError {
     /// Whether this is a fact about the user, which may be remembered, rather than a failure to find out.
     pub fn is_fact(&self) -> bool {
-        !matches!(self, Self::Unavailable(_) | Self::Overloaded)
+        !matches!(self, Self::Unavailable(_) | Self::Overloaded | Self::RateLimited { .. })
     }
 }
 

@@ -22,6 +22,8 @@ pub enum Operation {
     Token,
     /// List a user's identities, without tokens.
     Identities,
+    /// Tell that a provider refused a token.
+    Report,
     /// Forget cached entries.
     Purge,
     /// Read the daemon's state.
@@ -34,6 +36,7 @@ impl Operation {
         match self {
             Self::Token => "token",
             Self::Identities => "identities",
+            Self::Report => "report",
             Self::Purge => "purge",
             Self::Status => "status",
         }

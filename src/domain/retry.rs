@@ -9,6 +9,9 @@ use super::freshness::Timestamp;
 /// What an answer may ask for is believed up to this; a reset header can be an hour out.
 pub const LONGEST_ASKED_FOR: Duration = Duration::from_secs(60);
 
+/// And never less: an answer's reset may lie in its own second, and coming back at once is what it complains of.
+pub const SHORTEST_ASKED_FOR: Duration = Duration::from_secs(1);
+
 /// Waiting times that double from `floor` to `cap`, each drawn between its nominal value and twice that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Backoff {
@@ -54,7 +57,7 @@ impl Iterator for Waits {
     }
 }
 
-/// What a `Retry-After` header asks for, as seconds or as a date; between one second and [`LONGEST_ASKED_FOR`].
+/// What a `Retry-After` header asks for, as seconds or as a date; between [`SHORTEST_ASKED_FOR`] and [`LONGEST_ASKED_FOR`].
 ///
 /// `None` where the header says neither.
 pub fn retry_after(value: &str, now: Timestamp) -> Option<Duration> {
@@ -67,7 +70,12 @@ pub fn retry_after(value: &str, now: Timestamp) -> Option<Duration> {
             Timestamp::from_secs(0).after(since_epoch).since(now)
         }
     };
-    Some(asked.clamp(Duration::from_secs(1), LONGEST_ASKED_FOR))
+    Some(believable(asked))
+}
+
+/// `asked`, within what an answer may ask for.
+pub fn believable(asked: Duration) -> Duration {
+    asked.clamp(SHORTEST_ASKED_FOR, LONGEST_ASKED_FOR)
 }
 
 /// `wait` in whole seconds, rounded up, as our own `Retry-After` writes it; at least 1.

@@ -36,6 +36,20 @@ pub struct TokenAnswer<'a> {
     pub fingerprint: String,
 }
 
+/// `POST /v1/users/{user_id}/report`: the provider refused this token.
+#[derive(Deserialize, Serialize)]
+pub struct Report {
+    /// As the answer that held the token named it.
+    pub fingerprint: String,
+}
+
+/// What became of a [`Report`].
+#[derive(Deserialize, Serialize)]
+pub struct ReportAnswer<'a> {
+    /// `dropped`, `already_replaced` or `unknown`.
+    pub outcome: Cow<'a, str>,
+}
+
 /// `GET /v1/users/{user_id}/identities`: what a user has, without tokens.
 #[derive(Deserialize, Serialize)]
 pub struct IdentitiesAnswer<'a> {
@@ -93,6 +107,9 @@ pub struct Problem {
     /// When the token expired, RFC 3339.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expired_at: Option<String>,
+    /// Whole seconds for which the token is valid.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_in: Option<u64>,
     /// Whether nothing but a change of configuration helps.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub permanent: Option<bool>,
@@ -182,7 +199,7 @@ pub struct LookupCounts {
 }
 
 /// Requests to Auth0.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 pub struct UpstreamStatus {
     /// To the token endpoint.
     pub token_requests: u64,
@@ -192,6 +209,18 @@ pub struct UpstreamStatus {
     pub failures: u64,
     /// The latest of them; null where none did.
     pub last_failure: Option<UpstreamFailure>,
+    /// Lookups that joined a request under way instead of making one.
+    pub flights_joined: u64,
+    /// Seconds for which nothing is asked, because the tenant said that its limit is reached; null otherwise.
+    pub gate_closed_for: Option<u64>,
+    /// Requests that wait for their turn within `[upstream]`.
+    pub waiting: u64,
+    /// What the tenant said last is left of its limit; null where it has not said.
+    pub ratelimit_remaining: Option<u64>,
+    /// Whether refreshing ahead is suspended because that is little.
+    pub thrifty: bool,
+    /// Seconds that Auth0's clock is ahead of this machine's, negative where it is behind.
+    pub clock_skew_seconds: f64,
 }
 
 /// A request to Auth0 that failed.

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::{AGE, ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
-use hyper::{Response, StatusCode};
+use hyper::{Method, Response, StatusCode};
 use serde::Serialize;
 
 use crate::cache::{CacheState, Served};
@@ -40,7 +40,7 @@ pub enum Refused {
     /// No such route.
     NoRoute,
     /// The route does not take this method; these it does.
-    Method(&'static str),
+    Method(Method),
     /// Too many header fields, or too long ones.
     HeadersTooLarge,
     /// A body of more than 64 KiB.
@@ -95,7 +95,7 @@ impl Refused {
             Self::NoRoute => "GET /openapi.json describes the routes there are".into(),
             Self::Method(allow) => format!("use {allow}"),
             Self::HeadersTooLarge => "send at most 64 header fields and 16 KiB of them, the request line included".into(),
-            Self::BodyTooLarge => "send at most 64 KiB; no route here needs a body".into(),
+            Self::BodyTooLarge => "send at most 64 KiB".into(),
             Self::Timeout => "send the whole header section within 5 seconds, and the whole body within another 5".into(),
             Self::Draining => "ask again: its successor will answer".into(),
             Self::Lookup(error) => lookup_detail(error),
@@ -106,7 +106,11 @@ impl Refused {
         match self {
             Self::Draining => Some(1),
             Self::Lookup(LookupError::Overloaded) => Some(1),
-            Self::Lookup(LookupError::LoginRequired { retry_after, .. }) => Some(whole_seconds(*retry_after)),
+            Self::Lookup(
+                LookupError::LoginRequired { retry_after, .. }
+                | LookupError::MinTtlUnsatisfiable { retry_after, .. }
+                | LookupError::RateLimited { retry_after },
+            ) => Some(whole_seconds(*retry_after)),
             Self::Lookup(LookupError::Unavailable(unavailable)) => {
                 Some(whole_seconds(unavailable.retry_after))
             }
@@ -125,6 +129,7 @@ impl Refused {
             parameter: None,
             connections: None,
             expired_at: None,
+            expires_in: None,
             permanent: None,
         };
         match self {
@@ -135,7 +140,10 @@ impl Refused {
                 problem.connections = Some(connections.clone());
             }
             Self::Lookup(LookupError::LoginRequired { expired_at, .. }) => {
-                problem.expired_at = Some(expired_at.to_string());
+                problem.expired_at = expired_at.map(|at| at.to_string());
+            }
+            Self::Lookup(LookupError::MinTtlUnsatisfiable { left, .. }) => {
+                problem.expires_in = Some(left.as_secs());
             }
             Self::Lookup(LookupError::Unavailable(Unavailable {
                 stage: Stage::ManagementToken,
@@ -156,8 +164,10 @@ impl Refused {
         if let Some(seconds) = self.retry_after() {
             reply.headers_mut().insert(RETRY_AFTER, seconds.into());
         }
-        if let Self::Method(allow) = self {
-            reply.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
+        if let Self::Method(allow) = self
+            && let Ok(allow) = HeaderValue::from_str(allow.as_str())
+        {
+            reply.headers_mut().insert(ALLOW, allow);
         }
         reply
     }
@@ -191,6 +201,14 @@ fn lookup_kind(error: &LookupError) -> Kind {
         LookupError::NoToken { .. } => (S::NOT_FOUND, "no_token", "The identity carries no token"),
         LookupError::Ambiguous(_) => (S::CONFLICT, "ambiguous_identity", "Several identities carry a token"),
         LookupError::LoginRequired { .. } => (S::GONE, "login_required", "The user must log in again"),
+        LookupError::MinTtlUnsatisfiable { .. } => (
+            S::UNPROCESSABLE_ENTITY,
+            "min_ttl_unsatisfiable",
+            "The token is not valid for as long as was asked",
+        ),
+        LookupError::RateLimited { .. } => {
+            (S::TOO_MANY_REQUESTS, "rate_limited", "There is no room for this wish now")
+        }
         LookupError::Overloaded => (S::SERVICE_UNAVAILABLE, "overloaded", "Too many lookups wait for Auth0"),
         LookupError::Unavailable(unavailable) => unavailable_kind(unavailable),
     }
@@ -206,6 +224,9 @@ fn unavailable_kind(unavailable: &Unavailable) -> Kind {
         ),
         (Stage::User, Failure::TimedOut { .. }, _) => {
             (S::GATEWAY_TIMEOUT, "upstream_timeout", "Auth0 did not answer in time")
+        }
+        (Stage::User, Failure::OverBudget { .. }, _) => {
+            (S::SERVICE_UNAVAILABLE, "overloaded", "The daemon's budget for the tenant is spent")
         }
         (Stage::User, _, Sort::Throttled) => {
             (S::SERVICE_UNAVAILABLE, "upstream_rate_limited", "The tenant's rate limit is reached")
@@ -243,10 +264,25 @@ fn lookup_detail(error: &LookupError) -> String {
         LookupError::Ambiguous(connections) => {
             format!("choose one with ?connection= or ?provider=; these carry a token: {}", connections.join(", "))
         }
-        LookupError::LoginRequired { expired_at, .. } => format!(
+        LookupError::LoginRequired { expired_at: None, .. } => {
+            "the token was reported as refused by its provider and Auth0 holds no newer one; Auth0 never renews it, so \
+             send the user through a login with this connection"
+                .into()
+        }
+        LookupError::LoginRequired { expired_at: Some(expired_at), .. } => format!(
             "the provider's token has an expiry of {expired_at}, which has come or is nearer than cache.min_ttl, and \
              Auth0 holds no newer one; Auth0 never renews it, so send the user through a login with this connection"
         ),
+        LookupError::MinTtlUnsatisfiable { left, .. } => format!(
+            "the token is valid for {} more seconds and Auth0 holds no newer one; ask for less, or send the user through \
+             a login with this connection",
+            left.as_secs()
+        ),
+        LookupError::RateLimited { .. } => {
+            "fresh answers and reports spend from the budget that the tenant's requests have ([upstream]), and only what \
+             nobody else needs; ask again later, or without fresh=true"
+                .into()
+        }
         LookupError::Overloaded => "ask again in a moment".into(),
         LookupError::Unavailable(Unavailable { failure, .. }) => failure.to_string(),
     }

@@ -7,16 +7,19 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::{Body, Incoming};
 use hyper::header::{HeaderMap, HeaderName, ORIGIN, REFERER};
 use hyper::http::request::Parts;
 use hyper::{Method, Request};
 
+use crate::cache::{Reported, Wish};
 use crate::domain::policy::{Caller, Operation};
 use crate::domain::user::{Selector, UserId};
+use crate::secret::Tag;
 
-use super::answers::{IdentitiesAnswer, IdentityAnswer, TokenAnswer};
+use super::answers::{IdentitiesAnswer, IdentityAnswer, Report, ReportAnswer, TokenAnswer};
 use super::reply::{self, Refused, Reply};
 use super::{Phase, Services};
 
@@ -35,6 +38,8 @@ pub enum Route<'a> {
     Token(&'a str),
     /// `/v1/users/{user_id}/identities`
     Identities(&'a str),
+    /// `/v1/users/{user_id}/report`
+    Report(&'a str),
     /// `/v1/users/{user_id}`
     User(&'a str),
     /// `/v1/users`
@@ -62,6 +67,7 @@ impl<'a> Route<'a> {
         match route {
             [Some("v1"), Some("users"), Some(user), Some("token")] => Some(Self::Token(user)),
             [Some("v1"), Some("users"), Some(user), Some("identities")] => Some(Self::Identities(user)),
+            [Some("v1"), Some("users"), Some(user), Some("report")] => Some(Self::Report(user)),
             [Some("v1"), Some("users"), Some(user), None] => Some(Self::User(user)),
             [Some("v1"), Some("users"), None, None] => Some(Self::Users),
             [Some("v1"), Some("status"), None, None] => Some(Self::Status),
@@ -77,6 +83,7 @@ impl<'a> Route<'a> {
     pub fn method(&self) -> Method {
         match self {
             Self::User(_) | Self::Users => Method::DELETE,
+            Self::Report(_) => Method::POST,
             _ => Method::GET,
         }
     }
@@ -86,6 +93,7 @@ impl<'a> Route<'a> {
         match self {
             Self::Token(_) => Some(Operation::Token),
             Self::Identities(_) => Some(Operation::Identities),
+            Self::Report(_) => Some(Operation::Report),
             Self::User(_) | Self::Users => Some(Operation::Purge),
             Self::Status => Some(Operation::Status),
             Self::Live | Self::Ready | Self::Started | Self::OpenApi => None,
@@ -101,6 +109,7 @@ impl<'a> Route<'a> {
         match self {
             Self::Token(_) => "token",
             Self::Identities(_) => "identities",
+            Self::Report(_) => "report",
             Self::User(_) | Self::Users => "purge",
             Self::Status => "status",
             Self::Live => "livez",
@@ -122,8 +131,8 @@ pub async fn answer(
     let (head, body) = request.into_parts();
     let route = Route::find(head.uri.path());
     let outcome = match admit(services, caller, needs_header, &head, route) {
-        Ok(route) => match drain(body).await {
-            Ok(()) => handle(services, route, head.uri.query().unwrap_or_default()).await,
+        Ok(route) => match read(body).await {
+            Ok(body) => handle(services, route, head.uri.query().unwrap_or_default(), &body).await,
             Err(refused) => Err(refused),
         },
         Err(refused) => Err(refused),
@@ -151,7 +160,7 @@ fn admit<'a>(
     }
     let route = route.ok_or(Refused::NoRoute)?;
     if head.method != route.method() {
-        return Err(Refused::Method(if route.method() == Method::DELETE { "DELETE" } else { "GET" }));
+        return Err(Refused::Method(route.method()));
     }
     if let Some(operation) = route.operation() {
         services.policy.check(caller, operation).map_err(Refused::Forbidden)?;
@@ -181,10 +190,10 @@ fn has_request_header(headers: &HeaderMap) -> bool {
     headers.get(REQUEST_HEADER).is_some_and(|value| value == "true")
 }
 
-/// Reads a body that nobody asked for, within bounds, so that the connection can go on.
-async fn drain(body: Incoming) -> Result<(), Refused> {
+/// Reads a body within bounds, also where nobody asked for one, so that the connection can go on.
+async fn read(body: Incoming) -> Result<Bytes, Refused> {
     if body.is_end_stream() {
-        return Ok(());
+        return Ok(Bytes::new());
     }
     if body.size_hint().lower() > MAX_BODY as u64 {
         return Err(Refused::BodyTooLarge);
@@ -193,20 +202,25 @@ async fn drain(body: Incoming) -> Result<(), Refused> {
         Err(_) => Err(Refused::Timeout),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Refused::BodyTooLarge),
         // A body that broke off: whoever sent it is gone, so what is answered does not matter.
-        Ok(_) => Ok(()),
+        Ok(Err(_)) => Ok(Bytes::new()),
+        Ok(Ok(body)) => Ok(body.to_bytes()),
     }
 }
 
-async fn handle(services: &Services, route: Route<'_>, query: &str) -> Result<Reply, Refused> {
+async fn handle(services: &Services, route: Route<'_>, query: &str, body: &[u8]) -> Result<Reply, Refused> {
     if !matches!(route, Route::Token(_)) {
         Parameters::parse(query, &[])?;
     }
     match route {
         Route::Token(segment) => {
-            let (user, selector) = (user(segment)?, selector(query)?);
-            token(services, &user, &selector).await
+            let (user, (selector, wish)) = (user(segment)?, token_query(query)?);
+            token(services, &user, &selector, wish).await
         }
         Route::Identities(segment) => identities(services, &user(segment)?).await,
+        Route::Report(segment) => {
+            let (user, fingerprint) = (user(segment)?, fingerprint(body)?);
+            report(services, &user, fingerprint)
+        }
         Route::User(segment) => {
             services.cache.purge(&user(segment)?);
             Ok(reply::done())
@@ -223,8 +237,22 @@ async fn handle(services: &Services, route: Route<'_>, query: &str) -> Result<Re
     }
 }
 
-async fn token(services: &Services, user: &UserId, selector: &Selector) -> Result<Reply, Refused> {
-    let served = before_the_end(services, services.cache.token(user, selector)).await?;
+fn report(services: &Services, user: &UserId, fingerprint: Tag) -> Result<Reply, Refused> {
+    let outcome = match services.cache.report(user, fingerprint).map_err(Refused::Lookup)? {
+        Reported::Dropped => "dropped",
+        Reported::AlreadyReplaced => "already_replaced",
+        Reported::Unknown => "unknown",
+    };
+    Ok(reply::ok(&ReportAnswer { outcome: outcome.into() }))
+}
+
+async fn token(
+    services: &Services,
+    user: &UserId,
+    selector: &Selector,
+    wish: Wish,
+) -> Result<Reply, Refused> {
+    let served = before_the_end(services, services.cache.token(user, selector, wish)).await?;
     // A lookup that succeeds has found this very token; were it not so, there would be nothing to hand out.
     let (identity, token) = served.select(selector).ok_or(Refused::NoRoute)?;
     let now = served.now;
@@ -295,9 +323,34 @@ fn user(segment: &str) -> Result<UserId, Refused> {
     })
 }
 
-fn selector(query: &str) -> Result<Selector, Refused> {
-    let mut parameters = Parameters::parse(query, &["connection", "provider"])?;
-    Ok(Selector { connection: parameters.take("connection"), provider: parameters.take("provider") })
+fn token_query(query: &str) -> Result<(Selector, Wish), Refused> {
+    let mut parameters = Parameters::parse(query, &["connection", "provider", "min_ttl", "fresh"])?;
+    let selector =
+        Selector { connection: parameters.take("connection"), provider: parameters.take("provider") };
+    let wrong = |parameter: &str, detail: &str| Refused::InvalidRequest {
+        parameter: parameter.into(),
+        detail: detail.into(),
+    };
+    let min_ttl = parameters.take("min_ttl").map(|text| {
+        text.parse::<u32>().map_err(|_| wrong("min_ttl", "give whole seconds, such as min_ttl=60"))
+    });
+    let fresh = match parameters.take("fresh").as_deref() {
+        None | Some("false") => false,
+        Some("true") => true,
+        Some(_) => return Err(wrong("fresh", "give fresh=true, or leave it out")),
+    };
+    let min_ttl = Duration::from_secs(min_ttl.transpose()?.unwrap_or(0).into());
+    Ok((selector, Wish { min_ttl, fresh }))
+}
+
+/// `{"fingerprint":"…"}`, as a token's answer named it.
+fn fingerprint(body: &[u8]) -> Result<Tag, Refused> {
+    let report = serde_json::from_slice::<Report>(body).ok();
+    report.and_then(|report| Tag::parse(&report.fingerprint)).ok_or_else(|| Refused::InvalidRequest {
+        parameter: "fingerprint".into(),
+        detail: "send {\"fingerprint\":\"…\"} with the fingerprint of the answer that held the refused token"
+            .into(),
+    })
 }
 
 /// A query whose parameters are all known, and each given once, with a value.
@@ -363,10 +416,22 @@ mod tests {
 
     #[test]
     fn a_query_is_understood_as_a_whole_or_refused() {
-        assert_eq!(selector("").unwrap(), Selector::default());
-        assert_eq!(selector("connection=a%20b").unwrap().connection.as_deref(), Some("a b"));
-        for query in ["conection=x", "connection=", "connection", "connection=a&connection=b", "fresh=true"] {
-            assert!(matches!(selector(query), Err(Refused::InvalidRequest { .. })), "{query}");
+        assert_eq!(token_query("").unwrap(), (Selector::default(), Wish::default()));
+        assert_eq!(token_query("connection=a%20b").unwrap().0.connection.as_deref(), Some("a b"));
+        let (_, wish) = token_query("fresh=true&min_ttl=60").unwrap();
+        assert_eq!(wish, Wish { min_ttl: Duration::from_secs(60), fresh: true });
+        for query in [
+            "conection=x",
+            "connection=",
+            "connection",
+            "connection=a&connection=b",
+            "fresh=1",
+            "fresh",
+            "min_ttl=-1",
+            "min_ttl=60s",
+            "min_ttl=99999999999",
+        ] {
+            assert!(matches!(token_query(query), Err(Refused::InvalidRequest { .. })), "{query}");
         }
     }
 }

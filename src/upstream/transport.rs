@@ -21,9 +21,9 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use crate::config::{Proxy, Tenant};
 use crate::domain::error::{Failure, ProxyProblem};
 
+use super::answer::Answer;
 use super::connect::{ConnectTimedOut, ResolveFailed, Resolver, Timed};
 use super::tls;
-use super::wire::Answer;
 
 /// Far beyond any answer we ask for: a user with a hundred linked identities is some 300 KiB.
 const MAX_BODY: usize = 1024 * 1024;

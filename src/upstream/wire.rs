@@ -7,19 +7,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use hyper::StatusCode;
-use hyper::header::{DATE, HeaderMap, RETRY_AFTER};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
-use crate::domain::error::{Failure, Refusal};
+use crate::domain::error::{EMPTY, Failure, NOT_A_GRANT, NOT_JSON, Refusal};
 use crate::domain::freshness::{Deadline, Moment, Timestamp};
 use crate::domain::identity::{Identity, IdpToken, Profile, earliest};
-use crate::domain::retry;
 use crate::domain::user::UserId;
 use crate::management::Grant;
 use crate::secret::{Secret, TagKey};
 
+use super::answer::{Answer, Exchange};
 use super::lenient::{Number, Text};
 
 /// The only fields of a user that are asked for: nothing personal that a token lookup does not need.
@@ -33,26 +32,6 @@ const LONGEST_LIFETIME: Duration = Duration::from_secs(2_592_000);
 
 /// A hundred years: an identity provider that states more means "for ever".
 const FOR_EVER: Duration = Duration::from_secs(3_155_760_000);
-
-/// A complete answer, its body within bounds.
-#[derive(Clone, Debug)]
-pub struct Answer {
-    /// The status.
-    pub status: StatusCode,
-    /// The headers.
-    pub headers: HeaderMap,
-    /// The body. It may hold tokens: never logged, never quoted.
-    pub body: Bytes,
-}
-
-/// When an answer was asked for and when it was there.
-#[derive(Clone, Copy, Debug)]
-pub struct Exchange {
-    /// When the request was sent: lifetimes count from here.
-    pub sent: Moment,
-    /// When the answer was complete.
-    pub received: Moment,
-}
 
 /// What became of a request for a user.
 #[derive(Debug)]
@@ -73,37 +52,18 @@ pub fn user_path(user: &UserId) -> String {
 }
 
 impl Answer {
-    /// The server's clock when it answered, in whole seconds; `None` where it does not say.
-    pub fn date(&self) -> Option<Timestamp> {
-        let date = httpdate::parse_http_date(self.headers.get(DATE)?.to_str().ok()?).ok()?;
-        let since_epoch = date.duration_since(std::time::UNIX_EPOCH).ok()?;
-        Some(Timestamp::from_secs(0).after(since_epoch))
-    }
-
-    /// How far our wall clock is behind the server's, at least; zero where it is not, or where the server does
-    /// not say. Dates that Auth0 states are by its clock, and one that is behind would make tokens outlive them.
-    ///
-    /// Only this direction is corrected: a token that is given up early costs a lookup, one that is served dead
-    /// breaks a promise, and an answer that claims to be from the past may be what is wrong.
-    fn clock_behind(&self, exchange: Exchange) -> Duration {
-        match self.date().map(|date| date.since(exchange.received.wall)) {
-            None | Some(Duration::ZERO) => Duration::ZERO,
-            // Dates have whole seconds, cut off: up to another second may be hidden.
-            Some(behind) => behind.saturating_add(Duration::from_secs(1)),
-        }
-    }
-
-    fn throttled(&self, now: Timestamp) -> Failure {
-        let header = self.headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok());
-        Failure::Throttled { retry_after: header.and_then(|value| retry::retry_after(value, now)) }
-    }
-
     /// The failure of a status that is no answer to anything.
     fn no_answer(&self) -> Failure {
         match self.status.is_redirection() {
             true => Failure::Malformed { what: "a redirect, which is never followed; check tenant.domain" },
             false => Failure::Status { status: self.status.as_u16() },
         }
+    }
+
+    /// The body of a 200. One that is none is likely cut off, or an edge's, so it may pass.
+    fn parse<T: DeserializeOwned>(&self) -> Result<T, Failure> {
+        let what = if self.body.is_empty() { EMPTY } else { NOT_JSON };
+        serde_json::from_slice(&self.body).map_err(|_| Failure::Malformed { what })
     }
 
     fn error(&self) -> ErrorBody {
@@ -117,7 +77,6 @@ pub fn parse_grant(answer: &Answer, audience: &Arc<str>, exchange: Exchange) -> 
     let status = answer.status.as_u16();
     match answer.status {
         StatusCode::OK => parse_granted(answer, exchange.sent),
-        StatusCode::TOO_MANY_REQUESTS => Err(answer.throttled(exchange.received.wall)),
         StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
             Err(Failure::Denied(grant_refusal(status, &answer.error(), audience)))
         }
@@ -144,10 +103,9 @@ fn grant_refusal(status: u16, error: &ErrorBody, audience: &Arc<str>) -> Refusal
 }
 
 fn parse_granted(answer: &Answer, sent: Moment) -> Result<Grant, Failure> {
-    let what = "a grant without an access token";
-    let granted: Granted = serde_json::from_slice(&answer.body).map_err(|_| Failure::Malformed { what })?;
-    let token =
-        granted.access_token.0.filter(|token| !token.is_empty()).ok_or(Failure::Malformed { what })?;
+    let granted: Granted = answer.parse()?;
+    let token = granted.access_token.0.filter(|token| !token.is_empty());
+    let token = token.ok_or(Failure::Malformed { what: NOT_A_GRANT })?;
     let claims: Claims = claims(&token).unwrap_or_default();
     let stated = granted.expires_in.seconds().map(|span| Deadline::after(sent, span.min(LONGEST_LIFETIME)));
     // Measured by the clock that wrote it, so that a wrong one here cannot make every new token look dead.
@@ -185,7 +143,6 @@ pub fn parse_user(
             Ok(UserAnswer::BearerRefused(Refusal::Bearer { status }))
         }
         (StatusCode::FORBIDDEN, "insufficient_scope") => Ok(UserAnswer::BearerRefused(Refusal::Scope)),
-        (StatusCode::TOO_MANY_REQUESTS, _) => Err(answer.throttled(exchange.received.wall)),
         _ => Err(answer.no_answer()),
     }
 }
@@ -197,8 +154,7 @@ fn parse_profile(
     tags: &TagKey,
 ) -> Result<Profile, Failure> {
     let malformed = |what| Failure::Malformed { what };
-    let wire: WireUser = serde_json::from_slice(&answer.body)
-        .map_err(|_| malformed("a user that is not JSON as documented"))?;
+    let wire: WireUser = answer.parse()?;
     if wire.user_id.0.as_deref() != Some(user.as_str()) {
         return Err(malformed("another user than the one that was asked for"));
     }
@@ -243,7 +199,7 @@ fn identity(
 }
 
 /// The claims of a token that looks like a JWT. Nothing is verified: a claim here can only shorten a life.
-fn claims<T: serde::de::DeserializeOwned>(token: &str) -> Option<T> {
+fn claims<T: DeserializeOwned>(token: &str) -> Option<T> {
     // Most providers' tokens are opaque, and need no decoding to tell.
     (token.bytes().filter(|byte| *byte == b'.').count() == 2)
         .then(|| jsonwebtoken::dangerous::insecure_decode_claims(token).ok())

@@ -10,15 +10,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use cloakroom::app::{self, Deps, Running};
-use cloakroom::cache::{Cache, Served};
+use cloakroom::cache::{Cache, Served, Wish};
 use cloakroom::clock::Clock;
 use cloakroom::config::{self, Config, Env};
 use cloakroom::demo::{CertificateKind, Delivery, Listening, Tenant, TenantOptions};
 use cloakroom::domain::error::{Failure, LookupError};
 use cloakroom::domain::freshness::Timestamp;
 use cloakroom::domain::user::{Selector, UserId};
+use cloakroom::upstream::answer::Answer;
 use cloakroom::upstream::transport::{Sending, Transport};
-use cloakroom::upstream::wire::Answer;
 use http_body_util::{BodyExt, Empty, Full};
 use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
@@ -94,7 +94,7 @@ impl World {
     }
 
     pub async fn look_up_with(&self, user: &str, selector: &Selector) -> Looked {
-        let served = self.cache().token(&UserId::parse(user).unwrap(), selector).await?;
+        let served = self.cache().token(&UserId::parse(user).unwrap(), selector, Wish::default()).await?;
         Ok((token_of(&served, selector), state_of(&served)))
     }
 

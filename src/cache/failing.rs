@@ -1,0 +1,73 @@
+//! Users whom Auth0 could not be asked for: each backs off on its own, and is answered at once meanwhile.
+//!
+//! A failure is never remembered as a fact about the user, only as a reason not to ask for a while.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::domain::error::Unavailable;
+use crate::domain::freshness::Moment;
+use crate::domain::retry::Backoff;
+use crate::domain::user::UserId;
+
+/// For one user. The first failure costs a caller without anything in hand nothing but the failure; it is those
+/// that fail again who wait.
+const BACKOFF: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60));
+
+/// Users who fail at a time. Those beyond are simply asked for again.
+const MOST: u64 = 10_000;
+
+/// By then every backoff is over, so this only gives memory back.
+const FORGOTTEN_AFTER: Duration = Duration::from_secs(300);
+
+/// Failures by user.
+#[derive(Clone, Debug)]
+pub struct Failing {
+    users: moka::sync::Cache<UserId, Arc<Trouble>>,
+    seed: u64,
+}
+
+#[derive(Debug)]
+struct Trouble {
+    attempts: usize,
+    until: Moment,
+    why: Unavailable,
+}
+
+impl Failing {
+    /// Nobody fails yet. `seed` determines the jitter.
+    pub fn new(seed: u64) -> Self {
+        let users = moka::sync::Cache::builder().max_capacity(MOST).time_to_live(FORGOTTEN_AFTER).build();
+        Self { users, seed }
+    }
+
+    /// Another attempt failed.
+    pub fn note(&self, user: &UserId, why: &Unavailable, now: Moment) {
+        let attempts = self.users.get(user).map_or(0, |before| before.attempts).saturating_add(1);
+        let seed = self.seed ^ now.elapsed.as_nanos() as u64;
+        let wait = BACKOFF.waits(seed).nth(attempts.min(16).saturating_sub(1)).unwrap_or_default();
+        let until = Moment { elapsed: now.elapsed.saturating_add(wait.max(why.retry_after)), ..now };
+        self.users.insert(user.clone(), Arc::new(Trouble { attempts, until, why: why.clone() }));
+    }
+
+    /// It worked, or was purged.
+    pub fn forget(&self, user: &UserId) {
+        // Most users never fail: looking is cheaper than writing.
+        if self.users.contains_key(user) {
+            self.users.invalidate(user);
+        }
+    }
+
+    /// Everybody was purged.
+    pub fn forget_all(&self) {
+        self.users.invalidate_all();
+    }
+
+    /// Why `user` is not asked for now, if it has just failed. `again`: only if it has failed more than once.
+    pub fn is_quiet(&self, user: &UserId, again: bool, now: Moment) -> Option<Unavailable> {
+        let trouble = self.users.get(user)?;
+        let left = now.age(trouble.until);
+        let quiet = !left.is_zero() && (!again || trouble.attempts > 1);
+        quiet.then(|| Unavailable { retry_after: left, ..trouble.why.clone() })
+    }
+}

@@ -1,0 +1,121 @@
+//! An answer of Auth0 before anybody reads its body: what its headers say of limits, waits and clocks. Pure.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::StatusCode;
+use hyper::header::{AsHeaderName, DATE, HeaderMap, RETRY_AFTER};
+
+use crate::domain::freshness::{Moment, Timestamp};
+use crate::domain::retry;
+
+/// A complete answer, its body within bounds.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// The status.
+    pub status: StatusCode,
+    /// The headers.
+    pub headers: HeaderMap,
+    /// The body. It may hold tokens: never logged, never quoted.
+    pub body: Bytes,
+}
+
+/// When an answer was asked for and when it was there.
+#[derive(Clone, Copy, Debug)]
+pub struct Exchange {
+    /// When the request was sent: lifetimes count from here.
+    pub sent: Moment,
+    /// When the answer was complete.
+    pub received: Moment,
+}
+
+/// A limit that the tenant speaks of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limit {
+    /// What is left.
+    pub left: u64,
+    /// Of this much.
+    pub of: u64,
+    /// In so long there is more.
+    pub reset: Duration,
+}
+
+impl Answer {
+    /// The server's clock when it answered, in whole seconds; `None` where it does not say.
+    pub fn date(&self) -> Option<Timestamp> {
+        let date = httpdate::parse_http_date(self.headers.get(DATE)?.to_str().ok()?).ok()?;
+        let since_epoch = date.duration_since(std::time::UNIX_EPOCH).ok()?;
+        Some(Timestamp::from_secs(0).after(since_epoch))
+    }
+
+    /// How far our wall clock is behind the server's, at least; zero where it is not, or where the server does
+    /// not say. Dates that Auth0 states are by its clock, and one that is behind would make tokens outlive them.
+    ///
+    /// Only this direction is corrected: a token that is given up early costs a lookup, one that is served dead
+    /// breaks a promise, and an answer that claims to be from the past may be what is wrong.
+    pub fn clock_behind(&self, exchange: Exchange) -> Duration {
+        match self.date().map(|date| date.since(exchange.received.wall)) {
+            None | Some(Duration::ZERO) => Duration::ZERO,
+            // Dates have whole seconds, cut off: up to another second may be hidden.
+            Some(behind) => behind.saturating_add(Duration::from_secs(1)),
+        }
+    }
+
+    fn text(&self, name: impl AsHeaderName) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    fn number(&self, name: &str) -> Option<u64> {
+        self.text(name)?.trim().parse().ok()
+    }
+
+    /// How long a 429 asks to wait: `Retry-After`, else until the reset header's time; `None` where it says
+    /// neither. Dates are taken by the answer's own clock, since it is the one that wrote them.
+    pub fn asks_to_wait(&self, exchange: Exchange) -> Option<Duration> {
+        let now = self.date().unwrap_or(exchange.received.wall);
+        let asked = self.text(RETRY_AFTER).and_then(|value| retry::retry_after(value, now));
+        asked.or_else(|| Some(retry::believable(self.reset(now)?)))
+    }
+
+    /// Until the tenant's limit has more to give.
+    fn reset(&self, now: Timestamp) -> Option<Duration> {
+        let at = i64::try_from(self.number("x-ratelimit-reset")?).ok()?;
+        Some(Timestamp::from_secs(at).since(now))
+    }
+
+    /// What the tenant says of its limit and of the application's quotas: what is left, of how much, and in how
+    /// long there is more. The first, if it says so, is the rate limit.
+    pub fn limits(&self, exchange: Exchange) -> (Option<Limit>, Vec<Limit>) {
+        let now = self.date().unwrap_or(exchange.received.wall);
+        let rate = self.number("x-ratelimit-remaining").zip(self.number("x-ratelimit-limit"));
+        let rate = rate.map(|(left, of)| Limit { left, of, reset: self.reset(now).unwrap_or_default() });
+        let quotas = self.text("auth0-client-quota-limit").map(quotas).unwrap_or_default();
+        (rate, quotas)
+    }
+
+    /// How far the server's clock is ahead of ours, in milliseconds, negative where it is behind; `None` where it
+    /// does not say. Its date has whole seconds, and was written somewhere during the exchange: within that it
+    /// counts as none.
+    pub fn clock_skew(&self, exchange: Exchange) -> Option<i64> {
+        let date = self.date()?.as_millis();
+        let (earliest, latest) = (exchange.sent.wall.as_millis(), exchange.received.wall.as_millis());
+        Some(match () {
+            () if date > latest => date.saturating_sub(latest),
+            () if date.saturating_add(1000) < earliest => date.saturating_add(1000).saturating_sub(earliest),
+            () => 0,
+        })
+    }
+}
+
+/// `b=per_hour;q=10;r=7;t=3540,b=per_day;…`: bucket, quota, what remains, seconds until it is reset. Buckets that
+/// cannot be read are left out.
+fn quotas(header: &str) -> Vec<Limit> {
+    let bucket = |bucket: &str| {
+        let value = |name: &str| {
+            let mut parts = bucket.split(';').filter_map(|part| part.trim().split_once('='));
+            parts.find(|(key, _)| *key == name).and_then(|(_, value)| value.trim().parse::<u64>().ok())
+        };
+        Some(Limit { left: value("r")?, of: value("q")?, reset: Duration::from_secs(value("t")?) })
+    };
+    header.split(',').filter_map(bucket).collect()
+}

@@ -1,0 +1,172 @@
+//! How fast the tenant may be asked: our own rate, the gate, and what the tenant says of its limits. Pure.
+
+use std::time::Duration;
+
+use crate::domain::freshness::Moment;
+use crate::domain::retry::{LONGEST_ASKED_FOR, SHORTEST_ASKED_FOR};
+
+use super::budget::Held;
+
+/// Where the tenant says that less than this fraction of its limit is left, refreshing ahead is suspended.
+const LITTLE: f64 = 0.2;
+
+/// A token bucket, and a gate in front of it.
+#[derive(Debug)]
+pub struct Pace {
+    per_second: f64,
+    burst: f64,
+    /// What may be spent, as of `counted`.
+    tokens: f64,
+    counted: Moment,
+    gate_closed: Option<(Moment, Duration)>,
+    refusals_in_a_row: u32,
+    thrifty: Option<(Moment, Duration)>,
+    /// What the tenant said last: so much is left, of so much.
+    said: Option<(u64, u64)>,
+}
+
+impl Pace {
+    /// A full bucket that gains `per_second` up to `burst`, and an open gate.
+    pub fn new(per_second: f64, burst: u32, now: Moment) -> Self {
+        let burst = f64::from(burst);
+        Self {
+            per_second,
+            burst,
+            tokens: burst,
+            counted: now,
+            gate_closed: None,
+            refusals_in_a_row: 0,
+            thrifty: None,
+            said: None,
+        }
+    }
+
+    /// Spends one, if that leaves `reserve`; else says after how long it would.
+    pub fn take(&mut self, reserve: u32, now: Moment) -> Result<(), Held> {
+        if let Some(wait) = self.gate_closed_for(now) {
+            return Err(Held::Gate(wait));
+        }
+        let gained = self.counted.age(now).as_secs_f64() * self.per_second;
+        self.tokens = (self.tokens + gained).min(self.burst);
+        self.counted = now;
+        let needed = 1.0 + f64::from(reserve);
+        if self.tokens >= needed {
+            self.tokens -= 1.0;
+            return Ok(());
+        }
+        // Rounded up to the clock's millisecond, lest somebody come back an instant too early, for ever.
+        let wait = Duration::from_secs_f64((needed - self.tokens) / self.per_second);
+        Err(Held::Busy(wait.max(Duration::from_millis(1))))
+    }
+
+    /// The tenant answered 429: nothing goes for `asked`, or, where it does not say, for twice as long each time.
+    /// `chance`, between 0 and 1, keeps a fleet from coming back at once.
+    pub fn refused(&mut self, asked: Option<Duration>, chance: f64, now: Moment) -> Duration {
+        let doubled = SHORTEST_ASKED_FOR.saturating_mul(1 << self.refusals_in_a_row.min(6));
+        self.refusals_in_a_row = self.refusals_in_a_row.saturating_add(1);
+        let wait = asked.unwrap_or(doubled).clamp(SHORTEST_ASKED_FOR, LONGEST_ASKED_FOR);
+        // On top, so that it is never shorter than asked; the cap holds all the same.
+        let wait = wait.mul_f64(1.0 + 0.1 * chance).min(LONGEST_ASKED_FOR);
+        if self.gate_closed_for(now).is_none_or(|left| left < wait) {
+            self.gate_closed = Some((now, wait));
+        }
+        wait
+    }
+
+    /// The tenant answered something else.
+    pub fn admitted(&mut self) {
+        self.refusals_in_a_row = 0;
+    }
+
+    /// The tenant said that `remaining` of `limit` are left, and more in `reset`.
+    pub fn left(&mut self, remaining: u64, limit: u64, reset: Duration, now: Moment) {
+        self.said = Some((remaining, limit));
+        self.note_little(remaining, limit, reset, now);
+    }
+
+    /// The same of a quota for tokens, which has its own figures.
+    pub fn note_little(&mut self, remaining: u64, limit: u64, reset: Duration, now: Moment) {
+        let reset = reset.clamp(SHORTEST_ASKED_FOR, LONGEST_ASKED_FOR);
+        if limit > 0 && (remaining as f64) < LITTLE * limit as f64 {
+            self.thrifty = Some((now, reset));
+        }
+    }
+
+    /// For how long the gate is closed; `None` while it is open.
+    pub fn gate_closed_for(&self, now: Moment) -> Option<Duration> {
+        left(self.gate_closed, now)
+    }
+
+    /// Whether refreshing ahead is suspended.
+    pub fn is_thrifty(&self, now: Moment) -> bool {
+        left(self.thrifty, now).is_some()
+    }
+
+    /// What the tenant said last: so much is left, of so much.
+    pub fn said(&self) -> Option<(u64, u64)> {
+        self.said
+    }
+}
+
+fn left(since_and_for: Option<(Moment, Duration)>, now: Moment) -> Option<Duration> {
+    let (since, span) = since_and_for?;
+    Some(span.saturating_sub(since.age(now))).filter(|left| !left.is_zero())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::freshness::Timestamp;
+
+    fn at(millis: u64) -> Moment {
+        Moment { wall: Timestamp::from_millis(millis as i64), elapsed: Duration::from_millis(millis) }
+    }
+
+    #[test]
+    fn no_window_holds_more_than_burst_and_rate_allow() {
+        let mut pace = Pace::new(10.0, 20, at(0));
+        let sent: Vec<u64> = (0..10_000).filter(|millis| pace.take(0, at(*millis)).is_ok()).collect();
+        for (first, from) in sent.iter().enumerate() {
+            for (last, to) in sent.iter().enumerate().skip(first) {
+                let allowed = 20.0 + (to - from) as f64 / 100.0;
+                assert!((last - first + 1) as f64 <= allowed + 1e-6, "{from}..{to}");
+            }
+        }
+        assert_eq!(sent.len(), 20 + 99);
+    }
+
+    #[test]
+    fn the_gate_opens_when_asked_to_and_never_sooner_than_a_second_nor_later_than_a_minute() {
+        let closed = |asked| {
+            let mut pace = Pace::new(10.0, 20, at(0));
+            pace.refused(asked, 0.0, at(0));
+            assert!(matches!(pace.take(0, at(999)), Err(Held::Gate(_))));
+            (1..100_000).find(|millis| pace.take(0, at(*millis)).is_ok()).unwrap()
+        };
+        assert_eq!(closed(Some(Duration::from_secs(7))), 7_000);
+        assert_eq!(closed(Some(Duration::ZERO)), 1_000);
+        assert_eq!(closed(Some(Duration::from_secs(3600))), 60_000);
+        assert_eq!(closed(None), 1_000);
+    }
+
+    #[test]
+    fn without_a_word_each_refusal_closes_it_for_twice_as_long_and_none_shortens_it() {
+        let mut pace = Pace::new(10.0, 20, at(0));
+        let waits: Vec<_> = (0..8).map(|_| pace.refused(None, 0.0, at(0)).as_secs()).collect();
+        assert_eq!(waits, [1, 2, 4, 8, 16, 32, 60, 60]);
+        pace.refused(Some(Duration::from_secs(2)), 0.0, at(0));
+        assert_eq!(pace.gate_closed_for(at(0)), Some(Duration::from_secs(60)));
+        pace.admitted();
+        assert_eq!(pace.refused(None, 1.0, at(100_000)), Duration::from_millis(1_100));
+    }
+
+    #[test]
+    fn little_left_suspends_refreshing_ahead_until_there_is_more() {
+        let mut pace = Pace::new(10.0, 20, at(0));
+        pace.left(10, 50, Duration::from_secs(1), at(0));
+        assert!(!pace.is_thrifty(at(0)));
+        pace.left(9, 50, Duration::from_secs(3), at(0));
+        assert!(pace.is_thrifty(at(2_999)) && !pace.is_thrifty(at(3_000)));
+        assert_eq!(pace.said(), Some((9, 50)));
+    }
+}
