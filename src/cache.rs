@@ -7,7 +7,6 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use moka::ops::compute::Op;
@@ -19,7 +18,7 @@ use crate::domain::freshness::{Freshness, Moment, Terms};
 use crate::domain::identity::{Identity, IdpToken, Profile};
 use crate::domain::urgency::Urgency;
 use crate::domain::user::{Selector, UserId};
-use crate::flight::{Flight, Flights, NoFlight};
+use crate::flight::{Flight, Flights, NoFlight, Obsolete};
 use crate::secret::Tag;
 use crate::telemetry::{Counters, UserNames};
 
@@ -68,8 +67,6 @@ pub struct Cache {
     entries: moka::sync::Cache<UserId, Arc<Entry>>,
     flights: Flights<UserId, Result<Arc<Entry>, Unavailable>>,
     failing: Failing,
-    /// How many purges were made. An answer that was asked for before a purge is not remembered after it.
-    epoch: Arc<AtomicU64>,
     source: Arc<dyn ProfileSource>,
     clock: Clock,
     rules: Rules,
@@ -143,7 +140,6 @@ impl Cache {
                 .build(),
             flights: Flights::new(MAX_FLIGHTS),
             failing: Failing::new(seed),
-            epoch: Arc::default(),
             source,
             clock,
             rules: Rules {
@@ -179,14 +175,15 @@ impl Cache {
 
     /// Forgets `user`. The next lookup asks Auth0, even if an answer from before is on its way.
     pub fn purge(&self, user: &UserId) {
-        self.epoch.fetch_add(1, Ordering::SeqCst);
+        // In this order: an answer that lands in between is either told, or forgotten with the rest.
+        self.flights.outdate(user);
         self.entries.invalidate(user);
         self.failing.forget(user);
     }
 
     /// Forgets everybody.
     pub fn purge_all(&self) {
-        self.epoch.fetch_add(1, Ordering::SeqCst);
+        self.flights.outdate_all();
         self.entries.invalidate_all();
         self.failing.forget_all();
     }
@@ -216,6 +213,8 @@ impl Cache {
         self.source.spare(Urgency::Fresh).map_err(|retry_after| LookupError::RateLimited { retry_after })?;
         let now = self.clock.now();
         let mut outcome = Reported::AlreadyReplaced;
+        // A flight that is under way was sent before the report, and is no answer to whoever asks after it.
+        self.flights.outdate(user);
         // One step with respect to flights that land: either they see the report, or it sees what they brought.
         self.entries.entry_by_ref(user).and_compute_with(|held| match held {
             Some(held) if held.value().holds(fingerprint) => {
@@ -240,11 +239,12 @@ impl Cache {
             match judgement.freshness {
                 Freshness::Fresh => return served(entry, judgement.outcome, CacheState::Hit, now),
                 Freshness::RefreshDue => {
-                    self.refresh_ahead(user, now);
+                    self.refresh_behind(user, entry, Urgency::Ahead, now);
                     return served(entry, judgement.outcome, CacheState::Hit, now);
                 }
-                // Auth0 failed for this user a moment ago: nobody waits for it to fail again.
-                Freshness::Stale if self.failing.is_quiet(user, false, now).is_some() => {
+                // Auth0 could not be asked a moment ago. It is tried again, but nobody waits to see it fail again.
+                Freshness::Stale if self.failing.is_expected(user) => {
+                    self.refresh_behind(user, entry, Urgency::Caller, now);
                     return served(entry, Ok(()), CacheState::Stale, now);
                 }
                 Freshness::Stale | Freshness::Expired => {}
@@ -253,12 +253,7 @@ impl Cache {
         if let Some(unavailable) = self.failing.is_quiet(user, true, now) {
             return Err(LookupError::Unavailable(unavailable));
         }
-        let mut asked = self.ask(user, if fresh { Urgency::Fresh } else { Urgency::Caller }).await;
-        // The flight was under way when a report came in: what it brought does not count as asked.
-        if asked.as_ref().is_ok_and(|entry| entry.is_older_than_its_reports()) {
-            asked = self.ask(user, Urgency::Caller).await;
-        }
-        match asked {
+        match self.ask(user, held.as_ref(), if fresh { Urgency::Fresh } else { Urgency::Caller }).await {
             Ok(entry) => {
                 let now = self.clock.now();
                 served(&entry, entry.judge(question, &self.rules, now).outcome, CacheState::Miss, now)
@@ -273,17 +268,29 @@ impl Cache {
         }
     }
 
-    /// Asks Auth0 for `user`, or joins whoever is asking already.
-    async fn ask(&self, user: &UserId, urgency: Urgency) -> Result<Arc<Entry>, LookupError> {
-        let epoch = self.epoch.load(Ordering::SeqCst);
+    /// Asks Auth0 for `user`, or joins whoever is asking already. `held` is what was not good enough.
+    async fn ask(
+        &self,
+        user: &UserId,
+        held: Option<&Arc<Entry>>,
+        urgency: Urgency,
+    ) -> Result<Arc<Entry>, LookupError> {
         loop {
-            let flight = self.fly(user, urgency)?;
+            let flight = match self.fly(user, held, urgency) {
+                Ok(flight) => flight,
+                Err(NoFlight::Refused(Instead::Landed(entry))) => return Ok(entry),
+                Err(NoFlight::Refused(Instead::NoRoom(retry_after))) => {
+                    return Err(LookupError::RateLimited { retry_after });
+                }
+                Err(NoFlight::Full) => return Err(LookupError::Overloaded),
+            };
             if flight.joined() {
                 self.counters.flights_joined.add();
             }
+            let too_old = flight.is_too_old();
             match flight.landed().await {
-                // Asked for before a purge that this lookup came after: once more.
-                Some(Ok(entry)) if entry.epoch() < epoch => {}
+                // Asked for before a purge or a report that this lookup came after: once more.
+                Some(_) if too_old => {}
                 Some(Ok(entry)) => return Ok(entry),
                 Some(Err(unavailable)) => return Err(LookupError::Unavailable(unavailable)),
                 None => {
@@ -296,34 +303,40 @@ impl Cache {
     }
 
     /// Starts a refresh that nobody waits for, unless one is under way, has just failed, or there is no room.
-    fn refresh_ahead(&self, user: &UserId, now: Moment) {
-        if self.failing.is_quiet(user, false, now).is_none() && self.fly(user, Urgency::Ahead).is_err() {
-            tracing::trace!("Not refreshed ahead: there is no room to spare");
+    fn refresh_behind(&self, user: &UserId, held: &Arc<Entry>, urgency: Urgency, now: Moment) {
+        if self.failing.is_quiet(user, false, now).is_none() && self.fly(user, Some(held), urgency).is_err() {
+            tracing::trace!("Not refreshed: there is no room to spare");
         }
     }
 
     /// Joins or starts the flight for `user`. Its result is remembered whether or not anybody waits for it.
-    fn fly(&self, user: &UserId, urgency: Urgency) -> Result<UserFlight, LookupError> {
-        let flight = self.flights.join(user.clone(), || {
-            let epoch = self.epoch.load(Ordering::SeqCst);
+    fn fly(
+        &self,
+        user: &UserId,
+        held: Option<&Arc<Entry>>,
+        urgency: Urgency,
+    ) -> Result<UserFlight, NoFlight<Instead>> {
+        self.flights.join(user.clone(), |obsolete| {
+            // With several threads a flight may have landed since the caller looked: then it has what it wants.
+            let landed = self.entries.get(user).filter(|now| held.is_none_or(|held| !Arc::ptr_eq(held, now)));
+            if let (Some(entry), Urgency::Caller) = (landed, urgency) {
+                return Err(Instead::Landed(entry));
+            }
             let fetching = match urgency {
                 Urgency::Management | Urgency::Caller => self.source.fetch(user.clone()),
-                Urgency::Fresh | Urgency::Ahead => self.source.fetch_if_spare(user.clone(), urgency)?,
+                Urgency::Fresh | Urgency::Ahead => {
+                    self.source.fetch_if_spare(user.clone(), urgency).map_err(Instead::NoRoom)?
+                }
             };
             let landing = Landing {
                 user: user.clone(),
-                epoch,
-                epochs: Arc::clone(&self.epoch),
+                obsolete,
                 entries: self.entries.clone(),
                 failing: self.failing.clone(),
                 clock: self.clock.clone(),
                 names: self.names.clone(),
             };
             Ok(async move { landing.land(fetching.await) })
-        });
-        flight.map_err(|why| match why {
-            NoFlight::Full => LookupError::Overloaded,
-            NoFlight::Refused(retry_after) => LookupError::RateLimited { retry_after },
         })
     }
 
@@ -340,11 +353,18 @@ impl Cache {
     }
 }
 
+/// What there is instead of a new flight.
+enum Instead {
+    /// One has landed since.
+    Landed(Arc<Entry>),
+    /// There is no room to spare; when there may be.
+    NoRoom(Duration),
+}
+
 /// What a flight needs to store its result, since it outlives whoever started it.
 struct Landing {
     user: UserId,
-    epoch: u64,
-    epochs: Arc<AtomicU64>,
+    obsolete: Obsolete,
     entries: moka::sync::Cache<UserId, Arc<Entry>>,
     failing: Failing,
     clock: Clock,
@@ -356,13 +376,17 @@ impl Landing {
         let user = &self.user;
         match outcome {
             Ok(fetched) => {
-                self.failing.forget(user);
-                let entry = Entry::new(fetched, self.epoch);
+                self.failing.worked(user);
+                let entry = Entry::new(fetched);
+                if self.obsolete.get() {
+                    return Ok(Arc::new(entry));
+                }
                 let stored = self.entries.entry_by_ref(user).and_upsert_with(|held| match held {
                     Some(held) => Arc::new(entry.heir_of(held.value())),
                     None => Arc::new(entry),
                 });
-                if self.epochs.load(Ordering::SeqCst) != self.epoch {
+                if self.obsolete.get() && !stored.value().is_reported() {
+                    // Purged in between. A report in between has left its mark on what was stored, and stays.
                     self.entries.invalidate(user);
                 }
                 Ok(stored.into_value())

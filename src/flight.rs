@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::future::Future;
 use std::hash::Hash;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::watch;
@@ -21,13 +22,32 @@ pub struct Flights<K, V> {
 }
 
 /// A std mutex, since nothing is awaited while it is held.
-type UnderWay<K, V> = Mutex<HashMap<K, watch::Receiver<Option<V>>>>;
+type UnderWay<K, V> = Mutex<HashMap<K, Aloft<V>>>;
+
+/// A flight, as the map knows it.
+#[derive(Debug)]
+struct Aloft<V> {
+    result: watch::Receiver<Option<V>>,
+    obsolete: Obsolete,
+}
+
+/// Whether something has happened since the flight began that its result does not know of.
+#[derive(Clone, Debug, Default)]
+pub struct Obsolete(Arc<AtomicBool>);
+
+impl Obsolete {
+    /// Whether that is so.
+    pub fn get(&self) -> bool {
+        self.0.load(Ordering::SeqCst)
+    }
+}
 
 /// One flight, as seen by one caller.
 #[derive(Debug)]
 pub struct Flight<V> {
     result: watch::Receiver<Option<V>>,
     joined: bool,
+    too_old: bool,
 }
 
 /// Why there is no flight.
@@ -49,24 +69,37 @@ where
         Self { under_way: Arc::default(), limit }
     }
 
-    /// Joins the flight for `key`, or starts one with what `fetch` returns, if it does.
+    /// Joins the flight for `key`, or starts one with what `fetch` returns, if it does. The fetch is told whether it
+    /// has become obsolete.
     ///
     /// # Panics
     /// Outside a tokio runtime, when a flight has to be started.
-    pub fn join<F, E>(&self, key: K, fetch: impl FnOnce() -> Result<F, E>) -> Result<Flight<V>, NoFlight<E>>
+    pub fn join<F, E>(
+        &self,
+        key: K,
+        fetch: impl FnOnce(Obsolete) -> Result<F, E>,
+    ) -> Result<Flight<V>, NoFlight<E>>
     where
         F: Future<Output = V> + Send + 'static,
     {
         let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
         let flights = under_way.len();
         let vacant = match under_way.entry(key.clone()) {
-            Entry::Occupied(flight) => return Ok(Flight { result: flight.get().clone(), joined: true }),
+            Entry::Occupied(flight) => {
+                let aloft = flight.get();
+                return Ok(Flight {
+                    result: aloft.result.clone(),
+                    joined: true,
+                    too_old: aloft.obsolete.get(),
+                });
+            }
             Entry::Vacant(_) if flights >= self.limit => return Err(NoFlight::Full),
             Entry::Vacant(vacant) => vacant,
         };
-        let fetch = fetch().map_err(NoFlight::Refused)?;
+        let obsolete = Obsolete::default();
+        let fetch = fetch(obsolete.clone()).map_err(NoFlight::Refused)?;
         let (land, result) = watch::channel(None);
-        vacant.insert(result.clone());
+        vacant.insert(Aloft { result: result.clone(), obsolete });
         drop(under_way);
 
         let end = End { under_way: Arc::clone(&self.under_way), key };
@@ -77,7 +110,21 @@ where
             drop(end);
             land.send_replace(Some(value));
         });
-        Ok(Flight { result, joined: false })
+        Ok(Flight { result, joined: false, too_old: false })
+    }
+
+    /// Something has happened to `key` that a flight under way does not know of.
+    pub fn outdate(&self, key: &K) {
+        if let Some(aloft) = self.under_way.lock().unwrap_or_else(PoisonError::into_inner).get(key) {
+            aloft.obsolete.0.store(true, Ordering::SeqCst);
+        }
+    }
+
+    /// The same for every flight under way.
+    pub fn outdate_all(&self) {
+        for aloft in self.under_way.lock().unwrap_or_else(PoisonError::into_inner).values() {
+            aloft.obsolete.0.store(true, Ordering::SeqCst);
+        }
     }
 
     /// How many are under way.
@@ -95,6 +142,11 @@ impl<V: Clone> Flight<V> {
     /// Whether the flight was under way already.
     pub fn joined(&self) -> bool {
         self.joined
+    }
+
+    /// Whether it was obsolete already when it was joined: then its result is no answer to whoever joined.
+    pub fn is_too_old(&self) -> bool {
+        self.too_old
     }
 
     /// Waits for the result; `None` if the fetch panicked.
@@ -120,7 +172,7 @@ impl<K: Eq + Hash, V> Drop for End<K, V> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::atomic::AtomicUsize;
     use std::time::Duration;
 
     use super::*;
@@ -132,7 +184,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn callers_share_one_fetch_and_a_later_one_fetches_anew() {
         let (flights, fetches) = (flights(), Arc::new(AtomicUsize::new(0)));
-        let fetch = || {
+        let fetch = |_| {
             let fetches = Arc::clone(&fetches);
             Ok::<_, ()>(async move {
                 tokio::time::sleep(Duration::from_secs(1)).await;
@@ -150,29 +202,46 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_caller_that_goes_away_aborts_nothing() {
         let flights = flights();
-        let fetch = || {
+        let fetch = |_| {
             Ok::<_, ()>(async {
                 tokio::time::sleep(Duration::from_secs(1)).await;
                 7
             })
         };
         drop(flights.join("a", fetch).unwrap());
-        let second = flights.join("a", || Ok::<_, ()>(async { 8 })).unwrap();
+        let second = flights.join("a", |_| Ok::<_, ()>(async { 8 })).unwrap();
         assert_eq!(second.landed().await, Some(7));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_joins_an_obsolete_flight_is_told_and_those_before_are_not() {
+        let flights = flights();
+        let told = |obsolete: Obsolete| {
+            Ok::<_, ()>(async move {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                usize::from(obsolete.get())
+            })
+        };
+        let before = flights.join("a", told).unwrap();
+        flights.outdate(&"b");
+        flights.outdate(&"a");
+        let after = flights.join("a", told).unwrap();
+        assert_eq!((before.is_too_old(), after.is_too_old()), (false, true));
+        assert_eq!(after.landed().await, Some(1), "the fetch itself knows, too");
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_fetch_that_panics_leaves_no_key_stuck() {
         let flights = flights();
-        let broken = flights.join("a", || Ok::<_, ()>(async { panic!("as a test") })).unwrap();
+        let broken = flights.join("a", |_| Ok::<_, ()>(async { panic!("as a test") })).unwrap();
         assert_eq!(broken.landed().await, None);
-        assert_eq!(flights.join("a", || Ok::<_, ()>(async { 1 })).unwrap().landed().await, Some(1));
+        assert_eq!(flights.join("a", |_| Ok::<_, ()>(async { 1 })).unwrap().landed().await, Some(1));
     }
 
     #[tokio::test(start_paused = true)]
     async fn there_is_a_limit_on_flights_and_none_on_callers() {
         let flights = flights();
-        let hold = || Ok::<_, ()>(std::future::pending::<usize>());
+        let hold = |_| Ok::<_, ()>(std::future::pending::<usize>());
         let _held = [flights.join("a", hold).unwrap(), flights.join("b", hold).unwrap()];
         assert_eq!(flights.join("c", hold).unwrap_err(), NoFlight::Full);
         assert!(flights.join("a", hold).unwrap().joined());

@@ -13,7 +13,7 @@ use tokio::sync::{Notify, watch};
 
 use crate::clock::Clock;
 use crate::config;
-use crate::domain::error::{Failure, Sort, Stage, Unavailable};
+use crate::domain::error::{Failure, Refusal, Sort, Stage, Unavailable};
 use crate::domain::freshness::{Deadline, Freshness, Moment, Schedule, Terms, Timestamp};
 use crate::domain::retry::{Backoff, Waits};
 use crate::secret::Secret;
@@ -26,8 +26,10 @@ pub const NEEDED_SCOPES: [&str; 2] = ["read:users", "read:user_idp_tokens"];
 const LEAST_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Never drop a token because Auth0 refused it sooner than this after the last time: if Auth0 refuses whatever it
-/// issues, every lookup would otherwise cost a grant.
+/// issues, every lookup would otherwise cost a grant. While it does, nothing is asked for this long, then for twice as
+/// long, and so on up to the second figure.
 const BETWEEN_DROPS: Duration = Duration::from_secs(10);
+const LONGEST_BETWEEN_DROPS: Duration = Duration::from_secs(600);
 
 /// For failures that may pass. A minute is short against an outage and long against a rate limit.
 const PASSING: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60));
@@ -93,6 +95,10 @@ struct State {
     failure: Option<(Failure, u64)>,
     last_success: Option<Timestamp>,
     last_drop: Option<Moment>,
+    /// Auth0 refuses whatever it issues: why, and until when nothing is asked with it.
+    refusal: Option<(Refusal, Moment)>,
+    /// How long the next such pause is.
+    pause: Duration,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,6 +124,8 @@ pub struct Snapshot {
     pub missing_scopes: Vec<&'static str>,
     /// Why the last attempt failed, and how many did in a row.
     pub failure: Option<(Failure, u64)>,
+    /// Why Auth0 does not accept what it issued, if that is so.
+    pub refusal: Option<Refusal>,
 }
 
 impl ManagementToken {
@@ -149,8 +157,15 @@ impl Management {
         clock: Clock,
         seed: u64,
     ) -> Self {
-        let state =
-            State { held: None, phase: Phase::Asking, failure: None, last_success: None, last_drop: None };
+        let state = State {
+            held: None,
+            phase: Phase::Asking,
+            failure: None,
+            last_success: None,
+            last_drop: None,
+            refusal: None,
+            pause: BETWEEN_DROPS,
+        };
         let wake = Arc::new(Notify::new());
         let shared = Arc::new(Shared { state: watch::Sender::new(state), wake: Arc::clone(&wake) });
         let keeper = Keeper {
@@ -176,6 +191,12 @@ impl Management {
             let now = self.clock.now();
             {
                 let state = state.borrow_and_update();
+                if let Some((refusal, until)) = &state.refusal
+                    && until.elapsed > now.elapsed
+                {
+                    let (stage, failure) = (Stage::ManagementToken, Failure::Denied(refusal.clone()));
+                    return Err(Unavailable { stage, failure, retry_after: now.age(*until) });
+                }
                 if let Some(token) = state.usable(now) {
                     return Ok(Arc::clone(token));
                 }
@@ -190,10 +211,8 @@ impl Management {
                     (Phase::Waiting { .. }, _) => self.shared.wake.notify_one(),
                 }
             }
-            if state.changed().await.is_err() {
-                let (stage, retry_after) = (Stage::ManagementToken, LEAST_INTERVAL);
-                return Err(Unavailable { stage, failure: Failure::Fault, retry_after });
-            }
+            // Cannot fail: the sender is ours.
+            state.changed().await.ok();
         }
     }
 
@@ -218,6 +237,30 @@ impl Management {
         });
         self.shared.wake.notify_one();
         another
+    }
+
+    /// Auth0 refuses even the token that replaced a refused one. Nothing is asked with it for a while that doubles
+    /// each time, and the reason is said once.
+    pub fn still_refused(&self, why: &Refusal) {
+        let now = self.clock.now();
+        self.shared.state.send_modify(|state| {
+            let news = state.refusal.as_ref().is_none_or(|(known, _)| known != why);
+            if news {
+                tracing::error!(%why, "Auth0 refuses every Management token; lookups fail until this is mended");
+            }
+            let until = Moment { wall: now.wall.after(state.pause), elapsed: now.elapsed.saturating_add(state.pause) };
+            state.refusal = Some((why.clone(), until));
+            state.pause = state.pause.saturating_mul(2).min(LONGEST_BETWEEN_DROPS);
+        });
+    }
+
+    /// Auth0 accepts the token.
+    pub fn accepted(&self) {
+        // Almost always there is nothing to change, and then nobody is woken.
+        if self.shared.state.borrow().refusal.is_some() {
+            tracing::info!("Auth0 accepts the Management token again");
+            self.shared.state.send_modify(|state| (state.refusal, state.pause) = (None, BETWEEN_DROPS));
+        }
     }
 
     /// Whether a token is held that may be used now.
@@ -245,6 +288,7 @@ impl Management {
             missing_scopes: missing(scopes.as_deref()),
             scopes,
             failure: state.failure.clone(),
+            refusal: state.refusal.as_ref().map(|(why, _)| why.clone()),
         }
     }
 }
@@ -264,7 +308,10 @@ impl Keeper {
     /// Ends when nobody is left who could ask.
     async fn run(mut self) {
         loop {
-            let outcome = self.source.grant().await;
+            let source = Arc::clone(&self.source);
+            // In a task of its own: a panic in it must not end the keeper, whom everybody waits for.
+            let outcome = task::run("grant", async move { source.grant().await }).await;
+            let outcome = outcome.unwrap_or(Err(Failure::Fault));
             let now = self.clock.now();
             let outcome = outcome.and_then(|grant| self.admit(grant, now));
             let Some(shared) = self.shared.upgrade() else { return };
@@ -361,13 +408,10 @@ impl Shared {
             if !missing.is_empty() && known.is_none_or(|known| known != missing) {
                 warn_of(&missing);
             }
-            *state = State {
-                held: Some(Arc::new(token)),
-                phase: Phase::Waiting { until },
-                failure: None,
-                last_success: Some(now.wall),
-                last_drop: state.last_drop,
-            };
+            state.held = Some(Arc::new(token));
+            state.phase = Phase::Waiting { until };
+            state.failure = None;
+            state.last_success = Some(now.wall);
         });
     }
 

@@ -154,6 +154,7 @@ impl Services {
                 last_success_at: token.last_success.map(|at| at.to_string()),
                 scopes: token.scopes,
                 missing_scopes: token.missing_scopes.into_iter().map(str::to_owned).collect(),
+                refusal: token.refusal.map(|why| why.to_string()),
                 failure: token.failure.map(|(failure, attempts)| FailureStatus {
                     detail: failure.to_string(),
                     permanent: failure.sort() == Sort::Permanent,

@@ -285,7 +285,7 @@ impl Profiles {
         let mut waits = BETWEEN_ATTEMPTS.waits(self.auth0.draw()).take(retries);
         let mut leave = first;
         let mut token = self.bearer(deadline).await?;
-        let mut renewed = false;
+        let (mut renewed, mut last) = (false, None);
         loop {
             let permit = match leave.take() {
                 Some(permit) => permit,
@@ -293,12 +293,15 @@ impl Profiles {
             };
             let failure = match timeout_at(deadline, self.auth0.user(user, token.token(), permit)).await {
                 Ok(Ok((UserAnswer::User(profile), sent))) => {
+                    self.management.accepted();
                     return Ok(Fetched { profile, sent, tokens_withheld: token.tokens_withheld() });
                 }
                 Ok(Ok((UserAnswer::BearerRefused(refusal), _))) => {
                     // Once: it may have been revoked, or granted before its scopes were. If the next one is
                     // refused as well, tokens are not what is wrong.
+                    self.auth0.failed(&Failure::Denied(refusal.clone()));
                     if renewed || !self.management.refused(&token) {
+                        self.management.still_refused(&refusal);
                         return Err(unavailable(Stage::ManagementToken, Failure::Denied(refusal)));
                     }
                     renewed = true;
@@ -306,12 +309,18 @@ impl Profiles {
                     continue;
                 }
                 Ok(Err(failure)) => failure,
-                Err(_) => return Err(unavailable(Stage::User, self.timed_out())),
+                Err(_) => {
+                    // The attempt that was cut off says less than the one before it.
+                    let failure = last.unwrap_or_else(|| self.timed_out());
+                    self.auth0.failed(&failure);
+                    return Err(unavailable(Stage::User, failure));
+                }
             };
             let wait = if failure.sort() == Sort::Passing { waits.next() } else { None };
             let Some(next) = wait.map(|wait| Instant::now() + wait).filter(|next| *next < deadline) else {
                 return Err(unavailable(Stage::User, failure));
             };
+            last = Some(failure);
             tokio::time::sleep_until(next).await;
             token = self.bearer(deadline).await?;
         }

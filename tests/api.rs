@@ -234,7 +234,8 @@ async fn parameters_are_understood_or_refused_by_name() {
         (format!("{token}?conection=x"), "conection"),
         (format!("{token}?connection="), "connection"),
         (format!("{token}?connection=a&connection=b"), "connection"),
-        (format!("{token}?min_ttl=60"), "min_ttl"),
+        (format!("{token}?min_ttl=60s"), "min_ttl"),
+        (format!("{token}?fresh=1"), "fresh"),
         (token.replace("/token", "/identities?connection=x"), "connection"),
         ("/v1/status?verbose=1".into(), "verbose"),
         ("/v1/users//token".into(), "user_id"),
@@ -380,8 +381,8 @@ async fn failures_upstream_have_their_own_codes_and_say_when_to_ask_again() {
         (Fault::StallBody, 504, "upstream_timeout"),
         (Fault::RateLimited(WaitHint::Seconds(9)), 503, "upstream_rate_limited"),
         (Fault::RateLimited(WaitHint::None), 503, "upstream_rate_limited"),
-        (Fault::Html200, 502, "upstream_error"),
-        (Fault::Empty200, 502, "upstream_error"),
+        (Fault::Html200, 503, "upstream_unavailable"),
+        (Fault::Empty200, 503, "upstream_unavailable"),
         (Fault::Redirect("https://elsewhere.example/".into()), 502, "upstream_error"),
         (Fault::Unauthorized, 503, "management_token_unavailable"),
     ] {
@@ -425,7 +426,11 @@ async fn status_tells_everything_but_tokens_and_users() {
     assert_eq!(status["lookups"], json!({"hit": 1, "miss": 1, "stale": 0, "negative": 1, "error": 0}));
     assert_eq!(
         status["upstream"],
-        json!({"token_requests": 1, "user_requests": 2, "failures": 0, "last_failure": null})
+        json!({
+            "token_requests": 1, "user_requests": 2, "failures": 0, "last_failure": null, "flights_joined": 0,
+            "gate_closed_for": null, "waiting": 0, "ratelimit_remaining": 49, "thrifty": false,
+            "clock_skew_seconds": 0.0,
+        })
     );
     assert_eq!(status["cache"]["entries"], 2);
     assert_eq!(status["cache"]["max_bytes"], 64 << 20);

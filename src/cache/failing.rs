@@ -3,9 +3,10 @@
 //! A failure is never remembered as a fact about the user, only as a reason not to ask for a while.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crate::domain::error::Unavailable;
+use crate::domain::error::{Sort, Unavailable};
 use crate::domain::freshness::Moment;
 use crate::domain::retry::Backoff;
 use crate::domain::user::UserId;
@@ -24,6 +25,8 @@ const FORGOTTEN_AFTER: Duration = Duration::from_secs(300);
 #[derive(Clone, Debug)]
 pub struct Failing {
     users: moka::sync::Cache<UserId, Arc<Trouble>>,
+    /// The last attempt for anybody failed, so the next is expected to.
+    everybody: Arc<AtomicBool>,
     seed: u64,
 }
 
@@ -38,7 +41,7 @@ impl Failing {
     /// Nobody fails yet. `seed` determines the jitter.
     pub fn new(seed: u64) -> Self {
         let users = moka::sync::Cache::builder().max_capacity(MOST).time_to_live(FORGOTTEN_AFTER).build();
-        Self { users, seed }
+        Self { users, everybody: Arc::default(), seed }
     }
 
     /// Another attempt failed.
@@ -46,11 +49,26 @@ impl Failing {
         let attempts = self.users.get(user).map_or(0, |before| before.attempts).saturating_add(1);
         let seed = self.seed ^ now.elapsed.as_nanos() as u64;
         let wait = BACKOFF.waits(seed).nth(attempts.min(16).saturating_sub(1)).unwrap_or_default();
+        // An answer that is none concerns its user; no answer at all concerns everybody.
+        if why.failure.sort() != Sort::Malformed {
+            self.everybody.store(true, Ordering::Relaxed);
+        }
         let until = Moment { elapsed: now.elapsed.saturating_add(wait.max(why.retry_after)), ..now };
         self.users.insert(user.clone(), Arc::new(Trouble { attempts, until, why: why.clone() }));
     }
 
-    /// It worked, or was purged.
+    /// Auth0 answered for `user`.
+    pub fn worked(&self, user: &UserId) {
+        self.everybody.store(false, Ordering::Relaxed);
+        self.forget(user);
+    }
+
+    /// Whether asking for `user` is expected to fail, because that or the last attempt for anybody did.
+    pub fn is_expected(&self, user: &UserId) -> bool {
+        self.everybody.load(Ordering::Relaxed) || self.users.contains_key(user)
+    }
+
+    /// It is purged.
     pub fn forget(&self, user: &UserId) {
         // Most users never fail: looking is cheaper than writing.
         if self.users.contains_key(user) {

@@ -82,6 +82,9 @@ fn verdict(status: &StatusAnswer) -> String {
         (true, _) if !token.missing_scopes.is_empty() => {
             format!("ready: but the Management token lacks {}", token.missing_scopes.join(" and "))
         }
+        (true, _) if token.refusal.is_some() => {
+            "ready: but Auth0 refuses the Management token, so lookups fail".into()
+        }
         (true, Some(failure)) => {
             let attempts = count(failure.attempts, "failed attempt");
             format!("ready: but the Management token is not being renewed ({attempts})")
@@ -115,6 +118,7 @@ fn management(token: &ManagementTokenStatus, now: Timestamp) -> Vec<[String; 2]>
     for scope in &token.missing_scopes {
         rows.push(row("", format!("MISSING SCOPE {scope}: {}", consequence(scope))));
     }
+    rows.extend(token.refusal.iter().map(|why| row("", format!("REFUSED: {why}"))));
     rows.extend(token.failure.iter().flat_map(failure));
     rows
 }
@@ -207,6 +211,7 @@ mod tests {
                 last_success_at: Some("2026-11-22T06:48:00Z".into()),
                 scopes: Some(vec!["read:users".into(), "read:user_idp_tokens".into()]),
                 missing_scopes: vec![],
+                refusal: None,
                 failure: None,
             },
             cache: CacheStatus { entries: 1, bytes: 34_816, max_bytes: 67_108_864 },
@@ -246,6 +251,7 @@ mod tests {
             last_success_at: None,
             scopes: None,
             missing_scopes: vec![],
+            refusal: None,
             failure: failed(false),
         };
         StatusAnswer { ready: false, management_token, ..healthy() }

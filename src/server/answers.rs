@@ -157,6 +157,8 @@ pub struct ManagementTokenStatus {
     pub scopes: Option<Vec<String>>,
     /// Scopes that are needed and were not granted.
     pub missing_scopes: Vec<String>,
+    /// Why Auth0 does not accept the tokens that it issues; null where it does.
+    pub refusal: Option<String>,
     /// Why the last attempt failed; null where it did not.
     pub failure: Option<FailureStatus>,
 }

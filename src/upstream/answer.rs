@@ -51,8 +51,9 @@ impl Answer {
     /// How far our wall clock is behind the server's, at least; zero where it is not, or where the server does
     /// not say. Dates that Auth0 states are by its clock, and one that is behind would make tokens outlive them.
     ///
-    /// Only this direction is corrected: a token that is given up early costs a lookup, one that is served dead
-    /// breaks a promise, and an answer that claims to be from the past may be what is wrong.
+    /// Only this direction is corrected. A clock here that is ahead makes tokens look dead early, which the log and
+    /// `status` warn of; but an answer that claims to be from the past may be what is wrong, and to believe it
+    /// would be to serve dead tokens.
     pub fn clock_behind(&self, exchange: Exchange) -> Duration {
         match self.date().map(|date| date.since(exchange.received.wall)) {
             None | Some(Duration::ZERO) => Duration::ZERO,

@@ -27,11 +27,24 @@ impl Number {
     }
 }
 
+/// A truth value, also where it is spelled as text; anything else is no.
+#[derive(Debug, Default)]
+pub struct Flag(pub bool);
+
+impl Text {
+    /// The text; empty where there is none.
+    pub fn as_str(&self) -> &str {
+        self.0.as_deref().unwrap_or_default()
+    }
+}
+
 #[derive(serde::Deserialize)]
 #[serde(untagged)]
 enum Any {
     Text(String),
+    Flag(bool),
     Integer(i64),
+    Large(u64),
     Float(f64),
     Other(IgnoredAny),
 }
@@ -41,8 +54,19 @@ impl<'de> Deserialize<'de> for Text {
         Ok(Self(match Any::deserialize(deserializer)? {
             Any::Text(text) => Some(text),
             Any::Integer(number) => Some(number.to_string()),
-            Any::Float(number) => Some(number.to_string()),
-            Any::Other(_) => None,
+            Any::Large(number) => Some(number.to_string()),
+            // Beyond 64 bits only an approximation is left, and an id that is nearly right is wrong.
+            Any::Float(_) | Any::Flag(_) | Any::Other(_) => None,
+        }))
+    }
+}
+
+impl<'de> Deserialize<'de> for Flag {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(Self(match Any::deserialize(deserializer)? {
+            Any::Flag(flag) => flag,
+            Any::Text(text) => text == "true",
+            _ => false,
         }))
     }
 }
@@ -52,8 +76,9 @@ impl<'de> Deserialize<'de> for Number {
         let number = match Any::deserialize(deserializer)? {
             Any::Text(text) => text.trim().parse().ok(),
             Any::Integer(number) => Some(number as f64),
+            Any::Large(number) => Some(number as f64),
             Any::Float(number) => Some(number),
-            Any::Other(_) => None,
+            Any::Flag(_) | Any::Other(_) => None,
         };
         Ok(Self(number.filter(|number| !number.is_nan())))
     }

@@ -19,7 +19,7 @@ use crate::management::Grant;
 use crate::secret::{Secret, TagKey};
 
 use super::answer::{Answer, Exchange};
-use super::lenient::{Number, Text};
+use super::lenient::{Flag, Number, Text};
 
 /// The only fields of a user that are asked for: nothing personal that a token lookup does not need.
 pub const USER_FIELDS: &str = "user_id,identities,last_login,blocked";
@@ -136,7 +136,7 @@ pub fn parse_user(
     match (answer.status, error.code.as_str()) {
         (StatusCode::NOT_FOUND, "inexistent_user") => Ok(UserAnswer::User(None)),
         // Auth0 says that no id looks like this: then nobody has it.
-        (StatusCode::BAD_REQUEST, "invalid_uri") if error.message.contains("property id") => {
+        (StatusCode::BAD_REQUEST, "invalid_uri") if error.message.as_str().contains("property id") => {
             Ok(UserAnswer::User(None))
         }
         (StatusCode::BAD_REQUEST, "Bearer") | (StatusCode::UNAUTHORIZED, _) => {
@@ -161,9 +161,11 @@ fn parse_profile(
     let last_login = wire.last_login.0.as_deref().and_then(Timestamp::parse);
     let behind = answer.clock_behind(exchange);
     let deadline = |stated| Deadline::at(stated, exchange.sent, behind);
-    let identities = wire.identities.into_iter().flatten();
-    let identities = identities.map(|wire| identity(wire, last_login, deadline, tags)).collect();
-    Ok(Profile { user_id: user.clone(), blocked: wire.blocked.unwrap_or_default(), identities })
+    let identities = wire.identities.into_iter().flatten().flatten();
+    let mut identities: Vec<_> = identities.map(|wire| identity(wire, last_login, deadline, tags)).collect();
+    // These are kept by the hundred thousand, and most users have one.
+    identities.shrink_to_fit();
+    Ok(Profile { user_id: user.clone(), blocked: wire.blocked.0, identities })
 }
 
 fn identity(
@@ -193,7 +195,7 @@ fn identity(
         connection: wire.connection.0.unwrap_or_default(),
         provider: wire.provider.0.unwrap_or_default(),
         user_id: wire.user_id.0.unwrap_or_default(),
-        is_social: wire.is_social.unwrap_or_default(),
+        is_social: wire.is_social.0,
         token,
     }
 }
@@ -228,11 +230,11 @@ struct Claims {
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct ErrorBody {
-    error: String,
-    error_description: String,
-    message: String,
+    error: Text,
+    error_description: Text,
+    message: Text,
     #[serde(rename = "errorCode")]
-    code: String,
+    code: Text,
 }
 
 #[derive(Deserialize)]
@@ -242,9 +244,9 @@ struct WireUser {
     #[serde(default)]
     last_login: Text,
     #[serde(default)]
-    blocked: Option<bool>,
+    blocked: Flag,
     #[serde(default)]
-    identities: Option<Vec<WireIdentity>>,
+    identities: Option<Vec<Option<WireIdentity>>>,
 }
 
 /// `refresh_token` and `profileData` are left out on purpose: what is not read cannot leak.
@@ -257,7 +259,7 @@ struct WireIdentity {
     #[serde(default)]
     user_id: Text,
     #[serde(default, rename = "isSocial")]
-    is_social: Option<bool>,
+    is_social: Flag,
     #[serde(default)]
     access_token: Text,
     #[serde(default)]
