@@ -18,15 +18,17 @@ use crate::domain::freshness::{Freshness, Moment, Terms};
 use crate::domain::identity::{Identity, IdpToken, Profile};
 use crate::domain::urgency::Urgency;
 use crate::domain::user::{Selector, UserId};
-use crate::flight::{Flight, Flights, NoFlight, Obsolete};
+use crate::flight::{Flight, Flights, NoFlight};
 use crate::secret::Tag;
 use crate::telemetry::{Counters, UserNames};
 
 pub mod entry;
 mod failing;
+mod landing;
 
 use entry::{Entry, Question, Rules};
 use failing::Failing;
+use landing::Landing;
 
 /// Flights at a time. Callers that leave do not end their flights, so without a bound a caller that asks for one
 /// unknown user after another and hangs up could pile them up.
@@ -359,46 +361,6 @@ enum Instead {
     Landed(Arc<Entry>),
     /// There is no room to spare; when there may be.
     NoRoom(Duration),
-}
-
-/// What a flight needs to store its result, since it outlives whoever started it.
-struct Landing {
-    user: UserId,
-    obsolete: Obsolete,
-    entries: moka::sync::Cache<UserId, Arc<Entry>>,
-    failing: Failing,
-    clock: Clock,
-    names: UserNames,
-}
-
-impl Landing {
-    fn land(self, outcome: Result<Fetched, Unavailable>) -> Result<Arc<Entry>, Unavailable> {
-        let user = &self.user;
-        match outcome {
-            Ok(fetched) => {
-                self.failing.worked(user);
-                let entry = Entry::new(fetched);
-                if self.obsolete.get() {
-                    return Ok(Arc::new(entry));
-                }
-                let stored = self.entries.entry_by_ref(user).and_upsert_with(|held| match held {
-                    Some(held) => Arc::new(entry.heir_of(held.value())),
-                    None => Arc::new(entry),
-                });
-                if self.obsolete.get() && !stored.value().is_reported() {
-                    // Purged in between. A report in between has left its mark on what was stored, and stays.
-                    self.entries.invalidate(user);
-                }
-                Ok(stored.into_value())
-            }
-            Err(unavailable) => {
-                self.failing.note(user, &unavailable, self.clock.now());
-                let why = &unavailable.failure;
-                tracing::debug!(user = self.names.name(user), %why, "User not read");
-                Err(unavailable)
-            }
-        }
-    }
 }
 
 /// Whether what is held may still be served although Auth0 cannot be asked. Facts that are no token may not: by

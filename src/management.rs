@@ -6,42 +6,30 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
 
 use crate::clock::Clock;
 use crate::config;
-use crate::domain::error::{Failure, Refusal, Sort, Stage, Unavailable};
-use crate::domain::freshness::{Deadline, Freshness, Moment, Schedule, Terms, Timestamp};
-use crate::domain::retry::{Backoff, Waits};
+use crate::domain::error::{Failure, Refusal, Stage, Unavailable};
+use crate::domain::freshness::{Deadline, Freshness, Moment, Schedule, Timestamp};
 use crate::secret::Secret;
 use crate::task;
 
+mod keeper;
+
+use keeper::Keeper;
+
 /// What the Management API's users endpoint needs. Without the second, Auth0 leaves tokens out *silently*.
 pub const NEEDED_SCOPES: [&str; 2] = ["read:users", "read:user_idp_tokens"];
-
-/// Never ask for the next token sooner than this after one was obtained, however short its life.
-const LEAST_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Never drop a token because Auth0 refused it sooner than this after the last time: if Auth0 refuses whatever it
 /// issues, every lookup would otherwise cost a grant. While it does, nothing is asked for this long, then for twice as
 /// long, and so on up to the second figure.
 const BETWEEN_DROPS: Duration = Duration::from_secs(10);
 const LONGEST_BETWEEN_DROPS: Duration = Duration::from_secs(600);
-
-/// For failures that may pass. A minute is short against an outage and long against a rate limit.
-const PASSING: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60));
-
-/// For refusals that a person has to mend: soon enough to see the mend, too seldom to look like an attack.
-const PERMANENT: Backoff = Backoff::new(Duration::from_secs(60), Duration::from_secs(600));
-
-/// Timers stand still while the machine sleeps; looking at the clock this often bounds how late we notice.
-const LOOK_AT_THE_CLOCK: Duration = Duration::from_secs(60);
-
-/// A fleet that was started at once should not renew at once: this fraction of the lifetime, either way.
-const JITTER: f64 = 0.05;
 
 /// Where Management tokens come from.
 pub trait GrantSource: Send + Sync + 'static {
@@ -293,100 +281,6 @@ impl Management {
     }
 }
 
-/// The task that obtains tokens.
-struct Keeper {
-    shared: Weak<Shared>,
-    wake: Arc<Notify>,
-    source: Arc<dyn GrantSource>,
-    settings: config::Management,
-    clock: Clock,
-    random: fastrand::Rng,
-    backoff: Option<(Sort, Waits)>,
-}
-
-impl Keeper {
-    /// Ends when nobody is left who could ask.
-    async fn run(mut self) {
-        loop {
-            let source = Arc::clone(&self.source);
-            // In a task of its own: a panic in it must not end the keeper, whom everybody waits for.
-            let outcome = task::run("grant", async move { source.grant().await }).await;
-            let outcome = outcome.unwrap_or(Err(Failure::Fault));
-            let now = self.clock.now();
-            let outcome = outcome.and_then(|grant| self.admit(grant, now));
-            let Some(shared) = self.shared.upgrade() else { return };
-            let wait = match &outcome {
-                Ok(token) => self.until_refresh(token, now),
-                Err(failure) => self.after(failure),
-            };
-            let until = Moment { wall: now.wall.after(wait), elapsed: now.elapsed.saturating_add(wait) };
-            match outcome {
-                Ok(token) => shared.accept(token, until, now),
-                Err(failure) => shared.reject(failure, until),
-            }
-            drop(shared);
-            if self.wait(until).await.is_none() {
-                return;
-            }
-        }
-    }
-
-    /// Turns a grant into a token under its terms. One that is dead on arrival is a failure like any other.
-    fn admit(&mut self, grant: Grant, now: Moment) -> Result<ManagementToken, Failure> {
-        let lifetime = grant.expires.remaining(grant.sent);
-        let min_ttl = self.settings.min_ttl.min(lifetime / 10);
-        // Drawn once for each token: drawn at every look, the earliest draw would win.
-        let fraction = self.settings.refresh_at + JITTER * (self.random.f64() * 2.0 - 1.0);
-        let refresh_after = lifetime.mul_f64(fraction.clamp(0.0, 1.0)).min(lifetime.saturating_sub(min_ttl));
-        let terms = Terms {
-            refresh_after: Some(refresh_after),
-            fresh_for: Duration::MAX,
-            servable_for: Duration::MAX,
-            min_ttl,
-        };
-        let schedule = Schedule { sent: grant.sent, expires: Some(grant.expires), terms };
-        if schedule.at(now) == Freshness::Expired {
-            let what = "a Management token that has expired on arrival; check this machine's clock";
-            return Err(Failure::Malformed { what });
-        }
-        Ok(ManagementToken { token: grant.token, schedule, scopes: grant.scopes })
-    }
-
-    fn until_refresh(&mut self, token: &ManagementToken, now: Moment) -> Duration {
-        self.backoff = None;
-        let due = token.schedule.terms.refresh_after.unwrap_or_default();
-        due.saturating_sub(token.schedule.sent.age(now)).max(LEAST_INTERVAL)
-    }
-
-    fn after(&mut self, failure: &Failure) -> Duration {
-        let sort = failure.sort();
-        if self.backoff.as_ref().is_none_or(|(of, _)| *of != sort) {
-            let backoff = if sort == Sort::Permanent { PERMANENT } else { PASSING };
-            self.backoff = Some((sort, backoff.waits(self.random.u64(..))));
-        }
-        let next = self.backoff.as_mut().and_then(|(_, waits)| waits.next());
-        failure.asks_to_wait().or(next).unwrap_or(LOOK_AT_THE_CLOCK)
-    }
-
-    /// Waits until `until`, or until a token is needed sooner; `None` if nobody is left who could need one.
-    async fn wait(&self, until: Moment) -> Option<()> {
-        loop {
-            let now = self.clock.now();
-            let left = until.elapsed.saturating_sub(now.elapsed);
-            let shared = self.shared.upgrade()?;
-            if left.is_zero() || shared.state.borrow().needs_one(now) {
-                shared.state.send_modify(|state| state.phase = Phase::Asking);
-                return Some(());
-            }
-            drop(shared);
-            tokio::select! {
-                () = tokio::time::sleep(left.min(LOOK_AT_THE_CLOCK)) => {}
-                () = self.wake.notified() => {}
-            }
-        }
-    }
-}
-
 impl State {
     fn usable(&self, now: Moment) -> Option<&Arc<ManagementToken>> {
         self.held.as_ref().filter(|held| held.schedule.at(now) != Freshness::Expired)
@@ -396,51 +290,4 @@ impl State {
     fn needs_one(&self, now: Moment) -> bool {
         self.failure.is_none() && self.usable(now).is_none()
     }
-}
-
-impl Shared {
-    fn accept(&self, token: ManagementToken, until: Moment, now: Moment) {
-        let missing = missing(token.scopes.as_deref());
-        let expires_at = token.schedule.expires.map(Deadline::wall).unwrap_or(now.wall);
-        tracing::info!(%expires_at, next_refresh_at = %until.wall, "Management token obtained");
-        self.state.send_modify(|state| {
-            let known = state.held.as_ref().map(|held| self::missing(held.scopes.as_deref()));
-            if !missing.is_empty() && known.is_none_or(|known| known != missing) {
-                warn_of(&missing);
-            }
-            state.held = Some(Arc::new(token));
-            state.phase = Phase::Waiting { until };
-            state.failure = None;
-            state.last_success = Some(now.wall);
-        });
-    }
-
-    fn reject(&self, failure: Failure, until: Moment) {
-        self.state.send_modify(|state| {
-            let (known, attempts) = match &state.failure {
-                Some((before, attempts)) => (*before == failure, attempts.saturating_add(1)),
-                None => (false, 1),
-            };
-            let (why, next_attempt_at) = (&failure, until.wall);
-            // Said once; an outage of hours is one line, and its end another.
-            match failure.sort() {
-                _ if known => tracing::debug!(%why, attempts, %next_attempt_at, "Still no Management token"),
-                Sort::Permanent => {
-                    tracing::error!(%why, %next_attempt_at, "No Management token until this is mended");
-                }
-                _ => tracing::warn!(%why, %next_attempt_at, "No Management token"),
-            }
-            state.failure = Some((failure, attempts));
-            state.phase = Phase::Waiting { until };
-        });
-    }
-}
-
-fn warn_of(missing: &[&str]) {
-    let missing = missing.join(" ");
-    tracing::warn!(
-        missing,
-        "The Management token lacks a scope that is needed: give the application that permission for the Management \
-         API. Without read:user_idp_tokens Auth0 leaves every token out of its answers, silently"
-    );
 }

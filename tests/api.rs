@@ -178,6 +178,54 @@ async fn purging_makes_the_next_lookup_ask() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_report_is_answered_with_what_became_of_it() {
+    let world = world().await;
+    let path = World::path(users::GOOGLE);
+    let fingerprint = world.get(&path).await.json()["fingerprint"].as_str().unwrap().to_owned();
+    let report = async |user: &str, body: String| {
+        let path = World::path(user).replace("/token", "/report");
+        let head =
+            format!("POST {path} HTTP/1.1\r\nhost: x\r\ncloakroom-request: true\r\nconnection: close\r\n");
+        raw(&world, format!("{head}content-length: {}\r\n\r\n{body}", body.len()).as_bytes()).await
+    };
+    let body = json!({"fingerprint": fingerprint}).to_string();
+    assert!(report(users::JOHN, body.clone()).await.ends_with(r#"{"outcome":"unknown"}"#));
+    assert!(report(users::GOOGLE, body.clone()).await.ends_with(r#"{"outcome":"dropped"}"#));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let refused = world.get(&path).await;
+    assert_eq!(refused.problem(), (410, "login_required".into()));
+    assert!(refused.json().get("expired_at").is_none(), "it has not expired");
+    world.tenant.login(users::GOOGLE, "google-oauth2").unwrap();
+    tokio::time::sleep(Duration::from_secs(31)).await;
+    assert_eq!(world.get(&path).await.status, 200);
+    assert!(report(users::GOOGLE, body).await.ends_with(r#"{"outcome":"already_replaced"}"#));
+    for wrong in ["", "{}", "[]", r#"{"fingerprint":"short"}"#, r#"{"fingerprint":7}"#] {
+        let answer = report(users::GOOGLE, wrong.into()).await;
+        assert!(
+            answer.starts_with("HTTP/1.1 400 ") && answer.contains(r#""parameter":"fingerprint""#),
+            "{answer}"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_caller_asks_for_in_vain_has_its_own_codes() {
+    let world = world_with("[upstream]\nrequests_per_second = 1\nburst = 4").await;
+    let path = World::path(users::GOOGLE);
+    let short = world.get(&format!("{path}?min_ttl=36000")).await;
+    assert_eq!(short.problem(), (422, "min_ttl_unsatisfiable".into()));
+    assert_eq!(short.json()["expires_in"], 3539);
+    assert!(short.retry_after().is_some());
+    for _ in 0..2 {
+        assert_eq!(world.get(&format!("{path}?fresh=true")).await.header("cloakroom-cache"), Some("miss"));
+    }
+    let spent = world.get(&format!("{path}?fresh=true")).await;
+    assert_eq!(spent.problem(), (429, "rate_limited".into()));
+    assert!(spent.retry_after().is_some());
+    assert_eq!(world.get(&path).await.header("cloakroom-cache"), Some("hit"), "what is held is not touched");
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_request_header_is_required_of_all_but_probes() {
     let world = world().await;
     for path in [&*World::path(users::GOOGLE), "/v1/status", "/openapi.json", "/nowhere"] {

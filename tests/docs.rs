@@ -534,9 +534,13 @@ impl Demo {
     fn ask(&self, method: &str, path: &str) -> (u16, String) {
         let mut stream = UnixStream::connect(self.socket()).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        // The one route that takes a body is told of a token that nobody holds.
+        let body = if method == "POST" { r#"{"fingerprint":"AAAAAAAAAAAAAAAA"}"# } else { "" };
         write!(
             stream,
-            "{method} {path} HTTP/1.1\r\nHost: localhost\r\nCloakroom-Request: true\r\nConnection: close\r\n\r\n"
+            "{method} {path} HTTP/1.1\r\nHost: localhost\r\nCloakroom-Request: true\r\nConnection: close\r\n\
+             Content-Length: {}\r\n\r\n{body}",
+            body.len()
         )
         .unwrap();
         let mut answer = String::new();

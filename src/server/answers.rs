@@ -202,6 +202,7 @@ pub struct LookupCounts {
 
 /// Requests to Auth0.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(default)]
 pub struct UpstreamStatus {
     /// To the token endpoint.
     pub token_requests: u64,

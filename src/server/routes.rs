@@ -19,7 +19,8 @@ use crate::domain::policy::{Caller, Operation};
 use crate::domain::user::{Selector, UserId};
 use crate::secret::Tag;
 
-use super::answers::{IdentitiesAnswer, IdentityAnswer, Report, ReportAnswer, TokenAnswer};
+use super::answers::{IdentitiesAnswer, IdentityAnswer, ReportAnswer, TokenAnswer};
+use super::query::{fingerprint, nothing, token_query, user};
 use super::reply::{self, Refused, Reply};
 use super::{Phase, Services};
 
@@ -209,7 +210,7 @@ async fn read(body: Incoming) -> Result<Bytes, Refused> {
 
 async fn handle(services: &Services, route: Route<'_>, query: &str, body: &[u8]) -> Result<Reply, Refused> {
     if !matches!(route, Route::Token(_)) {
-        Parameters::parse(query, &[])?;
+        nothing(query)?;
     }
     match route {
         Route::Token(segment) => {
@@ -316,74 +317,6 @@ async fn before_the_end<T>(
     }
 }
 
-fn user(segment: &str) -> Result<UserId, Refused> {
-    UserId::from_path_segment(segment).map_err(|why| Refused::InvalidRequest {
-        parameter: "user_id".into(),
-        detail: format!("{why}; send it percent-encoded exactly once, as one segment: google-oauth2%7C1234"),
-    })
-}
-
-fn token_query(query: &str) -> Result<(Selector, Wish), Refused> {
-    let mut parameters = Parameters::parse(query, &["connection", "provider", "min_ttl", "fresh"])?;
-    let selector =
-        Selector { connection: parameters.take("connection"), provider: parameters.take("provider") };
-    let wrong = |parameter: &str, detail: &str| Refused::InvalidRequest {
-        parameter: parameter.into(),
-        detail: detail.into(),
-    };
-    let min_ttl = parameters.take("min_ttl").map(|text| {
-        text.parse::<u32>().map_err(|_| wrong("min_ttl", "give whole seconds, such as min_ttl=60"))
-    });
-    let fresh = match parameters.take("fresh").as_deref() {
-        None | Some("false") => false,
-        Some("true") => true,
-        Some(_) => return Err(wrong("fresh", "give fresh=true, or leave it out")),
-    };
-    let min_ttl = Duration::from_secs(min_ttl.transpose()?.unwrap_or(0).into());
-    Ok((selector, Wish { min_ttl, fresh }))
-}
-
-/// `{"fingerprint":"…"}`, as a token's answer named it.
-fn fingerprint(body: &[u8]) -> Result<Tag, Refused> {
-    let report = serde_json::from_slice::<Report>(body).ok();
-    report.and_then(|report| Tag::parse(&report.fingerprint)).ok_or_else(|| Refused::InvalidRequest {
-        parameter: "fingerprint".into(),
-        detail: "send {\"fingerprint\":\"…\"} with the fingerprint of the answer that held the refused token"
-            .into(),
-    })
-}
-
-/// A query whose parameters are all known, and each given once, with a value.
-struct Parameters(Vec<(String, String)>);
-
-impl Parameters {
-    fn parse(query: &str, known: &[&str]) -> Result<Self, Refused> {
-        let mut found: Vec<(String, String)> = Vec::new();
-        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
-            let wrong = |detail: String| Refused::InvalidRequest { parameter: name.to_string(), detail };
-            if !known.contains(&&*name) {
-                let known = if known.is_empty() { "none".into() } else { known.join(", ") };
-                return Err(wrong(format!(
-                    "this route does not know this query parameter; it knows: {known}"
-                )));
-            }
-            if value.is_empty() {
-                return Err(wrong("the parameter has no value; leave it out, or give it one".into()));
-            }
-            if found.iter().any(|(before, _)| *before == name) {
-                return Err(wrong("the parameter is given more than once".into()));
-            }
-            found.push((name.into_owned(), value.into_owned()));
-        }
-        Ok(Self(found))
-    }
-
-    fn take(&mut self, name: &str) -> Option<String> {
-        let position = self.0.iter().position(|(known, _)| known == name)?;
-        Some(self.0.swap_remove(position).1)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -411,27 +344,6 @@ mod tests {
         ];
         for (path, route) in cases {
             assert_eq!(Route::find(path), route, "{path}");
-        }
-    }
-
-    #[test]
-    fn a_query_is_understood_as_a_whole_or_refused() {
-        assert_eq!(token_query("").unwrap(), (Selector::default(), Wish::default()));
-        assert_eq!(token_query("connection=a%20b").unwrap().0.connection.as_deref(), Some("a b"));
-        let (_, wish) = token_query("fresh=true&min_ttl=60").unwrap();
-        assert_eq!(wish, Wish { min_ttl: Duration::from_secs(60), fresh: true });
-        for query in [
-            "conection=x",
-            "connection=",
-            "connection",
-            "connection=a&connection=b",
-            "fresh=1",
-            "fresh",
-            "min_ttl=-1",
-            "min_ttl=60s",
-            "min_ttl=99999999999",
-        ] {
-            assert!(matches!(token_query(query), Err(Refused::InvalidRequest { .. })), "{query}");
         }
     }
 }

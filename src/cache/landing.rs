@@ -1,0 +1,54 @@
+//! The end of a flight: what it brought is remembered, whether or not anybody waits for it.
+
+use std::sync::Arc;
+
+use crate::clock::Clock;
+use crate::domain::error::Unavailable;
+use crate::domain::user::UserId;
+use crate::flight::Obsolete;
+use crate::telemetry::UserNames;
+
+use super::Fetched;
+use super::entry::Entry;
+use super::failing::Failing;
+
+/// What a flight needs to store its result, since it outlives whoever started it.
+pub(super) struct Landing {
+    pub user: UserId,
+    pub obsolete: Obsolete,
+    pub entries: moka::sync::Cache<UserId, Arc<Entry>>,
+    pub failing: Failing,
+    pub clock: Clock,
+    pub names: UserNames,
+}
+
+impl Landing {
+    /// Stores what came, unless something has happened since that it does not know of.
+    pub fn land(self, outcome: Result<Fetched, Unavailable>) -> Result<Arc<Entry>, Unavailable> {
+        let user = &self.user;
+        match outcome {
+            Ok(fetched) => {
+                self.failing.worked(user);
+                let entry = Entry::new(fetched);
+                if self.obsolete.get() {
+                    return Ok(Arc::new(entry));
+                }
+                let stored = self.entries.entry_by_ref(user).and_upsert_with(|held| match held {
+                    Some(held) => Arc::new(entry.heir_of(held.value())),
+                    None => Arc::new(entry),
+                });
+                if self.obsolete.get() && !stored.value().is_reported() {
+                    // Purged in between. A report in between has left its mark on what was stored, and stays.
+                    self.entries.invalidate(user);
+                }
+                Ok(stored.into_value())
+            }
+            Err(unavailable) => {
+                self.failing.note(user, &unavailable, self.clock.now());
+                let why = &unavailable.failure;
+                tracing::debug!(user = self.names.name(user), %why, "User not read");
+                Err(unavailable)
+            }
+        }
+    }
+}

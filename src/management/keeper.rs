@@ -1,0 +1,171 @@
+//! The task that obtains Management tokens: ahead of time while it can, patiently while it cannot.
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use crate::clock::Clock;
+use crate::config;
+use crate::domain::error::{Failure, Sort};
+use crate::domain::freshness::{Deadline, Freshness, Moment, Schedule, Terms};
+use crate::domain::retry::{Backoff, Waits};
+use crate::task;
+
+use super::{Grant, GrantSource, ManagementToken, Phase, Shared, missing};
+
+/// Never ask for the next token sooner than this after one was obtained, however short its life.
+const LEAST_INTERVAL: Duration = Duration::from_secs(1);
+
+/// For failures that may pass. A minute is short against an outage and long against a rate limit.
+const PASSING: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60));
+
+/// For refusals that a person has to mend: soon enough to see the mend, too seldom to look like an attack.
+const PERMANENT: Backoff = Backoff::new(Duration::from_secs(60), Duration::from_secs(600));
+
+/// Timers stand still while the machine sleeps; looking at the clock this often bounds how late we notice.
+const LOOK_AT_THE_CLOCK: Duration = Duration::from_secs(60);
+
+/// A fleet that was started at once should not renew at once: this fraction of the lifetime, either way.
+const JITTER: f64 = 0.05;
+
+/// The task that obtains tokens.
+pub(super) struct Keeper {
+    pub shared: Weak<Shared>,
+    pub wake: Arc<Notify>,
+    pub source: Arc<dyn GrantSource>,
+    pub settings: config::Management,
+    pub clock: Clock,
+    pub random: fastrand::Rng,
+    pub backoff: Option<(Sort, Waits)>,
+}
+
+impl Keeper {
+    /// Ends when nobody is left who could ask.
+    pub async fn run(mut self) {
+        loop {
+            let source = Arc::clone(&self.source);
+            // In a task of its own: a panic in it must not end the keeper, whom everybody waits for.
+            let outcome = task::run("grant", async move { source.grant().await }).await;
+            let outcome = outcome.unwrap_or(Err(Failure::Fault));
+            let now = self.clock.now();
+            let outcome = outcome.and_then(|grant| self.admit(grant, now));
+            let Some(shared) = self.shared.upgrade() else { return };
+            let wait = match &outcome {
+                Ok(token) => self.until_refresh(token, now),
+                Err(failure) => self.after(failure),
+            };
+            let until = Moment { wall: now.wall.after(wait), elapsed: now.elapsed.saturating_add(wait) };
+            match outcome {
+                Ok(token) => shared.accept(token, until, now),
+                Err(failure) => shared.reject(failure, until),
+            }
+            drop(shared);
+            if self.wait(until).await.is_none() {
+                return;
+            }
+        }
+    }
+
+    /// Turns a grant into a token under its terms. One that is dead on arrival is a failure like any other.
+    fn admit(&mut self, grant: Grant, now: Moment) -> Result<ManagementToken, Failure> {
+        let lifetime = grant.expires.remaining(grant.sent);
+        let min_ttl = self.settings.min_ttl.min(lifetime / 10);
+        // Drawn once for each token: drawn at every look, the earliest draw would win.
+        let fraction = self.settings.refresh_at + JITTER * (self.random.f64() * 2.0 - 1.0);
+        let refresh_after = lifetime.mul_f64(fraction.clamp(0.0, 1.0)).min(lifetime.saturating_sub(min_ttl));
+        let terms = Terms {
+            refresh_after: Some(refresh_after),
+            fresh_for: Duration::MAX,
+            servable_for: Duration::MAX,
+            min_ttl,
+        };
+        let schedule = Schedule { sent: grant.sent, expires: Some(grant.expires), terms };
+        if schedule.at(now) == Freshness::Expired {
+            let what = "a Management token that has expired on arrival; check this machine's clock";
+            return Err(Failure::Malformed { what });
+        }
+        Ok(ManagementToken { token: grant.token, schedule, scopes: grant.scopes })
+    }
+
+    fn until_refresh(&mut self, token: &ManagementToken, now: Moment) -> Duration {
+        self.backoff = None;
+        let due = token.schedule.terms.refresh_after.unwrap_or_default();
+        due.saturating_sub(token.schedule.sent.age(now)).max(LEAST_INTERVAL)
+    }
+
+    fn after(&mut self, failure: &Failure) -> Duration {
+        let sort = failure.sort();
+        if self.backoff.as_ref().is_none_or(|(of, _)| *of != sort) {
+            let backoff = if sort == Sort::Permanent { PERMANENT } else { PASSING };
+            self.backoff = Some((sort, backoff.waits(self.random.u64(..))));
+        }
+        let next = self.backoff.as_mut().and_then(|(_, waits)| waits.next());
+        failure.asks_to_wait().or(next).unwrap_or(LOOK_AT_THE_CLOCK)
+    }
+
+    /// Waits until `until`, or until a token is needed sooner; `None` if nobody is left who could need one.
+    async fn wait(&self, until: Moment) -> Option<()> {
+        loop {
+            let now = self.clock.now();
+            let left = until.elapsed.saturating_sub(now.elapsed);
+            let shared = self.shared.upgrade()?;
+            if left.is_zero() || shared.state.borrow().needs_one(now) {
+                shared.state.send_modify(|state| state.phase = Phase::Asking);
+                return Some(());
+            }
+            drop(shared);
+            tokio::select! {
+                () = tokio::time::sleep(left.min(LOOK_AT_THE_CLOCK)) => {}
+                () = self.wake.notified() => {}
+            }
+        }
+    }
+}
+
+impl Shared {
+    fn accept(&self, token: ManagementToken, until: Moment, now: Moment) {
+        let lacks = missing(token.scopes.as_deref());
+        let expires_at = token.schedule.expires.map(Deadline::wall).unwrap_or(now.wall);
+        tracing::info!(%expires_at, next_refresh_at = %until.wall, "Management token obtained");
+        self.state.send_modify(|state| {
+            let known = state.held.as_ref().map(|held| missing(held.scopes.as_deref()));
+            if !lacks.is_empty() && known.is_none_or(|known| known != lacks) {
+                warn_of(&lacks);
+            }
+            state.held = Some(Arc::new(token));
+            state.phase = Phase::Waiting { until };
+            state.failure = None;
+            state.last_success = Some(now.wall);
+        });
+    }
+
+    fn reject(&self, failure: Failure, until: Moment) {
+        self.state.send_modify(|state| {
+            let (known, attempts) = match &state.failure {
+                Some((before, attempts)) => (*before == failure, attempts.saturating_add(1)),
+                None => (false, 1),
+            };
+            let (why, next_attempt_at) = (&failure, until.wall);
+            // Said once; an outage of hours is one line, and its end another.
+            match failure.sort() {
+                _ if known => tracing::debug!(%why, attempts, %next_attempt_at, "Still no Management token"),
+                Sort::Permanent => {
+                    tracing::error!(%why, %next_attempt_at, "No Management token until this is mended");
+                }
+                _ => tracing::warn!(%why, %next_attempt_at, "No Management token"),
+            }
+            state.failure = Some((failure, attempts));
+            state.phase = Phase::Waiting { until };
+        });
+    }
+}
+
+fn warn_of(missing: &[&str]) {
+    let missing = missing.join(" ");
+    tracing::warn!(
+        missing,
+        "The Management token lacks a scope that is needed: give the application that permission for the Management \
+         API. Without read:user_idp_tokens Auth0 leaves every token out of its answers, silently"
+    );
+}
