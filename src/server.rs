@@ -21,6 +21,7 @@ use crate::telemetry::{BudgetStanding, Counters};
 
 pub mod answers;
 mod connection;
+mod metrics;
 mod query;
 mod reply;
 mod routes;

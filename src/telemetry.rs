@@ -1,7 +1,8 @@
 //! What the daemon tells about itself: log lines, and the numbers behind `status`.
 
-use std::sync::Mutex;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use std::time::Duration;
 
@@ -34,6 +35,12 @@ pub struct Counters {
     pub user_requests: Counter,
     /// Those of both that failed.
     pub upstream_failures: Counter,
+    /// Management tokens obtained.
+    pub grants_succeeded: Counter,
+    /// Management tokens not obtained.
+    pub grants_failed: Counter,
+    /// Requests to Auth0 by endpoint and result: a status code, or what there was instead.
+    results: Mutex<BTreeMap<(&'static str, String), u64>>,
     last_failure: Mutex<Option<(Timestamp, String)>>,
     /// Milliseconds that Auth0's clock is ahead of ours; 0 until it has been seen.
     skew: AtomicI64,
@@ -64,16 +71,26 @@ impl Counters {
         self.skew.load(Ordering::Relaxed)
     }
 
+    /// Counts a request to Auth0's `endpoint` by its `result`.
+    pub fn upstream_result(&self, endpoint: &'static str, result: String) {
+        let mut results = self.results.lock().unwrap_or_else(PoisonError::into_inner);
+        *results.entry((endpoint, result)).or_default() += 1;
+    }
+
+    /// Requests to Auth0 so far, by endpoint and result.
+    pub fn upstream_results(&self) -> BTreeMap<(&'static str, String), u64> {
+        self.results.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Remembers the latest failure of a request to Auth0, for `status`.
     pub fn upstream_failed(&self, at: Timestamp, public_text: String) {
         self.upstream_failures.add();
-        *self.last_failure.lock().unwrap_or_else(std::sync::PoisonError::into_inner) =
-            Some((at, public_text));
+        *self.last_failure.lock().unwrap_or_else(PoisonError::into_inner) = Some((at, public_text));
     }
 
     /// The latest failure of a request to Auth0, and when it was.
     pub fn last_upstream_failure(&self) -> Option<(Timestamp, String)> {
-        self.last_failure.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+        self.last_failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 

@@ -56,6 +56,23 @@ const fn ask_again_after(sort: Sort) -> Duration {
     }
 }
 
+/// What is asked of a tenant.
+#[derive(Clone, Copy)]
+enum Endpoint {
+    Token,
+    User,
+}
+
+impl Endpoint {
+    /// As metrics name it.
+    const fn label(self) -> &'static str {
+        match self {
+            Self::Token => "token",
+            Self::User => "user",
+        }
+    }
+}
+
 /// A tenant of Auth0. Cheap to clone.
 #[derive(Clone)]
 pub struct Auth0(Arc<Inner>);
@@ -116,10 +133,15 @@ impl Auth0 {
         let inner = &self.0;
         let permit = inner.budget.leave(Urgency::Management, inner.request_timeout).await.map_err(over)?;
         inner.counters.token_requests.add();
-        let outcome = self.send(self.grant_request(), permit).await.and_then(|(answer, exchange)| {
-            let grant = wire::parse_grant(&answer, &inner.audience, exchange)?;
-            Ok((grant, answer.date()))
-        });
+        let outcome =
+            self.send(Endpoint::Token, self.grant_request(), permit).await.and_then(|(answer, exchange)| {
+                let grant = wire::parse_grant(&answer, &inner.audience, exchange)?;
+                Ok((grant, answer.date()))
+            });
+        match &outcome {
+            Ok(_) => inner.counters.grants_succeeded.add(),
+            Err(_) => inner.counters.grants_failed.add(),
+        }
         outcome.inspect_err(|failure| self.failed(failure))
     }
 
@@ -132,11 +154,12 @@ impl Auth0 {
     ) -> Result<(UserAnswer, Moment), Failure> {
         let inner = &self.0;
         inner.counters.user_requests.add();
-        let outcome =
-            self.send(self.user_request(user, bearer), permit).await.and_then(|(answer, exchange)| {
+        let outcome = self.send(Endpoint::User, self.user_request(user, bearer), permit).await.and_then(
+            |(answer, exchange)| {
                 let parsed = wire::parse_user(&answer, user, exchange, &inner.tags)?;
                 Ok((parsed, exchange.sent))
-            });
+            },
+        );
         match &outcome {
             Ok(_) if inner.trouble.ends() => tracing::info!("Users can be read again"),
             Ok(_) => {}
@@ -156,6 +179,7 @@ impl Auth0 {
     /// `None` is a request that cannot be written, as with a token that is no header value.
     async fn send(
         &self,
+        endpoint: Endpoint,
         request: Option<Request<Full<Bytes>>>,
         _permit: Permit,
     ) -> Result<(Answer, Exchange), Failure> {
@@ -163,7 +187,13 @@ impl Auth0 {
         let request =
             request.ok_or(Failure::Malformed { what: "a token that cannot be sent in a header" })?;
         let sent = inner.clock.now();
-        let answer = inner.transport.send(request).await?;
+        let answer = inner.transport.send(request).await;
+        let result = match &answer {
+            Ok(answer) => answer.status.as_str().to_owned(),
+            Err(failure) => failure.label().to_owned(),
+        };
+        inner.counters.upstream_result(endpoint.label(), result);
+        let answer = answer?;
         let exchange = Exchange { sent, received: inner.clock.now() };
         if let Some(skew) = answer.clock_skew(exchange) {
             inner.counters.clock_skew(skew);

@@ -259,7 +259,7 @@ async fn requests_that_were_sent_on_are_refused() {
 #[tokio::test(start_paused = true)]
 async fn routes_and_methods_that_do_not_exist_say_so() {
     let world = world().await;
-    for path in ["/", "/v1", "/v2/users", "/v1/users/a/b/token", "/v1/users/a/token/", "/metrics"] {
+    for path in ["/", "/v1", "/v2/users", "/v1/users/a/b/token", "/v1/users/a/token/", "/metric"] {
         assert_eq!(world.get(path).await.problem(), (404, "route_not_found".into()), "{path}");
     }
     for (method, path, allow) in [
@@ -490,6 +490,36 @@ async fn status_tells_everything_but_tokens_and_users() {
     for secret in [token.as_str().unwrap(), "103547991597142817347", "demo-client-secret", "eyJ"] {
         assert!(!text.contains(secret), "{secret}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn metrics_tell_the_same_as_status_and_no_user() {
+    let world = world().await;
+    for path in [World::path(users::GOOGLE), World::path(users::GOOGLE), World::path("auth0|nobody")] {
+        world.get(&path).await;
+    }
+    let got = world.send("GET", "/metrics", &[]).await;
+    assert_eq!(got.status, 200, "as the probes, without the request header");
+    let text = String::from_utf8(got.body.to_vec()).unwrap();
+    for line in [
+        r#"cloakroom_lookups_total{outcome="hit"} 1.0"#,
+        r#"cloakroom_lookups_total{outcome="negative"} 1.0"#,
+        r#"cloakroom_upstream_requests_total{endpoint="token",result="200"} 1.0"#,
+        r#"cloakroom_upstream_requests_total{endpoint="user",result="404"} 1.0"#,
+        r#"cloakroom_management_token_refreshes_total{result="success"} 1.0"#,
+        "cloakroom_management_token_valid 1.0",
+        "cloakroom_upstream_gate_closed 0.0",
+        "cloakroom_upstream_ratelimit_remaining 49.0",
+        "cloakroom_clock_skew_seconds 0.0",
+        "cloakroom_cache_entries 2.0",
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line} in\n{text}");
+    }
+    assert!(!text.contains("103547991597142817347") && !text.contains("nobody"), "{text}");
+    world.tenant.fault(Endpoint::User, Fault::RateLimited(WaitHint::Seconds(9)));
+    world.get(&World::path(users::JOHN)).await;
+    let text = String::from_utf8(world.send("GET", "/metrics", &[]).await.body.to_vec()).unwrap();
+    assert!(text.contains("cloakroom_upstream_gate_closed 1.0"), "{text}");
 }
 
 #[tokio::test(start_paused = true)]

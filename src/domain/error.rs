@@ -247,6 +247,21 @@ impl Failure {
         }
     }
 
+    /// As the metric `upstream_requests_total` names it where there was no status to name.
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::TimedOut { .. } => "timeout",
+            Self::Untrusted { .. } => "tls",
+            Self::UnknownHost { .. }
+            | Self::Refused { .. }
+            | Self::ConnectTimeout { .. }
+            | Self::Unreachable { .. }
+            | Self::Proxy { .. }
+            | Self::Broken { .. } => "connect",
+            _ => "malformed",
+        }
+    }
+
     /// How long the answer asks to wait, where it does.
     pub fn asks_to_wait(&self) -> Option<Duration> {
         match self {

@@ -322,6 +322,11 @@ pub fn probe(state: Result<Cow<'static, str>, String>) -> Reply {
     respond(status, "text/plain; charset=utf-8", line.into())
 }
 
+/// Metrics, in the format that Prometheus' client libraries write.
+pub fn metrics(text: String) -> Reply {
+    respond(StatusCode::OK, "application/openmetrics-text; version=1.0.0; charset=utf-8", text.into())
+}
+
 /// 204.
 pub fn done() -> Reply {
     let mut reply = Response::new(Full::default());

@@ -53,6 +53,8 @@ pub enum Route<'a> {
     Ready,
     /// `/startupz`
     Started,
+    /// `/metrics`
+    Metrics,
     /// `/openapi.json`
     OpenApi,
 }
@@ -75,6 +77,7 @@ impl<'a> Route<'a> {
             [Some("livez"), None, None, None] => Some(Self::Live),
             [Some("readyz"), None, None, None] => Some(Self::Ready),
             [Some("startupz"), None, None, None] => Some(Self::Started),
+            [Some("metrics"), None, None, None] => Some(Self::Metrics),
             [Some("openapi.json"), None, None, None] => Some(Self::OpenApi),
             _ => None,
         }
@@ -97,12 +100,12 @@ impl<'a> Route<'a> {
             Self::Report(_) => Some(Operation::Report),
             Self::User(_) | Self::Users => Some(Operation::Purge),
             Self::Status => Some(Operation::Status),
-            Self::Live | Self::Ready | Self::Started | Self::OpenApi => None,
+            Self::Live | Self::Ready | Self::Started | Self::Metrics | Self::OpenApi => None,
         }
     }
 
     fn is_probe(&self) -> bool {
-        matches!(self, Self::Live | Self::Ready | Self::Started)
+        matches!(self, Self::Live | Self::Ready | Self::Started | Self::Metrics)
     }
 
     /// As log lines name it, without the user.
@@ -116,6 +119,7 @@ impl<'a> Route<'a> {
             Self::Live => "livez",
             Self::Ready => "readyz",
             Self::Started => "startupz",
+            Self::Metrics => "metrics",
             Self::OpenApi => "openapi",
         }
     }
@@ -232,6 +236,7 @@ async fn handle(services: &Services, route: Route<'_>, query: &str, body: &[u8])
         }
         Route::Status => Ok(reply::ok(&services.status())),
         Route::OpenApi => Ok(reply::document(include_str!("openapi.json"))),
+        Route::Metrics => Ok(reply::metrics(super::metrics::render(services))),
         Route::Live => Ok(reply::probe(Ok(Cow::Borrowed("live")))),
         Route::Started => Ok(reply::probe(services.started())),
         Route::Ready => Ok(reply::probe(services.ready())),
@@ -338,6 +343,7 @@ mod tests {
             ("*", None),
             ("//livez", None),
             ("/livez", Some(Route::Live)),
+            ("/metrics", Some(Route::Metrics)),
             ("/readyz", Some(Route::Ready)),
             ("/startupz", Some(Route::Started)),
             ("/openapi.json", Some(Route::OpenApi)),
