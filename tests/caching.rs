@@ -274,7 +274,8 @@ async fn a_tenant_that_goes_away_leaves_valid_tokens_servable() {
         assert_eq!(world.state(users::GOOGLE).await, "stale");
         assert_eq!(asked.elapsed(), Duration::ZERO);
     }
-    assert!((10..60).contains(&world.user_calls()), "{} attempts in 15 minutes", world.user_calls());
+    // Each takes five seconds to fail, and is followed by five to ten of quiet.
+    assert!((30..=90).contains(&world.user_calls()), "{} attempts in 15 minutes", world.user_calls());
     sleep(100 * SECOND).await;
     assert_eq!(world.state(users::GOOGLE).await, "unavailable", "max_ttl and max_stale are over");
     world.tenant.clear_all();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crate::domain::error::{Sort, Unavailable};
+use crate::domain::error::{Sort, Stage, Unavailable};
 use crate::domain::freshness::Moment;
 use crate::domain::retry::Backoff;
 use crate::domain::user::UserId;
@@ -14,6 +14,10 @@ use crate::domain::user::UserId;
 /// For one user. The first failure costs a caller without anything in hand nothing but the failure; it is those
 /// that fail again who wait.
 const BACKOFF: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60));
+
+/// Where it is not the user's own answer that is wrong, most likely nobody can be asked for; when that is over,
+/// nobody should have to wait for long to find out.
+const LONGEST_IN_AN_OUTAGE: Duration = Duration::from_secs(10);
 
 /// Users who fail at a time. Those beyond are simply asked for again.
 const MOST: u64 = 10_000;
@@ -46,13 +50,20 @@ impl Failing {
 
     /// Another attempt failed.
     pub fn note(&self, user: &UserId, why: &Unavailable, now: Moment) {
+        let sort = why.failure.sort();
+        // An answer that is none concerns its user; no answer at all concerns everybody.
+        let outage = sort != Sort::Malformed;
+        if outage {
+            self.everybody.store(true, Ordering::Relaxed);
+        }
+        // The keeper and the gate answer at once by themselves, and know better when to ask again.
+        if why.stage == Stage::ManagementToken || sort == Sort::Throttled {
+            return;
+        }
         let attempts = self.users.get(user).map_or(0, |before| before.attempts).saturating_add(1);
         let seed = self.seed ^ now.elapsed.as_nanos() as u64;
         let wait = BACKOFF.waits(seed).nth(attempts.min(16).saturating_sub(1)).unwrap_or_default();
-        // An answer that is none concerns its user; no answer at all concerns everybody.
-        if why.failure.sort() != Sort::Malformed {
-            self.everybody.store(true, Ordering::Relaxed);
-        }
+        let wait = if outage { wait.min(LONGEST_IN_AN_OUTAGE) } else { wait };
         let until = Moment { elapsed: now.elapsed.saturating_add(wait.max(why.retry_after)), ..now };
         self.users.insert(user.clone(), Arc::new(Trouble { attempts, until, why: why.clone() }));
     }
