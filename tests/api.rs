@@ -14,6 +14,7 @@ mod support {
     pub mod world;
 }
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use cloakroom::demo::{Endpoint, Fault, TenantOptions, WaitHint, users};
@@ -385,6 +386,37 @@ async fn pipelined_requests_are_answered_in_order() {
     let statuses: Vec<_> =
         answers.match_indices("HTTP/1.1 ").map(|(at, _)| &answers[at + 9..at + 12]).collect();
     assert_eq!(statuses, ["200", "200", "403"]);
+}
+
+/// As `nc -N` and `socat` do.
+#[tokio::test(start_paused = true)]
+async fn who_has_said_everything_and_shuts_that_half_is_answered() {
+    let world = world().await;
+    world.tenant.fault(Endpoint::User, Fault::Latency(Duration::from_secs(1)));
+    let mut stream = UnixStream::connect(&world.socket).await.unwrap();
+    let path = World::path(users::GOOGLE);
+    let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\ncloakroom-request: true\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    stream.shutdown().await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 ") && answer.contains("access_token"), "{answer}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_gone_holds_its_connection_no_longer_than_its_lookup_takes() {
+    let world = world().await;
+    world.tenant.fault(Endpoint::User, Fault::StallHeaders);
+    let open = || world.running.services().listeners[0].connections.load(Ordering::Relaxed);
+    let mut stream = UnixStream::connect(&world.socket).await.unwrap();
+    let path = World::path(users::GOOGLE);
+    let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\ncloakroom-request: true\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(open(), 1);
+    drop(stream);
+    tokio::time::sleep(world.config.tenant.request_timeout).await;
+    assert_eq!(open(), 0);
 }
 
 #[tokio::test(start_paused = true)]

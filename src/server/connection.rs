@@ -45,6 +45,9 @@ pub async fn serve(stream: UnixStream, caller: Caller, needs_header: bool, servi
     let mut connection = http1::Builder::new()
         // Ours below counts from a head's first byte; hyper's would close connections that are merely idle.
         .header_read_timeout(None)
+        // Who has said everything may close that half and still wants its answer. Whether it is gone altogether shows
+        // when that is written, and no answer takes for ever.
+        .half_close(true)
         .max_buf_size(MAX_BUFFER)
         .serve_connection(io, service);
 
