@@ -16,19 +16,22 @@ use crate::config::Listener;
 /// For directories that are made for a socket: the daemon and its group, nobody else.
 const DIRECTORY_MODE: u32 = 0o750;
 
-/// A socket that listens. Dropping it removes its file, unless another file has taken its place.
+/// A socket that listens, and its file.
 #[derive(Debug)]
 pub struct Socket {
     listener: UnixListener,
     file: SocketFile,
 }
 
-/// The file of a socket, told by device and inode.
+/// The file of a socket, told by device and inode. Dropping it removes the file, unless another has taken its place.
 #[derive(Debug)]
 pub struct SocketFile {
     path: PathBuf,
     device: u64,
     inode: u64,
+    /// As long as the file is there, somebody listens: whoever finds a dead socket may replace it, and its successor
+    /// may be given the same inode, so that we would remove that one. Closed after the file is gone.
+    _alive: UnixListener,
 }
 
 /// Why there is no socket.
@@ -87,7 +90,9 @@ impl Socket {
         clear_the_way(path)?;
         let listener = bind_closed(path)?;
         let meta = inspect(path)?;
-        let file = SocketFile { path: path.to_owned(), device: meta.dev(), inode: meta.ino() };
+        let mend = "raise the limit on open files";
+        let alive = listener.try_clone().map_err(system(path, "keep the socket open", mend))?;
+        let file = SocketFile { path: path.to_owned(), device: meta.dev(), inode: meta.ino(), _alive: alive };
         let socket = Self { listener, file };
         apply(path, settings)?;
         verify(path, settings)?;
@@ -284,6 +289,33 @@ mod tests {
         }
         assert_eq!(fs::read_to_string(&file).unwrap(), "precious");
         assert!(fs::symlink_metadata(&link).is_ok());
+    }
+
+    /// The end of one daemon and the start of the next, as close together as can be.
+    #[test]
+    fn a_daemon_that_ends_leaves_its_successors_socket_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("api.sock");
+        let settings = listener(path.clone(), 0o600);
+        for _ in 0..10 {
+            let (accepting, file) = Socket::bind(&settings).unwrap().into_parts();
+            drop(accepting);
+            let early = Socket::bind(&settings).unwrap_err();
+            assert!(matches!(early, SocketError::InUse(_)), "its file is still there: {early}");
+            drop(file);
+            let successor = Socket::bind(&settings).unwrap();
+            UnixStream::connect(&path).unwrap();
+            drop(successor);
+        }
+        // And in the order in which the end goes: the file is gone first, what came before is still accepted.
+        let (accepting, file) = Socket::bind(&settings).unwrap().into_parts();
+        let _early = UnixStream::connect(&path).unwrap();
+        drop(file);
+        let successor = Socket::bind(&settings).unwrap();
+        accepting.accept().unwrap();
+        drop(accepting);
+        UnixStream::connect(&path).unwrap();
+        drop(successor);
     }
 
     #[test]
