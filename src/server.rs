@@ -36,6 +36,10 @@ use socket::SocketFile;
 /// After an accept that failed for want of descriptors or memory: give the other connections time to end.
 const AFTER_A_FAILED_ACCEPT: Duration = Duration::from_millis(100);
 
+/// At the end, when nobody can find the socket any more: for how long the kernel's queue has to be empty before
+/// there is nobody left in it. Whoever is between finding the file and joining the queue takes microseconds.
+const AFTER_THE_LAST_COMER: Duration = Duration::from_millis(10);
+
 /// How far the daemon's end has come. Only ever moves on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Phase {
@@ -203,24 +207,36 @@ pub async fn serve(listening: Listening, services: Arc<Services>) {
     let room = Arc::new(Semaphore::new(max_connections));
     let mut phase = services.phase.clone();
     let mut connections = JoinSet::new();
+    let start = |permit, stream, caller| {
+        let (services, open) = (Arc::clone(&services), Open::new(&info));
+        async move {
+            connection::serve(stream, caller, require_request_header, services).await;
+            drop((permit, open));
+        }
+    };
     loop {
         // Room first, and only then a connection: those for which there is none wait in the kernel's queue.
         let accepted = async {
             let permit = Arc::clone(&room).acquire_owned().await;
             (permit, accept(&listener).await)
         };
-        let (permit, (stream, caller)) = tokio::select! {
-            accepted = accepted => accepted,
+        tokio::select! {
+            (permit, (stream, caller)) = accepted => connections.spawn(start(permit, stream, caller)),
             _ = phase.wait_for(|phase| *phase >= Phase::Closing) => break,
             Some(_) = connections.join_next() => continue,
         };
-        let (services, open) = (Arc::clone(&services), Open::new(&info));
-        connections.spawn(async move {
-            connection::serve(stream, caller, require_request_header, services).await;
-            drop((permit, open));
-        });
     }
-    drop((listener, file));
+    // Nobody new finds the socket now. Those whom the kernel has connected already believe that they were accepted,
+    // so they are; to close the listener would reset them.
+    drop(file);
+    loop {
+        let permit = Arc::clone(&room).acquire_owned().await;
+        match tokio::time::timeout(AFTER_THE_LAST_COMER, accept(&listener)).await {
+            Ok((stream, caller)) => connections.spawn(start(permit, stream, caller)),
+            Err(_) => break,
+        };
+    }
+    drop(listener);
     while connections.join_next().await.is_some() {}
 }
 

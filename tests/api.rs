@@ -17,6 +17,7 @@ mod support {
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use cloakroom::app::Ended;
 use cloakroom::demo::{Endpoint, Fault, TenantOptions, WaitHint, users};
 use serde_json::{Value, json};
 use support::world::World;
@@ -417,6 +418,52 @@ async fn who_is_gone_holds_its_connection_no_longer_than_its_lookup_takes() {
     drop(stream);
     tokio::time::sleep(world.config.tenant.request_timeout).await;
     assert_eq!(open(), 0);
+}
+
+/// Guarantee 9, as exactly as virtual time allows: nothing of what follows has been seen by the daemon when its end
+/// begins, and all of it was there before.
+#[tokio::test(start_paused = true)]
+async fn the_end_answers_those_who_were_there_before_it() {
+    let world = world().await;
+    let request = |close| format!("GET /livez HTTP/1.1\r\nhost: x\r\n{close}\r\n");
+    let mut kept = UnixStream::connect(&world.socket).await.unwrap();
+    kept.write_all(request("").as_bytes()).await.unwrap();
+    let mut buffer = vec![0; 4096];
+    let n = kept.read(&mut buffer).await.unwrap();
+    assert!(
+        buffer[..n].starts_with(b"HTTP/1.1 200 ") && !buffer[..n].windows(5).any(|part| part == b"close")
+    );
+    let mut accepted = UnixStream::connect(&world.socket).await.unwrap();
+    let mut silent = UnixStream::connect(&world.socket).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(1)).await;
+
+    // Without giving the daemon a turn in between.
+    let mut callers: Vec<_> = (0..50)
+        .map(|_| {
+            let mut stream = std::os::unix::net::UnixStream::connect(&world.socket).unwrap();
+            std::io::Write::write_all(&mut stream, request("").as_bytes()).unwrap();
+            stream.set_nonblocking(true).unwrap();
+            UnixStream::from_std(stream).unwrap()
+        })
+        .collect();
+    kept.try_write(request("").as_bytes()).unwrap();
+    let begun = tokio::time::Instant::now();
+    let late = async {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        accepted.write_all(request("").as_bytes()).await.unwrap();
+        accepted
+    };
+    let (ended, accepted) = tokio::join!(world.running.stop(), late);
+    assert_eq!(ended, Ended::Finished);
+    assert!(begun.elapsed() <= Duration::from_millis(200), "{:?}", begun.elapsed());
+    assert!(!world.socket.exists());
+    callers.extend([kept, accepted]);
+    for mut caller in callers {
+        let mut answer = String::new();
+        caller.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200 ") && answer.contains("connection: close"), "{answer}");
+    }
+    assert_eq!(silent.read(&mut buffer).await.unwrap(), 0);
 }
 
 #[tokio::test(start_paused = true)]

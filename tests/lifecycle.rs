@@ -195,6 +195,39 @@ fn whoever_still_waits_at_the_deadline_is_told_so() {
     assert_eq!(daemon.wait().code(), Some(0));
 }
 
+/// Guarantee 9: whoever the kernel connected is answered, and the next one finds no socket.
+#[test]
+fn whoever_connected_is_answered_across_the_end() {
+    let deployment = Deployment::new("");
+    let mut daemon = deployment.start();
+    let socket = deployment.socket();
+    let answered = std::sync::atomic::AtomicUsize::new(0);
+    // Connects and asks until there is nobody to connect to; then returns what went wrong before.
+    let ask = || {
+        while let Ok(mut caller) = UnixStream::connect(&socket) {
+            let mut answer = String::new();
+            caller
+                .write_all(b"GET /livez HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+                .and_then(|()| caller.read_to_string(&mut answer))
+                .map_err(|why| why.to_string())?;
+            if !answer.starts_with("HTTP/1.1 200 ") || !answer.ends_with("live\n") {
+                return Err(answer);
+            }
+            answered.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        }
+        Ok(())
+    };
+    let outcomes: Vec<Result<(), String>> = std::thread::scope(|scope| {
+        let callers: Vec<_> = (0..16).map(|_| scope.spawn(ask)).collect();
+        daemon.until("many were answered", |_| answered.load(std::sync::atomic::Ordering::Relaxed) > 1000);
+        daemon.signal(Signal::SIGTERM);
+        callers.into_iter().map(|caller| caller.join().unwrap()).collect()
+    });
+    assert_eq!(outcomes, vec![Ok(()); 16]);
+    assert_eq!(UnixStream::connect(&socket).unwrap_err().kind(), std::io::ErrorKind::NotFound);
+    assert_eq!(daemon.wait().code(), Some(0));
+}
+
 #[test]
 fn a_second_signal_ends_it_at_once() {
     let deployment = Deployment::new("[shutdown]\nmin_delay = \"1h\"");

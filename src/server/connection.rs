@@ -1,16 +1,20 @@
 //! One connection: HTTP/1.1 with keep-alive, bounds on time, and an end that finishes what was begun.
 
-use std::pin::Pin;
+use std::os::fd::AsRawFd;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use hyper::header::{CONNECTION, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use nix::sys::socket::{Shutdown, shutdown};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::UnixStream;
+use tokio::sync::watch;
 use tokio::time::{Instant, Sleep, sleep};
 
 use crate::domain::policy::Caller;
@@ -24,6 +28,9 @@ const HEAD_TIME: Duration = Duration::from_secs(5);
 /// A connection on which nothing was asked for this long, or up to twice as long, is closed.
 const IDLE_TIME: Duration = Duration::from_secs(120);
 
+/// At the daemon's end: how long whoever has just connected may take to begin its request.
+const LAST_CALL: Duration = Duration::from_millis(100);
+
 /// hyper's own bound on what it buffers, beyond which it answers by itself, without a body. Far enough above the
 /// 16 KiB we allow that what is too large by any ordinary measure still gets a proper answer.
 const MAX_BUFFER: usize = 64 * 1024;
@@ -31,13 +38,15 @@ const MAX_BUFFER: usize = 64 * 1024;
 /// Serves `stream` until it ends, is idle, misbehaves, or the daemon ends.
 pub async fn serve(stream: UnixStream, caller: Caller, needs_header: bool, services: Arc<Services>) {
     let activity = Arc::new(Activity::default());
-    let io = TokioIo::new(Watched { stream, activity: Arc::clone(&activity) });
-    let mut phase = services.phase.clone();
+    let io = TokioIo::new(Watched { stream, activity: Arc::clone(&activity), deaf: false });
     let service = service_fn(|request| {
         let (services, activity) = (Arc::clone(&services), Arc::clone(&activity));
         activity.begin_request();
         async move {
-            let reply = routes::answer(&services, caller, needs_header, request).await;
+            let mut reply = routes::answer(&services, caller, needs_header, request).await;
+            if *services.phase.borrow() >= Phase::Closing {
+                reply.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
             activity.set(State::Idle);
             Ok::<_, std::convert::Infallible>(reply)
         }
@@ -52,7 +61,7 @@ pub async fn serve(stream: UnixStream, caller: Caller, needs_header: bool, servi
         .serve_connection(io, service);
 
     let mut patience = Patience::default();
-    let mut closing = false;
+    let mut last_call = pin!(last_call(services.phase.clone(), &activity));
     let end = loop {
         tokio::select! {
             biased;
@@ -62,14 +71,22 @@ pub async fn serve(stream: UnixStream, caller: Caller, needs_header: bool, servi
                 }
                 patience.poll(&activity, cx)
             }) => break end,
-            _ = phase.wait_for(|phase| *phase >= Phase::Closing), if !closing => {
-                closing = true;
-                Pin::new(&mut connection).graceful_shutdown();
-            }
+            // The connection is polled once more, and finds out.
+            () = &mut last_call, if !activity.is_over() => activity.say_that_it_is_over(),
         }
     };
     if end == End::SlowHead {
         tell_timeout(connection.into_parts().io.into_inner().stream, &services).await;
+    }
+}
+
+/// Returns when whoever has asked for nothing is too late: at the daemon's end, and for those who have only just
+/// connected a little after it.
+async fn last_call(mut phase: watch::Receiver<Phase>, activity: &Activity) {
+    // Neither fails: the other end is kept until every server is done.
+    phase.wait_for(|phase| *phase >= Phase::Closing).await.ok();
+    if activity.requests() == 0 {
+        tokio::time::timeout(LAST_CALL, phase.wait_for(|phase| *phase == Phase::Over)).await.ok();
     }
 }
 
@@ -105,6 +122,8 @@ struct Activity {
     state: AtomicU8,
     /// Requests so far.
     requests: AtomicU64,
+    /// Nothing that has not begun by now is waited for.
+    over: AtomicBool,
 }
 
 impl Activity {
@@ -123,6 +142,18 @@ impl Activity {
     fn begin_request(&self) {
         self.requests.fetch_add(1, Ordering::Relaxed);
         self.set(State::Answering);
+    }
+
+    fn requests(&self) -> u64 {
+        self.requests.load(Ordering::Relaxed)
+    }
+
+    fn say_that_it_is_over(&self) {
+        self.over.store(true, Ordering::Relaxed);
+    }
+
+    fn is_over(&self) -> bool {
+        self.over.load(Ordering::Relaxed)
     }
 }
 
@@ -143,7 +174,7 @@ struct Armed {
 impl Patience {
     /// Called whenever the connection has nothing to do.
     fn poll(&mut self, activity: &Activity, cx: &mut Context<'_>) -> Poll<End> {
-        let (state, requests) = (activity.get(), activity.requests.load(Ordering::Relaxed));
+        let (state, requests) = (activity.get(), activity.requests());
         let (time, end) = match state {
             State::Idle => (IDLE_TIME, End::Idle),
             State::Reading => (HEAD_TIME, End::SlowHead),
@@ -179,6 +210,20 @@ impl Patience {
 struct Watched {
     stream: UnixStream,
     activity: Arc<Activity>,
+    /// Nothing more can be sent to us.
+    deaf: bool,
+}
+
+impl Watched {
+    /// Draws the line between what was sent in time and what was not, on an idle connection: the kernel hands out what
+    /// it has, then the end, and refuses whatever the other side would write from now on. To close the connection
+    /// instead would lose a request that is in the kernel's hands but not in ours.
+    fn stop_listening(&mut self) {
+        self.deaf = true;
+        if shutdown(self.stream.as_raw_fd(), Shutdown::Read).is_err() {
+            tracing::trace!("An idle caller was gone already");
+        }
+    }
 }
 
 impl AsyncRead for Watched {
@@ -187,6 +232,9 @@ impl AsyncRead for Watched {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<std::io::Result<()>> {
+        if self.activity.is_over() && self.activity.get() == State::Idle && !self.deaf {
+            self.stop_listening();
+        }
         let before = buf.filled().len();
         let outcome = Pin::new(&mut self.stream).poll_read(cx, buf);
         if buf.filled().len() > before && self.activity.get() == State::Idle {
