@@ -22,7 +22,8 @@ use crate::domain::policy::Caller;
 use super::reply::Refused;
 use super::{Phase, Services, routes};
 
-/// From the first byte of a header section to its last.
+/// From the first byte of a header section to its last; and from connecting to the end of the first one, so that
+/// nobody holds a connection by saying nothing.
 const HEAD_TIME: Duration = Duration::from_secs(5);
 
 /// A connection on which nothing was asked for this long, or up to twice as long, is closed.
@@ -176,6 +177,7 @@ impl Patience {
     fn poll(&mut self, activity: &Activity, cx: &mut Context<'_>) -> Poll<End> {
         let (state, requests) = (activity.get(), activity.requests());
         let (time, end) = match state {
+            State::Idle if requests == 0 => (HEAD_TIME, End::Idle),
             State::Idle => (IDLE_TIME, End::Idle),
             State::Reading => (HEAD_TIME, End::SlowHead),
             State::Answering => {
@@ -186,12 +188,9 @@ impl Patience {
         let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(time)));
         loop {
             let armed = match self.armed {
-                // Each head has its own time; that of an idle connection runs on.
-                Some(armed)
-                    if armed.state == state && (state == State::Idle || armed.requests == requests) =>
-                {
-                    armed
-                }
+                // Each head has its own time, the first one from the start; that of an idle connection runs on.
+                Some(armed) if armed.requests == requests && (armed.state == state || requests == 0) => armed,
+                Some(armed) if armed.state == State::Idle && state == State::Idle => armed,
                 _ => {
                     timer.as_mut().reset(Instant::now() + time);
                     *self.armed.insert(Armed { state, requests })
