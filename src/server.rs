@@ -7,8 +7,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use crate::cache::Cache;
 use crate::clock::Clock;
@@ -24,6 +25,7 @@ mod connection;
 mod metrics;
 mod query;
 mod reply;
+mod room;
 mod routes;
 pub mod socket;
 
@@ -31,10 +33,14 @@ use answers::{
     CacheStatus, FailureStatus, ListenerStatus, LookupCounts, ManagementTokenStatus, StatusAnswer,
     UpstreamFailure, UpstreamStatus,
 };
+use room::{Place, Room, Seat};
 use socket::SocketFile;
 
 /// After an accept that failed for want of descriptors or memory: give the other connections time to end.
 const AFTER_A_FAILED_ACCEPT: Duration = Duration::from_millis(100);
+
+/// What happens with every other connection is worth one line a minute.
+const BETWEEN_LINES: Duration = Duration::from_secs(60);
 
 /// At the end, when nobody can find the socket any more: for how long the kernel's queue has to be empty before
 /// there is nobody left in it. Whoever is between finding the file and joining the queue takes microseconds.
@@ -204,24 +210,20 @@ impl Services {
 /// Accepts and serves connections until the daemon's end closes them. Returns when the last one is done.
 pub async fn serve(listening: Listening, services: Arc<Services>) {
     let Listening { listener, file, max_connections, require_request_header, info } = listening;
-    let room = Arc::new(Semaphore::new(max_connections));
+    let mut door =
+        Door { listener, room: Room::new(max_connections), policy: services.policy, full: Seldom::default() };
     let mut phase = services.phase.clone();
     let mut connections = JoinSet::new();
-    let start = |permit, stream, caller| {
+    let start = |Guest { stream, caller, seat }| {
         let (services, open) = (Arc::clone(&services), Open::new(&info));
         async move {
             connection::serve(stream, caller, require_request_header, services).await;
-            drop((permit, open));
+            drop((seat, open));
         }
     };
     loop {
-        // Room first, and only then a connection: those for which there is none wait in the kernel's queue.
-        let accepted = async {
-            let permit = Arc::clone(&room).acquire_owned().await;
-            (permit, accept(&listener).await)
-        };
         tokio::select! {
-            (permit, (stream, caller)) = accepted => connections.spawn(start(permit, stream, caller)),
+            guest = door.next() => connections.spawn(start(guest)),
             _ = phase.wait_for(|phase| *phase >= Phase::Closing) => break,
             Some(_) = connections.join_next() => continue,
         };
@@ -229,15 +231,64 @@ pub async fn serve(listening: Listening, services: Arc<Services>) {
     // Nobody new finds the socket now. Those whom the kernel has connected already believe that they were accepted,
     // so they are; to close the listener would reset them.
     drop(file);
-    loop {
-        let permit = Arc::clone(&room).acquire_owned().await;
-        match tokio::time::timeout(AFTER_THE_LAST_COMER, accept(&listener)).await {
-            Ok((stream, caller)) => connections.spawn(start(permit, stream, caller)),
-            Err(_) => break,
-        };
+    while let Some(guest) = door.next_of_the_last().await {
+        connections.spawn(start(guest));
     }
-    drop(listener);
+    drop(door);
     while connections.join_next().await.is_some() {}
+}
+
+/// Where connections come in.
+struct Door {
+    listener: UnixListener,
+    room: Arc<Room>,
+    policy: Policy,
+    /// Says that there is no room for somebody.
+    full: Seldom,
+}
+
+/// Somebody who is in.
+struct Guest {
+    stream: UnixStream,
+    caller: Caller,
+    seat: Seat,
+}
+
+impl Door {
+    /// The next connection for which there is room. Room first, and only then a connection: those that have to
+    /// wait do so in the kernel's queue. May be dropped at any time.
+    async fn next(&mut self) -> Guest {
+        loop {
+            let place = self.room.place().await;
+            let (stream, caller) = accept(&self.listener).await;
+            if let Some(guest) = self.admit(place, stream, caller) {
+                return guest;
+            }
+        }
+    }
+
+    /// The same until nobody has come for a moment.
+    async fn next_of_the_last(&mut self) -> Option<Guest> {
+        loop {
+            let place = self.room.place().await;
+            let last = tokio::time::timeout(AFTER_THE_LAST_COMER, accept(&self.listener));
+            let (stream, caller) = last.await.ok()?;
+            if let Some(guest) = self.admit(place, stream, caller) {
+                return Some(guest);
+            }
+        }
+    }
+
+    fn admit(&mut self, place: Place, stream: UnixStream, caller: Caller) -> Option<Guest> {
+        let seat = self.room.seat(place, caller, !self.policy.is_own(caller));
+        if seat.is_none() && self.full.is_due() {
+            tracing::warn!(
+                uid = caller.uid,
+                "A connection is closed at once: its uid has too many, or those of other uids together"
+            );
+        }
+        seat.map(|seat| Guest { stream, caller, seat })
+    }
 }
 
 /// The next connection and who is at its other end. Cannot fail: one caller's trouble is its own, and running
@@ -263,6 +314,21 @@ async fn accept(listener: &UnixListener) -> (UnixStream, Caller) {
                 tracing::warn!(%error, "A connection whose caller the kernel does not name is closed");
             }
         }
+    }
+}
+
+/// Says something at most once a minute.
+#[derive(Default)]
+struct Seldom(Option<Instant>);
+
+impl Seldom {
+    fn is_due(&mut self) -> bool {
+        let now = Instant::now();
+        let due = self.0.is_none_or(|last| now.duration_since(last) >= BETWEEN_LINES);
+        if due {
+            self.0 = Some(now);
+        }
+        due
     }
 }
 

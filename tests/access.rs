@@ -15,12 +15,15 @@ mod support {
     pub mod world;
 }
 
+use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
+use std::process::Stdio;
 
 use cloakroom::clock::Clock;
 use cloakroom::demo::{CertificateKind, Endpoint, Tenant, TenantOptions, users};
-use support::process::{Daemon, finish, is_root};
+use support::process::{Daemon, cloakroom, finish, is_root};
 use support::world::configuration;
 
 /// On a socket that anybody may connect to, root and the daemon's own uid are answered, and nobody else is,
@@ -79,7 +82,7 @@ fn root_and_the_daemons_own_uid_are_answered_and_nobody_else() {
     let mut own = std::process::Command::new(&binary)
         .args(["serve", "--config", file.to_str().unwrap()])
         .env_clear()
-        .stderr(std::process::Stdio::null())
+        .stderr(Stdio::null())
         .uid(4321)
         .gid(4321)
         .spawn()
@@ -90,4 +93,72 @@ fn root_and_the_daemons_own_uid_are_answered_and_nobody_else() {
     }
     own.kill().unwrap();
     own.wait().unwrap();
+}
+
+/// Not a test but a part of the next one, which runs it as another user: takes what it is given, until it is killed.
+#[test]
+#[ignore = "a part of another test, and nothing by itself"]
+fn a_greedy_caller() {
+    let held: Vec<_> = (0..16)
+        .map_while(|_| {
+            let mut stream = UnixStream::connect("api.sock").ok()?;
+            stream.write_all(b"GET /livez HTTP/1.1\r\nhost: x\r\n\r\n").ok()?;
+            // Nothing, if it was closed at once; either way it has been decided.
+            stream.read_exact(&mut [0; 12]).ok();
+            Some(stream)
+        })
+        .collect();
+    if !held.is_empty() {
+        std::fs::write("greedy", "").unwrap();
+        std::io::stdin().read_to_end(&mut Vec::new()).unwrap();
+    }
+}
+
+/// Guarantee 8: neither a caller without any rights nor two of them keep others out.
+#[test]
+fn no_stranger_takes_every_connection() {
+    if !is_root() {
+        return;
+    }
+    let tenant = Tenant::new(Clock::system(), TenantOptions::default()).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    std::fs::set_permissions(directory.path(), PermissionsExt::from_mode(0o777)).unwrap();
+    let settings = "[[listener]]\npath = \"{dir}/api.sock\"\nmode = \"0666\"\nmax_connections = 8";
+    // Nobody answers there: probes and status need no tenant.
+    let config = configuration("localhost:1", &tenant, None, &directory, settings);
+    std::fs::write(path("cloakroom.toml"), config).unwrap();
+    for (from, to) in [
+        (std::env::current_exe().unwrap(), "greedy-caller"),
+        (env!("CARGO_BIN_EXE_cloakroom").into(), "cloakroom"),
+    ] {
+        std::fs::copy(from, path(to)).unwrap();
+    }
+    let mut daemon = Daemon::start(&path("cloakroom.toml"), &path("api.sock"));
+    let mut greedy = Vec::new();
+    for (uid, held) in [(12_345, 4), (12_346, 6)] {
+        let mut caller = std::process::Command::new(path("greedy-caller"));
+        caller.args(["--exact", "a_greedy_caller", "--ignored"]).current_dir(directory.path()).env_clear();
+        caller.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).uid(uid).gid(uid);
+        greedy.push(caller.spawn().unwrap());
+        daemon.until("the greedy caller has what it gets", |_| path("greedy").exists());
+        std::fs::remove_file(path("greedy")).unwrap();
+        // Half for the first, and what is left of three quarters for the second; root is the one more.
+        let (exit, status, why) = daemon.run(&["status", "--output", "json"]);
+        assert_eq!(exit, 0, "{why}");
+        let status: serde_json::Value = serde_json::from_str(&status).unwrap();
+        assert_eq!(status["listeners"][0]["connections"], held + 1, "{status}");
+    }
+    for mut caller in greedy {
+        let mut other = cloakroom(&["healthcheck", "--live"]);
+        other.env("CLOAKROOM_SOCKET", path("api.sock"));
+        assert_eq!(finish(other.output().unwrap()).0, 0, "root's own probe");
+        caller.kill().unwrap();
+        caller.wait().unwrap();
+    }
+    let mut stranger = std::process::Command::new(path("cloakroom"));
+    stranger.args(["healthcheck", "--live"]).env_clear().env("CLOAKROOM_SOCKET", path("api.sock"));
+    stranger.uid(12_347).gid(12_347);
+    daemon.until("there is room for strangers again", |_| finish(stranger.output().unwrap()).0 == 0);
+    assert_eq!(daemon.log().matches("A connection is closed at once").count(), 1, "{}", daemon.log());
 }

@@ -64,8 +64,12 @@ impl Policy {
 
     /// Whether `caller` may do `operation`.
     pub fn check(&self, caller: Caller, operation: Operation) -> Result<(), Denied> {
-        let known = caller.uid == 0 || caller.uid == self.own_uid;
-        if known && caller.uid != OVERFLOW_UID { Ok(()) } else { Err(Denied { caller, operation }) }
+        if self.is_own(caller) { Ok(()) } else { Err(Denied { caller, operation }) }
+    }
+
+    /// Whether `caller` is root or the daemon's own uid, and nobody whom the kernel cannot name.
+    pub fn is_own(&self, caller: Caller) -> bool {
+        (caller.uid == 0 || caller.uid == self.own_uid) && caller.uid != OVERFLOW_UID
     }
 }
 
