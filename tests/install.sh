@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Installs what the tests want beyond cargo: Python with Auth0's SDK, for tests/interop.rs.
+# Installs what the tests want beyond cargo: libfaketime, for tests/clock.rs, and Python with Auth0's SDK, for
+# tests/interop.rs.
 # Does nothing where that is done already, so it may run before every test run.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -8,17 +9,25 @@ sdk=auth0-python==6.8.0
 venv=target/interop-venv
 stamp=$venv/installed
 
+install() {
+    local as_root=()
+    if [[ $(id -u) != 0 ]]; then as_root=(sudo); fi
+    "${as_root[@]}" apt-get update
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$@"
+}
+
+# The library is in a directory named after the machine: /usr/lib/x86_64-linux-gnu/faketime.
+if ! compgen -G '/usr/lib/*/faketime/libfaketimeMT.so.1' >/dev/null; then
+    install faketime
+fi
+
 if [[ -x $venv/bin/python && -f $stamp && $(<"$stamp") == "$sdk" ]]; then
     exit 0
 fi
 
 # ensurepip is what Debian leaves out of python3 and ships in python3-venv.
 if ! python3 -c 'import ensurepip, venv' 2>/dev/null; then
-    as_root=()
-    if [[ $(id -u) != 0 ]]; then as_root=(sudo); fi
-    "${as_root[@]}" apt-get update
-    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
-        apt-get install -y --no-install-recommends python3 python3-venv
+    install python3 python3-venv
 fi
 
 mkdir -p target

@@ -11,6 +11,7 @@
 )]
 
 mod support {
+    pub mod deployment;
     pub mod process;
     pub mod world;
 }
@@ -18,55 +19,14 @@ mod support {
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
-use cloakroom::clock::Clock;
-use cloakroom::demo::{CertificateKind, Endpoint, Fault, Listening, Tenant, TenantOptions, users};
+use cloakroom::demo::{CertificateKind, Endpoint, Fault, users};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use support::deployment::Deployment;
 use support::process::{Daemon, cloakroom, finish, is_root, run};
-use support::world::configuration;
-use tempfile::TempDir;
-
-/// A tenant served from its own threads, and a configuration that leads to it.
-struct Deployment {
-    tenant: Tenant,
-    listening: Option<Listening>,
-    directory: TempDir,
-    runtime: tokio::runtime::Runtime,
-}
-
-impl Deployment {
-    fn new(settings: &str) -> Self {
-        let runtime =
-            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let tenant = Tenant::new(Clock::system(), TenantOptions::default()).unwrap();
-        let directory = tempfile::tempdir().unwrap();
-        let guard = runtime.enter();
-        let listening = tenant.listen(CertificateKind::Good).unwrap();
-        drop(guard);
-        let text = configuration(listening.domain(), &tenant, Some(listening.ca_pem()), &directory, settings);
-        std::fs::write(directory.path().join("cloakroom.toml"), text).unwrap();
-        Self { tenant, listening: Some(listening), directory, runtime }
-    }
-
-    fn config(&self) -> PathBuf {
-        self.directory.path().join("cloakroom.toml")
-    }
-
-    fn socket(&self) -> PathBuf {
-        self.directory.path().join("run/api.sock")
-    }
-
-    fn start(&self) -> Daemon {
-        let daemon = Daemon::start(&self.config(), &self.socket());
-        let (exit, _, why) = daemon.run(&["wait"]);
-        assert_eq!(exit, 0, "{why}");
-        daemon
-    }
-}
 
 /// What somebody with nothing but a checkout sees.
 #[test]

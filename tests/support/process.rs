@@ -49,8 +49,14 @@ impl Daemon {
 
     /// Starts it and does not wait.
     pub fn spawn(config: &Path, socket: &Path) -> Self {
+        Self::spawn_in(config, socket, &[])
+    }
+
+    /// The same, in an environment of these variables.
+    pub fn spawn_in(config: &Path, socket: &Path, environment: &[(&str, &str)]) -> Self {
         let log = config.with_extension("log");
         let child = cloakroom(&["serve", "--config", config.to_str().unwrap()])
+            .envs(environment.iter().copied())
             .stdout(Stdio::null())
             .stderr(File::create(&log).unwrap())
             .spawn()
@@ -63,8 +69,12 @@ impl Daemon {
         std::fs::read_to_string(&self.log).unwrap()
     }
 
+    pub fn pid(&self) -> Pid {
+        Pid::from_raw(self.child.id() as i32)
+    }
+
     pub fn signal(&self, signal: Signal) {
-        kill(Pid::from_raw(self.child.id() as i32), signal).unwrap();
+        kill(self.pid(), signal).unwrap();
     }
 
     /// Waits for its end.

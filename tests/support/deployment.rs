@@ -1,0 +1,70 @@
+//! A tenant that listens in the test's own process, and a configuration that leads the real binary to it.
+
+use std::path::PathBuf;
+
+use cloakroom::clock::Clock;
+use cloakroom::demo::{CertificateKind, Listening, Tenant, TenantOptions};
+use cloakroom::domain::freshness::Timestamp;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::support::process::Daemon;
+use crate::support::world::configuration;
+
+/// A tenant served from its own threads, and a configuration that leads to it.
+pub struct Deployment {
+    pub tenant: Tenant,
+    pub listening: Option<Listening>,
+    pub directory: TempDir,
+    pub runtime: tokio::runtime::Runtime,
+}
+
+impl Deployment {
+    pub fn new(settings: &str) -> Self {
+        Self::with(TenantOptions::default(), settings)
+    }
+
+    pub fn with(options: TenantOptions, settings: &str) -> Self {
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let tenant = Tenant::new(Clock::system(), options).unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let guard = runtime.enter();
+        let listening = tenant.listen(CertificateKind::Good).unwrap();
+        drop(guard);
+        let text = configuration(listening.domain(), &tenant, Some(listening.ca_pem()), &directory, settings);
+        std::fs::write(directory.path().join("cloakroom.toml"), text).unwrap();
+        Self { tenant, listening: Some(listening), directory, runtime }
+    }
+
+    pub fn config(&self) -> PathBuf {
+        self.directory.path().join("cloakroom.toml")
+    }
+
+    pub fn socket(&self) -> PathBuf {
+        self.directory.path().join("run/api.sock")
+    }
+
+    pub fn start(&self) -> Daemon {
+        let daemon = Daemon::start(&self.config(), &self.socket());
+        let (exit, _, why) = daemon.run(&["wait"]);
+        assert_eq!(exit, 0, "{why}");
+        daemon
+    }
+}
+
+/// A user who has logged in at `now`, and got a token of `lifetime` seconds through each connection; and when those
+/// die, exactly.
+pub fn logged_in(user: &str, tokens: &[(&str, &str)], lifetime: i64, now: Timestamp) -> (Value, Timestamp) {
+    let identities = tokens.iter().map(|(connection, token)| {
+        json!({
+            "provider": connection, "connection": connection, "user_id": "1", "isSocial": true,
+            "access_token": token, "expires_in": lifetime,
+        })
+    });
+    // Dates print in whole seconds, so the login is at the second that has begun.
+    let profile = json!({
+        "user_id": user, "last_login": now.to_string(), "identities": identities.collect::<Vec<_>>(),
+    });
+    (profile, Timestamp::from_secs(now.as_secs() + lifetime))
+}
