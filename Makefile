@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help check fmt lint test doc install-test-deps deny
+.PHONY: help check fmt lint test doc install-test-deps soak deny
 
 CARGO ?= cargo
 
@@ -24,6 +24,10 @@ install-test-deps: ## Install what the tests need besides cargo
 
 test: ## Every test
 	$(CARGO) test --locked
+
+# Part of check for a minute already. An hour sees what takes longer: users who come back, and memory that grows.
+soak: ## The soak test for an hour
+	CLOAKROOM_SOAK_SECONDS=3600 $(CARGO) test --locked --test soak -- --nocapture
 
 doc: ## The documentation builds, without a broken link
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps
