@@ -15,7 +15,8 @@ pub struct Trouble(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
-    failing: bool,
+    /// It was said that it fails, and not yet that it works.
+    open: bool,
     /// What was said last, and when.
     said: Option<(Failure, Moment)>,
 }
@@ -24,14 +25,13 @@ impl Trouble {
     /// It failed at `now`. Returns whether that should be said: it is news, or it has not been said for a while.
     pub fn fails(&self, failure: &Failure, now: Moment) -> bool {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let news = !state.failing;
-        state.failing = true;
         let say = match &state.said {
             None => true,
-            Some((said, at)) => (news || said != failure) && at.age(now) >= BETWEEN_LINES,
+            Some((said, at)) => (!state.open || said != failure) && at.age(now) >= BETWEEN_LINES,
         };
         if say {
             state.said = Some((failure.clone(), now));
+            state.open = true;
         }
         say
     }
@@ -39,7 +39,7 @@ impl Trouble {
     /// It works. Returns whether that should be said: it did not before, and that was said.
     pub fn ends(&self) -> bool {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        std::mem::take(&mut state.failing)
+        std::mem::take(&mut state.open)
     }
 }
 
@@ -73,5 +73,17 @@ mod tests {
             trouble.fails(&down, at(*second))
         });
         assert_eq!(lines.count(), 1);
+    }
+
+    #[test]
+    fn an_outage_that_follows_another_is_said_when_it_lasts_and_its_end_only_then() {
+        let (trouble, down) = (Trouble::default(), Failure::Status { status: 503 });
+        assert!(trouble.fails(&down, at(0)) && trouble.ends());
+        assert!(
+            !trouble.fails(&down, at(30)) && !trouble.ends(),
+            "too soon to be said, so it has no end either"
+        );
+        assert!((40..60).all(|second| !trouble.fails(&down, at(second))));
+        assert!(trouble.fails(&down, at(60)) && !trouble.fails(&down, at(61)) && trouble.ends());
     }
 }
