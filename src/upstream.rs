@@ -163,10 +163,7 @@ impl Auth0 {
         match &outcome {
             Ok(_) if inner.trouble.ends() => tracing::info!("Users can be read again"),
             Ok(_) => {}
-            Err(why) if inner.trouble.fails(why, inner.clock.now()) => {
-                tracing::warn!(%why, "Users cannot be read");
-            }
-            Err(_) => {}
+            Err(why) => self.troubled(why),
         }
         outcome.inspect_err(|failure| self.failed(failure))
     }
@@ -270,6 +267,12 @@ impl Auth0 {
         self.0.random.lock().unwrap_or_else(PoisonError::into_inner).u64(..)
     }
 
+    fn troubled(&self, why: &Failure) {
+        if self.0.trouble.fails(why, self.0.clock.now()) {
+            tracing::warn!(%why, "Users cannot be read");
+        }
+    }
+
     fn failed(&self, failure: &Failure) {
         self.0.counters.upstream_failed(self.0.clock.now().wall, failure.to_string());
     }
@@ -342,6 +345,7 @@ impl Profiles {
                 Err(_) => {
                     // The attempt that was cut off says less than the one before it.
                     let failure = last.unwrap_or_else(|| self.timed_out());
+                    self.auth0.troubled(&failure);
                     self.auth0.failed(&failure);
                     return Err(unavailable(Stage::User, failure));
                 }
