@@ -210,8 +210,13 @@ impl Services {
 /// Accepts and serves connections until the daemon's end closes them. Returns when the last one is done.
 pub async fn serve(listening: Listening, services: Arc<Services>) {
     let Listening { listener, file, max_connections, require_request_header, info } = listening;
-    let mut door =
-        Door { listener, room: Room::new(max_connections), policy: services.policy, full: Seldom::default() };
+    let mut door = Door {
+        listener,
+        room: Room::new(max_connections),
+        policy: services.policy,
+        full: Seldom::default(),
+        short: Seldom::default(),
+    };
     let mut phase = services.phase.clone();
     let mut connections = JoinSet::new();
     let start = |Guest { stream, caller, seat }| {
@@ -245,6 +250,9 @@ struct Door {
     policy: Policy,
     /// Says that there is no room for somebody.
     full: Seldom,
+    /// Says that descriptors or memory are short. That lasts longer than any one wait for a connection does: each
+    /// caller that leaves makes room for the next, and then it is short again.
+    short: Seldom,
 }
 
 /// Somebody who is in.
@@ -260,7 +268,7 @@ impl Door {
     async fn next(&mut self) -> Guest {
         loop {
             let place = self.room.place().await;
-            let (stream, caller) = accept(&self.listener).await;
+            let (stream, caller) = self.accept().await;
             if let Some(guest) = self.admit(place, stream, caller) {
                 return guest;
             }
@@ -271,7 +279,7 @@ impl Door {
     async fn next_of_the_last(&mut self) -> Option<Guest> {
         loop {
             let place = self.room.place().await;
-            let last = tokio::time::timeout(AFTER_THE_LAST_COMER, accept(&self.listener));
+            let last = tokio::time::timeout(AFTER_THE_LAST_COMER, self.accept());
             let (stream, caller) = last.await.ok()?;
             if let Some(guest) = self.admit(place, stream, caller) {
                 return Some(guest);
@@ -289,29 +297,27 @@ impl Door {
         }
         seat.map(|seat| Guest { stream, caller, seat })
     }
-}
 
-/// The next connection and who is at its other end. Cannot fail: one caller's trouble is its own, and running
-/// out of descriptors pauses the loop but never ends it.
-async fn accept(listener: &UnixListener) -> (UnixStream, Caller) {
-    let mut told = false;
-    loop {
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
-            Err(error) if error.kind() == std::io::ErrorKind::ConnectionAborted => continue,
-            Err(error) => {
-                if !told {
-                    tracing::warn!(%error, "No connection can be accepted; trying again");
-                    told = true;
+    /// The next connection and who is at its other end. Cannot fail: one caller's trouble is its own, and running
+    /// out of descriptors pauses the loop but never ends it.
+    async fn accept(&mut self) -> (UnixStream, Caller) {
+        loop {
+            let stream = match self.listener.accept().await {
+                Ok((stream, _)) => stream,
+                Err(error) if error.kind() == std::io::ErrorKind::ConnectionAborted => continue,
+                Err(error) => {
+                    if self.short.is_due() {
+                        tracing::warn!(%error, "No connection can be accepted; trying again");
+                    }
+                    tokio::time::sleep(AFTER_A_FAILED_ACCEPT).await;
+                    continue;
                 }
-                tokio::time::sleep(AFTER_A_FAILED_ACCEPT).await;
-                continue;
-            }
-        };
-        match stream.peer_cred() {
-            Ok(peer) => return (stream, Caller { uid: peer.uid(), gid: peer.gid() }),
-            Err(error) => {
-                tracing::warn!(%error, "A connection whose caller the kernel does not name is closed");
+            };
+            match stream.peer_cred() {
+                Ok(peer) => return (stream, Caller { uid: peer.uid(), gid: peer.gid() }),
+                Err(error) => {
+                    tracing::warn!(%error, "A connection whose caller the kernel does not name is closed");
+                }
             }
         }
     }

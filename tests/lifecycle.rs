@@ -339,6 +339,7 @@ fn running_out_of_descriptors_pauses_accepting_and_no_more() {
     let mut child = std::process::Command::new("sh")
         .args(["-c", &script])
         .env_clear()
+        .stdout(Stdio::null())
         .stderr(std::fs::File::create(&log).unwrap())
         .spawn()
         .unwrap();
@@ -346,11 +347,18 @@ fn running_out_of_descriptors_pauses_accepting_and_no_more() {
     while UnixStream::connect(&socket).is_err() {
         std::thread::sleep(Duration::from_millis(20));
     }
-    let greedy: Vec<_> = (0..100).map(|_| UnixStream::connect(&socket).unwrap()).collect();
+    let mut greedy: Vec<_> = (0..100).map(|_| UnixStream::connect(&socket).unwrap()).collect();
     let read_log = || std::fs::read_to_string(&log).unwrap();
     while !read_log().contains("No connection can be accepted") {
         std::thread::sleep(Duration::from_millis(20));
     }
+    // One goes and another comes, over and over: each time one is accepted and the next cannot be.
+    for _ in 0..300 {
+        drop(greedy.remove(0));
+        greedy.push(UnixStream::connect(&socket).unwrap());
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    assert_eq!(read_log().matches("No connection can be accepted").count(), 1, "{}", read_log());
     assert!(child.try_wait().unwrap().is_none());
     drop(greedy);
     let mut caller = UnixStream::connect(&socket).unwrap();
