@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crate::domain::error::{Sort, Stage, Unavailable};
+use crate::domain::error::{Failure, Sort, Stage, Unavailable};
 use crate::domain::freshness::Moment;
 use crate::domain::retry::Backoff;
 use crate::domain::user::UserId;
@@ -51,8 +51,9 @@ impl Failing {
     /// Another attempt failed.
     pub fn note(&self, user: &UserId, why: &Unavailable, now: Moment) {
         let sort = why.failure.sort();
-        // An answer that is none concerns its user; no answer at all concerns everybody.
-        let outage = sort != Sort::Malformed;
+        // An answer that is none concerns its user; no answer at all concerns everybody. That our own budget is
+        // spent says nothing of either.
+        let outage = sort != Sort::Malformed && !matches!(why.failure, Failure::OverBudget { .. });
         if outage {
             self.everybody.store(true, Ordering::Relaxed);
         }
