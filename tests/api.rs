@@ -404,6 +404,28 @@ async fn pipelined_requests_are_answered_in_order() {
     assert_eq!(statuses, ["200", "200", "403"]);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_request_whose_body_is_broken_is_not_carried_out() {
+    let world = world().await;
+    let path = World::path(users::GOOGLE);
+    assert_eq!(world.get(&path).await.header("cloakroom-cache"), Some("miss"));
+    for body in [
+        "transfer-encoding: chunked\r\n\r\nZZ\r\n",
+        "transfer-encoding: chunked\r\n\r\n3\r\nab",
+        "content-length: 3\r\n\r\nab",
+    ] {
+        let request = format!("DELETE /v1/users HTTP/1.1\r\nhost: x\r\ncloakroom-request: true\r\n{body}");
+        let mut stream = UnixStream::connect(&world.socket).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        stream.shutdown().await.unwrap();
+        let mut refused = String::new();
+        stream.read_to_string(&mut refused).await.unwrap();
+        assert!(refused.starts_with("HTTP/1.1 400 "), "{body:?}: {refused}");
+        assert!(refused.contains(r#""parameter":"body""#), "{refused}");
+    }
+    assert_eq!(world.get(&path).await.header("cloakroom-cache"), Some("hit"));
+}
+
 /// As `nc -N` and `socat` do.
 #[tokio::test(start_paused = true)]
 async fn who_has_said_everything_and_shuts_that_half_is_answered() {

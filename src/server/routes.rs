@@ -206,8 +206,11 @@ async fn read(body: Incoming) -> Result<Bytes, Refused> {
     match tokio::time::timeout(BODY_TIME, Limited::new(body, MAX_BODY).collect()).await {
         Err(_) => Err(Refused::Timeout),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Refused::BodyTooLarge),
-        // A body that broke off: whoever sent it is gone, so what is answered does not matter.
-        Ok(Err(_)) => Ok(Bytes::new()),
+        // Cut short or in broken chunks: what was meant may have been something else than what is there.
+        Ok(Err(_)) => Err(Refused::InvalidRequest {
+            parameter: "body".into(),
+            detail: "the body broke off, or its chunks are malformed; nothing was done".into(),
+        }),
         Ok(Ok(body)) => Ok(body.to_bytes()),
     }
 }
