@@ -26,7 +26,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde::de::DeserializeOwned;
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::Builder;
 
 use crate::clock::Clock;
 use crate::config::{self, Env, Loaded};
@@ -169,20 +169,29 @@ pub fn run(cli: Cli, environment: &Environment, out: &mut impl io::Write) -> Res
 
 /// Runs a client command to its end on this thread.
 fn wait_for(command: impl Future<Output = Result<(), CommandError>>) -> Result<(), CommandError> {
-    runtime(1)?.block_on(command)
+    block_on(1, command)
 }
 
-/// A runtime of this many threads; a single one is this thread.
-fn runtime(threads: usize) -> Result<Runtime, CommandError> {
+/// Runs `command` to its end on this many threads; a single one is this thread.
+///
+/// What is still under way then is left behind: a name that is being resolved cannot be given up on, and would keep
+/// a command that is done from ending for as long as the resolver likes.
+fn block_on<T>(
+    threads: usize,
+    command: impl Future<Output = Result<T, CommandError>>,
+) -> Result<T, CommandError> {
     let mut builder = match threads {
         0 | 1 => Builder::new_current_thread(),
         _ => Builder::new_multi_thread(),
     };
-    builder
+    let runtime = builder
         .worker_threads(threads.max(1))
         .enable_all()
         .build()
-        .map_err(|cause| CommandError::failed(format!("the runtime cannot be started: {cause}")))
+        .map_err(|cause| CommandError::failed(format!("the runtime cannot be started: {cause}")))?;
+    let outcome = runtime.block_on(command);
+    runtime.shutdown_background();
+    outcome
 }
 
 /// The configuration, or every problem of it and exit code 78.
@@ -200,9 +209,12 @@ fn user_id(text: &str) -> Result<UserId, String> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc;
+    use std::time::Duration;
+
     use clap::{CommandFactory, Parser};
 
-    use super::Cli;
+    use super::{Cli, block_on};
 
     #[test]
     fn the_definitions_hold_together() {
@@ -216,5 +228,23 @@ mod tests {
         assert!(parses(&["cloakroom", "purge", "auth0|1"]));
         assert!(!parses(&["cloakroom", "purge"]));
         assert!(!parses(&["cloakroom", "purge", "auth0|1", "--all"]));
+    }
+
+    #[test]
+    fn a_command_that_is_done_does_not_wait_for_what_cannot_be_stopped() {
+        for threads in [1, 2] {
+            let ((hold, held), (done, told)) = (mpsc::channel::<()>(), mpsc::channel());
+            std::thread::spawn(move || {
+                let outcome = block_on(threads, async {
+                    // As name resolution does.
+                    tokio::task::spawn_blocking(move || held.recv());
+                    Ok(())
+                });
+                done.send(outcome)
+            });
+            // Generous: it fails only where there is no end at all.
+            assert_eq!(told.recv_timeout(Duration::from_secs(30)), Ok(Ok(())), "{threads}");
+            drop(hold);
+        }
     }
 }

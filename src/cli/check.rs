@@ -56,7 +56,7 @@ pub fn run(args: &Args, environment: &Environment, out: &mut impl io::Write) -> 
         writeln!(out, "warning: {warning}")?;
     }
     writeln!(out, "ok: the configuration is right (tenant {})", config.tenant.domain)?;
-    if args.online { super::runtime(1)?.block_on(online(&config, out)) } else { Ok(()) }
+    if args.online { super::block_on(1, online(&config, out)) } else { Ok(()) }
 }
 
 /// Asks Auth0 twice: for a Management token, and with it for a user that nobody is.

@@ -56,7 +56,7 @@ pub fn run(args: &Args, out: &mut impl io::Write) -> Result<(), CommandError> {
         .tempdir()
         .map_err(failed("no directory for temporary files can be made"))?;
     let socket = args.socket.clone().unwrap_or_else(|| directory.path().join("cloakroom.sock"));
-    super::runtime(1)?.block_on(async {
+    super::block_on(1, async {
         let stage = Stage::set(directory.path(), &socket).await?;
         writeln!(out, "{}", stage.introduction())?;
         stage.perform(out).await?;

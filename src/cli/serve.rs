@@ -45,7 +45,7 @@ pub fn run(args: &Args, environment: &Environment) -> Result<(), CommandError> {
     for warning in warnings {
         tracing::warn!("{warning}");
     }
-    super::runtime(config.runtime.threads)?.block_on(serve(&config, signals))
+    super::block_on(config.runtime.threads, serve(&config, signals))
 }
 
 async fn serve(config: &Config, signals: Signals) -> Result<(), CommandError> {
