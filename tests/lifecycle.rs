@@ -294,7 +294,11 @@ fn mode_owner_and_group_are_applied_each_on_its_own() {
             assert_eq!((meta.uid(), meta.gid()), (or_own(owner, own.0), or_own(group, own.1)), "{settings}");
             let directory = std::fs::metadata(socket.parent().unwrap()).unwrap();
             assert_eq!(directory.mode() & 0o7777, 0o750, "umask {umask}");
-            assert_eq!(directory.gid(), or_own(group, own.1), "{settings}");
+            assert_eq!(
+                (directory.uid(), directory.gid()),
+                (or_own(owner, own.0), or_own(group, own.1)),
+                "{settings}"
+            );
             child.kill().unwrap();
             child.wait().unwrap();
         }

@@ -1,8 +1,8 @@
 //! Makes the Unix socket right, or says why not: nobody else's file is touched, and no permission is left to luck.
 
-use std::fs::{self, DirBuilder, File, Metadata, Permissions};
+use std::fs::{self, File, Metadata, Permissions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt, chown, lchown};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, chown, lchown};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -13,8 +13,11 @@ use nix::sys::stat::{Mode, umask};
 
 use crate::config::Listener;
 
-/// For directories that are made for a socket: the daemon and its group, nobody else.
+/// For a directory that is made for a socket: those who own it, nobody else.
 const DIRECTORY_MODE: u32 = 0o750;
+
+/// For those that are made above it: they are on the way of whoever may enter that one, and hold nothing themselves.
+const PARENT_MODE: u32 = 0o755;
 
 /// A socket that listens, and its file.
 #[derive(Debug)]
@@ -84,7 +87,7 @@ impl Socket {
     pub fn bind(settings: &Listener) -> Result<Self, SocketError> {
         let path = settings.path.as_path();
         let directory = path.parent().unwrap_or(Path::new("/"));
-        make_directory(directory, settings.group)?;
+        make_directory(directory, settings)?;
         // Two daemons that start at once would each find the other's socket dead before it listens.
         let _lock = lock(directory)?;
         clear_the_way(path)?;
@@ -115,18 +118,45 @@ impl Drop for SocketFile {
     }
 }
 
-fn make_directory(directory: &Path, group: Option<u32>) -> Result<(), SocketError> {
+/// Makes the socket's directory, which belongs to those to whom the socket belongs, and what is missing above it.
+fn make_directory(directory: &Path, settings: &Listener) -> Result<(), SocketError> {
     if directory.is_dir() {
         return Ok(());
     }
-    let failed = system(directory, "make the directory", "make it, or start the daemon as a user who may");
-    DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(directory).map_err(&failed)?;
-    // The umask may have taken bits away, and callers in the socket's group have to get through.
-    fs::set_permissions(directory, Permissions::from_mode(DIRECTORY_MODE)).map_err(&failed)?;
-    match group {
-        Some(_) => chown(directory, None, group).map_err(&failed),
-        None => Ok(()),
+    if let Some(parent) = directory.parent() {
+        make_parents(parent)?;
     }
+    make_one(directory, DIRECTORY_MODE)?;
+    if settings.owner.is_none() && settings.group.is_none() {
+        return Ok(());
+    }
+    let mend = "only root may give it away; make it by hand, or leave listener.owner and listener.group out";
+    chown(directory, settings.owner, settings.group).map_err(system(
+        directory,
+        "set the directory's owner and group",
+        mend,
+    ))
+}
+
+fn make_parents(directory: &Path) -> Result<(), SocketError> {
+    if directory.is_dir() {
+        return Ok(());
+    }
+    if let Some(parent) = directory.parent() {
+        make_parents(parent)?;
+    }
+    make_one(directory, PARENT_MODE)
+}
+
+fn make_one(directory: &Path, mode: u32) -> Result<(), SocketError> {
+    let failed = system(directory, "make the directory", "make it, or start the daemon as a user who may");
+    match fs::create_dir(directory) {
+        // Somebody else who starts now was quicker.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && directory.is_dir() => return Ok(()),
+        made => made.map_err(&failed)?,
+    }
+    // The umask may have taken bits away, and callers have to get through.
+    fs::set_permissions(directory, Permissions::from_mode(mode)).map_err(&failed)
 }
 
 /// A lock on the directory itself, which leaves no file behind. Held only while a socket is made.
@@ -262,6 +292,21 @@ mod tests {
         UnixStream::connect(&path).unwrap();
         drop(socket.into_parts());
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn directories_above_its_own_let_everybody_through_and_its_own_does_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut settings = listener(dir.path().join("a/b/run/api.sock"), 0o660);
+        let root = nix::unistd::geteuid().is_root();
+        (settings.owner, settings.group) = if root { (Some(1234), Some(2345)) } else { (None, None) };
+        let _socket = Socket::bind(&settings).unwrap();
+        let seen = |path: &str| fs::metadata(dir.path().join(path)).unwrap();
+        assert_eq!(["a", "a/b", "a/b/run"].map(|path| seen(path).mode() & 0o7777), [0o755, 0o755, 0o750]);
+        if root {
+            assert_eq!((seen("a/b/run").uid(), seen("a/b/run").gid()), (1234, 2345));
+            assert_eq!((seen("a/b").uid(), seen("a/b").gid()), (0, seen(".").gid()));
+        }
     }
 
     #[test]
