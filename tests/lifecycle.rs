@@ -253,6 +253,22 @@ fn a_daemon_whose_socket_cannot_be_made_ends_with_1_and_asks_auth0_nothing() {
     drop(daemon);
 }
 
+/// The lock on the socket's directory is nobody's means to keep a daemon from starting.
+#[test]
+fn a_directory_that_somebody_keeps_locked_stops_no_start() {
+    let deployment = Deployment::new("");
+    let directory = deployment.directory.path().join("run");
+    std::fs::create_dir(&directory).unwrap();
+    let held = std::fs::File::open(&directory).unwrap();
+    held.lock().unwrap();
+    let daemon = deployment.start();
+    assert!(daemon.log().contains("going on without the lock"), "{}", daemon.log());
+    // And the socket of one that is there is safe all the same.
+    let mut second = Daemon::spawn(&deployment.config(), &deployment.socket());
+    assert_eq!(second.wait().code(), Some(1));
+    assert_eq!(daemon.run(&["healthcheck"]).0, 0);
+}
+
 /// Each of mode, owner and group on its own, whatever the umask; applied before anybody can connect.
 #[test]
 fn mode_owner_and_group_are_applied_each_on_its_own() {

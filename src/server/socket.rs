@@ -1,6 +1,6 @@
 //! Makes the Unix socket right, or says why not: nobody else's file is touched, and no permission is left to luck.
 
-use std::fs::{self, File, Metadata, Permissions};
+use std::fs::{self, File, Metadata, Permissions, TryLockError};
 use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, chown, lchown};
 use std::os::unix::net::UnixListener;
@@ -44,16 +44,11 @@ pub enum SocketError {
     #[error("{0}: a daemon answers on this socket already; stop it, or give this one another listener.path")]
     InUse(PathBuf),
     /// Something else is there.
-    #[error(
-        "{0}: there is {1} at this path, which is left alone; remove it, or choose another listener.path"
-    )]
+    #[error("{0}: there is {1} at this path, which is left alone; remove it, or choose another listener.path")]
     NotASocket(PathBuf, &'static str),
     /// A socket is there, and whether anybody listens cannot be found out.
     #[error("{0}: there is a socket at this path that cannot be tried ({1}); remove it if it is nobody's")]
     Unknown(PathBuf, io::ErrorKind),
-    /// The directory is being used by somebody who starts at the same time.
-    #[error("{0}: another process holds the lock on this directory; try again when it has started")]
-    Locked(PathBuf),
     /// The system said no.
     #[error("{path}: cannot {step} ({cause}); {mend}")]
     System {
@@ -89,7 +84,7 @@ impl Socket {
         let directory = path.parent().unwrap_or(Path::new("/"));
         make_directory(directory, settings)?;
         // Two daemons that start at once would each find the other's socket dead before it listens.
-        let _lock = lock(directory)?;
+        let _lock = lock(directory);
         clear_the_way(path)?;
         let listener = bind_closed(path)?;
         let meta = inspect(path)?;
@@ -160,16 +155,26 @@ fn make_one(directory: &Path, mode: u32) -> Result<(), SocketError> {
 }
 
 /// A lock on the directory itself, which leaves no file behind. Held only while a socket is made.
-fn lock(directory: &Path) -> Result<File, SocketError> {
-    let handle =
-        File::open(directory).map_err(system(directory, "open the directory", "make it readable"))?;
+///
+/// It is a courtesy between daemons that start at once, and nothing depends on it: whoever may read the directory
+/// could hold it for ever, and some file systems have none. Without it, there is still the attempt to connect first.
+fn lock(directory: &Path) -> Option<File> {
+    let path = directory.display();
+    let handle = File::open(directory)
+        .inspect_err(|cause| tracing::debug!(%path, %cause, "The directory cannot be locked"))
+        .ok()?;
     for _ in 0..20 {
-        if handle.try_lock().is_ok() {
-            return Ok(handle);
+        match handle.try_lock() {
+            Ok(()) => return Some(handle),
+            Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(50)),
+            Err(TryLockError::Error(cause)) => {
+                tracing::debug!(%path, %cause, "The directory cannot be locked");
+                return None;
+            }
         }
-        std::thread::sleep(Duration::from_millis(50));
     }
-    Err(SocketError::Locked(directory.to_owned()))
+    tracing::warn!(%path, "Another process has locked the socket's directory; going on without the lock");
+    None
 }
 
 /// Removes a dead socket, and nothing but that.
