@@ -269,6 +269,17 @@ fn a_directory_that_somebody_keeps_locked_stops_no_start() {
     assert_eq!(daemon.run(&["healthcheck"]).0, 0);
 }
 
+/// `demo` has no `listener.path` to change, so the text names none.
+#[test]
+fn a_demo_on_a_socket_in_use_says_what_helps() {
+    let deployment = Deployment::new("");
+    let daemon = deployment.start();
+    let (exit, _, why) = run(&["demo", "--once", "--socket", daemon.socket.to_str().unwrap()]);
+    assert_eq!(exit, 1);
+    assert!(why.contains("stop it, or choose another path") && !why.contains("listener"), "{why}");
+    assert_eq!(daemon.run(&["healthcheck"]).0, 0);
+}
+
 /// Each of mode, owner and group on its own, whatever the umask; applied before anybody can connect.
 #[test]
 fn mode_owner_and_group_are_applied_each_on_its_own() {

@@ -41,10 +41,10 @@ pub struct SocketFile {
 #[derive(Debug, thiserror::Error)]
 pub enum SocketError {
     /// Something answers there.
-    #[error("{0}: a daemon answers on this socket already; stop it, or give this one another listener.path")]
+    #[error("{0}: a daemon answers on this socket already; stop it, or choose another path for this one")]
     InUse(PathBuf),
     /// Something else is there.
-    #[error("{0}: there is {1} at this path, which is left alone; remove it, or choose another listener.path")]
+    #[error("{0}: there is {1} at this path, which is left alone; remove it, or choose another path")]
     NotASocket(PathBuf, &'static str),
     /// A socket is there, and whether anybody listens cannot be found out.
     #[error("{0}: there is a socket at this path that cannot be tried ({1}); remove it if it is nobody's")]
