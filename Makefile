@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help check fmt lint test doc install-test-deps soak deny
+.PHONY: help check fmt lint test doc install-test-deps model soak deny
 
 CARGO ?= cargo
 
@@ -26,6 +26,9 @@ test: ## Every test
 	$(CARGO) test --locked
 
 # Part of check for a minute already. An hour sees what takes longer: users who come back, and memory that grows.
+model: ## Random histories against the guarantees, some minutes of them
+	$(CARGO) test --locked --test model -- --nocapture
+
 soak: ## The soak test for an hour
 	CLOAKROOM_SOAK_SECONDS=3600 $(CARGO) test --locked --test soak -- --nocapture
 

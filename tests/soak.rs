@@ -1,5 +1,5 @@
 //! A soak: the real binary, two thousand users, callers who prefer some of them, a tenant that limits to ten requests
-//! per second, and faults that come and go. A minute of it in `cargo test`; `make soak` is an hour.
+//! per second, and faults that come and go. `make soak` is an hour of it; by itself the test takes a minute.
 //!
 //! The tenant is in this process and goes by the true time, so that every answer can be judged: whose token it is,
 //! whether it was alive, and whether a lookup was refused for which a token was held.

@@ -1,0 +1,414 @@
+//! Plays one history.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::future::Future;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use cloakroom::cache::{Cache, Reported, Wish};
+use cloakroom::clock::Clock;
+use cloakroom::config;
+use cloakroom::demo::{RateLimit, Tenant, TenantOptions};
+use cloakroom::domain::error::LookupError;
+use cloakroom::domain::freshness::{Moment, Timestamp};
+use cloakroom::domain::user::{Selector, UserId};
+use cloakroom::management::Management;
+use cloakroom::secret::{Secret, Tag, TagKey};
+use cloakroom::telemetry::{Counters, UserNames};
+use cloakroom::upstream::{Auth0, Parts, Profiles};
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+
+use super::judge::Asked;
+use super::ledger::{Heard, Wire, agrees};
+use super::plan::{CONNECTIONS, DAY, Edge, History, Look, S, Setup, Step, USERS, Which};
+use super::truth::Truth;
+
+const START: Timestamp = Timestamp::from_secs(1_800_000_000);
+
+/// What was seen, over all histories: rules that are never tried prove nothing.
+#[derive(Default)]
+pub struct Tally {
+    pub hits: AtomicU64,
+    pub misses: AtomicU64,
+    pub stale: AtomicU64,
+    pub facts: AtomicU64,
+    pub failures: AtomicU64,
+    /// Answers that had to be given at once, and were.
+    pub due: AtomicU64,
+    pub dropped: AtomicU64,
+    pub requests: AtomicU64,
+    pub throttled: AtomicU64,
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let all = [
+            ("hits", &self.hits),
+            ("misses", &self.misses),
+            ("stale", &self.stale),
+            ("facts", &self.facts),
+            ("failures", &self.failures),
+            ("answers due at once", &self.due),
+            ("reports", &self.dropped),
+            ("requests", &self.requests),
+            ("429s", &self.throttled),
+        ];
+        let all = all.map(|(name, count)| format!("{} {name}", count.load(Ordering::Relaxed)));
+        f.write_str(&all.join(", "))
+    }
+}
+
+/// The daemon's parts, the tenant, and what is known of both.
+pub struct Game {
+    pub setup: Setup,
+    pub wire: Wire,
+    pub cache: Cache,
+    truth: Mutex<Truth>,
+    tenant: Tenant,
+    clock: Clock,
+    true_clock: Clock,
+    pub tally: Arc<Tally>,
+}
+
+/// `Err` says which rule was broken.
+pub fn play(history: &History, tally: &Arc<Tally>) -> Result<(), String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+    runtime.unwrap().block_on(async {
+        let mut player = Player::new(&history.setup, tally);
+        for (number, step) in history.steps.iter().enumerate() {
+            player.step(step).await;
+            player.judged().await.map_err(|why| format!("step {number}: {why}"))?;
+        }
+        player.ends().await.map_err(|why| format!("at the end: {why}"))
+    })
+}
+
+struct Player {
+    game: Arc<Game>,
+    lookups: JoinSet<()>,
+    removed: BTreeMap<usize, Value>,
+    management_lifetime: Duration,
+}
+
+impl Game {
+    fn new(setup: &Setup, tally: &Arc<Tally>) -> Self {
+        let (clock, true_clock) = (Clock::simulated(START), Clock::simulated(START));
+        let options = TenantOptions { token_lifetime: setup.management_lifetime, ..TenantOptions::default() };
+        let tenant = Tenant::new(true_clock.clone(), options).unwrap();
+        for (user, lifetime) in [0, 1, 4].into_iter().zip(setup.lifetimes) {
+            let mut description = tenant.user(USERS[user]).unwrap();
+            description["identities"][0]["expires_in"] = json!(lifetime);
+            tenant.put_user(description);
+        }
+        let wire = Wire::new(
+            tenant.clone(),
+            clock.clone(),
+            true_clock.clone(),
+            setup.upstream,
+            setup.request_timeout,
+        );
+        let to = config::Tenant {
+            domain: "tenant.example".into(),
+            audience: tenant.audience().into(),
+            extra_roots: Vec::new(),
+            proxy: config::Proxy::default(),
+            connect_timeout: S,
+            request_timeout: setup.request_timeout,
+        };
+        let client = config::Client {
+            id: "demo-client".into(),
+            secret: Secret::new("demo-client-secret"),
+            auth: config::ClientAuth::SecretPost,
+        };
+        let (tags, counters, seed) = (TagKey::random().unwrap(), Arc::new(Counters::default()), setup.seed);
+        let names = UserNames::new(config::UserIds::Plain, tags.clone());
+        let parts = Parts {
+            transport: Arc::new(wire.clone()),
+            clock: clock.clone(),
+            tags,
+            counters: Arc::clone(&counters),
+            seed,
+        };
+        let auth0 = Auth0::new(&to, &client, setup.upstream, parts);
+        let keeper = config::Management { refresh_at: 0.8, min_ttl: setup.management_min_ttl };
+        let management = Management::start(Arc::new(auth0.clone()), keeper, clock.clone(), seed);
+        let profiles = Arc::new(Profiles::new(auth0, management));
+        let cache = Cache::new(&setup.cache, profiles, clock.clone(), counters, names, seed);
+        let game = Self {
+            setup: setup.clone(),
+            wire,
+            cache,
+            truth: Mutex::default(),
+            tenant,
+            clock,
+            true_clock,
+            tally: Arc::clone(tally),
+        };
+        USERS.iter().for_each(|user| game.learn(user));
+        game
+    }
+
+    pub fn truth(&self) -> MutexGuard<'_, Truth> {
+        self.truth.lock().unwrap()
+    }
+
+    fn learn(&self, user: &str) {
+        self.truth().learn(user, self.tenant.user(user).as_ref());
+    }
+
+    pub fn now(&self) -> Moment {
+        self.clock.now()
+    }
+
+    /// One caller.
+    async fn look(self: Arc<Self>, look: Look, patience: Option<Duration>) {
+        let user = UserId::parse(USERS[look.user]).unwrap();
+        let connection = look.connection.map(|connection| CONNECTIONS[connection]);
+        let selector = Selector { connection: connection.map(Into::into), provider: None };
+        let wish = Wish { min_ttl: look.min_ttl, fresh: look.fresh };
+        let asked = Asked::now(&self, USERS[look.user], connection, wish);
+        let outcome = self.cache.token(&user, &selector, wish);
+        let outcome = match patience {
+            None => Some(outcome.await),
+            Some(patience) => timeout(patience, outcome).await.ok(),
+        };
+        if let Some(outcome) = outcome {
+            asked.answered(&self, &selector, outcome);
+        }
+    }
+
+    /// What was last heard of `user`, and whether the cache certainly holds that: whatever was asked for before a
+    /// purge or a report is forgotten, and when a flight began can only be told to within its longest duration.
+    pub fn heard(&self, user: &str) -> Option<(Heard, bool)> {
+        let heard = self.wire.ledger().heard.iter().rev().find(|heard| heard.user == user).cloned()?;
+        let outdated = self.truth().outdated.get(user).copied();
+        let since = outdated.is_none_or(|at| heard.sent_at > at + self.setup.request_timeout);
+        Some((heard, since && !self.setup.evicts()))
+    }
+
+    fn report(&self, which: Which, user: &str) {
+        let heard = self.heard(user);
+        let holds = |text: &str| heard.as_ref().is_some_and(|(heard, _)| heard.said.holds(text));
+        let unknown = ("unknown".to_owned(), Tag::parse("AAAAAAAAAAAAAAAA").unwrap());
+        let reported = {
+            let truth = self.truth();
+            let of_user = |text: &&String| truth.tokens[*text].user == user;
+            let known: Vec<_> = truth.tags.keys().filter(of_user).cloned().collect();
+            let text = match which {
+                Which::Right => known.into_iter().find(|text| holds(text)),
+                Which::Late => known.into_iter().find(|text| !holds(text)),
+                Which::Unknown => None,
+            };
+            text.map_or(unknown, |text| (text.clone(), truth.tags[&text]))
+        };
+        let (text, tag) = reported;
+        let outcome = self.cache.report(&UserId::parse(user).unwrap(), tag);
+        let mut ledger = self.wire.ledger();
+        let seq = ledger.tick();
+        let certain = heard.as_ref().is_some_and(|(_, certain)| *certain);
+        match outcome {
+            Ok(Reported::Dropped) => {
+                if !holds(&text) {
+                    ledger.breaks(format!("{text} is dropped by a report, and was not held"));
+                }
+                self.truth().dropped(user, text, seq);
+                self.tally.dropped.fetch_add(1, Ordering::Relaxed);
+            }
+            Ok(other) if certain && (holds(&text) || other == Reported::Unknown) => {
+                ledger.breaks(format!("{text} of {user} is reported: {other:?}"));
+            }
+            Ok(_) | Err(LookupError::RateLimited { .. }) => {}
+            Err(other) => ledger.breaks(format!("a report is answered {other:?}")),
+        }
+    }
+}
+
+impl Player {
+    fn new(setup: &Setup, tally: &Arc<Tally>) -> Self {
+        let game = Arc::new(Game::new(setup, tally));
+        let mut nobody = game.tenant.user(USERS[0]).unwrap();
+        nobody["user_id"] = json!(USERS[8]);
+        nobody["identities"][0]["access_token"] = json!("ya29.nobody");
+        let removed = BTreeMap::from([(8, nobody)]);
+        let management_lifetime = setup.management_lifetime;
+        Self { game, lookups: JoinSet::new(), removed, management_lifetime }
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "callers have no names")]
+    async fn look(&mut self, look: &Look) {
+        let asked: Vec<_> = (0..look.callers)
+            .map(|caller| {
+                let patience = look.hangs_up.filter(|_| caller == 0);
+                tokio::spawn(Arc::clone(&self.game).look(look.clone(), patience))
+            })
+            .collect();
+        for caller in asked {
+            if look.waits {
+                // As long as the judge's own bound, so that who is stuck is said there.
+                drop(timeout(120 * S, caller).await);
+            } else {
+                self.lookups.spawn(async { drop(timeout(120 * S, caller).await) });
+            }
+        }
+    }
+
+    /// Lets time pass, but not so much that short-lived Management tokens are all that happens.
+    async fn pass(&self, span: Duration) {
+        sleep(span.min(self.management_lifetime * 6)).await;
+    }
+
+    async fn step(&mut self, step: &Step) {
+        let game = Arc::clone(&self.game);
+        match step {
+            Step::Look(look) => self.look(look).await,
+            Step::Edge(edge, off, user) => {
+                if let Some(wait) = self.until(*edge, USERS[*user]) {
+                    let wait = u64::try_from(wait + off).unwrap_or(0);
+                    self.pass(Duration::from_millis(wait)).await;
+                }
+                let look = Look {
+                    user: *user,
+                    connection: None,
+                    min_ttl: Duration::ZERO,
+                    fresh: false,
+                    callers: 1,
+                    hangs_up: None,
+                    waits: true,
+                };
+                self.look(&look).await;
+            }
+            Step::Login(user, connection) => {
+                game.tenant.login(USERS[*user], CONNECTIONS[*connection]);
+                game.learn(USERS[*user]);
+            }
+            Step::Report(which, user) => game.report(*which, USERS[*user]),
+            Step::Purge(user) => {
+                game.cache.purge(&UserId::parse(USERS[*user]).unwrap());
+                let seq = game.wire.ledger().tick();
+                game.truth().purged(USERS[*user], seq);
+            }
+            Step::PurgeAll => {
+                game.cache.purge_all();
+                let seq = game.wire.ledger().tick();
+                USERS.iter().for_each(|user| game.truth().purged(user, seq));
+            }
+            Step::Pass(span) => self.pass(*span).await,
+            Step::Fault(endpoint, fault, 0) => game.tenant.fault(*endpoint, fault.clone()),
+            Step::Fault(endpoint, fault, times) => {
+                game.tenant.fault_next(*endpoint, *times, fault.clone());
+            }
+            Step::Clear => game.tenant.clear_all(),
+            Step::Limit(limit) => {
+                let limit = limit.map(|(per_second, burst)| RateLimit { per_second, burst });
+                game.tenant.set_rate_limit(limit);
+            }
+            Step::WallStepped(by) => self.set_wall(game.now().wall.as_millis() + by),
+            Step::WallSetRight => self.set_wall(game.wire.true_now()),
+            Step::Suspend(span) => {
+                game.clock.suspend(*span);
+                game.true_clock.suspend(*span);
+            }
+            Step::Revoke => game.tenant.revoke_management_tokens(),
+            Step::Scopes(scopes) => game.tenant.grant_scopes(scopes),
+            Step::ManagementLifetime(lifetime) => {
+                self.management_lifetime = *lifetime;
+                game.tenant.set_token_lifetime(*lifetime);
+            }
+            Step::Block(user) => game.tenant.block(USERS[*user]),
+            Step::Unblock(user) => game.tenant.unblock(USERS[*user]),
+            Step::Remove(user) => {
+                if let Some(description) = game.tenant.remove_user(USERS[*user]) {
+                    self.removed.insert(*user, description);
+                }
+            }
+            Step::Restore(user) => {
+                if let Some(description) = self.removed.remove(user) {
+                    game.tenant.put_user(description);
+                    game.learn(USERS[*user]);
+                }
+            }
+        }
+    }
+
+    fn set_wall(&self, millis: i64) {
+        self.game.truth().wall_steps += 1;
+        self.game.clock.step_wall(Timestamp::from_millis(millis));
+    }
+
+    /// Milliseconds until something is decided about `user`.
+    fn until(&self, edge: Edge, user: &str) -> Option<i64> {
+        let game = &self.game;
+        let (heard, _) = game.heard(user)?;
+        let cache = &game.setup.cache;
+        let after = |age: Duration| {
+            let at = heard.sent.elapsed + age;
+            i64::try_from(at.as_millis()).unwrap() - i64::try_from(game.now().elapsed.as_millis()).unwrap()
+        };
+        let expires = || Some(heard.said.earliest_expiry()? - game.wire.true_now());
+        Some(match edge {
+            Edge::Expiry => expires()?,
+            Edge::MinTtl => expires()? - i64::try_from(cache.min_ttl.as_millis()).unwrap(),
+            Edge::RefreshAhead => after(cache.max_ttl.mul_f64(cache.refresh_ahead)),
+            Edge::MaxTtl => after(cache.max_ttl),
+            Edge::MaxStale => after(cache.max_ttl + cache.max_stale),
+            Edge::UserNotFound => after(cache.negative.user_not_found),
+            Edge::NoToken => after(cache.negative.no_token),
+            Edge::LoginRequired => after(cache.negative.login_required),
+            Edge::Gate => {
+                let gate = game.wire.ledger().gate;
+                i64::try_from(gate.saturating_sub(game.now().elapsed).as_millis()).unwrap()
+            }
+        })
+    }
+
+    /// Lets what is ready happen, and says which rule has been broken, if one has.
+    async fn judged(&self) -> Result<(), String> {
+        for _ in 0..6 {
+            tokio::task::yield_now().await;
+        }
+        if self.game.setup.evicts() {
+            self.game.cache.size();
+        }
+        let ledger = self.game.wire.ledger();
+        ledger.broken.first().map_or(Ok(()), |why| Err(why.clone()))
+    }
+
+    /// Once everything is well again and some time has passed, everybody is answered.
+    async fn ends(mut self) -> Result<(), String> {
+        let game = Arc::clone(&self.game);
+        let tenant = &game.tenant;
+        tenant.clear_all();
+        tenant.set_rate_limit(None);
+        tenant.grant_scopes(&["read:users", "read:user_idp_tokens"]);
+        tenant.set_token_lifetime(DAY);
+        self.set_wall(game.wire.true_now());
+        while self.lookups.join_next().await.is_some() {}
+        self.judged().await?;
+        sleep(1_400 * S).await;
+        for user in USERS {
+            // The slowest budget has a request to spare every two seconds.
+            sleep(20 * S).await;
+            let id = UserId::parse(user).unwrap();
+            let selector = Selector::default();
+            let outcome = self.answer(game.cache.token(&id, &selector, Wish::default())).await;
+            match outcome {
+                Some(Err(why)) if !why.is_fact() => Err(format!("{user} is not answered: {why:?}"))?,
+                Some(_) => {}
+                None => Err(format!("{user} waits for ever"))?,
+            }
+        }
+        self.judged().await?;
+        let ledger = game.wire.ledger();
+        game.tally.requests.fetch_add(ledger.requests, Ordering::Relaxed);
+        game.tally.throttled.fetch_add(ledger.throttled, Ordering::Relaxed);
+        agrees(tenant)
+    }
+
+    async fn answer<T>(&self, lookup: impl Future<Output = T>) -> Option<T> {
+        timeout(120 * S, lookup).await.ok()
+    }
+}

@@ -1,0 +1,252 @@
+//! Judges every answer: guarantees 1, 2 and 3, and what goes with them.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use cloakroom::cache::{CacheState, Served, Wish};
+use cloakroom::domain::error::{Failure, LookupError, Unavailable};
+use cloakroom::domain::freshness::Moment;
+use cloakroom::domain::user::Selector;
+use tokio::time::Instant;
+
+use super::history::Game;
+use super::ledger::Heard;
+use super::plan::S;
+use super::truth::{Kind, Token, left};
+
+/// A question as it was put.
+pub struct Asked {
+    user: &'static str,
+    connection: Option<&'static str>,
+    wish: Wish,
+    seq: u64,
+    at: Instant,
+    wall_steps: u64,
+    due: Option<Due>,
+}
+
+/// What has to be answered at once, since it is held and may be served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Due {
+    Hit,
+    Stale,
+    Fact(Kind),
+}
+
+fn millis(span: Duration) -> i64 {
+    i64::try_from(span.as_millis()).unwrap()
+}
+
+/// What is left of `token`, at the least and at the most.
+fn lifetime(heard: &Heard, token: &Token, now: Moment) -> (i64, i64) {
+    token.expires.map_or((i64::MAX, i64::MAX), |expires| left(heard, expires, now))
+}
+
+impl Asked {
+    pub fn now(game: &Game, user: &'static str, connection: Option<&'static str>, wish: Wish) -> Self {
+        let seq = game.wire.ledger().tick();
+        let wall_steps = game.truth().wall_steps;
+        let mut asked = Self { user, connection, wish, seq, at: Instant::now(), wall_steps, due: None };
+        asked.due = asked.what_is_due(game).filter(|_| !wish.fresh);
+        asked
+    }
+
+    fn what_is_due(&self, game: &Game) -> Option<Due> {
+        let (heard, certain) = game.heard(self.user)?;
+        if !certain {
+            return None;
+        }
+        let (cache, now) = (&game.setup.cache, game.now());
+        let age = heard.sent.age(now);
+        let fact = |kind: Kind| (age < kind.remembered(&cache.negative)).then_some(Due::Fact(kind));
+        let token = match heard.said.select(self.connection) {
+            Ok(token) => token,
+            Err(kind) => return fact(kind),
+        };
+        if game.truth().is_refused(self.user, &token.text) {
+            return None;
+        }
+        let (least, most) = lifetime(&heard, token, now);
+        if most <= 0 || most < millis(cache.min_ttl) {
+            return fact(Kind::Dead);
+        }
+        if least <= 0 || least < millis(cache.min_ttl) {
+            return None;
+        }
+        if most < millis(self.wish.min_ttl) {
+            return fact(Kind::MinTtl);
+        }
+        if least < millis(self.wish.min_ttl) {
+            return None;
+        }
+        if age <= cache.max_ttl {
+            return Some(Due::Hit);
+        }
+        let failed = game.truth().failed.get(self.user).copied();
+        let outage = failed
+            .is_some_and(|seq| game.wire.ledger().heard.last().is_none_or(|heard| heard.heard_seq < seq));
+        (outage && age <= cache.max_ttl + cache.max_stale).then_some(Due::Stale)
+    }
+
+    pub fn answered(self, game: &Game, selector: &Selector, outcome: Result<Served, LookupError>) {
+        let seq = game.wire.ledger().tick();
+        let tally = &game.tally;
+        let (broken, counter) = match &outcome {
+            Ok(served) => (
+                self.judge_token(game, selector, served),
+                match served.state {
+                    CacheState::Hit => &tally.hits,
+                    CacheState::Miss => &tally.misses,
+                    CacheState::Stale => &tally.stale,
+                },
+            ),
+            Err(error) => match Kind::of(error) {
+                Some(kind) => (self.judge_fact(game, kind), &tally.facts),
+                None => (self.judge_failure(error), &tally.failures),
+            },
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+        let broken = broken.and_then(|()| self.judge_wait(game, &outcome));
+        if let Err(why) = broken {
+            let (user, connection, wish) = (self.user, self.connection, self.wish);
+            let why = format!("{user}, {connection:?}, {wish:?} is answered {outcome:?}: {why}");
+            game.wire.ledger().breaks(why);
+        }
+        let could_not_ask = match &outcome {
+            Ok(served) => served.state == CacheState::Stale,
+            Err(error) => matches!(error, LookupError::Unavailable(_)),
+        };
+        if could_not_ask {
+            game.truth().failed.insert(self.user.into(), seq);
+        }
+    }
+
+    /// Guarantee 3, and that everything ends.
+    fn judge_wait(&self, game: &Game, outcome: &Result<Served, LookupError>) -> Result<(), String> {
+        let waited = self.at.elapsed();
+        if waited > 3 * game.setup.request_timeout + S {
+            return Err(format!("after {waited:?}"));
+        }
+        let Some(due) = self.due else { return Ok(()) };
+        let was = match outcome {
+            Ok(Served { state: CacheState::Hit, .. }) => Some(Due::Hit),
+            Ok(Served { state: CacheState::Stale, .. }) => Some(Due::Stale),
+            Ok(Served { state: CacheState::Miss, .. }) => None,
+            Err(error) => Kind::of(error).map(Due::Fact),
+        };
+        if was != Some(due) || !waited.is_zero() {
+            return Err(format!("{due:?} was due at once, and it came after {waited:?}"));
+        }
+        game.tally.due.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn judge_token(&self, game: &Game, selector: &Selector, served: &Served) -> Result<(), String> {
+        let (now, true_now) = (game.now(), game.wire.true_now());
+        let (identity, token) = served.select(selector).ok_or("there is no token in it")?;
+        let text = token.access_token.expose();
+        let owned = {
+            let mut truth = game.truth();
+            truth.tags.insert(text.to_owned(), token.fingerprint);
+            truth.tokens.get(text).cloned().ok_or_else(|| format!("nobody ever had {text}"))?
+        };
+
+        // Guarantee 2.
+        let asked = self.connection.is_none_or(|connection| connection == owned.connection);
+        if owned.user != self.user || owned.connection != identity.connection || !asked {
+            return Err(format!("{text} is of {owned:?}"));
+        }
+
+        let fetched = served.fetched();
+        let ledger = game.wire.ledger();
+        let mut of_user = ledger.heard.iter().rev().filter(|heard| heard.user == self.user);
+        let heard = of_user.find(|heard| heard.sent == fetched && heard.said.holds(text)).cloned();
+        drop(ledger);
+        let heard = heard.ok_or("Auth0 did not say so when it is said to have been asked")?;
+
+        // Guarantee 1. A clock that is behind can be told by an honest date alone.
+        if let Some(expires) = owned.expires
+            && (heard.date_is_honest() || heard.behind() <= 0)
+        {
+            let left = expires - true_now + heard.excusable();
+            let least = millis(game.setup.cache.min_ttl.max(self.wish.min_ttl));
+            if left <= 0 || left < least {
+                return Err(format!("{text} has {left} ms left, {least} are needed"));
+            }
+        }
+
+        self.is_up_to_date(game, &heard)?;
+        let refused = game.truth().refused.get(&(self.user.to_owned(), text.to_owned())).copied();
+        if refused.is_some_and(|seq| seq < self.seq) && !game.setup.evicts() {
+            return Err(format!("{text} was reported"));
+        }
+
+        // The label.
+        let cache = &game.setup.cache;
+        let (age, new) = (heard.sent.age(now), heard.heard_seq > self.seq);
+        let stepped = game.truth().wall_steps != self.wall_steps;
+        let truthful = match served.state {
+            CacheState::Hit => {
+                !new && age <= cache.max_ttl && self.at.elapsed().is_zero() && !self.wish.fresh
+            }
+            CacheState::Miss => new,
+            CacheState::Stale => {
+                let old = age > cache.max_ttl || stepped;
+                !new && old && age <= cache.max_ttl + cache.max_stale && !self.wish.fresh
+            }
+        };
+        if truthful { Ok(()) } else { Err(format!("fetched {age:?} ago, new: {new}")) }
+    }
+
+    /// Whoever asks after a purge is not answered with what was asked for before it.
+    fn is_up_to_date(&self, game: &Game, heard: &Heard) -> Result<(), String> {
+        let purged = game.truth().purged.get(self.user).copied();
+        match purged.is_some_and(|seq| seq < self.seq && heard.sent_seq < seq) {
+            true => Err("it was asked for before a purge".into()),
+            false => Ok(()),
+        }
+    }
+
+    /// A fact is Auth0's word, heard just now or not longer ago than such a fact is remembered.
+    fn judge_fact(&self, game: &Game, kind: Kind) -> Result<(), String> {
+        let now = game.now();
+        let remembered = kind.remembered(&game.setup.cache.negative);
+        let all: Vec<_> =
+            game.wire.ledger().heard.iter().filter(|heard| heard.user == self.user).cloned().collect();
+        let supports = |heard: &Heard| {
+            let recent = heard.heard_seq > self.seq || heard.sent.age(now) < remembered;
+            recent && self.is_up_to_date(game, heard).is_ok() && self.follows(game, kind, heard, now)
+        };
+        match all.iter().any(supports) {
+            true => Ok(()),
+            false => Err(format!("Auth0 did not say so within {remembered:?}")),
+        }
+    }
+
+    fn follows(&self, game: &Game, kind: Kind, heard: &Heard, now: Moment) -> bool {
+        let token = match heard.said.select(self.connection) {
+            Ok(token) => token,
+            Err(fact) => return fact == kind,
+        };
+        let (least, _) = lifetime(heard, token, now);
+        match kind {
+            // Auth0 may hold a newer one by the time of a report: it has to be asked after that.
+            Kind::Refused => {
+                let reported = game.truth().reported(self.user, &token.text);
+                reported.is_some_and(|seq| heard.sent_seq > seq || seq > self.seq)
+            }
+            Kind::Dead => least <= 0 || least < millis(game.setup.cache.min_ttl),
+            Kind::MinTtl => least < millis(self.wish.min_ttl),
+            _ => false,
+        }
+    }
+
+    fn judge_failure(&self, error: &LookupError) -> Result<(), String> {
+        match error {
+            LookupError::Unavailable(Unavailable { failure: Failure::Fault, .. })
+            | LookupError::Overloaded => Err("nothing went wrong in the daemon itself".into()),
+            LookupError::RateLimited { .. } if !self.wish.fresh => Err("it was not asked to be fresh".into()),
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,299 @@
+//! The line between the daemon and the tenant: carries requests in memory, writes down what passes, and holds the
+//! requests to the budget and the gate (guarantees 4 and 5).
+
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use bytes::Bytes;
+use cloakroom::clock::Clock;
+use cloakroom::config;
+use cloakroom::demo::{Delivery, Endpoint, Tenant};
+use cloakroom::domain::error::Failure;
+use cloakroom::domain::freshness::Moment;
+use cloakroom::upstream::answer::Answer;
+use cloakroom::upstream::transport::{Sending, Transport};
+use http_body_util::{BodyExt, Full};
+use hyper::{Request, StatusCode};
+use serde_json::Value;
+use tokio::time::Instant;
+
+use super::truth::Said;
+
+/// Something that Auth0 said about a user, and the daemon heard.
+#[derive(Clone, Debug)]
+pub struct Heard {
+    pub user: String,
+    pub said: Said,
+    /// Places in the order of everything that happens.
+    pub sent_seq: u64,
+    pub heard_seq: u64,
+    /// By the daemon's clocks.
+    pub sent: Moment,
+    pub received: Moment,
+    pub sent_at: Instant,
+    /// By the tenant's clock, in milliseconds.
+    pub true_sent: i64,
+    pub true_received: i64,
+    /// The `Date` header.
+    pub date: i64,
+}
+
+impl Heard {
+    /// How far the daemon's wall clock was behind, in milliseconds.
+    pub fn behind(&self) -> i64 {
+        self.true_received - self.received.wall.as_millis()
+    }
+
+    /// Whether `Date` is what a clock that is right would have written, or later.
+    pub fn date_is_honest(&self) -> bool {
+        self.date >= self.true_sent.div_euclid(1000) * 1000
+    }
+
+    /// How much later than the truth the daemon may think a token dies: dates have whole seconds, so a clock that is
+    /// behind by less than that (or than the answer took) cannot be told from one that is right.
+    pub fn excusable(&self) -> i64 {
+        match self.date > self.received.wall.as_millis() {
+            true => 0,
+            false => self.behind().max(0),
+        }
+    }
+}
+
+#[derive(Default)]
+pub struct Ledger {
+    seq: u64,
+    sends: Vec<Duration>,
+    under_way: u32,
+    grants_under_way: u32,
+    users_under_way: Vec<String>,
+    /// Until when nothing may be sent, on the daemon's elapsed clock.
+    pub gate: Duration,
+    refusals_in_a_row: u32,
+    pub heard: Vec<Heard>,
+    /// When a request last came to nothing.
+    pub requests: u64,
+    pub throttled: u64,
+    pub broken: Vec<String>,
+}
+
+impl Ledger {
+    /// The next place in the order of events.
+    pub fn tick(&mut self) -> u64 {
+        self.seq += 1;
+        self.seq
+    }
+
+    pub fn breaks(&mut self, why: String) {
+        self.broken.push(why);
+    }
+
+    fn leaves(&mut self, now: Moment, limits: &config::Upstream) {
+        let now = now.elapsed;
+        if now < self.gate {
+            let left = self.gate - now;
+            self.breaks(format!("a request is sent {left:?} before the gate opens"));
+        }
+        self.requests += 1;
+        self.sends.push(now);
+        for (before, from) in self.sends.iter().rev().enumerate() {
+            let allowed =
+                f64::from(limits.burst) + (now - *from).as_secs_f64() * limits.requests_per_second + 1e-6;
+            if before as f64 + 1.0 > allowed {
+                let (sent, window) = (before + 1, now - *from);
+                self.broken.push(format!("{sent} requests within {window:?}"));
+            }
+        }
+        self.under_way += 1;
+        if self.under_way > limits.max_concurrency {
+            let under_way = self.under_way;
+            self.breaks(format!("{under_way} requests are under way at once"));
+        }
+    }
+
+    /// What an answer means for the gate.
+    fn heeds(&mut self, answer: &Answer, now: Moment) {
+        if answer.status != StatusCode::TOO_MANY_REQUESTS {
+            self.refusals_in_a_row = 0;
+            return;
+        }
+        let unsaid = 1_000_i64 << self.refusals_in_a_row.min(6);
+        self.refusals_in_a_row += 1;
+        self.throttled += 1;
+        let wait = asked(answer).unwrap_or(unsaid).clamp(1_000, 60_000);
+        self.gate = self.gate.max(now.elapsed + Duration::from_millis(wait as u64));
+    }
+}
+
+/// What a 429 asks for, in milliseconds, by the answer's own clock.
+fn asked(answer: &Answer) -> Option<i64> {
+    let date = date(answer);
+    let text = |name: &str| answer.headers.get(name).map(|value| value.to_str().unwrap());
+    if let Some(value) = text("retry-after") {
+        let seconds = value.parse::<i64>().map(|seconds| seconds * 1_000);
+        return Some(seconds.unwrap_or_else(|_| http_date(value) - date));
+    }
+    Some(text("x-ratelimit-reset")?.parse::<i64>().unwrap() * 1_000 - date)
+}
+
+fn date(answer: &Answer) -> i64 {
+    http_date(answer.headers["date"].to_str().unwrap())
+}
+
+fn http_date(text: &str) -> i64 {
+    let date = httpdate::parse_http_date(text).unwrap();
+    i64::try_from(date.duration_since(std::time::UNIX_EPOCH).unwrap().as_millis()).unwrap()
+}
+
+#[derive(Clone)]
+pub struct Wire(Arc<Inner>);
+
+struct Inner {
+    ledger: Mutex<Ledger>,
+    tenant: Tenant,
+    /// The daemon's, and the tenant's, which is right.
+    clock: Clock,
+    truth: Clock,
+    limits: config::Upstream,
+    timeout: Duration,
+}
+
+impl Wire {
+    pub fn new(
+        tenant: Tenant,
+        clock: Clock,
+        truth: Clock,
+        limits: config::Upstream,
+        timeout: Duration,
+    ) -> Self {
+        Self(Arc::new(Inner { ledger: Mutex::default(), tenant, clock, truth, limits, timeout }))
+    }
+
+    pub fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        self.0.ledger.lock().unwrap()
+    }
+
+    pub fn now(&self) -> Moment {
+        self.0.clock.now()
+    }
+
+    pub fn true_now(&self) -> i64 {
+        self.0.truth.now().wall.as_millis()
+    }
+}
+
+impl Transport for Wire {
+    fn send(&self, request: Request<Full<Bytes>>) -> Sending<'_> {
+        Box::pin(async move {
+            let host: Arc<str> = "tenant.example".into();
+            let (head, body) = request.into_parts();
+            let body = body.collect().await.unwrap().to_bytes();
+            let user = user_in(head.uri.path());
+            let (sent, sent_at, true_sent) = (self.now(), Instant::now(), self.true_now());
+            let sent_seq = {
+                let mut ledger = self.ledger();
+                ledger.leaves(sent, &self.0.limits);
+                ledger.tick()
+            };
+            let _under_way = UnderWay::new(self, user.clone());
+            let exchange = async {
+                let reply = self.0.tenant.answer(Request::from_parts(head, body)).await;
+                match reply.delivery {
+                    Delivery::Whole => Ok(reply.response),
+                    Delivery::Refused => Err(Failure::Refused { host: host.clone() }),
+                    Delivery::ResetMidway | Delivery::Truncated => {
+                        Err(Failure::Broken { host: host.clone() })
+                    }
+                    Delivery::HeadersStall | Delivery::BodyStalls => std::future::pending().await,
+                }
+            };
+            let response = match tokio::time::timeout(self.0.timeout, exchange).await {
+                Ok(outcome) => outcome?,
+                Err(_) => return Err(Failure::TimedOut { host: host.clone() }),
+            };
+            let (head, body) = response.into_parts();
+            let answer = Answer { status: head.status, headers: head.headers, body };
+            let received = self.now();
+            let mut ledger = self.ledger();
+            ledger.heeds(&answer, received);
+            if let Some(user) = user
+                && let Some(said) = said(&answer, &user)
+            {
+                let heard_seq = ledger.tick();
+                let (true_received, date) = (self.true_now(), date(&answer));
+                ledger.heard.push(Heard {
+                    user,
+                    said,
+                    sent_seq,
+                    heard_seq,
+                    sent,
+                    received,
+                    sent_at,
+                    true_sent,
+                    true_received,
+                    date,
+                });
+            }
+            Ok(answer)
+        })
+    }
+}
+
+/// Counts a request for as long as it is under way, however that ends.
+struct UnderWay<'a> {
+    wire: &'a Wire,
+    user: Option<String>,
+}
+
+impl<'a> UnderWay<'a> {
+    fn new(wire: &'a Wire, user: Option<String>) -> Self {
+        let mut ledger = wire.ledger();
+        match &user {
+            Some(user) if ledger.users_under_way.contains(user) => {
+                ledger.breaks(format!("two requests for {user} are under way"));
+            }
+            None if ledger.grants_under_way > 0 => ledger.breaks("two grants are under way".into()),
+            _ => {}
+        }
+        match &user {
+            Some(user) => ledger.users_under_way.push(user.clone()),
+            None => ledger.grants_under_way += 1,
+        }
+        Self { wire, user }
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        // Poisoned where an assertion has failed already.
+        let Ok(mut ledger) = self.wire.0.ledger.lock() else { return };
+        ledger.under_way -= 1;
+        match &self.user {
+            Some(user) => {
+                let at = ledger.users_under_way.iter().position(|other| other == user).unwrap();
+                ledger.users_under_way.swap_remove(at);
+            }
+            None => ledger.grants_under_way -= 1,
+        }
+    }
+}
+
+fn user_in(path: &str) -> Option<String> {
+    let segment = path.strip_prefix("/api/v2/users/")?;
+    Some(percent_encoding::percent_decode_str(segment).decode_utf8().unwrap().into_owned())
+}
+
+/// What `answer` says of `user`, if it is Auth0's word at all.
+fn said(answer: &Answer, user: &str) -> Option<Said> {
+    let body: Value = serde_json::from_slice(&answer.body).ok()?;
+    match answer.status {
+        StatusCode::OK if body["user_id"] == user => Some(Said::of(&body)),
+        StatusCode::NOT_FOUND if body["errorCode"] == "inexistent_user" => Some(Said::no_such_user()),
+        _ => None,
+    }
+}
+
+/// So that the tenant's own count can be compared with ours.
+pub fn agrees(tenant: &Tenant) -> Result<(), String> {
+    let grants = tenant.max_concurrent(Endpoint::Token);
+    if grants > 1 { Err(format!("the tenant saw {grants} grants under way")) } else { Ok(()) }
+}

@@ -1,0 +1,144 @@
+#!/usr/bin/env bash
+# Breaks the daemon on purpose, one rule at a time, and expects a history to notice. Prints a table.
+#
+# usage: mutations.sh [name …]; CLOAKROOM_MODEL_CASES is how many histories each has (4000 unless set)
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+export CLOAKROOM_MODEL_CASES=${CLOAKROOM_MODEL_CASES:-4000} RUST_BACKTRACE=0
+
+copy=$(mktemp -d)
+trap 'rm -rf "$copy"' EXIT
+# Next to the tests' own, so that dependencies are compiled once.
+export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$PWD/target/mutants}
+survivors=0
+names=("$@")
+
+# mutant NAME FILE FROM TO: replaces one place in the file, given as fixed text that may span lines.
+mutant() {
+    local name=$1 file=$2
+    if [[ ${#names[@]} -gt 0 && " ${names[*]} " != *" $name "* ]]; then return; fi
+    rm -rf "$copy/tree" && mkdir "$copy/tree"
+    git ls-files -z --cached --others --exclude-standard | xargs -0 cp --parents -pt "$copy/tree"
+    FROM=$3 TO=$4 perl -0pi -e '
+        BEGIN { $n = 0 } $n += s/\Q$ENV{FROM}\E/$ENV{TO}/;
+        END { $n == 1 or die "the text to be replaced is not there\n" }' "$copy/tree/$file"
+    touch "$copy/tree/$file"
+    local log=$copy/log verdict
+    if ! (cd "$copy/tree" && cargo test --quiet --locked --test model --no-run) > "$log" 2>&1; then
+        cat "$log" >&2
+        echo "$name does not compile" >&2
+        exit 1
+    fi
+    if (cd "$copy/tree" && cargo test --quiet --locked --test model) > "$log" 2>&1; then
+        verdict="**survived** $CLOAKROOM_MODEL_CASES histories |"
+        survivors=$((survivors + 1))
+    else
+        # The rule that was broken is the last part of the line after the number of histories.
+        verdict=$(awk '/^broken after/ { n = $3; getline; sub(/^(step [0-9]+|at the end): /, "")
+            sub(/.* is answered .*: /, ""); printf "%s | %s", n, substr($0, 1, 90); exit }' "$log")
+    fi
+    echo "| $name | $verdict |"
+}
+
+echo '| mutation | caught after histories | by |'
+echo '|---|---|---|'
+
+# Guarantee 1: freshness.
+mutant expiry-itself-is-alive src/domain/freshness.rs \
+    'remaining.is_zero() || remaining < self.min_ttl' 'remaining < self.min_ttl'
+mutant min-ttl-of-the-configuration-ignored src/domain/freshness.rs \
+    'remaining.is_zero() || remaining < self.min_ttl' 'remaining.is_zero()'
+mutant one-millisecond-too-late src/domain/freshness.rs \
+    'remaining.is_zero() || remaining < self.min_ttl' \
+    'remaining.is_zero() || remaining + Duration::from_millis(1) < self.min_ttl'
+mutant min-ttl-of-the-caller-ignored src/cache/entry.rs 'if left < min_ttl {' 'if left < min_ttl && false {'
+mutant wall-clock-alone src/domain/freshness.rs \
+    'self.wall.since(now.wall).min(self.elapsed.saturating_sub(now.elapsed))' 'self.wall.since(now.wall)'
+mutant elapsed-clock-alone src/domain/freshness.rs \
+    'self.wall.since(now.wall).min(self.elapsed.saturating_sub(now.elapsed))' \
+    'self.elapsed.saturating_sub(now.elapsed)'
+mutant date-not-used src/upstream/answer.rs \
+    'match self.date().map(|date| date.since(exchange.received.wall)) {' \
+    'match self.date().map(|_| Duration::ZERO) {'
+mutant stale-beyond-max-stale src/domain/freshness.rs \
+    '|| age > self.terms.servable_for {' '|| age > self.terms.servable_for.saturating_mul(2) {'
+mutant age-counts-from-the-answer src/upstream.rs 'Ok((parsed, exchange.sent))' 'Ok((parsed, exchange.received))'
+
+# Guarantee 2: whose.
+mutant any-user-is-believed src/upstream/wire.rs \
+    'if wire.user_id.0.as_deref() != Some(user.as_str()) {' 'if wire.user_id.0.is_none() {'
+mutant first-of-several-tokens src/domain/identity.rs '[only] => Ok(*only),' '[only, ..] => Ok(*only),'
+
+# Guarantee 3: waiting, facts and reports.
+mutant hit-asks-again src/domain/freshness.rs 'age > self.terms.fresh_for {' 'age >= self.terms.fresh_for / 2 {'
+mutant outage-is-waited-for-again src/cache.rs \
+    'Freshness::Stale if self.failing.is_expected(user) => {' 'Freshness::Stale if false => {'
+mutant negative-answer-never-expires src/cache/entry.rs \
+    'self.sent().age(now) < remembered(&fact, rules) &&' 'remembered(&fact, rules) > Duration::ZERO &&'
+mutant negative-answer-a-little-too-long src/cache/entry.rs \
+    'self.sent().age(now) < remembered' 'self.sent().age(now) <= remembered'
+mutant any-404-is-a-fact src/upstream/wire.rs \
+    '(StatusCode::NOT_FOUND, "inexistent_user")' '(StatusCode::NOT_FOUND, _)'
+mutant report-without-compare src/cache.rs \
+    'Some(entry) if !entry.holds(fingerprint) =>' 'Some(entry) if !entry.holds(fingerprint) && false =>'
+mutant report-forgotten-by-the-next-answer src/cache/entry.rs \
+    'if let Some(refused) = &before.refused {' 'if let Some(refused) = before.refused.as_ref().filter(|_| false) {'
+mutant report-without-asking src/cache/entry.rs '&& !self.must_ask(&fact);' ';'
+mutant report-unseen-by-a-flight-under-way src/cache.rs \
+    '        self.flights.outdate(user);
+        // One step' '        // One step'
+mutant purge-unseen-by-a-flight-under-way src/cache.rs \
+    '        self.flights.outdate(user);
+        self.entries.invalidate(user);' '        self.entries.invalidate(user);'
+mutant purge-of-all-leaves-flights src/cache.rs '        self.flights.outdate_all();
+' ''
+
+# Guarantee 4: flights.
+mutant flight-tied-to-its-first-caller src/flight.rs \
+    '        task::spawn("flight", async move {' \
+    '        let under = result.clone();
+        task::spawn("flight", async move {
+            let fetch = async move { tokio::select! { biased; v = fetch => v, () = async {
+                // The first caller holds one receiver, the map another, and this task the third.
+                loop { tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+                    if land.receiver_count() < 4 && under.has_changed().is_ok() { break; } }
+            } => std::future::pending().await } };'
+mutant no-sharing src/flight.rs 'match under_way.entry(key.clone()) {' \
+    'under_way.remove(&key); match under_way.entry(key.clone()) {'
+mutant failed-flight-leaves-its-key src/flight.rs '            drop(end);
+' '            std::mem::forget(end);
+'
+
+# Guarantee 5: the budget.
+mutant bucket-refills-twice-as-fast src/upstream/pace.rs \
+    'self.counted.age(now).as_secs_f64() * self.per_second' 'self.counted.age(now).as_secs_f64() * 2.0 * self.per_second'
+mutant bucket-without-a-bound src/upstream/pace.rs '(self.tokens + gained).min(self.burst)' 'self.tokens + gained'
+mutant gate-ignored-by-grants src/upstream/budget.rs \
+    'if let Some(wait) = self.pace.gate_closed_for(now) {
+            return Err(Held::Gate(wait));
+        }
+        if self.queue' 'if ticket.0 != Urgency::Management && let Some(wait) = self.pace.gate_closed_for(now) {
+            return Err(Held::Gate(wait));
+        }
+        if ticket.0 == Urgency::Management {
+            self.under_way = self.under_way.saturating_add(1);
+            return Ok(());
+        }
+        if self.queue'
+mutant gate-of-grants-open-for-users src/upstream.rs \
+    'StatusCode::TOO_MANY_REQUESTS => {' \
+    'StatusCode::TOO_MANY_REQUESTS if !answer.headers.contains_key("pragma") && answer.date().is_some_and(|_| true) && answer.headers.contains_key("retry-after") => {'
+mutant reset-by-the-own-clock src/upstream/answer.rs \
+    'let now = self.date().unwrap_or(exchange.received.wall);
+        let asked' 'let now = exchange.received.wall;
+        let asked'
+mutant gate-may-be-no-time-at-all src/upstream/pace.rs \
+    '.clamp(SHORTEST_ASKED_FOR, LONGEST_ASKED_FOR);
+        // On top' '.min(LONGEST_ASKED_FOR);
+        // On top'
+mutant refusals-never-double src/upstream/pace.rs '1 << self.refusals_in_a_row.min(6)' '1'
+mutant concurrency-unbounded src/upstream/budget.rs \
+    '|| self.under_way >= settings.max_concurrency {' '|| self.under_way >= settings.max_concurrency * 2 {'
+mutant jitter-shortens src/upstream/pace.rs '1.0 + 0.1 * chance' '1.0 - 0.1 * chance'
+
+exit $((survivors > 0))
