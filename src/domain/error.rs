@@ -113,9 +113,20 @@ pub enum ProxyProblem {
     /// It wants a user and a password, or others.
     #[error("asks for authentication: give tenant.proxy a user and a password it accepts")]
     Authentication,
-    /// It will not connect to the tenant.
-    #[error("will not connect to Auth0: allow tenant.domain there, or choose another with tenant.proxy")]
+    /// It will not connect to the tenant, or cuts the connection off.
+    #[error(
+        "will not connect to Auth0: allow tenant.domain there, and check that tenant.proxy names an HTTP proxy"
+    )]
     Refused,
+    /// It was reached, and that was all in `tenant.connect_timeout`.
+    #[error(
+        "was reached, but there was no connection to Auth0 within tenant.connect_timeout: check that it can reach \
+         tenant.domain, or give it more time"
+    )]
+    TooSlow,
+    /// It answers CONNECT with more than an answer may be.
+    #[error("answers with something that is not understood: check that tenant.proxy names an HTTP proxy")]
+    NotUnderstood,
 }
 
 /// What is wrong with the tenant's certificate, or with the handshake.

@@ -1,13 +1,14 @@
-//! The two pieces of connecting that hyper leaves to us: one deadline for all of it, and errors that can be told
-//! apart by type.
+//! The pieces of connecting that hyper leaves to us: one deadline for all of it, how far it came by then, and errors
+//! that can be told apart by type.
 
+use std::cell::Cell;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use hyper::Uri;
-use hyper_util::client::legacy::connect::dns::{GaiAddrs, GaiResolver, Name};
+use hyper_util::client::legacy::connect::dns::{GaiResolver, Name};
 use tower_service::Service;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -19,10 +20,31 @@ pub struct Timed<C> {
     timeout: Duration,
 }
 
-/// No connection in time.
+/// How far an attempt has come. The connectors lie within each other and hand on nothing but streams, so each says
+/// it to the attempt that it is a part of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// The name is being resolved.
+    Resolving,
+    /// An address is being connected to.
+    Reaching,
+    /// There is a TCP connection; a proxy's CONNECT and the TLS handshake follow.
+    Reached,
+}
+
+tokio::task_local! {
+    static STEP: Cell<Step>;
+}
+
+/// Notes how far the attempt has come of which this is a part; if there is none, nobody wants to know.
+fn has_come_to(step: Step) {
+    STEP.try_with(|at| at.set(step)).ok();
+}
+
+/// No connection in time, and how far it came.
 #[derive(Debug, thiserror::Error)]
 #[error("connecting took too long")]
-pub struct ConnectTimedOut;
+pub struct ConnectTimedOut(pub Step);
 
 /// The name has no address.
 #[derive(Debug, thiserror::Error)]
@@ -52,18 +74,45 @@ where
 
     fn call(&mut self, uri: Uri) -> Self::Future {
         let connecting = tokio::time::timeout(self.timeout, self.inner.call(uri));
-        Box::pin(async move {
+        Box::pin(STEP.scope(Cell::new(Step::Reaching), async move {
             match connecting.await {
                 Ok(connected) => connected.map_err(Into::into),
-                Err(_) => Err(ConnectTimedOut.into()),
+                Err(_) => Err(ConnectTimedOut(STEP.with(Cell::get)).into()),
             }
+        }))
+    }
+}
+
+/// The TCP connector, which notes when it has done its part.
+#[derive(Clone, Debug)]
+pub struct Tcp<C>(pub C);
+
+impl<C> Service<Uri> for Tcp<C>
+where
+    C: Service<Uri>,
+    C::Future: Send + 'static,
+{
+    type Response = C::Response;
+    type Error = C::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<C::Response, C::Error>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), C::Error>> {
+        self.0.poll_ready(cx)
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        let connecting = self.0.call(uri);
+        Box::pin(async move {
+            let connected = connecting.await;
+            has_come_to(Step::Reached);
+            connected
         })
     }
 }
 
-/// `getaddrinfo`, with an error of its own type.
+/// `getaddrinfo`, with an error of its own type, and a note of how long it is at work.
 #[derive(Clone, Debug)]
-pub struct Resolver(GaiResolver);
+pub struct Resolver<R = GaiResolver>(R);
 
 impl Default for Resolver {
     fn default() -> Self {
@@ -71,10 +120,14 @@ impl Default for Resolver {
     }
 }
 
-impl Service<Name> for Resolver {
-    type Response = GaiAddrs;
+impl<R> Service<Name> for Resolver<R>
+where
+    R: Service<Name>,
+    R::Future: Send + 'static,
+{
+    type Response = R::Response;
     type Error = ResolveFailed;
-    type Future = Pin<Box<dyn Future<Output = Result<GaiAddrs, ResolveFailed>> + Send>>;
+    type Future = Pin<Box<dyn Future<Output = Result<R::Response, ResolveFailed>> + Send>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ResolveFailed>> {
         self.0.poll_ready(cx).map_err(|_| ResolveFailed)
@@ -82,6 +135,50 @@ impl Service<Name> for Resolver {
 
     fn call(&mut self, name: Name) -> Self::Future {
         let resolving = self.0.call(name);
-        Box::pin(async move { resolving.await.map_err(|_| ResolveFailed) })
+        Box::pin(async move {
+            has_come_to(Step::Resolving);
+            let resolved = resolving.await.map_err(|_| ResolveFailed)?;
+            has_come_to(Step::Reaching);
+            Ok(resolved)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::net::SocketAddr;
+
+    use hyper_util::client::legacy::connect::HttpConnector;
+
+    use super::*;
+
+    /// A name server that is away.
+    #[derive(Clone)]
+    struct Silent;
+
+    impl Service<Name> for Silent {
+        type Response = std::iter::Empty<SocketAddr>;
+        type Error = Infallible;
+        type Future = std::future::Pending<Result<Self::Response, Infallible>>;
+
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn call(&mut self, _: Name) -> Self::Future {
+            std::future::pending()
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_name_that_is_still_being_resolved_at_the_deadline_is_told_from_a_host_that_does_not_answer() {
+        let mut tcp = HttpConnector::new_with_resolver(Resolver(Silent));
+        tcp.enforce_http(false);
+        let mut connector = Timed::new(Tcp(tcp), Duration::from_secs(2));
+        let begun = tokio::time::Instant::now();
+        let late = connector.call("https://tenant.example/".parse().unwrap()).await.unwrap_err();
+        assert_eq!(late.downcast_ref::<ConnectTimedOut>().unwrap().0, Step::Resolving);
+        assert_eq!(begun.elapsed().as_secs(), 2);
     }
 }

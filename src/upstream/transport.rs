@@ -22,7 +22,7 @@ use crate::config::{Proxy, Tenant};
 use crate::domain::error::{Failure, ProxyProblem};
 
 use super::answer::Answer;
-use super::connect::{ConnectTimedOut, ResolveFailed, Resolver, Timed};
+use super::connect::{ConnectTimedOut, ResolveFailed, Resolver, Step, Tcp, Timed};
 use super::tls;
 
 /// Far beyond any answer we ask for: a user with a hundred linked identities is some 300 KiB.
@@ -70,6 +70,7 @@ pub fn build(tenant: &Tenant) -> Result<Arc<dyn Transport>, TransportError> {
     let mut tcp = HttpConnector::new_with_resolver(Resolver::default());
     tcp.enforce_http(false);
     tcp.set_nodelay(true);
+    let tcp = Tcp(tcp);
     let https = hyper_rustls::HttpsConnectorBuilder::new().with_tls_config(tls).https_only().enable_http1();
     Ok(match proxy(&tenant.proxy, &tenant.domain)? {
         None => Arc::new(Https::new(https.wrap_connector(tcp), tenant, None)),
@@ -154,15 +155,21 @@ where
         if !error.is_connect() {
             return Failure::Broken { host };
         }
+        let late = chain().find_map(|error| Some(error.downcast_ref::<ConnectTimedOut>()?.0));
         if let Some(proxy) = &self.proxy {
-            let problem = chain().find_map(tunnel_problem).unwrap_or(ProxyProblem::Unreachable);
+            let problem = match late {
+                Some(Step::Resolving | Step::Reaching) => ProxyProblem::Unreachable,
+                Some(Step::Reached) => ProxyProblem::TooSlow,
+                // What breaks when the tunnel stands was cut by the proxy or by somebody behind it.
+                None => chain().find_map(tunnel_problem).unwrap_or(ProxyProblem::Refused),
+            };
             return Failure::Proxy { proxy: Arc::clone(proxy), problem };
         }
-        if chain().any(|error| error.is::<ConnectTimedOut>()) {
-            return Failure::ConnectTimeout { host };
-        }
-        if chain().any(|error| error.is::<ResolveFailed>()) {
+        if late == Some(Step::Resolving) || chain().any(|error| error.is::<ResolveFailed>()) {
             return Failure::UnknownHost { host };
+        }
+        if late.is_some() {
+            return Failure::ConnectTimeout { host };
         }
         match chain().filter_map(|error| error.downcast_ref::<io::Error>()).last().map(io::Error::kind) {
             Some(io::ErrorKind::ConnectionRefused) => Failure::Refused { host },
@@ -184,8 +191,88 @@ fn cause<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'stati
 /// hyper-util does not export the tunnel's error type, only its words; they are fixed and hold nothing of a peer.
 fn tunnel_problem(error: &(dyn Error + 'static)) -> Option<ProxyProblem> {
     match error.to_string().as_str() {
+        "tunnel error: failed to create underlying connection" => Some(ProxyProblem::Unreachable),
         "tunnel error: proxy authorization required" => Some(ProxyProblem::Authentication),
-        "tunnel error: unsuccessful" | "tunnel error: unexpected end of file" => Some(ProxyProblem::Refused),
+        "tunnel error: proxy response headers too long" => Some(ProxyProblem::NotUnderstood),
+        // Also for an answer that is no HTTP.
+        "tunnel error: unsuccessful"
+        | "tunnel error: unexpected end of file"
+        | "tunnel error: io error establishing tunnel" => Some(ProxyProblem::Refused),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use crate::secret::Secret;
+
+    use super::*;
+
+    /// What a request comes to through a proxy that answers CONNECT with `answer`, and then `hangs` or closes.
+    async fn through(answer: &str, hangs: bool) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let tenant = Tenant {
+            domain: "tenant.example".into(),
+            audience: "https://tenant.example/api/v2/".into(),
+            extra_roots: vec![
+                rcgen::generate_simple_self_signed(vec!["corp".into()]).unwrap().cert.der().clone(),
+            ],
+            proxy: Proxy { url: Some(Secret::new(format!("http://{address}"))), no_proxy: String::new() },
+            connect_timeout: Duration::from_secs(2),
+            request_timeout: Duration::from_secs(5),
+        };
+        let transport = build(&tenant).unwrap();
+        let proxy = async {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = [0; 1024];
+            let n = stream.read(&mut request).await.unwrap();
+            assert!(request[..n].starts_with(b"CONNECT tenant.example:443 "));
+            stream.write_all(answer.as_bytes()).await.unwrap();
+            if !hangs {
+                stream.shutdown().await.unwrap();
+            }
+            // A stream that is dropped with something unread in it resets.
+            std::future::pending::<()>().await;
+        };
+        let request = Request::get("https://tenant.example/").body(Full::default()).unwrap();
+        let failure = tokio::select! {
+            outcome = transport.send(request) => outcome.err().unwrap(),
+            () = proxy => unreachable!(),
+        };
+        failure.to_string().replace(&address, "PROXY")
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_proxy_is_said_to_do_what_it_does() {
+        let refused = "the proxy PROXY will not connect to Auth0: allow tenant.domain there, and check that \
+                       tenant.proxy names an HTTP proxy";
+        let slow = "the proxy PROXY was reached, but there was no connection to Auth0 within tenant.connect_timeout: \
+                    check that it can reach tenant.domain, or give it more time";
+        let long = format!("HTTP/1.1 200 OK\r\nx-long: {}\r\n\r\n", "x".repeat(9000));
+        for (answer, hangs, text) in [
+            ("", true, slow),
+            ("HTTP/1.1 200 OK\r\n\r\n", true, slow),
+            ("HTTP/1.1 200 OK\r\n\r\n", false, refused),
+            ("", false, refused),
+            ("HTTP/1.1 403 Forbidden\r\n\r\n", false, refused),
+            ("SSH-2.0-OpenSSH_9.2\r\n", false, refused),
+            (
+                "HTTP/1.1 407 Proxy Authentication Required\r\n\r\n",
+                false,
+                "the proxy PROXY asks for authentication: give tenant.proxy a user and a password it accepts",
+            ),
+            (
+                &long,
+                true,
+                "the proxy PROXY answers with something that is not understood: check that tenant.proxy names an HTTP \
+                 proxy",
+            ),
+        ] {
+            assert_eq!(through(answer, hangs).await, text, "{answer:.40} {hangs}");
+        }
     }
 }
