@@ -10,12 +10,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use moka::ops::compute::Op;
+use tokio::time::timeout;
 
 use crate::clock::Clock;
 use crate::config;
 use crate::domain::error::{Failure, LookupError, Stage, Unavailable};
 use crate::domain::freshness::{Freshness, Moment, Terms};
-use crate::domain::identity::{Identity, IdpToken, Profile};
+use crate::domain::identity::{IdpToken, Profile};
 use crate::domain::urgency::Urgency;
 use crate::domain::user::{Selector, UserId};
 use crate::flight::{Flight, Flights, NoFlight};
@@ -25,10 +26,14 @@ use crate::telemetry::{Counters, UserNames};
 pub mod entry;
 mod failing;
 mod landing;
+mod served;
 
 use entry::{Entry, Question, Rules};
 use failing::Failing;
 use landing::Landing;
+use served::served;
+
+pub use served::{CacheState, Reported, Served, Wish};
 
 /// Flights at a time. Callers that leave do not end their flights, so without a bound a caller that asks for one
 /// unknown user after another and hangs up could pile them up.
@@ -36,6 +41,10 @@ const MAX_FLIGHTS: usize = 1024;
 
 /// Between two of our own faults for one user.
 const AFTER_A_FAULT: Duration = Duration::from_secs(1);
+
+/// For how long a caller waits for Auth0 although a token is held that is alive, but older than `cache.max_ttl`. Far
+/// longer than a tenant that is well takes to answer, and shorter than callers of a local daemon are used to wait.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Where profiles come from when the cache has none to serve.
 pub trait ProfileSource: Send + Sync + 'static {
@@ -77,48 +86,7 @@ pub struct Cache {
     names: UserNames,
 }
 
-/// What a caller wishes besides a token.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Wish {
-    /// It has to be valid for this long.
-    pub min_ttl: Duration,
-    /// Auth0 has to be asked, whatever is held.
-    pub fresh: bool,
-}
-
-/// What became of a report that a token was refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reported {
-    /// It was the one held, and is no more.
-    Dropped,
-    /// Another one is held.
-    AlreadyReplaced,
-    /// Nothing is held of this user.
-    Unknown,
-}
-
 type UserFlight = Flight<Result<Arc<Entry>, Unavailable>>;
-
-/// An answer to a lookup.
-#[derive(Debug)]
-pub struct Served {
-    entry: Arc<Entry>,
-    /// Where it came from.
-    pub state: CacheState,
-    /// When it was decided that it may be served.
-    pub now: Moment,
-}
-
-/// Where an answer came from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CacheState {
-    /// The cache.
-    Hit,
-    /// Auth0, asked for this lookup or for another one under way.
-    Miss,
-    /// The cache, because Auth0 could not be asked.
-    Stale,
-}
 
 impl Cache {
     /// An empty cache in front of `source`.
@@ -244,14 +212,15 @@ impl Cache {
                     self.refresh_behind(user, entry, Urgency::Ahead, now);
                     return served(entry, judgement.outcome, CacheState::Hit, now);
                 }
-                // Auth0 could not be asked a moment ago. It is tried again, but nobody waits to see it fail again.
-                Freshness::Stale if self.failing.is_expected(user) => {
-                    self.refresh_behind(user, entry, Urgency::Caller, now);
-                    return served(entry, Ok(()), CacheState::Stale, now);
+                Freshness::Stale => {
+                    if let Some(answer) = self.ask_briefly(user, entry, question, now).await {
+                        return answer;
+                    }
                 }
-                Freshness::Stale | Freshness::Expired => {}
+                Freshness::Expired => {}
             }
         }
+        let now = self.clock.now();
         if let Some(unavailable) = self.failing.is_quiet(user, true, now) {
             return Err(LookupError::Unavailable(unavailable));
         }
@@ -260,14 +229,37 @@ impl Cache {
                 let now = self.clock.now();
                 served(&entry, entry.judge(question, &self.rules, now).outcome, CacheState::Miss, now)
             }
-            // Whoever wants it fresh has no use for what is held.
-            Err(why) if fresh => Err(why),
-            Err(why) => {
-                let now = self.clock.now();
-                let stale = held.filter(|entry| is_servable(entry, question, &self.rules, now));
-                stale.map_or(Err(why), |entry| served(&entry, Ok(()), CacheState::Stale, now))
+            Err(why) => Err(why),
+        }
+    }
+
+    /// Asks Auth0 for `user`, of whom something is held that is stale: if that can be done now, and for no longer
+    /// than [`PATIENCE`]. What is held is the answer otherwise; `None` if it dies meanwhile.
+    async fn ask_briefly(
+        &self,
+        user: &UserId,
+        held: &Arc<Entry>,
+        question: Question<'_>,
+        now: Moment,
+    ) -> Option<Result<Served, LookupError>> {
+        if self.failing.is_expected(user) {
+            // It is tried again, but nobody waits to see it fail again.
+            self.refresh_behind(user, held, Urgency::Stale, now);
+        } else {
+            match timeout(PATIENCE, self.ask(user, Some(held), Urgency::Stale)).await {
+                Ok(Ok(entry)) => {
+                    let now = self.clock.now();
+                    let outcome = entry.judge(question, &self.rules, now).outcome;
+                    return Some(served(&entry, outcome, CacheState::Miss, now));
+                }
+                Ok(Err(_)) => {}
+                Err(_) => self.failing.expect(),
             }
         }
+        let now = self.clock.now();
+        let judgement = held.judge(question, &self.rules, now);
+        let servable = judgement.outcome.is_ok() && judgement.freshness != Freshness::Expired;
+        servable.then(|| served(held, Ok(()), CacheState::Stale, now))
     }
 
     /// Asks Auth0 for `user`, or joins whoever is asking already. `held` is what was not good enough.
@@ -321,12 +313,12 @@ impl Cache {
         self.flights.join(user.clone(), |obsolete| {
             // With several threads a flight may have landed since the caller looked: then it has what it wants.
             let landed = self.entries.get(user).filter(|now| held.is_none_or(|held| !Arc::ptr_eq(held, now)));
-            if let (Some(entry), Urgency::Caller) = (landed, urgency) {
+            if let (Some(entry), Urgency::Caller | Urgency::Stale) = (landed, urgency) {
                 return Err(Instead::Landed(entry));
             }
             let fetching = match urgency {
                 Urgency::Management | Urgency::Caller => self.source.fetch(user.clone()),
-                Urgency::Fresh | Urgency::Ahead => {
+                Urgency::Stale | Urgency::Fresh | Urgency::Ahead => {
                     self.source.fetch_if_spare(user.clone(), urgency).map_err(Instead::NoRoom)?
                 }
             };
@@ -361,37 +353,4 @@ enum Instead {
     Landed(Arc<Entry>),
     /// There is no room to spare; when there may be.
     NoRoom(Duration),
-}
-
-/// Whether what is held may still be served although Auth0 cannot be asked. Facts that are no token may not: by
-/// now the user may have logged in.
-fn is_servable(entry: &Entry, question: Question<'_>, rules: &Rules, now: Moment) -> bool {
-    let judgement = entry.judge(question, rules, now);
-    judgement.outcome.is_ok() && judgement.freshness != Freshness::Expired
-}
-
-fn served(
-    entry: &Arc<Entry>,
-    outcome: Result<(), LookupError>,
-    state: CacheState,
-    now: Moment,
-) -> Result<Served, LookupError> {
-    outcome.map(|()| Served { entry: Arc::clone(entry), state, now })
-}
-
-impl Served {
-    /// The user. `None` cannot happen, since a user that is not there is an error; it is left to the type.
-    pub fn profile(&self) -> Option<&Profile> {
-        self.entry.profile()
-    }
-
-    /// The identity and token that `selector` means: the same that the lookup found.
-    pub fn select(&self, selector: &Selector) -> Option<(&Identity, &IdpToken)> {
-        self.profile()?.select(selector).ok()
-    }
-
-    /// When Auth0 was asked.
-    pub fn fetched(&self) -> Moment {
-        self.entry.sent()
-    }
 }

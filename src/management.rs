@@ -15,6 +15,7 @@ use crate::clock::Clock;
 use crate::config;
 use crate::domain::error::{Failure, Refusal, Stage, Unavailable};
 use crate::domain::freshness::{Deadline, Freshness, Moment, Schedule, Timestamp};
+use crate::domain::retry::Backoff;
 use crate::secret::Secret;
 use crate::task;
 
@@ -26,10 +27,11 @@ use keeper::Keeper;
 pub const NEEDED_SCOPES: [&str; 2] = ["read:users", "read:user_idp_tokens"];
 
 /// Never drop a token because Auth0 refused it sooner than this after the last time: if Auth0 refuses whatever it
-/// issues, every lookup would otherwise cost a grant. While it does, nothing is asked for this long, then for twice as
-/// long, and so on up to the second figure.
+/// issues, every lookup would otherwise cost a grant.
 const BETWEEN_DROPS: Duration = Duration::from_secs(10);
-const LONGEST_BETWEEN_DROPS: Duration = Duration::from_secs(600);
+
+/// While Auth0 refuses whatever it issues, nothing is asked for this long, and longer each time.
+const REFUSED: Backoff = Backoff::new(BETWEEN_DROPS, Duration::from_secs(600));
 
 /// Where Management tokens come from.
 pub trait GrantSource: Send + Sync + 'static {
@@ -73,6 +75,7 @@ struct Shared {
     state: watch::Sender<State>,
     /// Makes the keeper look whether a token is needed before its time.
     wake: Arc<Notify>,
+    seed: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -85,8 +88,8 @@ struct State {
     last_drop: Option<Moment>,
     /// Auth0 refuses whatever it issues: why, and until when nothing is asked with it.
     refusal: Option<(Refusal, Moment)>,
-    /// How long the next such pause is.
-    pause: Duration,
+    /// How often in a row that has been so.
+    refusals: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -152,10 +155,10 @@ impl Management {
             last_success: None,
             last_drop: None,
             refusal: None,
-            pause: BETWEEN_DROPS,
+            refusals: 0,
         };
         let wake = Arc::new(Notify::new());
-        let shared = Arc::new(Shared { state: watch::Sender::new(state), wake: Arc::clone(&wake) });
+        let shared = Arc::new(Shared { state: watch::Sender::new(state), wake: Arc::clone(&wake), seed });
         let keeper = Keeper {
             shared: Arc::downgrade(&shared),
             wake,
@@ -227,8 +230,8 @@ impl Management {
         another
     }
 
-    /// Auth0 refuses even the token that replaced a refused one. Nothing is asked with it for a while that doubles
-    /// each time, and the reason is said once.
+    /// Auth0 refuses even the token that replaced a refused one. Nothing is asked with it for a while that grows each
+    /// time, and the reason is said once.
     pub fn still_refused(&self, why: &Refusal) {
         let now = self.clock.now();
         self.shared.state.send_modify(|state| {
@@ -236,9 +239,10 @@ impl Management {
             if news {
                 tracing::error!(%why, "Auth0 refuses every Management token; lookups fail until this is mended");
             }
-            let until = Moment { wall: now.wall.after(state.pause), elapsed: now.elapsed.saturating_add(state.pause) };
-            state.refusal = Some((why.clone(), until));
-            state.pause = state.pause.saturating_mul(2).min(LONGEST_BETWEEN_DROPS);
+            // Its waits stop growing after six.
+            let pause = REFUSED.waits(self.shared.seed).nth(state.refusals.min(8)).unwrap_or(BETWEEN_DROPS);
+            state.refusals = state.refusals.saturating_add(1);
+            state.refusal = Some((why.clone(), now.after(pause)));
         });
     }
 
@@ -247,13 +251,19 @@ impl Management {
         // Almost always there is nothing to change, and then nobody is woken.
         if self.shared.state.borrow().refusal.is_some() {
             tracing::info!("Auth0 accepts the Management token again");
-            self.shared.state.send_modify(|state| (state.refusal, state.pause) = (None, BETWEEN_DROPS));
+            self.shared.state.send_modify(|state| (state.refusal, state.refusals) = (None, 0));
         }
     }
 
     /// Whether a token is held that may be used now.
     pub fn is_valid(&self) -> bool {
         self.shared.state.borrow().usable(self.clock.now()).is_some()
+    }
+
+    /// Somebody could use a token and will not wait for one: the keeper looks whether it should obtain one before its
+    /// time, as when the machine has slept.
+    pub fn is_wanted(&self) {
+        self.shared.wake.notify_one();
     }
 
     /// Whether a token has ever been obtained.

@@ -403,6 +403,7 @@ impl Profiles {
     fn spend_if_spare(&self, urgency: Urgency) -> Result<Permit, Duration> {
         // Without a token in hand the leave would be held while one is waited for, which needs leave itself.
         if !self.management.is_valid() {
+            self.management.is_wanted();
             return Err(AFTER_NO_TOKEN);
         }
         self.auth0.0.budget.leave_if_spare(urgency).map_err(|held| match held {

@@ -261,7 +261,7 @@ async fn a_tenant_that_goes_away_leaves_valid_tokens_servable() {
     sleep(101 * SECOND).await;
     let asked = tokio::time::Instant::now();
     assert_eq!(world.state(users::GOOGLE).await, "stale");
-    assert_eq!(asked.elapsed(), 5 * SECOND, "the first to find out waits for tenant.request_timeout");
+    assert_eq!(asked.elapsed(), SECOND, "the first to find out waits for as long as anybody may");
     let asked = tokio::time::Instant::now();
     assert_eq!(world.state(users::GOOGLE).await, "stale");
     assert_eq!(asked.elapsed(), Duration::ZERO, "those after it do not");
@@ -301,6 +301,114 @@ async fn an_outage_is_found_out_once_and_its_end_is_noticed() {
     assert_eq!(world.state(users::JOHN).await, "stale", "the last from before: it is asked for behind it");
     sleep(SECOND).await;
     assert_eq!(world.state(users::JOHN).await, "hit");
+}
+
+/// Past max_ttl Auth0 is asked first, but whoever holds a token that is alive does not queue for that.
+#[tokio::test(start_paused = true)]
+async fn what_is_due_after_an_outage_is_spread_over_the_budget_and_nobody_waits_for_it() {
+    let budget = "[upstream]\nrequests_per_second = 5\nburst = 10";
+    let world = world(&format!("[cache]\nmax_ttl = \"100s\"\nrefresh_ahead = 0\n{budget}")).await;
+    let ids: Vec<_> = (0..200).map(|n| format!("auth0|{n}")).collect();
+    for id in &ids {
+        world.tenant.put_user(with_token(id));
+        world.look_up(id).await.unwrap();
+        sleep(SECOND / 5).await;
+    }
+    world.tenant.fault(Endpoint::User, Fault::RefuseConnections);
+    sleep(101 * SECOND).await;
+    assert_eq!(world.state(&ids[0]).await, "stale");
+    world.tenant.clear_all();
+    sleep(2 * SECOND).await;
+    world.tenant.forget_calls();
+
+    // A hundred lookups a second; meanwhile somebody comes with nothing in hand.
+    let begun = world.clock.now();
+    for second in 0..60 {
+        for chunk in 0..10 {
+            let asked = tokio::time::Instant::now();
+            let some = ids.iter().skip((second * 10 + chunk) % 20 * 10).take(10);
+            let states = join_all(some.map(|id| world.state(id))).await;
+            assert_eq!(asked.elapsed(), Duration::ZERO, "{states:?}");
+            sleep(SECOND / 10).await;
+        }
+        if second % 10 == 5 {
+            let asked = tokio::time::Instant::now();
+            assert_eq!(world.state(&format!("auth0|cold-{second}")).await, "user_not_found");
+            assert!(asked.elapsed() <= SECOND / 5, "one place in the queue: {:?}", asked.elapsed());
+        }
+    }
+    let calls = world.tenant.calls_to(Endpoint::User);
+    for (n, call) in calls.iter().enumerate() {
+        let allowed = 10.0 + begun.age(call.at).as_secs_f64() * 5.0;
+        assert!(n as f64 <= allowed, "{n} requests after {:?}", begun.age(call.at));
+    }
+    assert_eq!(calls.len(), 200 + 6, "each was renewed once, and no more");
+    for id in &ids {
+        assert_eq!(world.state(id).await, "hit");
+    }
+}
+
+/// A user with one token that does not say when it dies.
+fn with_token(user: &str) -> serde_json::Value {
+    let identity = json!({"connection": "c", "provider": "p", "user_id": "1", "access_token": "t"});
+    json!({"user_id": user, "identities": [identity]})
+}
+
+/// A tenant that is slow but well makes nobody wait for more than a second, and its answer is used when it comes.
+#[tokio::test(start_paused = true)]
+async fn a_slow_tenant_is_waited_for_briefly_where_a_token_is_held() {
+    let world = world("[cache]\nmax_ttl = \"100s\"\nrefresh_ahead = 0").await;
+    assert_eq!(world.state(users::GOOGLE).await, "miss");
+    sleep(101 * SECOND).await;
+    world.tenant.fault(Endpoint::User, Fault::Latency(SECOND / 2));
+    assert_eq!(world.state(users::GOOGLE).await, "miss", "past max_ttl Auth0 is asked first");
+    sleep(101 * SECOND).await;
+    world.tenant.clear_all();
+    world.tenant.fault(Endpoint::User, Fault::Latency(3 * SECOND));
+    let asked = tokio::time::Instant::now();
+    assert_eq!(world.state(users::GOOGLE).await, "stale");
+    assert_eq!(asked.elapsed(), SECOND);
+    assert_eq!(world.state(users::GOOGLE).await, "stale");
+    assert_eq!(asked.elapsed(), SECOND, "nobody waits after that");
+    sleep(5 * SECOND / 2).await;
+    assert_eq!(world.state(users::GOOGLE).await, "hit");
+    assert_eq!(world.user_calls(), 3);
+}
+
+/// A refresh is no insertion: it makes nobody's entry go.
+#[tokio::test(start_paused = true)]
+async fn a_refresh_in_a_full_cache_evicts_nobody() {
+    let world = world("[cache]\nmax_bytes = \"1MiB\"\nmax_ttl = \"10m\"\n[upstream]\nrequests_per_second = 5000\nburst = 10000\nmax_retries = 0").await;
+    for n in 0..2000 {
+        world.tenant.put_user(with_token(&format!("auth0|{n}")));
+        world.look_up(&format!("auth0|{n}")).await.unwrap();
+    }
+    let (before, bytes) = world.cache().size();
+    assert!(bytes > 1000 << 10, "it is full: {bytes} bytes");
+    // Whoever is not held cannot be asked for just now, so that looking inserts nobody.
+    world.tenant.fault(Endpoint::User, Fault::RefuseConnections);
+    let mut held = Vec::new();
+    for n in 0..2000 {
+        let id = format!("auth0|{n}");
+        if world.state(&id).await == "hit" {
+            held.push(id);
+        }
+    }
+    world.tenant.clear_all();
+    sleep(9 * MINUTE).await;
+    let calls = world.user_calls();
+    for id in &held {
+        assert_eq!(world.state(id).await, "hit");
+        // Refreshing ahead takes turns.
+        sleep(SECOND / 1000).await;
+    }
+    sleep(SECOND).await;
+    assert_eq!(world.user_calls() - calls, held.len(), "all of them were refreshed");
+    assert_eq!((world.cache().size().0, held.len() as u64), (before, before));
+    sleep(2 * MINUTE).await;
+    for id in held {
+        assert_eq!(world.state(&id).await, "hit", "{id}");
+    }
 }
 
 /// A fact that is no token is not served in an outage: by now the user may have logged in.

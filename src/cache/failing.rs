@@ -29,7 +29,7 @@ const FORGOTTEN_AFTER: Duration = Duration::from_secs(300);
 #[derive(Clone, Debug)]
 pub struct Failing {
     users: moka::sync::Cache<UserId, Arc<Trouble>>,
-    /// The last attempt for anybody failed, so the next is expected to.
+    /// The last attempt for anybody failed or is long in coming, so the next is expected to.
     everybody: Arc<AtomicBool>,
     seed: u64,
 }
@@ -65,8 +65,13 @@ impl Failing {
         let seed = self.seed ^ now.elapsed.as_nanos() as u64;
         let wait = BACKOFF.waits(seed).nth(attempts.min(16).saturating_sub(1)).unwrap_or_default();
         let wait = if outage { wait.min(LONGEST_IN_AN_OUTAGE) } else { wait };
-        let until = Moment { elapsed: now.elapsed.saturating_add(wait.max(why.retry_after)), ..now };
+        let until = now.after(wait.max(why.retry_after));
         self.users.insert(user.clone(), Arc::new(Trouble { attempts, until, why: why.clone() }));
+    }
+
+    /// An answer is long in coming: others need not wait as long to find out.
+    pub fn expect(&self) {
+        self.everybody.store(true, Ordering::Relaxed);
     }
 
     /// Auth0 answered for `user`.

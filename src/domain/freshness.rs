@@ -83,6 +83,11 @@ impl Moment {
     pub fn age(self, now: Moment) -> Duration {
         now.elapsed.saturating_sub(self.elapsed)
     }
+
+    /// This much later on both clocks.
+    pub fn after(self, span: Duration) -> Self {
+        Self { wall: self.wall.after(span), elapsed: self.elapsed.saturating_add(span) }
+    }
 }
 
 /// An expiry on both clocks. It has passed as soon as either of them says so.
@@ -103,7 +108,8 @@ impl Deadline {
 
     /// A span that somebody stated, counted from `from`.
     pub fn after(from: Moment, span: Duration) -> Self {
-        Self { wall: from.wall.after(span), elapsed: from.elapsed.saturating_add(span) }
+        let Moment { wall, elapsed } = from.after(span);
+        Self { wall, elapsed }
     }
 
     /// Whichever of the two comes first, on each clock.

@@ -55,7 +55,7 @@ impl Keeper {
                 Ok(token) => self.until_refresh(token, now),
                 Err(failure) => self.after(failure),
             };
-            let until = Moment { wall: now.wall.after(wait), elapsed: now.elapsed.saturating_add(wait) };
+            let until = now.after(wait);
             match outcome {
                 Ok(token) => shared.accept(token, until, now),
                 Err(failure) => shared.reject(failure, until),

@@ -2,8 +2,9 @@
 //! 429 closes for everything.
 //!
 //! The Management API allows a tenant a few requests per second, shared with everything else that the tenant
-//! runs. Who may go is decided by urgency first and by order of arrival second. What nobody waits for (a refresh
-//! ahead, a caller's wish for a fresh answer) never queues: it goes if there is room to spare, or not at all.
+//! runs. Who may go is decided by urgency first and by order of arrival second. What somebody could do without (the
+//! renewal of something in hand, a caller's wish for a fresh answer) never queues: it goes if there is room to spare, or
+//! not at all.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -100,9 +101,15 @@ impl Budget {
         if urgency == Urgency::Ahead && state.pace.is_thrifty(now) {
             return Err(Held::Busy(Duration::from_secs(5)));
         }
-        // A part of the burst is kept for those who are more urgent, and half of the concurrency.
-        let reserve = inner.settings.burst.saturating_sub(1) / if urgency == Urgency::Fresh { 4 } else { 2 };
-        if state.under_way >= inner.settings.max_concurrency.div_ceil(2) {
+        // Of what only is a wish, a part of the burst is kept for those who are more urgent, and half of the
+        // concurrency.
+        let (burst, concurrency) = (inner.settings.burst.saturating_sub(1), inner.settings.max_concurrency);
+        let (reserve, concurrency) = match urgency {
+            Urgency::Management | Urgency::Caller | Urgency::Stale => (0, concurrency),
+            Urgency::Fresh => (burst / 4, concurrency.div_ceil(2)),
+            Urgency::Ahead => (burst / 2, concurrency.div_ceil(2)),
+        };
+        if state.under_way >= concurrency {
             return Err(Held::Busy(Duration::from_secs(1)));
         }
         state.pace.take(reserve, now)?;

@@ -10,6 +10,12 @@ use super::budget::Held;
 /// Where the tenant says that less than this fraction of its limit is left, refreshing ahead is suspended.
 const LITTLE: f64 = 0.2;
 
+/// The gate stays closed for up to this fraction longer than asked, lest a fleet come back at once.
+const JITTER: f64 = 0.1;
+
+/// Where the tenant does not say for how long: no longer than this, which leaves room for the jitter below the cap.
+const LONGEST_OF_OURS: Duration = Duration::from_secs(54);
+
 /// A token bucket, and a gate in front of it.
 #[derive(Debug)]
 pub struct Pace {
@@ -62,11 +68,12 @@ impl Pace {
     /// The tenant answered 429: nothing goes for `asked`, or, where it does not say, for twice as long each time.
     /// `chance`, between 0 and 1, keeps a fleet from coming back at once.
     pub fn refused(&mut self, asked: Option<Duration>, chance: f64, now: Moment) -> Duration {
-        let doubled = SHORTEST_ASKED_FOR.saturating_mul(1 << self.refusals_in_a_row.min(6));
+        let doubled =
+            SHORTEST_ASKED_FOR.saturating_mul(1 << self.refusals_in_a_row.min(6)).min(LONGEST_OF_OURS);
         self.refusals_in_a_row = self.refusals_in_a_row.saturating_add(1);
         let wait = asked.unwrap_or(doubled).clamp(SHORTEST_ASKED_FOR, LONGEST_ASKED_FOR);
         // On top, so that it is never shorter than asked; the cap holds all the same.
-        let wait = wait.mul_f64(1.0 + 0.1 * chance).min(LONGEST_ASKED_FOR);
+        let wait = wait.mul_f64(1.0 + JITTER * chance).min(LONGEST_ASKED_FOR);
         if self.gate_closed_for(now).is_none_or(|left| left < wait) {
             self.gate_closed = Some((now, wait));
         }
@@ -153,9 +160,10 @@ mod tests {
     fn without_a_word_each_refusal_closes_it_for_twice_as_long_and_none_shortens_it() {
         let mut pace = Pace::new(10.0, 20, at(0));
         let waits: Vec<_> = (0..8).map(|_| pace.refused(None, 0.0, at(0)).as_secs()).collect();
-        assert_eq!(waits, [1, 2, 4, 8, 16, 32, 60, 60]);
+        assert_eq!(waits, [1, 2, 4, 8, 16, 32, 54, 54]);
         pace.refused(Some(Duration::from_secs(2)), 0.0, at(0));
-        assert_eq!(pace.gate_closed_for(at(0)), Some(Duration::from_secs(60)));
+        assert_eq!(pace.gate_closed_for(at(0)), Some(Duration::from_secs(54)));
+        assert!(pace.refused(None, 1.0, at(0)) <= LONGEST_ASKED_FOR);
         pace.admitted();
         assert_eq!(pace.refused(None, 1.0, at(100_000)), Duration::from_millis(1_100));
     }

@@ -116,7 +116,7 @@ impl Ledger {
             self.refusals_in_a_row = 0;
             return;
         }
-        let unsaid = 1_000_i64 << self.refusals_in_a_row.min(6);
+        let unsaid = (1_000_i64 << self.refusals_in_a_row.min(6)).min(54_000);
         self.refusals_in_a_row += 1;
         self.throttled += 1;
         let wait = asked(answer).unwrap_or(unsaid).clamp(1_000, 60_000);

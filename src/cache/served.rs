@@ -1,0 +1,79 @@
+//! What callers ask for and what they are given.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::domain::error::LookupError;
+use crate::domain::freshness::Moment;
+use crate::domain::identity::{Identity, IdpToken, Profile};
+use crate::domain::user::Selector;
+
+use super::entry::Entry;
+
+/// What a caller wishes besides a token.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Wish {
+    /// It has to be valid for this long.
+    pub min_ttl: Duration,
+    /// Auth0 has to be asked, whatever is held.
+    pub fresh: bool,
+}
+
+/// What became of a report that a token was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reported {
+    /// It was the one held, and is no more.
+    Dropped,
+    /// Another one is held.
+    AlreadyReplaced,
+    /// Nothing is held of this user.
+    Unknown,
+}
+
+/// An answer to a lookup.
+#[derive(Debug)]
+pub struct Served {
+    entry: Arc<Entry>,
+    /// Where it came from.
+    pub state: CacheState,
+    /// When it was decided that it may be served.
+    pub now: Moment,
+}
+
+/// Where an answer came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CacheState {
+    /// The cache.
+    Hit,
+    /// Auth0, asked for this lookup or for another one under way.
+    Miss,
+    /// The cache, because Auth0 could not be asked.
+    Stale,
+}
+
+/// What a lookup comes to, given what `entry` says.
+pub(super) fn served(
+    entry: &Arc<Entry>,
+    outcome: Result<(), LookupError>,
+    state: CacheState,
+    now: Moment,
+) -> Result<Served, LookupError> {
+    outcome.map(|()| Served { entry: Arc::clone(entry), state, now })
+}
+
+impl Served {
+    /// The user. `None` cannot happen, since a user that is not there is an error; it is left to the type.
+    pub fn profile(&self) -> Option<&Profile> {
+        self.entry.profile()
+    }
+
+    /// The identity and token that `selector` means: the same that the lookup found.
+    pub fn select(&self, selector: &Selector) -> Option<(&Identity, &IdpToken)> {
+        self.profile()?.select(selector).ok()
+    }
+
+    /// When Auth0 was asked.
+    pub fn fetched(&self) -> Moment {
+        self.entry.sent()
+    }
+}
