@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help check fmt lint test doc install-test-deps model soak deny
+.PHONY: help check fmt lint test model soak-minute soak mutations doc install-test-deps deny
 
 CARGO ?= cargo
 
@@ -11,7 +11,7 @@ help: ## Show this list
 
 # A test that cannot run is a failure here, not a pass: the variable forbids tests to skip themselves.
 check: export CLOAKROOM_REQUIRE_ALL = 1
-check: fmt lint install-test-deps test doc ## Everything that has to hold before a commit
+check: fmt lint install-test-deps test model soak-minute doc ## Everything that has to hold before a commit
 
 fmt: ## Is the code formatted? (cargo fmt mends it)
 	$(CARGO) fmt --check
@@ -22,15 +22,22 @@ lint: ## Clippy on everything, warnings forbidden
 install-test-deps: ## Install what the tests need besides cargo
 	bash tests/install.sh
 
-test: ## Every test
+test: ## Every test but the next two, which take a minute each
 	$(CARGO) test --locked
 
-# Part of check for a minute already. An hour sees what takes longer: users who come back, and memory that grows.
-model: ## Random histories against the guarantees, some minutes of them
+model: ## 10 000 random histories against the guarantees
 	$(CARGO) test --locked --test model -- --nocapture
 
-soak: ## The soak test for an hour
+soak-minute: ## The soak test: everything at once, for a minute
+	$(CARGO) test --locked --test soak -- --nocapture
+
+# An hour sees what a minute does not: users who come back, and memory that grows.
+soak: ## The same for an hour
 	CLOAKROOM_SOAK_SECONDS=3600 $(CARGO) test --locked --test soak -- --nocapture
+
+# Apart from check: every one has to be compiled.
+mutations: ## Break the daemon on purpose, in some forty ways, and see the histories notice
+	bash tests/model/mutations.sh
 
 doc: ## The documentation builds, without a broken link
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps

@@ -20,7 +20,7 @@ use std::net::TcpListener;
 use std::time::Duration;
 
 use cloakroom::clock::Clock;
-use cloakroom::demo::{CertificateKind, Endpoint, Fault, Listening, Tenant, TenantOptions, users};
+use cloakroom::demo::{CertificateKind, Endpoint, Fault, Listening, RateLimit, Tenant, TenantOptions, users};
 use cloakroom::secret::Secret;
 use serde_json::json;
 use support::process::{Daemon, run};
@@ -257,22 +257,32 @@ async fn every_cause_is_named_with_its_mend_wherever_it_shows() {
     }
 }
 
+/// What `check --online` says of a tenant with these options, once `prepare` has seen to it; exit code first.
+async fn check_online(
+    options: TenantOptions,
+    settings: &'static str,
+    prepare: impl FnOnce(&Tenant),
+) -> (i32, String, Tenant) {
+    let tenant = Tenant::new(Clock::system(), options).unwrap();
+    let listening = tenant.listen(CertificateKind::Good).unwrap();
+    prepare(&tenant);
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("cloakroom.toml");
+    let config = configuration(listening.domain(), &tenant, Some(listening.ca_pem()), &directory, settings);
+    std::fs::write(&file, config).unwrap();
+    let file = file.to_str().unwrap().to_owned();
+    let outcome = tokio::task::spawn_blocking(move || run(&["check", "--online", "--config", &file]));
+    let (exit, out, err) = outcome.await.unwrap();
+    (exit, out + &err, tenant)
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn check_online_approves_of_a_tenant_that_is_right_and_warns_of_what_is_not() {
     let check = async |scopes: &[&str]| {
-        let tenant = Tenant::new(Clock::system(), TenantOptions::default()).unwrap();
-        let listening = tenant.listen(CertificateKind::Good).unwrap();
-        tenant.grant_scopes(scopes);
-        let directory = tempfile::tempdir().unwrap();
-        let file = directory.path().join("cloakroom.toml");
-        let config = configuration(listening.domain(), &tenant, Some(listening.ca_pem()), &directory, "");
-        std::fs::write(&file, config).unwrap();
-        let file = file.to_str().unwrap().to_owned();
-        let outcome = tokio::task::spawn_blocking(move || run(&["check", "--online", "--config", &file]));
-        (outcome.await.unwrap(), tenant.calls().len())
+        check_online(TenantOptions::default(), "", |tenant| tenant.grant_scopes(scopes)).await
     };
-    let ((exit, out, err), calls) = check(&["read:users", "read:user_idp_tokens"]).await;
-    assert_eq!((exit, err.as_str(), calls), (0, "", 2), "{out}");
+    let (exit, out, tenant) = check(&["read:users", "read:user_idp_tokens"]).await;
+    assert_eq!((exit, tenant.calls().len()), (0, 2), "{out}");
     for line in [
         "ok: the configuration is right",
         "ok: the scopes suffice",
@@ -281,12 +291,44 @@ async fn check_online_approves_of_a_tenant_that_is_right_and_warns_of_what_is_no
     ] {
         assert!(out.contains(line), "{line} in {out}");
     }
-    let ((exit, out, _), _) = check(&["read:users"]).await;
+    let (exit, out, _) = check(&["read:users"]).await;
     assert_eq!(exit, 1);
     assert!(out.contains("warning: the scope read:user_idp_tokens is missing"), "{out}");
-    let ((exit, out, _), _) = check(&["read:users", "read:user_idp_tokens", "delete:users"]).await;
+    let (exit, out, _) = check(&["read:users", "read:user_idp_tokens", "delete:users"]).await;
     assert_eq!(exit, 0);
     assert!(out.contains("beyond what is needed, which a thief would have too: delete:users"), "{out}");
+}
+
+/// The tenant's headers tell its limit, and its `Date` its clock.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn check_online_judges_the_budget_and_the_clock_by_the_tenants_headers() {
+    let limited = |burst| TenantOptions {
+        rate_limit: Some(RateLimit { per_second: 2, burst }),
+        ..TenantOptions::default()
+    };
+    let (exit, out, _) = check_online(limited(36), "", |_| ()).await;
+    assert_eq!(exit, 0, "{out}");
+    let ok = "ok: upstream.burst and upstream.max_concurrency are 36 together, within the tenant's rate limit of 36";
+    assert!(out.contains(ok), "{out}");
+    let (_, out, _) = check_online(limited(35), "", |_| ()).await;
+    assert!(out.contains("warning: upstream.burst and upstream.max_concurrency are 36 together"), "{out}");
+    assert!(!out.contains("requests_per_second"), "{out}");
+    // What the smallest plan allows, and settings for it.
+    let (_, out, _) = check_online(limited(4), "", |_| ()).await;
+    assert!(out.contains("warning: upstream.requests_per_second is 10, and"), "{out}");
+    let settings = "[upstream]\nrequests_per_second = 1\nburst = 2\nmax_concurrency = 1";
+    let (exit, out, _) = check_online(limited(4), settings, |_| ()).await;
+    assert_eq!(exit, 0, "{out}");
+    assert!(out.contains("are 3 together, within the tenant's rate limit of 4"), "{out}");
+
+    for (offset, text) in [(3600, "s behind Auth0's"), (-3600, "s ahead of Auth0's")] {
+        let (exit, out, _) = check_online(TenantOptions::default(), "", |tenant| {
+            tenant.fault(Endpoint::Token, Fault::DateOffset(offset));
+        })
+        .await;
+        assert_eq!(exit, 1, "{out}");
+        assert!(out.contains("warning: this machine's clock is ") && out.contains(text), "{out}");
+    }
 }
 
 /// The tenant goes away and comes back, over real connections.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::Clock;
-use crate::config::{Config, Loaded};
+use crate::config::{self, Config, Loaded};
 use crate::domain::error::{Failure, Sort};
 use crate::domain::freshness::Timestamp;
 use crate::domain::urgency::Urgency;
@@ -24,7 +24,7 @@ pub const ABOUT: &str = "\
 Read the configuration as `serve` would, and name everything wrong with it at once.
 
 With --online also obtain a Management API token and judge it: scopes that are missing, scopes beyond what is \
-needed, this machine's clock, and whether users can be read.
+needed, this machine's clock, whether users can be read, and whether [upstream] stays within the tenant's rate limit.
 
 Exit code 0 if all is well, 78 if the configuration is wrong, 69 if Auth0 cannot be asked.
 
@@ -142,22 +142,34 @@ fn judge_scopes(granted: Option<&[String]>, out: &mut impl io::Write) -> io::Res
     Ok(missing.is_empty())
 }
 
-/// The tenant tells how many requests its limit holds; a daemon that may send more at once will meet 429s.
+/// The tenant tells how many requests its limit holds. A bucket bounds what is sent, not what arrives: requests that
+/// were held up on the way arrive together with those sent after them, so both figures count.
 fn judge_budget(config: &Config, standing: BudgetStanding, out: &mut impl io::Write) -> io::Result<()> {
-    let burst = config.upstream.burst;
-    match standing.limit {
-        None => writeln!(
+    let config::Upstream { requests_per_second, burst, max_concurrency, .. } = config.upstream;
+    let Some(limit) = standing.limit else {
+        let what = "warning: Auth0 does not tell the tenant's rate limit, so [upstream] could not be judged";
+        return writeln!(out, "{what}");
+    };
+    let shared = "since the limit is shared with everything else that the tenant runs";
+    let at_once = u64::from(burst).saturating_add(u64::from(max_concurrency));
+    if requests_per_second > limit as f64 {
+        writeln!(
             out,
-            "warning: Auth0 does not tell the tenant's rate limit, so [upstream] could not be judged"
-        ),
-        Some(limit) if u64::from(burst) > limit => writeln!(
+            "warning: upstream.requests_per_second is {requests_per_second}, and the tenant's rate limit holds no more \
+             than {limit}: set it lower, {shared}"
+        )?;
+    }
+    match at_once > limit {
+        true => writeln!(
             out,
-            "warning: upstream.burst is {burst}, and the tenant's rate limit holds {limit}: set it lower, since the \
-             limit is shared with everything else that the tenant runs"
+            "warning: upstream.burst and upstream.max_concurrency are {at_once} together, which may arrive at once, and \
+             the tenant's rate limit holds {limit}: set them lower, {shared}"
         ),
-        Some(limit) => {
-            writeln!(out, "ok: upstream.burst is {burst}, within the tenant's rate limit of {limit}")
-        }
+        false => writeln!(
+            out,
+            "ok: upstream.burst and upstream.max_concurrency are {at_once} together, within the tenant's rate limit of \
+             {limit}"
+        ),
     }
 }
 

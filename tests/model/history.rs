@@ -24,7 +24,7 @@ use tokio::time::{sleep, timeout};
 
 use super::judge::Asked;
 use super::ledger::{Heard, Wire, agrees};
-use super::plan::{CONNECTIONS, DAY, Edge, History, Look, S, Setup, Step, USERS, Which};
+use super::plan::{CONNECTIONS, DAY, Edge, History, Look, S, Setup, Step, USERS, Which, plain};
 use super::truth::Truth;
 
 const START: Timestamp = Timestamp::from_secs(1_800_000_000);
@@ -39,6 +39,10 @@ pub struct Tally {
     pub failures: AtomicU64,
     /// Answers that had to be given at once, and were.
     pub due: AtomicU64,
+    /// Lookups past `max_ttl` with a token in hand, which may wait for Auth0, but not for long.
+    pub soon: AtomicU64,
+    /// Those past `max_ttl` for which Auth0 had to be asked.
+    pub must_ask: AtomicU64,
     pub dropped: AtomicU64,
     pub requests: AtomicU64,
     pub throttled: AtomicU64,
@@ -53,6 +57,8 @@ impl fmt::Display for Tally {
             ("facts", &self.facts),
             ("failures", &self.failures),
             ("answers due at once", &self.due),
+            ("answers due soon", &self.soon),
+            ("questions due", &self.must_ask),
             ("reports", &self.dropped),
             ("requests", &self.requests),
             ("429s", &self.throttled),
@@ -67,6 +73,7 @@ pub struct Game {
     pub setup: Setup,
     pub wire: Wire,
     pub cache: Cache,
+    pub management: Management,
     truth: Mutex<Truth>,
     tenant: Tenant,
     clock: Clock,
@@ -136,12 +143,13 @@ impl Game {
         let auth0 = Auth0::new(&to, &client, setup.upstream, parts);
         let keeper = config::Management { refresh_at: 0.8, min_ttl: setup.management_min_ttl };
         let management = Management::start(Arc::new(auth0.clone()), keeper, clock.clone(), seed);
-        let profiles = Arc::new(Profiles::new(auth0, management));
+        let profiles = Arc::new(Profiles::new(auth0, management.clone()));
         let cache = Cache::new(&setup.cache, profiles, clock.clone(), counters, names, seed);
         let game = Self {
             setup: setup.clone(),
             wire,
             cache,
+            management,
             truth: Mutex::default(),
             tenant,
             clock,
@@ -270,16 +278,7 @@ impl Player {
                     let wait = u64::try_from(wait + off).unwrap_or(0);
                     self.pass(Duration::from_millis(wait)).await;
                 }
-                let look = Look {
-                    user: *user,
-                    connection: None,
-                    min_ttl: Duration::ZERO,
-                    fresh: false,
-                    callers: 1,
-                    hangs_up: None,
-                    waits: true,
-                };
-                self.look(&look).await;
+                self.look(&plain(*user)).await;
             }
             Step::Login(user, connection) => {
                 game.tenant.login(USERS[*user], CONNECTIONS[*connection]);

@@ -23,7 +23,12 @@ pub struct Asked {
     at: Instant,
     wall_steps: u64,
     due: Option<Due>,
+    /// Auth0 can be asked, so a stale token is no answer.
+    must_ask: bool,
 }
+
+/// For how long a caller who holds a token that is alive waits for Auth0.
+const PATIENCE: Duration = S;
 
 /// What has to be answered at once, since it is held and may be served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +36,8 @@ enum Due {
     Hit,
     Stale,
     Fact(Kind),
+    /// A token is held that may be served if Auth0 cannot be asked: a token, or what Auth0 says, but soon.
+    Soon,
 }
 
 fn millis(span: Duration) -> i64 {
@@ -46,8 +53,14 @@ impl Asked {
     pub fn now(game: &Game, user: &'static str, connection: Option<&'static str>, wish: Wish) -> Self {
         let seq = game.wire.ledger().tick();
         let wall_steps = game.truth().wall_steps;
-        let mut asked = Self { user, connection, wish, seq, at: Instant::now(), wall_steps, due: None };
+        let at = Instant::now();
+        let mut asked = Self { user, connection, wish, seq, at, wall_steps, due: None, must_ask: false };
         asked.due = asked.what_is_due(game).filter(|_| !wish.fresh);
+        let mut ledger = game.wire.ledger();
+        let longest = 2 * game.setup.request_timeout;
+        asked.must_ask = ledger.is_at_rest(game.now(), &game.setup.upstream, longest)
+            && !ledger.nothing.contains_key(user)
+            && game.management.is_valid();
         asked
     }
 
@@ -85,7 +98,12 @@ impl Asked {
         let failed = game.truth().failed.get(self.user).copied();
         let outage = failed
             .is_some_and(|seq| game.wire.ledger().heard.last().is_none_or(|heard| heard.heard_seq < seq));
-        (outage && age <= cache.max_ttl + cache.max_stale).then_some(Due::Stale)
+        let servable_for = (cache.max_ttl + cache.max_stale).saturating_sub(age);
+        let alive_for = least.saturating_sub(millis(cache.min_ttl.max(self.wish.min_ttl)));
+        match outage {
+            true => (age <= cache.max_ttl + cache.max_stale).then_some(Due::Stale),
+            false => (servable_for > PATIENCE && alive_for > millis(PATIENCE)).then_some(Due::Soon),
+        }
     }
 
     pub fn answered(self, game: &Game, selector: &Selector, outcome: Result<Served, LookupError>) {
@@ -113,12 +131,21 @@ impl Asked {
             game.wire.ledger().breaks(why);
         }
         let could_not_ask = match &outcome {
-            Ok(served) => served.state == CacheState::Stale,
-            Err(error) => matches!(error, LookupError::Unavailable(_)),
+            Ok(served) => served.state == CacheState::Stale && self.came_to_nothing(game),
+            // That the budget is spent says nothing of Auth0.
+            Err(LookupError::Unavailable(why)) => !matches!(why.failure, Failure::OverBudget { .. }),
+            Err(_) => false,
         };
         if could_not_ask {
             game.truth().failed.insert(self.user.into(), seq);
         }
+    }
+
+    /// Whether the latest request for this user came to nothing, and nothing was heard of anybody since.
+    fn came_to_nothing(&self, game: &Game) -> bool {
+        let ledger = game.wire.ledger();
+        let heard = ledger.heard.last().map_or(0, |heard| heard.heard_seq);
+        ledger.nothing.get(self.user).is_some_and(|seq| *seq > heard)
     }
 
     /// Guarantee 3, and that everything ends.
@@ -127,7 +154,24 @@ impl Asked {
         if waited > 3 * game.setup.request_timeout + S {
             return Err(format!("after {waited:?}"));
         }
+        let asked_since = game.wire.ledger().trouble > self.seq || waited >= PATIENCE;
+        if self.must_ask {
+            game.tally.must_ask.fetch_add(1, Ordering::Relaxed);
+            if matches!(outcome, Ok(Served { state: CacheState::Stale, .. })) && !asked_since {
+                return Err("Auth0 could be asked, and was not".into());
+            }
+        }
         let Some(due) = self.due else { return Ok(()) };
+        if due == Due::Soon {
+            let failed = outcome.as_ref().is_err_and(|why| !why.is_fact());
+            game.tally.soon.fetch_add(1, Ordering::Relaxed);
+            return match waited > PATIENCE || failed {
+                true if game.truth().wall_steps == self.wall_steps => {
+                    Err(format!("a token was held, and this came after {waited:?}"))
+                }
+                _ => Ok(()),
+            };
+        }
         let was = match outcome {
             Ok(Served { state: CacheState::Hit, .. }) => Some(Due::Hit),
             Ok(Served { state: CacheState::Stale, .. }) => Some(Due::Stale),

@@ -1,6 +1,7 @@
 //! The line between the daemon and the tenant: carries requests in memory, writes down what passes, and holds the
 //! requests to the budget and the gate (guarantees 4 and 5).
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -68,9 +69,15 @@ pub struct Ledger {
     users_under_way: Vec<String>,
     /// Until when nothing may be sent, on the daemon's elapsed clock.
     pub gate: Duration,
+    /// By then it is open, whatever the jitter.
+    gate_at_most: Duration,
     refusals_in_a_row: u32,
     pub heard: Vec<Heard>,
-    /// When a request last came to nothing.
+    /// When somebody last asked the daemon.
+    asked: Option<Instant>,
+    /// When a request last came to nothing: any, and those for each user.
+    pub trouble: u64,
+    pub nothing: BTreeMap<String, u64>,
     pub requests: u64,
     pub throttled: u64,
     pub broken: Vec<String>,
@@ -85,6 +92,16 @@ impl Ledger {
 
     pub fn breaks(&mut self, why: String) {
         self.broken.push(why);
+    }
+
+    /// Somebody asks the daemon. Whether Auth0 can certainly be asked: nobody else has asked for so long that nothing
+    /// is under way, all that may be spent is there, and the last request was answered.
+    pub fn is_at_rest(&mut self, now: Moment, limits: &config::Upstream, longest: Duration) -> bool {
+        let alone = self.asked.replace(Instant::now()).is_none_or(|last| last.elapsed() > longest);
+        let full = f64::from(limits.burst) / limits.requests_per_second;
+        let rested = self.sends.last().is_none_or(|last| (now.elapsed - *last).as_secs_f64() > full);
+        let answered = self.heard.last().is_some_and(|heard| heard.heard_seq > self.trouble);
+        alone && self.under_way == 0 && rested && answered && now.elapsed > self.gate.max(self.gate_at_most)
     }
 
     fn leaves(&mut self, now: Moment, limits: &config::Upstream) {
@@ -121,6 +138,7 @@ impl Ledger {
         self.throttled += 1;
         let wait = asked(answer).unwrap_or(unsaid).clamp(1_000, 60_000);
         self.gate = self.gate.max(now.elapsed + Duration::from_millis(wait as u64));
+        self.gate_at_most = now.elapsed + Duration::from_secs(60);
     }
 }
 
@@ -194,7 +212,7 @@ impl Transport for Wire {
                 ledger.leaves(sent, &self.0.limits);
                 ledger.tick()
             };
-            let _under_way = UnderWay::new(self, user.clone());
+            let mut under_way = UnderWay::new(self, user.clone());
             let exchange = async {
                 let reply = self.0.tenant.answer(Request::from_parts(head, body)).await;
                 match reply.delivery {
@@ -218,6 +236,7 @@ impl Transport for Wire {
             if let Some(user) = user
                 && let Some(said) = said(&answer, &user)
             {
+                under_way.answered = true;
                 let heard_seq = ledger.tick();
                 let (true_received, date) = (self.true_now(), date(&answer));
                 ledger.heard.push(Heard {
@@ -233,6 +252,9 @@ impl Transport for Wire {
                     date,
                 });
             }
+            under_way.refused = matches!(answer.status.as_u16(), 400 | 401 | 403);
+            under_way.answered |= under_way.user.is_none() && answer.status == StatusCode::OK;
+            drop(ledger);
             Ok(answer)
         })
     }
@@ -242,6 +264,10 @@ impl Transport for Wire {
 struct UnderWay<'a> {
     wire: &'a Wire,
     user: Option<String>,
+    /// Unless it was, it came to nothing: it failed, or was given up.
+    answered: bool,
+    /// Nor was it about the user, but about the Management token.
+    refused: bool,
 }
 
 impl<'a> UnderWay<'a> {
@@ -258,7 +284,7 @@ impl<'a> UnderWay<'a> {
             Some(user) => ledger.users_under_way.push(user.clone()),
             None => ledger.grants_under_way += 1,
         }
-        Self { wire, user }
+        Self { wire, user, answered: false, refused: false }
     }
 }
 
@@ -267,6 +293,13 @@ impl Drop for UnderWay<'_> {
         // Poisoned where an assertion has failed already.
         let Ok(mut ledger) = self.wire.0.ledger.lock() else { return };
         ledger.under_way -= 1;
+        if !self.answered {
+            let seq = ledger.tick();
+            ledger.trouble = seq;
+            if let Some(user) = self.user.as_ref().filter(|_| !self.refused) {
+                ledger.nothing.insert(user.clone(), seq);
+            }
+        }
         match &self.user {
             Some(user) => {
                 let at = ledger.users_under_way.iter().position(|other| other == user).unwrap();

@@ -5,7 +5,8 @@
 //! the two; `truth` knows what the daemon may say. A history that breaks a rule is shrunk and printed.
 //!
 //! `CLOAKROOM_MODEL_CASES` is how many histories (10 000 unless set), `CLOAKROOM_MODEL_SEED` where they begin (any
-//! number; the same one plays the same histories). `make model` plays them; `mutations.sh` breaks the daemon on purpose, and some history has to notice.
+//! number; the same one plays the same histories). `make model` plays them; `make mutations` breaks the daemon on
+//! purpose, and some history has to notice.
 
 #![allow(
     clippy::disallowed_methods,

@@ -72,7 +72,17 @@ mutant first-of-several-tokens src/domain/identity.rs '[only] => Ok(*only),' '[o
 # Guarantee 3: waiting, facts and reports.
 mutant hit-asks-again src/domain/freshness.rs 'age > self.terms.fresh_for {' 'age >= self.terms.fresh_for / 2 {'
 mutant outage-is-waited-for-again src/cache.rs \
-    'Freshness::Stale if self.failing.is_expected(user) => {' 'Freshness::Stale if false => {'
+    'if self.failing.is_expected(user) {' 'if false {'
+mutant slow-tenant-is-waited-for src/cache.rs \
+    'const PATIENCE: Duration = Duration::from_secs(1);' 'const PATIENCE: Duration = Duration::from_secs(2);'
+mutant stale-without-asking src/cache.rs \
+    'if self.failing.is_expected(user) {' 'if true {'
+mutant stale-waits-in-the-queue src/cache.rs \
+    'Urgency::Management | Urgency::Caller => self.source.fetch(user.clone()),
+                Urgency::Stale |' 'Urgency::Management | Urgency::Caller | Urgency::Stale => self.source.fetch(user.clone()),
+               '
+mutant stale-that-died-meanwhile src/cache.rs \
+    'servable.then(|| served(held' 'Some(servable).map(|_| served(held'
 mutant negative-answer-never-expires src/cache/entry.rs \
     'self.sent().age(now) < remembered(&fact, rules) &&' 'remembered(&fact, rules) > Duration::ZERO &&'
 mutant negative-answer-a-little-too-long src/cache/entry.rs \

@@ -125,7 +125,58 @@ pub enum Step {
 }
 
 pub fn histories() -> impl Strategy<Value = History> {
-    (setup(), vec(step(), 6..36)).prop_map(|(setup, steps)| History { setup, steps })
+    let some =
+        prop_oneof![14 => step().prop_map(|step| vec![step]), 1 => outage(), 1 => shortage(), 1 => relogin()];
+    (setup(), vec(some, 5..26)).prop_map(|(setup, steps)| History { setup, steps: steps.concat() })
+}
+
+/// One caller, who waits for the answer.
+pub fn plain(user: usize) -> Look {
+    let connection = (user == 1).then_some(0);
+    Look { user, connection, min_ttl: Duration::ZERO, fresh: false, callers: 1, hangs_up: None, waits: true }
+}
+
+/// What chance seldom brings together: something is held and gets old while Auth0 cannot be asked, or can be again.
+fn outage() -> impl Strategy<Value = Vec<Step>> {
+    let spans = select(vec![MS, S, 12 * S, 61 * S, 600 * S]);
+    let edge = prop_oneof![4 => Just(Edge::MaxTtl), 1 => Just(Edge::MaxStale), 1 => Just(Edge::RefreshAhead)];
+    (user(), fault(), edge, select(&[-1_i64, 1, 1_500][..]), spans, any::<bool>()).prop_map(
+        |(user, fault, edge, off, span, ends)| {
+            let look = || Step::Look(plain(user));
+            let mut steps =
+                vec![look(), fault, Step::Edge(edge, off, user), look(), Step::Pass(span), look()];
+            if ends {
+                steps.extend([Step::Clear, Step::Pass(S), look(), Step::Pass(2 * S), look()]);
+            }
+            steps
+        },
+    )
+}
+
+/// Much is due at once, and there is little to spend.
+fn shortage() -> impl Strategy<Value = Vec<Step>> {
+    (user(), select(&[0_i64, 1, 1_500][..])).prop_map(|(user, off)| {
+        let all = || (0..USERS.len()).map(|user| Step::Look(Look { waits: false, ..plain(user) }));
+        let mut steps: Vec<_> = all().collect();
+        steps.push(Step::Edge(Edge::MaxTtl, off, user));
+        steps.extend(all());
+        steps
+    })
+}
+
+/// A token dies, and sooner or later there is a new one.
+fn relogin() -> impl Strategy<Value = Vec<Step>> {
+    (login(), select(&[0_i64, -1][..]), any::<bool>()).prop_map(|(login, off, late)| {
+        let Step::Login(user, _) = login else { unreachable!("that is what it is") };
+        let (edge, login_edge) =
+            (Step::Edge(Edge::Expiry, off, user), Step::Edge(Edge::LoginRequired, off, user));
+        let mut steps = vec![Step::Look(plain(user)), edge, login];
+        if late {
+            steps.swap(1, 2);
+        }
+        steps.extend([login_edge, Step::Pass(MS), Step::Look(plain(user))]);
+        steps
+    })
 }
 
 fn seconds(of: &'static [u64]) -> impl Strategy<Value = Duration> {
@@ -162,7 +213,7 @@ fn setup() -> impl Strategy<Value = Setup> {
             .prop_map(|(requests_per_second, burst, max_concurrency, max_retries)| {
                 config::Upstream { requests_per_second, burst, max_concurrency, max_retries }
             });
-    let lifetime = || prop_oneof![4 => Just(3_600), 3 => select(&[86_400, 600, 130, 70, 10][..])];
+    let lifetime = || prop_oneof![4 => Just(3_600), 3 => Just(86_400), 3 => select(&[600, 130, 70, 10][..])];
     (
         cache,
         upstream,
@@ -199,7 +250,7 @@ fn look() -> impl Strategy<Value = Look> {
     ];
     (
         user(),
-        prop_oneof![8 => Just(None), 1 => (0..CONNECTIONS.len()).prop_map(Some)],
+        prop_oneof![3 => Just(None), 1 => (0..CONNECTIONS.len()).prop_map(Some)],
         prop_oneof![7 => Just(Duration::ZERO), 1 => seconds(&[20, 200, 1_800, 7_200])],
         prop_oneof![6 => Just(false), 1 => Just(true)],
         prop_oneof![4 => Just(1), 1 => 2..4_usize],
