@@ -216,6 +216,11 @@ impl Tenant {
         self.state().limit = limit.map(|limit| limit::Bucket::new(limit, now));
     }
 
+    /// Starts or ends a quota for the application's tokens, of so many in each hour of UTC; a new one is unspent.
+    pub fn set_token_quota(&self, per_hour: Option<u64>) {
+        self.state().quota = per_hour.map(limit::Quota::new);
+    }
+
     /// A login through `connection`: a new IdP token where the provider issues one, and `last_login` now.
     /// Answers the new token; `None` where there is no such user or connection, or the provider gives none.
     pub fn login(&self, user_id: &str, connection: &str) -> Option<String> {

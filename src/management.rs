@@ -53,6 +53,8 @@ pub struct Grant {
     pub expires: Deadline,
     /// What it may do; `None` where Auth0 does not say.
     pub scopes: Option<Vec<String>>,
+    /// For how long little is left of the application's quota for tokens; zero where Auth0 does not say so.
+    pub scarce_for: Duration,
 }
 
 /// A Management token in use.

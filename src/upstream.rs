@@ -195,7 +195,7 @@ impl Auth0 {
         if let Some(skew) = answer.clock_skew(exchange) {
             inner.counters.clock_skew(skew);
         }
-        match self.account_for(&answer, exchange) {
+        match self.account_for(endpoint, &answer, exchange) {
             Some(wait) => Err(Failure::Throttled { retry_after: Some(wait) }),
             None => Ok((answer, exchange)),
         }
@@ -203,17 +203,16 @@ impl Auth0 {
 
     /// Takes what the answer says of the tenant's limits into account; if it is a 429, says for how long the gate
     /// is closed.
-    fn account_for(&self, answer: &Answer, exchange: Exchange) -> Option<Duration> {
-        let (limit, quotas) = answer.limits(exchange);
+    fn account_for(&self, endpoint: Endpoint, answer: &Answer, exchange: Exchange) -> Option<Duration> {
+        // The token endpoint has a rate limit of its own, which a few grants a day do not come near.
+        let limit = answer.rate_limit(exchange).filter(|_| matches!(endpoint, Endpoint::User));
         let chance = self.draw() as f64 / u64::MAX as f64;
         let mut closed = None;
         self.0.budget.learn(|pace, now| {
             if let Some(limit) = limit {
-                pace.left(limit.left, limit.of, limit.reset, now);
+                pace.left(limit, now);
             }
-            for quota in quotas {
-                pace.note_little(quota.left, quota.of, quota.reset, now);
-            }
+            answer.quotas().into_iter().for_each(|quota| pace.note(quota, now));
             match answer.status {
                 StatusCode::TOO_MANY_REQUESTS => {
                     closed = Some(pace.refused(answer.asks_to_wait(exchange), chance, now));

@@ -18,7 +18,7 @@ mod support {
 use std::time::Duration;
 
 use cloakroom::cache::{Reported, Wish};
-use cloakroom::demo::{Endpoint, ExpiresIn, Fault, TenantOptions, WaitHint, users};
+use cloakroom::demo::{Endpoint, ExpiresIn, Fault, RateLimit, TenantOptions, WaitHint, users};
 use cloakroom::domain::error::{Failure, LookupError, Refusal, Stage, Unavailable};
 use cloakroom::domain::freshness::Timestamp;
 use cloakroom::domain::user::{Selector, UserId};
@@ -576,6 +576,55 @@ async fn what_nobody_waits_for_takes_nothing_from_those_who_do() {
     let why = world.cache().token(&user, &selector, fresh).await.unwrap_err();
     assert!(matches!(why, LookupError::RateLimited { .. }), "{why:?}");
     assert_eq!(world.state(users::JOHN).await, "miss");
+}
+
+/// What the tenant says of its limits is heeded before it has to say 429.
+#[tokio::test(start_paused = true)]
+async fn little_left_of_the_tenants_limit_suspends_refreshing_ahead() {
+    let settings = "[cache]\nmax_ttl = \"100s\"\n[upstream]\nrequests_per_second = 100\nburst = 50";
+    let world = world(settings).await;
+    world.tenant.set_rate_limit(Some(RateLimit { per_second: 1, burst: 20 }));
+    assert_eq!(world.state(users::GOOGLE).await, "miss");
+    sleep(81 * SECOND).await;
+    // Somebody else, here another user's callers, leaves three of twenty.
+    for n in 0..17 {
+        assert_eq!(world.state(&format!("auth0|{n}")).await, "user_not_found");
+    }
+    let calls = world.user_calls();
+    assert_eq!(world.state(users::GOOGLE).await, "hit");
+    sleep(SECOND / 2).await;
+    assert_eq!(world.user_calls(), calls, "due, but not worth the tenant's last requests");
+    assert_eq!(world.state(users::JOHN).await, "miss", "those who wait are asked for all the same");
+    sleep(5 * SECOND).await;
+    assert_eq!(world.state(users::GOOGLE).await, "hit");
+    sleep(SECOND).await;
+    assert_eq!(world.user_calls(), calls + 2, "refreshed once there is more");
+}
+
+/// A quota for tokens that is nearly spent makes the daemon ask for the next one later, and not too late.
+#[tokio::test(start_paused = true)]
+async fn a_token_is_renewed_later_while_the_quota_for_tokens_is_nearly_spent() {
+    let renewed_after = async |quota, lifetime: Duration| {
+        let options = TenantOptions { token_lifetime: lifetime, ..TenantOptions::default() };
+        let world = World::simulated(options, "").await;
+        world.tenant.set_token_quota(quota);
+        world.ready().await;
+        sleep(lifetime).await;
+        let calls = world.tenant.calls_to(Endpoint::Token);
+        (calls[0].at.age(calls[1].at), calls.iter().filter(|call| call.status.unwrap() == 429).count())
+    };
+    let minutes = |from: u32, to: u32| from * MINUTE..to * MINUTE;
+    // Three quarters of an hour, give or take three minutes.
+    let hour = 60 * MINUTE;
+    let (plenty, _) = renewed_after(Some(10), hour).await;
+    assert!(minutes(45, 52).contains(&plenty), "{plenty:?}");
+    // The next hour's quota is an hour away: half of what is left of the token's life is waited for.
+    let (scarce, refused) = renewed_after(Some(1), hour).await;
+    assert!(minutes(51, 57).contains(&scarce) && scarce > plenty, "{scarce:?}");
+    assert!(refused <= 8, "asked for early all the same, a minute apart: {refused}");
+    // A token that outlives the hour is renewed in its own time.
+    let (later, refused) = renewed_after(Some(1), 2 * hour).await;
+    assert!(minutes(88, 104).contains(&later) && refused == 0, "{later:?} {refused}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -12,6 +12,7 @@ use crate::domain::freshness::Moment;
 
 use super::calls::Endpoint;
 use super::reply::{self, Delivery, http_date, oauth_error};
+use super::token;
 
 /// A way for an endpoint to fail. Those that change a genuine answer say so; the others replace it.
 #[derive(Clone, Debug)]
@@ -285,11 +286,9 @@ fn rate_limited(endpoint: Endpoint, hint: WaitHint, now: Moment) -> Response<Byt
 }
 
 fn quota_exceeded(retry_after: u64) -> Response<Bytes> {
-    let mut response =
-        oauth_error(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", "Client quota exceeded");
+    let mut response = token::quota_exceeded(retry_after);
     let quota = format!("b=per_hour;q=10;r=0;t={retry_after},b=per_day;q=50;r=40;t=43200");
     reply::set(&mut response, "auth0-client-quota-limit", &quota);
-    reply::set(&mut response, "retry-after", &retry_after.to_string());
     response
 }
 

@@ -1,4 +1,5 @@
-//! The Management API's token bucket, exact to the nanosecond so that tests can stand on its edges.
+//! What a tenant allows: the Management API's token bucket, exact to the nanosecond so that tests can stand on its
+//! edges, and an application's quota for tokens.
 
 use std::time::Duration;
 
@@ -68,6 +69,49 @@ impl Standing {
     pub fn unlimited(now: Moment) -> Self {
         Self { limit: 50, remaining: 49, reset: now.wall.as_secs() + 1 }
     }
+}
+
+/// An application's quota for machine-to-machine tokens: so many in each hour of UTC.
+pub(super) struct Quota {
+    per_hour: u64,
+    spent: u64,
+    hour: i64,
+}
+
+const HOUR: i64 = 3_600;
+
+impl Quota {
+    pub fn new(per_hour: u64) -> Self {
+        Self { per_hour, spent: 0, hour: 0 }
+    }
+
+    /// Takes one token; `Err` with the seconds until there is another.
+    pub fn take(&mut self, now: Moment) -> Result<(), u64> {
+        self.turn(now);
+        if self.spent >= self.per_hour {
+            return Err(until_next_hour(now));
+        }
+        self.spent += 1;
+        Ok(())
+    }
+
+    /// As Auth0 writes it on every answer of the token endpoint.
+    pub fn header(&mut self, now: Moment) -> String {
+        self.turn(now);
+        let left = self.per_hour.saturating_sub(self.spent);
+        format!("b=per_hour;q={};r={left};t={}", self.per_hour, until_next_hour(now))
+    }
+
+    fn turn(&mut self, now: Moment) {
+        let hour = now.wall.as_secs().div_euclid(HOUR);
+        if hour != self.hour {
+            (self.hour, self.spent) = (hour, 0);
+        }
+    }
+}
+
+fn until_next_hour(now: Moment) -> u64 {
+    u64::try_from(HOUR - now.wall.as_secs().rem_euclid(HOUR)).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use crate::domain::freshness::Moment;
 use super::calls::Calls;
 use super::fault::Faults;
 use super::keys::Keys;
-use super::limit::Bucket;
+use super::limit::{Bucket, Quota};
 use super::options::TenantOptions;
 use super::{TenantError, users};
 
@@ -22,6 +22,8 @@ pub(super) struct State {
     /// By `user_id` of the primary identity; a linked identity's own id is unknown, as at Auth0.
     pub users: BTreeMap<String, Map<String, Value>>,
     pub limit: Option<Bucket>,
+    /// The application's, for tokens.
+    pub quota: Option<Quota>,
     pub faults: Faults,
     pub calls: Calls,
     pub logins: u64,
@@ -40,6 +42,7 @@ impl State {
             keys: Keys::new(options.own_keys)?,
             users: BTreeMap::new(),
             limit: options.rate_limit.map(|limit| Bucket::new(limit, now)),
+            quota: None,
             faults: Faults::default(),
             calls: Calls::default(),
             logins: 0,

@@ -54,6 +54,10 @@ fn grant(
     authenticate(state, &parameters, request.headers())?;
     let audience = authorize(state, &parameters)?;
 
+    if let Some(Err(retry_after)) = state.quota.as_mut().map(|quota| quota.take(now)) {
+        return Err(quota_exceeded(retry_after).into());
+    }
+
     let scope = scope(state, parameters.get("scope"));
     let lifetime = state.options.token_lifetime;
     let expires = if plan.jwt_expired { now.wall.before(lifetime) } else { now.wall.after(lifetime) };
@@ -181,8 +185,19 @@ impl Parameters {
     }
 }
 
+/// 429 of the application's quota for tokens.
+pub(super) fn quota_exceeded(retry_after: u64) -> Response<Bytes> {
+    let mut response =
+        oauth_error(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", "Client quota exceeded");
+    reply::set(&mut response, "retry-after", &retry_after.to_string());
+    response
+}
+
 /// The headers that were recorded on this endpoint's answers, refusals included.
-fn dress(response: &mut Response<Bytes>, state: &State, now: Moment) {
+fn dress(response: &mut Response<Bytes>, state: &mut State, now: Moment) {
+    if let Some(quota) = &mut state.quota {
+        reply::set(response, "auth0-client-quota-limit", &quota.header(now));
+    }
     let number = state.tokens_issued;
     reply::set(response, "cache-control", "no-store");
     reply::set(response, "pragma", "no-cache");

@@ -73,7 +73,12 @@ impl Keeper {
         let min_ttl = self.settings.min_ttl.min(lifetime / 10);
         // Drawn once for each token: drawn at every look, the earliest draw would win.
         let fraction = self.settings.refresh_at + JITTER * (self.random.f64() * 2.0 - 1.0);
-        let refresh_after = lifetime.mul_f64(fraction.clamp(0.0, 1.0)).min(lifetime.saturating_sub(min_ttl));
+        let usable = lifetime.saturating_sub(min_ttl);
+        let due = lifetime.mul_f64(fraction.clamp(0.0, 1.0)).min(usable);
+        // While the quota for tokens is nearly spent, the next is asked for later, but not so late that an attempt that
+        // fails could not be made again.
+        let latest = due.saturating_add(usable.saturating_sub(due) / 2);
+        let refresh_after = due.max(grant.scarce_for.min(latest));
         let terms = Terms {
             refresh_after: Some(refresh_after),
             fresh_for: Duration::MAX,

@@ -29,6 +29,9 @@ pub struct Exchange {
     pub received: Moment,
 }
 
+/// Where the tenant says that less than this fraction of a limit is left, what can wait waits.
+const LITTLE: f64 = 0.2;
+
 /// A limit that the tenant speaks of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limit {
@@ -38,6 +41,13 @@ pub struct Limit {
     pub of: u64,
     /// In so long there is more.
     pub reset: Duration,
+}
+
+impl Limit {
+    /// Whether little is left of it.
+    pub fn is_little(&self) -> bool {
+        self.of > 0 && (self.left as f64) < LITTLE * self.of as f64
+    }
 }
 
 impl Answer {
@@ -84,14 +94,16 @@ impl Answer {
         Some(Timestamp::from_secs(at).since(now))
     }
 
-    /// What the tenant says of its limit and of the application's quotas: what is left, of how much, and in how
-    /// long there is more. The first, if it says so, is the rate limit.
-    pub fn limits(&self, exchange: Exchange) -> (Option<Limit>, Vec<Limit>) {
+    /// What the tenant says of the rate limit of the endpoint that was asked.
+    pub fn rate_limit(&self, exchange: Exchange) -> Option<Limit> {
         let now = self.date().unwrap_or(exchange.received.wall);
-        let rate = self.number("x-ratelimit-remaining").zip(self.number("x-ratelimit-limit"));
-        let rate = rate.map(|(left, of)| Limit { left, of, reset: self.reset(now).unwrap_or_default() });
-        let quotas = self.text("auth0-client-quota-limit").map(quotas).unwrap_or_default();
-        (rate, quotas)
+        let (left, of) = self.number("x-ratelimit-remaining").zip(self.number("x-ratelimit-limit"))?;
+        Some(Limit { left, of, reset: self.reset(now).unwrap_or_default() })
+    }
+
+    /// What it says of the application's quotas for tokens, if it has some: one for each hour, one for each day.
+    pub fn quotas(&self) -> Vec<Limit> {
+        self.text("auth0-client-quota-limit").map(quotas).unwrap_or_default()
     }
 
     /// How far the server's clock is ahead of ours, in milliseconds, negative where it is behind; `None` where it

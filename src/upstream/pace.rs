@@ -5,10 +5,8 @@ use std::time::Duration;
 use crate::domain::freshness::Moment;
 use crate::domain::retry::{LONGEST_ASKED_FOR, SHORTEST_ASKED_FOR};
 
+use super::answer::Limit;
 use super::budget::Held;
-
-/// Where the tenant says that less than this fraction of its limit is left, refreshing ahead is suspended.
-const LITTLE: f64 = 0.2;
 
 /// The gate stays closed for up to this fraction longer than asked, lest a fleet come back at once.
 const JITTER: f64 = 0.1;
@@ -85,16 +83,16 @@ impl Pace {
         self.refusals_in_a_row = 0;
     }
 
-    /// The tenant said that `remaining` of `limit` are left, and more in `reset`.
-    pub fn left(&mut self, remaining: u64, limit: u64, reset: Duration, now: Moment) {
-        self.said = Some((remaining, limit));
-        self.note_little(remaining, limit, reset, now);
+    /// The tenant said what is left of its rate limit.
+    pub fn left(&mut self, limit: Limit, now: Moment) {
+        self.said = Some((limit.left, limit.of));
+        self.note(limit, now);
     }
 
-    /// The same of a quota for tokens, which has its own figures.
-    pub fn note_little(&mut self, remaining: u64, limit: u64, reset: Duration, now: Moment) {
-        let reset = reset.clamp(SHORTEST_ASKED_FOR, LONGEST_ASKED_FOR);
-        if limit > 0 && (remaining as f64) < LITTLE * limit as f64 {
+    /// The tenant said what is left of that limit: if it is little, refreshing ahead is suspended until there is more.
+    pub fn note(&mut self, limit: Limit, now: Moment) {
+        let reset = limit.reset.clamp(SHORTEST_ASKED_FOR, LONGEST_ASKED_FOR);
+        if limit.is_little() && left(self.thrifty, now).is_none_or(|left| left < reset) {
             self.thrifty = Some((now, reset));
         }
     }
@@ -171,10 +169,15 @@ mod tests {
     #[test]
     fn little_left_suspends_refreshing_ahead_until_there_is_more() {
         let mut pace = Pace::new(10.0, 20, at(0));
-        pace.left(10, 50, Duration::from_secs(1), at(0));
+        let limit = |left, of, secs| Limit { left, of, reset: Duration::from_secs(secs) };
+        pace.left(limit(10, 50, 1), at(0));
         assert!(!pace.is_thrifty(at(0)));
-        pace.left(9, 50, Duration::from_secs(3), at(0));
+        pace.left(limit(9, 50, 3), at(0));
         assert!(pace.is_thrifty(at(2_999)) && !pace.is_thrifty(at(3_000)));
         assert_eq!(pace.said(), Some((9, 50)));
+        pace.note(limit(1, 10, 3_000), at(4_000));
+        pace.left(limit(9, 50, 1), at(5_000));
+        assert!(pace.is_thrifty(at(63_999)), "none shortens another");
+        assert!(!pace.is_thrifty(at(64_000)), "and a minute is the most that is believed");
     }
 }

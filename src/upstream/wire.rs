@@ -18,7 +18,7 @@ use crate::domain::user::UserId;
 use crate::management::Grant;
 use crate::secret::{Secret, TagKey};
 
-use super::answer::{Answer, Exchange};
+use super::answer::{Answer, Exchange, Limit};
 use super::lenient::{Flag, Number, Text};
 
 /// The only fields of a user that are asked for: nothing personal that a token lookup does not need.
@@ -118,7 +118,8 @@ fn parse_granted(answer: &Answer, sent: Moment) -> Result<Grant, Failure> {
     };
     let scope = granted.scope.0.or(claims.scope.0);
     let scopes = scope.map(|scope| scope.split_whitespace().map(str::to_owned).collect());
-    Ok(Grant { token: Secret::new(token), sent, expires, scopes })
+    let scarce = answer.quotas().into_iter().filter(Limit::is_little).map(|quota| quota.reset).max();
+    Ok(Grant { token: Secret::new(token), sent, expires, scopes, scarce_for: scarce.unwrap_or_default() })
 }
 
 /// Reads the answer to a request for `user`. `tags` gives tokens their fingerprints.

@@ -155,3 +155,20 @@ async fn a_429_says_when_to_come_back_in_each_form() {
     assert_says(&policy, 429, body);
     assert_eq!(refused(Fault::TooManyAttempts).await.json()["error"], "too_many_attempts");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_quota_for_tokens_is_told_before_it_is_spent_and_starts_anew_each_hour() {
+    let world = world();
+    world.tenant.set_token_quota(Some(2));
+    let granted = async || {
+        let answer = world.grant_with(&[]).await;
+        (answer.status.as_u16(), answer.header("auth0-client-quota-limit").unwrap().to_owned())
+    };
+    // The tenant's time begins with an hour.
+    assert_eq!(granted().await, (200, "b=per_hour;q=2;r=1;t=3600".into()));
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    assert_eq!(granted().await, (200, "b=per_hour;q=2;r=0;t=3000".into()));
+    assert_eq!(granted().await, (429, "b=per_hour;q=2;r=0;t=3000".into()));
+    tokio::time::sleep(Duration::from_secs(3000)).await;
+    assert_eq!(granted().await, (200, "b=per_hour;q=2;r=1;t=3600".into()));
+}
