@@ -125,8 +125,13 @@ pub enum Step {
 }
 
 pub fn histories() -> impl Strategy<Value = History> {
-    let some =
-        prop_oneof![14 => step().prop_map(|step| vec![step]), 1 => outage(), 1 => shortage(), 1 => relogin()];
+    let some = prop_oneof![
+        14 => step().prop_map(|step| vec![step]),
+        1 => outage(),
+        1 => shortage(),
+        1 => relogin(),
+        1 => overtaken(),
+    ];
     (setup(), vec(some, 5..26)).prop_map(|(setup, steps)| History { setup, steps: steps.concat() })
 }
 
@@ -160,6 +165,30 @@ fn shortage() -> impl Strategy<Value = Vec<Step>> {
         let mut steps: Vec<_> = all().collect();
         steps.push(Step::Edge(Edge::MaxTtl, off, user));
         steps.extend(all());
+        steps
+    })
+}
+
+/// Something happens to a user while an answer about it is on its way, and somebody asks after that.
+fn overtaken() -> impl Strategy<Value = Vec<Step>> {
+    (user(), 0..4_usize, any::<bool>()).prop_map(|(user, what, logs_in)| {
+        let happens = match what {
+            0 => Step::Purge(user),
+            1 => Step::PurgeAll,
+            _ => Step::Report(Which::Right, user),
+        };
+        let late = Fault::LateAnswer(Duration::from_millis(2_500));
+        let mut steps = vec![
+            Step::Look(plain(user)),
+            Step::Fault(Endpoint::User, late, 1),
+            Step::Look(Look { fresh: true, waits: false, ..plain(user) }),
+            Step::Pass(Duration::from_millis(50)),
+            happens,
+        ];
+        if logs_in {
+            steps.push(Step::Login(user, usize::from(user == 2)));
+        }
+        steps.extend([Step::Look(plain(user)), Step::Pass(12 * S)]);
         steps
     })
 }
