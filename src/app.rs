@@ -91,6 +91,7 @@ pub enum Ended {
 /// Outside a tokio runtime.
 pub async fn start(config: &Config, deps: Deps) -> Result<Running, StartError> {
     let sockets = config.listeners.iter().map(Socket::bind).collect::<Result<Vec<_>, _>>()?;
+    let own_uid = nix::unistd::geteuid().as_raw();
     let mut listening = Vec::new();
     for (socket, settings) in sockets.into_iter().zip(&config.listeners) {
         let (listener, file) = socket.into_parts();
@@ -100,6 +101,7 @@ pub async fn start(config: &Config, deps: Deps) -> Result<Running, StartError> {
             file,
             max_connections: settings.max_connections,
             require_request_header: settings.require_request_header,
+            policy: Policy::new(own_uid, settings.allow.as_slice()),
             info: Arc::new(ListenerInfo { path: settings.path.clone(), connections: AtomicU64::new(0) }),
         });
     }
@@ -132,7 +134,6 @@ fn services(
     Ok(Services {
         cache: Cache::new(&config.cache, profiles, clock.clone(), Arc::clone(&counters), names, seed),
         management,
-        policy: Policy::new(nix::unistd::geteuid().as_raw()),
         counters,
         budget: Box::new(move |now| budget.standing(now)),
         phase,

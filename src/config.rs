@@ -7,6 +7,7 @@
 //! `reader` takes key after key out of the result, each with its origin, and `tenant`, `client`, `listener` and
 //! `sections` say what each may be.
 
+mod allow;
 mod client;
 mod environment;
 mod file;
@@ -28,6 +29,7 @@ use std::time::Duration;
 
 use rustls::pki_types::CertificateDer;
 
+use crate::domain::policy::Rule;
 use crate::secret::Secret;
 
 pub use self::environment::Env;
@@ -253,6 +255,8 @@ pub struct Listener {
     pub max_connections: usize,
     /// Whether `Cloakroom-Request: true` is required.
     pub require_request_header: bool,
+    /// `[[listener.allow]]`: who may do what; without any, root and the daemon's own uid.
+    pub allow: Vec<Rule>,
 }
 
 /// `[shutdown]`.

@@ -5,6 +5,7 @@
 
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
+pub mod bucket;
 pub mod error;
 pub mod freshness;
 pub mod identity;

@@ -127,6 +127,16 @@ impl ManagementToken {
         &self.token
     }
 
+    /// When it dies.
+    pub fn expires(&self) -> Option<Deadline> {
+        self.schedule.expires
+    }
+
+    /// What it may do; `None` where Auth0 does not say.
+    pub fn scopes(&self) -> Option<&[String]> {
+        self.scopes.as_deref()
+    }
+
     /// Whether Auth0 will leave users' tokens out of its answers.
     pub fn tokens_withheld(&self) -> bool {
         missing(self.scopes.as_deref()).contains(&NEEDED_SCOPES[1])

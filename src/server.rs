@@ -15,7 +15,7 @@ use crate::cache::Cache;
 use crate::clock::Clock;
 use crate::domain::error::Sort;
 use crate::domain::freshness::Moment;
-use crate::domain::policy::{Caller, Policy};
+use crate::domain::policy::{Caller, Policy, Rights};
 use crate::domain::retry::whole_seconds;
 use crate::management::Management;
 use crate::telemetry::{BudgetStanding, Counters};
@@ -24,6 +24,7 @@ pub mod answers;
 mod connection;
 mod metrics;
 mod query;
+mod rates;
 mod reply;
 mod room;
 mod routes;
@@ -33,6 +34,7 @@ use answers::{
     CacheStatus, FailureStatus, ListenerStatus, LookupCounts, ManagementTokenStatus, StatusAnswer,
     UpstreamFailure, UpstreamStatus,
 };
+use rates::Rates;
 use room::{Place, Room, Seat};
 use socket::SocketFile;
 
@@ -67,8 +69,6 @@ pub struct Services {
     pub management: Management,
     /// The time.
     pub clock: Clock,
-    /// Who may do what.
-    pub policy: Policy,
     /// Numbers for `status`.
     pub counters: Arc<Counters>,
     /// How far the daemon's end has come.
@@ -106,6 +106,8 @@ pub struct Listening {
     pub max_connections: usize,
     /// `require_request_header`.
     pub require_request_header: bool,
+    /// Who may do what.
+    pub policy: Policy,
     /// As `status` shows it.
     pub info: Arc<ListenerInfo>,
 }
@@ -207,13 +209,21 @@ impl Services {
     }
 }
 
+/// Who is at the other end of a connection, and what goes for it on its listener.
+struct Peer {
+    rights: Rights,
+    rates: Arc<Rates>,
+    require_request_header: bool,
+}
+
 /// Accepts and serves connections until the daemon's end closes them. Returns when the last one is done.
 pub async fn serve(listening: Listening, services: Arc<Services>) {
-    let Listening { listener, file, max_connections, require_request_header, info } = listening;
+    let Listening { listener, file, max_connections, require_request_header, policy, info } = listening;
+    let rates = Arc::new(Rates::default());
     let mut door = Door {
         listener,
         room: Room::new(max_connections),
-        policy: services.policy,
+        policy: policy.clone(),
         full: Seldom::default(),
         short: Seldom::default(),
     };
@@ -221,8 +231,9 @@ pub async fn serve(listening: Listening, services: Arc<Services>) {
     let mut connections = JoinSet::new();
     let start = |Guest { stream, caller, seat }| {
         let (services, open) = (Arc::clone(&services), Open::new(&info));
+        let peer = Peer { rights: policy.rights(caller), rates: Arc::clone(&rates), require_request_header };
         async move {
-            connection::serve(stream, caller, require_request_header, services).await;
+            connection::serve(stream, peer, services).await;
             drop((seat, open));
         }
     };

@@ -22,7 +22,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("process", &[]),
     ("domain", &["secret"]),
     ("clock", &["domain"]),
-    ("config", &["secret"]),
+    ("config", &["domain", "secret"]),
     ("flight", &["task"]),
     ("telemetry", &["config", "domain", "secret"]),
     ("cache", &["clock", "config", "domain", "flight", "secret", "telemetry"]),

@@ -470,7 +470,7 @@ async fn nobody_is_answered_with_anothers_token() {
             let user = world.tenant.user(id).unwrap();
             for identity in user["identities"].as_array().unwrap() {
                 let connection = identity["connection"].as_str().unwrap();
-                let selector = Selector { connection: Some(connection.into()), provider: None };
+                let selector = Selector { connection: Some(connection.into()), ..Selector::default() };
                 let token = identity["access_token"].as_str().unwrap();
                 let (served, _) = world.look_up_with(id, &selector).await.unwrap();
                 assert_eq!(served, token, "{round} {id} {connection}");

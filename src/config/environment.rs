@@ -5,7 +5,7 @@ use std::fmt;
 
 use ::config::ValueKind;
 
-use super::keys::{self, Kind, Known, LISTENER, MAX_LISTENERS};
+use super::keys::{self, Kind, Known};
 use super::layer::Layer;
 use super::problem::{Report, in_variable};
 
@@ -74,11 +74,9 @@ fn key(name: &str, rest: &str) -> Result<(String, Kind), (String, String)> {
     let parts: Vec<_> = rest.split("__").map(str::to_ascii_lowercase).collect();
     let path = parts.iter().fold(String::new(), |path, part| keys::join(&path, part));
     match keys::lookup(&path) {
-        Some(Known::Key(_)) if parts.first().is_some_and(|part| part == LISTENER) && !is_index(&parts) => {
-            let text = format!(
-                "listeners are numbered from 0, {MAX_LISTENERS} at most: {}",
-                variable("listener.0.path")
-            );
+        Some(Known::Key(_)) if let Some(list) = keys::misnumbered(&path) => {
+            let example = variable(list.example());
+            let text = format!("{} are numbered from 0, {} at most: {example}", list.elements, list.most);
             Err((path, text))
         }
         Some(Known::Key(kind)) if name == variable(&path) => Ok((path, kind)),
@@ -90,22 +88,15 @@ fn key(name: &str, rest: &str) -> Result<(String, Kind), (String, String)> {
             let text = format!("is a table: set its keys one by one, as {}__KEY", variable(&path));
             Err((path, text))
         }
-        Some(Known::ListOfTables) => {
-            let text =
-                format!("is a list of tables: set its keys one by one, as {}", variable("listener.0.path"));
-            Err((path, text))
+        Some(Known::ListOfTables(list)) => {
+            let example = variable(list.example());
+            Err((path, format!("is a list of tables: set its keys one by one, as {example}")))
         }
         None => {
             let text = keys::unknown(&path, variable);
             Err((path, text))
         }
     }
-}
-
-/// Whether the second part is an index in its shortest form, so that no two variables set one key.
-fn is_index(parts: &[String]) -> bool {
-    let Some(part) = parts.get(1) else { return false };
-    part.parse::<usize>().is_ok_and(|index| index < MAX_LISTENERS && index.to_string() == *part)
 }
 
 /// Whether Kubernetes set this variable, not the operator. Every container is given some of every Service in its
@@ -125,6 +116,7 @@ fn typed(kind: Kind, value: &str) -> Option<ValueKind> {
         Kind::Integer => value.parse::<i64>().ok().map(Into::into),
         Kind::Number => value.parse::<f64>().ok().map(Into::into),
         Kind::Boolean => value.parse::<bool>().ok().map(Into::into),
+        Kind::Texts => Some(value.split(',').map(|text| text.trim().to_owned()).collect::<Vec<_>>().into()),
         Kind::Text | Kind::Duration | Kind::Size | Kind::Account => Some(value.into()),
     }
 }
@@ -185,5 +177,7 @@ mod tests {
         assert_eq!(typed(Kind::Account, "5"), Some(ValueKind::String("5".into())));
         assert_eq!(typed(Kind::Integer, "five"), None);
         assert_eq!(typed(Kind::Boolean, "yes"), None);
+        let texts: ValueKind = vec!["a".to_owned(), "b c".to_owned()].into();
+        assert_eq!(typed(Kind::Texts, "a, b c"), Some(texts));
     }
 }

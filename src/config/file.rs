@@ -4,7 +4,7 @@ use ::config::ValueKind;
 use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue};
 
-use super::keys::{self, Kind, Known, LISTENER, MAX_LISTENERS};
+use super::keys::{self, Kind, Known, List};
 use super::layer::Layer;
 use super::problem::{Report, in_file};
 
@@ -63,26 +63,29 @@ impl Reader<'_> {
                 let text = format!("must be a table, written as [{path}], not {}", name_of(value));
                 self.unusable(path, origin, text);
             }
-            (Some(Known::ListOfTables), DeValue::Array(list)) => self.listeners(origin, list),
-            (Some(Known::ListOfTables), _) => {
-                let text = "must be a list of tables, each written as [[listener]] with two brackets";
+            (Some(Known::ListOfTables(list)), DeValue::Array(elements)) => {
+                self.elements(path, origin, list, elements);
+            }
+            (Some(Known::ListOfTables(list)), _) => {
+                let text =
+                    format!("must be a list of tables, each written as {} with two brackets", list.written());
                 self.unusable(path, origin, text);
             }
             (Some(Known::Key(kind)), value) => self.value(path, origin, kind, value),
         }
     }
 
-    fn listeners(&mut self, origin: &str, list: &DeArray<'_>) {
-        if list.len() > MAX_LISTENERS {
-            let text = format!("at most {MAX_LISTENERS} listeners are possible");
-            self.report.problem(LISTENER, Some(origin), text);
+    fn elements(&mut self, path: &str, origin: &str, list: &List, elements: &DeArray<'_>) {
+        if elements.len() > list.most {
+            let text = format!("at most {} {} are possible", list.most, list.elements);
+            self.report.problem(path, Some(origin), text);
         }
-        for (index, element) in list.iter().enumerate().take(MAX_LISTENERS) {
-            self.listener(&keys::join(LISTENER, &index.to_string()), element);
+        for (index, element) in elements.iter().enumerate().take(list.most) {
+            self.element(&keys::join(path, &index.to_string()), list, element);
         }
     }
 
-    fn listener(&mut self, path: &str, element: &Spanned<DeValue<'_>>) {
+    fn element(&mut self, path: &str, list: &List, element: &Spanned<DeValue<'_>>) {
         match element.get_ref() {
             DeValue::Table(table) => {
                 self.layer.set_empty_table(path);
@@ -90,7 +93,7 @@ impl Reader<'_> {
             }
             other => {
                 let origin = in_file(self.name, self.lines.place(element.span().start).0);
-                let text = format!("must be a table, written as [[listener]], not {}", name_of(other));
+                let text = format!("must be a table, written as {}, not {}", list.written(), name_of(other));
                 self.unusable(path, &origin, text);
             }
         }
@@ -104,6 +107,10 @@ impl Reader<'_> {
     fn value(&mut self, path: &str, origin: &str, kind: Kind, value: &DeValue<'_>) {
         match (scalar(value), value) {
             (Some(value), _) => self.layer.set(path, origin, value),
+            (None, DeValue::Array(list)) if kind == Kind::Texts => match texts(list) {
+                Some(texts) => self.layer.set(path, origin, texts),
+                None => self.unusable(path, origin, format!("must be {}", kind.expected())),
+            },
             (None, DeValue::Integer(_)) => self.unusable(path, origin, "is too large a number for any key"),
             (None, _) => {
                 let text = format!("must be {}, not {}", kind.expected(), name_of(value));
@@ -113,7 +120,16 @@ impl Reader<'_> {
     }
 }
 
-/// A single value; `None` for tables, lists, dates, and numbers beyond 64 bits, none of which any key takes.
+/// A list of nothing but texts.
+fn texts(list: &DeArray<'_>) -> Option<Vec<String>> {
+    let text = |element: &Spanned<DeValue<'_>>| match element.get_ref() {
+        DeValue::String(text) => Some(text.to_string()),
+        _ => None,
+    };
+    list.iter().map(text).collect()
+}
+
+/// A single value; `None` for tables, lists, dates, and numbers beyond 64 bits.
 fn scalar(value: &DeValue<'_>) -> Option<ValueKind> {
     match value {
         DeValue::String(text) => Some(text.as_ref().into()),

@@ -2,12 +2,37 @@
 
 use strsim::damerau_levenshtein;
 
-/// The only list of tables: `[[listener]]`.
+/// `[[listener]]`.
 pub(super) const LISTENER: &str = "listener";
 
-/// More sockets than anybody needs; the bound keeps `CLOAKROOM_LISTENER__4000000000__PATH` from making a list of
-/// that length.
-pub(super) const MAX_LISTENERS: usize = 64;
+/// `[[listener.allow]]`, without the listener's index.
+const ALLOW: &str = "listener.allow";
+
+/// A list of tables: its path without indices, how many elements it may have, and what they are called.
+pub(super) struct List {
+    path: &'static str,
+    pub(super) most: usize,
+    pub(super) elements: &'static str,
+}
+
+/// The lists of tables there are. More than anybody needs; the bounds keep `CLOAKROOM_LISTENER__4000000000__PATH` from
+/// making a list of that length.
+const LISTS: [List; 2] = [
+    List { path: LISTENER, most: 64, elements: "listeners" },
+    List { path: ALLOW, most: 256, elements: "rules" },
+];
+
+impl List {
+    /// A key of an element, to show how they are numbered.
+    pub(super) fn example(&self) -> &'static str {
+        if self.path == LISTENER { "listener.0.path" } else { "listener.0.allow.0.uid" }
+    }
+
+    /// As a file opens an element.
+    pub(super) fn written(&self) -> String {
+        format!("[[{}]]", self.path)
+    }
+}
 
 /// What a key takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +45,8 @@ pub(super) enum Kind {
     Boolean,
     /// A user or a group, by name or by number.
     Account,
+    /// A list of texts; in the environment separated by commas.
+    Texts,
 }
 
 impl Kind {
@@ -33,15 +60,16 @@ impl Kind {
             Self::Number => "a number such as 0.8",
             Self::Boolean => "true or false",
             Self::Account => "a name in quotes or a number",
+            Self::Texts => r#"a list of texts in quotes, such as ["a", "b"]"#,
         }
     }
 }
 
 /// What stands at a path.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 pub(super) enum Known {
     Table,
-    ListOfTables,
+    ListOfTables(&'static List),
     Key(Kind),
 }
 
@@ -110,19 +138,31 @@ const TABLES: &[Table] = &[
             ("require_request_header", Kind::Boolean),
         ],
     },
+    Table {
+        path: ALLOW,
+        keys: &[
+            ("uid", Kind::Account),
+            ("gid", Kind::Account),
+            ("operations", Kind::Texts),
+            ("connections", Kind::Texts),
+            ("users", Kind::Texts),
+            ("rate", Kind::Number),
+        ],
+    },
     Table { path: "shutdown", keys: &[("min_delay", Kind::Duration), ("deadline", Kind::Duration)] },
     Table { path: "log", keys: &[("level", Kind::Text), ("format", Kind::Text), ("user_ids", Kind::Text)] },
     Table { path: "runtime", keys: &[("threads", Kind::Integer)] },
 ];
 
 /// Keys and tables of later versions, so that whoever has a newer page before them is told so.
-const LATER: &[&str] = &["admin", "audit", "listener.allow", "me"];
+const LATER: &[&str] = &["admin", "audit", "me"];
 
 /// What stands at `path`, if anything does.
 pub(super) fn lookup(path: &str) -> Option<Known> {
     let shape = shape(path);
     if TABLES.iter().any(|table| table.path == shape) {
-        return Some(if path == LISTENER { Known::ListOfTables } else { Known::Table });
+        let list = LISTS.iter().find(|list| list.path == shape && !is_index(last(path)));
+        return Some(list.map_or(Known::Table, Known::ListOfTables));
     }
     let (parent, last) = shape.rsplit_once('.')?;
     let table = TABLES.iter().find(|table| table.path == parent)?;
@@ -152,27 +192,56 @@ pub(super) fn join(parent: &str, key: &str) -> String {
 
 /// `listener.2.path` as [`TABLES`] has it: `listener.path`.
 fn shape(path: &str) -> String {
-    match index(path) {
-        Some((_, "")) => LISTENER.to_owned(),
-        Some((_, rest)) => format!("{LISTENER}.{rest}"),
-        None => path.to_owned(),
+    let mut shape = String::new();
+    let mut after_list = false;
+    for part in path.split('.') {
+        // An element is its list's index; a second number in a row is a stranger's key.
+        if after_list && is_index(part) {
+            after_list = false;
+            continue;
+        }
+        let dot = if shape.is_empty() { "" } else { "." };
+        shape.push_str(&format!("{dot}{part}"));
+        after_list = LISTS.iter().any(|list| list.path == shape);
     }
+    shape
 }
 
-/// The index in `listener.2.path`, and what follows.
-fn index(path: &str) -> Option<(&str, &str)> {
-    let rest = path.strip_prefix(LISTENER)?.strip_prefix('.')?;
-    let (index, rest) = rest.split_once('.').unwrap_or((rest, ""));
-    (!index.is_empty() && index.bytes().all(|byte| byte.is_ascii_digit())).then_some((index, rest))
+fn is_index(part: &str) -> bool {
+    !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// `key`, found in the list, with the index that the path it stands in for has, if any.
+/// The list of which `path` names no element, or none that there may be, in the shortest form: so that no two
+/// variables set one key. `None` if all is right.
+pub(super) fn misnumbered(path: &str) -> Option<&'static List> {
+    let mut so_far = String::new();
+    let mut parts = path.split('.').peekable();
+    while let Some(part) = parts.next() {
+        so_far = if so_far.is_empty() { part.to_owned() } else { format!("{so_far}.{part}") };
+        let Some(list) = LISTS.iter().find(|list| list.path == so_far) else { continue };
+        let index = parts.next()?;
+        let right = index.parse::<usize>().is_ok_and(|at| at < list.most && at.to_string() == index);
+        if !right {
+            return Some(list);
+        }
+    }
+    None
+}
+
+/// `key`, found in the lists, with the indices that the path it stands in for has, if any.
 fn indexed(key: &str, path: &str) -> String {
-    let at = index(path).map_or("0", |(at, _)| at);
-    match key.strip_prefix("listener.") {
-        Some(rest) => format!("{LISTENER}.{at}.{rest}"),
-        None => key.to_owned(),
+    let mut given = path.split('.').filter(|part| is_index(part));
+    let (mut so_far, mut indexed) = (String::new(), String::new());
+    let parts: Vec<_> = key.split('.').collect();
+    for (at, part) in parts.iter().enumerate() {
+        let dot = if so_far.is_empty() { "" } else { "." };
+        so_far.push_str(&format!("{dot}{part}"));
+        indexed.push_str(&format!("{dot}{part}"));
+        if at.saturating_add(1) < parts.len() && LISTS.iter().any(|list| list.path == so_far) {
+            indexed.push_str(&format!(".{}", given.next().unwrap_or("0")));
+        }
     }
+    indexed
 }
 
 /// The key or table that is few slips away: one in a short name, two in a longer one.
@@ -213,12 +282,42 @@ mod tests {
 
     #[test]
     fn paths_are_found_with_and_without_an_index() {
-        assert_eq!(lookup("tenant.client"), Some(Known::Table));
-        assert_eq!(lookup("tenant.client.id"), Some(Known::Key(Kind::Text)));
-        assert_eq!(lookup("listener"), Some(Known::ListOfTables));
-        assert_eq!(lookup("listener.3"), Some(Known::Table));
-        assert_eq!(lookup("listener.3.max_connections"), Some(Known::Key(Kind::Integer)));
-        assert_eq!([lookup("id"), lookup("tenant.id"), lookup("listener.x"), lookup("")], [None; 4]);
+        let found = |path: &str| match lookup(path) {
+            None => "nothing".to_owned(),
+            Some(Known::Table) => "table".to_owned(),
+            Some(Known::ListOfTables(list)) => list.written(),
+            Some(Known::Key(kind)) => format!("{kind:?}"),
+        };
+        for (path, what) in [
+            ("tenant.client", "table"),
+            ("tenant.client.id", "Text"),
+            ("listener", "[[listener]]"),
+            ("listener.3", "table"),
+            ("listener.3.max_connections", "Integer"),
+            ("listener.3.allow", "[[listener.allow]]"),
+            ("listener.3.allow.0", "table"),
+            ("listener.3.allow.12.uid", "Account"),
+            ("listener.3.allow.12.users", "Texts"),
+            ("id", "nothing"),
+            ("tenant.id", "nothing"),
+            ("listener.x", "nothing"),
+            ("listener.3.3", "nothing"),
+            ("listener.3.allow.0.0", "nothing"),
+            ("", "nothing"),
+        ] {
+            assert_eq!(found(path), what, "{path}");
+        }
+        for (path, right) in [
+            ("listener.0.path", true),
+            ("listener.0.allow.255.uid", true),
+            ("listener.0.allow.256.uid", false),
+            ("listener.0.allow.uid", false),
+            ("listener.00.path", false),
+            ("listener.path", false),
+            ("tenant.domain", true),
+        ] {
+            assert_eq!(misnumbered(path).is_none(), right, "{path}");
+        }
     }
 
     #[test]
@@ -233,7 +332,9 @@ mod tests {
         assert_eq!(meant("listener.mode"), "unknown key; did you mean listener.0.mode?");
         assert_eq!(meant("tenant.colour"), "unknown key");
         assert_eq!(meant(&"x".repeat(1 << 20)), "unknown key");
-        assert!(meant("listener.0.allow").contains("this version"));
+        assert_eq!(meant("listener.1.allow.4.user"), "unknown key; did you mean listener.1.allow.4.users?");
+        assert_eq!(meant("listener.1.alow"), "unknown key; did you mean listener.1.allow?");
+        assert!(meant("admin.address").contains("this version"));
         assert!(meant("me.audiences").contains("this version"));
         assert_eq!(meant("metal"), "unknown key");
     }

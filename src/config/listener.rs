@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use ::config::ValueKind;
 use nix::unistd::{Group, User};
 
-use super::Listener;
 use super::keys::{self, Kind, LISTENER};
 use super::problem::Checked;
 use super::reader::{Reader, Setting};
 use super::values::{Parsed, absolute_path, boolean, integer, line, within, wrong_type};
+use super::{Listener, allow};
 
 /// Where client commands look when they are told nothing.
 const DEFAULT_PATH: &str = "/run/cloakroom/cloakroom.sock";
@@ -53,15 +53,16 @@ fn one(reader: &mut Reader, table: &str) -> Checked<(Setting<PathBuf>, Listener)
     let key = |name: &str| format!("{table}.{name}");
     let path = reader.setting(&key("path"), DEFAULT_PATH.into(), parse_path);
     let mode = reader.setting(&key("mode"), DEFAULT_MODE, parse_mode);
-    if let Ok(mode) = &mode {
-        warn_of_others(reader, mode);
-    }
-    let owner = reader.optional(&key("owner"), |value| account(value, "user", user));
-    let group = reader.optional(&key("group"), |value| account(value, "group", group));
+    let owner = reader.optional(&key("owner"), uid);
+    let group = reader.optional(&key("group"), gid);
     let max_connections =
         reader.value(&key("max_connections"), 1024, |value| count(within(1..=65_536, integer)(value)?));
     // Off only for callers that cannot set a header; it is what keeps a browser or a proxy from being a caller.
     let require_request_header = reader.value(&key("require_request_header"), true, boolean);
+    let allow = allow::read(reader, &key("allow"));
+    if let (Ok(mode), Ok(allow)) = (&mode, &allow) {
+        warn_of_others(reader, mode, !allow.is_empty());
+    }
 
     let path = path?;
     let listener = Listener {
@@ -71,6 +72,7 @@ fn one(reader: &mut Reader, table: &str) -> Checked<(Setting<PathBuf>, Listener)
         group: group?.map(|group| group.value),
         max_connections: max_connections?,
         require_request_header: require_request_header?,
+        allow: allow?,
     };
     Ok((path, listener))
 }
@@ -108,12 +110,10 @@ fn parse_mode(value: &ValueKind) -> Parsed<u32> {
 
 /// Not refused: who is answered is decided by the kernel's word about the caller, not by the mode, and a socket
 /// shared between containers of different users may have no other way.
-fn warn_of_others(reader: &mut Reader, mode: &Setting<u32>) {
+fn warn_of_others(reader: &mut Reader, mode: &Setting<u32>, ruled: bool) {
+    let answered = if ruled { "those whom a rule names" } else { "root and the daemon's own user" };
     if mode.value & 0o002 != 0 {
-        reader.warn(
-            mode,
-            "every user of this machine may connect; only root and the daemon's own user are answered",
-        );
+        reader.warn(mode, format!("every user of this machine may connect; only {answered} are answered"));
     }
 }
 
@@ -121,7 +121,16 @@ fn count(number: i64) -> Parsed<usize> {
     usize::try_from(number).map_err(|_| "is too large".to_owned())
 }
 
-/// A number, or the number that goes with a name.
+/// A user's number, or the number that goes with its name.
+pub(super) fn uid(value: &ValueKind) -> Parsed<u32> {
+    account(value, "user", user)
+}
+
+/// A group's number, or the number that goes with its name.
+pub(super) fn gid(value: &ValueKind) -> Parsed<u32> {
+    account(value, "group", group)
+}
+
 fn account(value: &ValueKind, what: &str, find: impl Fn(&str) -> nix::Result<Option<u32>>) -> Parsed<u32> {
     if let ValueKind::I64(number) = value {
         return id(*number);

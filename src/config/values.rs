@@ -48,6 +48,23 @@ pub(super) fn absolute_path(value: &ValueKind) -> Parsed<&str> {
     }
 }
 
+/// A list of lines, not empty, each of them once.
+pub(super) fn lines(value: &ValueKind) -> Parsed<Vec<String>> {
+    let ValueKind::Array(list) = value else { return wrong_type(Kind::Texts, value) };
+    let mut lines: Vec<String> = Vec::new();
+    for (at, element) in list.iter().enumerate() {
+        let element = line(&element.kind).map_err(|text| format!("element {at} {text}"))?;
+        if lines.iter().any(|before| before == element) {
+            return Err(format!("element {at} is there twice"));
+        }
+        lines.push(element.to_owned());
+    }
+    if lines.is_empty() {
+        return Err("must not be empty: leave the key out for the default".to_owned());
+    }
+    Ok(lines)
+}
+
 /// One of a few words.
 pub(super) fn choice<T: Copy>(choices: &[(&'static str, T)]) -> impl FnOnce(&ValueKind) -> Parsed<T> {
     move |value| {

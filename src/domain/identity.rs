@@ -97,9 +97,10 @@ impl Profile {
     /// Never by position: only one match may carry a token, dead or alive, so that which identity is meant does
     /// not change when a token expires.
     pub fn select(&self, selector: &Selector) -> Result<(&Identity, &IdpToken), NoSelection> {
-        let mut matching = self.identities.iter().filter(|identity| identity.matches(selector)).peekable();
+        let shown = || self.identities.iter().filter(|identity| selector.shows(&identity.connection));
+        let mut matching = shown().filter(|identity| identity.matches(selector)).peekable();
         if matching.peek().is_none() && *selector != Selector::default() {
-            return Err(NoSelection::IdentityNotFound(connections(self.identities.iter())));
+            return Err(NoSelection::IdentityNotFound(connections(shown())));
         }
         let with_token: Vec<_> =
             matching.filter_map(|identity| identity.token.as_ref().map(|token| (identity, token))).collect();
@@ -176,8 +177,11 @@ mod tests {
         connection: Option<&str>,
         provider: Option<&str>,
     ) -> Result<String, NoSelection> {
-        let selector =
-            Selector { connection: connection.map(Into::into), provider: provider.map(Into::into) };
+        let selector = Selector {
+            connection: connection.map(Into::into),
+            provider: provider.map(Into::into),
+            within: None,
+        };
         profile.select(&selector).map(|(_, token)| token.access_token.expose().to_owned())
     }
 
@@ -215,6 +219,19 @@ mod tests {
             pick(&linked, Some("google-oauth2"), None),
             Err(NoSelection::IdentityNotFound(vec!["db".into(), "gh".into()]))
         );
+    }
+
+    #[test]
+    fn what_a_caller_is_not_shown_is_not_there() {
+        let two = profile(vec![identity("a", "p", Some("t")), identity("b", "p", Some("u"))]);
+        let pick = |connection: Option<&str>, within: &[&str]| {
+            let within = Some(within.iter().map(|&name| name.to_owned()).collect());
+            let selector = Selector { connection: connection.map(Into::into), provider: None, within };
+            two.select(&selector).map(|(_, token)| token.access_token.expose().to_owned())
+        };
+        assert_eq!(pick(None, &["b"]), Ok("u".into()), "so nothing is ambiguous");
+        assert_eq!(pick(Some("a"), &["b"]), Err(NoSelection::IdentityNotFound(vec!["b".into()])));
+        assert_eq!(pick(None, &["c"]), Err(NoSelection::IdentityNotFound(vec![])));
     }
 
     #[test]

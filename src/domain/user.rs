@@ -96,6 +96,15 @@ pub struct Selector {
     pub connection: Option<String>,
     /// The provider's name, such as `google-oauth2` or `waad`: one provider may serve several connections.
     pub provider: Option<String>,
+    /// Only identities of these connections are there, as far as this caller is concerned; `None` is all.
+    pub within: Option<Arc<[String]>>,
+}
+
+impl Selector {
+    /// Whether identities of `connection` are there at all.
+    pub fn shows(&self, connection: &str) -> bool {
+        self.within.as_ref().is_none_or(|within| within.iter().any(|one| one == connection))
+    }
 }
 
 #[cfg(test)]

@@ -50,6 +50,21 @@ pub struct ReportAnswer<'a> {
     pub outcome: Cow<'a, str>,
 }
 
+/// `GET /v1/management-token`: the Management API token itself. A secret, so there is no way to print it.
+#[derive(Deserialize, Serialize)]
+pub struct ManagementTokenAnswer<'a> {
+    /// The token.
+    pub access_token: Cow<'a, str>,
+    /// The scheme it is used with: `Bearer`.
+    pub token_type: Cow<'a, str>,
+    /// When it expires, RFC 3339.
+    pub expires_at: Option<String>,
+    /// Whole seconds until then, rounded down.
+    pub expires_in: Option<u64>,
+    /// What it may do; null where Auth0 did not say.
+    pub scopes: Option<Vec<String>>,
+}
+
 /// `GET /v1/users/{user_id}/identities`: what a user has, without tokens.
 #[derive(Deserialize, Serialize)]
 pub struct IdentitiesAnswer<'a> {

@@ -17,10 +17,8 @@ use tokio::net::UnixStream;
 use tokio::sync::watch;
 use tokio::time::{Instant, Sleep, sleep};
 
-use crate::domain::policy::Caller;
-
 use super::reply::Refused;
-use super::{Phase, Services, routes};
+use super::{Peer, Phase, Services, routes};
 
 /// From the first byte of a header section to its last; and from connecting to the end of the first one, so that
 /// nobody holds a connection by saying nothing.
@@ -37,14 +35,14 @@ const LAST_CALL: Duration = Duration::from_millis(100);
 const MAX_BUFFER: usize = 64 * 1024;
 
 /// Serves `stream` until it ends, is idle, misbehaves, or the daemon ends.
-pub async fn serve(stream: UnixStream, caller: Caller, needs_header: bool, services: Arc<Services>) {
+pub(super) async fn serve(stream: UnixStream, peer: Peer, services: Arc<Services>) {
     let activity = Arc::new(Activity::default());
     let io = TokioIo::new(Watched { stream, activity: Arc::clone(&activity), deaf: false });
     let service = service_fn(|request| {
-        let (services, activity) = (Arc::clone(&services), Arc::clone(&activity));
+        let (services, activity, peer) = (Arc::clone(&services), Arc::clone(&activity), &peer);
         activity.begin_request();
         async move {
-            let mut reply = routes::answer(&services, caller, needs_header, request).await;
+            let mut reply = routes::answer(&services, peer, request).await;
             if *services.phase.borrow() >= Phase::Closing {
                 reply.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }

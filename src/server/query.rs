@@ -20,8 +20,8 @@ pub fn user(segment: &str) -> Result<UserId, Refused> {
 /// What a token lookup may be told.
 pub fn token_query(query: &str) -> Result<(Selector, Wish), Refused> {
     let mut parameters = Parameters::parse(query, &["connection", "provider", "min_ttl", "fresh"])?;
-    let selector =
-        Selector { connection: parameters.take("connection"), provider: parameters.take("provider") };
+    let (connection, provider) = (parameters.take("connection"), parameters.take("provider"));
+    let selector = Selector { connection, provider, within: None };
     let wrong = |parameter: &str, detail: &str| Refused::InvalidRequest {
         parameter: parameter.into(),
         detail: detail.into(),

@@ -1,6 +1,7 @@
 //! Answers as bytes. The only file that maps errors to status codes, and the only one with their public texts.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -47,6 +48,11 @@ pub enum Refused {
     BodyTooLarge,
     /// The body did not come in time.
     Timeout,
+    /// The caller asks more often than its rule allows.
+    TooOften {
+        /// When there is room for one more.
+        retry_after: Duration,
+    },
     /// The lookup has no answer to give.
     Lookup(LookupError),
     /// The daemon is about to end.
@@ -78,6 +84,7 @@ impl Refused {
             Self::BodyTooLarge => (S::PAYLOAD_TOO_LARGE, "body_too_large", "The body is too large"),
             Self::Timeout => (S::REQUEST_TIMEOUT, "request_timeout", "The request did not come in time"),
             Self::Draining => (S::SERVICE_UNAVAILABLE, "draining", "The daemon is shutting down"),
+            Self::TooOften { .. } => (S::TOO_MANY_REQUESTS, "rate_limited", "This caller asks too often"),
             Self::Lookup(error) => lookup_kind(error),
         }
     }
@@ -98,6 +105,9 @@ impl Refused {
             Self::BodyTooLarge => "send at most 64 KiB".into(),
             Self::Timeout => "send the whole header section within 5 seconds, and the whole body within another 5".into(),
             Self::Draining => "ask again: its successor will answer".into(),
+            Self::TooOften { .. } => {
+                "the rule that allows this caller's lookups has a rate, and it is used up: ask again later, or raise it".into()
+            }
             Self::Lookup(error) => lookup_detail(error),
         }
     }
@@ -105,6 +115,7 @@ impl Refused {
     fn retry_after(&self) -> Option<u64> {
         match self {
             Self::Draining => Some(1),
+            Self::TooOften { retry_after } => Some(whole_seconds(*retry_after)),
             Self::Lookup(LookupError::Overloaded) => Some(1),
             Self::Lookup(
                 LookupError::LoginRequired { retry_after, .. }
@@ -247,7 +258,7 @@ fn lookup_detail(error: &LookupError) -> String {
         }
         LookupError::UserBlocked => "unblock the user in Auth0, if that is what you want".into(),
         LookupError::IdentityNotFound(connections) => match connections.as_slice() {
-            [] => "the user has no identities".into(),
+            [] => "the user has no identity, or none that this caller's rules show".into(),
             some => format!("the user's connections are: {}", some.join(", ")),
         },
         LookupError::NoToken { withheld: true } => {

@@ -15,14 +15,15 @@ use hyper::http::request::Parts;
 use hyper::{Method, Request};
 
 use crate::cache::{Reported, Wish};
-use crate::domain::policy::{Caller, Operation};
+use crate::domain::error::LookupError;
+use crate::domain::policy::{self, Allowed, Operation};
 use crate::domain::user::{Selector, UserId};
 use crate::secret::Tag;
 
-use super::answers::{IdentitiesAnswer, IdentityAnswer, ReportAnswer, TokenAnswer};
+use super::answers::{IdentitiesAnswer, IdentityAnswer, ManagementTokenAnswer, ReportAnswer, TokenAnswer};
 use super::query::{fingerprint, nothing, token_query, user};
 use super::reply::{self, Refused, Reply};
-use super::{Phase, Services};
+use super::{Peer, Phase, Services};
 
 /// As the contract with callers has them.
 const MAX_HEADER_BYTES: usize = 16 * 1024;
@@ -45,6 +46,8 @@ pub enum Route<'a> {
     User(&'a str),
     /// `/v1/users`
     Users,
+    /// `/v1/management-token`
+    ManagementToken,
     /// `/v1/status`
     Status,
     /// `/livez`
@@ -73,6 +76,7 @@ impl<'a> Route<'a> {
             [Some("v1"), Some("users"), Some(user), Some("report")] => Some(Self::Report(user)),
             [Some("v1"), Some("users"), Some(user), None] => Some(Self::User(user)),
             [Some("v1"), Some("users"), None, None] => Some(Self::Users),
+            [Some("v1"), Some("management-token"), None, None] => Some(Self::ManagementToken),
             [Some("v1"), Some("status"), None, None] => Some(Self::Status),
             [Some("livez"), None, None, None] => Some(Self::Live),
             [Some("readyz"), None, None, None] => Some(Self::Ready),
@@ -99,6 +103,7 @@ impl<'a> Route<'a> {
             Self::Identities(_) => Some(Operation::Identities),
             Self::Report(_) => Some(Operation::Report),
             Self::User(_) | Self::Users => Some(Operation::Purge),
+            Self::ManagementToken => Some(Operation::ManagementToken),
             Self::Status => Some(Operation::Status),
             Self::Live | Self::Ready | Self::Started | Self::Metrics | Self::OpenApi => None,
         }
@@ -115,6 +120,7 @@ impl<'a> Route<'a> {
             Self::Identities(_) => "identities",
             Self::Report(_) => "report",
             Self::User(_) | Self::Users => "purge",
+            Self::ManagementToken => "management_token",
             Self::Status => "status",
             Self::Live => "livez",
             Self::Ready => "readyz",
@@ -125,42 +131,33 @@ impl<'a> Route<'a> {
     }
 }
 
-/// Answers one request of `caller`; `needs_header` is the listener's `require_request_header`.
-pub async fn answer(
-    services: &Services,
-    caller: Caller,
-    needs_header: bool,
-    request: Request<Incoming>,
-) -> Reply {
+/// Answers one request of `peer`.
+pub async fn answer(services: &Services, peer: &Peer, request: Request<Incoming>) -> Reply {
     let request_id = services.next_request_id();
     let (head, body) = request.into_parts();
     let route = Route::find(head.uri.path());
-    let outcome = match admit(services, caller, needs_header, &head, route) {
+    let outcome = match admit(peer, &head, route) {
         Ok(route) => match read(body).await {
-            Ok(body) => handle(services, route, head.uri.query().unwrap_or_default(), &body).await,
+            Ok(body) => handle(services, peer, route, head.uri.query().unwrap_or_default(), &body).await,
             Err(refused) => Err(refused),
         },
         Err(refused) => Err(refused),
     };
     let route = route.map_or("none", |route| route.name());
+    let uid = peer.rights.caller().uid;
     let reply = outcome.unwrap_or_else(|refused| {
-        tracing::debug!(route, uid = caller.uid, code = refused.code(), request_id, "Refused");
+        tracing::debug!(route, uid, code = refused.code(), request_id, "Refused");
         refused.reply(&request_id)
     });
-    tracing::trace!(route, uid = caller.uid, status = reply.status().as_u16(), request_id, "Answered");
+    tracing::trace!(route, uid, status = reply.status().as_u16(), request_id, "Answered");
     reply::with_id(reply, &request_id)
 }
 
-/// Everything that is decided before anything is looked up.
-fn admit<'a>(
-    services: &Services,
-    caller: Caller,
-    needs_header: bool,
-    head: &Parts,
-    route: Option<Route<'a>>,
-) -> Result<Route<'a>, Refused> {
+/// Everything that is decided before anything of the request's parameters is looked at.
+fn admit<'a>(peer: &Peer, head: &Parts, route: Option<Route<'a>>) -> Result<Route<'a>, Refused> {
     check_headers(head)?;
-    if needs_header && !route.is_some_and(|route| route.is_probe()) && !has_request_header(&head.headers) {
+    let needs_header = peer.require_request_header && !route.is_some_and(|route| route.is_probe());
+    if needs_header && !has_request_header(&head.headers) {
         return Err(Refused::NoRequestHeader);
     }
     let route = route.ok_or(Refused::NoRoute)?;
@@ -168,9 +165,26 @@ fn admit<'a>(
         return Err(Refused::Method(route.method()));
     }
     if let Some(operation) = route.operation() {
-        services.policy.check(caller, operation).map_err(Refused::Forbidden)?;
+        peer.rights.may(operation).map_err(Refused::Forbidden)?;
     }
     Ok(route)
+}
+
+/// Whether `peer` may do this to this user through this connection, and now. Decided before anything is looked up.
+fn permit(
+    services: &Services,
+    peer: &Peer,
+    operation: Operation,
+    user: Option<&UserId>,
+    connection: Option<&str>,
+) -> Result<Allowed, Refused> {
+    let request = policy::Request { operation, user, connection };
+    let allowed = peer.rights.decide(request).map_err(Refused::Forbidden)?;
+    if let (Some(rule), Some(rate), true) = (allowed.rule, allowed.rate, operation.is_lookup()) {
+        let taken = peer.rates.take(rule, peer.rights.caller().uid, rate, services.clock.now());
+        taken.map_err(|retry_after| Refused::TooOften { retry_after })?;
+    }
+    Ok(allowed)
 }
 
 fn check_headers(head: &Parts) -> Result<(), Refused> {
@@ -215,27 +229,48 @@ async fn read(body: Incoming) -> Result<Bytes, Refused> {
     }
 }
 
-async fn handle(services: &Services, route: Route<'_>, query: &str, body: &[u8]) -> Result<Reply, Refused> {
+async fn handle(
+    services: &Services,
+    peer: &Peer,
+    route: Route<'_>,
+    query: &str,
+    body: &[u8],
+) -> Result<Reply, Refused> {
     if !matches!(route, Route::Token(_)) {
         nothing(query)?;
     }
+    let permit = |operation, user, connection| permit(services, peer, operation, user, connection);
     match route {
         Route::Token(segment) => {
-            let (user, (selector, wish)) = (user(segment)?, token_query(query)?);
+            let (user, (mut selector, wish)) = (user(segment)?, token_query(query)?);
+            let allowed = permit(Operation::Token, Some(&user), selector.connection.as_deref())?;
+            selector.within = allowed.connections;
             token(services, &user, &selector, wish).await
         }
-        Route::Identities(segment) => identities(services, &user(segment)?).await,
+        Route::Identities(segment) => {
+            let user = user(segment)?;
+            let within = permit(Operation::Identities, Some(&user), None)?.connections;
+            identities(services, &user, &Selector { within, ..Selector::default() }).await
+        }
         Route::Report(segment) => {
             let (user, fingerprint) = (user(segment)?, fingerprint(body)?);
+            permit(Operation::Report, Some(&user), None)?;
             report(services, &user, fingerprint)
         }
         Route::User(segment) => {
-            services.cache.purge(&user(segment)?);
+            let user = user(segment)?;
+            permit(Operation::Purge, Some(&user), None)?;
+            services.cache.purge(&user);
             Ok(reply::done())
         }
         Route::Users => {
+            permit(Operation::Purge, None, None)?;
             services.cache.purge_all();
             Ok(reply::done())
+        }
+        Route::ManagementToken => {
+            permit(Operation::ManagementToken, None, None)?;
+            management_token(services).await
         }
         Route::Status => Ok(reply::ok(&services.status())),
         Route::OpenApi => Ok(reply::document(include_str!("openapi.json"))),
@@ -244,6 +279,20 @@ async fn handle(services: &Services, route: Route<'_>, query: &str, body: &[u8])
         Route::Started => Ok(reply::probe(services.started())),
         Route::Ready => Ok(reply::probe(services.ready())),
     }
+}
+
+async fn management_token(services: &Services) -> Result<Reply, Refused> {
+    let bearer = async { services.management.bearer().await.map_err(LookupError::Unavailable) };
+    let token = before_the_end(services, bearer).await?;
+    let expires = token.expires();
+    let answer = ManagementTokenAnswer {
+        access_token: token.token().expose().into(),
+        token_type: "Bearer".into(),
+        expires_at: expires.map(|expires| expires.wall().to_string()),
+        expires_in: expires.map(|expires| expires.remaining(services.clock.now()).as_secs()),
+        scopes: token.scopes().map(<[String]>::to_vec),
+    };
+    Ok(reply::ok(&answer))
 }
 
 fn report(services: &Services, user: &UserId, fingerprint: Tag) -> Result<Reply, Refused> {
@@ -283,10 +332,11 @@ async fn token(
     Ok(reply::lookup(&served, &answer))
 }
 
-async fn identities(services: &Services, user: &UserId) -> Result<Reply, Refused> {
+async fn identities(services: &Services, user: &UserId, shown: &Selector) -> Result<Reply, Refused> {
     let served = before_the_end(services, services.cache.identities(user)).await?;
     let profile = served.profile().ok_or(Refused::NoRoute)?;
-    let identities = profile.identities.iter().map(|identity| {
+    let identities = profile.identities.iter().filter(|identity| shown.shows(&identity.connection));
+    let identities = identities.map(|identity| {
         let token = identity.token.as_ref();
         let state = match token {
             None => "none",
@@ -315,7 +365,7 @@ async fn identities(services: &Services, user: &UserId) -> Result<Reply, Refused
 /// A lookup's answer, or `draining` when the shutdown's deadline comes first.
 async fn before_the_end<T>(
     services: &Services,
-    lookup: impl Future<Output = Result<T, crate::domain::error::LookupError>>,
+    lookup: impl Future<Output = Result<T, LookupError>>,
 ) -> Result<T, Refused> {
     let mut phase = services.phase.clone();
     tokio::select! {
@@ -340,6 +390,7 @@ mod tests {
             ("/v1/users//token", Some(Route::Token(""))),
             ("/v1/users/a/b/token", None),
             ("/v1/users/a/token/", None),
+            ("/v1/management-token", Some(Route::ManagementToken)),
             ("/v1/status", Some(Route::Status)),
             ("/v1", None),
             ("/", None),

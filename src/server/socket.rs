@@ -284,7 +284,15 @@ mod tests {
     use std::os::unix::net::UnixStream;
 
     fn listener(path: PathBuf, mode: u32) -> Listener {
-        Listener { path, mode, owner: None, group: None, max_connections: 1, require_request_header: true }
+        Listener {
+            path,
+            mode,
+            owner: None,
+            group: None,
+            max_connections: 1,
+            require_request_header: true,
+            allow: Vec::new(),
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::domain::bucket::Bucket;
 use crate::domain::freshness::Moment;
 use crate::domain::retry::{LONGEST_ASKED_FOR, SHORTEST_ASKED_FOR};
 
@@ -17,11 +18,7 @@ const LONGEST_OF_OURS: Duration = Duration::from_secs(54);
 /// A token bucket, and a gate in front of it.
 #[derive(Debug)]
 pub struct Pace {
-    per_second: f64,
-    burst: f64,
-    /// What may be spent, as of `counted`.
-    tokens: f64,
-    counted: Moment,
+    bucket: Bucket,
     gate_closed: Option<(Moment, Duration)>,
     refusals_in_a_row: u32,
     thrifty: Option<(Moment, Duration)>,
@@ -32,12 +29,8 @@ pub struct Pace {
 impl Pace {
     /// A full bucket that gains `per_second` up to `burst`, and an open gate.
     pub fn new(per_second: f64, burst: u32, now: Moment) -> Self {
-        let burst = f64::from(burst);
         Self {
-            per_second,
-            burst,
-            tokens: burst,
-            counted: now,
+            bucket: Bucket::new(per_second, f64::from(burst), now),
             gate_closed: None,
             refusals_in_a_row: 0,
             thrifty: None,
@@ -50,17 +43,7 @@ impl Pace {
         if let Some(wait) = self.gate_closed_for(now) {
             return Err(Held::Gate(wait));
         }
-        let gained = self.counted.age(now).as_secs_f64() * self.per_second;
-        self.tokens = (self.tokens + gained).min(self.burst);
-        self.counted = now;
-        let needed = 1.0 + f64::from(reserve);
-        if self.tokens >= needed {
-            self.tokens -= 1.0;
-            return Ok(());
-        }
-        // Rounded up to the clock's millisecond, lest somebody come back an instant too early, for ever.
-        let wait = Duration::from_secs_f64((needed - self.tokens) / self.per_second);
-        Err(Held::Busy(wait.max(Duration::from_millis(1))))
+        self.bucket.take(f64::from(reserve), now).map_err(Held::Busy)
     }
 
     /// The tenant answered 429: nothing goes for `asked`, or, where it does not say, for twice as long each time.

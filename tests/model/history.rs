@@ -176,7 +176,7 @@ impl Game {
     async fn look(self: Arc<Self>, look: Look, patience: Option<Duration>) {
         let user = UserId::parse(USERS[look.user]).unwrap();
         let connection = look.connection.map(|connection| CONNECTIONS[connection]);
-        let selector = Selector { connection: connection.map(Into::into), provider: None };
+        let selector = Selector { connection: connection.map(Into::into), ..Selector::default() };
         let wish = Wish { min_ttl: look.min_ttl, fresh: look.fresh };
         let asked = Asked::now(&self, USERS[look.user], connection, wish);
         let outcome = self.cache.token(&user, &selector, wish);
