@@ -55,6 +55,14 @@ impl Listening {
     pub fn stop(self) {
         drop(self);
     }
+
+    /// The same, and waits until they are: from then on nothing is answered that was sent before.
+    pub async fn closed(self) {
+        let door = Arc::clone(&self.door);
+        drop(self);
+        // Every connection's task watches the door, and drops its connection before it ceases to.
+        door.open.closed().await;
+    }
 }
 
 impl Drop for Listening {

@@ -7,7 +7,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use cloakroom::demo::{Endpoint, RateLimit, TenantOptions, users};
 use serde_json::{Value, json};
 
-use super::{assert_says, world, world_of};
+use super::{World, assert_says, world, world_of};
 
 #[tokio::test(start_paused = true)]
 async fn keys_and_discovery_are_published() {
@@ -156,4 +156,14 @@ async fn header_names_are_written_as_asked() {
         let raw = super::https::raw(&world.listening, "GET /api/v2/users/a%7Cb HTTP/1.0\r\n\r\n").await;
         assert!(raw.contains(expected), "{raw}");
     }
+}
+
+/// Whoever changes its certificate can be sure that nothing is answered under the old one.
+#[tokio::test(start_paused = true)]
+async fn once_it_is_closed_nobody_is_answered_through_a_connection_from_before() {
+    let World { tenant, listening, https, .. } = world();
+    assert_eq!(https.get("/.well-known/jwks.json", &[]).await.unwrap().status, 200);
+    listening.closed().await;
+    assert!(https.get("/.well-known/jwks.json", &[]).await.is_err());
+    assert_eq!(tenant.calls().len(), 1);
 }
