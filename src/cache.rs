@@ -164,6 +164,11 @@ impl Cache {
         (self.entries.entry_count(), self.entries.weighted_size())
     }
 
+    /// Users who are being asked for. Nought means that what came has been stored.
+    pub fn in_flight(&self) -> usize {
+        self.flights.len()
+    }
+
     /// `cache.max_bytes`.
     pub fn max_bytes(&self) -> u64 {
         self.max_bytes

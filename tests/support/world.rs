@@ -1,7 +1,8 @@
 //! A whole daemon and the tenant behind it, started as production starts it.
 //!
 //! [`World::simulated`] joins the two in memory, so that tokio's paused time governs everything and a day passes
-//! in no time. [`World::over_tls`] joins them over real TLS and real time.
+//! in no time. [`World::over_tls`] joins them over real TLS and real time, [`World::over_tls_simulated`] over real TLS
+//! in a time that can be moved on.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -18,7 +19,7 @@ use cloakroom::domain::error::{Failure, LookupError};
 use cloakroom::domain::freshness::Timestamp;
 use cloakroom::domain::user::{Selector, UserId};
 use cloakroom::upstream::answer::Answer;
-use cloakroom::upstream::transport::{Sending, Transport};
+use cloakroom::upstream::transport::{self, Sending, Transport};
 use http_body_util::{BodyExt, Empty, Full};
 use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
@@ -32,6 +33,7 @@ pub const START: &str = "2026-11-22T10:00:00Z";
 pub struct World {
     pub tenant: Tenant,
     pub clock: Clock,
+    pub tenant_clock: Clock,
     pub config: Config,
     pub running: Running,
     pub socket: PathBuf,
@@ -48,12 +50,12 @@ impl World {
     pub async fn simulated(options: TenantOptions, settings: &str) -> Self {
         let start = Timestamp::parse(START).unwrap();
         // Two clocks, as in life: what is done to the daemon's does not move the tenant's.
-        let clock = Clock::simulated(start);
-        let tenant = Tenant::new(Clock::simulated(start), options).unwrap();
+        let clocks = [Clock::simulated(start), Clock::simulated(start)];
+        let tenant = Tenant::new(clocks[1].clone(), options).unwrap();
         let (directory, config) = configure("tenant.example", &tenant, None, settings);
         let transport = Arc::new(InMemory { tenant: tenant.clone(), timeout: config.tenant.request_timeout });
-        let deps = Deps { clock: clock.clone(), transport, seed: 7 };
-        Self::start(tenant, clock, directory, config, deps, None).await
+        let deps = Deps { clock: clocks[0].clone(), transport, seed: 7 };
+        Self::start(tenant, clocks, directory, config, deps, None).await
     }
 
     /// Over TLS on loopback, in real time.
@@ -63,12 +65,24 @@ impl World {
         let listening = tenant.listen(CertificateKind::Good).unwrap();
         let (directory, config) = configure(listening.domain(), &tenant, Some(listening.ca_pem()), settings);
         let deps = Deps::production(&config).unwrap();
-        Self::start(tenant, clock, directory, config, deps, Some(listening)).await
+        Self::start(tenant, [clock.clone(), clock], directory, config, deps, Some(listening)).await
+    }
+
+    /// Over TLS on loopback. Timers are real, and so is what waits for them; [`World::pass`] makes everything older.
+    pub async fn over_tls_simulated(options: TenantOptions, settings: &str, seed: u64) -> Self {
+        let start = Timestamp::parse(START).unwrap();
+        let clocks = [Clock::simulated(start), Clock::simulated(start)];
+        let tenant = Tenant::new(clocks[1].clone(), options).unwrap();
+        let listening = tenant.listen(CertificateKind::Good).unwrap();
+        let (directory, config) = configure(listening.domain(), &tenant, Some(listening.ca_pem()), settings);
+        let transport = transport::build(&config.tenant).unwrap();
+        let deps = Deps { clock: clocks[0].clone(), transport, seed };
+        Self::start(tenant, clocks, directory, config, deps, Some(listening)).await
     }
 
     async fn start(
         tenant: Tenant,
-        clock: Clock,
+        [clock, tenant_clock]: [Clock; 2],
         directory: TempDir,
         config: Config,
         deps: Deps,
@@ -76,7 +90,13 @@ impl World {
     ) -> Self {
         let running = app::start(&config, deps).await.unwrap();
         let socket = running.sockets[0].clone();
-        Self { tenant, clock, config, running, socket, directory, listening }
+        Self { tenant, clock, tenant_clock, config, running, socket, directory, listening }
+    }
+
+    /// Lets `span` pass for the daemon and for its tenant, if their clocks are simulated. No timer notices.
+    pub fn pass(&self, span: Duration) {
+        self.clock.suspend(span);
+        self.tenant_clock.suspend(span);
     }
 
     pub fn cache(&self) -> &Cache {
