@@ -243,19 +243,27 @@ impl Management {
     }
 
     /// Auth0 refuses even the token that replaced a refused one. Nothing is asked with it for a while that grows each
-    /// time, and the reason is said once.
-    pub fn still_refused(&self, why: &Refusal) {
+    /// time, and the reason is said once. Answers what is left of that while.
+    pub fn still_refused(&self, why: &Refusal) -> Duration {
         let now = self.clock.now();
+        let mut pause = Duration::ZERO;
         self.shared.state.send_modify(|state| {
             let news = state.refusal.as_ref().is_none_or(|(known, _)| known != why);
             if news {
                 tracing::error!(%why, "Auth0 refuses every Management token; lookups fail until this is mended");
             }
-            // Its waits stop growing after six.
-            let pause = REFUSED.waits(self.shared.seed).nth(state.refusals.min(8)).unwrap_or(BETWEEN_DROPS);
-            state.refusals = state.refusals.saturating_add(1);
+            // Lookups that are under way together find out the same thing: it is one refusal, however many they are.
+            let begun = state.refusal.as_ref().map(|(_, until)| now.age(*until)).unwrap_or_default();
+            pause = begun;
+            if begun.is_zero() {
+                // Its waits stop growing after six.
+                let wait = REFUSED.waits(self.shared.seed).nth(state.refusals.min(8));
+                pause = wait.unwrap_or(BETWEEN_DROPS);
+                state.refusals = state.refusals.saturating_add(1);
+            }
             state.refusal = Some((why.clone(), now.after(pause)));
         });
+        pause
     }
 
     /// Auth0 accepts the token.

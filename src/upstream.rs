@@ -333,8 +333,9 @@ impl Profiles {
                     // refused as well, tokens are not what is wrong.
                     self.auth0.failed(&Failure::Denied(refusal.clone()));
                     if renewed || !self.management.refused(&token) {
-                        self.management.still_refused(&refusal);
-                        return Err(unavailable(Stage::ManagementToken, Failure::Denied(refusal)));
+                        let retry_after = self.management.still_refused(&refusal);
+                        let (stage, failure) = (Stage::ManagementToken, Failure::Denied(refusal));
+                        return Err(Unavailable { stage, failure, retry_after });
                     }
                     renewed = true;
                     token = self.bearer(deadline).await?;

@@ -891,6 +891,26 @@ async fn a_tenant_that_refuses_every_token_is_not_asked_for_one_at_each_lookup()
     assert_eq!(world.running.services().management.snapshot(world.clock.now()).refusal, None);
 }
 
+/// Lookups under way that are refused together have found out one thing, not one each; and all are told how long the
+/// pause is that follows.
+#[tokio::test(start_paused = true)]
+async fn lookups_that_are_refused_together_make_the_pause_no_longer() {
+    let world = world("").await;
+    world.tenant.fault(Endpoint::User, Fault::Unauthorized);
+    world.tenant.fault(Endpoint::User, Fault::Latency(SECOND / 10));
+    let ids: Vec<_> = (0..8).map(|n| format!("auth0|{n}")).collect();
+    let refused = join_all(ids.iter().map(|id| world.look_up(id))).await;
+    let after = world.look_up(users::GOOGLE).await;
+    for outcome in refused.into_iter().chain([after]) {
+        let why = failure(outcome.unwrap_err());
+        assert_eq!(why.failure, Failure::Denied(Refusal::Bearer { status: 401 }));
+        assert!((10 * SECOND..=20 * SECOND).contains(&why.retry_after), "{:?}", why.retry_after);
+    }
+    world.tenant.clear_all();
+    sleep(20 * SECOND).await;
+    assert_eq!(world.state(users::GOOGLE).await, "miss");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_token_that_died_in_its_sleep_is_replaced_before_it_is_used() {
     let options = TenantOptions { token_lifetime: Duration::from_secs(3600), ..TenantOptions::default() };

@@ -118,7 +118,7 @@ fn the_way() -> Vec<Row> {
 
 fn users() -> Vec<Row> {
     let refused = |name, fault| {
-        let nothing = refused_for_good(2, Wait::Exactly(30)).and_a_grant();
+        let nothing = refused_for_good(2, Wait::Between(10, 20)).and_a_grant();
         row(name, At::Users(fault), nothing, hit(2).and_a_grant(), stale(2).and_a_grant())
     };
     let a_moment = rate_limited(1, Wait::Between(1, 2));
