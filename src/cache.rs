@@ -51,12 +51,21 @@ pub trait ProfileSource: Send + Sync + 'static {
     /// Asks for `user`. Ends within `tenant.request_timeout`, retries included.
     fn fetch(&self, user: UserId) -> Fetching;
 
-    /// The same if there is room to spare for something of this urgency; else says when there may be. Does not
-    /// wait, and tries once.
-    fn fetch_if_spare(&self, user: UserId, urgency: Urgency) -> Result<Fetching, Duration>;
+    /// The same if that can be done at once and there is room to spare for something of this urgency. Does not wait,
+    /// and tries once.
+    fn fetch_if_spare(&self, user: UserId, urgency: Urgency) -> Result<Fetching, NotNow>;
 
     /// Spends as much without asking: for what makes others ask.
     fn spare(&self, urgency: Urgency) -> Result<(), Duration>;
+}
+
+/// Why a source does not ask at once.
+#[derive(Debug)]
+pub enum NotNow {
+    /// There is no room to spare; when there may be.
+    NoRoom(Duration),
+    /// It cannot ask at all.
+    Unavailable(Unavailable),
 }
 
 /// A fetch under way; it owns what it needs, since it outlives the caller that wanted it.
@@ -278,8 +287,11 @@ impl Cache {
             let flight = match self.fly(user, held, urgency) {
                 Ok(flight) => flight,
                 Err(NoFlight::Refused(Instead::Landed(entry))) => return Ok(entry),
-                Err(NoFlight::Refused(Instead::NoRoom(retry_after))) => {
+                Err(NoFlight::Refused(Instead::NotNow(NotNow::NoRoom(retry_after)))) => {
                     return Err(LookupError::RateLimited { retry_after });
+                }
+                Err(NoFlight::Refused(Instead::NotNow(NotNow::Unavailable(why)))) => {
+                    return Err(LookupError::Unavailable(why));
                 }
                 Err(NoFlight::Full) => return Err(LookupError::Overloaded),
             };
@@ -324,7 +336,7 @@ impl Cache {
             let fetching = match urgency {
                 Urgency::Management | Urgency::Caller => self.source.fetch(user.clone()),
                 Urgency::Stale | Urgency::Fresh | Urgency::Ahead => {
-                    self.source.fetch_if_spare(user.clone(), urgency).map_err(Instead::NoRoom)?
+                    self.source.fetch_if_spare(user.clone(), urgency).map_err(Instead::NotNow)?
                 }
             };
             let landing = Landing {
@@ -356,6 +368,6 @@ impl Cache {
 enum Instead {
     /// One has landed since.
     Landed(Arc<Entry>),
-    /// There is no room to spare; when there may be.
-    NoRoom(Duration),
+    /// None can be begun.
+    NotNow(NotNow),
 }

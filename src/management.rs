@@ -191,32 +191,40 @@ impl Management {
     pub async fn bearer(&self) -> Result<Arc<ManagementToken>, Unavailable> {
         let mut state = self.shared.state.subscribe();
         loop {
-            let now = self.clock.now();
-            {
-                let state = state.borrow_and_update();
-                if let Some((refusal, until)) = &state.refusal
-                    && until.elapsed > now.elapsed
-                {
-                    let (stage, failure) = (Stage::ManagementToken, Failure::Denied(refusal.clone()));
-                    return Err(Unavailable { stage, failure, retry_after: now.age(*until) });
-                }
-                if let Some(token) = state.usable(now) {
-                    return Ok(Arc::clone(token));
-                }
-                match (&state.phase, &state.failure) {
-                    (Phase::Asking, _) => {}
-                    (Phase::Waiting { until }, Some((failure, _))) if until.elapsed > now.elapsed => {
-                        let (stage, failure) = (Stage::ManagementToken, failure.clone());
-                        let retry_after = now.age(*until);
-                        return Err(Unavailable { stage, failure, retry_after });
-                    }
-                    // The token died while nobody looked, as it does when a machine sleeps.
-                    (Phase::Waiting { .. }, _) => self.shared.wake.notify_one(),
-                }
+            state.mark_unchanged();
+            if let Some(outcome) = self.at_once() {
+                return outcome;
             }
             // Cannot fail: the sender is ours.
             state.changed().await.ok();
         }
+    }
+
+    /// What [`Management::bearer`] answers without waiting; `None` if it would wait. Then the keeper is asking, or has
+    /// been told to.
+    pub fn at_once(&self) -> Option<Result<Arc<ManagementToken>, Unavailable>> {
+        let now = self.clock.now();
+        let unavailable = |failure, until| {
+            Some(Err(Unavailable { stage: Stage::ManagementToken, failure, retry_after: now.age(until) }))
+        };
+        let state = self.shared.state.borrow();
+        if let Some((refusal, until)) = &state.refusal
+            && until.elapsed > now.elapsed
+        {
+            return unavailable(Failure::Denied(refusal.clone()), *until);
+        }
+        if let Some(token) = state.usable(now) {
+            return Some(Ok(Arc::clone(token)));
+        }
+        match (&state.phase, &state.failure) {
+            (Phase::Asking, _) => {}
+            (Phase::Waiting { until }, Some((failure, _))) if until.elapsed > now.elapsed => {
+                return unavailable(failure.clone(), *until);
+            }
+            // The token died while nobody looked, as it does when a machine sleeps.
+            (Phase::Waiting { .. }, _) => self.shared.wake.notify_one(),
+        }
+        None
     }
 
     /// Auth0 refused `token`: it is dropped, if it is still the one held, and another is obtained.
@@ -278,12 +286,6 @@ impl Management {
     /// Whether a token is held that may be used now.
     pub fn is_valid(&self) -> bool {
         self.shared.state.borrow().usable(self.clock.now()).is_some()
-    }
-
-    /// Somebody could use a token and will not wait for one: the keeper looks whether it should obtain one before its
-    /// time, as when the machine has slept.
-    pub fn is_wanted(&self) {
-        self.shared.wake.notify_one();
     }
 
     /// Whether a token has ever been obtained.

@@ -9,7 +9,7 @@ use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue, USER_AGENT
 use hyper::{Method, Request, StatusCode};
 use tokio::time::{Instant, timeout_at};
 
-use crate::cache::{Fetched, Fetching, ProfileSource};
+use crate::cache::{Fetched, Fetching, NotNow, ProfileSource};
 use crate::clock::Clock;
 use crate::config::{self, Client, Tenant};
 use crate::domain::error::{Failure, Sort, Stage, Unavailable};
@@ -304,24 +304,24 @@ impl Profiles {
         Self { auth0, management }
     }
 
-    /// Asks until there is an answer, the retries are used up, or `deadline` comes. `first` is the leave for the
-    /// first request, if that has been given already; then nobody waits, and there is nothing to hurry for.
+    /// Asks until there is an answer, the retries are used up, or `deadline` comes. `spared` is the leave for the first
+    /// request and what it was given for, if it was; then one request is all, and nobody is kept waiting for another.
     async fn read(
         &self,
         user: &UserId,
         deadline: Instant,
-        first: Option<Permit>,
+        spared: Option<(Permit, Urgency)>,
     ) -> Result<Fetched, Unavailable> {
         let inner = &self.auth0.0;
-        let retries = if first.is_some() { 0 } else { inner.max_retries as usize };
+        let retries = if spared.is_some() { 0 } else { inner.max_retries as usize };
         let mut waits = BETWEEN_ATTEMPTS.waits(self.auth0.draw()).take(retries);
-        let mut leave = first;
+        let (mut leave, spared) = spared.unzip();
         let mut token = self.bearer(deadline).await?;
         let (mut renewed, mut last) = (false, None);
         loop {
             let permit = match leave.take() {
                 Some(permit) => permit,
-                None => self.leave(deadline).await?,
+                None => self.leave(deadline, spared).await?,
             };
             let failure = match timeout_at(deadline, self.auth0.user(user, token.token(), permit)).await {
                 Ok(Ok((UserAnswer::User(profile), sent))) => {
@@ -360,9 +360,16 @@ impl Profiles {
         }
     }
 
-    async fn leave(&self, deadline: Instant) -> Result<Permit, Unavailable> {
-        let patience = deadline.saturating_duration_since(Instant::now());
-        let leave = self.auth0.0.budget.leave(Urgency::Caller, patience).await;
+    /// Leave for one more request, at once or not at all where the first was `spared`.
+    async fn leave(&self, deadline: Instant, spared: Option<Urgency>) -> Result<Permit, Unavailable> {
+        let budget = &self.auth0.0.budget;
+        let leave = match spared {
+            Some(urgency) => budget.leave_if_spare(urgency),
+            None => {
+                let patience = deadline.saturating_duration_since(Instant::now());
+                budget.leave(Urgency::Caller, patience).await
+            }
+        };
         leave.map_err(|held| unavailable(Stage::User, over(held)))
     }
 
@@ -377,10 +384,10 @@ impl Profiles {
         Failure::TimedOut { host: Arc::clone(&self.auth0.0.domain) }
     }
 
-    fn start(&self, user: UserId, first: Option<Permit>) -> Fetching {
+    fn start(&self, user: UserId, spared: Option<(Permit, Urgency)>) -> Fetching {
         let this = self.clone();
         let deadline = Instant::now() + this.auth0.0.request_timeout;
-        Box::pin(async move { this.read(&user, deadline, first).await })
+        Box::pin(async move { this.read(&user, deadline, spared).await })
     }
 }
 
@@ -389,9 +396,16 @@ impl ProfileSource for Profiles {
         self.start(user, None)
     }
 
-    fn fetch_if_spare(&self, user: UserId, urgency: Urgency) -> Result<Fetching, Duration> {
-        let permit = self.spend_if_spare(urgency)?;
-        Ok(self.start(user, Some(permit)))
+    fn fetch_if_spare(&self, user: UserId, urgency: Urgency) -> Result<Fetching, NotNow> {
+        // Without a token in hand the leave would be held while one is waited for, which needs leave itself; and while
+        // Auth0 refuses them all it would be spent for nothing.
+        match self.management.at_once() {
+            Some(Ok(_)) => {}
+            Some(Err(why)) => return Err(NotNow::Unavailable(why)),
+            None => return Err(NotNow::NoRoom(AFTER_NO_TOKEN)),
+        }
+        let permit = self.spend_if_spare(urgency).map_err(NotNow::NoRoom)?;
+        Ok(self.start(user, Some((permit, urgency))))
     }
 
     fn spare(&self, urgency: Urgency) -> Result<(), Duration> {
@@ -401,11 +415,6 @@ impl ProfileSource for Profiles {
 
 impl Profiles {
     fn spend_if_spare(&self, urgency: Urgency) -> Result<Permit, Duration> {
-        // Without a token in hand the leave would be held while one is waited for, which needs leave itself.
-        if !self.management.is_valid() {
-            self.management.is_wanted();
-            return Err(AFTER_NO_TOKEN);
-        }
         self.auth0.0.budget.leave_if_spare(urgency).map_err(|held| match held {
             Held::Gate(wait) | Held::Busy(wait) => wait,
         })

@@ -911,6 +911,31 @@ async fn lookups_that_are_refused_together_make_the_pause_no_longer() {
     assert_eq!(world.state(users::GOOGLE).await, "miss");
 }
 
+/// While Auth0 refuses every token there is nothing to ask with: nothing is spent, and a wish is told the reason.
+#[tokio::test(start_paused = true)]
+async fn while_every_token_is_refused_nothing_is_spent_on_what_is_held() {
+    let world = world("[cache]\nmax_ttl = \"100s\"\n[upstream]\nrequests_per_second = 0.1\nburst = 12").await;
+    assert_eq!(world.state(users::GOOGLE).await, "miss");
+    world.tenant.fault(Endpoint::User, Fault::Unauthorized);
+    sleep(101 * SECOND).await;
+    assert!(world.look_up(users::JOHN).await.is_err(), "and it is found out");
+    for _ in 0..50 {
+        assert_eq!(world.state(users::GOOGLE).await, "stale");
+    }
+    let user = UserId::parse(users::GOOGLE).unwrap();
+    let fresh = Wish { fresh: true, ..Wish::default() };
+    let why = failure(world.cache().token(&user, &Selector::default(), fresh).await.unwrap_err());
+    assert_eq!(
+        (why.stage, why.failure),
+        (Stage::ManagementToken, Failure::Denied(Refusal::Bearer { status: 401 }))
+    );
+    world.tenant.clear_all();
+    sleep(20 * SECOND).await;
+    for n in 0..3 {
+        assert_eq!(world.state(&format!("auth0|{n}")).await, "user_not_found", "the budget is there");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_token_that_died_in_its_sleep_is_replaced_before_it_is_used() {
     let options = TenantOptions { token_lifetime: Duration::from_secs(3600), ..TenantOptions::default() };

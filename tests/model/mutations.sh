@@ -114,8 +114,9 @@ mutant flight-tied-to-its-first-caller src/flight.rs \
                 tokio::time::sleep(std::time::Duration::from_millis(50)).await; } };
             let fetch = async move {
                 tokio::select! { biased; v = fetch => v, () = alone => std::future::pending().await } };'
-mutant no-sharing src/flight.rs 'match under_way.entry(key.clone()) {' \
-    'under_way.remove(&key); match under_way.entry(key.clone()) {'
+mutant no-sharing src/flight.rs 'let flights = under_way.len();' \
+    'under_way.remove(&key);
+        let flights = under_way.len();'
 mutant failed-flight-leaves-its-key src/flight.rs '            drop(end);
 ' '            std::mem::forget(end);
 '
