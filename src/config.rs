@@ -73,6 +73,16 @@ fn load_from(path: &Path, may_be_absent: bool, env: &Env) -> Result<Loaded, Prob
     }
 }
 
+/// The number of a user that is given by name or by number, as `uid` in a rule is.
+pub fn uid(text: &str) -> Result<u32, String> {
+    listener::uid(&text.into())
+}
+
+/// The same of a group.
+pub fn gid(text: &str) -> Result<u32, String> {
+    listener::gid(&text.into())
+}
+
 /// Reads `text` as the content of a file called `name`, and lays `env` over it.
 pub fn parse(name: &str, text: &str, env: &Env) -> Result<Loaded, Problems> {
     let mut report = Report::default();

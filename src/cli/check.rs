@@ -19,6 +19,10 @@ use crate::upstream::{Auth0, Parts, transport};
 
 use super::{CommandError, Environment, Exit};
 
+mod rules;
+
+use rules::Question;
+
 /// For `--help`.
 pub const ABOUT: &str = "\
 Read the configuration as `serve` would, and name everything wrong with it at once.
@@ -26,11 +30,16 @@ Read the configuration as `serve` would, and name everything wrong with it at on
 With --online also obtain a Management API token and judge it: scopes that are missing, scopes beyond what is \
 needed, this machine's clock, whether users can be read, and whether [upstream] stays within the tenant's rate limit.
 
-Exit code 0 if all is well, 78 if the configuration is wrong, 69 if Auth0 cannot be asked.
+The rules of each listener are printed as the daemon understands them. --explain says which of them decides about a \
+request: give it uid=, operation=, and what else there is of gid=, user=, connection= and listener=.
+
+Exit code 0 if all is well, 78 if the configuration is wrong, 69 if Auth0 cannot be asked, 5 if --explain finds that \
+the request is refused.
 
 Examples:
   cloakroom check --config ./cloakroom.toml
-  cloakroom check --online";
+  cloakroom check --online
+  cloakroom check --explain uid=web operation=token connection=google-oauth2 user='google-oauth2|1'";
 
 /// What `check` takes.
 #[derive(clap::Args, Debug)]
@@ -41,6 +50,9 @@ pub struct Args {
     /// Also ask Auth0
     #[arg(long)]
     pub online: bool,
+    /// Say which rule decides about a request, such as uid=web operation=token user='auth0|1'
+    #[arg(long, value_name = "KEY=VALUE", num_args = 1.., conflicts_with = "online")]
+    pub explain: Vec<String>,
 }
 
 /// A clock that is further off than this makes tokens look dead, or alive, that are not.
@@ -51,11 +63,16 @@ const NOBODY: &str = "auth0|cloakroom-check";
 
 /// Judges the configuration.
 pub fn run(args: &Args, environment: &Environment, out: &mut impl io::Write) -> Result<(), CommandError> {
+    let question = Question::parse(&args.explain);
     let Loaded { config, warnings } = super::configuration(args.config.as_deref(), environment)?;
     for warning in warnings {
         writeln!(out, "warning: {warning}")?;
     }
+    if !args.explain.is_empty() {
+        return question?.answer(&config, out);
+    }
     writeln!(out, "ok: the configuration is right (tenant {})", config.tenant.domain)?;
+    rules::print(&config, out)?;
     if args.online { super::block_on(1, online(&config, out)) } else { Ok(()) }
 }
 

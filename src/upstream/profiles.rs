@@ -1,0 +1,149 @@
+//! Profiles from Auth0's Management API: retries, and the renewal of a Management token that Auth0 refuses.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout_at};
+
+use crate::cache::{Fetched, Fetching, NotNow, ProfileSource};
+use crate::domain::error::{Failure, Sort, Stage, Unavailable};
+use crate::domain::urgency::Urgency;
+use crate::domain::user::UserId;
+use crate::management::{Management, ManagementToken};
+
+use super::budget::{Held, Permit};
+use super::wire::UserAnswer;
+use super::{Auth0, BETWEEN_ATTEMPTS, over, unavailable};
+
+/// Without a Management token nothing is asked for that nobody waits for; it is seen to within moments, or not.
+const AFTER_NO_TOKEN: Duration = Duration::from_secs(2);
+
+/// Profiles from Auth0's Management API.
+#[derive(Clone)]
+pub struct Profiles {
+    auth0: Auth0,
+    management: Management,
+}
+
+impl Profiles {
+    /// Asks `auth0` with the tokens that `management` keeps.
+    pub fn new(auth0: Auth0, management: Management) -> Self {
+        Self { auth0, management }
+    }
+
+    /// Asks until there is an answer, the retries are used up, or `deadline` comes. `spared` is the leave for the first
+    /// request and what it was given for, if it was; then one request is all, and nobody is kept waiting for another.
+    async fn read(
+        &self,
+        user: &UserId,
+        deadline: Instant,
+        spared: Option<(Permit, Urgency)>,
+    ) -> Result<Fetched, Unavailable> {
+        let inner = &self.auth0.0;
+        let retries = if spared.is_some() { 0 } else { inner.max_retries as usize };
+        let mut waits = BETWEEN_ATTEMPTS.waits(self.auth0.draw()).take(retries);
+        let (mut leave, spared) = spared.unzip();
+        let mut token = self.bearer(deadline).await?;
+        let (mut renewed, mut last) = (false, None);
+        loop {
+            let permit = match leave.take() {
+                Some(permit) => permit,
+                None => self.leave(deadline, spared).await?,
+            };
+            let failure = match timeout_at(deadline, self.auth0.user(user, token.token(), permit)).await {
+                Ok(Ok((UserAnswer::User(profile), sent))) => {
+                    self.management.accepted();
+                    return Ok(Fetched { profile, sent, tokens_withheld: token.tokens_withheld() });
+                }
+                Ok(Ok((UserAnswer::BearerRefused(refusal), _))) => {
+                    // Once: it may have been revoked, or granted before its scopes were. If the next one is
+                    // refused as well, tokens are not what is wrong.
+                    self.auth0.failed(&Failure::Denied(refusal.clone()));
+                    if renewed || !self.management.refused(&token) {
+                        let retry_after = self.management.still_refused(&refusal);
+                        let (stage, failure) = (Stage::ManagementToken, Failure::Denied(refusal));
+                        return Err(Unavailable { stage, failure, retry_after });
+                    }
+                    renewed = true;
+                    token = self.bearer(deadline).await?;
+                    continue;
+                }
+                Ok(Err(failure)) => failure,
+                Err(_) => {
+                    // The attempt that was cut off says less than the one before it.
+                    let failure = last.unwrap_or_else(|| self.timed_out());
+                    self.auth0.troubled(&failure);
+                    self.auth0.failed(&failure);
+                    return Err(unavailable(Stage::User, failure));
+                }
+            };
+            let wait = if failure.sort() == Sort::Passing { waits.next() } else { None };
+            let Some(next) = wait.map(|wait| Instant::now() + wait).filter(|next| *next < deadline) else {
+                return Err(unavailable(Stage::User, failure));
+            };
+            last = Some(failure);
+            tokio::time::sleep_until(next).await;
+            token = self.bearer(deadline).await?;
+        }
+    }
+
+    /// Leave for one more request, at once or not at all where the first was `spared`.
+    async fn leave(&self, deadline: Instant, spared: Option<Urgency>) -> Result<Permit, Unavailable> {
+        let budget = &self.auth0.0.budget;
+        let leave = match spared {
+            Some(urgency) => budget.leave_if_spare(urgency),
+            None => {
+                let patience = deadline.saturating_duration_since(Instant::now());
+                budget.leave(Urgency::Caller, patience).await
+            }
+        };
+        leave.map_err(|held| unavailable(Stage::User, over(held)))
+    }
+
+    async fn bearer(&self, deadline: Instant) -> Result<Arc<ManagementToken>, Unavailable> {
+        match timeout_at(deadline, self.management.bearer()).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(unavailable(Stage::ManagementToken, self.timed_out())),
+        }
+    }
+
+    fn timed_out(&self) -> Failure {
+        Failure::TimedOut { host: Arc::clone(&self.auth0.0.domain) }
+    }
+
+    fn start(&self, user: UserId, spared: Option<(Permit, Urgency)>) -> Fetching {
+        let this = self.clone();
+        let deadline = Instant::now() + this.auth0.0.request_timeout;
+        Box::pin(async move { this.read(&user, deadline, spared).await })
+    }
+}
+
+impl ProfileSource for Profiles {
+    fn fetch(&self, user: UserId) -> Fetching {
+        self.start(user, None)
+    }
+
+    fn fetch_if_spare(&self, user: UserId, urgency: Urgency) -> Result<Fetching, NotNow> {
+        // Without a token in hand the leave would be held while one is waited for, which needs leave itself; and while
+        // Auth0 refuses them all it would be spent for nothing.
+        match self.management.at_once() {
+            Some(Ok(_)) => {}
+            Some(Err(why)) => return Err(NotNow::Unavailable(why)),
+            None => return Err(NotNow::NoRoom(AFTER_NO_TOKEN)),
+        }
+        let permit = self.spend_if_spare(urgency).map_err(NotNow::NoRoom)?;
+        Ok(self.start(user, Some((permit, urgency))))
+    }
+
+    fn spare(&self, urgency: Urgency) -> Result<(), Duration> {
+        self.spend_if_spare(urgency).map(drop)
+    }
+}
+
+impl Profiles {
+    fn spend_if_spare(&self, urgency: Urgency) -> Result<Permit, Duration> {
+        self.auth0.0.budget.leave_if_spare(urgency).map_err(|held| match held {
+            Held::Gate(wait) | Held::Busy(wait) => wait,
+        })
+    }
+}
