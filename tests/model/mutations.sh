@@ -29,9 +29,13 @@ mutant() {
         echo "$name does not compile" >&2
         exit 1
     fi
-    if (cd "$copy/tree" && cargo test --quiet --locked --test model) > "$log" 2>&1; then
+    local outcome=0
+    (cd "$copy/tree" && timeout 300 cargo test --quiet --locked --test model) > "$log" 2>&1 || outcome=$?
+    if [[ $outcome == 0 ]]; then
         verdict="**survived** $CLOAKROOM_MODEL_CASES histories |"
         survivors=$((survivors + 1))
+    elif [[ $outcome == 124 ]]; then
+        verdict='? | a history that never ends'
     else
         # The rule that was broken is the last part of the line after the number of histories.
         verdict=$(awk '/^broken after/ { n = $3; getline; sub(/^(step [0-9]+|at the end): /, "")
