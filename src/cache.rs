@@ -234,17 +234,18 @@ impl Cache {
                 Freshness::Expired => {}
             }
         }
-        let now = self.clock.now();
-        if let Some(unavailable) = self.failing.is_quiet(user, true, now) {
+        if let Some(unavailable) = self.failing.is_quiet(user, true, self.clock.now()) {
             return Err(LookupError::Unavailable(unavailable));
         }
-        match self.ask(user, held.as_ref(), if fresh { Urgency::Fresh } else { Urgency::Caller }).await {
-            Ok(entry) => {
-                let now = self.clock.now();
-                served(&entry, entry.judge(question, &self.rules, now).outcome, CacheState::Miss, now)
-            }
-            Err(why) => Err(why),
-        }
+        let urgency = if fresh { Urgency::Fresh } else { Urgency::Caller };
+        let entry = self.ask(user, held.as_ref(), urgency).await?;
+        self.served_now(&entry, question)
+    }
+
+    /// What `entry`, which Auth0 was just asked for, says.
+    fn served_now(&self, entry: &Arc<Entry>, question: Question<'_>) -> Result<Served, LookupError> {
+        let now = self.clock.now();
+        served(entry, entry.judge(question, &self.rules, now).outcome, CacheState::Miss, now)
     }
 
     /// Asks Auth0 for `user`, of whom something is held that is stale: if that can be done now, and for no longer
@@ -261,11 +262,7 @@ impl Cache {
             self.refresh_behind(user, held, Urgency::Stale, now);
         } else {
             match timeout(PATIENCE, self.ask(user, Some(held), Urgency::Stale)).await {
-                Ok(Ok(entry)) => {
-                    let now = self.clock.now();
-                    let outcome = entry.judge(question, &self.rules, now).outcome;
-                    return Some(served(&entry, outcome, CacheState::Miss, now));
-                }
+                Ok(Ok(entry)) => return Some(self.served_now(&entry, question)),
                 Ok(Err(_)) => {}
                 Err(_) => self.failing.expect(),
             }
