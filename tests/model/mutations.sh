@@ -155,6 +155,6 @@ mutant gate-may-be-no-time-at-all src/upstream/pace.rs \
 mutant refusals-never-double src/upstream/pace.rs '1 << self.refusals_in_a_row.min(6)' '1'
 mutant concurrency-unbounded src/upstream/budget.rs \
     '|| self.under_way >= settings.max_concurrency {' '|| self.under_way >= settings.max_concurrency * 2 {'
-mutant jitter-shortens src/upstream/pace.rs '1.0 + 0.1 * chance' '1.0 - 0.1 * chance'
+mutant jitter-shortens src/upstream/pace.rs '1.0 + JITTER * chance' '1.0 - JITTER * chance'
 
 exit $((survivors > 0))

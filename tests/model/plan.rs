@@ -369,10 +369,8 @@ fn step() -> impl Strategy<Value = Step> {
 fn fault() -> impl Strategy<Value = Step> {
     let millis = Duration::from_millis;
     let status = |status, body: &str| Fault::Status { status, headers: Vec::new(), body: body.into() };
-    let anothers = format!(
-        r#"{{"user_id":"{}","identities":[{{"connection":"google-oauth2","access_token":"ya29.another"}}]}}"#,
-        USERS[4]
-    );
+    let anothers = r#"{"user_id":"google-oauth2|another","identities":[
+        {"connection":"google-oauth2","access_token":"ya29.another"}]}"#;
     let any = vec![
         Fault::Latency(millis(200)),
         Fault::Latency(4 * S),
@@ -402,7 +400,7 @@ fn fault() -> impl Strategy<Value = Step> {
         Fault::Edge503Html,
         Fault::DateOffset(3_600),
         Fault::DateOffset(-3_600),
-        status(200, &anothers),
+        status(200, anothers),
         status(500, "{}"),
         status(404, "<html>not here</html>"),
         status(408, ""),
