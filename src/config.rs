@@ -115,6 +115,7 @@ fn read(reader: &mut Reader, env: &Env) -> Checked<Config> {
     let cache = sections::cache(reader, timeouts.as_ref().ok().map(|timeouts| &timeouts.request));
     let upstream = sections::upstream(reader);
     let listeners = listener::read(reader);
+    let me = sections::me(reader);
     let shutdown = sections::shutdown(reader);
     let log = sections::log(reader);
     let runtime = sections::runtime(reader);
@@ -125,6 +126,7 @@ fn read(reader: &mut Reader, env: &Env) -> Checked<Config> {
         cache: cache?,
         upstream: upstream?,
         listeners: listeners?,
+        me: me?,
         shutdown: shutdown?,
         log: log?,
         runtime: runtime?,
@@ -146,6 +148,8 @@ pub struct Config {
     pub upstream: Upstream,
     /// `[[listener]]`: never empty.
     pub listeners: Vec<Listener>,
+    /// `[me]`: whose tokens `/v1/me` accepts.
+    pub me: Me,
     /// `[shutdown]`: how the daemon ends.
     pub shutdown: Shutdown,
     /// `[log]`: what is logged, and how.
@@ -267,6 +271,13 @@ pub struct Listener {
     pub require_request_header: bool,
     /// `[[listener.allow]]`: who may do what; without any, root and the daemon's own uid.
     pub allow: Vec<Rule>,
+}
+
+/// `[me]`.
+#[derive(Clone, Debug)]
+pub struct Me {
+    /// A user token has to be for one of these; with none, `/v1/me` is off.
+    pub audiences: Vec<String>,
 }
 
 /// `[shutdown]`.

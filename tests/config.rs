@@ -73,6 +73,7 @@ fn the_least_configuration_takes_every_default() {
     assert_eq!(config.listeners[0].path, Path::new("/run/cloakroom/cloakroom.sock"));
     assert_eq!((config.listeners[0].mode, config.listeners[0].owner), (0o660, None));
     assert_eq!((config.log.format, config.log.user_ids), (LogFormat::Auto, UserIds::Hashed));
+    assert_eq!(config.me.audiences, [""; 0]);
 }
 
 #[test]
@@ -93,7 +94,15 @@ fn the_example_shows_the_defaults() {
     assert_eq!(
         format!(
             "{:?}",
-            (every.management, every.cache, every.upstream, every.shutdown, every.log, every.runtime)
+            (
+                every.management,
+                every.cache,
+                every.upstream,
+                every.me,
+                every.shutdown,
+                every.log,
+                every.runtime
+            )
         ),
         format!(
             "{:?}",
@@ -101,6 +110,7 @@ fn the_example_shows_the_defaults() {
                 minimal.management,
                 minimal.cache,
                 minimal.upstream,
+                minimal.me,
                 minimal.shutdown,
                 minimal.log,
                 minimal.runtime
@@ -124,6 +134,7 @@ fn the_environment_alone_is_enough() {
     assert_eq!((config.listeners[0].owner, config.listeners[0].require_request_header), (Some(0), false));
     assert_eq!(config.listeners[1].path, Path::new("/run/cloakroom/cloakroom.sock"));
     assert_eq!((config.listeners[1].mode, config.runtime.threads), (0o600, 4));
+    assert_eq!(config.me.audiences, ["https://api.acme.example", "3Xk9"]);
 }
 
 #[test]
@@ -136,6 +147,7 @@ fn the_environment_wins_key_by_key() {
     );
     assert_eq!(config.listeners[0].path, Path::new("/run/cloakroom/c.sock"));
     assert_eq!((config.listeners[0].mode, config.listeners.len()), (0o600, 2));
+    assert_eq!(config.me.audiences, ["from the environment"], "lists are replaced, not joined");
     assert_eq!(config.tenant.proxy.url.unwrap().expose(), "http://user:hunter2-canary@proxy.corp:3128");
     assert_eq!(
         config.tenant.proxy.no_proxy, "",
@@ -154,6 +166,8 @@ fn what_is_likely_not_meant_is_a_warning() {
         secret = "hunter2-canary"
         [[listener]]
         mode = "0666"
+        [me]
+        audiences = ["https://acme.eu.auth0.com/userinfo"]
     "#;
     let warnings = config::parse("f.toml", text, &Env::default()).unwrap().warnings;
     assert_eq!(
@@ -164,6 +178,8 @@ fn what_is_likely_not_meant_is_a_warning() {
              keeps it apart",
             "f.toml, line 9: listener.0.mode: every user of this machine may connect; only root and the daemon's own \
              user are answered",
+            "f.toml, line 11: me.audiences: every access token that a user gets with the scope openid is for /userinfo \
+             as well, whichever API it is meant for: name your API's identifier",
         ]
     );
 }
@@ -246,7 +262,7 @@ proptest! {
     }
 }
 
-const KEYS: [&str; 20] = [
+const KEYS: [&str; 21] = [
     "domain",
     "audience",
     "ca_file",
@@ -266,9 +282,10 @@ const KEYS: [&str; 20] = [
     "require_request_header",
     "level",
     "threads",
+    "audiences",
     "nonsense",
 ];
-const TABLES: [&str; 11] = [
+const TABLES: [&str; 12] = [
     "tenant",
     "tenant.client",
     "management",
@@ -276,6 +293,7 @@ const TABLES: [&str; 11] = [
     "cache.negative",
     "upstream",
     "listener",
+    "me",
     "shutdown",
     "log",
     "runtime",

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use ::config::ValueKind;
 use bytesize::ByteSize;
 
 use super::problem::Checked;
 use super::reader::{Reader, Setting};
-use super::values::{choice, duration, integer, number, size, within};
-use super::{Cache, Log, LogFormat, Management, Negative, Runtime, Shutdown, Upstream, UserIds};
+use super::values::{choice, duration, integer, lines, number, size, within};
+use super::{Cache, Log, LogFormat, Management, Me, Negative, Runtime, Shutdown, Upstream, UserIds};
 
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -87,6 +88,20 @@ pub(super) fn upstream(reader: &mut Reader) -> Checked<Upstream> {
         max_concurrency: count(concurrency?),
         max_retries: count(retries?),
     })
+}
+
+/// `[me]`. Nothing by default: whose tokens are to be accepted nobody but the operator knows.
+pub(super) fn me(reader: &mut Reader) -> Checked<Me> {
+    let audiences = reader.setting("me.audiences", Vec::new(), |value| match value {
+        ValueKind::Array(list) if list.is_empty() => Ok(Vec::new()),
+        value => lines(value),
+    })?;
+    if audiences.value.iter().any(|audience| audience.ends_with("/userinfo")) {
+        let text = "every access token that a user gets with the scope openid is for /userinfo as well, whichever API \
+                    it is meant for: name your API's identifier";
+        reader.warn(&audiences, text);
+    }
+    Ok(Me { audiences: audiences.value })
 }
 
 /// `[shutdown]`. Supervisors kill after a while of their own: 90 s under systemd, 30 s under Kubernetes.
