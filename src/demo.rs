@@ -120,7 +120,9 @@ impl Tenant {
             None => match endpoint {
                 Endpoint::Token => token::answer(&mut state, plan, &host, request, now),
                 Endpoint::User => management::answer(&mut state, &host, request, now),
-                Endpoint::Keys => reply::json(StatusCode::OK, &state.keys.jwks()),
+                Endpoint::Keys => {
+                    reply::json(StatusCode::OK, &state.keys.jwks(state.options.key_set_states_alg))
+                }
                 Endpoint::Discovery => reply::json(StatusCode::OK, &discovery(&host)),
                 Endpoint::Other => reply::route_not_found(),
             },
@@ -314,6 +316,15 @@ impl Tenant {
     /// Any claims, signed with the current key.
     pub fn sign(&self, claims: &Value) -> Result<String, TenantError> {
         self.state().keys.sign(claims)
+    }
+
+    /// The same under a header that `change` has changed: another `alg` of RSA keys, no `kid`, any `typ`.
+    pub fn sign_as(
+        &self,
+        change: impl FnOnce(&mut jsonwebtoken::Header),
+        claims: &Value,
+    ) -> Result<String, TenantError> {
+        self.state().keys.sign_as(change, claims)
     }
 }
 

@@ -56,8 +56,14 @@ impl Keys {
 
     /// `claims` as a JWT of the key in use.
     pub fn sign(&self, claims: &Value) -> Result<String, TenantError> {
+        self.sign_as(|_| (), claims)
+    }
+
+    /// The same under a header that `change` has changed.
+    pub fn sign_as(&self, change: impl FnOnce(&mut Header), claims: &Value) -> Result<String, TenantError> {
         let mut header = Header::new(Algorithm::RS256);
         header.kid = Some(self.current.kid.clone());
+        change(&mut header);
         Ok(jsonwebtoken::encode(&header, claims, &self.current.signing)?)
     }
 
@@ -76,12 +82,15 @@ impl Keys {
             .map_err(|_| NotOurs::Signature)
     }
 
-    pub fn jwks(&self) -> Value {
-        let keys: Vec<_> = self
-            .published()
-            .map(|key| json!({ "kty": "RSA", "use": "sig", "alg": "RS256", "kid": key.kid, "n": key.n, "e": key.e }))
-            .collect();
-        json!({ "keys": keys })
+    pub fn jwks(&self, states_alg: bool) -> Value {
+        let keys = self.published().map(|key| {
+            let mut jwk = json!({ "kty": "RSA", "use": "sig", "kid": key.kid, "n": key.n, "e": key.e });
+            if let Some(jwk) = jwk.as_object_mut().filter(|_| states_alg) {
+                jwk.insert("alg".into(), "RS256".into());
+            }
+            jwk
+        });
+        json!({ "keys": keys.collect::<Vec<_>>() })
     }
 
     fn published(&self) -> impl Iterator<Item = &SigningKey> {

@@ -30,6 +30,8 @@ pub struct TenantOptions {
     pub rate_limit: Option<RateLimit>,
     /// Whether header names are written `X-Ratelimit-Limit`, as Auth0 writes them over HTTP/1.1, or in lower case.
     pub title_case_headers: bool,
+    /// Whether the key set states each key's `alg`, RS256; a tenant that also signs with PS256 has to leave it out.
+    pub key_set_states_alg: bool,
     /// Draws signing keys for this tenant alone. Otherwise tenants of one process share theirs, which saves each
     /// a third of a second; only a test in which one tenant distrusts another's signature can tell.
     pub own_keys: bool,
@@ -59,6 +61,7 @@ impl Default for TenantOptions {
             token_lifetime: Duration::from_secs(86_400),
             rate_limit: None,
             title_case_headers: true,
+            key_set_states_alg: true,
             own_keys: false,
         }
     }
