@@ -6,6 +6,7 @@
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 pub mod bucket;
+pub mod claims;
 pub mod error;
 pub mod freshness;
 pub mod identity;

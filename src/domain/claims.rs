@@ -1,0 +1,294 @@
+//! Whose session a user token is about: what its claims have to say, and every reason to refuse it.
+//!
+//! Nothing here looks at a signature. Claims are worth something only once `src/user_token/jwt.rs` has found that the
+//! tenant signed them; they are judged before that as well, because it costs nothing, and because a token that is no
+//! good anyhow is no reason to ask the tenant for its keys.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::freshness::Timestamp;
+use super::user::{InvalidUserId, UserId};
+
+/// How far the clock of whoever signed a token and ours may be apart. As much as Auth0's own SDKs allow.
+pub const LEEWAY: Duration = Duration::from_secs(60);
+
+/// What follows the client id in the subject of a token that is about an application, not about a user.
+const MACHINE: &str = "@clients";
+
+/// What a token says of itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Claims {
+    /// `iss`: who issued it.
+    pub issuer: Option<String>,
+    /// `sub`: whom it is about.
+    pub subject: Option<String>,
+    /// `aud`: for whom it is meant; one text or several.
+    pub audiences: Vec<String>,
+    /// `exp`: when it ends.
+    pub expires: Option<Timestamp>,
+    /// `nbf`: when it begins.
+    pub not_before: Option<Timestamp>,
+    /// `iat`: when it was issued.
+    pub issued: Option<Timestamp>,
+    /// `gty`: the grants that it came from; where Auth0 says so.
+    pub grant_types: Vec<String>,
+}
+
+/// What a user token has to say to be accepted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Expected {
+    issuers: Vec<String>,
+    audiences: Vec<String>,
+    /// The two as texts of refusals name them.
+    named: (Arc<str>, Arc<str>),
+}
+
+impl Expected {
+    /// Tokens of one of `issuers`, compared letter by letter with the slash at their end, for one of `audiences`.
+    pub fn new(issuers: Vec<String>, audiences: Vec<String>) -> Self {
+        let named = (issuers.join(" or ").into(), audiences.join(", ").into());
+        Self { issuers, audiences, named }
+    }
+
+    /// The user whose session `claims` are about at `now`, by our clock.
+    pub fn judge(&self, claims: &Claims, now: Timestamp) -> Result<UserId, InvalidUserToken> {
+        if !claims.issuer.as_ref().is_some_and(|issuer| self.issuers.contains(issuer)) {
+            return Err(InvalidUserToken::Issuer { expected: Arc::clone(&self.named.0) });
+        }
+        if !claims.audiences.iter().any(|audience| self.audiences.contains(audience)) {
+            return Err(InvalidUserToken::Audience { expected: Arc::clone(&self.named.1) });
+        }
+        check_times(claims, now)?;
+        let subject = claims.subject.as_deref().unwrap_or_default();
+        if subject.ends_with(MACHINE) || claims.grant_types.iter().any(|grant| grant == "client-credentials")
+        {
+            return Err(InvalidUserToken::Machine);
+        }
+        UserId::parse(subject).map_err(InvalidUserToken::Subject)
+    }
+}
+
+fn check_times(claims: &Claims, now: Timestamp) -> Result<(), InvalidUserToken> {
+    let expires = claims.expires.ok_or(InvalidUserToken::NoExpiry)?;
+    if expires.after(LEEWAY) <= now {
+        return Err(InvalidUserToken::Expired);
+    }
+    let is_ahead = |begins: Timestamp| begins > now.after(LEEWAY);
+    if claims.not_before.is_some_and(is_ahead) || claims.issued.is_some_and(is_ahead) {
+        return Err(InvalidUserToken::NotYet);
+    }
+    Ok(())
+}
+
+/// Why a user token is refused. The texts name the cause and the mend and hold nothing of the token.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidUserToken {
+    /// There is none.
+    #[error(
+        "the request bears no user token: send the user's own access or ID token as `Authorization: Bearer …`"
+    )]
+    Missing,
+    /// There are several: whose session is meant cannot be told.
+    #[error("the request bears several Authorization headers: send one")]
+    Several,
+    /// Some other credentials, or no text.
+    #[error(
+        "the Authorization header is not of the form `Bearer TOKEN`: send the user's own access or ID token so"
+    )]
+    NotBearer,
+    /// Longer than any that is looked at.
+    #[error("the token is too long: more than 12 KiB are not looked at; put fewer claims into it")]
+    TooLong,
+    /// No dots: Auth0's access tokens for its own userinfo endpoint look so.
+    #[error(
+        "an opaque token, which nobody but Auth0 can read: request the access token for an API audience, one that [me] \
+         audiences names"
+    )]
+    Opaque,
+    /// A JWE.
+    #[error(
+        "an encrypted token, which only its addressee can read: request the access token for an API audience whose \
+         tokens are signed and not encrypted, one that [me] audiences names"
+    )]
+    Encrypted,
+    /// No JWT, or one whose parts are not what they have to be.
+    #[error("the token is no JWT, or a part of it is malformed: send it whole, as Auth0 issued it")]
+    Malformed,
+    /// `none`, `HS256` and whatever else.
+    #[error(
+        "the token is not signed with RS256 or PS256, which alone are accepted: choose RS256 as the signing algorithm of \
+         the API or the application in Auth0"
+    )]
+    Algorithm,
+    /// By its header a token of another kind: a logout token, or one with demands that are not understood.
+    #[error("the token is a JWT of another kind: send the user's own access or ID token")]
+    AnotherKind,
+    /// No `kid`.
+    #[error("the token does not name the key that signed it: send it as Auth0 issued it")]
+    NoKey,
+    /// A `kid` that the tenant does not publish.
+    #[error(
+        "the token is signed with a key that the tenant does not publish: check that the tenant of tenant.domain issued \
+         it (the key set is asked for again at most every 5 minutes because of such a token)"
+    )]
+    UnknownKey,
+    /// The key set states another algorithm for the key.
+    #[error(
+        "the token is signed with another algorithm than the tenant's key set states for its key: a tenant that signs \
+         with PS256 must not state RS256 there"
+    )]
+    AnotherAlgorithm,
+    /// The signature is not that key's.
+    #[error(
+        "the token's signature is wrong: it was changed since it was issued, or the tenant did not issue it"
+    )]
+    Signature,
+    /// Issued by somebody else.
+    #[error("the token was not issued by {expected}: send one that this tenant issued")]
+    Issuer {
+        /// Who may have.
+        expected: Arc<str>,
+    },
+    /// Issued for somebody else.
+    #[error(
+        "the token is for another audience than [me] audiences names: request it for one of these, or add its own: \
+         {expected}"
+    )]
+    Audience {
+        /// `[me] audiences`.
+        expected: Arc<str>,
+    },
+    /// No `exp`.
+    #[error("the token does not say when it expires: send one that Auth0 issued")]
+    NoExpiry,
+    /// `exp` has passed, by more than the leeway.
+    #[error("the token has expired: renew the user's session and send its new token")]
+    Expired,
+    /// `nbf` or `iat` lies ahead, by more than the leeway.
+    #[error("the token is not valid yet: check this machine's clock")]
+    NotYet,
+    /// About an application.
+    #[error("the token is about an application, not about a user: send the token of a user's own login")]
+    Machine,
+    /// `sub` is missing, or is no user id.
+    #[error("the token does not say whom it is about: {0}")]
+    Subject(InvalidUserId),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_secs(1_700_000_000);
+
+    fn at(secs: i64) -> Option<Timestamp> {
+        Some(Timestamp::from_secs(NOW.as_secs() + secs))
+    }
+
+    fn texts(texts: &[&str]) -> Vec<String> {
+        texts.iter().map(|&text| text.to_owned()).collect()
+    }
+
+    fn expected() -> Expected {
+        let issuers = texts(&["https://login.acme.example/", "https://acme.eu.auth0.com/"]);
+        Expected::new(issuers, texts(&["https://api.acme.example", "3Xk9"]))
+    }
+
+    fn good() -> Claims {
+        Claims {
+            issuer: Some("https://acme.eu.auth0.com/".into()),
+            subject: Some("google-oauth2|1034".into()),
+            audiences: texts(&["https://api.acme.example", "https://acme.eu.auth0.com/userinfo"]),
+            expires: at(3600),
+            not_before: None,
+            issued: at(-60),
+            grant_types: Vec::new(),
+        }
+    }
+
+    fn judged(change: impl FnOnce(&mut Claims)) -> Result<UserId, InvalidUserToken> {
+        let mut claims = good();
+        change(&mut claims);
+        expected().judge(&claims, NOW)
+    }
+
+    #[test]
+    fn a_users_token_is_accepted_whichever_of_its_forms_it_has() {
+        let user = Ok(UserId::parse("google-oauth2|1034").unwrap());
+        assert_eq!(judged(|_| ()), user);
+        assert_eq!(judged(|claims| claims.issuer = Some("https://login.acme.example/".into())), user);
+        assert_eq!(judged(|claims| claims.audiences = texts(&["3Xk9"])), user, "an ID token");
+        assert_eq!(judged(|claims| claims.grant_types = texts(&["password"])), user);
+        assert_eq!(judged(|claims| claims.issued = None), user);
+    }
+
+    #[test]
+    fn every_claim_that_is_not_as_it_has_to_be_is_refused_by_its_name() {
+        use InvalidUserToken as No;
+        let issuer =
+            No::Issuer { expected: "https://login.acme.example/ or https://acme.eu.auth0.com/".into() };
+        let audience = No::Audience { expected: "https://api.acme.example, 3Xk9".into() };
+        type Change = Box<dyn FnOnce(&mut Claims)>;
+        let issued_by = |issuer: &str| -> Change {
+            let issuer = Some(issuer.to_owned());
+            Box::new(move |claims| claims.issuer = issuer)
+        };
+        let meant_for = |audiences: &[&str]| -> Change {
+            let audiences = texts(audiences);
+            Box::new(move |claims| claims.audiences = audiences)
+        };
+        let about = |subject: &str| -> Change {
+            let subject = Some(subject.to_owned());
+            Box::new(move |claims| claims.subject = subject)
+        };
+        let cases: Vec<(Change, InvalidUserToken)> = vec![
+            (Box::new(|claims| claims.issuer = None), issuer.clone()),
+            (issued_by(""), issuer.clone()),
+            (issued_by("https://acme.eu.auth0.com"), issuer.clone()),
+            (issued_by("https://acme.eu.auth0.com//"), issuer.clone()),
+            (issued_by(&"https://acme.eu.auth0.com/".replacen('s', "", 1)), issuer.clone()),
+            (issued_by("https://ACME.eu.auth0.com/"), issuer.clone()),
+            (issued_by("https://acme.eu.auth0.com/x"), issuer.clone()),
+            (issued_by("https://other.eu.auth0.com/"), issuer.clone()),
+            (issued_by("https://login.acme.example/ or https://acme.eu.auth0.com/"), issuer),
+            (meant_for(&[]), audience.clone()),
+            (meant_for(&["https://api.acme.example/"]), audience.clone()),
+            (meant_for(&["https://acme.eu.auth0.com/userinfo", "3xk9"]), audience.clone()),
+            (meant_for(&["https://api.acme.example, 3Xk9"]), audience),
+            (Box::new(|claims| claims.expires = None), No::NoExpiry),
+            (Box::new(|claims| claims.expires = at(-3600)), No::Expired),
+            (Box::new(|claims| claims.not_before = at(3600)), No::NotYet),
+            (Box::new(|claims| claims.issued = at(3600)), No::NotYet),
+            (about("3Xk9@clients"), No::Machine),
+            (Box::new(|claims| claims.grant_types = texts(&["client-credentials"])), No::Machine),
+            (Box::new(|claims| claims.grant_types = texts(&["x", "client-credentials"])), No::Machine),
+            (Box::new(|claims| claims.subject = None), No::Subject(InvalidUserId::Empty)),
+            (about(""), No::Subject(InvalidUserId::Empty)),
+            (about(".."), No::Subject(InvalidUserId::DotSegment)),
+            (about("auth0|\u{0}"), No::Subject(InvalidUserId::ControlCharacter)),
+            (about(&"x".repeat(301)), No::Subject(InvalidUserId::TooLong)),
+        ];
+        for (index, (change, why)) in cases.into_iter().enumerate() {
+            assert_eq!(judged(change), Err(why), "case {index}");
+        }
+        assert!(judged(about(&"x".repeat(300))).is_ok());
+    }
+
+    #[test]
+    fn the_leeway_is_a_minute_to_the_millisecond() {
+        let edge = |millis: i64| Some(Timestamp::from_millis(NOW.as_millis() + millis));
+        assert!(judged(|claims| claims.expires = edge(-59_999)).is_ok());
+        assert_eq!(judged(|claims| claims.expires = edge(-60_000)), Err(InvalidUserToken::Expired));
+        for set in
+            [|claims: &mut Claims, at| claims.not_before = at, |claims: &mut Claims, at| claims.issued = at]
+        {
+            assert!(judged(|claims| set(claims, edge(60_000))).is_ok());
+            assert_eq!(judged(|claims| set(claims, edge(60_001))), Err(InvalidUserToken::NotYet));
+        }
+        // Dates at the ends of what a number can hold neither panic nor wrap round.
+        assert!(judged(|claims| claims.expires = Some(Timestamp::from_millis(i64::MAX))).is_ok());
+        assert!(judged(|claims| claims.expires = Some(Timestamp::from_millis(i64::MIN))).is_err());
+        assert!(judged(|claims| claims.not_before = Some(Timestamp::from_millis(i64::MAX))).is_err());
+    }
+}
