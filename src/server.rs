@@ -21,6 +21,7 @@ use crate::management::Management;
 use crate::telemetry::{BudgetStanding, Counters};
 
 pub mod answers;
+mod bounds;
 mod connection;
 mod metrics;
 mod query;

@@ -5,12 +5,8 @@
 //! nothing about users, not even whether an id is well-formed.
 
 use std::borrow::Cow;
-use std::time::Duration;
 
-use bytes::Bytes;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
-use hyper::body::{Body, Incoming};
-use hyper::header::{HeaderMap, HeaderName, ORIGIN, REFERER};
+use hyper::body::Incoming;
 use hyper::http::request::Parts;
 use hyper::{Method, Request};
 
@@ -21,17 +17,10 @@ use crate::domain::user::{Selector, UserId};
 use crate::secret::Tag;
 
 use super::answers::{IdentitiesAnswer, IdentityAnswer, ManagementTokenAnswer, ReportAnswer, TokenAnswer};
+use super::bounds::{check_headers, has_request_header, read};
 use super::query::{fingerprint, nothing, token_query, user};
 use super::reply::{self, Refused, Reply};
 use super::{Peer, Phase, Services};
-
-/// As the contract with callers has them.
-const MAX_HEADER_BYTES: usize = 16 * 1024;
-const MAX_HEADER_FIELDS: usize = 64;
-const MAX_BODY: usize = 64 * 1024;
-const BODY_TIME: Duration = Duration::from_secs(5);
-
-const REQUEST_HEADER: &str = "cloakroom-request";
 
 /// Where a request leads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -185,48 +174,6 @@ fn permit(
         taken.map_err(|retry_after| Refused::TooOften { retry_after })?;
     }
     Ok(allowed)
-}
-
-fn check_headers(head: &Parts) -> Result<(), Refused> {
-    let headers = &head.headers;
-    let line = head.uri.path_and_query().map_or(0, |target| target.as_str().len());
-    let fields: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
-    if headers.len() > MAX_HEADER_FIELDS || line + fields > MAX_HEADER_BYTES {
-        return Err(Refused::HeadersTooLarge);
-    }
-    match headers.keys().find(|name| is_forwarding(name)) {
-        Some(name) => Err(Refused::Forwarded(name.clone())),
-        None => Ok(()),
-    }
-}
-
-/// Headers that proxies and browsers add, and nobody who calls a local socket on purpose.
-fn is_forwarding(name: &HeaderName) -> bool {
-    name == ORIGIN || name == REFERER || name == "forwarded" || name.as_str().starts_with("x-forwarded-")
-}
-
-fn has_request_header(headers: &HeaderMap) -> bool {
-    headers.get(REQUEST_HEADER).is_some_and(|value| value == "true")
-}
-
-/// Reads a body within bounds, also where nobody asked for one, so that the connection can go on.
-async fn read(body: Incoming) -> Result<Bytes, Refused> {
-    if body.is_end_stream() {
-        return Ok(Bytes::new());
-    }
-    if body.size_hint().lower() > MAX_BODY as u64 {
-        return Err(Refused::BodyTooLarge);
-    }
-    match tokio::time::timeout(BODY_TIME, Limited::new(body, MAX_BODY).collect()).await {
-        Err(_) => Err(Refused::Timeout),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Refused::BodyTooLarge),
-        // Cut short or in broken chunks: what was meant may have been something else than what is there.
-        Ok(Err(_)) => Err(Refused::InvalidRequest {
-            parameter: "body".into(),
-            detail: "the body broke off, or its chunks are malformed; nothing was done".into(),
-        }),
-        Ok(Ok(body)) => Ok(body.to_bytes()),
-    }
 }
 
 async fn handle(
