@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 use crate::cache::Cache;
 use crate::clock::Clock;
 use crate::config::{Config, Shutdown};
+use crate::domain::claims::Expected;
 use crate::domain::policy::Policy;
 use crate::management::Management;
 use crate::secret::{NoRandomness, TagKey};
@@ -19,7 +20,8 @@ use crate::server::socket::{Socket, SocketError};
 use crate::server::{self, ListenerInfo, Listening, Phase, Services};
 use crate::telemetry::{Counters, UserNames};
 use crate::upstream::transport::{self, Transport, TransportError};
-use crate::upstream::{Auth0, Parts, Profiles};
+use crate::upstream::{Auth0, Parts, Profiles, issuers};
+use crate::user_token::UserTokens;
 
 /// After the deadline: time for the last answers, which say that it is over, to reach their callers.
 const LAST_WORDS: Duration = Duration::from_millis(500);
@@ -129,11 +131,16 @@ fn services(
     let parts = Parts { transport, clock: clock.clone(), tags, counters: Arc::clone(&counters), seed };
     let auth0 = Auth0::new(&config.tenant, &config.client, config.upstream, parts);
     let budget = auth0.budget().clone();
+    let user_tokens = (!config.me.audiences.is_empty()).then(|| {
+        let expected = Expected::new(issuers(&config.tenant), config.me.audiences.clone());
+        UserTokens::new(expected, Arc::new(auth0.clone()), clock.clone(), seed)
+    });
     let management = Management::start(Arc::new(auth0.clone()), config.management, clock.clone(), seed);
     let profiles = Arc::new(Profiles::new(auth0, management.clone()));
     Ok(Services {
         cache: Cache::new(&config.cache, profiles, clock.clone(), Arc::clone(&counters), names, seed),
         management,
+        user_tokens,
         counters,
         budget: Box::new(move |now| budget.standing(now)),
         phase,

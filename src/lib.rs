@@ -14,6 +14,7 @@
 //! | [`flight`] | one fetch at a time, however many wait for it |
 //! | [`cache`] | users' entries: who is asked, and when |
 //! | [`management`] | keeps the Management token |
+//! | [`user_token`] | whose session it is: verifies end users' own JWTs |
 //! | [`upstream`] | speaks to Auth0 |
 //! | [`server`] | speaks to callers |
 //! | [`process`] | signals |
@@ -25,9 +26,9 @@
 //!
 //! - `domain` waits for nothing, reads no clock and no environment, does no I/O and logs nothing: `now` is an argument.
 //! - Only `clock` reads the time, and only `main` the environment.
-//! - `cache` and `management` own the traits they ask through, [`cache::ProfileSource`] and
-//!   [`management::GrantSource`]; `upstream` implements both. `server` knows nothing of Auth0, `upstream` nothing of
-//!   sockets.
+//! - `cache`, `management` and `user_token` own the traits they ask through, [`cache::ProfileSource`],
+//!   [`management::GrantSource`] and [`user_token::KeySource`]; `upstream` implements all three. `server` knows nothing
+//!   of Auth0, `upstream` nothing of sockets.
 //! - A token is served only while both clocks say that it is alive ([`domain::freshness`]).
 //! - A fetch runs in a task of its own; a caller that leaves aborts nothing ([`flight`]).
 //! - A secret is a [`secret::Secret`] from the moment it is read, and [`secret::Secret::expose`] is its one door.
@@ -53,3 +54,4 @@ pub mod server;
 pub mod task;
 pub mod telemetry;
 pub mod upstream;
+pub mod user_token;

@@ -19,6 +19,7 @@ use crate::domain::policy::{Caller, Policy, Rights};
 use crate::domain::retry::whole_seconds;
 use crate::management::Management;
 use crate::telemetry::{BudgetStanding, Counters};
+use crate::user_token::UserTokens;
 
 pub mod answers;
 mod bounds;
@@ -68,6 +69,8 @@ pub struct Services {
     pub cache: Cache,
     /// The Management token's keeper.
     pub management: Management,
+    /// Verifies end users' own tokens; `None` where `[me]` names no audience.
+    pub user_tokens: Option<UserTokens>,
     /// The time.
     pub clock: Clock,
     /// Numbers for `status`.
@@ -187,6 +190,7 @@ impl Services {
             upstream: UpstreamStatus {
                 token_requests: counters.token_requests.get(),
                 user_requests: counters.user_requests.get(),
+                key_requests: counters.key_requests.get(),
                 failures: counters.upstream_failures.get(),
                 last_failure: counters
                     .last_upstream_failure()

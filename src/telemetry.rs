@@ -33,7 +33,9 @@ pub struct Counters {
     pub token_requests: Counter,
     /// Requests to Auth0's users endpoint.
     pub user_requests: Counter,
-    /// Those of both that failed.
+    /// Requests for the tenant's key set.
+    pub key_requests: Counter,
+    /// Those of all three that failed.
     pub upstream_failures: Counter,
     /// Management tokens obtained.
     pub grants_succeeded: Counter,

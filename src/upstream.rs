@@ -1,4 +1,5 @@
-//! Speaks to Auth0; the only place that knows it. Management tokens for `management`, profiles for `cache`.
+//! Speaks to Auth0; the only place that knows it. Management tokens for `management`, profiles for `cache`, keys for
+//! `user_token`.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -24,6 +25,7 @@ pub mod answer;
 pub mod budget;
 pub mod connect;
 pub mod credentials;
+mod keys;
 mod lenient;
 pub mod pace;
 mod profiles;
@@ -37,6 +39,7 @@ use credentials::Credentials;
 use transport::Transport;
 use wire::UserAnswer;
 
+pub use keys::issuers;
 pub use profiles::Profiles;
 
 /// Tells Auth0's operators and the tenant's logs who asks.
@@ -59,6 +62,7 @@ const fn ask_again_after(sort: Sort) -> Duration {
 enum Endpoint {
     Token,
     User,
+    Keys,
 }
 
 impl Endpoint {
@@ -67,6 +71,7 @@ impl Endpoint {
         match self {
             Self::Token => "token",
             Self::User => "user",
+            Self::Keys => "keys",
         }
     }
 }
@@ -87,6 +92,8 @@ struct Inner {
     counters: Arc<Counters>,
     /// With reading users; the Management token's keeper tells its own.
     trouble: Trouble,
+    /// With reading the key set.
+    keys_trouble: Trouble,
     budget: Budget,
     random: Mutex<fastrand::Rng>,
 }
@@ -121,6 +128,7 @@ impl Auth0 {
             tags,
             counters,
             trouble: Trouble::default(),
+            keys_trouble: Trouble::default(),
             budget,
             random: Mutex::new(fastrand::Rng::with_seed(seed)),
         }))
@@ -202,7 +210,7 @@ impl Auth0 {
     /// Takes what the answer says of the tenant's limits into account; if it is a 429, says for how long the gate
     /// is closed.
     fn account_for(&self, endpoint: Endpoint, answer: &Answer, exchange: Exchange) -> Option<Duration> {
-        // The token endpoint has a rate limit of its own, which a few grants a day do not come near.
+        // The others have rate limits of their own, which a few grants a day and key sets an hour do not come near.
         let limit = answer.rate_limit(exchange).filter(|_| matches!(endpoint, Endpoint::User));
         let chance = self.draw() as f64 / u64::MAX as f64;
         let mut closed = None;

@@ -113,6 +113,47 @@ const GREEDY_CALLER: &str = r#"
     <STDIN>;
 "#;
 
+/// Asks for a token with a user's own token, and says what the answer's code is. In Perl, as below.
+const ME_CALLER: &str = r#"
+    use Socket;
+    socket(my $stream, AF_UNIX, SOCK_STREAM, 0) or die;
+    connect($stream, sockaddr_un("api.sock")) or die;
+    syswrite($stream, "GET /v1/me/token HTTP/1.1\r\nhost: x\r\ncloakroom-request: true\r\n"
+        . "authorization: Bearer $ARGV[0]\r\nconnection: close\r\n\r\n");
+    local $/;
+    print <$stream> =~ /"code":"(\w+)"/ ? $1 : "answered";
+"#;
+
+/// Rights come first: whoever has none is not told whether a user's token is good, and costs the tenant nothing.
+#[test]
+fn a_stranger_learns_nothing_from_a_users_own_token() {
+    if !is_root() {
+        return;
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let _guard = runtime.enter();
+    let tenant = Tenant::new(Clock::system(), TenantOptions::default()).unwrap();
+    let listening = tenant.listen(CertificateKind::Good).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(directory.path(), PermissionsExt::from_mode(0o755)).unwrap();
+    let settings = "[[listener]]\npath = \"{dir}/api.sock\"\nmode = \"0666\"\n[me]\naudiences = [\"api\"]";
+    let config = configuration(listening.domain(), &tenant, Some(listening.ca_pem()), &directory, settings);
+    std::fs::write(directory.path().join("cloakroom.toml"), config).unwrap();
+    let daemon = Daemon::start(&directory.path().join("cloakroom.toml"), &directory.path().join("api.sock"));
+    assert_eq!(daemon.run(&["wait"]).0, 0);
+    let asked = |uid: u32, token: &str| {
+        let mut caller = std::process::Command::new("/usr/bin/perl");
+        caller.args(["-e", ME_CALLER, token]).current_dir(directory.path()).env_clear().uid(uid).gid(uid);
+        finish(caller.output().unwrap()).1
+    };
+    let good = tenant.user_token(users::GOOGLE, "api", std::time::Duration::from_secs(60)).unwrap();
+    for token in [good.as_str(), "opaque", "a.b.c"] {
+        assert_eq!(asked(12_345, token), "forbidden");
+    }
+    assert!(tenant.calls_to(Endpoint::Keys).is_empty());
+    assert_eq!([&good, "opaque"].map(|token| asked(0, token)), ["answered", "invalid_user_token"]);
+}
+
 /// Guarantee 8: neither a caller without any rights nor two of them keep others out.
 #[test]
 fn no_stranger_takes_every_connection() {

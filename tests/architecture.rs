@@ -27,12 +27,24 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("telemetry", &["config", "domain", "secret"]),
     ("cache", &["clock", "config", "domain", "flight", "secret", "telemetry"]),
     ("management", &["clock", "config", "domain", "secret", "task"]),
-    ("upstream", &["cache", "clock", "config", "domain", "management", "secret", "telemetry"]),
-    ("server", &["cache", "clock", "config", "domain", "management", "secret", "telemetry"]),
+    ("user_token", &["clock", "domain", "flight", "secret"]),
+    ("upstream", &["cache", "clock", "config", "domain", "management", "secret", "telemetry", "user_token"]),
+    ("server", &["cache", "clock", "config", "domain", "management", "secret", "telemetry", "user_token"]),
     ("demo", &["clock", "domain", "secret", "task"]),
     (
         "app",
-        &["cache", "clock", "config", "domain", "management", "secret", "server", "telemetry", "upstream"],
+        &[
+            "cache",
+            "clock",
+            "config",
+            "domain",
+            "management",
+            "secret",
+            "server",
+            "telemetry",
+            "upstream",
+            "user_token",
+        ],
     ),
     (
         "cli",
@@ -75,6 +87,7 @@ const DOORS: &[(&str, &str)] = &[
     ("src/upstream.rs", "the bearer token in a request to Auth0, marked as sensitive"),
     ("src/upstream/credentials.rs", "the client's secret in a grant request"),
     ("src/upstream/transport.rs", "the proxy's password, on its way to the proxy"),
+    ("src/user_token.rs", "a user's own token, taken apart to be verified"),
     ("src/upstream/wire/tests.rs", "tests compare what was read"),
 ];
 

@@ -512,6 +512,8 @@ fn every_route_described_is_answered_and_the_example_is_true() {
 struct Demo {
     process: Child,
     directory: tempfile::TempDir,
+    /// The header with a user's own token that the demo offers.
+    user_token: String,
 }
 
 impl Demo {
@@ -533,7 +535,10 @@ impl Demo {
             assert_ne!(read, 0, "the demo ended: {}", String::from_utf8_lossy(&seen));
             seen.extend(&some[..read]);
         }
-        Self { process, directory }
+        let seen = String::from_utf8(seen).unwrap();
+        let file = seen.split("-H @").nth(1).expect("a header in a file").split(' ').next().unwrap();
+        let user_token = fs::read_to_string(file).unwrap().trim().to_owned();
+        Self { process, directory, user_token }
     }
 
     fn socket(&self) -> String {
@@ -545,10 +550,11 @@ impl Demo {
         stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
         // The one route that takes a body is told of a token that nobody holds.
         let body = if method == "POST" { r#"{"fingerprint":"AAAAAAAAAAAAAAAA"}"# } else { "" };
+        let user_token = &self.user_token;
         write!(
             stream,
-            "{method} {path} HTTP/1.1\r\nHost: localhost\r\nCloakroom-Request: true\r\nConnection: close\r\n\
-             Content-Length: {}\r\n\r\n{body}",
+            "{method} {path} HTTP/1.1\r\nHost: localhost\r\nCloakroom-Request: true\r\n{user_token}\r\n\
+             Connection: close\r\nContent-Length: {}\r\n\r\n{body}",
             body.len()
         )
         .unwrap();

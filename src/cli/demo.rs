@@ -45,6 +45,12 @@ pub struct Args {
 /// How long the simulated tenant takes for a user, so that the difference shows.
 const LATENCY: Duration = Duration::from_millis(60);
 
+/// The API that the simulated tenant issues users' tokens for, and that `[me]` names.
+const API: &str = "https://api.demo.example";
+
+/// As long as Auth0's own access tokens live unless told otherwise.
+const USER_TOKEN_LIFETIME: Duration = Duration::from_secs(86_400);
+
 /// How long the daemon may take to be ready against a tenant on the same machine.
 const READY_WITHIN: Duration = Duration::from_secs(30);
 
@@ -77,6 +83,8 @@ struct Stage {
     running: Running,
     client: Client,
     socket: PathBuf,
+    /// A header with a user's own token, for curl.
+    user_token: PathBuf,
 }
 
 impl Stage {
@@ -90,8 +98,9 @@ impl Stage {
         telemetry::log::init(&config.log);
         let deps = Deps::production(&config).map_err(failed("the daemon does not start"))?;
         let running = app::start(&config, deps).await.map_err(failed("the daemon does not start"))?;
-        let stage =
-            Self { tenant, listening, running, client: Client::new(socket), socket: socket.to_owned() };
+        let user_token = user_token(&tenant, directory)?;
+        let (client, socket) = (Client::new(socket), socket.to_owned());
+        let stage = Self { tenant, listening, running, client, socket, user_token };
         stage.wait_until_ready().await?;
         Ok(stage)
     }
@@ -149,13 +158,15 @@ impl Stage {
 
     fn invitation(&self) -> String {
         let program = std::env::current_exe().unwrap_or_else(|_| "cloakroom".into());
-        let (program, socket) = (quoted(&program), quoted(&self.socket));
+        let (program, socket, user_token) =
+            (quoted(&program), quoted(&self.socket), quoted(&self.user_token));
         let (github, linked) = (users::GITHUB, users::LINKED.replace('|', "%7C"));
         format!(
             "\nTry, in another terminal:\n\n  \
              {program} token '{github}' --socket {socket}\n  \
              {program} status --socket {socket}\n  \
-             curl --unix-socket {socket} -H 'Cloakroom-Request: true' http://localhost/v1/users/{linked}/identities\n\n\
+             curl --unix-socket {socket} -H 'Cloakroom-Request: true' http://localhost/v1/users/{linked}/identities\n  \
+             curl --unix-socket {socket} -H 'Cloakroom-Request: true' -H @{user_token} http://localhost/v1/me/token\n\n\
              Ctrl-C ends it."
         )
     }
@@ -170,16 +181,13 @@ fn configuration(
     let (ca, secret) = (directory.join("ca.pem"), directory.join("client-secret"));
     std::fs::write(&ca, listening.ca_pem()).map_err(failed("a temporary file"))?;
     let options = TenantOptions::default();
-    let mut file = OpenOptions::new();
-    file.write(true).create_new(true).mode(0o600);
-    file.open(&secret)
-        .and_then(|mut file| file.write_all(options.client_secret.expose().as_bytes()))
-        .map_err(failed("a temporary file"))?;
+    write_secret(&secret, options.client_secret.expose())?;
     // The proxies of the environment are for the world outside; this tenant is on loopback.
     let text = format!(
         "[tenant]\ndomain = {:?}\naudience = {:?}\nca_file = {ca:?}\n\
          [tenant.client]\nid = {:?}\nsecret_file = {secret:?}\n\
          [[listener]]\npath = {socket:?}\nmode = \"0600\"\n\
+         [me]\naudiences = [{API:?}]\n\
          [log]\nlevel = \"warn\"\nformat = \"text\"\n",
         listening.domain(),
         tenant.audience(),
@@ -189,6 +197,21 @@ fn configuration(
         Ok(Loaded { config, .. }) => Ok(config),
         Err(problems) => Err(CommandError::new(Exit::Configuration, problems.to_string())),
     }
+}
+
+/// A file with the token of a user's session as a header, since a token is better not an argument.
+fn user_token(tenant: &Tenant, directory: &Path) -> Result<PathBuf, CommandError> {
+    let token =
+        tenant.user_token(users::GOOGLE, API, USER_TOKEN_LIFETIME).map_err(failed("a sample token"))?;
+    let path = directory.join("user-token");
+    write_secret(&path, &format!("Authorization: Bearer {token}\n"))?;
+    Ok(path)
+}
+
+fn write_secret(path: &Path, text: &str) -> Result<(), CommandError> {
+    let mut file = OpenOptions::new();
+    let file = file.write(true).create_new(true).mode(0o600).open(path);
+    file.and_then(|mut file| file.write_all(text.as_bytes())).map_err(failed("a temporary file"))
 }
 
 /// As a shell takes it.

@@ -152,10 +152,16 @@ fn lookups(counts: LookupCounts) -> String {
 }
 
 fn upstream(status: &UpstreamStatus, now: Timestamp) -> Vec<[String; 2]> {
-    let UpstreamStatus { token_requests, user_requests, failures, last_failure, .. } = status;
+    let UpstreamStatus { token_requests, user_requests, key_requests, failures, last_failure, .. } = status;
     let (tokens, users) = (count(*token_requests, "token request"), count(*user_requests, "user request"));
     let joined = count(status.flights_joined, "lookup");
-    let mut rows = vec![row("auth0", format!("{tokens}, {users}, {failures} failed; {joined} shared one"))];
+    // Where `/v1/me` is off there are none.
+    let keys = match key_requests {
+        0 => String::new(),
+        some => format!(", {}", count(*some, "key request")),
+    };
+    let requests = format!("{tokens}, {users}{keys}, {failures} failed; {joined} shared one");
+    let mut rows = vec![row("auth0", requests)];
     if let Some(seconds) = status.gate_closed_for {
         let wait = span(seconds);
         rows.push(row(
@@ -358,6 +364,14 @@ token    NONE
         let text = shown(&status);
         assert!(text.contains("token    valid\n"), "{text}");
         assert!(text.contains("scopes: Auth0 did not say"), "{text}");
+    }
+
+    #[test]
+    fn keys_that_were_asked_for_are_counted() {
+        let mut status = healthy();
+        status.upstream.key_requests = 1;
+        let text = shown(&status);
+        assert!(text.contains("13 user requests, 1 key request, 1 failed; 7 lookups"), "{text}");
     }
 
     #[test]

@@ -283,13 +283,15 @@ impl Failure {
     }
 }
 
-/// Which of the two answers we need from Auth0 is missing.
+/// Which of the answers we need from Auth0 is missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
     /// The Management token, without which no user can be read.
     ManagementToken,
     /// The user.
     User,
+    /// The keys that users' own tokens are verified with.
+    Keys,
 }
 
 /// Why a lookup has no answer from Auth0 to go by.

@@ -223,7 +223,9 @@ pub struct UpstreamStatus {
     pub token_requests: u64,
     /// To the users endpoint.
     pub user_requests: u64,
-    /// Those of both that failed.
+    /// For the key set that users' own tokens are verified with.
+    pub key_requests: u64,
+    /// Those of all three that failed.
     pub failures: u64,
     /// The latest of them; null where none did.
     pub last_failure: Option<UpstreamFailure>,

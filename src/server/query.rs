@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
+use hyper::header::{AUTHORIZATION, HeaderMap};
+
 use crate::cache::Wish;
+use crate::domain::claims::InvalidUserToken;
 use crate::domain::user::{Selector, UserId};
-use crate::secret::Tag;
+use crate::secret::{Secret, Tag};
 
 use super::answers::Report;
 use super::reply::Refused;
@@ -15,6 +18,22 @@ pub fn user(segment: &str) -> Result<UserId, Refused> {
         parameter: "user_id".into(),
         detail: format!("{why}; send it percent-encoded exactly once, as one segment: google-oauth2%7C1234"),
     })
+}
+
+/// The token in `Authorization: Bearer …`, whose scheme may be in any case of letters (RFC 9110 §11.1).
+pub fn bearer(headers: &HeaderMap) -> Result<Secret, InvalidUserToken> {
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    let value = values.next().ok_or(InvalidUserToken::Missing)?;
+    if values.next().is_some() {
+        return Err(InvalidUserToken::Several);
+    }
+    let (scheme, token) =
+        value.to_str().ok().and_then(|text| text.split_once(' ')).ok_or(InvalidUserToken::NotBearer)?;
+    let token = token.trim_matches(' ');
+    match scheme.eq_ignore_ascii_case("bearer") && !token.is_empty() && !token.contains([' ', '\t', ',']) {
+        true => Ok(Secret::new(token)),
+        false => Err(InvalidUserToken::NotBearer),
+    }
 }
 
 /// What a token lookup may be told.

@@ -5,14 +5,18 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::header::{AGE, ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
+use hyper::header::{
+    AGE, ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
+};
 use hyper::{Method, Response, StatusCode};
 use serde::Serialize;
 
 use crate::cache::{CacheState, Served};
+use crate::domain::claims::InvalidUserToken;
 use crate::domain::error::{Failure, LookupError, Sort, Stage, Unavailable};
 use crate::domain::policy::Denied;
 use crate::domain::retry::whole_seconds;
+use crate::user_token::NotVerified;
 
 use super::answers::Problem;
 
@@ -40,6 +44,10 @@ pub enum Refused {
     Forwarded(HeaderName),
     /// No such route.
     NoRoute,
+    /// A route that the configuration has not turned on.
+    MeIsOff,
+    /// The end user's own token is no good.
+    UserToken(InvalidUserToken),
     /// The route does not take this method; these it does.
     Method(Method),
     /// Too many header fields, or too long ones.
@@ -59,6 +67,21 @@ pub enum Refused {
     Draining,
 }
 
+impl From<LookupError> for Refused {
+    fn from(error: LookupError) -> Self {
+        Self::Lookup(error)
+    }
+}
+
+impl From<NotVerified> for Refused {
+    fn from(why: NotVerified) -> Self {
+        match why {
+            NotVerified::Invalid(why) => Self::UserToken(why),
+            NotVerified::Unavailable(why) => Self::Lookup(LookupError::Unavailable(why)),
+        }
+    }
+}
+
 /// Status, code and title of an error: the first three columns of the table in README.
 type Kind = (StatusCode, &'static str, &'static str);
 
@@ -74,7 +97,10 @@ impl Refused {
             Self::Forwarded(_) => {
                 (S::FORBIDDEN, "forwarded_request", "The request was sent on for somebody else")
             }
-            Self::NoRoute => (S::NOT_FOUND, "route_not_found", "There is no such route"),
+            Self::NoRoute | Self::MeIsOff => (S::NOT_FOUND, "route_not_found", "There is no such route"),
+            Self::UserToken(_) => {
+                (S::UNAUTHORIZED, "invalid_user_token", "The user's own token is not accepted")
+            }
             Self::Method(_) => {
                 (S::METHOD_NOT_ALLOWED, "method_not_allowed", "The route does not take this method")
             }
@@ -100,6 +126,8 @@ impl Refused {
                 format!("the request bears the header `{name}`; call this daemon directly, not through a proxy or a browser")
             }
             Self::NoRoute => "GET /openapi.json describes the routes there are".into(),
+            Self::MeIsOff => "/v1/me is off: [me] audiences in the daemon's configuration turns it on".into(),
+            Self::UserToken(why) => why.to_string(),
             Self::Method(allow) => format!("use {allow}"),
             Self::HeadersTooLarge => "send at most 64 header fields and 16 KiB of them, the request line included".into(),
             Self::BodyTooLarge => "send at most 64 KiB".into(),
@@ -180,6 +208,9 @@ impl Refused {
         {
             reply.headers_mut().insert(ALLOW, allow);
         }
+        if matches!(self, Self::UserToken(_)) {
+            reply.headers_mut().insert(WWW_AUTHENTICATE, INVALID_TOKEN);
+        }
         reply
     }
 
@@ -233,19 +264,17 @@ fn unavailable_kind(unavailable: &Unavailable) -> Kind {
             "management_token_unavailable",
             "There is no Management token to ask Auth0 with",
         ),
-        (Stage::User, Failure::TimedOut { .. }, _) => {
+        (_, Failure::TimedOut { .. }, _) => {
             (S::GATEWAY_TIMEOUT, "upstream_timeout", "Auth0 did not answer in time")
         }
-        (Stage::User, Failure::OverBudget { .. }, _) => {
+        (_, Failure::OverBudget { .. }, _) => {
             (S::SERVICE_UNAVAILABLE, "overloaded", "The daemon's budget for the tenant is spent")
         }
-        (Stage::User, _, Sort::Throttled) => {
+        (_, _, Sort::Throttled) => {
             (S::SERVICE_UNAVAILABLE, "upstream_rate_limited", "The tenant's rate limit is reached")
         }
-        (Stage::User, _, Sort::Passing) => {
-            (S::SERVICE_UNAVAILABLE, "upstream_unavailable", "Auth0 is not available")
-        }
-        (Stage::User, _, Sort::Malformed | Sort::Permanent) => {
+        (_, _, Sort::Passing) => (S::SERVICE_UNAVAILABLE, "upstream_unavailable", "Auth0 is not available"),
+        (_, _, Sort::Malformed | Sort::Permanent) => {
             (S::BAD_GATEWAY, "upstream_error", "Auth0 answered something that is no answer")
         }
     }
@@ -353,6 +382,9 @@ pub fn with_id(mut reply: Reply, request_id: &str) -> Reply {
     }
     reply
 }
+
+/// As RFC 6750 §3 has it.
+const INVALID_TOKEN: HeaderValue = HeaderValue::from_static("Bearer error=\"invalid_token\"");
 
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 

@@ -7,6 +7,7 @@
 use std::borrow::Cow;
 
 use hyper::body::Incoming;
+use hyper::header::{AUTHORIZATION, HeaderMap};
 use hyper::http::request::Parts;
 use hyper::{Method, Request};
 
@@ -18,7 +19,7 @@ use crate::secret::Tag;
 
 use super::answers::{IdentitiesAnswer, IdentityAnswer, ManagementTokenAnswer, ReportAnswer, TokenAnswer};
 use super::bounds::{check_headers, has_request_header, read};
-use super::query::{fingerprint, nothing, token_query, user};
+use super::query::{bearer, fingerprint, nothing, token_query, user};
 use super::reply::{self, Refused, Reply};
 use super::{Peer, Phase, Services};
 
@@ -29,6 +30,10 @@ pub enum Route<'a> {
     Token(&'a str),
     /// `/v1/users/{user_id}/identities`
     Identities(&'a str),
+    /// `/v1/me/token`
+    MyToken,
+    /// `/v1/me/identities`
+    MyIdentities,
     /// `/v1/users/{user_id}/report`
     Report(&'a str),
     /// `/v1/users/{user_id}`
@@ -62,6 +67,8 @@ impl<'a> Route<'a> {
         match route {
             [Some("v1"), Some("users"), Some(user), Some("token")] => Some(Self::Token(user)),
             [Some("v1"), Some("users"), Some(user), Some("identities")] => Some(Self::Identities(user)),
+            [Some("v1"), Some("me"), Some("token"), None] => Some(Self::MyToken),
+            [Some("v1"), Some("me"), Some("identities"), None] => Some(Self::MyIdentities),
             [Some("v1"), Some("users"), Some(user), Some("report")] => Some(Self::Report(user)),
             [Some("v1"), Some("users"), Some(user), None] => Some(Self::User(user)),
             [Some("v1"), Some("users"), None, None] => Some(Self::Users),
@@ -90,6 +97,7 @@ impl<'a> Route<'a> {
         match self {
             Self::Token(_) => Some(Operation::Token),
             Self::Identities(_) => Some(Operation::Identities),
+            Self::MyToken | Self::MyIdentities => Some(Operation::Me),
             Self::Report(_) => Some(Operation::Report),
             Self::User(_) | Self::Users => Some(Operation::Purge),
             Self::ManagementToken => Some(Operation::ManagementToken),
@@ -107,6 +115,8 @@ impl<'a> Route<'a> {
         match self {
             Self::Token(_) => "token",
             Self::Identities(_) => "identities",
+            Self::MyToken => "me_token",
+            Self::MyIdentities => "me_identities",
             Self::Report(_) => "report",
             Self::User(_) | Self::Users => "purge",
             Self::ManagementToken => "management_token",
@@ -123,11 +133,14 @@ impl<'a> Route<'a> {
 /// Answers one request of `peer`.
 pub async fn answer(services: &Services, peer: &Peer, request: Request<Incoming>) -> Reply {
     let request_id = services.next_request_id();
-    let (head, body) = request.into_parts();
+    let (mut head, body) = request.into_parts();
+    // A user's own token: nothing prints headers, and should anything ever, it shall not print this one.
+    let secrets = head.headers.iter_mut().filter(|(name, _)| **name == AUTHORIZATION);
+    secrets.for_each(|(_, value)| value.set_sensitive(true));
     let route = Route::find(head.uri.path());
     let outcome = match admit(peer, &head, route) {
         Ok(route) => match read(body).await {
-            Ok(body) => handle(services, peer, route, head.uri.query().unwrap_or_default(), &body).await,
+            Ok(body) => handle(services, peer, route, &head, &body).await,
             Err(refused) => Err(refused),
         },
         Err(refused) => Err(refused),
@@ -180,10 +193,11 @@ async fn handle(
     services: &Services,
     peer: &Peer,
     route: Route<'_>,
-    query: &str,
+    head: &Parts,
     body: &[u8],
 ) -> Result<Reply, Refused> {
-    if !matches!(route, Route::Token(_)) {
+    let query = head.uri.query().unwrap_or_default();
+    if !matches!(route, Route::Token(_) | Route::MyToken) {
         nothing(query)?;
     }
     let permit = |operation, user, connection| permit(services, peer, operation, user, connection);
@@ -197,6 +211,17 @@ async fn handle(
         Route::Identities(segment) => {
             let user = user(segment)?;
             let within = permit(Operation::Identities, Some(&user), None)?.connections;
+            identities(services, &user, &Selector { within, ..Selector::default() }).await
+        }
+        Route::MyToken => {
+            let (mut selector, wish) = token_query(query)?;
+            let user = me(services, &head.headers).await?;
+            selector.within = permit(Operation::Me, Some(&user), selector.connection.as_deref())?.connections;
+            token(services, &user, &selector, wish).await
+        }
+        Route::MyIdentities => {
+            let user = me(services, &head.headers).await?;
+            let within = permit(Operation::Me, Some(&user), None)?.connections;
             identities(services, &user, &Selector { within, ..Selector::default() }).await
         }
         Route::Report(segment) => {
@@ -226,6 +251,13 @@ async fn handle(
         Route::Started => Ok(reply::probe(services.started())),
         Route::Ready => Ok(reply::probe(services.ready())),
     }
+}
+
+/// The user whose own token the request bears.
+async fn me(services: &Services, headers: &HeaderMap) -> Result<UserId, Refused> {
+    let user_tokens = services.user_tokens.as_ref().ok_or(Refused::MeIsOff)?;
+    let token = bearer(headers).map_err(Refused::UserToken)?;
+    before_the_end(services, user_tokens.verify(&token)).await
 }
 
 async fn management_token(services: &Services) -> Result<Reply, Refused> {
@@ -310,14 +342,14 @@ async fn identities(services: &Services, user: &UserId, shown: &Selector) -> Res
 }
 
 /// A lookup's answer, or `draining` when the shutdown's deadline comes first.
-async fn before_the_end<T>(
+async fn before_the_end<T, E: Into<Refused>>(
     services: &Services,
-    lookup: impl Future<Output = Result<T, LookupError>>,
+    lookup: impl Future<Output = Result<T, E>>,
 ) -> Result<T, Refused> {
     let mut phase = services.phase.clone();
     tokio::select! {
         biased;
-        outcome = lookup => outcome.map_err(Refused::Lookup),
+        outcome = lookup => outcome.map_err(Into::into),
         _ = phase.wait_for(|phase| *phase == Phase::Over) => Err(Refused::Draining),
     }
 }
@@ -338,6 +370,11 @@ mod tests {
             ("/v1/users/a/b/token", None),
             ("/v1/users/a/token/", None),
             ("/v1/management-token", Some(Route::ManagementToken)),
+            ("/v1/me/token", Some(Route::MyToken)),
+            ("/v1/me/identities", Some(Route::MyIdentities)),
+            ("/v1/me", None),
+            ("/v1/me/report", None),
+            ("/v1/me/token/", None),
             ("/v1/status", Some(Route::Status)),
             ("/v1", None),
             ("/", None),

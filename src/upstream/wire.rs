@@ -53,7 +53,7 @@ pub fn user_path(user: &UserId) -> String {
 
 impl Answer {
     /// The failure of a status that is no answer to anything.
-    fn no_answer(&self) -> Failure {
+    pub(super) fn no_answer(&self) -> Failure {
         match self.status.is_redirection() {
             true => Failure::Malformed { what: "a redirect, which is never followed; check tenant.domain" },
             false => Failure::Status { status: self.status.as_u16() },
@@ -61,7 +61,7 @@ impl Answer {
     }
 
     /// The body of a 200. One that is none is likely cut off, or an edge's, so it may pass.
-    fn parse<T: DeserializeOwned>(&self) -> Result<T, Failure> {
+    pub(super) fn parse<T: DeserializeOwned>(&self) -> Result<T, Failure> {
         let what = if self.body.is_empty() { EMPTY } else { NOT_JSON };
         serde_json::from_slice(&self.body).map_err(|_| Failure::Malformed { what })
     }
