@@ -1,7 +1,7 @@
 //! The composition root: the only file that knows every part. Production, the demo and the tests all start the
 //! daemon here; they differ only in their [`Deps`].
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -25,6 +25,9 @@ use crate::user_token::UserTokens;
 
 /// After the deadline: time for the last answers, which say that it is over, to reach their callers.
 const LAST_WORDS: Duration = Duration::from_millis(500);
+
+/// What tells this installation from others (machine-id(5)).
+const MACHINE_ID: &str = "/etc/machine-id";
 
 /// What the daemon takes from the world around it.
 pub struct Deps {
@@ -127,7 +130,7 @@ fn services(
 ) -> Result<Services, NoRandomness> {
     let Deps { clock, transport, seed } = deps;
     let (tags, counters) = (TagKey::random()?, Arc::new(Counters::default()));
-    let names = UserNames::new(config.log.user_ids, TagKey::random()?);
+    let names = UserNames::for_installation(&config.log, Path::new(MACHINE_ID))?;
     let parts = Parts { transport, clock: clock.clone(), tags, counters: Arc::clone(&counters), seed };
     let auth0 = Auth0::new(&config.tenant, &config.client, config.upstream, parts);
     let budget = auth0.budget().clone();

@@ -21,6 +21,7 @@ mod proxy;
 mod reader;
 mod sections;
 mod tenant;
+mod user_key;
 mod values;
 
 use std::path::{Path, PathBuf};
@@ -30,7 +31,7 @@ use std::time::Duration;
 use rustls::pki_types::CertificateDer;
 
 use crate::domain::policy::Rule;
-use crate::secret::Secret;
+use crate::secret::{Secret, TagKey};
 
 pub use self::environment::Env;
 use self::problem::{Checked, Report};
@@ -290,7 +291,7 @@ pub struct Shutdown {
 }
 
 /// `[log]`.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Log {
     /// The least severe level that is logged.
     pub level: tracing::Level,
@@ -298,6 +299,8 @@ pub struct Log {
     pub format: LogFormat,
     /// How lines name users.
     pub user_ids: UserIds,
+    /// From `user_key_file`: with what they are hashed. `None` leaves that to the machine's id.
+    pub user_key: Option<TagKey>,
 }
 
 /// `log.format`.
@@ -314,7 +317,7 @@ pub enum LogFormat {
 /// `log.user_ids`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UserIds {
-    /// As a keyed hash that is stable within a run.
+    /// As a keyed hash.
     Hashed,
     /// As they are.
     Plain,

@@ -66,14 +66,21 @@ impl Tag {
     }
 }
 
-/// The key behind [`Tag`]s. A new one is drawn in every run, so tags of one run say nothing about another's.
+/// The key behind [`Tag`]s. Tags of two keys say nothing about each other.
 #[derive(Clone)]
 pub struct TagKey(hmac::Key);
 
 impl TagKey {
-    /// Draws a key. Fails only where the kernel has no randomness to give.
+    /// Draws a key, for tags that mean nothing in another run. Fails only where the kernel has no randomness to give.
     pub fn random() -> Result<Self, NoRandomness> {
         hmac::Key::generate(hmac::HMAC_SHA256, &rand::SystemRandom::new()).map(Self).map_err(|_| NoRandomness)
+    }
+
+    /// The key that `material` makes for one `purpose`: the same in every run. Whoever knows its tags, or even the
+    /// key itself, does not know the material, nor the key of another purpose.
+    pub fn derived(material: &[u8], purpose: &str) -> Self {
+        let material = hmac::Key::new(hmac::HMAC_SHA256, material);
+        Self(hmac::Key::new(hmac::HMAC_SHA256, hmac::sign(&material, purpose.as_bytes()).as_ref()))
     }
 
     /// The tag of `text` among things of its `kind`; equal texts of two kinds have unrelated tags.
@@ -114,6 +121,15 @@ mod tests {
         assert_eq!(["", "k3Yq", "*", &format!("{tag}A")].map(Tag::parse), [None; 4]);
         assert_ne!(tag, one.tag("user", "canary").to_string());
         assert_ne!(tag, two.tag("token", "canary").to_string());
+    }
+
+    #[test]
+    fn a_derived_key_is_the_same_for_the_same_material_and_purpose_alone() {
+        let tag = |material: &[u8], purpose| TagKey::derived(material, purpose).tag("user", "canary");
+        assert_eq!(tag(b"material", "a"), tag(b"material", "a"));
+        assert_ne!(tag(b"material", "a"), tag(b"material", "b"));
+        assert_ne!(tag(b"material", "a"), tag(b"Material", "a"));
+        assert_ne!(tag(b"material", "a"), TagKey::derived(b"material", "").tag("user", "canary"));
     }
 
     /// Every way Rust can be talked into printing a value, and none of them shows it.

@@ -6,13 +6,13 @@ use std::sync::{Mutex, PoisonError};
 
 use std::time::Duration;
 
-use crate::config::UserIds;
 use crate::domain::freshness::Timestamp;
-use crate::domain::user::UserId;
-use crate::secret::TagKey;
 
 pub mod log;
+mod names;
 pub mod trouble;
+
+pub use names::UserNames;
 
 /// Numbers that only grow, shared by the parts that count and those that show.
 #[derive(Debug, Default)]
@@ -126,42 +126,5 @@ impl Counter {
     /// How many so far.
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
-    }
-}
-
-/// How log lines name users, as `log.user_ids` says.
-#[derive(Clone, Debug)]
-pub struct UserNames {
-    style: UserIds,
-    key: TagKey,
-}
-
-impl UserNames {
-    /// Hashed names use `key`, so they are stable for as long as it is.
-    pub fn new(style: UserIds, key: TagKey) -> Self {
-        Self { style, key }
-    }
-
-    /// The name of `user` for a log line.
-    pub fn name(&self, user: &UserId) -> String {
-        match self.style {
-            UserIds::Hashed => self.key.tag("user", user.as_str()).to_string(),
-            UserIds::Plain => user.to_string(),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn users_are_hashed_unless_the_configuration_says_otherwise() {
-        let user = UserId::parse("auth0|jane").unwrap();
-        let key = TagKey::random().unwrap();
-        let hashed = UserNames::new(UserIds::Hashed, key.clone()).name(&user);
-        assert!(!hashed.contains("jane"));
-        assert_eq!(hashed.len(), 16);
-        assert_eq!(UserNames::new(UserIds::Plain, key).name(&user), "auth0|jane");
     }
 }

@@ -211,6 +211,33 @@ fn a_secret_file_is_best_kept_from_others_and_small() {
 }
 
 #[test]
+fn a_key_file_for_users_makes_the_same_key_whoever_ended_its_line() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("key");
+    let outcome = |content: &str, mode: u32| {
+        fs::write(&path, content).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        let text = format!(
+            "tenant = {{ domain = \"a.auth0.com\", client = {{ id = \"x\", secret_file = {path:?} }} }}\n\
+             log = {{ user_key_file = {path:?} }}"
+        );
+        config::parse("f.toml", &text, &Env::default()).unwrap()
+    };
+    let name = |content: &str| {
+        let loaded = outcome(content, 0o600);
+        assert_eq!(loaded.warnings, [""; 0]);
+        assert!(!format!("{loaded:?}").contains("sixteen"));
+        loaded.config.log.user_key.unwrap().tag("user", "auth0|jane")
+    };
+    assert_eq!(name("sixteen bytes and more"), name("sixteen bytes and more\n"));
+    assert_ne!(name("sixteen bytes and more"), name("sixteen bytes and More"));
+    assert_eq!(
+        outcome("sixteen bytes and more", 0o644).warnings.last().unwrap(),
+        "f.toml, line 2: log.user_key_file: every user of this machine may read the file; mode 0400 or 0440 would do"
+    );
+}
+
+#[test]
 fn a_file_that_is_named_must_be_there_and_be_text() {
     let dir = tempfile::tempdir().unwrap();
     let said = |path: &Path| {
@@ -281,6 +308,7 @@ const KEYS: [&str; 21] = [
     "owner",
     "require_request_header",
     "level",
+    "user_key_file",
     "threads",
     "audiences",
     "nonsense",

@@ -92,6 +92,7 @@ impl Files {
         let certificate = rcgen::generate_simple_self_signed(vec!["corp".to_owned()]).unwrap();
         fs::write(directory.path().join("ca.pem"), certificate.cert.pem()).unwrap();
         fs::write(directory.path().join("secret"), "canary\n").unwrap();
+        fs::write(directory.path().join("user-key"), "a key of some length\n").unwrap();
         Self(directory)
     }
 
@@ -101,6 +102,7 @@ impl Files {
         let swaps = [
             ("/run/secrets/auth0-client-secret", within("secret")),
             ("/etc/ssl/corp-ca.pem", within("ca.pem")),
+            ("/etc/cloakroom/user-key", within("user-key")),
             ("\"cloakroom\"", uid.to_string()),
             ("\"web\"", gid.to_string()),
         ];

@@ -151,7 +151,15 @@ const TABLES: &[Table] = &[
     },
     Table { path: "me", keys: &[("audiences", Kind::Texts)] },
     Table { path: "shutdown", keys: &[("min_delay", Kind::Duration), ("deadline", Kind::Duration)] },
-    Table { path: "log", keys: &[("level", Kind::Text), ("format", Kind::Text), ("user_ids", Kind::Text)] },
+    Table {
+        path: "log",
+        keys: &[
+            ("level", Kind::Text),
+            ("format", Kind::Text),
+            ("user_ids", Kind::Text),
+            ("user_key_file", Kind::Text),
+        ],
+    },
     Table { path: "runtime", keys: &[("threads", Kind::Integer)] },
 ];
 

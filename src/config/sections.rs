@@ -8,7 +8,7 @@ use bytesize::ByteSize;
 use super::problem::Checked;
 use super::reader::{Reader, Setting};
 use super::values::{choice, duration, integer, lines, number, size, within};
-use super::{Cache, Log, LogFormat, Management, Me, Negative, Runtime, Shutdown, Upstream, UserIds};
+use super::{Cache, Log, LogFormat, Management, Me, Negative, Runtime, Shutdown, Upstream, UserIds, user_key};
 
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -129,7 +129,8 @@ pub(super) fn log(reader: &mut Reader) -> Checked<Log> {
     let level = reader.value("log.level", tracing::Level::INFO, choice(LEVELS));
     let format = reader.value("log.format", LogFormat::Auto, choice(FORMATS));
     let user_ids = reader.value("log.user_ids", UserIds::Hashed, choice(USER_IDS));
-    Ok(Log { level: level?, format: format?, user_ids: user_ids? })
+    let user_key = user_key::read(reader);
+    Ok(Log { level: level?, format: format?, user_ids: user_ids?, user_key: user_key? })
 }
 
 /// `[runtime]`. One thread answers a hit in microseconds; 64 is more than any machine of ours has use for.

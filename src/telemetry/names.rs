@@ -1,0 +1,109 @@
+//! How lines name users: hashed, so that whoever reads a log does not learn who has an account, or plain.
+//!
+//! A user keeps their hashed name for as long as the key lasts, so that lines of different runs can be put together.
+
+use std::fs;
+use std::path::Path;
+
+use crate::config::{Log, UserIds};
+use crate::domain::user::UserId;
+use crate::secret::{NoRandomness, TagKey};
+
+/// Makes the key another one than every other program's that is made of the machine's id.
+const PURPOSE: &str = "cloakroom: users in logs";
+
+/// How lines name users, as `log.user_ids` and `log.user_key_file` say.
+#[derive(Clone, Debug)]
+pub struct UserNames {
+    style: UserIds,
+    key: TagKey,
+}
+
+impl UserNames {
+    /// Hashed names use `key`, so they are stable for as long as it is.
+    pub fn new(style: UserIds, key: TagKey) -> Self {
+        Self { style, key }
+    }
+
+    /// With the key of this installation: that of `log.user_key_file`, else one made of the machine's id, which is in
+    /// the file `machine_id`, else one drawn for this run, which is worth a warning.
+    ///
+    /// As machine-id(5) asks, no more than a keyed hash of the id is used. Still, every local user can read the id,
+    /// and so find out whether a hashed name is that of a user whose id they can guess.
+    ///
+    /// # Errors
+    /// The kernel gives no random bytes.
+    pub fn for_installation(settings: &Log, machine_id: &Path) -> Result<Self, NoRandomness> {
+        let lasting = settings.user_key.clone().or_else(|| key_of_machine(machine_id));
+        if lasting.is_none() && settings.user_ids == UserIds::Hashed {
+            tracing::warn!(
+                "Users' hashed names will be others in the next run: this machine has no id, and log.user_key_file is not set"
+            );
+        }
+        Ok(Self::new(settings.user_ids, lasting.map_or_else(TagKey::random, Ok)?))
+    }
+
+    /// The name of `user` for a line.
+    pub fn name(&self, user: &UserId) -> String {
+        match self.style {
+            UserIds::Hashed => self.key.tag("user", user.as_str()).to_string(),
+            UserIds::Plain => user.to_string(),
+        }
+    }
+}
+
+/// An id is 32 hexadecimal digits (machine-id(5)). Images of containers have an empty file, or `uninitialized`.
+fn key_of_machine(file: &Path) -> Option<TagKey> {
+    let text = fs::read_to_string(file).ok()?;
+    let id = text.trim_end();
+    let is_id = id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
+    (is_id && id.bytes().any(|byte| byte != b'0')).then(|| TagKey::derived(id.as_bytes(), PURPOSE))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::LogFormat;
+
+    fn settings(user_ids: UserIds, user_key: Option<TagKey>) -> Log {
+        Log { level: tracing::Level::INFO, format: LogFormat::Json, user_ids, user_key }
+    }
+
+    fn jane() -> UserId {
+        UserId::parse("auth0|jane").unwrap()
+    }
+
+    #[test]
+    fn users_are_hashed_unless_the_configuration_says_otherwise() {
+        let key = TagKey::random().unwrap();
+        let hashed = UserNames::new(UserIds::Hashed, key.clone()).name(&jane());
+        assert!(!hashed.contains("jane"));
+        assert_eq!(hashed.len(), 16);
+        assert_eq!(UserNames::new(UserIds::Plain, key).name(&jane()), "auth0|jane");
+    }
+
+    #[test]
+    fn a_hashed_name_lasts_as_long_as_the_key_file_or_else_the_machines_id() {
+        let directory = tempfile::tempdir().unwrap();
+        let id = directory.path().join("machine-id");
+        let name = |key: Option<&TagKey>| {
+            let settings = settings(UserIds::Hashed, key.cloned());
+            UserNames::for_installation(&settings, &id).unwrap().name(&jane())
+        };
+        fs::write(&id, "0123456789abcdef0123456789abcdef\n").unwrap();
+        let of_machine = name(None);
+        assert_eq!(of_machine, name(None));
+        let key = TagKey::derived(b"a key file's content", "");
+        assert_eq!(name(Some(&key)), name(Some(&key)));
+        assert_ne!(name(Some(&key)), of_machine);
+        fs::write(&id, "1123456789abcdef0123456789abcdef\n").unwrap();
+        assert_ne!(name(None), of_machine, "another machine");
+        let of_file = name(Some(&key));
+        fs::remove_file(&id).unwrap();
+        assert_eq!(name(Some(&key)), of_file, "with a key file the machine does not matter");
+        for nothing in ["", "uninitialized\n", "00000000000000000000000000000000\n", "0123"] {
+            fs::write(&id, nothing).unwrap();
+            assert_ne!(name(None), name(None), "{nothing}: drawn anew");
+        }
+    }
+}
