@@ -18,6 +18,7 @@ use crate::management::Management;
 use crate::secret::{NoRandomness, TagKey};
 use crate::server::socket::{Socket, SocketError};
 use crate::server::{self, ListenerInfo, Listening, Phase, Services};
+use crate::telemetry::audit::{Audit, OutputError};
 use crate::telemetry::{Counters, UserNames};
 use crate::upstream::transport::{self, Transport, TransportError};
 use crate::upstream::{Auth0, Parts, Profiles, issuers};
@@ -25,6 +26,9 @@ use crate::user_token::UserTokens;
 
 /// After the deadline: time for the last answers, which say that it is over, to reach their callers.
 const LAST_WORDS: Duration = Duration::from_millis(500);
+
+/// After that: time for the audit log's last lines, which a reader that does not read would take for ever.
+const LAST_LINES: Duration = Duration::from_secs(2);
 
 /// What tells this installation from others (machine-id(5)).
 const MACHINE_ID: &str = "/etc/machine-id";
@@ -62,6 +66,9 @@ pub enum StartError {
     /// The way to Auth0.
     #[error(transparent)]
     Transport(#[from] TransportError),
+    /// The audit log's output.
+    #[error(transparent)]
+    Audit(#[from] OutputError),
     /// The keys that name tokens and users.
     #[error(transparent)]
     Randomness(#[from] NoRandomness),
@@ -90,7 +97,7 @@ pub enum Ended {
 /// keeper, then the servers. Does not wait for Auth0.
 ///
 /// # Errors
-/// Sockets that cannot be made as configured. Nothing is left behind then.
+/// Sockets that cannot be made as configured, or no audit log where one is wanted. No socket is left behind then.
 ///
 /// # Panics
 /// Outside a tokio runtime.
@@ -127,10 +134,11 @@ fn services(
     deps: Deps,
     phase: watch::Receiver<Phase>,
     listeners: Vec<Arc<ListenerInfo>>,
-) -> Result<Services, NoRandomness> {
+) -> Result<Services, StartError> {
     let Deps { clock, transport, seed } = deps;
     let (tags, counters) = (TagKey::random()?, Arc::new(Counters::default()));
     let names = UserNames::for_installation(&config.log, Path::new(MACHINE_ID))?;
+    let audit = Audit::start(&config.audit, names.clone())?;
     let parts = Parts { transport, clock: clock.clone(), tags, counters: Arc::clone(&counters), seed };
     let auth0 = Auth0::new(&config.tenant, &config.client, config.upstream, parts);
     let budget = auth0.budget().clone();
@@ -145,6 +153,7 @@ fn services(
         management,
         user_tokens,
         counters,
+        audit,
         budget: Box::new(move |now| budget.standing(now)),
         phase,
         tenant: Arc::clone(&config.tenant.domain),
@@ -163,8 +172,19 @@ impl Running {
     }
 
     /// The orderly end: not ready at once, accepting for `shutdown.min_delay`, then finishing what was begun for
-    /// at most `shutdown.deadline`. The sockets' files are gone when this returns.
+    /// at most `shutdown.deadline`, then writing what the audit log has to say of it. The sockets' files are gone when
+    /// this returns.
     pub async fn stop(mut self) -> Ended {
+        let ended = self.finish().await;
+        let services = self.services;
+        let closed = tokio::task::spawn_blocking(move || services.audit.close(LAST_LINES)).await;
+        if !closed.unwrap_or(false) {
+            tracing::warn!("Nobody takes the last lines of the audit log; they are lost");
+        }
+        ended
+    }
+
+    async fn finish(&mut self) -> Ended {
         self.phase.send_replace(Phase::Draining);
         tokio::time::sleep(self.shutdown.min_delay).await;
         self.phase.send_replace(Phase::Closing);

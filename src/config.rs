@@ -8,6 +8,7 @@
 //! `sections` say what each may be.
 
 mod allow;
+mod audit;
 mod client;
 mod environment;
 mod file;
@@ -117,6 +118,7 @@ fn read(reader: &mut Reader, env: &Env) -> Checked<Config> {
     let upstream = sections::upstream(reader);
     let listeners = listener::read(reader);
     let me = sections::me(reader);
+    let audit = audit::read(reader);
     let shutdown = sections::shutdown(reader);
     let log = sections::log(reader);
     let runtime = sections::runtime(reader);
@@ -128,6 +130,7 @@ fn read(reader: &mut Reader, env: &Env) -> Checked<Config> {
         upstream: upstream?,
         listeners: listeners?,
         me: me?,
+        audit: audit?,
         shutdown: shutdown?,
         log: log?,
         runtime: runtime?,
@@ -151,6 +154,8 @@ pub struct Config {
     pub listeners: Vec<Listener>,
     /// `[me]`: whose tokens `/v1/me` accepts.
     pub me: Me,
+    /// `[audit]`: what is written down of requests, and where.
+    pub audit: Audit,
     /// `[shutdown]`: how the daemon ends.
     pub shutdown: Shutdown,
     /// `[log]`: what is logged, and how.
@@ -281,6 +286,37 @@ pub struct Me {
     pub audiences: Vec<String>,
 }
 
+/// `[audit]`.
+#[derive(Clone, Debug)]
+pub struct Audit {
+    /// Which requests have a line.
+    pub events: AuditEvents,
+    /// Where lines go.
+    pub output: AuditOutput,
+}
+
+/// `audit.events`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AuditEvents {
+    /// No request.
+    None,
+    /// Everything but lookups that the cache answers, and questions for the daemon's state.
+    Notable,
+    /// These, too.
+    All,
+}
+
+/// `audit.output`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AuditOutput {
+    /// Standard output.
+    Stdout,
+    /// journald, by its socket; the configuration knows only the one that it always has.
+    Journald(PathBuf),
+    /// A file of this absolute path.
+    File(PathBuf),
+}
+
 /// `[shutdown]`.
 #[derive(Clone, Copy, Debug)]
 pub struct Shutdown {
@@ -297,7 +333,7 @@ pub struct Log {
     pub level: tracing::Level,
     /// How lines look.
     pub format: LogFormat,
-    /// How lines name users.
+    /// How lines, the audit log's too, name users.
     pub user_ids: UserIds,
     /// From `user_key_file`: with what they are hashed. `None` leaves that to the machine's id.
     pub user_key: Option<TagKey>,

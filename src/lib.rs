@@ -9,7 +9,7 @@
 //! | [`secret`] | text that cannot be printed, and names for it that tell nothing |
 //! | [`clock`] | the only reader of time |
 //! | [`config`] | a file and the environment in; a checked configuration or every problem out |
-//! | [`telemetry`] | log lines, and the numbers behind `status` |
+//! | [`telemetry`] | log lines, the audit log, and the numbers behind `status` |
 //! | [`task`] | the named spawn |
 //! | [`flight`] | one fetch at a time, however many wait for it |
 //! | [`cache`] | users' entries: who is asked, and when |

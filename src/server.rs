@@ -18,6 +18,7 @@ use crate::domain::freshness::Moment;
 use crate::domain::policy::{Caller, Policy, Rights};
 use crate::domain::retry::whole_seconds;
 use crate::management::Management;
+use crate::telemetry::audit::Audit;
 use crate::telemetry::{BudgetStanding, Counters};
 use crate::user_token::UserTokens;
 
@@ -31,6 +32,7 @@ mod reply;
 mod room;
 mod routes;
 pub mod socket;
+mod trail;
 
 use answers::{
     CacheStatus, FailureStatus, ListenerStatus, LookupCounts, ManagementTokenStatus, StatusAnswer,
@@ -39,6 +41,7 @@ use answers::{
 use rates::Rates;
 use room::{Place, Room, Seat};
 use socket::SocketFile;
+use trail::Origin;
 
 /// After an accept that failed for want of descriptors or memory: give the other connections time to end.
 const AFTER_A_FAILED_ACCEPT: Duration = Duration::from_millis(100);
@@ -75,6 +78,8 @@ pub struct Services {
     pub clock: Clock,
     /// Numbers for `status`.
     pub counters: Arc<Counters>,
+    /// The audit log.
+    pub audit: Audit,
     /// How far the daemon's end has come.
     pub phase: watch::Receiver<Phase>,
     /// How the budget for the tenant stands, for `status`.
@@ -219,6 +224,7 @@ struct Peer {
     rights: Rights,
     rates: Arc<Rates>,
     require_request_header: bool,
+    origin: Origin,
 }
 
 /// Accepts and serves connections until the daemon's end closes them. Returns when the last one is done.
@@ -234,9 +240,12 @@ pub async fn serve(listening: Listening, services: Arc<Services>) {
     };
     let mut phase = services.phase.clone();
     let mut connections = JoinSet::new();
+    let name: Arc<str> = info.path.display().to_string().into();
     let start = |Guest { stream, caller, seat }| {
         let (services, open) = (Arc::clone(&services), Open::new(&info));
-        let peer = Peer { rights: policy.rights(caller), rates: Arc::clone(&rates), require_request_header };
+        let origin = Origin::new(Arc::clone(&name), &stream);
+        let (rights, rates) = (policy.rights(caller), Arc::clone(&rates));
+        let peer = Peer { rights, rates, require_request_header, origin };
         async move {
             connection::serve(stream, peer, services).await;
             drop((seat, open));

@@ -1,4 +1,4 @@
-//! What the daemon tells about itself: log lines, and the numbers behind `status`.
+//! What the daemon tells about itself: log lines, the audit log, and the numbers behind `status`.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::domain::freshness::Timestamp;
 
+pub mod audit;
 pub mod log;
 mod names;
 pub mod trouble;

@@ -221,6 +221,7 @@ fn no_secret_comes_out_by_another_door() {
     let uid = nix::unistd::geteuid();
     let settings = format!(
         "connect_timeout = \"500ms\"\nrequest_timeout = \"1s\"\n[log]\nlevel = \"trace\"\n\
+         [audit]\nevents = \"all\"\noutput = \"{{dir}}/audit.log\"\n\
          [[listener]]\npath = \"{{dir}}/run/api.sock\"\nmode = \"0600\"\n\
          [[listener.allow]]\nuid = {uid}\n\
          operations = [\"token\", \"identities\", \"me\", \"report\", \"purge\", \"status\", \"management_token\"]\n"
@@ -252,6 +253,9 @@ fn no_secret_comes_out_by_another_door() {
     let log = daemon.log();
     assert!(log.contains("\"level\":\"TRACE\""), "it was exercised at TRACE");
     found.add("the log", log);
+    let audit = std::fs::read_to_string(deployment.directory.path().join("audit.log")).unwrap();
+    assert!(audit.lines().count() > 20, "{audit}");
+    found.add("the audit log", audit);
 
     let canaries = canaries(&management_tokens);
     let hits = found.hits(&canaries);

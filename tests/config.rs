@@ -99,6 +99,7 @@ fn the_example_shows_the_defaults() {
                 every.cache,
                 every.upstream,
                 every.me,
+                every.audit,
                 every.shutdown,
                 every.log,
                 every.runtime
@@ -111,6 +112,7 @@ fn the_example_shows_the_defaults() {
                 minimal.cache,
                 minimal.upstream,
                 minimal.me,
+                minimal.audit,
                 minimal.shutdown,
                 minimal.log,
                 minimal.runtime
@@ -289,7 +291,7 @@ proptest! {
     }
 }
 
-const KEYS: [&str; 21] = [
+const KEYS: [&str; 24] = [
     "domain",
     "audience",
     "ca_file",
@@ -309,11 +311,13 @@ const KEYS: [&str; 21] = [
     "require_request_header",
     "level",
     "user_key_file",
+    "events",
+    "output",
     "threads",
     "audiences",
     "nonsense",
 ];
-const TABLES: [&str; 12] = [
+const TABLES: [&str; 13] = [
     "tenant",
     "tenant.client",
     "management",
@@ -322,6 +326,7 @@ const TABLES: [&str; 12] = [
     "upstream",
     "listener",
     "me",
+    "audit",
     "shutdown",
     "log",
     "runtime",

@@ -175,6 +175,26 @@ fn known_keys() -> BTreeSet<String> {
     keys
 }
 
+/// That lines are as the source says is held by `tests/audit.rs::a_line_has_every_field`.
+#[test]
+fn the_audit_line_by_example_and_its_table_have_every_field() {
+    let part = part("README.md", "## Audit log");
+    let example = part.split("\n```json\n").nth(1).unwrap().split("\n```").next().unwrap();
+    // Read as text, for the order is shown, too.
+    let keys =
+        example.split(['{', ',']).filter_map(|field| field.trim().strip_prefix('"')?.split_once("\":"));
+    let shown: Vec<_> = keys.map(|(key, _)| key.to_owned()).collect();
+    assert!(serde_json::from_str::<Value>(example).unwrap().is_object());
+    let rows = part.lines().filter_map(|line| line.strip_prefix("| `")?.split_once('`'));
+    let table: Vec<_> = rows.map(|(name, _)| name.to_owned()).collect();
+    assert_eq!(table, shown, "README's table (left) and its example (right)");
+    let source = read("src/telemetry/audit/line.rs");
+    let fields = source.split("pub struct Line").nth(1).unwrap().split("\n}").next().unwrap();
+    let fields =
+        fields.lines().filter_map(|line| line.trim().trim_start_matches("pub(super) ").split_once(": "));
+    assert_eq!(fields.map(|(name, _)| name.to_owned()).collect::<Vec<_>>(), shown, "line.rs and README");
+}
+
 // README's commands.
 
 #[test]

@@ -51,6 +51,17 @@ pub enum CacheState {
     Stale,
 }
 
+impl CacheState {
+    /// As it is written in headers and audit lines.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Hit => "hit",
+            Self::Miss => "miss",
+            Self::Stale => "stale",
+        }
+    }
+}
+
 /// What a lookup comes to, given what `entry` says.
 pub(super) fn served(
     entry: &Arc<Entry>,

@@ -188,6 +188,7 @@ fn configuration(
          [tenant.client]\nid = {:?}\nsecret_file = {secret:?}\n\
          [[listener]]\npath = {socket:?}\nmode = \"0600\"\n\
          [me]\naudiences = [{API:?}]\n\
+         [audit]\nevents = \"none\"\n\
          [log]\nlevel = \"warn\"\nformat = \"text\"\n",
         listening.domain(),
         tenant.audience(),

@@ -150,6 +150,7 @@ const TABLES: &[Table] = &[
         ],
     },
     Table { path: "me", keys: &[("audiences", Kind::Texts)] },
+    Table { path: "audit", keys: &[("events", Kind::Text), ("output", Kind::Text)] },
     Table { path: "shutdown", keys: &[("min_delay", Kind::Duration), ("deadline", Kind::Duration)] },
     Table {
         path: "log",
@@ -164,7 +165,7 @@ const TABLES: &[Table] = &[
 ];
 
 /// Keys and tables of later versions, so that whoever has a newer page before them is told so.
-const LATER: &[&str] = &["admin", "audit"];
+const LATER: &[&str] = &["admin"];
 
 /// What stands at `path`, if anything does.
 pub(super) fn lookup(path: &str) -> Option<Known> {

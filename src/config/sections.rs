@@ -8,7 +8,9 @@ use bytesize::ByteSize;
 use super::problem::Checked;
 use super::reader::{Reader, Setting};
 use super::values::{choice, duration, integer, lines, number, size, within};
-use super::{Cache, Log, LogFormat, Management, Me, Negative, Runtime, Shutdown, Upstream, UserIds, user_key};
+use super::{
+    Cache, Log, LogFormat, Management, Me, Negative, Runtime, Shutdown, Upstream, UserIds, user_key,
+};
 
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);

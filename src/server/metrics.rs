@@ -104,6 +104,7 @@ impl Snapshot {
             ),
             gauge("cache_entries", "Users remembered", one(entries)),
             gauge("cache_bytes", "Bytes that they take", one(bytes)),
+            counter("audit_lines_dropped", "Audit lines that were not written", one(services.audit.lost())),
             gauge(
                 "clock_skew_seconds",
                 "How far Auth0's clock is ahead of this machine's",

@@ -1,5 +1,6 @@
 //! What a request says beyond its route: understood as a whole, or refused by the name of the part that is wrong.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use hyper::header::{AUTHORIZATION, HeaderMap};
@@ -55,6 +56,11 @@ pub fn token_query(query: &str) -> Result<(Selector, Wish), Refused> {
     };
     let min_ttl = Duration::from_secs(min_ttl.transpose()?.unwrap_or(0).into());
     Ok((selector, Wish { min_ttl, fresh }))
+}
+
+/// The connection that a query asks for, whatever else is in it and whether or not it is understood as a whole.
+pub fn connection(query: &str) -> Option<Cow<'_, str>> {
+    form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "connection").map(|(_, value)| value)
 }
 
 /// `{"fingerprint":"…"}`, as a token's answer named it.

@@ -11,7 +11,7 @@ use hyper::header::{
 use hyper::{Method, Response, StatusCode};
 use serde::Serialize;
 
-use crate::cache::{CacheState, Served};
+use crate::cache::Served;
 use crate::domain::claims::InvalidUserToken;
 use crate::domain::error::{Failure, LookupError, Sort, Stage, Unavailable};
 use crate::domain::policy::Denied;
@@ -332,12 +332,7 @@ fn lookup_detail(error: &LookupError) -> String {
 pub fn lookup(served: &Served, body: &impl Serialize) -> Reply {
     let mut reply = json(StatusCode::OK, "application/json", body);
     let headers = reply.headers_mut();
-    let state = match served.state {
-        CacheState::Hit => "hit",
-        CacheState::Miss => "miss",
-        CacheState::Stale => "stale",
-    };
-    headers.insert(CACHE_STATE, HeaderValue::from_static(state));
+    headers.insert(CACHE_STATE, HeaderValue::from_static(served.state.as_str()));
     headers.insert(AGE, served.fetched().age(served.now).as_secs().into());
     reply
 }

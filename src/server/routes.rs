@@ -21,6 +21,7 @@ use super::answers::{IdentitiesAnswer, IdentityAnswer, ManagementTokenAnswer, Re
 use super::bounds::{check_headers, has_request_header, read};
 use super::query::{bearer, fingerprint, nothing, token_query, user};
 use super::reply::{self, Refused, Reply};
+use super::trail::{Over, Refusal, Trail};
 use super::{Peer, Phase, Services};
 
 /// Where a request leads.
@@ -106,6 +107,14 @@ impl<'a> Route<'a> {
         }
     }
 
+    /// The segment that names the user it is about.
+    pub fn user(&self) -> Option<&'a str> {
+        match self {
+            Self::Token(user) | Self::Identities(user) | Self::Report(user) | Self::User(user) => Some(user),
+            _ => None,
+        }
+    }
+
     fn is_probe(&self) -> bool {
         matches!(self, Self::Live | Self::Ready | Self::Started | Self::Metrics)
     }
@@ -132,26 +141,30 @@ impl<'a> Route<'a> {
 
 /// Answers one request of `peer`.
 pub async fn answer(services: &Services, peer: &Peer, request: Request<Incoming>) -> Reply {
+    let mut trail = Trail::begin();
     let request_id = services.next_request_id();
     let (mut head, body) = request.into_parts();
     // A user's own token: nothing prints headers, and should anything ever, it shall not print this one.
     let secrets = head.headers.iter_mut().filter(|(name, _)| **name == AUTHORIZATION);
     secrets.for_each(|(_, value)| value.set_sensitive(true));
-    let route = Route::find(head.uri.path());
-    let outcome = match admit(peer, &head, route) {
+    let (found, query) = (Route::find(head.uri.path()), head.uri.query().unwrap_or_default());
+    let outcome = match admit(peer, &head, found) {
         Ok(route) => match read(body).await {
-            Ok(body) => handle(services, peer, route, &head, &body).await,
+            Ok(body) => handle(services, peer, route, &head, &body, &mut trail).await,
             Err(refused) => Err(refused),
         },
         Err(refused) => Err(refused),
     };
-    let route = route.map_or("none", |route| route.name());
+    let route = found.map_or("none", |route| route.name());
+    let refusal = outcome.as_ref().err().map(Refusal::of);
     let uid = peer.rights.caller().uid;
     let reply = outcome.unwrap_or_else(|refused| {
         tracing::debug!(route, uid, code = refused.code(), request_id, "Refused");
         refused.reply(&request_id)
     });
-    tracing::trace!(route, uid, status = reply.status().as_u16(), request_id, "Answered");
+    let status = reply.status().as_u16();
+    tracing::trace!(route, uid, status, request_id, "Answered");
+    trail.end(services, peer, Over { route: found, query, refusal, status, request_id: &request_id });
     reply::with_id(reply, &request_id)
 }
 
@@ -195,6 +208,7 @@ async fn handle(
     route: Route<'_>,
     head: &Parts,
     body: &[u8],
+    trail: &mut Trail,
 ) -> Result<Reply, Refused> {
     let query = head.uri.query().unwrap_or_default();
     if !matches!(route, Route::Token(_) | Route::MyToken) {
@@ -206,28 +220,30 @@ async fn handle(
             let (user, (mut selector, wish)) = (user(segment)?, token_query(query)?);
             let allowed = permit(Operation::Token, Some(&user), selector.connection.as_deref())?;
             selector.within = allowed.connections;
-            token(services, &user, &selector, wish).await
+            token(services, &user, &selector, wish, trail).await
         }
         Route::Identities(segment) => {
             let user = user(segment)?;
             let within = permit(Operation::Identities, Some(&user), None)?.connections;
-            identities(services, &user, &Selector { within, ..Selector::default() }).await
+            identities(services, &user, &Selector { within, ..Selector::default() }, trail).await
         }
         Route::MyToken => {
             let (mut selector, wish) = token_query(query)?;
             let user = me(services, &head.headers).await?;
+            trail.user = Some(user.clone());
             selector.within = permit(Operation::Me, Some(&user), selector.connection.as_deref())?.connections;
-            token(services, &user, &selector, wish).await
+            token(services, &user, &selector, wish, trail).await
         }
         Route::MyIdentities => {
             let user = me(services, &head.headers).await?;
+            trail.user = Some(user.clone());
             let within = permit(Operation::Me, Some(&user), None)?.connections;
-            identities(services, &user, &Selector { within, ..Selector::default() }).await
+            identities(services, &user, &Selector { within, ..Selector::default() }, trail).await
         }
         Route::Report(segment) => {
             let (user, fingerprint) = (user(segment)?, fingerprint(body)?);
             permit(Operation::Report, Some(&user), None)?;
-            report(services, &user, fingerprint)
+            report(services, &user, fingerprint, trail)
         }
         Route::User(segment) => {
             let user = user(segment)?;
@@ -274,12 +290,14 @@ async fn management_token(services: &Services) -> Result<Reply, Refused> {
     Ok(reply::ok(&answer))
 }
 
-fn report(services: &Services, user: &UserId, fingerprint: Tag) -> Result<Reply, Refused> {
+fn report(services: &Services, user: &UserId, fingerprint: Tag, trail: &mut Trail) -> Result<Reply, Refused> {
+    trail.fingerprint = Some(fingerprint);
     let outcome = match services.cache.report(user, fingerprint).map_err(Refused::Lookup)? {
         Reported::Dropped => "dropped",
         Reported::AlreadyReplaced => "already_replaced",
         Reported::Unknown => "unknown",
     };
+    trail.outcome = Some(outcome);
     Ok(reply::ok(&ReportAnswer { outcome: outcome.into() }))
 }
 
@@ -288,10 +306,12 @@ async fn token(
     user: &UserId,
     selector: &Selector,
     wish: Wish,
+    trail: &mut Trail,
 ) -> Result<Reply, Refused> {
     let served = before_the_end(services, services.cache.token(user, selector, wish)).await?;
     // A lookup that succeeds has found this very token; were it not so, there would be nothing to hand out.
     let (identity, token) = served.select(selector).ok_or(Refused::NoRoute)?;
+    trail.served(services, served.state, Some((identity, token)));
     let now = served.now;
     let second = token.access_token_secret.as_ref();
     let answer = TokenAnswer {
@@ -311,8 +331,14 @@ async fn token(
     Ok(reply::lookup(&served, &answer))
 }
 
-async fn identities(services: &Services, user: &UserId, shown: &Selector) -> Result<Reply, Refused> {
+async fn identities(
+    services: &Services,
+    user: &UserId,
+    shown: &Selector,
+    trail: &mut Trail,
+) -> Result<Reply, Refused> {
     let served = before_the_end(services, services.cache.identities(user)).await?;
+    trail.served(services, served.state, None);
     let profile = served.profile().ok_or(Refused::NoRoute)?;
     let identities = profile.identities.iter().filter(|identity| shown.shows(&identity.connection));
     let identities = identities.map(|identity| {

@@ -54,10 +54,15 @@ impl Daemon {
 
     /// The same, in an environment of these variables.
     pub fn spawn_in(config: &Path, socket: &Path, environment: &[(&str, &str)]) -> Self {
+        Self::spawn_to(config, socket, environment, Stdio::null())
+    }
+
+    /// The same, with its standard output.
+    pub fn spawn_to(config: &Path, socket: &Path, environment: &[(&str, &str)], stdout: Stdio) -> Self {
         let log = config.with_extension("log");
         let child = cloakroom(&["serve", "--config", config.to_str().unwrap()])
             .envs(environment.iter().copied())
-            .stdout(Stdio::null())
+            .stdout(stdout)
             .stderr(File::create(&log).unwrap())
             .spawn()
             .unwrap();

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use cloakroom::app::{self, Deps, Running};
 use cloakroom::cache::{Cache, Served, Wish};
 use cloakroom::clock::Clock;
-use cloakroom::config::{self, Config, Env};
+use cloakroom::config::{self, AuditEvents, Config, Env};
 use cloakroom::demo::{CertificateKind, Delivery, Listening, Tenant, TenantOptions};
 use cloakroom::domain::error::{Failure, LookupError};
 use cloakroom::domain::freshness::Timestamp;
@@ -203,9 +203,14 @@ impl Got {
 pub fn configure(domain: &str, tenant: &Tenant, ca_pem: Option<&str>, settings: &str) -> (TempDir, Config) {
     let directory = tempfile::tempdir().unwrap();
     let text = configuration(domain, tenant, ca_pem, &directory, settings);
-    let config =
+    let loaded =
         config::parse("test.toml", &text, &Env::default()).unwrap_or_else(|why| panic!("{why}\n{text}"));
-    (directory, config.config)
+    let mut config = loaded.config;
+    if !settings.contains("[audit]") {
+        // The default is this process's standard output, which the tests' results are for.
+        config.audit.events = AuditEvents::None;
+    }
+    (directory, config)
 }
 
 /// The same as text. Keys of `[tenant]` may open `settings`; whole tables follow.

@@ -1,0 +1,380 @@
+//! The audit log: one line for each event worth one, apart from the log and from its level.
+//!
+//! Whoever answers a request only puts the event into a queue of bounded length. A thread of its own hashes, formats
+//! and writes, so that no output, however slow, is waited for. What does not fit or cannot be written is lost, counted,
+//! said in the log at most once a minute, and told by the next line that can be written.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::thread;
+use std::time::Duration;
+
+use crate::config::{self, AuditEvents};
+use crate::domain::freshness::Moment;
+use crate::domain::policy::{Caller, Operation};
+use crate::domain::user::UserId;
+use crate::secret::Tag;
+
+use super::UserNames;
+
+mod journal;
+mod line;
+mod output;
+mod stream;
+
+use output::Output;
+pub use output::OutputError;
+
+/// Lines that may wait to be written. With the longest of all user ids they take some eight MiB.
+const QUEUE: usize = 4096;
+
+/// Lines that are written in one go where many wait.
+const BATCH: usize = 64;
+
+/// After the first line, time for others to come. A thread that waits in the queue has to be woken for each line, which
+/// costs whoever answers more than all the rest; one that sleeps has not.
+const GATHER: Duration = Duration::from_millis(2);
+
+/// Lines lost one after the other are worth one line of the log a minute.
+const BETWEEN_COMPLAINTS: Duration = Duration::from_secs(60);
+
+/// Something that happened to a request.
+#[derive(Clone, Debug)]
+pub struct Event {
+    /// When it was decided.
+    pub at: Moment,
+    /// Path of the socket.
+    pub listener: Arc<str>,
+    /// Who asked.
+    pub caller: Caller,
+    /// The process that connected, if the kernel can name it here. May be another one's by now.
+    pub pid: Option<u32>,
+    /// What was asked for; `None` where no route with an operation was.
+    pub operation: Option<Operation>,
+    /// Whom it is about; `None` where that is nobody or everybody, or no id.
+    pub user: Option<UserId>,
+    /// The connection of the token that was handed out, or else the one that was asked for.
+    pub connection: Option<Name>,
+    /// What came of it.
+    pub outcome: &'static str,
+    /// The answer's status.
+    pub status: u16,
+    /// The answer's code, if it is a problem.
+    pub code: Option<&'static str>,
+    /// Where the answer came from, if it is a lookup's.
+    pub cache: Option<&'static str>,
+    /// Names the token that was handed out, or reported.
+    pub fingerprint: Option<Tag>,
+    /// As in the answer.
+    pub request_id: String,
+    /// From the head of the request to the answer's decision.
+    pub took: Duration,
+}
+
+/// A connection's name as a line may hold it, whoever made it up: as long as Auth0's names get, and nothing but
+/// printable ASCII, of which they are made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Name(String);
+
+impl Name {
+    const LONGEST: usize = 128;
+
+    /// Cuts `text`, and replaces what no name holds by U+FFFD.
+    pub fn new(text: &str) -> Self {
+        let printable = |c: char| if (' '..='~').contains(&c) { c } else { char::REPLACEMENT_CHARACTER };
+        Self(text.chars().take(Self::LONGEST).map(printable).collect())
+    }
+}
+
+/// The audit log. One instance serves the whole daemon.
+pub struct Audit {
+    events: AuditEvents,
+    /// `None` once it is closed.
+    queue: RwLock<Option<SyncSender<Box<Event>>>>,
+    losses: Arc<Losses>,
+    /// Disconnected when the thread that writes has ended.
+    writer: Mutex<Receiver<()>>,
+}
+
+impl Audit {
+    /// Opens the output and starts the thread that writes. Opens and starts nothing where there is nothing to write.
+    ///
+    /// # Errors
+    /// The output cannot be used.
+    pub fn start(settings: &config::Audit, names: UserNames) -> Result<Self, OutputError> {
+        match settings.events {
+            AuditEvents::None => {
+                Ok(Self::new(AuditEvents::None, None, mpsc::sync_channel(0).1, Arc::default()))
+            }
+            events => Self::to(Output::open(&settings.output)?, events, names),
+        }
+    }
+
+    fn to(output: Output, events: AuditEvents, names: UserNames) -> Result<Self, OutputError> {
+        let (queue, received) = mpsc::sync_channel(QUEUE);
+        let (alive, writer) = mpsc::sync_channel(0);
+        let losses = Arc::new(Losses::default());
+        let work = Writer { events: received, output, names, losses: Arc::clone(&losses), told: 0 };
+        let run = move || {
+            work.run();
+            drop(alive);
+        };
+        thread::Builder::new().name("audit".into()).spawn(run).map_err(OutputError::Thread)?;
+        Ok(Self::new(events, Some(queue), writer, losses))
+    }
+
+    fn new(
+        events: AuditEvents,
+        queue: Option<SyncSender<Box<Event>>>,
+        writer: Receiver<()>,
+        losses: Arc<Losses>,
+    ) -> Self {
+        Self { events, queue: RwLock::new(queue), losses, writer: Mutex::new(writer) }
+    }
+
+    /// Whether an event has a line. Most lookups end with this `false`, and then nothing more is done about them.
+    pub fn takes(&self, is_notable: bool) -> bool {
+        match self.events {
+            AuditEvents::None => false,
+            AuditEvents::Notable => is_notable,
+            AuditEvents::All => true,
+        }
+    }
+
+    /// Writes what `event` makes, if such an event has a line. Waits for nothing.
+    pub fn write(&self, is_notable: bool, event: impl FnOnce() -> Event) {
+        if !self.takes(is_notable) {
+            return;
+        }
+        let event = Box::new(event());
+        let at = event.at;
+        let queue = self.queue.read().unwrap_or_else(PoisonError::into_inner);
+        match queue.as_ref().map(|queue| queue.try_send(event)) {
+            Some(Ok(())) => {}
+            Some(Err(mpsc::TrySendError::Full(_))) => {
+                self.losses.add(1, at, &"they come faster than they can be written");
+            }
+            Some(Err(mpsc::TrySendError::Disconnected(_))) | None => {
+                self.losses.add(1, at, &"the audit log is closed");
+            }
+        }
+    }
+
+    /// Lines that were not written.
+    pub fn lost(&self) -> u64 {
+        self.losses.total()
+    }
+
+    /// Writes what waits, for at most this long, and ends. Blocks. Returns whether everything was written or counted
+    /// as lost; what is tried later is lost.
+    pub fn close(&self, patience: Duration) -> bool {
+        drop(self.queue.write().unwrap_or_else(PoisonError::into_inner).take());
+        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        writer.recv_timeout(patience) != Err(RecvTimeoutError::Timeout)
+    }
+}
+
+/// Lines that were not written.
+#[derive(Debug, Default)]
+struct Losses {
+    lines: AtomicU64,
+    said: Mutex<Said>,
+}
+
+#[derive(Debug, Default)]
+struct Said {
+    /// When that lines are lost was said last.
+    at: Option<Moment>,
+    /// That they are written again was not said since.
+    open: bool,
+}
+
+impl Losses {
+    fn total(&self) -> u64 {
+        self.lines.load(Ordering::Relaxed)
+    }
+
+    fn add(&self, lines: u64, now: Moment, why: &dyn fmt::Display) {
+        self.lines.fetch_add(lines, Ordering::Relaxed);
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        if said.at.is_none_or(|at| at.age(now) >= BETWEEN_COMPLAINTS) {
+            *said = Said { at: Some(now), open: true };
+            tracing::warn!(lost = self.total(), %why, "Lines of the audit log are lost");
+        }
+    }
+
+    /// Lines were written.
+    fn end(&self) {
+        if std::mem::take(&mut self.said.lock().unwrap_or_else(PoisonError::into_inner).open) {
+            tracing::info!(lost = self.total(), "Lines of the audit log are written again");
+        }
+    }
+}
+
+/// The other end of the queue.
+struct Writer {
+    events: Receiver<Box<Event>>,
+    output: Output,
+    names: UserNames,
+    losses: Arc<Losses>,
+    /// How many lost lines the lines that were written have told of.
+    told: u64,
+}
+
+impl Writer {
+    /// Writes until everybody who could send an event is gone.
+    fn run(mut self) {
+        let mut batch = Vec::with_capacity(BATCH);
+        while let Ok(first) = self.events.recv() {
+            batch.push(first);
+            thread::sleep(GATHER);
+            while !batch.is_empty() {
+                batch.extend(self.events.try_iter().take(BATCH.saturating_sub(batch.len())));
+                self.write(&batch);
+                batch.clear();
+                batch.extend(self.events.try_recv());
+            }
+        }
+    }
+
+    fn write(&mut self, batch: &[Box<Event>]) {
+        let Some(first) = batch.first() else { return };
+        let lost = self.losses.total().saturating_sub(self.told);
+        let lines = batch.iter().enumerate().map(|(index, event)| {
+            // The first one tells of those that should have come before it.
+            line::Line::new(event, &self.names, if index == 0 { lost } else { 0 })
+        });
+        let (written, outcome) = self.output.write(lines, first.at);
+        if written > 0 {
+            self.told = self.told.saturating_add(lost);
+        }
+        match outcome {
+            Ok(()) => self.losses.end(),
+            Err(why) => self.losses.add(batch.len().saturating_sub(written) as u64, first.at, &why),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::io::{BufRead, BufReader, Read};
+
+    use serde_json::Value;
+
+    use super::stream::Stream;
+    use super::*;
+    use crate::config::UserIds;
+    use crate::domain::freshness::Timestamp;
+    use crate::secret::TagKey;
+
+    pub fn names() -> UserNames {
+        UserNames::new(UserIds::Plain, TagKey::random().unwrap())
+    }
+
+    pub fn at(seconds: u64) -> Moment {
+        Moment { wall: Timestamp::from_secs(seconds as i64), elapsed: Duration::from_secs(seconds) }
+    }
+
+    pub fn event(request_id: &str) -> Event {
+        Event {
+            at: at(0),
+            listener: "/run/api.sock".into(),
+            caller: Caller { uid: 1000, gid: 100 },
+            pid: None,
+            operation: Some(Operation::Token),
+            user: UserId::parse("auth0|jane").ok(),
+            connection: Some(Name::new("github")),
+            outcome: "answered",
+            status: 200,
+            code: None,
+            cache: Some("miss"),
+            fingerprint: None,
+            request_id: request_id.into(),
+            took: Duration::from_micros(1234),
+        }
+    }
+
+    #[test]
+    fn an_event_that_is_not_written_is_not_even_made() {
+        let made = |events| {
+            let (reader, pipe) = std::io::pipe().unwrap();
+            let audit = Audit::to(Output::Stream(Stream::of_pipe(pipe)), events, names()).unwrap();
+            let made = Cell::new(0);
+            for is_notable in [false, false, true] {
+                audit.write(is_notable, || {
+                    made.set(made.get() + 1);
+                    event("1")
+                });
+            }
+            assert!(audit.close(Duration::from_secs(10)));
+            (made.get(), BufReader::new(reader).lines().count())
+        };
+        assert_eq!(made(AuditEvents::None), (0, 0));
+        assert_eq!(made(AuditEvents::Notable), (1, 1));
+        assert_eq!(made(AuditEvents::All), (3, 3));
+    }
+
+    #[test]
+    fn a_reader_that_does_not_read_keeps_nobody_waiting() {
+        let (mut reader, pipe) = std::io::pipe().unwrap();
+        let audit = Audit::to(Output::Stream(Stream::of_pipe(pipe)), AuditEvents::All, names()).unwrap();
+        let mut sent: usize = 0;
+        while audit.lost() < 100 {
+            audit.write(true, || event(&sent.to_string()));
+            sent += 1;
+            assert!(sent < 10 * QUEUE, "nothing is ever lost, so memory is not bounded");
+        }
+        assert!(!audit.close(Duration::from_millis(50)));
+        audit.write(true, || event("late"));
+        assert_eq!(audit.lost(), 101, "after the end, too, lines are counted");
+        let mut text = String::new();
+        reader.read_to_string(&mut text).unwrap();
+        assert_eq!(text.lines().count(), sent - 100, "what was taken is still written");
+    }
+
+    #[test]
+    fn what_was_lost_is_told_by_the_next_line() {
+        let (reader, pipe) = std::io::pipe().unwrap();
+        let audit = Audit::to(Output::Stream(Stream::of_pipe(pipe)), AuditEvents::All, names()).unwrap();
+        let mut sent: u64 = 0;
+        while audit.lost() < 100 {
+            audit.write(true, || event(&sent.to_string()));
+            sent += 1;
+        }
+        let mut lines = BufReader::new(reader).lines().map(|line| line.unwrap());
+        let read = |line: String| serde_json::from_str::<Value>(&line).unwrap()["lost"].as_u64().unwrap();
+        // All that was taken, so that there is room for one more.
+        let told: u64 = lines.by_ref().take((sent - 100) as usize).map(read).sum();
+        audit.write(true, || event("next"));
+        let last = read(lines.next().unwrap());
+        assert_eq!((told + last, audit.lost()), (100, 100));
+        assert!(audit.close(Duration::from_secs(10)));
+        assert_eq!(lines.count(), 0);
+    }
+
+    #[test]
+    fn names_of_connections_are_short_and_printable_whoever_made_them_up() {
+        assert_eq!(Name::new("google-oauth2"), Name("google-oauth2".into()));
+        assert_eq!(Name::new("a\nb\u{9b}c\u{202e}\u{0}"), Name("a\u{fffd}b\u{fffd}c\u{fffd}\u{fffd}".into()));
+        assert_eq!(Name::new(&"x".repeat(1 << 14)).0.len(), 128);
+    }
+
+    #[test]
+    fn losses_are_said_once_a_minute_and_their_end_once() {
+        let losses = Losses::default();
+        let is_said = |now: u64| {
+            let before = losses.said.lock().unwrap().at;
+            losses.add(1, at(now), &"no room");
+            losses.said.lock().unwrap().at != before
+        };
+        assert!(is_said(0) && (1..60).all(|second| !is_said(second)) && is_said(60));
+        assert!(losses.said.lock().unwrap().open);
+        losses.end();
+        assert!(!losses.said.lock().unwrap().open);
+        assert!(!is_said(61) && !losses.said.lock().unwrap().open, "too soon to be said, so it has no end");
+        assert_eq!(losses.total(), 62);
+    }
+}

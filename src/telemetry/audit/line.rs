@@ -1,0 +1,80 @@
+//! What a line of the audit log holds: README's table of fields, in the same order.
+
+use serde::Serialize;
+
+use crate::domain::freshness::Timestamp;
+use crate::telemetry::UserNames;
+
+use super::Event;
+
+/// Tells audit lines from the log's where the two come together: there it is the name of a module.
+const TARGET: &str = "audit";
+
+/// An event as it is written: every field in every line, null where there is nothing to say.
+#[derive(Debug, Serialize)]
+pub struct Line<'a> {
+    timestamp: String,
+    target: &'static str,
+    listener: &'a str,
+    uid: u32,
+    gid: u32,
+    pid: Option<u32>,
+    pub(super) operation: Option<&'static str>,
+    user: Option<String>,
+    connection: Option<&'a str>,
+    pub(super) outcome: &'static str,
+    pub(super) status: u16,
+    code: Option<&'static str>,
+    cache: Option<&'static str>,
+    fingerprint: Option<String>,
+    request_id: &'a str,
+    microseconds: u64,
+    lost: u64,
+}
+
+impl<'a> Line<'a> {
+    /// Hashes and prints what has to be. `lost` lines should have come before this one.
+    pub fn new(event: &'a Event, names: &UserNames, lost: u64) -> Self {
+        Self {
+            timestamp: in_milliseconds(event.at.wall),
+            target: TARGET,
+            listener: &event.listener,
+            uid: event.caller.uid,
+            gid: event.caller.gid,
+            pid: event.pid,
+            operation: event.operation.map(|operation| operation.as_str()),
+            user: event.user.as_ref().map(|user| names.name(user)),
+            connection: event.connection.as_ref().map(|name| name.0.as_str()),
+            outcome: event.outcome,
+            status: event.status,
+            code: event.code,
+            cache: event.cache,
+            fingerprint: event.fingerprint.map(|fingerprint| fingerprint.to_string()),
+            request_id: &event.request_id,
+            microseconds: u64::try_from(event.took.as_micros()).unwrap_or(u64::MAX),
+            lost,
+        }
+    }
+}
+
+/// RFC 3339, in UTC, always with three digits behind the point: lines sort as text.
+fn in_milliseconds(at: Timestamp) -> String {
+    match jiff::Timestamp::from_millisecond(at.as_millis()) {
+        Ok(stamp) => format!("{stamp:.3}"),
+        // No clock says so, and nothing may panic.
+        Err(_) => "9999-12-30T22:00:00.000Z".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn timestamps_have_three_digits_behind_the_point() {
+        let shown = |millis| in_milliseconds(Timestamp::from_millis(millis));
+        assert_eq!(shown(1_795_341_600_000), "2026-11-22T10:00:00.000Z");
+        assert_eq!(shown(1_795_341_600_120), "2026-11-22T10:00:00.120Z");
+        assert_eq!(shown(i64::MAX), "9999-12-30T22:00:00.000Z");
+    }
+}

@@ -1,0 +1,285 @@
+//! Lines of JSON, to standard output or to a file.
+
+use std::fs::{self, File, Metadata, OpenOptions, Permissions};
+use std::io::{self, ErrorKind, Write};
+use std::os::fd::AsFd;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+
+use crate::domain::freshness::Moment;
+
+use super::line::Line;
+use super::output::OutputError;
+
+/// How often is looked whether the file was moved away, as whoever rotates logs does.
+const BETWEEN_LOOKS: Duration = Duration::from_secs(1);
+
+/// Of a file that is made: nobody but the daemon's own user reads it.
+const OWNERS: u32 = 0o600;
+
+/// Before a pipe that its reader has set to non-blocking is tried again.
+const WHILE_FULL: Duration = Duration::from_millis(10);
+
+/// Standard output or a file.
+pub struct Stream {
+    file: File,
+    place: Option<Place>,
+    /// The last line was cut short, and is ended before the next one begins.
+    is_midway: bool,
+    buffer: Vec<u8>,
+}
+
+/// Where a file was opened.
+struct Place {
+    path: PathBuf,
+    /// When was last looked whether it is still there.
+    looked: Option<Moment>,
+    /// That it is not, and cannot be opened, was said.
+    said: bool,
+}
+
+impl Stream {
+    /// Standard output. Its own descriptor: the standard library's handle has a lock and a buffer, which would keep
+    /// the process's end waiting for a reader that does not read.
+    pub fn stdout() -> Result<Self, OutputError> {
+        let own = io::stdout().as_fd().try_clone_to_owned().map_err(OutputError::Stdout)?;
+        Ok(Self::new(own.into(), None))
+    }
+
+    /// A file, made if it is not there.
+    pub fn file(path: &Path) -> Result<Self, OutputError> {
+        let place = Place { path: path.to_owned(), looked: None, said: false };
+        Ok(Self::new(open(path)?, Some(place)))
+    }
+
+    fn new(file: File, place: Option<Place>) -> Self {
+        Self { file, place, is_midway: false, buffer: Vec::new() }
+    }
+
+    /// As [`super::output::Output::write`] says.
+    pub fn write<'a>(
+        &mut self,
+        lines: impl Iterator<Item = Line<'a>>,
+        now: Moment,
+    ) -> (usize, io::Result<()>) {
+        self.follow(now);
+        self.buffer.clear();
+        if self.is_midway {
+            self.buffer.push(b'\n');
+        }
+        let mut ends = Vec::new();
+        for line in lines {
+            // Our own type always serialises: its keys are text and it has no maps.
+            if serde_json::to_writer(&mut self.buffer, &line).is_ok() {
+                self.buffer.push(b'\n');
+            }
+            ends.push(self.buffer.len());
+        }
+        let (sent, outcome) = write(&self.file, &self.buffer);
+        if sent > 0 {
+            self.is_midway = self.buffer.get(sent.saturating_sub(1)) != Some(&b'\n');
+        }
+        (ends.iter().filter(|end| **end <= sent).count(), outcome)
+    }
+
+    /// Goes on in a new file where the old one was moved away. Until that can be opened, the old one is used.
+    fn follow(&mut self, now: Moment) {
+        let Some(place) = &mut self.place else { return };
+        if place.looked.is_some_and(|looked| looked.age(now) < BETWEEN_LOOKS) {
+            return;
+        }
+        place.looked = Some(now);
+        let here = self.file.metadata();
+        let there = fs::symlink_metadata(&place.path);
+        if let (Ok(here), Ok(there)) = (here, there)
+            && is_same(&here, &there)
+        {
+            place.said = false;
+            return;
+        }
+        match open(&place.path) {
+            Ok(file) => {
+                self.file = file;
+                self.is_midway = false;
+            }
+            Err(why) if !place.said => {
+                place.said = true;
+                tracing::warn!(%why, "The audit log's file was moved, and a new one cannot be used; going on in the old one");
+            }
+            Err(_) => {}
+        }
+    }
+}
+
+fn is_same(one: &Metadata, other: &Metadata) -> bool {
+    (one.dev(), one.ino()) == (other.dev(), other.ino())
+}
+
+/// Opens a file to add to it. One that is there keeps its owner and mode, so that whoever rotates may choose them.
+fn open(path: &Path) -> Result<File, OutputError> {
+    // A pipe without a reader would keep the call waiting; without being waited for, it is refused.
+    let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
+    let mut options = OpenOptions::new();
+    options.append(true).mode(OWNERS).custom_flags(flags.bits());
+    let opened = match options.open(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            // The mode once more, for the process's umask is not ours to rely on.
+            let made = options.create_new(true).open(path);
+            made.and_then(|file| file.set_permissions(Permissions::from_mode(OWNERS)).map(|()| file))
+        }
+        other => other,
+    };
+    let file = opened.map_err(|error| match Errno::from_raw(error.raw_os_error().unwrap_or(0)) {
+        Errno::ELOOP => OutputError::Link(path.to_owned()),
+        Errno::EISDIR | Errno::ENXIO => OutputError::Irregular(path.to_owned()),
+        _ => OutputError::File(path.to_owned(), error),
+    })?;
+    let about = file.metadata().map_err(|error| OutputError::File(path.to_owned(), error))?;
+    if !about.is_file() {
+        return Err(OutputError::Irregular(path.to_owned()));
+    }
+    if about.mode() & 0o002 != 0 {
+        return Err(OutputError::WritableByOthers(path.to_owned()));
+    }
+    Ok(file)
+}
+
+/// Writes all of `bytes`, or says how many it were and why not more.
+fn write(mut file: &File, bytes: &[u8]) -> (usize, io::Result<()>) {
+    let mut sent = 0;
+    while let Some(rest) = bytes.get(sent..).filter(|rest| !rest.is_empty()) {
+        match file.write(rest) {
+            Ok(0) => return (sent, Err(ErrorKind::WriteZero.into())),
+            Ok(more) => sent = sent.saturating_add(more),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => std::thread::sleep(WHILE_FULL),
+            Err(error) => return (sent, Err(error)),
+        }
+    }
+    (sent, Ok(()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{PipeWriter, Read};
+    use std::os::fd::OwnedFd;
+    use std::os::unix::fs::symlink;
+
+    use serde_json::Value;
+
+    use super::super::Event;
+    use super::super::tests::{at, event, names};
+    use super::*;
+
+    impl Stream {
+        pub fn of_pipe(pipe: PipeWriter) -> Self {
+            Self::new(OwnedFd::from(pipe).into(), None)
+        }
+    }
+
+    /// Writes lines of these requests, `at` so many seconds.
+    fn put(stream: &mut Stream, seconds: u64, requests: &[&str]) -> (usize, io::Result<()>) {
+        let events: Vec<Event> = requests.iter().map(|request| event(request)).collect();
+        stream.write(events.iter().map(|event| Line::new(event, &names(), 0)), at(seconds))
+    }
+
+    fn requests(path: &Path) -> Vec<String> {
+        let line =
+            |line| serde_json::from_str::<Value>(line).unwrap()["request_id"].as_str().unwrap().to_owned();
+        fs::read_to_string(path).unwrap().lines().map(line).collect()
+    }
+
+    #[test]
+    fn a_file_is_for_its_owner_and_added_to() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("audit.log");
+        put(&mut Stream::file(&path).unwrap(), 0, &["1", "2"]).1.unwrap();
+        put(&mut Stream::file(&path).unwrap(), 0, &["3"]).1.unwrap();
+        assert_eq!(requests(&path), ["1", "2", "3"]);
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
+        fs::set_permissions(&path, PermissionsExt::from_mode(0o640)).unwrap();
+        Stream::file(&path).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o640, "as whoever rotates has chosen");
+    }
+
+    #[test]
+    fn a_file_that_is_moved_away_is_followed_by_a_new_one_within_a_second() {
+        let directory = tempfile::tempdir().unwrap();
+        let (path, old) = (directory.path().join("audit.log"), directory.path().join("audit.log.1"));
+        let mut stream = Stream::file(&path).unwrap();
+        put(&mut stream, 10, &["1"]).1.unwrap();
+        fs::rename(&path, &old).unwrap();
+        put(&mut stream, 10, &["2"]).1.unwrap();
+        put(&mut stream, 11, &["3"]).1.unwrap();
+        assert_eq!((requests(&old), requests(&path)), (vec!["1".into(), "2".into()], vec!["3".to_owned()]));
+        // copytruncate, the other way to rotate.
+        fs::copy(&path, &old).unwrap();
+        fs::write(&path, "").unwrap();
+        put(&mut stream, 11, &["4"]).1.unwrap();
+        assert_eq!(requests(&path), ["4"]);
+        // What takes the place of a file is held to the same as at the start.
+        fs::rename(&path, &old).unwrap();
+        symlink(directory.path().join("elsewhere"), &path).unwrap();
+        put(&mut stream, 12, &["5"]).1.unwrap();
+        assert!(!directory.path().join("elsewhere").exists());
+        assert_eq!(requests(&old), ["4", "5"]);
+        fs::remove_file(&path).unwrap();
+        put(&mut stream, 13, &["6"]).1.unwrap();
+        assert_eq!(requests(&path), ["6"]);
+    }
+
+    #[test]
+    fn nothing_but_a_file_that_others_cannot_write_to_is_used() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        let refusal = |path: &Path| Stream::file(path).err().unwrap();
+        symlink(path("elsewhere"), path("link")).unwrap();
+        assert!(matches!(refusal(&path("link")), OutputError::Link(_)));
+        assert!(!path("elsewhere").exists());
+        nix::unistd::mkfifo(&path("fifo"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert!(matches!(refusal(&path("fifo")), OutputError::Irregular(_)), "and nobody waits for a reader");
+        let _reader =
+            OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path("fifo")).unwrap();
+        assert!(matches!(refusal(&path("fifo")), OutputError::Irregular(_)));
+        for other in [directory.path(), Path::new("/dev/null")] {
+            assert!(matches!(refusal(other), OutputError::Irregular(_)), "{}", other.display());
+        }
+        fs::write(path("open"), "").unwrap();
+        fs::set_permissions(path("open"), PermissionsExt::from_mode(0o646)).unwrap();
+        assert!(matches!(refusal(&path("open")), OutputError::WritableByOthers(_)));
+        assert!(matches!(refusal(&path("absent/audit.log")), OutputError::File(..)));
+    }
+
+    #[test]
+    fn a_full_disk_is_said_by_the_count() {
+        let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let (written, outcome) = put(&mut Stream::new(full, None), 0, &["1", "2"]);
+        assert_eq!((written, outcome.unwrap_err().kind()), (0, ErrorKind::StorageFull));
+    }
+
+    /// Here the reader goes away in the middle; a disk that becomes full does the same.
+    #[test]
+    fn a_line_that_was_cut_short_does_not_spoil_the_next() {
+        let (mut reader, pipe) = io::pipe().unwrap();
+        let mut stream = Stream::of_pipe(pipe);
+        let many: Vec<_> = (0..1000).map(|number| number.to_string()).collect();
+        let many: Vec<_> = many.iter().map(String::as_str).collect();
+        let reading = std::thread::spawn(move || reader.read_exact(&mut [0; 100]).unwrap());
+        let (written, outcome) = put(&mut stream, 0, &many);
+        reading.join().unwrap();
+        assert_eq!(outcome.unwrap_err().kind(), ErrorKind::BrokenPipe);
+        assert!(0 < written && written < 1000 && stream.is_midway);
+
+        let (mut reader, pipe) = io::pipe().unwrap();
+        stream.file = OwnedFd::from(pipe).into();
+        assert_eq!(put(&mut stream, 0, &["next"]).0, 1);
+        drop(stream);
+        let mut text = String::new();
+        reader.read_to_string(&mut text).unwrap();
+        assert!(text.starts_with("\n{") && text.ends_with("}\n"), "{text}");
+    }
+}
