@@ -58,17 +58,20 @@ impl Answer {
         Some(Timestamp::from_secs(0).after(since_epoch))
     }
 
-    /// How far our wall clock is behind the server's, at least; zero where it is not, or where the server does
-    /// not say. Dates that Auth0 states are by its clock, and one that is behind would make tokens outlive them.
+    /// How far our wall clock is behind the server's, at most; zero where it is not for certain, or where the server
+    /// does not say. Dates that Auth0 states are by its clock, and one that is behind would make tokens outlive them.
     ///
     /// Only this direction is corrected. A clock here that is ahead makes tokens look dead early, which the log and
     /// `status` warn of; but an answer that claims to be from the past may be what is wrong, and to believe it
     /// would be to serve dead tokens.
     pub fn clock_behind(&self, exchange: Exchange) -> Duration {
-        match self.date().map(|date| date.since(exchange.received.wall)) {
-            None | Some(Duration::ZERO) => Duration::ZERO,
-            // Dates have whole seconds, cut off: up to another second may be hidden.
-            Some(behind) => behind.saturating_add(Duration::from_secs(1)),
+        match self.date() {
+            // It was written somewhere during the exchange, perhaps at once, and an answer may be long on its way. Dates
+            // have whole seconds, cut off: up to another second may be hidden.
+            Some(date) if date > exchange.received.wall => {
+                date.since(exchange.sent.wall).saturating_add(Duration::from_secs(1))
+            }
+            _ => Duration::ZERO,
         }
     }
 

@@ -62,8 +62,8 @@ mutant elapsed-clock-alone src/domain/freshness.rs \
     'self.wall.since(now.wall).min(self.elapsed.saturating_sub(now.elapsed))' \
     'self.elapsed.saturating_sub(now.elapsed)'
 mutant date-not-used src/upstream/answer.rs \
-    'match self.date().map(|date| date.since(exchange.received.wall)) {' \
-    'match self.date().map(|_| Duration::ZERO) {'
+    'Some(date) if date > exchange.received.wall => {' \
+    'Some(date) if date > exchange.received.wall && false => {'
 mutant stale-beyond-max-stale src/domain/freshness.rs \
     '|| age > self.terms.servable_for {' '|| age > self.terms.servable_for.saturating_mul(2) {'
 mutant age-counts-from-the-answer src/upstream.rs 'Ok((parsed, exchange.sent))' 'Ok((parsed, exchange.received))'

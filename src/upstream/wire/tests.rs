@@ -161,17 +161,19 @@ fn a_tokens_expiry_comes_from_the_login_or_from_the_token_itself() {
 fn a_clock_here_that_is_behind_auth0s_lengthens_no_life() {
     let body = r#"{"user_id":"u|1","last_login":"2026-11-22T09:30:00.000Z",
         "identities":[{"access_token":"t","expires_in":3600}]}"#;
-    let left = |date: &str| {
+    let left_after = |date: &str, took: u64| {
         let mut answer = answer(200, body);
         answer.headers.insert(DATE, date.parse().unwrap());
         let user = UserId::parse("u|1").unwrap();
-        match parse_user(&answer, &user, at_once(), &TagKey::random().unwrap()) {
+        let exchange = Exchange { sent: now(), received: now().after(Duration::from_secs(took)) };
+        match parse_user(&answer, &user, exchange, &TagKey::random().unwrap()) {
             Ok(UserAnswer::User(Some(profile))) => {
                 profile.identities[0].token.as_ref().unwrap().expires.unwrap().remaining(now()).as_secs()
             }
             other => panic!("{other:?}"),
         }
     };
+    let left = |date: &str| left_after(date, 0);
     assert_eq!(left("Sun, 22 Nov 2026 10:00:00 GMT"), 1800);
     assert_eq!(left("Sun, 22 Nov 2026 10:10:00 GMT"), 1199, "ten minutes behind, and up to a second more");
     assert_eq!(left("Sun, 22 Nov 2026 11:00:00 GMT"), 0);
@@ -181,6 +183,12 @@ fn a_clock_here_that_is_behind_auth0s_lengthens_no_life() {
         "an answer from the past lengthens nothing either"
     );
     assert_eq!(left("nonsense"), 1800);
+    assert_eq!(
+        left_after("Sun, 22 Nov 2026 10:10:00 GMT", 20),
+        1199,
+        "it may have been written when we asked"
+    );
+    assert_eq!(left_after("Sun, 22 Nov 2026 10:00:20 GMT", 20), 1800, "and then no clock need be wrong");
 }
 
 #[test]
