@@ -70,12 +70,7 @@ pub fn retry_after(value: &str, now: Timestamp) -> Option<Duration> {
             Timestamp::from_secs(0).after(since_epoch).since(now)
         }
     };
-    Some(believable(asked))
-}
-
-/// `asked`, within what an answer may ask for.
-pub fn believable(asked: Duration) -> Duration {
-    asked.clamp(SHORTEST_ASKED_FOR, LONGEST_ASKED_FOR)
+    Some(asked.clamp(SHORTEST_ASKED_FOR, LONGEST_ASKED_FOR))
 }
 
 /// `wait` in whole seconds, rounded up, as our own `Retry-After` writes it; at least 1.

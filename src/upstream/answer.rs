@@ -84,11 +84,12 @@ impl Answer {
     }
 
     /// How long a 429 asks to wait: `Retry-After`, else until the reset header's time; `None` where it says
-    /// neither. Dates are taken by the answer's own clock, since it is the one that wrote them.
+    /// neither. Dates are taken by the answer's own clock, since it is the one that wrote them. How much of it is
+    /// believed is for `pace` to say.
     pub fn asks_to_wait(&self, exchange: Exchange) -> Option<Duration> {
         let now = self.date().unwrap_or(exchange.received.wall);
         let asked = self.text(RETRY_AFTER).and_then(|value| retry::retry_after(value, now));
-        asked.or_else(|| Some(retry::believable(self.reset(now)?)))
+        asked.or_else(|| self.reset(now))
     }
 
     /// Until the tenant's limit has more to give.
