@@ -117,7 +117,11 @@ impl Rule {
     /// Whether it names `caller`.
     pub fn names(&self, caller: Caller) -> bool {
         let is = |wanted: Option<u32>, id: u32| wanted.is_none_or(|wanted| wanted == id && id != OVERFLOW_ID);
-        (self.uid.is_some() || self.gid.is_some()) && is(self.uid, caller.uid) && is(self.gid, caller.gid)
+        // A gid that can be expressed does not make somebody of nobody: who that is, and whose rate, is unknown.
+        caller.uid != OVERFLOW_ID
+            && (self.uid.is_some() || self.gid.is_some())
+            && is(self.uid, caller.uid)
+            && is(self.gid, caller.gid)
     }
 
     fn covers(&self, user: &UserId) -> bool {

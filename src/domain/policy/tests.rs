@@ -69,6 +69,8 @@ fn a_rule_names_a_uid_a_gid_or_whoever_has_both() {
     assert_eq!(callers.map(names(None, None)), [false; 4], "nobody is named by a rule that names nobody");
     let overflown = caller(OVERFLOW_ID, OVERFLOW_ID);
     assert!(!names(Some(OVERFLOW_ID), None)(overflown) && !names(None, Some(OVERFLOW_ID))(overflown));
+    assert!(!names(None, Some(1))(caller(OVERFLOW_ID, 1)), "nor is nobody named by a gid that somebody has");
+    assert!(names(Some(1), None)(caller(1, OVERFLOW_ID)), "whose uid is known is known by it");
 }
 
 #[test]
