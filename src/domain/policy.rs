@@ -240,8 +240,8 @@ impl Rights {
         Err(self.denied(operation, self.lack(operation)))
     }
 
-    /// Whether the caller may do what it asks for. The first rule that allows it decides; without a connection in the
-    /// request, every rule that covers the user adds to those that may be shown.
+    /// Whether the caller may do what it asks for. The first rule that allows it decides; every rule that covers the
+    /// user adds to the connections that may be shown.
     pub fn decide(&self, request: Request<'_>) -> Result<Allowed, Denied> {
         let Request { operation, user, connection } = request;
         if self.by_rank(operation) {
@@ -249,29 +249,18 @@ impl Rights {
         }
         self.may(operation)?;
         let covers = |rule: &Rule| user.map_or(rule.users.is_none(), |user| rule.covers(user));
-        let mut covering = self.rules_for(operation).filter(|(_, rule)| covers(rule)).peekable();
-        if covering.peek().is_none() {
+        let covering = || self.rules_for(operation).filter(|(_, rule)| covers(rule));
+        // Also where one connection is named: an answer that does not find it lists the others.
+        let shown = covering().map(|(_, rule)| rule.connections.clone()).reduce(union);
+        let Some(connections) = shown else {
             return Err(self.denied(operation, Lacks::User { everybody: user.is_none() }));
+        };
+        let decides = |rule: &Rule| connection.is_none_or(|connection| rule.shows(connection));
+        match (covering().find(|(_, rule)| decides(rule)), connection) {
+            (Some((place, rule)), _) => Ok(Allowed { rule: Some(place), connections, rate: rule.rate }),
+            (None, Some(name)) => Err(self.denied(operation, Lacks::Connection(name.to_owned()))),
+            (None, None) => Err(self.denied(operation, Lacks::Operation)),
         }
-        if let Some(connection) = connection {
-            let Some((place, rule)) = covering.find(|(_, rule)| rule.shows(connection)) else {
-                return Err(self.denied(operation, Lacks::Connection(connection.to_owned())));
-            };
-            return Ok(Allowed { rule: Some(place), connections: None, rate: rule.rate });
-        }
-        let mut allowed: Option<Allowed> = None;
-        for (place, rule) in covering {
-            match &mut allowed {
-                None => {
-                    let connections = rule.connections.clone();
-                    allowed = Some(Allowed { rule: Some(place), connections, rate: rule.rate });
-                }
-                Some(allowed) => {
-                    allowed.connections = union(allowed.connections.take(), rule.connections.as_ref());
-                }
-            }
-        }
-        allowed.ok_or_else(|| self.denied(operation, Lacks::Operation))
     }
 
     /// What needs no rule.
@@ -300,7 +289,7 @@ impl Rights {
 }
 
 /// All that either of them shows.
-fn union(one: Option<Arc<[String]>>, other: Option<&Arc<[String]>>) -> Option<Arc<[String]>> {
+fn union(one: Option<Arc<[String]>>, other: Option<Arc<[String]>>) -> Option<Arc<[String]>> {
     let (one, other) = (one?, other?);
     let more = other.iter().filter(|name| !one.contains(name));
     Some(one.iter().chain(more).cloned().collect())

@@ -93,14 +93,18 @@ fn users_and_connections_are_decided_by_rule_and_the_first_that_allows_decides()
                    connections would allow it";
     assert_eq!(decide("auth0|2", Some(GOOGLE)), Err(refused.into()));
 
-    let shown = |user: &str| {
+    let shown_beside = |user: &str, connection| {
         let user = UserId::parse(user).unwrap();
-        let request = Request { operation: Operation::Token, user: Some(&user), connection: None };
+        let request = Request { operation: Operation::Token, user: Some(&user), connection };
         policy.rights(caller(1, 1)).decide(request).unwrap().connections.map(|names| names.to_vec())
     };
+    let shown = |user: &str| shown_beside(user, None);
     assert_eq!(shown("google-oauth2|1"), Some(vec![GOOGLE.to_owned(), "github".to_owned()]));
     assert_eq!(shown("auth0|2"), Some(vec!["github".to_owned()]));
     assert_eq!(shown("auth0|1"), None, "one of the rules shows all");
+    // An answer that does not find the one that was named lists the others.
+    assert_eq!(shown_beside("auth0|2", Some("github")), shown("auth0|2"));
+    assert_eq!(shown_beside("google-oauth2|1", Some("github")), shown("google-oauth2|1"));
 }
 
 #[test]
