@@ -17,6 +17,7 @@ mod host;
 mod keys;
 mod layer;
 mod listener;
+mod place;
 mod problem;
 mod proxy;
 mod reader;

@@ -9,7 +9,7 @@ use super::keys::{self, Kind, LISTENER};
 use super::problem::Checked;
 use super::reader::{Reader, Setting};
 use super::values::{Parsed, absolute_path, boolean, integer, line, within, wrong_type};
-use super::{Listener, allow};
+use super::{Listener, allow, place};
 
 /// Where client commands look when they are told nothing.
 const DEFAULT_PATH: &str = "/run/cloakroom/cloakroom.sock";
@@ -64,11 +64,12 @@ fn one(reader: &mut Reader, table: &str) -> Checked<(Setting<PathBuf>, Listener)
         warn_of_others(reader, mode, !allow.is_empty());
     }
 
-    let path = path?;
+    let (path, owner) = (path?, owner?.map(|owner| owner.value));
+    warn_of_squatters(reader, &path, owner);
     let listener = Listener {
         path: path.value.clone(),
         mode: mode?.value,
-        owner: owner?.map(|owner| owner.value),
+        owner,
         group: group?.map(|group| group.value),
         max_connections: max_connections?,
         require_request_header: require_request_header?,
@@ -114,6 +115,14 @@ fn warn_of_others(reader: &mut Reader, mode: &Setting<u32>, ruled: bool) {
     let answered = if ruled { "those whom a rule names" } else { "root and the daemon's own user" };
     if mode.value & 0o002 != 0 {
         reader.warn(mode, format!("every user of this machine may connect; only {answered} are answered"));
+    }
+}
+
+/// The socket's owner owns the directory as well that is made for it.
+fn warn_of_squatters(reader: &mut Reader, path: &Setting<PathBuf>, owner: Option<u32>) {
+    let own = nix::unistd::geteuid().as_raw();
+    if let Some(risk) = place::risk(&path.value, &[own, owner.unwrap_or(own)]) {
+        reader.warn(path, risk);
     }
 }
 
