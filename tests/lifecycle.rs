@@ -18,7 +18,7 @@ mod support {
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixStream;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -230,28 +230,6 @@ fn everything_can_come_from_the_environment() {
         .unwrap();
     let (exit, out, err) = finish(check);
     assert_eq!(exit, 0, "{out}{err}");
-}
-
-#[test]
-fn a_daemon_whose_socket_cannot_be_made_ends_with_1_and_asks_auth0_nothing() {
-    let deployment = Deployment::new("");
-    let socket = deployment.socket();
-    std::fs::create_dir(socket.parent().unwrap()).unwrap();
-    let refused = |what: &str| {
-        let mut daemon = Daemon::spawn(&deployment.config(), &socket);
-        assert_eq!(daemon.wait().code(), Some(1), "{}", daemon.log());
-        assert!(daemon.log().contains(what), "{what}: {}", daemon.log());
-    };
-    std::fs::write(&socket, "").unwrap();
-    refused("a regular file");
-    std::fs::remove_file(&socket).unwrap();
-    let live = UnixListener::bind(&socket).unwrap();
-    refused("answers on this socket already");
-    drop(live);
-    assert_eq!(deployment.tenant.calls().len(), 0);
-    // Now it is a dead socket.
-    let daemon = deployment.start();
-    drop(daemon);
 }
 
 /// The lock on the socket's directory is nobody's means to keep a daemon from starting.

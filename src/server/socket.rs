@@ -349,6 +349,22 @@ mod tests {
         assert!(fs::symlink_metadata(&link).is_ok());
     }
 
+    /// There are file systems that take a change and do not keep it.
+    #[test]
+    fn what_did_not_take_is_named_with_what_it_should_be_and_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut settings = listener(dir.path().join("api.sock"), 0o600);
+        let _socket = Socket::bind(&settings).unwrap();
+        fs::set_permissions(&settings.path, Permissions::from_mode(0o666)).unwrap();
+        let said = |settings: &Listener| verify(&settings.path, settings).unwrap_err().to_string();
+        assert!(said(&settings).contains(": mode should be 0600 and is 0666; "), "{}", said(&settings));
+        let (uid, gid) = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
+        (settings.mode, settings.owner) = (0o666, Some(uid + 1));
+        assert!(said(&settings).contains(&format!(": owner should be {} and is {uid}; ", uid + 1)));
+        (settings.owner, settings.group) = (None, Some(gid + 1));
+        assert!(said(&settings).contains(&format!(": group should be {} and is {gid}; ", gid + 1)));
+    }
+
     /// The end of one daemon and the start of the next, as close together as can be.
     #[test]
     fn a_daemon_that_ends_leaves_its_successors_socket_alone() {

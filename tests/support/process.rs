@@ -59,13 +59,15 @@ impl Daemon {
 
     /// The same, with its standard output.
     pub fn spawn_to(config: &Path, socket: &Path, environment: &[(&str, &str)], stdout: Stdio) -> Self {
+        let mut command = cloakroom(&["serve", "--config", config.to_str().unwrap()]);
+        command.envs(environment.iter().copied()).stdout(stdout);
+        Self::launch(command, config, socket)
+    }
+
+    /// The same by this command, which may be somebody else's or in a namespace of its own.
+    pub fn launch(mut command: Command, config: &Path, socket: &Path) -> Self {
         let log = config.with_extension("log");
-        let child = cloakroom(&["serve", "--config", config.to_str().unwrap()])
-            .envs(environment.iter().copied())
-            .stdout(stdout)
-            .stderr(File::create(&log).unwrap())
-            .spawn()
-            .unwrap();
+        let child = command.stderr(File::create(&log).unwrap()).spawn().unwrap();
         Self { child, socket: socket.to_owned(), log }
     }
 
