@@ -150,7 +150,7 @@ impl Output {
 
 /// Does what was asked for, on a runtime of the command's own choosing: a daemon has things to do before there
 /// are any threads.
-pub fn run(cli: Cli, environment: &Environment, out: &mut impl io::Write) -> Result<(), CommandError> {
+pub fn run(cli: Cli, environment: Environment, out: &mut impl io::Write) -> Result<(), CommandError> {
     match cli.command {
         Command::Serve(args) => serve::run(&args, environment),
         Command::Demo(args) => demo::run(&args, out),
@@ -194,9 +194,10 @@ fn block_on<T>(
     outcome
 }
 
-/// The configuration, or every problem of it and exit code 78.
-fn configuration(file: Option<&Path>, environment: &Environment) -> Result<Loaded, CommandError> {
-    let env: Env = environment.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
+/// The configuration, or every problem of it and exit code 78. Takes the environment away: there may be a secret in
+/// it, of which nothing but the configuration should be left.
+fn configuration(file: Option<&Path>, environment: Environment) -> Result<Loaded, CommandError> {
+    let env: Env = environment.into_iter().collect();
     config::load(file, &env).map_err(|problems| {
         CommandError::new(Exit::Configuration, format!("the configuration is wrong\n{problems}"))
     })

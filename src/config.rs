@@ -125,7 +125,7 @@ fn read(reader: &mut Reader, env: &Env) -> Checked<Config> {
     let runtime = sections::runtime(reader);
     Ok(Config {
         tenant: tenant?,
-        client: client?,
+        client: Arc::new(client?),
         management: management?,
         cache: cache?,
         upstream: upstream?,
@@ -144,7 +144,8 @@ pub struct Config {
     /// `[tenant]`: where Auth0 is and how it is reached.
     pub tenant: Tenant,
     /// `[tenant.client]`: the application that asks.
-    pub client: Client,
+    /// Shared, so that there is one copy of its secret.
+    pub client: Arc<Client>,
     /// `[management]`: the Management token's renewal.
     pub management: Management,
     /// `[cache]`: how long users' entries live.

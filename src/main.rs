@@ -12,7 +12,7 @@ fn main() -> ExitCode {
         Err(message) => return no_command(&message),
     };
     // Not locked: a daemon logs to standard output from its own threads.
-    match cli::run(cli, &environment(), &mut io::stdout()) {
+    match cli::run(cli, environment(), &mut io::stdout()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => failed(&error),
     }

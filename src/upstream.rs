@@ -114,7 +114,7 @@ pub struct Parts {
 
 impl Auth0 {
     /// A client for `tenant`, that authenticates as `client`.
-    pub fn new(tenant: &Tenant, client: &Client, upstream: config::Upstream, parts: Parts) -> Self {
+    pub fn new(tenant: &Tenant, client: &Arc<Client>, upstream: config::Upstream, parts: Parts) -> Self {
         let Parts { transport, clock, tags, counters, seed } = parts;
         let budget = Budget::new(upstream, clock.clone());
         Self(Arc::new(Inner {

@@ -37,7 +37,7 @@ pub struct Args {
 ///
 /// Signals first, so that one that comes during start-up is not lost; then the configuration, before anything is
 /// bound; then threads.
-pub fn run(args: &Args, environment: &Environment) -> Result<(), CommandError> {
+pub fn run(args: &Args, environment: Environment) -> Result<(), CommandError> {
     let signals = Signals::register()
         .map_err(|cause| CommandError::failed(format!("signals cannot be handled: {cause}")))?;
     let Loaded { config, warnings } = super::configuration(args.config.as_deref(), environment)?;

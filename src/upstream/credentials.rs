@@ -1,5 +1,7 @@
 //! How the application authenticates at the token endpoint.
 
+use std::sync::Arc;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use form_urlencoded::Serializer;
@@ -10,11 +12,7 @@ use crate::secret::Secret;
 
 /// A client id and what proves it.
 #[derive(Clone, Debug)]
-pub struct Credentials {
-    id: String,
-    secret: Secret,
-    auth: ClientAuth,
-}
+pub struct Credentials(Arc<Client>);
 
 /// What the credentials add to a grant request.
 pub struct Proof {
@@ -26,23 +24,21 @@ pub struct Proof {
 
 impl Credentials {
     /// The credentials that `[tenant.client]` names.
-    pub fn new(client: &Client) -> Self {
-        Self { id: client.id.clone(), secret: client.secret.clone(), auth: client.auth }
+    pub fn new(client: &Arc<Client>) -> Self {
+        Self(Arc::clone(client))
     }
 
     /// What to add to a grant request. RFC 6749 §2.3.1: either in the form, or as HTTP Basic with both halves
     /// form-encoded first, so that a colon in one cannot move the border between them.
     pub fn proof(&self) -> Proof {
-        match self.auth {
+        let Client { id, secret, auth } = &*self.0;
+        match auth {
             ClientAuth::SecretPost => Proof {
-                fields: vec![
-                    ("client_id", Secret::new(self.id.clone())),
-                    ("client_secret", self.secret.clone()),
-                ],
+                fields: vec![("client_id", Secret::new(id.clone())), ("client_secret", secret.clone())],
                 authorization: None,
             },
             ClientAuth::SecretBasic => {
-                let pair = Secret::new(format!("{}:{}", encode(&self.id), encode(self.secret.expose())));
+                let pair = Secret::new(format!("{}:{}", encode(id), encode(secret.expose())));
                 let header = Secret::new(format!("Basic {}", STANDARD.encode(pair.expose())));
                 // Base64 is always a valid header value.
                 let authorization = HeaderValue::from_str(header.expose()).ok().map(|mut value| {
@@ -73,7 +69,7 @@ mod tests {
 
     fn proof(auth: ClientAuth) -> Proof {
         let client = Client { id: "id:1".into(), secret: Secret::new("p&ss %:"), auth };
-        Credentials::new(&client).proof()
+        Credentials::new(&Arc::new(client)).proof()
     }
 
     #[test]

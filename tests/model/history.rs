@@ -126,11 +126,11 @@ impl Game {
             connect_timeout: S,
             request_timeout: setup.request_timeout,
         };
-        let client = config::Client {
+        let client = Arc::new(config::Client {
             id: "demo-client".into(),
             secret: Secret::new("demo-client-secret"),
             auth: config::ClientAuth::SecretPost,
-        };
+        });
         let (tags, counters, seed) = (TagKey::random().unwrap(), Arc::new(Counters::default()), setup.seed);
         let names = UserNames::new(config::UserIds::Plain, tags.clone());
         let parts = Parts {
