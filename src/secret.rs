@@ -6,6 +6,7 @@
 
 use std::fmt;
 
+use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::{hmac, rand};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -44,8 +45,19 @@ impl fmt::Debug for Secret {
 }
 
 /// A name for a text that tells nothing about it: 96 bits of a keyed hash, printed as 16 characters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+///
+/// Comparing two takes equally long whether they differ early, late or not at all, since one of them may be what a
+/// caller guesses.
+#[derive(Clone, Copy, Debug)]
 pub struct Tag([u8; 12]);
+
+impl PartialEq for Tag {
+    fn eq(&self, other: &Self) -> bool {
+        verify_slices_are_equal(&self.0, &other.0).is_ok()
+    }
+}
+
+impl Eq for Tag {}
 
 impl fmt::Display for Tag {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
