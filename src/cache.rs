@@ -27,11 +27,13 @@ pub mod entry;
 mod failing;
 mod landing;
 mod served;
+mod slot;
 
 use entry::{Entry, Question, Rules};
 use failing::Failing;
 use landing::Landing;
 use served::served;
+use slot::{Slot, Slots};
 
 pub use served::{CacheState, Reported, Served, Wish};
 
@@ -84,7 +86,7 @@ pub struct Fetched {
 
 /// The cache. One instance serves the whole daemon.
 pub struct Cache {
-    entries: moka::sync::Cache<UserId, Arc<Entry>>,
+    entries: Slots,
     flights: Flights<UserId, Result<Arc<Entry>, Unavailable>>,
     failing: Failing,
     source: Arc<dyn ProfileSource>,
@@ -111,12 +113,7 @@ impl Cache {
         let refresh_after =
             (settings.refresh_ahead > 0.0).then(|| settings.max_ttl.mul_f64(settings.refresh_ahead));
         Self {
-            entries: moka::sync::Cache::builder()
-                .max_capacity(settings.max_bytes)
-                .weigher(|user: &UserId, entry: &Arc<Entry>| entry.weight(user))
-                // Only to give memory back: by then no entry can be served, by our own clock.
-                .time_to_live(servable_for.saturating_add(Duration::from_secs(60)))
-                .build(),
+            entries: slot::slots(settings),
             flights: Flights::new(MAX_FLIGHTS),
             failing: Failing::new(seed),
             source,
@@ -152,7 +149,8 @@ impl Cache {
         !token.expires.is_some_and(|expires| self.rules.terms.is_over(expires, now))
     }
 
-    /// Forgets `user`. The next lookup asks Auth0, even if an answer from before is on its way.
+    /// Forgets `user`, of whom nothing is left in memory then. The next lookup asks Auth0, even if an answer from
+    /// before is on its way.
     pub fn purge(&self, user: &UserId) {
         // In this order: an answer that lands in between is either told, or forgotten with the rest.
         self.flights.outdate(user);
@@ -163,7 +161,7 @@ impl Cache {
     /// Forgets everybody.
     pub fn purge_all(&self) {
         self.flights.outdate_all();
-        self.entries.invalidate_all();
+        slot::clear_all(&self.entries);
         self.failing.forget_all();
     }
 
@@ -189,7 +187,7 @@ impl Cache {
     /// # Errors
     /// [`LookupError::RateLimited`]: a report makes Auth0 be asked, so it spends from the budget.
     pub fn report(&self, user: &UserId, fingerprint: Tag) -> Result<Reported, LookupError> {
-        match self.entries.get(user) {
+        match self.held(user) {
             None => return Ok(Reported::Unknown),
             Some(entry) if !entry.holds(fingerprint) => return Ok(Reported::AlreadyReplaced),
             Some(_) => {}
@@ -200,14 +198,20 @@ impl Cache {
         // A flight that is under way was sent before the report, and is no answer to whoever asks after it.
         self.flights.outdate(user);
         // One step with respect to flights that land: either they see the report, or it sees what they brought.
-        self.entries.entry_by_ref(user).and_compute_with(|held| match held {
-            Some(held) if held.value().holds(fingerprint) => {
-                outcome = Reported::Dropped;
-                Op::Put(Arc::new(held.value().with_refused(fingerprint, now)))
+        self.entries.entry_by_ref(user).and_compute_with(|held| {
+            match held.and_then(|held| held.value().entry()) {
+                Some(held) if held.holds(fingerprint) => {
+                    outcome = Reported::Dropped;
+                    Op::Put(Slot::of(user, Arc::new(held.with_refused(fingerprint, now))))
+                }
+                _ => Op::Nop,
             }
-            _ => Op::Nop,
         });
         Ok(outcome)
+    }
+
+    fn held(&self, user: &UserId) -> Option<Arc<Entry>> {
+        self.entries.get(user)?.entry()
     }
 
     async fn lookup(
@@ -217,7 +221,7 @@ impl Cache {
         fresh: bool,
     ) -> Result<Served, LookupError> {
         let now = self.clock.now();
-        let held = self.entries.get(user);
+        let held = self.held(user);
         if let Some(entry) = held.as_ref().filter(|_| !fresh) {
             let judgement = entry.judge(question, &self.rules, now);
             match judgement.freshness {
@@ -326,7 +330,7 @@ impl Cache {
     ) -> Result<UserFlight, NoFlight<Instead>> {
         self.flights.join(user.clone(), |obsolete| {
             // With several threads a flight may have landed since the caller looked: then it has what it wants.
-            let landed = self.entries.get(user).filter(|now| held.is_none_or(|held| !Arc::ptr_eq(held, now)));
+            let landed = self.held(user).filter(|now| held.is_none_or(|held| !Arc::ptr_eq(held, now)));
             if let (Some(entry), Urgency::Caller | Urgency::Stale) = (landed, urgency) {
                 return Err(Instead::Landed(entry));
             }

@@ -31,6 +31,7 @@ pub mod pace;
 mod profiles;
 pub mod tls;
 pub mod transport;
+pub mod wiped;
 pub mod wire;
 
 use answer::{Answer, Exchange};

@@ -11,12 +11,13 @@ use crate::telemetry::UserNames;
 use super::Fetched;
 use super::entry::Entry;
 use super::failing::Failing;
+use super::slot::{Slot, Slots};
 
 /// What a flight needs to store its result, since it outlives whoever started it.
 pub(super) struct Landing {
     pub user: UserId,
     pub obsolete: Obsolete,
-    pub entries: moka::sync::Cache<UserId, Arc<Entry>>,
+    pub entries: Slots,
     pub failing: Failing,
     pub clock: Clock,
     pub names: UserNames,
@@ -29,19 +30,21 @@ impl Landing {
         match outcome {
             Ok(fetched) => {
                 self.failing.worked(user);
-                let entry = Entry::new(fetched);
+                let mut entry = Arc::new(Entry::new(fetched));
                 if self.obsolete.get() {
-                    return Ok(Arc::new(entry));
+                    return Ok(entry);
                 }
-                let stored = self.entries.entry_by_ref(user).and_upsert_with(|held| match held {
-                    Some(held) => Arc::new(entry.heir_of(held.value())),
-                    None => Arc::new(entry),
+                self.entries.entry_by_ref(user).and_upsert_with(|held| {
+                    if let Some(held) = held.and_then(|held| held.value().entry()) {
+                        entry = Arc::new(entry.heir_of(&held));
+                    }
+                    Slot::of(user, Arc::clone(&entry))
                 });
-                if self.obsolete.get() && !stored.value().is_reported() {
+                if self.obsolete.get() && !entry.is_reported() {
                     // Purged in between. A report in between has left its mark on what was stored, and stays.
                     self.entries.invalidate(user);
                 }
-                Ok(stored.into_value())
+                Ok(entry)
             }
             Err(unavailable) => {
                 self.failing.note(user, &unavailable, self.clock.now());

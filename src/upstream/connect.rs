@@ -8,10 +8,18 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use hyper::Uri;
+use hyper::rt::{Read, Write};
 use hyper_util::client::legacy::connect::dns::{GaiResolver, Name};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
 use tower_service::Service;
 
+use super::wiped::Wiped;
+
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// A stream whose user has no more of an answer in its buffer than it has not dealt with.
+pub type Clean<S> = TokioIo<Wiped<S>>;
 
 /// A connector whose name resolution, TCP, proxy and TLS handshakes share one deadline.
 #[derive(Clone, Debug)]
@@ -60,13 +68,13 @@ impl<C> Timed<C> {
 
 impl<C> Service<Uri> for Timed<C>
 where
-    C: Service<Uri>,
+    C: Service<Uri, Response: Read + Write + Unpin>,
     C::Future: Send + 'static,
     C::Error: Into<BoxError>,
 {
-    type Response = C::Response;
+    type Response = Clean<TokioIo<C::Response>>;
     type Error = BoxError;
-    type Future = Pin<Box<dyn Future<Output = Result<C::Response, BoxError>> + Send>>;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         self.inner.poll_ready(cx).map_err(Into::into)
@@ -76,7 +84,7 @@ where
         let connecting = tokio::time::timeout(self.timeout, self.inner.call(uri));
         Box::pin(STEP.scope(Cell::new(Step::Reaching), async move {
             match connecting.await {
-                Ok(connected) => connected.map_err(Into::into),
+                Ok(connected) => Ok(TokioIo::new(Wiped(TokioIo::new(connected.map_err(Into::into)?)))),
                 Err(_) => Err(ConnectTimedOut(STEP.with(Cell::get)).into()),
             }
         }))
@@ -89,12 +97,12 @@ pub struct Tcp<C>(pub C);
 
 impl<C> Service<Uri> for Tcp<C>
 where
-    C: Service<Uri>,
+    C: Service<Uri, Response = TokioIo<TcpStream>>,
     C::Future: Send + 'static,
 {
-    type Response = C::Response;
+    type Response = Clean<TcpStream>;
     type Error = C::Error;
-    type Future = Pin<Box<dyn Future<Output = Result<C::Response, C::Error>> + Send>>;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, C::Error>> + Send>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), C::Error>> {
         self.0.poll_ready(cx)
@@ -105,7 +113,7 @@ where
         Box::pin(async move {
             let connected = connecting.await;
             has_come_to(Step::Reached);
-            connected
+            connected.map(|stream| TokioIo::new(Wiped(stream.into_inner())))
         })
     }
 }

@@ -1,0 +1,65 @@
+//! A user's place in the cache, which is empty from the moment at which its entry is given up.
+//!
+//! moka does not free at once what it removes: readers without locks may still look at it, and its bookkeeping is done
+//! every now and then. It would be an entry, with tokens, that nobody can find and nobody has forgotten. So moka is
+//! given places, and told to call when it gives one up.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use moka::notification::RemovalCause;
+
+use crate::config;
+use crate::domain::user::UserId;
+
+use super::entry::Entry;
+
+/// Users' places.
+pub(super) type Slots = moka::sync::Cache<UserId, Arc<Slot>>;
+
+/// One user's place.
+#[derive(Debug)]
+pub(super) struct Slot {
+    entry: Mutex<Option<Arc<Entry>>>,
+    weight: u32,
+}
+
+impl Slot {
+    /// A place for `entry`, which is about `user`.
+    pub(super) fn of(user: &UserId, entry: Arc<Entry>) -> Arc<Self> {
+        let weight = entry.weight(user);
+        Arc::new(Self { entry: Mutex::new(Some(entry)), weight })
+    }
+
+    /// The entry, unless it has been given up.
+    pub(super) fn entry(&self) -> Option<Arc<Entry>> {
+        self.entry.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Gives the entry up. Whoever is answered with it at this moment still holds it, and is the last.
+    pub(super) fn clear(&self) {
+        self.entry.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+}
+
+/// No places yet; as many as weigh what `settings` allows.
+pub(super) fn slots(settings: &config::Cache) -> Slots {
+    let servable_for = settings.max_ttl.saturating_add(settings.max_stale);
+    moka::sync::Cache::builder()
+        .max_capacity(settings.max_bytes)
+        .weigher(|_, slot: &Arc<Slot>| slot.weight)
+        // Only to give memory back: by then no entry can be served, by our own clock.
+        .time_to_live(servable_for.saturating_add(std::time::Duration::from_secs(60)))
+        // Called before whoever removes or replaces an entry goes on.
+        .eviction_listener(|_, slot: Arc<Slot>, _: RemovalCause| slot.clear())
+        .build()
+}
+
+/// Gives every entry up.
+pub(super) fn clear_all(slots: &Slots) {
+    // moka only notes that whatever is older than now does not count, and removes it later.
+    for (_, slot) in slots {
+        slot.clear();
+    }
+    slots.invalidate_all();
+    slots.run_pending_tasks();
+}
