@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue, USER_AGENT};
+use hyper::header::{ACCEPT, AUTHORIZATION, CONNECTION, CONTENT_TYPE, HeaderValue, USER_AGENT};
 use hyper::{Method, Request, StatusCode};
 
 use crate::clock::Clock;
@@ -249,7 +249,8 @@ impl Auth0 {
             .header(ACCEPT, "application/json")
             .header(USER_AGENT, AGENT);
         if let Some(authorization) = proof.authorization {
-            request = request.header(AUTHORIZATION, authorization);
+            // A header that was sent is in the connection's buffer until another is, or it is closed; a body is not.
+            request = request.header(AUTHORIZATION, authorization).header(CONNECTION, "close");
         }
         request.body(Full::from(body)).ok()
     }

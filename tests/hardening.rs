@@ -17,14 +17,19 @@ mod support {
     pub mod world;
 }
 
+use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use cloakroom::demo::TenantOptions;
+use cloakroom::secret::Secret;
 use serde_json::json;
 use support::deployment::Deployment;
 use support::memory::{Canary, Memory};
-use support::process::is_root;
+use support::process::{Daemon, is_root};
 
 /// A purge is a promise about memory, too: neither half of a token is left, nor any part of either, be it in the cache,
 /// in buffers of connections that are still open to either side, or in what was freed.
@@ -107,5 +112,42 @@ impl Caller {
         let mut body = vec![0; length];
         self.0.read_exact(&mut body).unwrap();
         String::from_utf8(body).unwrap()
+    }
+}
+
+/// The client's secret is in memory once, wherever it comes from and however it is sent: where it is kept to be sent
+/// again. That it is in the environment as well is the doing of whoever put it there.
+#[test]
+fn the_clients_secret_is_in_memory_once() {
+    if !is_root() {
+        return;
+    }
+    let secret = Canary::new(b'C');
+    let basic = STANDARD.encode(format!("demo-client:{}", secret.text()));
+    for (auth, from_file) in
+        [("client_secret_post", true), ("client_secret_basic", true), ("client_secret_post", false)]
+    {
+        let options = TenantOptions { client_secret: Secret::new(secret.text()), ..TenantOptions::default() };
+        let deployment = Deployment::with(options, "");
+        fs::write(deployment.directory.path().join("secret"), secret.text()).unwrap();
+        let config = fs::read_to_string(deployment.config()).unwrap();
+        let place = if from_file { "secret_file" } else { "# secret_file" };
+        let config = config.replace("secret_file", &format!("auth = {auth:?}\n{place}"));
+        fs::write(deployment.config(), config).unwrap();
+        let variable = [("CLOAKROOM_TENANT__CLIENT__SECRET", secret.text())];
+        let environment = if from_file { &[][..] } else { &variable[..] };
+        let daemon = Daemon::spawn_in(&deployment.config(), &deployment.socket(), environment);
+        assert_eq!(daemon.run(&["wait"]).0, 0, "{}", daemon.log());
+        let memory = Memory::of(daemon.pid());
+        let (stack, elsewhere): (Vec<_>, Vec<_>) =
+            memory.places(&secret).into_iter().partition(|(part, ..)| part == "[stack]");
+        assert_eq!(
+            (elsewhere.len(), stack.len()),
+            (1, usize::from(!from_file)),
+            "{auth} {elsewhere:?} {stack:?}"
+        );
+        assert_eq!(memory.count(&basic.as_bytes()[100..150]), 0, "as it is sent in a header");
+        let command_line = fs::read(format!("/proc/{}/cmdline", daemon.pid())).unwrap();
+        assert!(!String::from_utf8_lossy(&command_line).contains(secret.text()));
     }
 }

@@ -50,6 +50,11 @@ impl Memory {
         Self(parts)
     }
 
+    /// How often `what` is there.
+    pub fn count(&self, what: &[u8]) -> usize {
+        self.0.iter().map(|(.., bytes)| find(bytes, what).len()).sum()
+    }
+
     /// Where links of `canary` are, one place for each run of them, and how long the run is.
     pub fn places(&self, canary: &Canary) -> Vec<(String, u64, usize)> {
         let mut places: Vec<(String, u64, usize)> = Vec::new();
