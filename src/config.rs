@@ -36,6 +36,7 @@ use crate::domain::policy::Rule;
 use crate::secret::{Secret, TagKey};
 
 pub use self::environment::Env;
+use self::files::Exposure;
 use self::problem::{Checked, Report};
 pub use self::problem::{Problem, Problems};
 use self::reader::Reader;
@@ -67,7 +68,7 @@ fn load_from(path: &Path, may_be_absent: bool, env: &Env) -> Result<Loaded, Prob
         Ok(content) => {
             let text = std::str::from_utf8(&content.bytes)
                 .map_err(|_| Problems::one(whole_file("the file does not hold text (UTF-8)")))?;
-            parse(&name, text, env)
+            parse_opened(&name, text, content.exposure, env)
         }
         Err(files::Unusable::Absent) if may_be_absent => parse(&name, "", env).map_err(|problems| {
             problems.headed(whole_file("there is no such file, and the environment alone does not do"))
@@ -88,6 +89,11 @@ pub fn gid(text: &str) -> Result<u32, String> {
 
 /// Reads `text` as the content of a file called `name`, and lays `env` over it.
 pub fn parse(name: &str, text: &str, env: &Env) -> Result<Loaded, Problems> {
+    parse_opened(name, text, None, env)
+}
+
+/// The same for a file that lies as open to others as `exposure` says.
+fn parse_opened(name: &str, text: &str, exposure: Option<Exposure>, env: &Env) -> Result<Loaded, Problems> {
     let mut report = Report::default();
     let file = file::read(name, text, &mut report);
     let Some(file) = file else {
@@ -97,7 +103,7 @@ pub fn parse(name: &str, text: &str, env: &Env) -> Result<Loaded, Problems> {
     let environment = environment::read(env, &mut report);
     let merged = layer::merge(file, environment);
     let mut reader = match merged {
-        Ok(root) => Reader::new(root, report),
+        Ok(root) => Reader::new(root, report, exposure),
         // Our sources cannot fail, and give only paths that the crate understands.
         Err(error) => {
             report.problem("", None, format!("the sources of the configuration cannot be merged: {error}"));

@@ -79,7 +79,7 @@ const NARROW: &[(&str, &str, &[&str])] = &[
 const DOORS: &[(&str, &str)] = &[
     ("src/secret.rs", "the door itself"),
     ("src/config/client.rs", "looks for spaces around a secret that was read"),
-    ("src/config/proxy.rs", "its test compares what was read"),
+    ("src/config/proxy.rs", "looks for a password in the proxy's address"),
     ("src/cli/demo.rs", "writes the simulated client's secret into the file that the daemon reads"),
     ("src/demo/token.rs", "the simulated tenant compares what it was sent with the client's secret"),
     ("src/domain/identity.rs", "its test tells tokens apart"),

@@ -11,6 +11,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{Read, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -93,6 +94,9 @@ impl Files {
         fs::write(directory.path().join("ca.pem"), certificate.cert.pem()).unwrap();
         fs::write(directory.path().join("secret"), "canary\n").unwrap();
         fs::write(directory.path().join("user-key"), "a key of some length\n").unwrap();
+        for name in ["secret", "user-key"] {
+            fs::set_permissions(directory.path().join(name), fs::Permissions::from_mode(0o600)).unwrap();
+        }
         Self(directory)
     }
 

@@ -231,6 +231,8 @@ async fn every_cause_is_named_with_its_mend_wherever_it_shows() {
         let config = (case.spoil)(&tenant, &listening, config);
         let file = directory.path().join("cloakroom.toml");
         std::fs::write(&file, config).unwrap();
+        // One of them has a password in it.
+        std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
         let socket = directory.path().join("run/api.sock");
         let text = case.text.replace("{domain}", listening.domain());
         assert!(texts.insert(text.clone()), "{}: two causes with one message", case.name);

@@ -6,7 +6,7 @@ use ::config::ValueKind;
 
 use super::environment::variable;
 use super::files::{self, Content};
-use super::problem::{Checked, in_variable};
+use super::problem::Checked;
 use super::reader::{Reader, Setting};
 use super::values::{Parsed, absolute_path, choice, line, text};
 use super::{Client, ClientAuth};
@@ -50,7 +50,7 @@ fn secret(reader: &mut Reader) -> Checked<Secret> {
     let path = reader.owned(SECRET_FILE, absolute_path);
     match (plain?, path?) {
         (Some(plain), None) => {
-            warn_of_a_secret_in_a_file(reader, &plain);
+            judge_a_secret_in_the_configuration(reader, &plain)?;
             warn_of_spaces(reader, &plain, &plain.value);
             Ok(plain.value)
         }
@@ -74,10 +74,12 @@ fn secret(reader: &mut Reader) -> Checked<Secret> {
     }
 }
 
-fn warn_of_a_secret_in_a_file(reader: &mut Reader, plain: &Setting<Secret>) {
-    if plain.origin.as_deref() != Some(&in_variable(&variable(SECRET))) {
-        reader.warn(plain, format!("the secret stands in the configuration; {SECRET_FILE} keeps it apart"));
+fn judge_a_secret_in_the_configuration(reader: &mut Reader, plain: &Setting<Secret>) -> Checked<()> {
+    if !reader.is_from_file(plain) {
+        return Ok(());
     }
+    reader.warn(plain, format!("the secret stands in the configuration; {SECRET_FILE} keeps it apart"));
+    reader.require_closed(plain, "the configuration, and the secret in it", reader.exposure)
 }
 
 /// Auth0 makes secrets without any, but takes whatever is set through its API.
@@ -92,11 +94,9 @@ fn from_file(reader: &mut Reader, path: &Setting<String>) -> Checked<Secret> {
     const LIMIT_KIB: u64 = 64;
 
     let content = files::read(Path::new(&path.value), LIMIT_KIB).map_err(|error| error.to_string());
-    let world_readable = content.as_ref().is_ok_and(|content| content.world_readable);
+    let exposure = content.as_ref().ok().and_then(|content| content.exposure);
     let secret = content.and_then(secret_in).map_err(|text| reader.refuse(path, text))?;
-    if world_readable {
-        reader.warn(path, "every user of this machine may read the file; mode 0400 or 0440 would do");
-    }
+    reader.require_closed(path, "the file", exposure)?;
     Ok(secret)
 }
 
@@ -132,7 +132,7 @@ mod tests {
     #[test]
     fn one_line_end_is_no_part_of_a_secret() {
         let read = |bytes: &[u8]| {
-            secret_in(Content { bytes: bytes.to_vec(), world_readable: false })
+            secret_in(Content { bytes: bytes.to_vec(), exposure: None })
                 .map(|secret| secret.expose().to_owned())
         };
         for bytes in [&b"canary"[..], b"canary\n", b"canary\r\n"] {

@@ -5,12 +5,39 @@ use std::io::{ErrorKind, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use nix::sys::statfs::{TMPFS_MAGIC, statfs};
+
 /// What is in a file.
 pub(super) struct Content {
     /// All of it.
     pub(super) bytes: Vec<u8>,
-    /// Whether every user of this machine may read it.
-    pub(super) world_readable: bool,
+    /// What others may do with it.
+    pub(super) exposure: Option<Exposure>,
+}
+
+/// What others than its owner may do with a file, beyond what a secret can bear: its group may read it, and nobody
+/// else anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Exposure {
+    /// They may change it; else everybody may read it.
+    is_writable: bool,
+    /// It is one of those that Kubernetes mounts. What keeps others from those is that they are in other containers.
+    pub(super) is_kubernetes: bool,
+}
+
+impl Exposure {
+    /// What is wrong, and what would be right.
+    pub(super) fn of(self, file: &str) -> String {
+        let who = match (self.is_writable, self.is_kubernetes) {
+            (true, _) => "others than its owner may change",
+            (false, true) => "every process in this container may read",
+            (false, false) => "every user of this machine may read",
+        };
+        match self.is_kubernetes {
+            true => format!("{who} {file}; defaultMode 0400 of its volume, or 0440 with fsGroup, would do"),
+            false => format!("{who} {file}: chmod 0400 or 0440 it, or have it mounted with that mode"),
+        }
+    }
 }
 
 /// Why a file cannot be used.
@@ -47,10 +74,26 @@ pub(super) fn read(path: &Path, limit_kib: u64) -> Result<Content, Unusable> {
     let read = file.take(limit.saturating_add(1)).read_to_end(&mut bytes);
     let length = read.map_err(|error| unusable(error.kind()))?;
     if u64::try_from(length).is_ok_and(|length| length <= limit) {
-        Ok(Content { bytes, world_readable: about.permissions().mode() & 0o004 != 0 })
+        Ok(Content { bytes, exposure: exposure(path, about.permissions().mode()) })
     } else {
         Err(Unusable::TooLarge(limit_kib))
     }
+}
+
+fn exposure(path: &Path, mode: u32) -> Option<Exposure> {
+    const OTHERS_READ: u32 = 0o004;
+    const OTHERS_WRITE: u32 = 0o022;
+
+    (mode & (OTHERS_READ | OTHERS_WRITE) != 0)
+        .then(|| Exposure { is_writable: mode & OTHERS_WRITE != 0, is_kubernetes: is_kubernetes(path) })
+}
+
+/// Whether the file is in a volume of Kubernetes' making: a link through another one, `..data`, which is moved to a new
+/// directory when the content changes, all of it in memory. Its mode is the pod's business, and often 0644.
+fn is_kubernetes(path: &Path) -> bool {
+    let through = fs::read_link(path).is_ok_and(|target| target.starts_with("..data"));
+    let swapped = path.parent().is_some_and(|parent| parent.join("..data").is_symlink());
+    through && swapped && statfs(path).is_ok_and(|about| about.filesystem_type() == TMPFS_MAGIC)
 }
 
 fn unusable(kind: ErrorKind) -> Unusable {

@@ -17,7 +17,12 @@ const NO_PROXY_VARIABLES: [&str; 2] = ["NO_PROXY", "no_proxy"];
 /// Reads `tenant.proxy`; without it, the environment.
 pub(super) fn read(reader: &mut Reader, env: &Env) -> Checked<Proxy> {
     let set = reader.optional(KEY, |value| parse(text(value)?))?;
-    if let Some(Setting { value, .. }) = set {
+    if let Some(setting) = set {
+        if reader.is_from_file(&setting) && setting.value.expose().contains('@') {
+            let what = "the configuration, and the proxy's password in it";
+            reader.require_closed(&setting, what, reader.exposure)?;
+        }
+        let Setting { value, .. } = setting;
         // Whoever names a proxy here means Auth0 by it, and nothing else is ever asked.
         return Ok(Proxy { url: Some(value), no_proxy: String::new() });
     }

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use ::config::{Value, ValueKind};
 
-use super::problem::{Checked, Report, Reported};
+use super::environment::variable;
+use super::files::Exposure;
+use super::problem::{Checked, Report, Reported, in_variable};
 use super::values::{Parsed, Shown};
 
 /// One key's value and where it came from.
@@ -23,12 +25,14 @@ pub(super) struct Reader {
     root: Value,
     /// Problems and warnings.
     pub(super) report: Report,
+    /// How open the configuration's own file lies to others.
+    pub(super) exposure: Option<Exposure>,
 }
 
 impl Reader {
     /// Reads from `root`; `report` holds what its sources complained of.
-    pub(super) fn new(root: Value, report: Report) -> Self {
-        Self { root, report }
+    pub(super) fn new(root: Value, report: Report, exposure: Option<Exposure>) -> Self {
+        Self { root, report, exposure }
     }
 
     /// A key that may be absent.
@@ -100,6 +104,27 @@ impl Reader {
     /// Notes what is wrong with a setting beyond what its own text says.
     pub(super) fn refuse<T>(&mut self, setting: &Setting<T>, text: impl Into<String>) -> Reported {
         self.report.problem(&setting.key, setting.origin.as_deref(), text)
+    }
+
+    /// Whether the setting stands in the configuration's file, and not in the environment.
+    pub(super) fn is_from_file<T>(&self, setting: &Setting<T>) -> bool {
+        setting.origin.as_deref().is_some_and(|origin| *origin != in_variable(&variable(&setting.key)))
+    }
+
+    /// Refuses a secret that lies in a file where others can get at it; where nobody can help that, only warns.
+    pub(super) fn require_closed<T>(
+        &mut self,
+        setting: &Setting<T>,
+        file: &str,
+        exposure: Option<Exposure>,
+    ) -> Checked<()> {
+        let Some(exposure) = exposure else { return Ok(()) };
+        let text = exposure.of(file);
+        if exposure.is_kubernetes {
+            self.warn(setting, text);
+            return Ok(());
+        }
+        Err(self.refuse(setting, text))
     }
 
     /// Notes what is likely not meant.

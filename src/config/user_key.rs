@@ -32,8 +32,6 @@ pub(super) fn read(reader: &mut Reader) -> Checked<Option<TagKey>> {
             format!("the file holds less than {SHORTEST_KEY} bytes, which is no key: openssl rand -hex 32 makes one"),
         ));
     }
-    if content.world_readable {
-        reader.warn(&path, "every user of this machine may read the file; mode 0400 or 0440 would do");
-    }
+    reader.require_closed(&path, "the file", content.exposure)?;
     Ok(Some(TagKey::derived(bytes, PURPOSE)))
 }

@@ -33,7 +33,10 @@ impl Deployment {
         let listening = tenant.listen(CertificateKind::Good).unwrap();
         drop(guard);
         let text = configuration(listening.domain(), &tenant, Some(listening.ca_pem()), &directory, settings);
-        std::fs::write(directory.path().join("cloakroom.toml"), text).unwrap();
+        let file = directory.path().join("cloakroom.toml");
+        std::fs::write(&file, text).unwrap();
+        // There may come a secret into it.
+        std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
         Self { tenant, listening: Some(listening), directory, runtime }
     }
 
