@@ -32,6 +32,7 @@ use crate::clock::Clock;
 use crate::config::{self, Env, Loaded};
 use crate::domain::freshness::Timestamp;
 use crate::domain::user::UserId;
+use crate::process::panics;
 
 use client::Answer;
 pub use exit::{CommandError, Exit};
@@ -151,6 +152,7 @@ impl Output {
 /// Does what was asked for, on a runtime of the command's own choosing: a daemon has things to do before there
 /// are any threads.
 pub fn run(cli: Cli, environment: Environment, out: &mut impl io::Write) -> Result<(), CommandError> {
+    panics::say_no_values();
     match cli.command {
         Command::Serve(args) => serve::run(&args, environment),
         Command::Demo(args) => demo::run(&args, out),

@@ -168,7 +168,7 @@ pub struct Config {
     pub shutdown: Shutdown,
     /// `[log]`: what is logged, and how.
     pub log: Log,
-    /// `[runtime]`: threads.
+    /// `[runtime]`: threads and memory.
     pub runtime: Runtime,
 }
 
@@ -372,6 +372,8 @@ pub enum UserIds {
 pub struct Runtime {
     /// 1 is a single-threaded runtime; more are worker threads.
     pub threads: usize,
+    /// Whether memory is kept from being written to swap.
+    pub lock_memory: bool,
 }
 
 #[cfg(test)]

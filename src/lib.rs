@@ -17,7 +17,7 @@
 //! | [`user_token`] | whose session it is: verifies end users' own JWTs |
 //! | [`upstream`] | speaks to Auth0 |
 //! | [`server`] | speaks to callers |
-//! | [`process`] | signals |
+//! | [`process`] | signals, and what the process keeps to itself |
 //! | [`demo`] | the simulated tenant behind `cloakroom demo` and the tests |
 //! | [`app`] | the composition root: [`app::start`] serves production, the demo and the tests |
 //! | [`cli`] | the command line; `main` only turns its result into an exit code |

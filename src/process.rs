@@ -1,3 +1,5 @@
-//! The process around the daemon: signals.
+//! The process around the daemon: signals, and what it keeps to itself.
 
+pub mod hardening;
+pub mod panics;
 pub mod signals;

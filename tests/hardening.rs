@@ -19,17 +19,24 @@ mod support {
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use cloakroom::demo::TenantOptions;
+use cloakroom::process::panics;
 use cloakroom::secret::Secret;
+use nix::sys::signal::Signal;
 use serde_json::json;
 use support::deployment::Deployment;
 use support::memory::{Canary, Memory};
-use support::process::{Daemon, is_root};
+use support::process::{Daemon, cloakroom, finish, is_root};
 
 /// A purge is a promise about memory, too: neither half of a token is left, nor any part of either, be it in the cache,
 /// in buffers of connections that are still open to either side, or in what was freed.
@@ -149,5 +156,152 @@ fn the_clients_secret_is_in_memory_once() {
         assert_eq!(memory.count(&basic.as_bytes()[100..150]), 0, "as it is sent in a header");
         let command_line = fs::read(format!("/proc/{}/cmdline", daemon.pid())).unwrap();
         assert!(!String::from_utf8_lossy(&command_line).contains(secret.text()));
+    }
+}
+
+/// On its way into the daemon's environment the secret is anybody's who may read that: which is root, and not even
+/// another process of the daemon's own user.
+#[test]
+fn the_daemons_own_user_can_read_neither_its_memory_nor_its_environment() {
+    const USER: u32 = 4321;
+    if !is_root() {
+        return;
+    }
+    let deployment = Deployment::new("[runtime]\nthreads = 2");
+    let place = deployment.directory.path();
+    fs::set_permissions(place, PermissionsExt::from_mode(0o777)).unwrap();
+    for file in ["secret", "ca.pem", "cloakroom.toml"] {
+        nix::unistd::chown(&place.join(file), Some(USER.into()), None).unwrap();
+    }
+    fs::copy(env!("CARGO_BIN_EXE_cloakroom"), place.join("cloakroom")).unwrap();
+    let own = |program: &Path, args: &[&str]| {
+        let mut command = Command::new(program);
+        command.args(args).env_clear().uid(USER).gid(USER).stdin(Stdio::null());
+        command
+    };
+    let mut daemon =
+        own(&place.join("cloakroom"), &["serve", "--config", deployment.config().to_str().unwrap()])
+            .env("SOME_SECRET", "canary")
+            .stderr(fs::File::create(place.join("log")).unwrap())
+            .spawn()
+            .unwrap();
+    // The same without what is being tested, to see that it could be read.
+    let mut control = own(Path::new("/bin/sleep"), &["1h"]).env("SOME_SECRET", "canary").spawn().unwrap();
+    let socket = deployment.socket();
+    assert_eq!(finish(cloakroom(&["wait"]).env("CLOAKROOM_SOCKET", &socket).output().unwrap()).0, 0);
+
+    let read = |pid: u32, file: &str| {
+        let path = format!("/proc/{pid}/{file}");
+        let (exit, out, _) = finish(own(Path::new("/bin/cat"), &[&path]).output().unwrap());
+        (exit, out.contains("canary"))
+    };
+    assert_eq!(read(control.id(), "environ"), (0, true));
+    for file in ["environ", "maps", "mem", "auxv"] {
+        assert_eq!(read(daemon.id(), file), (1, false), "{file}");
+    }
+    let status = |task: &Path| fs::read_to_string(task.join("status")).unwrap();
+    let tasks: Vec<_> = fs::read_dir(format!("/proc/{}/task", daemon.id())).unwrap().collect();
+    assert!(tasks.len() >= 3, "{tasks:?}");
+    for task in tasks {
+        assert!(status(&task.unwrap().path()).contains("NoNewPrivs:\t1\n"));
+    }
+    let limits = fs::read_to_string(format!("/proc/{}/limits", daemon.id())).unwrap();
+    let cores = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+    assert_eq!(cores.split_whitespace().collect::<Vec<_>>()[4..6], ["0", "0"], "{limits}");
+    let log = fs::read_to_string(place.join("log")).unwrap();
+    assert_eq!(log.matches("\"level\":\"INFO\",\"message\":\"Keeping ").count(), 3, "{log}");
+    for process in [&mut daemon, &mut control] {
+        process.kill().unwrap();
+        process.wait().unwrap();
+    }
+}
+
+/// Whatever the limit was that it was started with.
+#[test]
+fn a_daemon_that_dies_leaves_no_core() {
+    let deployment = Deployment::new("");
+    let place = deployment.directory.path();
+    for signal in [Signal::SIGABRT, Signal::SIGSEGV] {
+        let script = format!(
+            "ulimit -c unlimited; exec {} serve --config {}",
+            env!("CARGO_BIN_EXE_cloakroom"),
+            deployment.config().display()
+        );
+        let mut command = Command::new("sh");
+        command.args(["-c", &script]).env_clear().current_dir(place).stderr(Stdio::null());
+        let mut child = command.spawn().unwrap();
+        let socket = deployment.socket();
+        assert_eq!(finish(cloakroom(&["wait"]).env("CLOAKROOM_SOCKET", &socket).output().unwrap()).0, 0);
+        let end = loop {
+            // Rust takes the first SIGSEGV for itself, to tell a full stack, and lets the next one through.
+            nix::sys::signal::kill(nix::unistd::Pid::from_raw(child.id() as i32), signal).unwrap();
+            std::thread::sleep(Duration::from_millis(20));
+            if let Some(end) = child.try_wait().unwrap() {
+                break end;
+            }
+        };
+        assert_eq!((end.signal(), end.core_dumped()), (Some(signal as i32), false));
+        let left: Vec<_> = fs::read_dir(place).unwrap().map(|file| file.unwrap().file_name()).collect();
+        assert!(!left.iter().any(|name| name.to_string_lossy().contains("core")), "{left:?}");
+    }
+}
+
+#[test]
+fn a_panic_says_where_and_never_what() {
+    let (say, said) = mpsc::channel();
+    let before = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| say.send(panics::text(info)).unwrap()));
+    let thread = std::thread::Builder::new().name("worker".into());
+    let panicked = thread.spawn(|| panic!("canary {}", "canary")).unwrap().join();
+    std::panic::set_hook(before);
+    assert!(panicked.is_err());
+    let text = said.recv().unwrap();
+    assert!(text.contains("worker") && text.contains("tests/hardening.rs:"), "{text}");
+    assert!(!text.contains("canary"), "{text}");
+}
+
+/// There is no input that makes the real binary panic; a machine that gives it no threads does.
+#[test]
+fn the_real_binarys_panics_do_not_say_what_either() {
+    if !is_root() {
+        return;
+    }
+    let deployment = Deployment::new("[runtime]\nthreads = 2");
+    let place = deployment.directory.path();
+    fs::set_permissions(place, PermissionsExt::from_mode(0o777)).unwrap();
+    for file in ["secret", "ca.pem", "cloakroom.toml"] {
+        nix::unistd::chown(&place.join(file), Some(4322.into()), None).unwrap();
+    }
+    fs::copy(env!("CARGO_BIN_EXE_cloakroom"), place.join("cloakroom")).unwrap();
+    let script = format!(
+        "ulimit -u 1; exec {} serve --config {}",
+        place.join("cloakroom").display(),
+        deployment.config().display()
+    );
+    let mut command = Command::new("bash");
+    command.args(["-c", &script]).env_clear().uid(4322).gid(4322);
+    let (exit, _, log) = finish(command.output().unwrap());
+    assert_eq!(exit, 101, "{log}");
+    assert!(log.contains("panicked at") && log.contains("\"level\":\"ERROR\""), "{log}");
+    assert!(!log.contains("spawn") && !log.contains("unavailable"), "what tokio says is left out: {log}");
+}
+
+/// A limit that would end the daemon later ends its start.
+#[test]
+fn memory_is_locked_or_it_is_said_what_is_missing() {
+    let deployment = Deployment::new("[runtime]\nlock_memory = true");
+    let mut daemon = Daemon::spawn(&deployment.config(), &deployment.socket());
+    if finish(
+        cloakroom(&["wait", "--timeout", "20s"]).env("CLOAKROOM_SOCKET", &daemon.socket).output().unwrap(),
+    )
+    .0 == 0
+    {
+        let status = fs::read_to_string(format!("/proc/{}/status", daemon.pid())).unwrap();
+        let locked = status.lines().find(|line| line.starts_with("VmLck:")).unwrap();
+        assert_ne!(locked.split_whitespace().nth(1), Some("0"), "{status}");
+    } else {
+        assert_eq!(daemon.wait().code(), Some(1));
+        assert!(daemon.log().contains("runtime.lock_memory: memory cannot be locked"), "{}", daemon.log());
+        assert!(daemon.log().contains("LimitMEMLOCK=infinity"), "{}", daemon.log());
     }
 }

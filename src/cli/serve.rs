@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use crate::app::{self, Deps, Ended, StartError};
 use crate::config::{Config, Loaded};
+use crate::process::hardening;
 use crate::process::signals::Signals;
 use crate::telemetry;
 
@@ -35,15 +36,21 @@ pub struct Args {
 
 /// Serves until a signal ends it.
 ///
-/// Signals first, so that one that comes during start-up is not lost; then the configuration, before anything is
-/// bound; then threads.
+/// Signals first, so that one that comes during start-up is not lost; then what keeps a secret in this process, before
+/// there is one; then the configuration, before anything is bound; then threads.
 pub fn run(args: &Args, environment: Environment) -> Result<(), CommandError> {
     let signals = Signals::register()
         .map_err(|cause| CommandError::failed(format!("signals cannot be handled: {cause}")))?;
+    let steps = hardening::give_up_what_is_not_needed();
     let Loaded { config, warnings } = super::configuration(args.config.as_deref(), environment)?;
     telemetry::log::init(&config.log);
+    steps.into_iter().for_each(hardening::Step::tell);
     for warning in warnings {
         tracing::warn!("{warning}");
+    }
+    if config.runtime.lock_memory {
+        hardening::lock_memory().map_err(|cause| CommandError::failed(cause.to_string()))?;
+        tracing::info!("Memory is locked: nothing of it is written to swap");
     }
     super::block_on(config.runtime.threads, serve(&config, signals))
 }

@@ -161,7 +161,7 @@ const TABLES: &[Table] = &[
             ("user_key_file", Kind::Text),
         ],
     },
-    Table { path: "runtime", keys: &[("threads", Kind::Integer)] },
+    Table { path: "runtime", keys: &[("threads", Kind::Integer), ("lock_memory", Kind::Boolean)] },
 ];
 
 /// Keys and tables of later versions, so that whoever has a newer page before them is told so.

@@ -7,7 +7,7 @@ use bytesize::ByteSize;
 
 use super::problem::Checked;
 use super::reader::{Reader, Setting};
-use super::values::{choice, duration, integer, lines, number, size, within};
+use super::values::{boolean, choice, duration, integer, lines, number, size, within};
 use super::{
     Cache, Log, LogFormat, Management, Me, Negative, Runtime, Shutdown, Upstream, UserIds, user_key,
 };
@@ -137,6 +137,7 @@ pub(super) fn log(reader: &mut Reader) -> Checked<Log> {
 
 /// `[runtime]`. One thread answers a hit in microseconds; 64 is more than any machine of ours has use for.
 pub(super) fn runtime(reader: &mut Reader) -> Checked<Runtime> {
-    let threads = reader.value("runtime.threads", 1, within(1..=64, integer))?;
-    Ok(Runtime { threads: usize::try_from(threads).unwrap_or(1) })
+    let threads = reader.value("runtime.threads", 1, within(1..=64, integer));
+    let lock_memory = reader.value("runtime.lock_memory", false, boolean);
+    Ok(Runtime { threads: usize::try_from(threads?).unwrap_or(1), lock_memory: lock_memory? })
 }
