@@ -74,6 +74,10 @@ pub enum StartError {
     Randomness(#[from] NoRandomness),
 }
 
+/// The sockets of a daemon that does not run yet. Dropping them removes their files.
+#[derive(Debug)]
+pub struct Bound(Vec<Socket>);
+
 /// A daemon that runs. Dropping it stops it without ceremony; [`Running::stop`] is the orderly end.
 pub struct Running {
     /// Where it listens.
@@ -93,8 +97,7 @@ pub enum Ended {
     CutShort,
 }
 
-/// Starts the daemon: sockets first, so that a start that fails costs Auth0 nothing, then the Management token's
-/// keeper, then the servers. Does not wait for Auth0.
+/// Starts the daemon: sockets first, so that a start that fails costs Auth0 nothing, then the rest.
 ///
 /// # Errors
 /// Sockets that cannot be made as configured, or no audit log where one is wanted. No socket is left behind then.
@@ -102,7 +105,27 @@ pub enum Ended {
 /// # Panics
 /// Outside a tokio runtime.
 pub async fn start(config: &Config, deps: Deps) -> Result<Running, StartError> {
-    let sockets = config.listeners.iter().map(Socket::bind).collect::<Result<Vec<_>, _>>()?;
+    start_on(bind(config)?, config, deps).await
+}
+
+/// Makes the sockets. Needs no runtime, so it can be done before there are threads, and before the process gives up
+/// the right to.
+///
+/// # Errors
+/// Those that cannot be made as configured. Nothing is left behind then.
+pub fn bind(config: &Config) -> Result<Bound, StartError> {
+    Ok(Bound(config.listeners.iter().map(Socket::bind).collect::<Result<_, _>>()?))
+}
+
+/// Starts the daemon on `sockets`, which [`bind`] has made of the same `config`: the Management token's keeper, then
+/// the servers. Does not wait for Auth0.
+///
+/// # Errors
+/// Sockets that cannot be served.
+///
+/// # Panics
+/// Outside a tokio runtime.
+pub async fn start_on(Bound(sockets): Bound, config: &Config, deps: Deps) -> Result<Running, StartError> {
     let own_uid = nix::unistd::geteuid().as_raw();
     let mut listening = Vec::new();
     for (socket, settings) in sockets.into_iter().zip(&config.listeners) {

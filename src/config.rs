@@ -51,6 +51,8 @@ pub struct Loaded {
     pub config: Config,
     /// One line each, written as problems are.
     pub warnings: Vec<String>,
+    /// The files that it was read from, and would be read from again.
+    pub files: Vec<PathBuf>,
 }
 
 /// Reads `file`, or [`DEFAULT_FILE`] if there is one, and lays `env` over it. Reads the files that these name, too.
@@ -68,7 +70,9 @@ fn load_from(path: &Path, may_be_absent: bool, env: &Env) -> Result<Loaded, Prob
         Ok(content) => {
             let text = std::str::from_utf8(&content.bytes)
                 .map_err(|_| Problems::one(whole_file("the file does not hold text (UTF-8)")))?;
-            parse_opened(&name, text, content.exposure, env)
+            let mut loaded = parse_opened(&name, text, content.exposure, env)?;
+            loaded.files.push(path.to_owned());
+            Ok(loaded)
         }
         Err(files::Unusable::Absent) if may_be_absent => parse(&name, "", env).map_err(|problems| {
             problems.headed(whole_file("there is no such file, and the environment alone does not do"))
@@ -111,8 +115,9 @@ fn parse_opened(name: &str, text: &str, exposure: Option<Exposure>, env: &Env) -
         }
     };
     let config = read(&mut reader, env);
+    let files = reader.files;
     let (config, warnings) = reader.report.finish(name, config)?;
-    Ok(Loaded { config, warnings })
+    Ok(Loaded { config, warnings, files })
 }
 
 /// Every table, before the first one that is wrong ends it.

@@ -2,4 +2,5 @@
 
 pub mod hardening;
 pub mod panics;
+pub mod sandbox;
 pub mod signals;

@@ -123,7 +123,7 @@ fn the_example_shows_the_defaults() {
 
 #[test]
 fn the_environment_alone_is_enough() {
-    let Loaded { config, warnings } = load("good", "env-only").unwrap();
+    let Loaded { config, warnings, .. } = load("good", "env-only").unwrap();
     assert_eq!(warnings, [""; 0], "a secret from the environment is nothing to warn of");
     assert_eq!(&*config.tenant.domain, "login.acme.example:8443");
     assert_eq!(config.tenant.connect_timeout, Duration::from_millis(500));

@@ -209,11 +209,31 @@ fn the_daemons_own_user_can_read_neither_its_memory_nor_its_environment() {
     let cores = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
     assert_eq!(cores.split_whitespace().collect::<Vec<_>>()[4..6], ["0", "0"], "{limits}");
     let log = fs::read_to_string(place.join("log")).unwrap();
+    assert!(log.contains("Sandboxed") || log.contains("Not sandboxed"), "{log}");
     assert_eq!(log.matches("\"level\":\"INFO\",\"message\":\"Keeping ").count(), 3, "{log}");
     for process in [&mut daemon, &mut control] {
         process.kill().unwrap();
         process.wait().unwrap();
     }
+}
+
+/// Seen from outside at the one thing that a running daemon does to the file system: it removes its sockets. It may
+/// do so in the directories that it was started with, and in no other that takes their place, though it is root.
+#[test]
+fn the_real_binary_is_in_its_sandbox() {
+    let deployment = Deployment::new("");
+    let mut daemon = deployment.start();
+    let (sandboxed, not) = (daemon.log().contains("\"Sandboxed"), daemon.log().contains("\"Not sandboxed"));
+    assert!(sandboxed != not, "{}", daemon.log());
+    let (run, elsewhere) =
+        (deployment.directory.path().join("run"), deployment.directory.path().join("away"));
+    fs::rename(&run, &elsewhere).unwrap();
+    fs::create_dir(&run).unwrap();
+    fs::hard_link(elsewhere.join("api.sock"), deployment.socket()).unwrap();
+    daemon.signal(Signal::SIGTERM);
+    assert_eq!(daemon.wait().code(), Some(0));
+    assert_eq!(deployment.socket().exists(), sandboxed, "{}", daemon.log());
+    assert_eq!(daemon.log().contains("Permission denied"), sandboxed, "{}", daemon.log());
 }
 
 /// Whatever the limit was that it was started with.

@@ -64,7 +64,7 @@ const NOBODY: &str = "auth0|cloakroom-check";
 /// Judges the configuration.
 pub fn run(args: &Args, environment: Environment, out: &mut impl io::Write) -> Result<(), CommandError> {
     let question = Question::parse(&args.explain);
-    let Loaded { config, warnings } = super::configuration(args.config.as_deref(), environment)?;
+    let Loaded { config, warnings, .. } = super::configuration(args.config.as_deref(), environment)?;
     for warning in warnings {
         writeln!(out, "warning: {warning}")?;
     }

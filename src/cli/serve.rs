@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 
-use crate::app::{self, Deps, Ended, StartError};
-use crate::config::{Config, Loaded};
+use crate::app::{self, Bound, Deps, Ended, StartError};
+use crate::config::{AuditOutput, Config, Loaded};
 use crate::process::hardening;
+use crate::process::sandbox::{self, Needs};
 use crate::process::signals::Signals;
 use crate::telemetry;
 
@@ -37,12 +38,13 @@ pub struct Args {
 /// Serves until a signal ends it.
 ///
 /// Signals first, so that one that comes during start-up is not lost; then what keeps a secret in this process, before
-/// there is one; then the configuration, before anything is bound; then threads.
+/// there is one; then the configuration, before anything is bound; then whatever a sandbox would not let us do, and the
+/// sandbox; and only then threads, which are in it because the one that starts them is.
 pub fn run(args: &Args, environment: Environment) -> Result<(), CommandError> {
     let signals = Signals::register()
         .map_err(|cause| CommandError::failed(format!("signals cannot be handled: {cause}")))?;
     let steps = hardening::give_up_what_is_not_needed();
-    let Loaded { config, warnings } = super::configuration(args.config.as_deref(), environment)?;
+    let Loaded { config, warnings, files } = super::configuration(args.config.as_deref(), environment)?;
     telemetry::log::init(&config.log);
     steps.into_iter().for_each(hardening::Step::tell);
     for warning in warnings {
@@ -52,13 +54,23 @@ pub fn run(args: &Args, environment: Environment) -> Result<(), CommandError> {
         hardening::lock_memory().map_err(|cause| CommandError::failed(cause.to_string()))?;
         tracing::info!("Memory is locked: nothing of it is written to swap");
     }
-    super::block_on(config.runtime.threads, serve(&config, signals))
+    let deps = Deps::production(&config).map_err(|cause| failed(cause.into()))?;
+    let sockets = app::bind(&config).map_err(failed)?;
+    let remove = config.listeners.iter().map(|listener| listener.path.clone()).collect();
+    let add_to = match &config.audit.output {
+        AuditOutput::File(path) => vec![path.clone()],
+        AuditOutput::Stdout | AuditOutput::Journald(_) => Vec::new(),
+    };
+    sandbox::enter(&Needs { read: files, remove, add_to }).tell();
+    super::block_on(config.runtime.threads, serve(&config, deps, sockets, signals))
 }
 
-async fn serve(config: &Config, signals: Signals) -> Result<(), CommandError> {
-    let failed = |cause: StartError| CommandError::failed(cause.to_string());
-    let deps = Deps::production(config).map_err(|cause| failed(cause.into()))?;
-    let running = app::start(config, deps).await.map_err(failed)?;
+fn failed(cause: StartError) -> CommandError {
+    CommandError::failed(cause.to_string())
+}
+
+async fn serve(config: &Config, deps: Deps, sockets: Bound, signals: Signals) -> Result<(), CommandError> {
+    let running = app::start_on(sockets, config, deps).await.map_err(failed)?;
     for socket in &running.sockets {
         tracing::info!(version = env!("CARGO_PKG_VERSION"), tenant = %config.tenant.domain, socket = %socket.display(), "Listening");
     }

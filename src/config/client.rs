@@ -97,6 +97,7 @@ fn from_file(reader: &mut Reader, path: &Setting<String>) -> Checked<Secret> {
     let exposure = content.as_ref().ok().and_then(|content| content.exposure);
     let secret = content.and_then(secret_in).map_err(|text| reader.refuse(path, text))?;
     reader.require_closed(path, "the file", exposure)?;
+    reader.files.push(path.value.clone().into());
     Ok(secret)
 }
 

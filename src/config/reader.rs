@@ -1,5 +1,6 @@
 //! Reads key after key out of the merged layers and gathers what is wrong, so that one reading shows everything.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use ::config::{Value, ValueKind};
@@ -27,12 +28,14 @@ pub(super) struct Reader {
     pub(super) report: Report,
     /// How open the configuration's own file lies to others.
     pub(super) exposure: Option<Exposure>,
+    /// Further files that were read.
+    pub(super) files: Vec<PathBuf>,
 }
 
 impl Reader {
     /// Reads from `root`; `report` holds what its sources complained of.
     pub(super) fn new(root: Value, report: Report, exposure: Option<Exposure>) -> Self {
-        Self { root, report, exposure }
+        Self { root, report, exposure, files: Vec::new() }
     }
 
     /// A key that may be absent.

@@ -139,7 +139,11 @@ fn extra_roots(reader: &mut Reader) -> Checked<Vec<CertificateDer<'static>>> {
 
     let Some(file) = reader.owned("tenant.ca_file", absolute_path)? else { return Ok(Vec::new()) };
     let content = files::read(Path::new(&file.value), LIMIT_KIB).map_err(|error| error.to_string());
-    content.and_then(|content| certificates(&content.bytes)).map_err(|text| reader.refuse(&file, text))
+    let roots = content
+        .and_then(|content| certificates(&content.bytes))
+        .map_err(|text| reader.refuse(&file, text))?;
+    reader.files.push(file.value.into());
+    Ok(roots)
 }
 
 /// The certificates of a PEM file, each of which can serve as a root.

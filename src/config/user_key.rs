@@ -33,5 +33,7 @@ pub(super) fn read(reader: &mut Reader) -> Checked<Option<TagKey>> {
         ));
     }
     reader.require_closed(&path, "the file", content.exposure)?;
-    Ok(Some(TagKey::derived(bytes, PURPOSE)))
+    let key = TagKey::derived(bytes, PURPOSE);
+    reader.files.push(path.value.into());
+    Ok(Some(key))
 }
