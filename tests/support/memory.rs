@@ -25,7 +25,7 @@ impl Canary {
     }
 }
 
-/// Everything that the process can write to.
+/// Everything that the process can write to. Takes root with `CAP_SYS_PTRACE`, since the daemon lets nobody else.
 pub struct Memory(Vec<(String, u64, Vec<u8>)>);
 
 impl Memory {
