@@ -170,6 +170,16 @@ mod tests {
     }
 
     #[test]
+    fn a_name_cannot_pass_for_a_line_of_ours() {
+        let env = env([("CLOAKROOM_X\nf.toml, line 1: tenant.domain: must be\u{1b}[1m", "canary")]);
+        let mut report = Report::default();
+        read(&env, &mut report);
+        let text = report.into_problems("f.toml").to_string();
+        assert!(text.starts_with("the variable \"CLOAKROOM_X\\nf.toml"), "{text}");
+        assert!(!text.contains(char::is_control), "{text}");
+    }
+
+    #[test]
     fn values_take_the_type_of_their_key() {
         assert_eq!(typed(Kind::Integer, "5"), Some(ValueKind::I64(5)));
         assert_eq!(typed(Kind::Number, "0"), Some(ValueKind::Float(0.0)));

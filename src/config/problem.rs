@@ -130,9 +130,13 @@ pub(super) fn in_file(file: &str, line: usize) -> String {
     format!("{file}, line {line}")
 }
 
-/// What a value from the environment gives as its origin.
+/// What a value from the environment gives as its origin. A name may hold anything but `=`; one that is no plain word
+/// stands in quotes, so that nothing in it can pass for a line of ours.
 pub(super) fn in_variable(name: &str) -> String {
-    format!("the variable {name}")
+    match name.chars().all(|c| c.is_ascii_graphic()) {
+        true => format!("the variable {name}"),
+        false => format!("the variable {name:?}"),
+    }
 }
 
 fn problem(key: &str, origin: Option<&str>, text: String) -> Problem {
