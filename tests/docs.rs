@@ -23,8 +23,8 @@ use cloakroom::config::{self, Env};
 use hyper::StatusCode;
 use serde_json::Value;
 
-const PAGES: [&str; 5] =
-    ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/faults.md"];
+const PAGES: [&str; 6] =
+    ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/faults.md", "fuzz/README.md"];
 
 // README's configuration.
 

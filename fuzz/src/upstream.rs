@@ -1,0 +1,265 @@
+//! What Auth0, or whoever stands in its place, may answer.
+
+use std::str;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use cloakroom::domain::error::Failure;
+use cloakroom::domain::freshness::{Moment, Timestamp};
+use cloakroom::domain::identity::{IdpToken, NoSelection, Profile};
+use cloakroom::domain::retry::{LONGEST_ASKED_FOR, SHORTEST_ASKED_FOR};
+use cloakroom::domain::user::{Selector, UserId};
+use cloakroom::secret::TagKey;
+use cloakroom::upstream::answer::{Answer, Exchange};
+use cloakroom::upstream::pace::Pace;
+use cloakroom::upstream::wire::{self, UserAnswer};
+use hyper::StatusCode;
+use hyper::header::{DATE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use serde_json::Value;
+
+/// No text of ours may hold it, wherever an answer did.
+const CANARY: &str = "canary";
+
+const MINUTE: Duration = Duration::from_secs(60);
+const THIRTY_DAYS: Duration = Duration::from_secs(30 * 86_400);
+
+/// An answer to a request for a user. In the input's first line the user's id follows the status.
+pub fn user(data: &[u8]) {
+    let Input { asked, answer } = Input::read(data);
+    let Ok(asked) = UserId::parse(asked) else { return };
+    let (exchange, tags) = (exchange(0), TagKey::random().unwrap());
+    let body: Option<Value> = serde_json::from_slice(&answer.body).ok();
+    match wire::parse_user(&answer, &asked, exchange, &tags) {
+        Ok(UserAnswer::User(Some(profile))) => {
+            assert_eq!((answer.status, &profile.user_id), (StatusCode::OK, &asked));
+            // What no type of JSON holds is skipped where it stands in what is not read.
+            body.iter().for_each(|body| is_what_was_sent(&profile, body, exchange, &tags));
+            is_selected_by_name(&profile);
+        }
+        Ok(UserAnswer::User(None)) => {
+            let code = body.as_ref().map(|body| body["errorCode"].as_str().unwrap_or_default());
+            let (not_found, bad) = (code.unwrap_or("inexistent_user"), code.unwrap_or("invalid_uri"));
+            assert!(matches!(
+                (answer.status.as_u16(), not_found, bad),
+                (404, "inexistent_user", _) | (400, _, "invalid_uri")
+            ));
+        }
+        Ok(UserAnswer::BearerRefused(why)) => tells_nothing(&why),
+        Err(failure) => is_public(&failure),
+    }
+}
+
+/// An answer to a grant request. In the input's first line the audience follows the status.
+pub fn token(data: &[u8]) {
+    let Input { asked, answer } = Input::read(data);
+    // The audience is our own configuration's, which is checked before.
+    if asked.contains(CANARY) || asked.contains(char::is_control) {
+        return;
+    }
+    let (exchange, audience) = (exchange(0), Arc::from(asked));
+    match wire::parse_grant(&answer, &audience, exchange) {
+        Ok(grant) => {
+            assert_eq!(answer.status, StatusCode::OK);
+            assert!(!grant.token.is_empty() && grant.sent == exchange.sent);
+            let left = grant.expires.remaining(exchange.sent);
+            assert!(left <= THIRTY_DAYS);
+            if let Ok(body) = serde_json::from_slice::<Value>(&answer.body) {
+                assert_eq!(Some(grant.token.expose()), text(&body["access_token"]).as_deref());
+                let stated = body["expires_in"].as_u64().map(Duration::from_secs);
+                assert!(stated.is_none_or(|stated| left <= stated), "longer than it was granted for");
+            }
+            let scopes = grant.scopes.iter().flatten();
+            assert!(
+                scopes.into_iter().all(|scope| !scope.is_empty() && !scope.contains(char::is_whitespace))
+            );
+            // Fits into whatever reckons with it.
+            grant.expires.wall().to_string();
+            exchange.received.after(grant.scarce_for);
+        }
+        Err(failure) => is_public(&failure),
+    }
+}
+
+/// Heads of answers that follow each other within seconds, parted by empty lines: what they say of limits, waits and
+/// clocks, and what is made of it.
+pub fn headers(data: &[u8]) {
+    let mut pace = Pace::new(10.0, 20, exchange(0).sent);
+    let mut rest = data;
+    for second in 0..16 {
+        let Input { answer, .. } = Input::read(rest);
+        let exchange = exchange(second);
+        limits_are_as_stated(&answer, exchange);
+        clocks_agree(&answer, exchange);
+        keeps_its_pace(&mut pace, &answer, exchange);
+        rest = &rest[rest.len() - answer.body.len()..];
+        if rest.is_empty() {
+            break;
+        }
+    }
+}
+
+fn limits_are_as_stated(answer: &Answer, exchange: Exchange) {
+    let asked = answer.asks_to_wait(exchange);
+    let header = answer.headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok());
+    if let Some(seconds) = header.and_then(|text| text.trim().parse::<u64>().ok()) {
+        // Whoever bounds it: this much is believed.
+        let believed = asked.map(|wait| wait.clamp(SHORTEST_ASKED_FOR, LONGEST_ASKED_FOR));
+        assert_eq!(believed, Some(Duration::from_secs(seconds.clamp(1, 60))));
+    }
+    let quotas = answer.quotas();
+    let stated = answer
+        .headers
+        .get("auth0-client-quota-limit")
+        .map_or(0, |value| value.as_bytes().split(|b| *b == b',').count());
+    assert!(quotas.len() <= stated);
+    for limit in quotas.into_iter().chain(answer.rate_limit(exchange)) {
+        assert!(!limit.is_little() || limit.left < limit.of, "{limit:?}");
+        assert!(limit.left > 0 || limit.of == 0 || limit.is_little(), "{limit:?}");
+    }
+}
+
+fn clocks_agree(answer: &Answer, exchange: Exchange) {
+    let (behind, skew) = (answer.clock_behind(exchange), answer.clock_skew(exchange));
+    assert_eq!(answer.date().is_some(), skew.is_some());
+    assert_eq!(skew.is_some_and(|skew| skew > 0), !behind.is_zero(), "{skew:?} {behind:?}");
+    if let (Some(date), true) = (answer.date(), answer.headers.contains_key(DATE)) {
+        assert_eq!(date.as_millis() % 1000, 0);
+        date.to_string();
+    }
+}
+
+/// As `upstream.rs` does it.
+fn keeps_its_pace(pace: &mut Pace, answer: &Answer, exchange: Exchange) {
+    let now = exchange.received;
+    answer.rate_limit(exchange).into_iter().for_each(|limit| pace.left(limit, now));
+    answer.quotas().into_iter().for_each(|quota| pace.note(quota, now));
+    match answer.status {
+        StatusCode::TOO_MANY_REQUESTS => {
+            let wait = pace.refused(answer.asks_to_wait(exchange), 1.0, now);
+            assert!((SHORTEST_ASKED_FOR..=LONGEST_ASKED_FOR).contains(&wait));
+            assert!(pace.gate_closed_for(now).is_some_and(|closed| closed >= wait));
+        }
+        _ => pace.admitted(),
+    }
+    assert!(pace.gate_closed_for(now).is_none_or(|closed| closed <= MINUTE));
+    let later = now.after(MINUTE);
+    assert!(pace.gate_closed_for(later).is_none() && !pace.is_thrifty(later), "for more than a minute");
+}
+
+/// The profile has what the answer has, read by somebody else, and no more.
+fn is_what_was_sent(profile: &Profile, body: &Value, exchange: Exchange, tags: &TagKey) {
+    let sent: Vec<_> =
+        body["identities"].as_array().into_iter().flatten().filter(|one| !one.is_null()).collect();
+    assert_eq!(sent.len(), profile.identities.len());
+    let login = body["last_login"].as_str().and_then(Timestamp::parse);
+    for (identity, sent) in profile.identities.iter().zip(sent) {
+        assert_eq!(identity.connection, text(&sent["connection"]).unwrap_or_default());
+        assert_eq!(identity.provider, text(&sent["provider"]).unwrap_or_default());
+        let token = identity.token.as_ref();
+        let stated = text(&sent["access_token"]).filter(|token| !token.is_empty());
+        assert_eq!(token.map(|token| token.access_token.expose()), stated.as_deref());
+        let Some(token) = token else { continue };
+        assert_eq!(token.fingerprint, tags.tag("token", token.access_token.expose()));
+        if let (Some(login), Some(span)) = (login, sent["expires_in"].as_u64()) {
+            let latest = login.after(Duration::from_secs(span));
+            assert!(token.expires.is_some_and(|expires| expires.wall() <= latest), "it outlives its login");
+        }
+        if let Some(expires) = token.expires {
+            assert!(expires.remaining(exchange.received) <= expires.remaining(exchange.sent));
+            expires.wall().to_string();
+        }
+    }
+    assert!(profile.weight() >= profile.identities.len());
+}
+
+/// Whichever way round Auth0 lists the identities.
+fn is_selected_by_name(profile: &Profile) {
+    let mut reversed = profile.clone();
+    reversed.identities.reverse();
+    let named = profile.identities.iter().flat_map(|one| {
+        let (connection, provider) = (Some(one.connection.clone()), Some(one.provider.clone()));
+        [(connection.clone(), None), (None, provider.clone()), (connection, provider)]
+    });
+    for (connection, provider) in named.take(30).chain([(None, None)]) {
+        let selector = Selector { connection, provider, within: None };
+        match (profile.select(&selector), reversed.select(&selector)) {
+            (Ok((_, one)), Ok((_, other))) => assert_eq!(shown(one), shown(other)),
+            (Err(NoSelection::NoToken), Err(NoSelection::NoToken)) => {}
+            (Err(NoSelection::Ambiguous(mut one)), Err(NoSelection::Ambiguous(mut other))) => {
+                one.sort();
+                other.sort();
+                assert_eq!(one, other);
+            }
+            (one, other) => panic!("{selector:?}: {one:?}, and the other way round {other:?}"),
+        }
+    }
+}
+
+fn shown(token: &IdpToken) -> &str {
+    token.access_token.expose()
+}
+
+/// Text, or a whole number that stands for it.
+pub fn text(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) if number.is_i64() || number.is_u64() => Some(number.to_string()),
+        _ => None,
+    }
+}
+
+fn is_public(failure: &Failure) {
+    tells_nothing(failure);
+    failure.sort();
+}
+
+pub fn tells_nothing<T: std::fmt::Display + std::fmt::Debug>(text: &T) {
+    let printed = format!("{text} {text:?}");
+    assert!(!printed.contains(CANARY), "what Auth0 sent is printed: {printed}");
+    assert!(!printed.contains(char::is_control), "{printed:?}");
+}
+
+/// Asked at a full second, answered a little later.
+fn exchange(second: u64) -> Exchange {
+    let start = Moment {
+        wall: Timestamp::parse("2026-11-22T10:00:00Z").unwrap(),
+        elapsed: Duration::from_secs(9_000),
+    };
+    let sent = start.after(Duration::from_secs(second));
+    Exchange { sent, received: sent.after(Duration::from_millis(200)) }
+}
+
+/// An answer as text: `STATUS WHAT WAS ASKED FOR`, a line for each header, an empty line, the body.
+pub struct Input<'a> {
+    pub asked: &'a str,
+    pub answer: Answer,
+}
+
+impl<'a> Input<'a> {
+    /// Whatever the bytes are. Headers that HTTP cannot carry are left out.
+    pub fn read(data: &'a [u8]) -> Self {
+        let mut rest = data;
+        let mut line = move || {
+            let end = rest.iter().position(|byte| *byte == b'\n');
+            let (line, after) = end.map_or((rest, &[][..]), |end| (&rest[..end], &rest[end + 1..]));
+            rest = after;
+            (line, after)
+        };
+        let first = str::from_utf8(line().0).unwrap_or_default();
+        let (status, asked) = first.split_once(' ').unwrap_or((first, ""));
+        let status = status.parse().ok().and_then(|status| StatusCode::from_u16(status).ok());
+        let mut headers = HeaderMap::new();
+        let body = loop {
+            let (head, after) = line();
+            let Some(colon) = head.iter().position(|byte| *byte == b':') else { break after };
+            let value = HeaderValue::from_bytes(head[colon + 1..].trim_ascii());
+            if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(&head[..colon]), value) {
+                headers.append(name, value);
+            }
+        };
+        let answer =
+            Answer { status: status.unwrap_or_default(), headers, body: Bytes::copy_from_slice(body) };
+        Self { asked, answer }
+    }
+}
