@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help check fmt lint test model soak-minute soak mutations doc install-test-deps deny
+.PHONY: help check fmt lint test model soak-minute soak mutations doc install-test-deps deny fuzz fuzz-short
 
 CARGO ?= cargo
 
@@ -11,13 +11,15 @@ help: ## Show this list
 
 # A test that cannot run is a failure here, not a pass: the variable forbids tests to skip themselves.
 check: export CLOAKROOM_REQUIRE_ALL = 1
-check: fmt lint install-test-deps test model soak-minute doc ## Everything that has to hold before a commit
+check: fmt lint install-test-deps test model soak-minute fuzz-short doc ## Everything that has to hold before a commit
 
 fmt: ## Is the code formatted? (cargo fmt mends it)
 	$(CARGO) fmt --check
+	$(CARGO) fmt --check --manifest-path fuzz/Cargo.toml
 
 lint: ## Clippy on everything, warnings forbidden
 	$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(CARGO) clippy --locked --manifest-path fuzz/Cargo.toml --target-dir target --lib -- -D warnings
 
 install-test-deps: ## Install what the tests need besides cargo
 	bash tests/install.sh
@@ -34,6 +36,12 @@ soak-minute: ## The soak test: everything at once, for a minute
 # An hour sees what a minute does not: users who come back, and memory that grows.
 soak: ## The same for an hour
 	CLOAKROOM_SOAK_SECONDS=3600 $(CARGO) test --locked --test soak -- --nocapture
+
+fuzz-short: ## Every fuzz target for ten seconds and more
+	bash fuzz/run.sh 120
+
+fuzz: ## The same for an hour
+	bash fuzz/run.sh 3600
 
 # Apart from check: every one has to be compiled.
 mutations: ## Break the daemon on purpose, in some forty ways, and see the histories notice

@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# Installs what the tests want beyond cargo: libfaketime, for tests/clock.rs, and Python with Auth0's SDK, for
-# tests/interop.rs.
+# Installs what the tests want beyond cargo: libfaketime, for tests/clock.rs, Python with Auth0's SDK, for
+# tests/interop.rs, and for fuzz/ cargo-fuzz and a C++ compiler.
 # Does nothing where that is done already, so it may run before every test run.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 sdk=auth0-python==6.8.0
+fuzz=0.13.2
 venv=target/interop-venv
 stamp=$venv/installed
 
@@ -19,6 +20,13 @@ install() {
 # The library is in a directory named after the machine: /usr/lib/x86_64-linux-gnu/faketime.
 if ! compgen -G '/usr/lib/*/faketime/libfaketimeMT.so.1' >/dev/null; then
     install faketime
+fi
+
+if ! command -v c++ >/dev/null; then
+    install g++
+fi
+if [[ $(cargo fuzz --version 2>/dev/null) != *"$fuzz"* ]]; then
+    cargo install cargo-fuzz --version "$fuzz" --locked
 fi
 
 if [[ -x $venv/bin/python && -f $stamp && $(<"$stamp") == "$sdk" ]]; then

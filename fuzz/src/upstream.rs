@@ -151,6 +151,7 @@ fn keeps_its_pace(pace: &mut Pace, answer: &Answer, exchange: Exchange) {
 fn is_what_was_sent(profile: &Profile, body: &Value, exchange: Exchange, tags: &TagKey) {
     let sent: Vec<_> =
         body["identities"].as_array().into_iter().flatten().filter(|one| !one.is_null()).collect();
+    assert_eq!(text(&body["user_id"]).as_deref(), Some(profile.user_id.as_str()), "another user");
     assert_eq!(sent.len(), profile.identities.len());
     let login = body["last_login"].as_str().and_then(Timestamp::parse);
     for (identity, sent) in profile.identities.iter().zip(sent) {
