@@ -17,9 +17,9 @@ use crate::config;
 use crate::domain::error::{Failure, LookupError, Stage, Unavailable};
 use crate::domain::freshness::{Freshness, Moment, Terms};
 use crate::domain::identity::{IdpToken, Profile};
-use crate::domain::urgency::Urgency;
+use crate::domain::urgency::{Flow, Urgency};
 use crate::domain::user::{Selector, UserId};
-use crate::flight::{Flight, Flights, NoFlight};
+use crate::flight::{Flight, Flights, NoFlight, Owners};
 use crate::secret::Tag;
 use crate::telemetry::{Counters, UserNames};
 
@@ -38,7 +38,8 @@ use slot::{Slot, Slots};
 pub use served::{CacheState, Reported, Served, Wish};
 
 /// Flights at a time. Callers that leave do not end their flights, so without a bound a caller that asks for one
-/// unknown user after another and hangs up could pile them up.
+/// unknown user after another and hangs up could pile them up. No uid, be it root's or the daemon's own, has more of
+/// them than are left for others.
 const MAX_FLIGHTS: usize = 1024;
 
 /// Between two of our own faults for one user.
@@ -50,8 +51,9 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Where profiles come from when the cache has none to serve.
 pub trait ProfileSource: Send + Sync + 'static {
-    /// Asks for `user`. Ends within `tenant.request_timeout`, retries included.
-    fn fetch(&self, user: UserId) -> Fetching;
+    /// Asks for `user`, when it is the turn of one of those `for_whom` it is. Ends within `tenant.request_timeout`,
+    /// retries included.
+    fn fetch(&self, user: UserId, for_whom: ForWhom) -> Fetching;
 
     /// The same if that can be done at once and there is room to spare for something of this urgency. Does not wait,
     /// and tries once.
@@ -60,6 +62,9 @@ pub trait ProfileSource: Send + Sync + 'static {
     /// Spends as much without asking: for what makes others ask.
     fn spare(&self, urgency: Urgency) -> Result<(), Duration>;
 }
+
+/// The flows that wait for a fetch: that of the lookup that began it, and of those that have joined.
+pub type ForWhom = Owners<Flow>;
 
 /// Why a source does not ask at once.
 #[derive(Debug)]
@@ -87,7 +92,7 @@ pub struct Fetched {
 /// The cache. One instance serves the whole daemon.
 pub struct Cache {
     entries: Slots,
-    flights: Flights<UserId, Result<Arc<Entry>, Unavailable>>,
+    flights: Flights<UserId, Flow, Result<Arc<Entry>, Unavailable>>,
     failing: Failing,
     source: Arc<dyn ProfileSource>,
     clock: Clock,
@@ -133,15 +138,22 @@ impl Cache {
         }
     }
 
-    /// The token of `user` that `selector` means, valid for as long as `wish` says.
-    pub async fn token(&self, user: &UserId, selector: &Selector, wish: Wish) -> Result<Served, LookupError> {
+    /// The token of `user` that `selector` means, valid for as long as `wish` says. If Auth0 has to be asked, that is
+    /// done in a turn of `flow`.
+    pub async fn token(
+        &self,
+        flow: Flow,
+        user: &UserId,
+        selector: &Selector,
+        wish: Wish,
+    ) -> Result<Served, LookupError> {
         let question = Question::Token { selector, min_ttl: wish.min_ttl };
-        self.count(self.lookup(user, question, wish.fresh).await)
+        self.count(self.lookup(flow, user, question, wish.fresh).await)
     }
 
-    /// The identities of `user`.
-    pub async fn identities(&self, user: &UserId) -> Result<Served, LookupError> {
-        self.count(self.lookup(user, Question::Identities, false).await)
+    /// The identities of `user`. If Auth0 has to be asked, that is done in a turn of `flow`.
+    pub async fn identities(&self, flow: Flow, user: &UserId) -> Result<Served, LookupError> {
+        self.count(self.lookup(flow, user, Question::Identities, false).await)
     }
 
     /// Whether `token` could be served at `now`.
@@ -216,6 +228,7 @@ impl Cache {
 
     async fn lookup(
         &self,
+        flow: Flow,
         user: &UserId,
         question: Question<'_>,
         fresh: bool,
@@ -227,11 +240,11 @@ impl Cache {
             match judgement.freshness {
                 Freshness::Fresh => return served(entry, judgement.outcome, CacheState::Hit, now),
                 Freshness::RefreshDue => {
-                    self.refresh_behind(user, entry, Urgency::Ahead, now);
+                    self.refresh_behind(flow, user, entry, Urgency::Ahead, now);
                     return served(entry, judgement.outcome, CacheState::Hit, now);
                 }
                 Freshness::Stale => {
-                    if let Some(answer) = self.ask_briefly(user, entry, question, now).await {
+                    if let Some(answer) = self.ask_briefly(flow, user, entry, question, now).await {
                         return answer;
                     }
                 }
@@ -242,7 +255,7 @@ impl Cache {
             return Err(LookupError::Unavailable(unavailable));
         }
         let urgency = if fresh { Urgency::Fresh } else { Urgency::Caller };
-        let entry = self.ask(user, held.as_ref(), urgency).await?;
+        let entry = self.ask(flow, user, held.as_ref(), urgency).await?;
         self.served_now(&entry, question)
     }
 
@@ -256,6 +269,7 @@ impl Cache {
     /// than [`PATIENCE`]. What is held is the answer otherwise; `None` if it dies meanwhile.
     async fn ask_briefly(
         &self,
+        flow: Flow,
         user: &UserId,
         held: &Arc<Entry>,
         question: Question<'_>,
@@ -263,9 +277,9 @@ impl Cache {
     ) -> Option<Result<Served, LookupError>> {
         if self.failing.is_expected(user) {
             // It is tried again, but nobody waits to see it fail again.
-            self.refresh_behind(user, held, Urgency::Stale, now);
+            self.refresh_behind(flow, user, held, Urgency::Stale, now);
         } else {
-            match timeout(PATIENCE, self.ask(user, Some(held), Urgency::Stale)).await {
+            match timeout(PATIENCE, self.ask(flow, user, Some(held), Urgency::Stale)).await {
                 Ok(Ok(entry)) => return Some(self.served_now(&entry, question)),
                 Ok(Err(_)) => {}
                 Err(_) => self.failing.expect(),
@@ -280,12 +294,13 @@ impl Cache {
     /// Asks Auth0 for `user`, or joins whoever is asking already. `held` is what was not good enough.
     async fn ask(
         &self,
+        flow: Flow,
         user: &UserId,
         held: Option<&Arc<Entry>>,
         urgency: Urgency,
     ) -> Result<Arc<Entry>, LookupError> {
         loop {
-            let flight = match self.fly(user, held, urgency) {
+            let flight = match self.fly(flow, user, held, urgency) {
                 Ok(flight) => flight,
                 Err(NoFlight::Refused(Instead::Landed(entry))) => return Ok(entry),
                 Err(NoFlight::Refused(Instead::NotNow(NotNow::NoRoom(retry_after)))) => {
@@ -315,8 +330,9 @@ impl Cache {
     }
 
     /// Starts a refresh that nobody waits for, unless one is under way, has just failed, or there is no room.
-    fn refresh_behind(&self, user: &UserId, held: &Arc<Entry>, urgency: Urgency, now: Moment) {
-        if self.failing.is_quiet(user, false, now).is_none() && self.fly(user, Some(held), urgency).is_err() {
+    fn refresh_behind(&self, flow: Flow, user: &UserId, held: &Arc<Entry>, urgency: Urgency, now: Moment) {
+        let is_quiet = self.failing.is_quiet(user, false, now).is_some();
+        if !is_quiet && self.fly(flow, user, Some(held), urgency).is_err() {
             tracing::trace!("Not refreshed: there is no room to spare");
         }
     }
@@ -324,18 +340,19 @@ impl Cache {
     /// Joins or starts the flight for `user`. Its result is remembered whether or not anybody waits for it.
     fn fly(
         &self,
+        flow: Flow,
         user: &UserId,
         held: Option<&Arc<Entry>>,
         urgency: Urgency,
     ) -> Result<UserFlight, NoFlight<Instead>> {
-        self.flights.join(user.clone(), |obsolete| {
+        self.flights.join(user.clone(), flow, |obsolete, for_whom| {
             // With several threads a flight may have landed since the caller looked: then it has what it wants.
             let landed = self.held(user).filter(|now| held.is_none_or(|held| !Arc::ptr_eq(held, now)));
             if let (Some(entry), Urgency::Caller | Urgency::Stale) = (landed, urgency) {
                 return Err(Instead::Landed(entry));
             }
             let fetching = match urgency {
-                Urgency::Management | Urgency::Caller => self.source.fetch(user.clone()),
+                Urgency::Management | Urgency::Caller => self.source.fetch(user.clone(), for_whom),
                 Urgency::Stale | Urgency::Fresh | Urgency::Ahead => {
                     self.source.fetch_if_spare(user.clone(), urgency).map_err(Instead::NotNow)?
                 }

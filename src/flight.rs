@@ -2,13 +2,16 @@
 //!
 //! The fetch runs in a task of its own. Callers only wait for its result, so one that goes away aborts nothing,
 //! and a fetch that panics leaves no key behind that nobody could ever fetch again.
+//!
+//! A flight belongs to whoever began it, and each owner may have as many as it leaves for others: so none can take
+//! them all. Whoever joins owns it as well, but it counts for the first alone.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::future::Future;
 use std::hash::Hash;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
@@ -16,19 +19,48 @@ use crate::task;
 
 /// The flights under way, by key.
 #[derive(Debug)]
-pub struct Flights<K, V> {
-    under_way: Arc<UnderWay<K, V>>,
+pub struct Flights<K, O, V> {
+    /// A std mutex, since nothing is awaited while it is held.
+    under_way: Arc<Mutex<UnderWay<K, O, V>>>,
     limit: usize,
 }
 
-/// A std mutex, since nothing is awaited while it is held.
-type UnderWay<K, V> = Mutex<HashMap<K, Aloft<V>>>;
+#[derive(Debug)]
+struct UnderWay<K, O, V> {
+    flights: HashMap<K, Aloft<O, V>>,
+    /// How many each owner has begun; none without any.
+    begun: HashMap<O, usize>,
+}
 
 /// A flight, as the map knows it.
 #[derive(Debug)]
-struct Aloft<V> {
+struct Aloft<O, V> {
     result: watch::Receiver<Option<V>>,
+    owners: watch::Sender<Vec<O>>,
     obsolete: Obsolete,
+}
+
+/// Those for whom a flight is, in the order in which they came. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Owners<O>(watch::Receiver<Vec<O>>);
+
+impl<O: Clone> Owners<O> {
+    /// One that stays the only one.
+    pub fn only(owner: O) -> Self {
+        Self(watch::channel(vec![owner]).1)
+    }
+
+    /// Those there are by now.
+    pub fn so_far(&mut self) -> Vec<O> {
+        self.0.borrow_and_update().clone()
+    }
+
+    /// Waits until there are more than [`Owners::so_far`] has told; for ever, if nobody can join any more.
+    pub async fn joined(&mut self) {
+        if self.0.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
 }
 
 /// Whether something has happened since the flight began that its result does not know of.
@@ -53,56 +85,72 @@ pub struct Flight<V> {
 /// Why there is no flight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoFlight<E> {
-    /// As many as may be are under way.
+    /// As many as may be are under way, or as many for one owner.
     Full,
     /// It was not to be started.
     Refused(E),
 }
 
-impl<K, V> Flights<K, V>
+impl<K, O, V> Flights<K, O, V>
 where
     K: Clone + Eq + Hash + Send + 'static,
+    O: Clone + Eq + Hash + Send + Sync + 'static,
     V: Clone + Send + Sync + 'static,
 {
-    /// At most `limit` flights at a time: a bound on memory, whatever callers ask for and however soon they leave.
+    /// At most `limit` flights at a time: a bound on memory, whatever callers ask for and however soon they leave. One
+    /// owner has at most half of them, the second then at most a third, and so on.
     pub fn new(limit: usize) -> Self {
-        Self { under_way: Arc::default(), limit }
+        let nothing = UnderWay { flights: HashMap::new(), begun: HashMap::new() };
+        Self { under_way: Arc::new(Mutex::new(nothing)), limit }
     }
 
-    /// Joins the flight for `key`, or starts one with what `fetch` returns, if it does. The fetch is told whether it
-    /// has become obsolete.
+    /// Joins the flight for `key`, or starts one with what `fetch` returns, if it does. The fetch is told for whom it
+    /// is, and whether it has become obsolete.
     ///
     /// # Panics
     /// Outside a tokio runtime, when a flight has to be started.
     pub fn join<F, E>(
         &self,
         key: K,
-        fetch: impl FnOnce(Obsolete) -> Result<F, E>,
+        owner: O,
+        fetch: impl FnOnce(Obsolete, Owners<O>) -> Result<F, E>,
     ) -> Result<Flight<V>, NoFlight<E>>
     where
         F: Future<Output = V> + Send + 'static,
     {
-        let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
-        let flights = under_way.len();
-        let vacant = match under_way.entry(key.clone()) {
+        let mut under_way = self.under_way();
+        let UnderWay { flights, begun } = &mut *under_way;
+        let free = self.limit.saturating_sub(flights.len());
+        let vacant = match flights.entry(key.clone()) {
             Entry::Occupied(flight) => {
                 let aloft = flight.get();
+                aloft.owners.send_if_modified(|owners| {
+                    let is_new = !owners.contains(&owner);
+                    if is_new {
+                        owners.push(owner);
+                    }
+                    is_new
+                });
                 return Ok(Flight {
                     result: aloft.result.clone(),
                     joined: true,
                     too_old: aloft.obsolete.get(),
                 });
             }
-            Entry::Vacant(_) if flights >= self.limit => return Err(NoFlight::Full),
+            Entry::Vacant(_) if free <= begun.get(&owner).copied().unwrap_or(0) => {
+                return Err(NoFlight::Full);
+            }
             Entry::Vacant(vacant) => vacant,
         };
         let obsolete = Obsolete::default();
-        let fetch = fetch(obsolete.clone()).map_err(NoFlight::Refused)?;
+        let (owners, for_whom) = watch::channel(vec![owner.clone()]);
+        let fetch = fetch(obsolete.clone(), Owners(for_whom)).map_err(NoFlight::Refused)?;
         let (land, result) = watch::channel(None);
-        vacant.insert(Aloft { result: result.clone(), obsolete });
+        vacant.insert(Aloft { result: result.clone(), owners, obsolete });
+        *begun.entry(owner.clone()).or_default() += 1;
         drop(under_way);
 
-        let end = End { under_way: Arc::clone(&self.under_way), key };
+        let end = End { under_way: Arc::clone(&self.under_way), key, owner };
         task::spawn("flight", async move {
             let value = fetch.await;
             // First forgotten, then announced: whoever asks from now on finds what the fetch has stored, or
@@ -115,26 +163,30 @@ where
 
     /// Something has happened to `key` that a flight under way does not know of.
     pub fn outdate(&self, key: &K) {
-        if let Some(aloft) = self.under_way.lock().unwrap_or_else(PoisonError::into_inner).get(key) {
+        if let Some(aloft) = self.under_way().flights.get(key) {
             aloft.obsolete.0.store(true, Ordering::SeqCst);
         }
     }
 
     /// The same for every flight under way.
     pub fn outdate_all(&self) {
-        for aloft in self.under_way.lock().unwrap_or_else(PoisonError::into_inner).values() {
+        for aloft in self.under_way().flights.values() {
             aloft.obsolete.0.store(true, Ordering::SeqCst);
         }
     }
 
     /// How many are under way.
     pub fn len(&self) -> usize {
-        self.under_way.lock().unwrap_or_else(PoisonError::into_inner).len()
+        self.under_way().flights.len()
     }
 
     /// Whether none is.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    fn under_way(&self) -> MutexGuard<'_, UnderWay<K, O, V>> {
+        self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -159,14 +211,22 @@ impl<V: Clone> Flight<V> {
 }
 
 /// Forgets the flight when it ends, however it ends.
-struct End<K: Eq + Hash, V> {
-    under_way: Arc<UnderWay<K, V>>,
+struct End<K: Eq + Hash, O: Eq + Hash, V> {
+    under_way: Arc<Mutex<UnderWay<K, O, V>>>,
     key: K,
+    owner: O,
 }
 
-impl<K: Eq + Hash, V> Drop for End<K, V> {
+impl<K: Eq + Hash, O: Eq + Hash, V> Drop for End<K, O, V> {
     fn drop(&mut self) {
-        self.under_way.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.key);
+        let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+        under_way.flights.remove(&self.key);
+        if let Some(begun) = under_way.begun.get_mut(&self.owner) {
+            *begun = begun.saturating_sub(1);
+            if *begun == 0 {
+                under_way.begun.remove(&self.owner);
+            }
+        }
     }
 }
 
@@ -177,55 +237,55 @@ mod tests {
 
     use super::*;
 
-    fn flights() -> Flights<&'static str, usize> {
-        Flights::new(2)
+    fn flights() -> Flights<&'static str, char, usize> {
+        Flights::new(4)
     }
 
     #[tokio::test(start_paused = true)]
     async fn callers_share_one_fetch_and_a_later_one_fetches_anew() {
         let (flights, fetches) = (flights(), Arc::new(AtomicUsize::new(0)));
-        let fetch = |_| {
+        let fetch = |_, _| {
             let fetches = Arc::clone(&fetches);
             Ok::<_, ()>(async move {
                 tokio::time::sleep(Duration::from_secs(1)).await;
                 fetches.fetch_add(1, Ordering::SeqCst)
             })
         };
-        let first = flights.join("a", fetch).unwrap();
-        let second = flights.join("a", fetch).unwrap();
+        let first = flights.join("a", 'x', fetch).unwrap();
+        let second = flights.join("a", 'x', fetch).unwrap();
         assert_eq!((first.joined(), second.joined()), (false, true));
         assert_eq!((first.landed().await, second.landed().await), (Some(0), Some(0)));
         assert_eq!(flights.len(), 0);
-        assert_eq!(flights.join("a", fetch).unwrap().landed().await, Some(1));
+        assert_eq!(flights.join("a", 'x', fetch).unwrap().landed().await, Some(1));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_caller_that_goes_away_aborts_nothing() {
         let flights = flights();
-        let fetch = |_| {
+        let fetch = |_, _| {
             Ok::<_, ()>(async {
                 tokio::time::sleep(Duration::from_secs(1)).await;
                 7
             })
         };
-        drop(flights.join("a", fetch).unwrap());
-        let second = flights.join("a", |_| Ok::<_, ()>(async { 8 })).unwrap();
+        drop(flights.join("a", 'x', fetch).unwrap());
+        let second = flights.join("a", 'x', |_, _| Ok::<_, ()>(async { 8 })).unwrap();
         assert_eq!(second.landed().await, Some(7));
     }
 
     #[tokio::test(start_paused = true)]
     async fn whoever_joins_an_obsolete_flight_is_told_and_those_before_are_not() {
         let flights = flights();
-        let told = |obsolete: Obsolete| {
+        let told = |obsolete: Obsolete, _| {
             Ok::<_, ()>(async move {
                 tokio::time::sleep(Duration::from_secs(1)).await;
                 usize::from(obsolete.get())
             })
         };
-        let before = flights.join("a", told).unwrap();
+        let before = flights.join("a", 'x', told).unwrap();
         flights.outdate(&"b");
         flights.outdate(&"a");
-        let after = flights.join("a", told).unwrap();
+        let after = flights.join("a", 'x', told).unwrap();
         assert_eq!((before.is_too_old(), after.is_too_old()), (false, true));
         assert_eq!(after.landed().await, Some(1), "the fetch itself knows, too");
     }
@@ -233,17 +293,59 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_fetch_that_panics_leaves_no_key_stuck() {
         let flights = flights();
-        let broken = flights.join("a", |_| Ok::<_, ()>(async { panic!("as a test") })).unwrap();
+        let broken = flights.join("a", 'x', |_, _| Ok::<_, ()>(async { panic!("as a test") })).unwrap();
         assert_eq!(broken.landed().await, None);
-        assert_eq!(flights.join("a", |_| Ok::<_, ()>(async { 1 })).unwrap().landed().await, Some(1));
+        assert_eq!(flights.join("a", 'x', |_, _| Ok::<_, ()>(async { 1 })).unwrap().landed().await, Some(1));
     }
 
     #[tokio::test(start_paused = true)]
     async fn there_is_a_limit_on_flights_and_none_on_callers() {
         let flights = flights();
-        let hold = |_| Ok::<_, ()>(std::future::pending::<usize>());
-        let _held = [flights.join("a", hold).unwrap(), flights.join("b", hold).unwrap()];
-        assert_eq!(flights.join("c", hold).unwrap_err(), NoFlight::Full);
-        assert!(flights.join("a", hold).unwrap().joined());
+        let hold = |_, _| Ok::<_, ()>(std::future::pending::<usize>());
+        let begin = |key, owner| flights.join(key, owner, hold).map(|flight| flight.joined());
+        assert_eq!([begin("a", 'x'), begin("b", 'x')], [Ok(false), Ok(false)]);
+        assert_eq!(begin("c", 'x'), Err(NoFlight::Full), "half is for others");
+        assert_eq!([begin("c", 'y'), begin("d", 'y')], [Ok(false), Err(NoFlight::Full)]);
+        assert_eq!([begin("d", 'z'), begin("e", 'w')], [Ok(false), Err(NoFlight::Full)]);
+        assert!(['x', 'y', 'z', 'w'].iter().all(|owner| begin("a", *owner) == Ok(true)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_owner_leaves_as_many_as_it_has_and_has_them_back_when_they_land() {
+        let flights = Flights::<usize, usize, ()>::new(1024);
+        let mut key = 0;
+        let mut begun = |owner| {
+            let span = Duration::from_secs(1);
+            let begin = |_| {
+                key += 1;
+                flights.join(key, owner, |_, _| Ok::<_, ()>(tokio::time::sleep(span))).is_ok()
+            };
+            (0..2000).map(begin).take_while(|begun| *begun).count()
+        };
+        assert_eq!([1, 2, 3, 4].map(&mut begun), [512, 256, 128, 64]);
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        assert_eq!((flights.len(), flights.under_way().begun.len()), (0, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_fetch_learns_who_joins_it() {
+        let flights = flights();
+        let (told, mut seen) = tokio::sync::mpsc::unbounded_channel();
+        let fetch = |_, mut owners: Owners<char>| {
+            Ok::<_, ()>(async move {
+                loop {
+                    told.send(owners.so_far()).unwrap();
+                    owners.joined().await;
+                }
+            })
+        };
+        let _first = flights.join("a", 'x', fetch).unwrap();
+        assert_eq!(seen.recv().await, Some(vec!['x']));
+        for owner in ['x', 'y', 'y'] {
+            flights.join("a", owner, |_, _| Ok::<_, ()>(std::future::pending())).unwrap();
+        }
+        assert_eq!(seen.recv().await, Some(vec!['x', 'y']));
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert!(seen.try_recv().is_err());
     }
 }

@@ -17,6 +17,7 @@ use crate::domain::error::Sort;
 use crate::domain::freshness::Moment;
 use crate::domain::policy::{Caller, Policy, Rights};
 use crate::domain::retry::whole_seconds;
+use crate::domain::urgency::Flow;
 use crate::management::Management;
 use crate::telemetry::audit::Audit;
 use crate::telemetry::{BudgetStanding, Counters};
@@ -225,6 +226,13 @@ struct Peer {
     rates: Arc<Rates>,
     require_request_header: bool,
     origin: Origin,
+}
+
+impl Peer {
+    /// In whose turns Auth0 is asked for it.
+    fn flow(&self) -> Flow {
+        self.rights.caller().into()
+    }
 }
 
 /// Accepts and serves connections until the daemon's end closes them. Returns when the last one is done.

@@ -31,6 +31,7 @@ pub mod pace;
 mod profiles;
 pub mod tls;
 pub mod transport;
+mod turns;
 pub mod wiped;
 pub mod wire;
 
@@ -138,7 +139,8 @@ impl Auth0 {
     /// Asks for a Management token, once, within the budget. Also tells Auth0's clock, where the answer does.
     pub async fn grant(&self) -> Result<(Grant, Option<Timestamp>), Failure> {
         let inner = &self.0;
-        let permit = inner.budget.leave(Urgency::Management, inner.request_timeout).await.map_err(over)?;
+        let leave = inner.budget.leave_for_itself(Urgency::Management, inner.request_timeout);
+        let permit = leave.await.map_err(over)?;
         inner.counters.token_requests.add();
         let outcome =
             self.send(Endpoint::Token, self.grant_request(), permit).await.and_then(|(answer, exchange)| {

@@ -21,9 +21,10 @@ use cloakroom::cache::{Reported, Wish};
 use cloakroom::demo::{Endpoint, ExpiresIn, Fault, RateLimit, TenantOptions, WaitHint, users};
 use cloakroom::domain::error::{Failure, LookupError, Refusal, Stage, Unavailable};
 use cloakroom::domain::freshness::Timestamp;
+use cloakroom::domain::urgency::Flow;
 use cloakroom::domain::user::{Selector, UserId};
 use serde_json::json;
-use support::world::{START, World};
+use support::world::{FLOW, START, World};
 use tokio::time::sleep;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -82,7 +83,7 @@ async fn a_thousand_cold_lookups_are_one_flight_whoever_hangs_up() {
     let user = UserId::parse(users::GOOGLE).unwrap();
     let selector = Selector::default();
     let lookups = (0..1000).map(|n| {
-        let lookup = world.cache().token(&user, &selector, Wish::default());
+        let lookup = world.cache().token(FLOW, &user, &selector, Wish::default());
         async move {
             // The first two hundred leave before there is an answer, the one that started the flight among them.
             let patience = if n < 200 { SECOND / 2 } else { MINUTE };
@@ -168,7 +169,7 @@ async fn a_token_is_never_served_with_less_than_min_ttl_left() {
     let world = world("[cache]\nmax_ttl = \"2h\"\nrefresh_ahead = 0").await;
     let served = world
         .cache()
-        .token(&UserId::parse(users::GOOGLE).unwrap(), &Selector::default(), Wish::default())
+        .token(FLOW, &UserId::parse(users::GOOGLE).unwrap(), &Selector::default(), Wish::default())
         .await
         .unwrap();
     let left = served.select(&Selector::default()).unwrap().1.expires.unwrap().remaining(served.now);
@@ -571,9 +572,9 @@ async fn what_nobody_waits_for_takes_nothing_from_those_who_do() {
     let selector = Selector::default();
     assert_eq!(world.state(users::GOOGLE).await, "miss");
     // Two of four are spent. One may be wished for; the last is kept for somebody who has nothing.
-    assert!(world.cache().token(&user, &selector, fresh).await.is_ok());
-    assert!(world.cache().token(&user, &selector, fresh).await.is_ok());
-    let why = world.cache().token(&user, &selector, fresh).await.unwrap_err();
+    assert!(world.cache().token(FLOW, &user, &selector, fresh).await.is_ok());
+    assert!(world.cache().token(FLOW, &user, &selector, fresh).await.is_ok());
+    let why = world.cache().token(FLOW, &user, &selector, fresh).await.unwrap_err();
     assert!(matches!(why, LookupError::RateLimited { .. }), "{why:?}");
     assert_eq!(world.state(users::JOHN).await, "miss");
 }
@@ -636,7 +637,10 @@ async fn a_caller_may_ask_for_a_fresh_answer_and_joins_one_under_way() {
     let new = world.tenant.login(users::GOOGLE, "google-oauth2").unwrap();
     assert_eq!(world.state(users::GOOGLE).await, "hit");
     world.tenant.fault(Endpoint::User, Fault::Latency(SECOND));
-    let two = (world.cache().token(&user, &selector, fresh), world.cache().token(&user, &selector, fresh));
+    let two = (
+        world.cache().token(FLOW, &user, &selector, fresh),
+        world.cache().token(FLOW, &user, &selector, fresh),
+    );
     let (one, other) = tokio::join!(two.0, two.1);
     for served in [one.unwrap(), other.unwrap()] {
         assert_eq!(served.select(&selector).unwrap().1.access_token.expose(), new);
@@ -651,7 +655,7 @@ async fn a_caller_may_state_how_long_a_token_has_to_last() {
     let selector = Selector::default();
     let ask = async |secs| {
         let wish = Wish { min_ttl: Duration::from_secs(secs), fresh: false };
-        world.cache().token(&user, &selector, wish).await
+        world.cache().token(FLOW, &user, &selector, wish).await
     };
     assert!(ask(3_500).await.is_ok(), "58 minutes and 59 seconds are left");
     let why = ask(3_600).await.unwrap_err();
@@ -668,7 +672,7 @@ async fn a_reported_token_is_not_served_again_and_a_late_report_does_nothing() {
     let world = world("").await;
     let user = UserId::parse(users::GOOGLE).unwrap();
     let selector = Selector::default();
-    let served = world.cache().token(&user, &selector, Wish::default()).await.unwrap();
+    let served = world.cache().token(FLOW, &user, &selector, Wish::default()).await.unwrap();
     let fingerprint = served.select(&selector).unwrap().1.fingerprint;
     assert_eq!(
         world.cache().report(&UserId::parse(users::JOHN).unwrap(), fingerprint),
@@ -763,14 +767,28 @@ async fn the_cache_stays_within_its_bytes_whoever_asks_for_whomever() {
 /// Guarantee 8: callers who ask for one user after another and leave cannot pile lookups up.
 #[tokio::test(start_paused = true)]
 async fn beyond_a_thousand_lookups_under_way_the_next_is_told_so_at_once() {
-    let world = world("").await;
+    let world = world("[upstream]\nrequests_per_second = 1000\nburst = 2000\nmax_concurrency = 1000").await;
     world.tenant.fault(Endpoint::User, Fault::StallHeaders);
-    for n in 0..1024 {
-        let id = format!("auth0|{n}");
-        assert!(tokio::time::timeout(Duration::ZERO, world.look_up(&id)).await.is_err());
-    }
-    assert_eq!(world.look_up("auth0|1024").await, Err(LookupError::Overloaded));
-    assert_eq!(world.get(&World::path("auth0|1024")).await.problem(), (503, "overloaded".into()));
+    let begun = async |flow: Flow, numbers: std::ops::Range<usize>| {
+        let mut begun = 0;
+        for n in numbers {
+            let (id, any) = (format!("auth0|{n}"), Selector::default());
+            let lookup = world.look_up_as(flow, &id, &any);
+            match tokio::time::timeout(Duration::ZERO, lookup).await {
+                Err(_) => begun += 1,
+                Ok(outcome) => assert_eq!(outcome, Err(LookupError::Overloaded)),
+            }
+        }
+        begun
+    };
+    let (root, other) = (Flow::Uid(0), Flow::Uid(1234));
+    assert_eq!(begun(root, 0..600).await, 512, "half, and the other half is for others");
+    assert_eq!(begun(other, 1000..1300).await, 256);
+    assert_eq!(begun(Flow::Uid(5), 2000..2001).await, 1);
+    assert_eq!(begun(other, 0..10).await, 10, "whoever joins takes no room");
+    let own = nix::unistd::geteuid().as_raw();
+    begun(Flow::Uid(own), 3000..3600).await;
+    assert_eq!(world.get(&World::path("auth0|4000")).await.problem(), (503, "overloaded".into()));
     sleep(6 * SECOND).await;
     world.tenant.clear_all();
     assert_eq!(world.state(users::GOOGLE).await, "miss");
@@ -924,7 +942,7 @@ async fn while_every_token_is_refused_nothing_is_spent_on_what_is_held() {
     }
     let user = UserId::parse(users::GOOGLE).unwrap();
     let fresh = Wish { fresh: true, ..Wish::default() };
-    let why = failure(world.cache().token(&user, &Selector::default(), fresh).await.unwrap_err());
+    let why = failure(world.cache().token(FLOW, &user, &Selector::default(), fresh).await.unwrap_err());
     assert_eq!(
         (why.stage, why.failure),
         (Stage::ManagementToken, Failure::Denied(Refusal::Bearer { status: 401 }))

@@ -94,7 +94,7 @@ async fn online(config: &Config, out: &mut impl io::Write) -> Result<(), Command
 
     let nobody = UserId::parse(NOBODY).map_err(|cause| CommandError::failed(cause.to_string()))?;
     let budget = auth0.budget();
-    let leave = budget.leave(Urgency::Caller, config.tenant.request_timeout).await;
+    let leave = budget.leave_for_itself(Urgency::Caller, config.tenant.request_timeout).await;
     let leave = leave.map_err(|_| CommandError::failed("[upstream] leaves no room for a second request"))?;
     match auth0.user(&nobody, &grant.token, leave).await.map_err(refusal)? {
         (UserAnswer::User(_), _) => writeln!(out, "ok: users can be read")?,

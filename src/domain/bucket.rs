@@ -36,6 +36,12 @@ impl Bucket {
         Err(wait.max(Duration::from_millis(1)))
     }
 
+    /// How many could be spent between now and the end of `span`.
+    pub fn within(&mut self, span: Duration, now: Moment) -> f64 {
+        self.fill(now);
+        self.level + span.as_secs_f64() * self.per_second
+    }
+
     /// Whether nothing is missing from it: then it is as good as a new one.
     pub fn is_full(&mut self, now: Moment) -> bool {
         self.fill(now);

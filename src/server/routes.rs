@@ -22,7 +22,7 @@ use super::bounds::{check_headers, has_request_header, read};
 use super::query::{bearer, fingerprint, nothing, token_query, user};
 use super::reply::{self, Refused, Reply};
 use super::trail::{Over, Refusal, Trail};
-use super::{Peer, Phase, Services};
+use super::{Flow, Peer, Phase, Services};
 
 /// Where a request leads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -220,25 +220,25 @@ async fn handle(
             let (user, (mut selector, wish)) = (user(segment)?, token_query(query)?);
             let allowed = permit(Operation::Token, Some(&user), selector.connection.as_deref())?;
             selector.within = allowed.connections;
-            token(services, &user, &selector, wish, trail).await
+            token(services, peer.flow(), &user, &selector, wish, trail).await
         }
         Route::Identities(segment) => {
             let user = user(segment)?;
             let within = permit(Operation::Identities, Some(&user), None)?.connections;
-            identities(services, &user, &Selector { within, ..Selector::default() }, trail).await
+            identities(services, peer.flow(), &user, &Selector { within, ..Selector::default() }, trail).await
         }
         Route::MyToken => {
             let (mut selector, wish) = token_query(query)?;
             let user = me(services, &head.headers).await?;
             trail.user = Some(user.clone());
             selector.within = permit(Operation::Me, Some(&user), selector.connection.as_deref())?.connections;
-            token(services, &user, &selector, wish, trail).await
+            token(services, peer.flow(), &user, &selector, wish, trail).await
         }
         Route::MyIdentities => {
             let user = me(services, &head.headers).await?;
             trail.user = Some(user.clone());
             let within = permit(Operation::Me, Some(&user), None)?.connections;
-            identities(services, &user, &Selector { within, ..Selector::default() }, trail).await
+            identities(services, peer.flow(), &user, &Selector { within, ..Selector::default() }, trail).await
         }
         Route::Report(segment) => {
             let (user, fingerprint) = (user(segment)?, fingerprint(body)?);
@@ -303,17 +303,17 @@ fn report(services: &Services, user: &UserId, fingerprint: Tag, trail: &mut Trai
 
 async fn token(
     services: &Services,
+    flow: Flow,
     user: &UserId,
     selector: &Selector,
     wish: Wish,
     trail: &mut Trail,
 ) -> Result<Reply, Refused> {
-    let served = before_the_end(services, services.cache.token(user, selector, wish)).await?;
+    let served = before_the_end(services, services.cache.token(flow, user, selector, wish)).await?;
     // A lookup that succeeds has found this very token; were it not so, there would be nothing to hand out.
     let (identity, token) = served.select(selector).ok_or(Refused::NoRoute)?;
     trail.served(services, served.state, Some((identity, token)));
-    let now = served.now;
-    let second = token.access_token_secret.as_ref();
+    let (now, second) = (served.now, token.access_token_secret.as_ref());
     let answer = TokenAnswer {
         user_id: user.as_str().into(),
         connection: identity.connection.as_str().into(),
@@ -333,11 +333,12 @@ async fn token(
 
 async fn identities(
     services: &Services,
+    flow: Flow,
     user: &UserId,
     shown: &Selector,
     trail: &mut Trail,
 ) -> Result<Reply, Refused> {
-    let served = before_the_end(services, services.cache.identities(user)).await?;
+    let served = before_the_end(services, services.cache.identities(flow, user)).await?;
     trail.served(services, served.state, None);
     let profile = served.profile().ok_or(Refused::NoRoute)?;
     let identities = profile.identities.iter().filter(|identity| shown.shows(&identity.connection));

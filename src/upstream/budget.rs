@@ -2,23 +2,25 @@
 //! 429 closes for everything.
 //!
 //! The Management API allows a tenant a few requests per second, shared with everything else that the tenant
-//! runs. Who may go is decided by urgency first and by order of arrival second. What somebody could do without (the
-//! renewal of something in hand, a caller's wish for a fresh answer) never queues: it goes if there is room to spare, or
-//! not at all.
+//! runs. Who may go is decided by urgency first; then flows take turns ([`Turns`]), and each goes by order of arrival.
+//! What somebody could do without (the renewal of something in hand, a caller's wish for a fresh answer) never queues:
+//! it goes if there is room to spare, or not at all.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
 
+use crate::cache::ForWhom;
 use crate::clock::Clock;
 use crate::config;
 use crate::domain::freshness::Moment;
-use crate::domain::urgency::Urgency;
+use crate::domain::urgency::{Flow, Urgency};
 use crate::telemetry::BudgetStanding;
 
 use super::pace::Pace;
+use super::turns::{Ticket, Turns};
 
 /// Why a request may not go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,8 +38,6 @@ pub struct Budget(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     state: Mutex<State>,
-    /// Told whenever somebody who waits might go.
-    change: Notify,
     settings: config::Upstream,
     clock: Clock,
 }
@@ -46,9 +46,11 @@ struct Inner {
 struct State {
     pace: Pace,
     under_way: u32,
-    /// Those who wait, the next one first.
-    queue: BTreeSet<(Urgency, u64)>,
-    arrivals: u64,
+    turns: Turns,
+    /// Those who wait, each with what wakes it. Only the next one need be woken, lest a thousand look in vain
+    /// whenever one goes.
+    waiting: BTreeMap<Ticket, Arc<Notify>>,
+    arrivals: Ticket,
 }
 
 /// Leave to send one request. Held while the request is under way.
@@ -59,22 +61,25 @@ impl Budget {
     /// A budget of which nothing is spent.
     pub fn new(settings: config::Upstream, clock: Clock) -> Self {
         let pace = Pace::new(settings.requests_per_second, settings.burst, clock.now());
-        let state = State { pace, under_way: 0, queue: BTreeSet::new(), arrivals: 0 };
-        Self(Arc::new(Inner { state: Mutex::new(state), change: Notify::new(), settings, clock }))
+        let state =
+            State { pace, under_way: 0, turns: Turns::default(), waiting: BTreeMap::new(), arrivals: 0 };
+        Self(Arc::new(Inner { state: Mutex::new(state), settings, clock }))
     }
 
-    /// Waits for leave, for at most `patience`.
+    /// Waits for leave, for at most `patience`, in the turns of those `for_whom` it is.
     ///
-    /// While the gate is closed for longer than that the answer comes at once: nobody waits in vain.
-    pub async fn leave(&self, urgency: Urgency, patience: Duration) -> Result<Permit, Held> {
+    /// Nobody waits in vain: while the gate is closed for longer than that the answer comes at once, and so it does
+    /// for a flow that has more waiting already than can go by then, were there no other.
+    pub async fn leave(
+        &self,
+        urgency: Urgency,
+        mut for_whom: ForWhom,
+        patience: Duration,
+    ) -> Result<Permit, Held> {
         let inner = &self.0;
         let begun = inner.clock.now();
-        let place = Place::new(inner, urgency);
+        let mut place = Place::new(inner, urgency, for_whom.so_far(), patience)?;
         loop {
-            let changed = inner.change.notified();
-            tokio::pin!(changed);
-            // Registered before the state is looked at, so that no change in between is lost.
-            changed.as_mut().enable();
             let now = inner.clock.now();
             let left = patience.saturating_sub(begun.age(now));
             let wait = match inner.lock().try_go(place.ticket, &inner.settings, now) {
@@ -84,10 +89,16 @@ impl Budget {
                 Err(Held::Gate(wait) | Held::Busy(wait)) => wait.min(left),
             };
             tokio::select! {
-                () = changed => {}
+                () = place.change.notified() => {}
+                () = for_whom.joined() => place.join(for_whom.so_far()),
                 () = tokio::time::sleep(wait) => {}
             }
         }
+    }
+
+    /// The same for what the daemon asks for by itself.
+    pub async fn leave_for_itself(&self, urgency: Urgency, patience: Duration) -> Result<Permit, Held> {
+        self.leave(urgency, ForWhom::only(Flow::Daemon), patience).await
     }
 
     /// Leave now or not at all, and only if that takes nothing from anybody more urgent.
@@ -95,7 +106,7 @@ impl Budget {
         let inner = &self.0;
         let now = inner.clock.now();
         let mut state = inner.lock();
-        if !state.queue.is_empty() {
+        if !state.waiting.is_empty() {
             return Err(Held::Busy(Duration::from_secs(1)));
         }
         if urgency == Urgency::Ahead && state.pace.is_thrifty(now) {
@@ -119,8 +130,12 @@ impl Budget {
 
     /// Changes what is known of the tenant's own limits, and lets those who wait see it.
     pub fn learn(&self, change: impl FnOnce(&mut Pace, Moment)) {
-        change(&mut self.0.lock().pace, self.0.clock.now());
-        self.0.change.notify_waiters();
+        let (mut state, now) = (self.0.lock(), self.0.clock.now());
+        change(&mut state.pace, now);
+        if state.pace.gate_closed_for(now).is_some() {
+            // Whoever cannot wait for as long is told so.
+            state.waiting.values().for_each(|waiting| waiting.notify_one());
+        }
     }
 
     /// What there is to know at `now`.
@@ -128,7 +143,7 @@ impl Budget {
         let state = self.0.lock();
         BudgetStanding {
             gate_closed_for: state.pace.gate_closed_for(now),
-            waiting: state.queue.len(),
+            waiting: state.waiting.len(),
             under_way: state.under_way,
             remaining: state.pace.said().map(|(left, _)| left),
             limit: state.pace.said().map(|(_, of)| of),
@@ -145,45 +160,67 @@ impl Inner {
 
 impl State {
     /// Spends for `ticket` if it is its turn and there is room.
-    fn try_go(
-        &mut self,
-        ticket: (Urgency, u64),
-        settings: &config::Upstream,
-        now: Moment,
-    ) -> Result<(), Held> {
+    fn try_go(&mut self, ticket: Ticket, settings: &config::Upstream, now: Moment) -> Result<(), Held> {
         if let Some(wait) = self.pace.gate_closed_for(now) {
             return Err(Held::Gate(wait));
         }
-        if self.queue.first() != Some(&ticket) || self.under_way >= settings.max_concurrency {
-            // Whoever is before it, or ends, tells of the change.
+        if self.turns.next() != Some(ticket) || self.under_way >= settings.max_concurrency {
+            // Whoever is before it, or ends, wakes the next.
             return Err(Held::Busy(Duration::from_secs(1)));
         }
         self.pace.take(0, now)?;
+        self.turns.take();
         self.under_way = self.under_way.saturating_add(1);
         Ok(())
     }
+
+    fn wake_the_next(&self) {
+        if let Some(next) = self.turns.next().and_then(|next| self.waiting.get(&next)) {
+            next.notify_one();
+        }
+    }
 }
 
-/// A place in the queue, given up however the wait ends.
+/// A place in the queues of those for whom it is, given up however the wait ends.
 struct Place<'a> {
     inner: &'a Inner,
-    ticket: (Urgency, u64),
+    urgency: Urgency,
+    flows: Vec<Flow>,
+    ticket: Ticket,
+    change: Arc<Notify>,
 }
 
 impl<'a> Place<'a> {
-    fn new(inner: &'a Inner, urgency: Urgency) -> Self {
+    fn new(inner: &'a Inner, urgency: Urgency, flows: Vec<Flow>, patience: Duration) -> Result<Self, Held> {
         let mut state = inner.lock();
+        let ahead = flows.iter().map(|flow| state.turns.waiting(urgency, *flow)).min().unwrap_or(0) as f64;
+        if ahead >= state.pace.within(patience, inner.clock.now()).max(1.0) {
+            let wait = ahead / inner.settings.requests_per_second;
+            return Err(Held::Busy(Duration::from_secs_f64(wait)));
+        }
         state.arrivals = state.arrivals.wrapping_add(1);
-        let ticket = (urgency, state.arrivals);
-        state.queue.insert(ticket);
-        Self { inner, ticket }
+        let (ticket, change) = (state.arrivals, Arc::default());
+        state.waiting.insert(ticket, Arc::clone(&change));
+        drop(state);
+        let mut place = Self { inner, urgency, flows: Vec::new(), ticket, change };
+        place.join(flows);
+        Ok(place)
+    }
+
+    /// Waits in the turns of `flows` as well.
+    fn join(&mut self, flows: Vec<Flow>) {
+        let mut state = self.inner.lock();
+        flows.iter().for_each(|flow| state.turns.join(self.urgency, *flow, self.ticket));
+        self.flows = flows;
     }
 }
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        self.inner.lock().queue.remove(&self.ticket);
-        self.inner.change.notify_waiters();
+        let mut state = self.inner.lock();
+        state.turns.leave(self.urgency, &self.flows, self.ticket);
+        state.waiting.remove(&self.ticket);
+        state.wake_the_next();
     }
 }
 
@@ -191,7 +228,6 @@ impl Drop for Permit {
     fn drop(&mut self) {
         let mut state = self.0.lock();
         state.under_way = state.under_way.saturating_sub(1);
-        drop(state);
-        self.0.change.notify_waiters();
+        state.wake_the_next();
     }
 }

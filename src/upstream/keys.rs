@@ -52,7 +52,7 @@ impl Auth0 {
         let mut waits = BETWEEN_ATTEMPTS.waits(self.draw()).take(inner.max_retries as usize);
         loop {
             let patience = deadline.saturating_duration_since(Instant::now());
-            let leave = inner.budget.leave(Urgency::Caller, patience).await;
+            let leave = inner.budget.leave_for_itself(Urgency::Caller, patience).await;
             let permit = leave.map_err(|held| unavailable(Stage::Keys, over(held)))?;
             inner.counters.key_requests.add();
             let sent = self.send(Endpoint::Keys, self.keys_request(), permit);

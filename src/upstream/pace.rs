@@ -46,6 +46,11 @@ impl Pace {
         self.bucket.take(f64::from(reserve), now).map_err(Held::Busy)
     }
 
+    /// How many may go within `span`, as far as the rate is concerned.
+    pub fn within(&mut self, span: Duration, now: Moment) -> f64 {
+        self.bucket.within(span, now)
+    }
+
     /// The tenant answered 429: nothing goes for `asked`, or, where it does not say, for twice as long each time.
     /// `chance`, between 0 and 1, keeps a fleet from coming back at once.
     pub fn refused(&mut self, asked: Option<Duration>, chance: f64, now: Moment) -> Duration {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
-use crate::cache::{Fetched, Fetching, NotNow, ProfileSource};
+use crate::cache::{Fetched, Fetching, ForWhom, NotNow, ProfileSource};
 use crate::domain::error::{Failure, Sort, Stage, Unavailable};
 use crate::domain::urgency::Urgency;
 use crate::domain::user::UserId;
@@ -31,24 +31,21 @@ impl Profiles {
         Self { auth0, management }
     }
 
-    /// Asks until there is an answer, the retries are used up, or `deadline` comes. `spared` is the leave for the first
-    /// request and what it was given for, if it was; then one request is all, and nobody is kept waiting for another.
-    async fn read(
-        &self,
-        user: &UserId,
-        deadline: Instant,
-        spared: Option<(Permit, Urgency)>,
-    ) -> Result<Fetched, Unavailable> {
+    /// Asks until there is an answer, the retries are used up, or `deadline` comes. Where the leave for the first
+    /// request was spared, one request is all, and nobody is kept waiting for another.
+    async fn read(&self, user: &UserId, deadline: Instant, leave: Leave) -> Result<Fetched, Unavailable> {
         let inner = &self.auth0.0;
-        let retries = if spared.is_some() { 0 } else { inner.max_retries as usize };
+        let (retries, mut first, leave) = match leave {
+            Leave::InTurn(_) => (inner.max_retries as usize, None, leave),
+            Leave::Spared(permit, urgency) => (0, permit, Leave::Spared(None, urgency)),
+        };
         let mut waits = BETWEEN_ATTEMPTS.waits(self.auth0.draw()).take(retries);
-        let (mut leave, spared) = spared.unzip();
         let mut token = self.bearer(deadline).await?;
         let (mut renewed, mut last) = (false, None);
         loop {
-            let permit = match leave.take() {
+            let permit = match first.take() {
                 Some(permit) => permit,
-                None => self.leave(deadline, spared).await?,
+                None => self.leave(deadline, &leave).await?,
             };
             let failure = match timeout_at(deadline, self.auth0.user(user, token.token(), permit)).await {
                 Ok(Ok((UserAnswer::User(profile), sent))) => {
@@ -88,13 +85,13 @@ impl Profiles {
     }
 
     /// Leave for one more request, at once or not at all where the first was `spared`.
-    async fn leave(&self, deadline: Instant, spared: Option<Urgency>) -> Result<Permit, Unavailable> {
+    async fn leave(&self, deadline: Instant, leave: &Leave) -> Result<Permit, Unavailable> {
         let budget = &self.auth0.0.budget;
-        let leave = match spared {
-            Some(urgency) => budget.leave_if_spare(urgency),
-            None => {
+        let leave = match leave {
+            Leave::Spared(_, urgency) => budget.leave_if_spare(*urgency),
+            Leave::InTurn(for_whom) => {
                 let patience = deadline.saturating_duration_since(Instant::now());
-                budget.leave(Urgency::Caller, patience).await
+                budget.leave(Urgency::Caller, for_whom.clone(), patience).await
             }
         };
         leave.map_err(|held| unavailable(Stage::User, over(held)))
@@ -111,16 +108,24 @@ impl Profiles {
         Failure::TimedOut { host: Arc::clone(&self.auth0.0.domain) }
     }
 
-    fn start(&self, user: UserId, spared: Option<(Permit, Urgency)>) -> Fetching {
+    fn start(&self, user: UserId, leave: Leave) -> Fetching {
         let this = self.clone();
         let deadline = Instant::now() + this.auth0.0.request_timeout;
-        Box::pin(async move { this.read(&user, deadline, spared).await })
+        Box::pin(async move { this.read(&user, deadline, leave).await })
     }
 }
 
+/// How one who reads a user comes by leaves of the budget.
+enum Leave {
+    /// Waits for its turns.
+    InTurn(ForWhom),
+    /// Has the first, given for something of this urgency, and takes another only if that can be spared at once.
+    Spared(Option<Permit>, Urgency),
+}
+
 impl ProfileSource for Profiles {
-    fn fetch(&self, user: UserId) -> Fetching {
-        self.start(user, None)
+    fn fetch(&self, user: UserId, for_whom: ForWhom) -> Fetching {
+        self.start(user, Leave::InTurn(for_whom))
     }
 
     fn fetch_if_spare(&self, user: UserId, urgency: Urgency) -> Result<Fetching, NotNow> {
@@ -132,7 +137,7 @@ impl ProfileSource for Profiles {
             None => return Err(NotNow::NoRoom(AFTER_NO_TOKEN)),
         }
         let permit = self.spend_if_spare(urgency).map_err(NotNow::NoRoom)?;
-        Ok(self.start(user, Some((permit, urgency))))
+        Ok(self.start(user, Leave::Spared(Some(permit), urgency)))
     }
 
     fn spare(&self, urgency: Urgency) -> Result<(), Duration> {

@@ -40,7 +40,7 @@ type Asked = Result<(), Unavailable>;
 pub(super) struct Keyring {
     shared: Arc<Shared>,
     /// Of one thing, the key set.
-    flights: Flights<(), Asked>,
+    flights: Flights<(), (), Asked>,
 }
 
 struct Shared {
@@ -120,7 +120,7 @@ impl Keyring {
 
     /// Asks the tenant for the sake of the key `id`, or joins those who do already.
     fn ask(&self, id: &str) -> Result<Flight<Asked>, NoFlight<Hold>> {
-        self.flights.join((), |_| {
+        self.flights.join((), (), |_, _| {
             self.shared.lock().may_ask(id, self.shared.clock.now())?;
             let shared = Arc::clone(&self.shared);
             Ok(async move {

@@ -13,6 +13,7 @@ use cloakroom::config;
 use cloakroom::demo::{RateLimit, Tenant, TenantOptions};
 use cloakroom::domain::error::LookupError;
 use cloakroom::domain::freshness::{Moment, Timestamp};
+use cloakroom::domain::urgency::Flow;
 use cloakroom::domain::user::{Selector, UserId};
 use cloakroom::management::Management;
 use cloakroom::secret::{Secret, Tag, TagKey};
@@ -179,7 +180,7 @@ impl Game {
         let selector = Selector { connection: connection.map(Into::into), ..Selector::default() };
         let wish = Wish { min_ttl: look.min_ttl, fresh: look.fresh };
         let asked = Asked::now(&self, USERS[look.user], connection, wish);
-        let outcome = self.cache.token(&user, &selector, wish);
+        let outcome = self.cache.token(Flow::Uid(look.user as u32 % 3), &user, &selector, wish);
         let outcome = match patience {
             None => Some(outcome.await),
             Some(patience) => timeout(patience, outcome).await.ok(),
@@ -393,7 +394,7 @@ impl Player {
             sleep(20 * S).await;
             let id = UserId::parse(user).unwrap();
             let selector = Selector::default();
-            let outcome = self.answer(game.cache.token(&id, &selector, Wish::default())).await;
+            let outcome = self.answer(game.cache.token(Flow::Uid(7), &id, &selector, Wish::default())).await;
             match outcome {
                 Some(Err(why)) if !why.is_fact() => Err(format!("{user} is not answered: {why:?}"))?,
                 Some(_) => {}

@@ -82,8 +82,8 @@ mutant slow-tenant-is-waited-for src/cache.rs \
 mutant stale-without-asking src/cache.rs \
     'if self.failing.is_expected(user) {' 'if true {'
 mutant stale-waits-in-the-queue src/cache.rs \
-    'Urgency::Management | Urgency::Caller => self.source.fetch(user.clone()),
-                Urgency::Stale |' 'Urgency::Management | Urgency::Caller | Urgency::Stale => self.source.fetch(user.clone()),
+    'Urgency::Management | Urgency::Caller => self.source.fetch(user.clone(), for_whom),
+                Urgency::Stale |' 'Urgency::Management | Urgency::Caller | Urgency::Stale => self.source.fetch(user.clone(), for_whom),
                '
 mutant stale-that-died-meanwhile src/cache.rs \
     'servable.then(|| served(held' 'Some(servable).map(|_| served(held'
@@ -118,9 +118,9 @@ mutant flight-tied-to-its-first-caller src/flight.rs \
                 tokio::time::sleep(std::time::Duration::from_millis(50)).await; } };
             let fetch = async move {
                 tokio::select! { biased; v = fetch => v, () = alone => std::future::pending().await } };'
-mutant no-sharing src/flight.rs 'let flights = under_way.len();' \
-    'under_way.remove(&key);
-        let flights = under_way.len();'
+mutant no-sharing src/flight.rs 'let free = self.limit.saturating_sub(flights.len());' \
+    'flights.remove(&key);
+        let free = self.limit.saturating_sub(flights.len());'
 mutant failed-flight-leaves-its-key src/flight.rs '            drop(end);
 ' '            std::mem::forget(end);
 '
@@ -130,17 +130,11 @@ mutant bucket-refills-twice-as-fast src/domain/bucket.rs \
     'self.counted.age(now).as_secs_f64() * self.per_second' 'self.counted.age(now).as_secs_f64() * 2.0 * self.per_second'
 mutant bucket-without-a-bound src/domain/bucket.rs '(self.level + gained).min(self.burst)' 'self.level + gained'
 mutant gate-ignored-by-grants src/upstream/budget.rs \
-    'if let Some(wait) = self.pace.gate_closed_for(now) {
-            return Err(Held::Gate(wait));
+    'let mut place = Place::new(' 'if urgency == Urgency::Management {
+            inner.lock().under_way += 1;
+            return Ok(Permit(Arc::clone(inner)));
         }
-        if self.queue' 'if ticket.0 != Urgency::Management && let Some(wait) = self.pace.gate_closed_for(now) {
-            return Err(Held::Gate(wait));
-        }
-        if ticket.0 == Urgency::Management {
-            self.under_way = self.under_way.saturating_add(1);
-            return Ok(());
-        }
-        if self.queue'
+        let mut place = Place::new('
 mutant gate-of-grants-open-for-users src/upstream.rs \
     'StatusCode::TOO_MANY_REQUESTS => {' \
     'StatusCode::TOO_MANY_REQUESTS if !answer.headers.contains_key("pragma") && answer.date().is_some_and(|_| true) && answer.headers.contains_key("retry-after") => {'

@@ -17,6 +17,7 @@ use cloakroom::config::{self, AuditEvents, Config, Env};
 use cloakroom::demo::{CertificateKind, Delivery, Listening, Tenant, TenantOptions};
 use cloakroom::domain::error::{Failure, LookupError};
 use cloakroom::domain::freshness::Timestamp;
+use cloakroom::domain::urgency::Flow;
 use cloakroom::domain::user::{Selector, UserId};
 use cloakroom::upstream::answer::Answer;
 use cloakroom::upstream::transport::{self, Sending, Transport};
@@ -29,6 +30,9 @@ use tokio::net::UnixStream;
 
 /// When simulated time begins.
 pub const START: &str = "2026-11-22T10:00:00Z";
+
+/// Whoever asks past the socket, where it does not matter who that is.
+pub const FLOW: Flow = Flow::Uid(1000);
 
 pub struct World {
     pub tenant: Tenant,
@@ -114,7 +118,12 @@ impl World {
     }
 
     pub async fn look_up_with(&self, user: &str, selector: &Selector) -> Looked {
-        let served = self.cache().token(&UserId::parse(user).unwrap(), selector, Wish::default()).await?;
+        self.look_up_as(FLOW, user, selector).await
+    }
+
+    pub async fn look_up_as(&self, flow: Flow, user: &str, selector: &Selector) -> Looked {
+        let served =
+            self.cache().token(flow, &UserId::parse(user).unwrap(), selector, Wish::default()).await?;
         Ok((token_of(&served, selector), state_of(&served)))
     }
 
