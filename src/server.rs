@@ -321,7 +321,7 @@ impl Door {
     }
 
     fn admit(&mut self, place: Place, stream: UnixStream, caller: Caller) -> Option<Guest> {
-        let seat = self.room.seat(place, caller, !self.policy.is_own(caller));
+        let seat = self.room.seat(place, caller, self.policy.standing(caller));
         if seat.is_none() && self.full.is_due() {
             tracing::warn!(
                 uid = caller.uid,

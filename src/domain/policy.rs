@@ -141,6 +141,17 @@ pub struct Policy {
     rules: Arc<[Rule]>,
 }
 
+/// What somebody is to a listener, as far as its room is concerned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Root, or the daemon's own uid.
+    Own,
+    /// A rule names it; or there are none, so that there is nobody to whom it has to give way.
+    Named,
+    /// There are rules, and none of them names it.
+    Stranger,
+}
+
 /// What one caller may do on one listener.
 #[derive(Clone, Debug)]
 pub struct Rights {
@@ -217,6 +228,17 @@ impl Policy {
     /// Whether `caller` is root or the daemon's own uid, and nobody whom the kernel cannot name.
     pub fn is_own(&self, caller: Caller) -> bool {
         (caller.uid == 0 || caller.uid == self.own_uid) && caller.uid != OVERFLOW_ID
+    }
+
+    /// What `caller` is to the listener.
+    pub fn standing(&self, caller: Caller) -> Standing {
+        match () {
+            () if self.is_own(caller) => Standing::Own,
+            () if self.rules.is_empty() || self.rules.iter().any(|rule| rule.names(caller)) => {
+                Standing::Named
+            }
+            () => Standing::Stranger,
+        }
     }
 
     /// The rules in their order.

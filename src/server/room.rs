@@ -5,21 +5,32 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 
-use crate::domain::policy::Caller;
+use crate::domain::policy::{Caller, Standing};
 
 /// A listener's room for `max_connections`.
 ///
-/// Who is at the other end is known only once a connection has been accepted. So those of strangers for whom there
-/// is no room are closed, not left in the kernel's queue: there they would stand in the way of the daemon's own
-/// people, to whom a part of the room belongs. What waits in the queue waits for the listener as a whole.
+/// Who is at the other end is known only once a connection has been accepted. So those of others than root and the
+/// daemon's own uid, if there is no room for them, are closed, not left in the kernel's queue: there they would stand in
+/// the way of the daemon's own people, to whom a part of the room belongs. What waits in the queue waits for the listener
+/// as a whole.
 pub struct Room {
     free: Arc<Semaphore>,
-    /// Strangers' connections by uid; none without any. A stranger is neither root nor the daemon's own uid.
-    strangers: Mutex<HashMap<u32, usize>>,
-    /// Of all strangers together.
+    taken: Mutex<Taken>,
+    /// Of all together that are not the daemon's own.
     most: usize,
     /// Of one of them.
     most_each: usize,
+    /// Of strangers together.
+    most_strangers: usize,
+}
+
+/// Connections that are not the daemon's own.
+#[derive(Default)]
+struct Taken {
+    /// By uid; none without any.
+    by_uid: HashMap<u32, usize>,
+    all: usize,
+    strangers: usize,
 }
 
 /// Room for one connection, whoever it turns out to be. The semaphore is never closed; were it, there would be no
@@ -30,19 +41,23 @@ pub type Place = Result<OwnedSemaphorePermit, AcquireError>;
 pub struct Seat {
     _place: Place,
     room: Arc<Room>,
-    stranger: Option<u32>,
+    uid: u32,
+    standing: Standing,
 }
 
 impl Room {
     /// A quarter is for root and the daemon's own uid alone, but if there is one place, it is anybody's. Of the
-    /// places, no stranger has more than half, so that another can get in.
+    /// places, no other uid has more than half, so that another can get in; also one that rules name, since half is
+    /// more than any has use for: a connection is busy only for as long as its one request takes. Those whom rules leave
+    /// out, and who can ask for nothing but probes, have a quarter together, so that those whom they name get in.
     pub fn new(max_connections: usize) -> Arc<Self> {
-        let reserved = (max_connections / 4).max(1);
+        let quarter = (max_connections / 4).max(1);
         Arc::new(Self {
             free: Arc::new(Semaphore::new(max_connections)),
-            strangers: Mutex::default(),
-            most: max_connections.saturating_sub(reserved).max(1),
+            taken: Mutex::default(),
+            most: max_connections.saturating_sub(quarter).max(1),
             most_each: (max_connections / 2).max(1),
+            most_strangers: quarter,
         })
     }
 
@@ -52,33 +67,46 @@ impl Room {
     }
 
     /// Gives `place` to `caller`, unless those like it have all that they may have; then it is free again.
-    pub fn seat(self: &Arc<Self>, place: Place, caller: Caller, is_stranger: bool) -> Option<Seat> {
-        if is_stranger {
-            let mut strangers = self.strangers();
-            let all: usize = strangers.values().sum();
-            let own = strangers.get(&caller.uid).copied().unwrap_or(0);
-            if all >= self.most || own >= self.most_each {
+    pub fn seat(self: &Arc<Self>, place: Place, caller: Caller, standing: Standing) -> Option<Seat> {
+        let uid = caller.uid;
+        if standing != Standing::Own {
+            let mut taken = self.taken();
+            let own = taken.by_uid.get(&uid).copied().unwrap_or(0);
+            let is_stranger = standing == Standing::Stranger;
+            if taken.all >= self.most
+                || own >= self.most_each
+                || (is_stranger && taken.strangers >= self.most_strangers)
+            {
                 return None;
             }
-            strangers.insert(caller.uid, own + 1);
+            taken.by_uid.insert(uid, own + 1);
+            taken.all += 1;
+            taken.strangers += usize::from(is_stranger);
         }
-        let stranger = is_stranger.then_some(caller.uid);
-        Some(Seat { _place: place, room: Arc::clone(self), stranger })
+        Some(Seat { _place: place, room: Arc::clone(self), uid, standing })
     }
 
-    fn strangers(&self) -> MutexGuard<'_, HashMap<u32, usize>> {
-        self.strangers.lock().unwrap_or_else(PoisonError::into_inner)
+    fn taken(&self) -> MutexGuard<'_, Taken> {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        let Some(uid) = self.stranger else { return };
-        let mut strangers = self.room.strangers();
-        if let Some(own) = strangers.get_mut(&uid) {
-            *own = own.saturating_sub(1);
+        if self.standing == Standing::Own {
+            return;
         }
-        strangers.retain(|_, own| *own > 0);
+        let mut taken = self.room.taken();
+        taken.all = taken.all.saturating_sub(1);
+        if self.standing == Standing::Stranger {
+            taken.strangers = taken.strangers.saturating_sub(1);
+        }
+        if let Some(own) = taken.by_uid.get_mut(&self.uid) {
+            *own = own.saturating_sub(1);
+            if *own == 0 {
+                taken.by_uid.remove(&self.uid);
+            }
+        }
     }
 }
 
@@ -86,13 +114,18 @@ impl Drop for Seat {
 mod tests {
     use super::*;
 
-    /// Who gets in, in this order; `None` is root.
+    /// Who gets in, in this order; `None` is root, and uids from 100 on are strangers.
     async fn seated(room: &Arc<Room>, callers: &[Option<u32>]) -> Vec<Option<Seat>> {
         let mut seats = Vec::new();
         for caller in callers {
             let place = room.place().await;
             let uid = caller.unwrap_or(0);
-            seats.push(room.seat(place, Caller { uid, gid: uid }, caller.is_some()));
+            let standing = match caller {
+                None => Standing::Own,
+                Some(100..) => Standing::Stranger,
+                Some(_) => Standing::Named,
+            };
+            seats.push(room.seat(place, Caller { uid, gid: uid }, standing));
         }
         seats
     }
@@ -102,7 +135,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn no_stranger_has_more_than_half_and_all_of_them_leave_a_quarter() {
+    async fn nobody_has_more_than_half_and_all_of_them_leave_a_quarter() {
         let room = Room::new(8);
         let seats = seated(&room, &[Some(1); 6]).await;
         assert_eq!(admitted(&seats), [true, true, true, true, false, false]);
@@ -116,7 +149,19 @@ mod tests {
         let again = seated(&room, &[Some(2), Some(1)]).await;
         assert_eq!(admitted(&again), [true, true]);
         drop((others, own, again));
-        assert!(room.strangers().is_empty() && room.free.available_permits() == 8);
+        assert!(room.taken().by_uid.is_empty() && room.free.available_permits() == 8);
+        assert_eq!(room.taken().all, 0);
+    }
+
+    #[tokio::test]
+    async fn whom_no_rule_names_gives_way_to_those_whom_one_does() {
+        let room = Room::new(8);
+        let strangers = seated(&room, &[Some(100), Some(101), Some(100), Some(102)]).await;
+        assert_eq!(admitted(&strangers), [true, true, false, false]);
+        let named = seated(&room, &[Some(1), Some(1), Some(1), Some(1), Some(1), Some(2)]).await;
+        assert_eq!(admitted(&named), [true, true, true, true, false, false]);
+        drop(strangers);
+        assert_eq!(admitted(&seated(&room, &[Some(2), Some(100), Some(100)]).await), [true, true, false]);
     }
 
     #[tokio::test]
