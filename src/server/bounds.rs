@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::{Body, Incoming};
 use hyper::header::{HeaderMap, HeaderName, ORIGIN, REFERER};
@@ -50,7 +50,7 @@ pub async fn read(body: Incoming) -> Result<Bytes, Refused> {
     if body.size_hint().lower() > MAX_BODY as u64 {
         return Err(Refused::BodyTooLarge);
     }
-    match tokio::time::timeout(BODY_TIME, Limited::new(body, MAX_BODY).collect()).await {
+    match tokio::time::timeout(BODY_TIME, copy(Limited::new(body, MAX_BODY))).await {
         Err(_) => Err(Refused::Timeout),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Refused::BodyTooLarge),
         // Cut short or in broken chunks: what was meant may have been something else than what is there.
@@ -58,6 +58,21 @@ pub async fn read(body: Incoming) -> Result<Bytes, Refused> {
             parameter: "body".into(),
             detail: "the body broke off, or its chunks are malformed; nothing was done".into(),
         }),
-        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Ok(body)) => Ok(body.freeze()),
     }
+}
+
+/// Each piece is copied and let go. To keep the pieces themselves would keep the buffer of 8 KiB that each was read
+/// into, however small it is: half a gigabyte for a body that is sent byte by byte.
+async fn copy<B>(mut body: B) -> Result<BytesMut, B::Error>
+where
+    B: Body<Data = Bytes> + Unpin,
+{
+    let mut whole = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        if let Ok(piece) = frame?.into_data() {
+            whole.extend_from_slice(&piece);
+        }
+    }
+    Ok(whole)
 }
