@@ -34,6 +34,7 @@ mod room;
 mod routes;
 pub mod socket;
 mod trail;
+mod watched;
 
 use answers::{
     CacheStatus, FailureStatus, ListenerStatus, LookupCounts, ManagementTokenStatus, StatusAnswer,

@@ -1,9 +1,8 @@
 //! One connection: HTTP/1.1 with keep-alive, bounds on time, and an end that finishes what was begun.
 
-use std::os::fd::AsRawFd;
+use std::io::ErrorKind;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -11,13 +10,13 @@ use hyper::header::{CONNECTION, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use nix::sys::socket::{Shutdown, shutdown};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use nix::sys::socket::Shutdown;
 use tokio::net::UnixStream;
 use tokio::sync::watch;
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::reply::Refused;
+use super::watched::{Activity, State, Watched, hung_up, shut};
 use super::{Peer, Phase, Services, routes};
 
 /// From the first byte of a header section to its last; and from connecting to the end of the first one, so that
@@ -27,34 +26,48 @@ const HEAD_TIME: Duration = Duration::from_secs(5);
 /// A connection on which nothing was asked for this long, or up to twice as long, is closed.
 const IDLE_TIME: Duration = Duration::from_secs(120);
 
+/// A connection whose caller reads nothing of its answers for this long is closed. Far longer than a busy machine keeps
+/// a process from running.
+const READ_TIME: Duration = Duration::from_secs(30);
+
+/// Whoever is told that its request was not understood may still be sending: for this long that is taken in and thrown
+/// away, since whoever cannot write may not come to read why.
+const LINGER: Duration = Duration::from_secs(1);
+
 /// At the daemon's end: how long whoever has just connected may take to begin its request.
 const LAST_CALL: Duration = Duration::from_millis(100);
 
-/// hyper's own bound on what it buffers, beyond which it answers by itself, without a body. Far enough above the
-/// 16 KiB we allow that what is too large by any ordinary measure still gets a proper answer.
-const MAX_BUFFER: usize = 64 * 1024;
+/// hyper's own bound on what it buffers of a connection: above the 16 KiB of a header section that we allow, so that
+/// what is somewhat too large costs no connection. All that a caller can make a connection weigh is about this.
+const MAX_BUFFER: usize = 32 * 1024;
 
 /// Serves `stream` until it ends, is idle, misbehaves, or the daemon ends.
 pub(super) async fn serve(stream: UnixStream, peer: Peer, services: Arc<Services>) {
     let activity = Arc::new(Activity::default());
-    let io = TokioIo::new(Watched { stream, activity: Arc::clone(&activity), deaf: false });
+    let stream = Arc::new(stream);
+    let io = TokioIo::new(Watched::new(&stream, &activity));
     let service = service_fn(|request| {
-        let (services, activity, peer) = (Arc::clone(&services), Arc::clone(&activity), &peer);
+        let (services, activity) = (Arc::clone(&services), Arc::clone(&activity));
+        let (stream, peer) = (Arc::clone(&stream), &peer);
         activity.begin_request();
         async move {
-            let mut reply = routes::answer(&services, peer, request).await;
+            let mut reply = tokio::select! {
+                biased;
+                reply = routes::answer(&services, peer, request) => reply,
+                gone = hung_up(&stream) => return Err(gone),
+            };
             if *services.phase.borrow() >= Phase::Closing {
                 reply.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
-            activity.set(State::Idle);
-            Ok::<_, std::convert::Infallible>(reply)
+            activity.set(State::Telling);
+            Ok(reply)
         }
     });
     let mut connection = http1::Builder::new()
         // Ours below counts from a head's first byte; hyper's would close connections that are merely idle.
         .header_read_timeout(None)
-        // Who has said everything may close that half and still wants its answer. Whether it is gone altogether shows
-        // when that is written, and no answer takes for ever.
+        // Who has said everything may close that half and still wants its answer. Whether it is gone altogether is
+        // looked at apart.
         .half_close(true)
         .max_buf_size(MAX_BUFFER)
         .serve_connection(io, service);
@@ -65,17 +78,17 @@ pub(super) async fn serve(stream: UnixStream, peer: Peer, services: Arc<Services
         tokio::select! {
             biased;
             end = std::future::poll_fn(|cx| {
-                if Pin::new(&mut connection).poll(cx).is_ready() {
-                    return Poll::Ready(End::Done);
+                match Pin::new(&mut connection).poll(cx) {
+                    Poll::Ready(outcome) => Poll::Ready(End::of(outcome)),
+                    Poll::Pending => patience.poll(&activity, cx),
                 }
-                patience.poll(&activity, cx)
             }) => break end,
             // The connection is polled once more, and finds out.
             () = &mut last_call, if !activity.is_over() => activity.say_that_it_is_over(),
         }
     };
-    if end == End::SlowHead {
-        tell_timeout(connection.into_parts().io.into_inner().stream, &services).await;
+    if let End::Refused(why) = end {
+        tell(why, &stream, &services).await;
     }
 }
 
@@ -89,70 +102,47 @@ async fn last_call(mut phase: watch::Receiver<Phase>, activity: &Activity) {
     }
 }
 
-/// Says why the connection is closed to somebody who began a request and did not end it.
-async fn tell_timeout(mut stream: UnixStream, services: &Services) {
+/// Says why the connection is closed to somebody whose request never became one.
+async fn tell(why: Refused, stream: &UnixStream, services: &Services) {
     let request_id = services.next_request_id();
-    let text = Refused::Timeout.raw(&request_id);
+    tracing::debug!(code = why.code(), request_id, "Refused");
     // Whether it still reads is its own affair.
-    if stream.try_write(text.as_bytes()).is_ok() && stream.shutdown().await.is_err() {
-        tracing::trace!("A slow caller was gone already");
+    if stream.try_write(why.raw(&request_id).as_bytes()).is_err() || shut(stream, Shutdown::Write).is_err() {
+        tracing::trace!("A caller was gone before it was told why");
+        return;
     }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum End {
-    Done,
-    Idle,
-    SlowHead,
-}
-
-/// What the other side is doing, as far as its bytes show.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    Idle = 0,
-    Reading = 1,
-    Answering = 2,
-}
-
-/// Shared by the stream, which sees bytes, the service, which sees requests, and the timers. All three run on one
-/// task, so the ordering does not matter.
-#[derive(Default)]
-struct Activity {
-    state: AtomicU8,
-    /// Requests so far.
-    requests: AtomicU64,
-    /// Nothing that has not begun by now is waited for.
-    over: AtomicBool,
-}
-
-impl Activity {
-    fn set(&self, state: State) {
-        self.state.store(state as u8, Ordering::Relaxed);
-    }
-
-    fn get(&self) -> State {
-        match self.state.load(Ordering::Relaxed) {
-            0 => State::Idle,
-            1 => State::Reading,
-            _ => State::Answering,
+    let mut rest = [0; 1024];
+    let last = async {
+        while stream.readable().await.is_ok() {
+            match stream.try_read(&mut rest) {
+                Ok(0) => return,
+                Err(error) if error.kind() != ErrorKind::WouldBlock => return,
+                _ => {}
+            }
         }
-    }
+    };
+    tokio::time::timeout(LINGER, last).await.ok();
+}
 
-    fn begin_request(&self) {
-        self.requests.fetch_add(1, Ordering::Relaxed);
-        self.set(State::Answering);
-    }
+enum End {
+    /// There is nobody to tell anything, or nothing to tell.
+    Done,
+    /// The request cannot be read, or not in time.
+    Refused(Refused),
+}
 
-    fn requests(&self) -> u64 {
-        self.requests.load(Ordering::Relaxed)
-    }
-
-    fn say_that_it_is_over(&self) {
-        self.over.store(true, Ordering::Relaxed);
-    }
-
-    fn is_over(&self) -> bool {
-        self.over.load(Ordering::Relaxed)
+impl End {
+    /// What hyper has come to. Where it could not read a head, it has said so in its own way, which was not let
+    /// through; see [`Watched`].
+    fn of(outcome: hyper::Result<()>) -> Self {
+        match outcome {
+            Err(error) if error.is_parse_too_large() => Self::Refused(Refused::HeadersTooLarge),
+            Err(error) if error.is_parse() => Self::Refused(Refused::InvalidRequest {
+                parameter: "request".into(),
+                detail: "it is no request of HTTP/1.1, with a header section as RFC 9112 has it".into(),
+            }),
+            _ => Self::Done,
+        }
     }
 }
 
@@ -167,17 +157,18 @@ struct Patience {
 #[derive(Clone, Copy)]
 struct Armed {
     state: State,
-    requests: u64,
+    progress: u64,
 }
 
 impl Patience {
     /// Called whenever the connection has nothing to do.
     fn poll(&mut self, activity: &Activity, cx: &mut Context<'_>) -> Poll<End> {
-        let (state, requests) = (activity.get(), activity.requests());
-        let (time, end) = match state {
-            State::Idle if requests == 0 => (HEAD_TIME, End::Idle),
-            State::Idle => (IDLE_TIME, End::Idle),
-            State::Reading => (HEAD_TIME, End::SlowHead),
+        let (state, progress, first) = (activity.get(), activity.progress(), activity.requests() == 0);
+        let time = match state {
+            State::Idle if first => HEAD_TIME,
+            State::Idle => IDLE_TIME,
+            State::Reading => HEAD_TIME,
+            State::Telling => READ_TIME,
             State::Answering => {
                 self.armed = None;
                 return Poll::Pending;
@@ -187,86 +178,21 @@ impl Patience {
         loop {
             let armed = match self.armed {
                 // Each head has its own time, the first one from the start; that of an idle connection runs on.
-                Some(armed) if armed.requests == requests && (armed.state == state || requests == 0) => armed,
+                Some(armed) if armed.progress == progress && (armed.state == state || first) => armed,
                 Some(armed) if armed.state == State::Idle && state == State::Idle => armed,
                 _ => {
                     timer.as_mut().reset(Instant::now() + time);
-                    *self.armed.insert(Armed { state, requests })
+                    *self.armed.insert(Armed { state, progress })
                 }
             };
             match timer.as_mut().poll(cx) {
                 Poll::Pending => return Poll::Pending,
-                Poll::Ready(()) if armed.requests == requests => return Poll::Ready(end),
+                Poll::Ready(()) if armed.progress == progress => {
+                    let slow_head = state == State::Reading;
+                    return Poll::Ready(if slow_head { End::Refused(Refused::Timeout) } else { End::Done });
+                }
                 Poll::Ready(()) => self.armed = None,
             }
         }
-    }
-}
-
-/// A stream that notices the first byte after a pause.
-struct Watched {
-    stream: UnixStream,
-    activity: Arc<Activity>,
-    /// Nothing more can be sent to us.
-    deaf: bool,
-}
-
-impl Watched {
-    /// Draws the line between what was sent in time and what was not, on an idle connection: the kernel hands out what
-    /// it has, then the end, and refuses whatever the other side would write from now on. To close the connection
-    /// instead would lose a request that is in the kernel's hands but not in ours.
-    fn stop_listening(&mut self) {
-        self.deaf = true;
-        if shutdown(self.stream.as_raw_fd(), Shutdown::Read).is_err() {
-            tracing::trace!("An idle caller was gone already");
-        }
-    }
-}
-
-impl AsyncRead for Watched {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<std::io::Result<()>> {
-        if self.activity.is_over() && self.activity.get() == State::Idle && !self.deaf {
-            self.stop_listening();
-        }
-        let before = buf.filled().len();
-        let outcome = Pin::new(&mut self.stream).poll_read(cx, buf);
-        if buf.filled().len() > before && self.activity.get() == State::Idle {
-            self.activity.set(State::Reading);
-        }
-        outcome
-    }
-}
-
-impl AsyncWrite for Watched {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<std::io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[std::io::IoSlice<'_>],
-    ) -> Poll<std::io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
     }
 }

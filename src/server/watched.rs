@@ -1,0 +1,224 @@
+//! What a caller's bytes, and its silence, show of what it is doing.
+
+use std::io::ErrorKind;
+use std::os::fd::AsRawFd;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use nix::sys::socket::{Shutdown, shutdown};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::UnixStream;
+use tokio::time::sleep;
+
+/// How often it is looked whether whoever waits for an answer is still there. What it asked for goes on without it; only
+/// the connection is given back.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(500);
+
+/// What the other side is doing, as far as its bytes show.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// It has been told everything, and has not begun to ask for more.
+    Idle = 0,
+    /// It has begun a request.
+    Reading = 1,
+    /// It waits for an answer.
+    Answering = 2,
+    /// It has not read all of its answer.
+    Telling = 3,
+}
+
+/// Shared by the stream, which sees bytes, the service, which sees requests, and the timers. All three run on one
+/// task, so the ordering does not matter.
+#[derive(Default)]
+pub struct Activity {
+    state: AtomicU8,
+    /// Requests so far.
+    requests: AtomicU64,
+    /// Grows with every request, and with all that is read of the answers.
+    progress: AtomicU64,
+    /// Nothing that has not begun by now is waited for.
+    over: AtomicBool,
+}
+
+impl Activity {
+    pub fn set(&self, state: State) {
+        self.state.store(state as u8, Ordering::Relaxed);
+    }
+
+    pub fn get(&self) -> State {
+        match self.state.load(Ordering::Relaxed) {
+            0 => State::Idle,
+            1 => State::Reading,
+            2 => State::Answering,
+            _ => State::Telling,
+        }
+    }
+
+    pub fn begin_request(&self) {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        self.note_progress();
+        self.set(State::Answering);
+    }
+
+    fn note_progress(&self) {
+        self.progress.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub fn progress(&self) -> u64 {
+        self.progress.load(Ordering::Relaxed)
+    }
+
+    pub fn requests(&self) -> u64 {
+        self.requests.load(Ordering::Relaxed)
+    }
+
+    pub fn say_that_it_is_over(&self) {
+        self.over.store(true, Ordering::Relaxed);
+    }
+
+    pub fn is_over(&self) -> bool {
+        self.over.load(Ordering::Relaxed)
+    }
+}
+
+/// A stream that notices the first byte after a pause, and whether answers are read.
+///
+/// What hyper writes although no request has come of what was read is its own answer to a head that it does not
+/// understand: a bare status. That is kept from the caller, and so is the end of the connection, until the connection has said
+/// the same as everything else is said.
+pub struct Watched {
+    stream: Arc<UnixStream>,
+    activity: Arc<Activity>,
+    /// Nothing more can be sent to us.
+    deaf: bool,
+    /// hyper has given up, and was not let speak.
+    hushed: bool,
+}
+
+impl Watched {
+    pub fn new(stream: &Arc<UnixStream>, activity: &Arc<Activity>) -> Self {
+        Self { stream: Arc::clone(stream), activity: Arc::clone(activity), deaf: false, hushed: false }
+    }
+
+    /// Whether what hyper wants to write is no answer of ours. It reads no further request before the answer to the one
+    /// before has been written as a whole, so the two are never mixed.
+    fn hushes(&mut self) -> bool {
+        self.hushed |= matches!(self.activity.get(), State::Idle | State::Reading);
+        self.hushed
+    }
+
+    /// Draws the line between what was sent in time and what was not, on an idle connection: the kernel hands out what
+    /// it has, then the end, and refuses whatever the other side would write from now on. To close the connection
+    /// instead would lose a request that is in the kernel's hands but not in ours.
+    fn stop_listening(&mut self) {
+        self.deaf = true;
+        if shut(&self.stream, Shutdown::Read).is_err() {
+            tracing::trace!("An idle caller was gone already");
+        }
+    }
+}
+
+impl AsyncRead for Watched {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        if self.activity.is_over() && self.activity.get() == State::Idle && !self.deaf {
+            self.stop_listening();
+        }
+        loop {
+            ready!(self.stream.poll_read_ready(cx))?;
+            match self.stream.try_read_buf(buf) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Ok(0) => return Poll::Ready(Ok(())),
+                Ok(_) => {
+                    if self.activity.get() == State::Idle {
+                        self.activity.set(State::Reading);
+                    }
+                    return Poll::Ready(Ok(()));
+                }
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+    }
+}
+
+impl Watched {
+    /// Writes as `write` does, if it is for the caller; `all` is how much that would be.
+    fn write(
+        &mut self,
+        cx: &mut Context<'_>,
+        all: usize,
+        mut write: impl FnMut(&UnixStream) -> std::io::Result<usize>,
+    ) -> Poll<std::io::Result<usize>> {
+        if self.hushes() {
+            return Poll::Ready(Ok(all));
+        }
+        loop {
+            ready!(self.stream.poll_write_ready(cx))?;
+            match write(&self.stream) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                written => {
+                    self.activity.note_progress();
+                    return Poll::Ready(written);
+                }
+            }
+        }
+    }
+}
+
+impl AsyncWrite for Watched {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<std::io::Result<usize>> {
+        self.write(cx, buf.len(), |stream| stream.try_write(buf))
+    }
+
+    /// Only called when everything has been written.
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        if self.activity.get() == State::Telling {
+            self.activity.set(State::Idle);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Poll::Ready(if self.hushed { Ok(()) } else { shut(&self.stream, Shutdown::Write) })
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[std::io::IoSlice<'_>],
+    ) -> Poll<std::io::Result<usize>> {
+        let all = bufs.iter().map(|buf| buf.len()).sum();
+        self.write(cx, all, |stream| stream.try_write_vectored(bufs))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+}
+
+/// Returns when the other side is there no more, neither to say anything nor to be told.
+pub async fn hung_up(stream: &UnixStream) -> std::io::Error {
+    loop {
+        sleep(BETWEEN_LOOKS).await;
+        // Nothing is written by this, and even that is refused when nobody can read it.
+        match stream.try_write(&[]) {
+            Err(error) if error.kind() != ErrorKind::WouldBlock => return error,
+            _ => {}
+        }
+    }
+}
+
+/// Closes one half of it.
+pub fn shut(stream: &UnixStream, half: Shutdown) -> std::io::Result<()> {
+    shutdown(stream.as_raw_fd(), half).map_err(Into::into)
+}
