@@ -17,6 +17,7 @@ use crate::domain::policy::Policy;
 use crate::management::Management;
 use crate::secret::{NoRandomness, TagKey};
 use crate::server::socket::{Socket, SocketError};
+use crate::server::turnstile::Turnstiles;
 use crate::server::{self, ListenerInfo, Listening, Phase, Services};
 use crate::telemetry::audit::{Audit, OutputError};
 use crate::telemetry::{Counters, UserNames};
@@ -183,6 +184,7 @@ fn services(
         started: clock.now(),
         clock,
         listeners,
+        turnstiles: Turnstiles::default(),
         run_id: seed as u32,
         requests: AtomicU64::new(1),
     })

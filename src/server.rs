@@ -34,6 +34,7 @@ mod room;
 mod routes;
 pub mod socket;
 mod trail;
+pub mod turnstile;
 mod watched;
 
 use answers::{
@@ -44,6 +45,7 @@ use rates::Rates;
 use room::{Place, Room, Seat};
 use socket::SocketFile;
 use trail::Origin;
+use turnstile::{Turnstiles, step_back};
 
 /// After an accept that failed for want of descriptors or memory: give the other connections time to end.
 const AFTER_A_FAILED_ACCEPT: Duration = Duration::from_millis(100);
@@ -92,6 +94,8 @@ pub struct Services {
     pub started: Moment,
     /// The listeners there are, for `status`.
     pub listeners: Vec<Arc<ListenerInfo>>,
+    /// Where connections of one uid go one after the other.
+    pub turnstiles: Turnstiles,
     /// Makes request ids differ from run to run.
     pub run_id: u32,
     /// Makes them differ within a run.
@@ -302,6 +306,9 @@ impl Door {
     async fn next(&mut self) -> Guest {
         loop {
             let place = self.room.place().await;
+            // There may be any number of them, and those who are in are waiting. Nobody is dropped here: nobody has
+            // been accepted.
+            step_back().await;
             let (stream, caller) = self.accept().await;
             if let Some(guest) = self.admit(place, stream, caller) {
                 return guest;

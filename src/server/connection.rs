@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::reply::Refused;
+use super::turnstile::step_back;
 use super::watched::{Activity, State, Watched, hung_up, shut};
 use super::{Peer, Phase, Services, routes};
 
@@ -44,6 +45,7 @@ const MAX_BUFFER: usize = 32 * 1024;
 /// Serves `stream` until it ends, is idle, misbehaves, or the daemon ends.
 pub(super) async fn serve(stream: UnixStream, peer: Peer, services: Arc<Services>) {
     let activity = Arc::new(Activity::default());
+    let mut turnstile = services.turnstiles.of(peer.rights.caller().uid);
     let stream = Arc::new(stream);
     let io = TokioIo::new(Watched::new(&stream, &activity));
     let service = service_fn(|request| {
@@ -51,6 +53,8 @@ pub(super) async fn serve(stream: UnixStream, peer: Peer, services: Arc<Services
         let (stream, peer) = (Arc::clone(&stream), &peer);
         activity.begin_request();
         async move {
+            // One request a step, lest a pipeline of them be one long step.
+            step_back().await;
             let mut reply = tokio::select! {
                 biased;
                 reply = routes::answer(&services, peer, request) => reply,
@@ -78,7 +82,12 @@ pub(super) async fn serve(stream: UnixStream, peer: Peer, services: Arc<Services
         tokio::select! {
             biased;
             end = std::future::poll_fn(|cx| {
-                match Pin::new(&mut connection).poll(cx) {
+                let step = |cx: &mut Context<'_>| {
+                    let before = activity.work();
+                    let outcome = Pin::new(&mut connection).poll(cx);
+                    (outcome, activity.work() != before)
+                };
+                match turnstile.poll(cx, step) {
                     Poll::Ready(outcome) => Poll::Ready(End::of(outcome)),
                     Poll::Pending => patience.poll(&activity, cx),
                 }
@@ -117,7 +126,8 @@ async fn tell(why: Refused, stream: &UnixStream, services: &Services) {
             match stream.try_read(&mut rest) {
                 Ok(0) => return,
                 Err(error) if error.kind() != ErrorKind::WouldBlock => return,
-                _ => {}
+                // What comes is somebody else's turn, too.
+                _ => step_back().await,
             }
         }
     };

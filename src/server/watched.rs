@@ -39,6 +39,8 @@ pub struct Activity {
     requests: AtomicU64,
     /// Grows with every request, and with all that is read of the answers.
     progress: AtomicU64,
+    /// Grows with that, and with all that is sent to us.
+    work: AtomicU64,
     /// Nothing that has not begun by now is waited for.
     over: AtomicBool,
 }
@@ -65,6 +67,15 @@ impl Activity {
 
     fn note_progress(&self) {
         self.progress.fetch_add(1, Ordering::Relaxed);
+        self.note_work();
+    }
+
+    fn note_work(&self) {
+        self.work.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub fn work(&self) -> u64 {
+        self.work.load(Ordering::Relaxed)
     }
 
     pub fn progress(&self) -> u64 {
@@ -136,6 +147,7 @@ impl AsyncRead for Watched {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                 Ok(0) => return Poll::Ready(Ok(())),
                 Ok(_) => {
+                    self.activity.note_work();
                     if self.activity.get() == State::Idle {
                         self.activity.set(State::Reading);
                     }
