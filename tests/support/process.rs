@@ -71,6 +71,20 @@ impl Daemon {
         Self { child, socket: socket.to_owned(), log }
     }
 
+    /// The same by a shell's script, which ends in becoming the daemon.
+    pub fn of_script(script: &str, config: &Path, socket: &Path) -> Self {
+        let log = config.with_extension("log");
+        let child = Command::new("sh")
+            .args(["-c", script])
+            .env_clear()
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(File::create(&log).unwrap())
+            .spawn()
+            .unwrap();
+        Self { child, socket: socket.to_owned(), log }
+    }
+
     /// What it has logged so far.
     pub fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap()
