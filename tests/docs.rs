@@ -23,8 +23,16 @@ use cloakroom::config::{self, Env};
 use hyper::StatusCode;
 use serde_json::Value;
 
-const PAGES: [&str; 6] =
-    ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/faults.md", "fuzz/README.md"];
+const PAGES: [&str; 8] = [
+    "README.md",
+    "ARCHITECTURE.md",
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
+    "SECURITY.md",
+    "docs/faults.md",
+    "fuzz/README.md",
+    "tests/model/README.md",
+];
 
 // README's configuration.
 
