@@ -165,14 +165,14 @@ impl Cache {
     /// before is on its way.
     pub fn purge(&self, user: &UserId) {
         // In this order: an answer that lands in between is either told, or forgotten with the rest.
-        self.flights.outdate(user);
+        self.flights.void(user);
         self.entries.invalidate(user);
         self.failing.forget(user);
     }
 
     /// Forgets everybody.
     pub fn purge_all(&self) {
-        self.flights.outdate_all();
+        self.flights.void_all();
         slot::clear_all(&self.entries);
         self.failing.forget_all();
     }
@@ -194,36 +194,42 @@ impl Cache {
     }
 
     /// A caller says that its provider refused the token with this fingerprint. It is dropped if it is still the
-    /// one held, so that a late report about one that was replaced does nothing.
+    /// one held, so that a late report about one that was replaced does nothing; and what is not `shown` to the caller
+    /// is not there.
     ///
     /// # Errors
     /// [`LookupError::RateLimited`]: a report makes Auth0 be asked, so it spends from the budget.
-    pub fn report(&self, user: &UserId, fingerprint: Tag) -> Result<Reported, LookupError> {
-        match self.held(user) {
-            None => return Ok(Reported::Unknown),
-            Some(entry) if !entry.holds(fingerprint) => return Ok(Reported::AlreadyReplaced),
-            Some(_) => {}
+    pub fn report(&self, user: &UserId, fingerprint: Tag, shown: &Selector) -> Result<Reported, LookupError> {
+        let says = |entry: Option<&Entry>| match entry {
+            Some(entry) if entry.holds(fingerprint, shown) => Reported::Dropped,
+            Some(entry) if entry.shows_a_token(shown) => Reported::AlreadyReplaced,
+            _ => Reported::Unknown,
+        };
+        let outcome = says(self.held(user).as_deref());
+        if outcome != Reported::Dropped {
+            return Ok(outcome);
         }
         self.source.spare(Urgency::Fresh).map_err(|retry_after| LookupError::RateLimited { retry_after })?;
         let now = self.clock.now();
-        let mut outcome = Reported::AlreadyReplaced;
+        let mut outcome = Reported::Unknown;
         // A flight that is under way was sent before the report, and is no answer to whoever asks after it.
         self.flights.outdate(user);
         // One step with respect to flights that land: either they see the report, or it sees what they brought.
         self.entries.entry_by_ref(user).and_compute_with(|held| {
-            match held.and_then(|held| held.value().entry()) {
-                Some(held) if held.holds(fingerprint) => {
-                    outcome = Reported::Dropped;
-                    Op::Put(Slot::of(user, Arc::new(held.with_refused(fingerprint, now))))
-                }
-                _ => Op::Nop,
+            let held = held.and_then(|held| held.value().entry());
+            outcome = says(held.as_deref());
+            match held.filter(|_| outcome == Reported::Dropped) {
+                Some(held) => Op::Put(Slot::of(user, Arc::new(held.with_refused(fingerprint, now)))),
+                None => Op::Nop,
             }
         });
         Ok(outcome)
     }
 
     fn held(&self, user: &UserId) -> Option<Arc<Entry>> {
-        self.entries.get(user)?.entry()
+        let look = || self.entries.get(user)?.entry();
+        // A place may be emptied just as it is found, because another has taken it: then that one is looked at.
+        look().or_else(look)
     }
 
     async fn lookup(

@@ -65,12 +65,28 @@ impl<O: Clone> Owners<O> {
 
 /// Whether something has happened since the flight began that its result does not know of.
 #[derive(Clone, Debug, Default)]
-pub struct Obsolete(Arc<AtomicBool>);
+pub struct Obsolete(Arc<Happened>);
+
+#[derive(Debug, Default)]
+struct Happened {
+    anything: AtomicBool,
+    void: AtomicBool,
+}
 
 impl Obsolete {
     /// Whether that is so.
     pub fn get(&self) -> bool {
-        self.0.load(Ordering::SeqCst)
+        self.0.anything.load(Ordering::SeqCst)
+    }
+
+    /// Whether nothing of the result may be kept, though it has been stored already.
+    pub fn is_void(&self) -> bool {
+        self.0.void.load(Ordering::SeqCst)
+    }
+
+    fn set(&self, void: bool) {
+        self.0.void.fetch_or(void, Ordering::SeqCst);
+        self.0.anything.store(true, Ordering::SeqCst);
     }
 }
 
@@ -164,15 +180,20 @@ where
     /// Something has happened to `key` that a flight under way does not know of.
     pub fn outdate(&self, key: &K) {
         if let Some(aloft) = self.under_way().flights.get(key) {
-            aloft.obsolete.0.store(true, Ordering::SeqCst);
+            aloft.obsolete.set(false);
+        }
+    }
+
+    /// The same, and nothing of what that flight brings may be kept.
+    pub fn void(&self, key: &K) {
+        if let Some(aloft) = self.under_way().flights.get(key) {
+            aloft.obsolete.set(true);
         }
     }
 
     /// The same for every flight under way.
-    pub fn outdate_all(&self) {
-        for aloft in self.under_way().flights.values() {
-            aloft.obsolete.0.store(true, Ordering::SeqCst);
-        }
+    pub fn void_all(&self) {
+        self.under_way().flights.values().for_each(|aloft| aloft.obsolete.set(true));
     }
 
     /// How many are under way.

@@ -26,6 +26,7 @@ use crate::user_token::UserTokens;
 pub mod answers;
 mod bounds;
 mod connection;
+mod handlers;
 mod metrics;
 mod query;
 mod rates;

@@ -83,7 +83,7 @@ const DOORS: &[(&str, &str)] = &[
     ("src/cli/demo.rs", "writes the simulated client's secret into the file that the daemon reads"),
     ("src/demo/token.rs", "the simulated tenant compares what it was sent with the client's secret"),
     ("src/domain/identity.rs", "its test tells tokens apart"),
-    ("src/server/routes.rs", "the answer that callers ask for: an identity's token"),
+    ("src/server/handlers.rs", "the answer that callers ask for: an identity's token"),
     ("src/upstream.rs", "the bearer token in a request to Auth0, marked as sensitive"),
     ("src/upstream/credentials.rs", "the client's secret in a grant request"),
     ("src/upstream/transport.rs", "the proxy's password, on its way to the proxy"),

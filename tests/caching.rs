@@ -675,10 +675,10 @@ async fn a_reported_token_is_not_served_again_and_a_late_report_does_nothing() {
     let served = world.cache().token(FLOW, &user, &selector, Wish::default()).await.unwrap();
     let fingerprint = served.select(&selector).unwrap().1.fingerprint;
     assert_eq!(
-        world.cache().report(&UserId::parse(users::JOHN).unwrap(), fingerprint),
+        world.cache().report(&UserId::parse(users::JOHN).unwrap(), fingerprint, &Selector::default()),
         Ok(Reported::Unknown)
     );
-    assert_eq!(world.cache().report(&user, fingerprint), Ok(Reported::Dropped));
+    assert_eq!(world.cache().report(&user, fingerprint, &Selector::default()), Ok(Reported::Dropped));
     sleep(SECOND).await;
     // Auth0 still holds the very token.
     assert_eq!(world.state(users::GOOGLE).await, "login_required");
@@ -687,8 +687,30 @@ async fn a_reported_token_is_not_served_again_and_a_late_report_does_nothing() {
     let new = world.tenant.login(users::GOOGLE, "google-oauth2").unwrap();
     sleep(31 * SECOND).await;
     assert_eq!(world.look_up(users::GOOGLE).await, Ok((new, "miss")));
-    assert_eq!(world.cache().report(&user, fingerprint), Ok(Reported::AlreadyReplaced));
+    assert_eq!(world.cache().report(&user, fingerprint, &Selector::default()), Ok(Reported::AlreadyReplaced));
     assert_eq!(world.state(users::GOOGLE).await, "hit");
+}
+
+/// What a caller's rules do not show is not there for it, neither to be dropped nor to be asked about.
+#[tokio::test(start_paused = true)]
+async fn a_report_reaches_no_further_than_what_the_caller_is_shown() {
+    let world = world("").await;
+    let user = UserId::parse(users::LINKED).unwrap();
+    let google = Selector { connection: Some("google-oauth2".into()), ..Selector::default() };
+    let served = world.cache().token(Flow::Daemon, &user, &google, Wish::default()).await.unwrap();
+    let fingerprint = served.select(&google).unwrap().1.fingerprint;
+    let within =
+        |connection: &str| Selector { within: Some([connection.to_owned()].into()), ..Selector::default() };
+    let report = |shown: &str| world.cache().report(&user, fingerprint, &within(shown));
+    assert_eq!(
+        report("github"),
+        Ok(Reported::AlreadyReplaced),
+        "it holds another, as far as this caller goes"
+    );
+    assert_eq!(report("corp"), Ok(Reported::Unknown));
+    assert!(world.look_up_with(users::LINKED, &google).await.is_ok());
+    assert_eq!(report("google-oauth2"), Ok(Reported::Dropped));
+    assert!(world.look_up_with(users::LINKED, &google).await.is_err());
 }
 
 #[tokio::test(start_paused = true)]

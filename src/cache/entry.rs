@@ -80,9 +80,14 @@ impl Entry {
         self.fetched.sent
     }
 
-    /// Whether one of its tokens has this fingerprint.
-    pub fn holds(&self, fingerprint: Tag) -> bool {
-        self.tokens().any(|token| token.fingerprint == fingerprint)
+    /// Whether one of its tokens has this fingerprint, of those that are `shown`.
+    pub fn holds(&self, fingerprint: Tag, shown: &Selector) -> bool {
+        self.tokens(shown).any(|token| token.fingerprint == fingerprint)
+    }
+
+    /// Whether one of its tokens is `shown` at all.
+    pub fn shows_a_token(&self, shown: &Selector) -> bool {
+        self.tokens(shown).next().is_some()
     }
 
     /// The same answer, with one token known to be refused.
@@ -98,7 +103,8 @@ impl Entry {
     pub fn heir_of(&self, before: &Self) -> Self {
         let mut heir = self.clone();
         if let Some(refused) = &before.refused {
-            let tokens: Vec<_> = refused.tokens.iter().copied().filter(|tag| self.holds(*tag)).collect();
+            let tokens: Vec<_> =
+                refused.tokens.iter().copied().filter(|tag| self.holds(*tag, &Selector::default())).collect();
             heir.refused = (!tokens.is_empty()).then(|| Box::new(Refused { tokens, at: refused.at }));
         }
         heir
@@ -155,20 +161,16 @@ impl Entry {
         Ok(Some(token))
     }
 
-    /// Whether one of its tokens was reported.
-    pub fn is_reported(&self) -> bool {
-        self.refused.is_some()
-    }
-
     /// Whether the fact is a report that Auth0 has not been asked about yet.
     fn must_ask(&self, fact: &LookupError) -> bool {
         let reported = matches!(fact, LookupError::LoginRequired { expired_at: None, .. });
         reported && self.refused.as_ref().is_some_and(|refused| self.sent().elapsed <= refused.at.elapsed)
     }
 
-    fn tokens(&self) -> impl Iterator<Item = &IdpToken> {
+    fn tokens(&self, shown: &Selector) -> impl Iterator<Item = &IdpToken> {
         let identities = self.profile().map(|profile| profile.identities.as_slice()).unwrap_or_default();
-        identities.iter().filter_map(|identity| identity.token.as_ref())
+        let identities = identities.iter().filter(|identity| shown.shows(&identity.connection));
+        identities.filter_map(|identity| identity.token.as_ref())
     }
 
     /// Bytes that `user` and this entry take in the cache.

@@ -40,8 +40,8 @@ impl Landing {
                     }
                     Slot::of(user, Arc::clone(&entry))
                 });
-                if self.obsolete.get() && !entry.is_reported() {
-                    // Purged in between. A report in between has left its mark on what was stored, and stays.
+                if self.obsolete.is_void() {
+                    // Purged in between. A report in between has left its mark on what was stored.
                     self.entries.invalidate(user);
                 }
                 Ok(entry)

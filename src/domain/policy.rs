@@ -180,8 +180,9 @@ pub struct Allowed {
     pub rule: Option<usize>,
     /// Only identities of these connections may be shown; `None` is all.
     pub connections: Option<Arc<[String]>>,
-    /// The rule's `rate`.
-    pub rate: Option<f64>,
+    /// The rules whose `rate` it counts towards, by their places, and how many a second that is: the one that decides,
+    /// or, where no connection is named, every one that adds to what may be shown.
+    pub rates: Vec<(usize, f64)>,
 }
 
 /// A refusal; its text says who was refused what, and what would allow it.
@@ -267,7 +268,7 @@ impl Rights {
     pub fn decide(&self, request: Request<'_>) -> Result<Allowed, Denied> {
         let Request { operation, user, connection } = request;
         if self.by_rank(operation) {
-            return Ok(Allowed { rule: None, connections: None, rate: None });
+            return Ok(Allowed { rule: None, connections: None, rates: Vec::new() });
         }
         self.may(operation)?;
         let covers = |rule: &Rule| user.map_or(rule.users.is_none(), |user| rule.covers(user));
@@ -279,10 +280,21 @@ impl Rights {
         };
         let decides = |rule: &Rule| connection.is_none_or(|connection| rule.shows(connection));
         match (covering().find(|(_, rule)| decides(rule)), connection) {
-            (Some((place, rule)), _) => Ok(Allowed { rule: Some(place), connections, rate: rule.rate }),
+            (Some((place, rule)), Some(_)) => {
+                let rates = rule.rate.map(|rate| (place, rate)).into_iter().collect();
+                Ok(Allowed { rule: Some(place), connections, rates })
+            }
+            (Some((place, _)), None) => {
+                Ok(Allowed { rule: Some(place), connections, rates: rates(covering()) })
+            }
             (None, Some(name)) => Err(self.denied(operation, Lacks::Connection(name.to_owned()))),
             (None, None) => Err(self.denied(operation, Lacks::Operation)),
         }
+    }
+
+    /// The rates that `operation` counts towards whoever it is about, for what has to be counted before that is known.
+    pub fn rates(&self, operation: Operation) -> Vec<(usize, f64)> {
+        rates(self.rules_for(operation))
     }
 
     /// What needs no rule.
@@ -308,6 +320,10 @@ impl Rights {
     fn denied(&self, operation: Operation, lacks: Lacks) -> Denied {
         Denied { caller: self.caller, operation, lacks }
     }
+}
+
+fn rates<'a>(rules: impl Iterator<Item = (usize, &'a Rule)>) -> Vec<(usize, f64)> {
+    rules.filter_map(|(place, rule)| Some((place, rule.rate?))).collect()
 }
 
 /// All that either of them shows.

@@ -1,4 +1,4 @@
-//! The route table and its handlers.
+//! The route table, and what is decided before a handler is asked.
 //!
 //! A request passes, in this order: header bounds, headers of requests that were sent on, the request header, the
 //! route and its method, the caller's rights, and only then its parameters. Whoever may not ask learns
@@ -7,22 +7,19 @@
 use std::borrow::Cow;
 
 use hyper::body::Incoming;
-use hyper::header::{AUTHORIZATION, HeaderMap};
+use hyper::header::AUTHORIZATION;
 use hyper::http::request::Parts;
 use hyper::{Method, Request};
 
-use crate::cache::{Reported, Wish};
-use crate::domain::error::LookupError;
 use crate::domain::policy::{self, Allowed, Operation};
 use crate::domain::user::{Selector, UserId};
-use crate::secret::Tag;
 
-use super::answers::{IdentitiesAnswer, IdentityAnswer, ManagementTokenAnswer, ReportAnswer, TokenAnswer};
 use super::bounds::{check_headers, has_request_header, read};
-use super::query::{bearer, fingerprint, nothing, token_query, user};
+use super::handlers::{identities, management_token, me, report, token};
+use super::query::{fingerprint, nothing, token_query, user};
 use super::reply::{self, Refused, Reply};
 use super::trail::{Over, Refusal, Trail};
-use super::{Flow, Peer, Phase, Services};
+use super::{Peer, Services};
 
 /// Where a request leads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -195,11 +192,20 @@ fn permit(
 ) -> Result<Allowed, Refused> {
     let request = policy::Request { operation, user, connection };
     let allowed = peer.rights.decide(request).map_err(Refused::Forbidden)?;
-    if let (Some(rule), Some(rate), true) = (allowed.rule, allowed.rate, operation.is_lookup()) {
-        let taken = peer.rates.take(rule, peer.rights.caller().uid, rate, services.clock.now());
-        taken.map_err(|retry_after| Refused::TooOften { retry_after })?;
+    // Whoever shows a user's own token has been counted before that was verified.
+    if operation.is_lookup() && operation != Operation::Me {
+        count(services, peer, &allowed.rates)?;
     }
     Ok(allowed)
+}
+
+/// Counts a lookup of `peer` under each of these rules.
+fn count(services: &Services, peer: &Peer, rates: &[(usize, f64)]) -> Result<(), Refused> {
+    let (uid, now) = (peer.rights.caller().uid, services.clock.now());
+    rates.iter().try_for_each(|(rule, rate)| {
+        let taken = peer.rates.take(*rule, uid, *rate, now);
+        taken.map_err(|retry_after| Refused::TooOften { retry_after })
+    })
 }
 
 async fn handle(
@@ -229,12 +235,14 @@ async fn handle(
         }
         Route::MyToken => {
             let (mut selector, wish) = token_query(query)?;
+            count(services, peer, &peer.rights.rates(Operation::Me))?;
             let user = me(services, &head.headers).await?;
             trail.user = Some(user.clone());
             selector.within = permit(Operation::Me, Some(&user), selector.connection.as_deref())?.connections;
             token(services, peer.flow(), &user, &selector, wish, trail).await
         }
         Route::MyIdentities => {
+            count(services, peer, &peer.rights.rates(Operation::Me))?;
             let user = me(services, &head.headers).await?;
             trail.user = Some(user.clone());
             let within = permit(Operation::Me, Some(&user), None)?.connections;
@@ -242,8 +250,8 @@ async fn handle(
         }
         Route::Report(segment) => {
             let (user, fingerprint) = (user(segment)?, fingerprint(body)?);
-            permit(Operation::Report, Some(&user), None)?;
-            report(services, &user, fingerprint, trail)
+            let within = permit(Operation::Report, Some(&user), None)?.connections;
+            report(services, &user, fingerprint, &Selector { within, ..Selector::default() }, trail)
         }
         Route::User(segment) => {
             let user = user(segment)?;
@@ -266,118 +274,6 @@ async fn handle(
         Route::Live => Ok(reply::probe(Ok(Cow::Borrowed("live")))),
         Route::Started => Ok(reply::probe(services.started())),
         Route::Ready => Ok(reply::probe(services.ready())),
-    }
-}
-
-/// The user whose own token the request bears.
-async fn me(services: &Services, headers: &HeaderMap) -> Result<UserId, Refused> {
-    let user_tokens = services.user_tokens.as_ref().ok_or(Refused::MeIsOff)?;
-    let token = bearer(headers).map_err(Refused::UserToken)?;
-    before_the_end(services, user_tokens.verify(&token)).await
-}
-
-async fn management_token(services: &Services) -> Result<Reply, Refused> {
-    let bearer = async { services.management.bearer().await.map_err(LookupError::Unavailable) };
-    let token = before_the_end(services, bearer).await?;
-    let expires = token.expires();
-    let answer = ManagementTokenAnswer {
-        access_token: token.token().expose().into(),
-        token_type: "Bearer".into(),
-        expires_at: expires.map(|expires| expires.wall().to_string()),
-        expires_in: expires.map(|expires| expires.remaining(services.clock.now()).as_secs()),
-        scopes: token.scopes().map(<[String]>::to_vec),
-    };
-    Ok(reply::ok(&answer))
-}
-
-fn report(services: &Services, user: &UserId, fingerprint: Tag, trail: &mut Trail) -> Result<Reply, Refused> {
-    trail.fingerprint = Some(fingerprint);
-    let outcome = match services.cache.report(user, fingerprint).map_err(Refused::Lookup)? {
-        Reported::Dropped => "dropped",
-        Reported::AlreadyReplaced => "already_replaced",
-        Reported::Unknown => "unknown",
-    };
-    trail.outcome = Some(outcome);
-    Ok(reply::ok(&ReportAnswer { outcome: outcome.into() }))
-}
-
-async fn token(
-    services: &Services,
-    flow: Flow,
-    user: &UserId,
-    selector: &Selector,
-    wish: Wish,
-    trail: &mut Trail,
-) -> Result<Reply, Refused> {
-    let served = before_the_end(services, services.cache.token(flow, user, selector, wish)).await?;
-    // A lookup that succeeds has found this very token; were it not so, there would be nothing to hand out.
-    let (identity, token) = served.select(selector).ok_or(Refused::NoRoute)?;
-    trail.served(services, served.state, Some((identity, token)));
-    let (now, second) = (served.now, token.access_token_secret.as_ref());
-    let answer = TokenAnswer {
-        user_id: user.as_str().into(),
-        connection: identity.connection.as_str().into(),
-        provider: identity.provider.as_str().into(),
-        identity_user_id: identity.user_id.as_str().into(),
-        access_token: token.access_token.expose().into(),
-        access_token_secret: second.map(|second| second.expose().into()),
-        token_type: if second.is_some() { "OAuth" } else { "Bearer" }.into(),
-        expires_at: token.expires.map(|expires| expires.wall().to_string()),
-        expires_in: token.expires.map(|expires| expires.remaining(now).as_secs()),
-        expiry_basis: token.basis.as_str().into(),
-        fetched_at: served.fetched().wall.to_string(),
-        fingerprint: token.fingerprint.to_string(),
-    };
-    Ok(reply::lookup(&served, &answer))
-}
-
-async fn identities(
-    services: &Services,
-    flow: Flow,
-    user: &UserId,
-    shown: &Selector,
-    trail: &mut Trail,
-) -> Result<Reply, Refused> {
-    let served = before_the_end(services, services.cache.identities(flow, user)).await?;
-    trail.served(services, served.state, None);
-    let profile = served.profile().ok_or(Refused::NoRoute)?;
-    let identities = profile.identities.iter().filter(|identity| shown.shows(&identity.connection));
-    let identities = identities.map(|identity| {
-        let token = identity.token.as_ref();
-        let state = match token {
-            None => "none",
-            Some(token) if services.cache.is_alive(token, served.now) => "available",
-            Some(_) => "expired",
-        };
-        IdentityAnswer {
-            connection: identity.connection.as_str().into(),
-            provider: identity.provider.as_str().into(),
-            identity_user_id: identity.user_id.as_str().into(),
-            is_social: identity.is_social,
-            token: state.into(),
-            expires_at: token.and_then(|token| token.expires).map(|expires| expires.wall().to_string()),
-            expiry_basis: token.map_or("none", |token| token.basis.as_str()).into(),
-        }
-    });
-    let answer = IdentitiesAnswer {
-        user_id: user.as_str().into(),
-        blocked: profile.blocked,
-        fetched_at: served.fetched().wall.to_string(),
-        identities: identities.collect(),
-    };
-    Ok(reply::lookup(&served, &answer))
-}
-
-/// A lookup's answer, or `draining` when the shutdown's deadline comes first.
-async fn before_the_end<T, E: Into<Refused>>(
-    services: &Services,
-    lookup: impl Future<Output = Result<T, E>>,
-) -> Result<T, Refused> {
-    let mut phase = services.phase.clone();
-    tokio::select! {
-        biased;
-        outcome = lookup => outcome.map_err(Into::into),
-        _ = phase.wait_for(|phase| *phase == Phase::Over) => Err(Refused::Draining),
     }
 }
 

@@ -47,7 +47,7 @@ impl UserNames {
     pub fn name(&self, user: &UserId) -> String {
         match self.style {
             UserIds::Hashed => self.key.tag("user", user.as_str()).to_string(),
-            UserIds::Plain => user.to_string(),
+            UserIds::Plain => on_one_line(user.as_str()),
         }
     }
 }
@@ -58,6 +58,20 @@ fn key_of_machine(file: &Path) -> Option<TagKey> {
     let id = text.trim_end();
     let is_id = id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
     (is_id && id.bytes().any(|byte| byte != b'0')).then(|| TagKey::derived(id.as_bytes(), PURPOSE))
+}
+
+/// `text`, with what ends a line for some readers, or turns its direction, escaped: a line is about one user, and shows
+/// what is in it.
+fn on_one_line(text: &str) -> String {
+    let is_odd = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    let mut line = String::with_capacity(text.len());
+    for c in text.chars() {
+        if is_odd(c) { line.extend(c.escape_unicode()) } else { line.push(c) }
+    }
+    line
 }
 
 #[cfg(test)]
@@ -79,7 +93,10 @@ mod tests {
         let hashed = UserNames::new(UserIds::Hashed, key.clone()).name(&jane());
         assert!(!hashed.contains("jane"));
         assert_eq!(hashed.len(), 16);
-        assert_eq!(UserNames::new(UserIds::Plain, key).name(&jane()), "auth0|jane");
+        let plain = UserNames::new(UserIds::Plain, key);
+        assert_eq!(plain.name(&jane()), "auth0|jane");
+        let odd = UserId::parse("auth0|a\u{2028}b\u{202e}c\u{fc}").unwrap();
+        assert_eq!(plain.name(&odd), "auth0|a\\u{2028}b\\u{202e}c\u{fc}");
     }
 
     #[test]

@@ -31,6 +31,10 @@ impl Number {
 #[derive(Debug, Default)]
 pub struct Flag(pub bool);
 
+/// A truth value that takes something away: anything but a plain no, or nothing at all, is yes.
+#[derive(Debug, Default)]
+pub struct Bar(pub bool);
+
 impl Text {
     /// The text; empty where there is none.
     pub fn as_str(&self) -> &str {
@@ -67,6 +71,16 @@ impl<'de> Deserialize<'de> for Flag {
             Any::Flag(flag) => flag,
             Any::Text(text) => text == "true",
             _ => false,
+        }))
+    }
+}
+
+impl<'de> Deserialize<'de> for Bar {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(Self(match Option::<Any>::deserialize(deserializer)? {
+            None | Some(Any::Flag(false)) => false,
+            Some(Any::Text(text)) => text != "false",
+            Some(_) => true,
         }))
     }
 }

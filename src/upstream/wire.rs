@@ -19,7 +19,7 @@ use crate::management::Grant;
 use crate::secret::{Secret, TagKey};
 
 use super::answer::{Answer, Exchange, Limit};
-use super::lenient::{Flag, Number, Text};
+use super::lenient::{Bar, Flag, Number, Text};
 
 /// The only fields of a user that are asked for: nothing personal that a token lookup does not need.
 pub const USER_FIELDS: &str = "user_id,identities,last_login,blocked";
@@ -245,7 +245,7 @@ struct WireUser {
     #[serde(default)]
     last_login: Text,
     #[serde(default)]
-    blocked: Flag,
+    blocked: Bar,
     #[serde(default)]
     identities: Option<Vec<Option<WireIdentity>>>,
 }

@@ -215,7 +215,7 @@ impl Game {
             text.map_or(unknown, |text| (text.clone(), truth.tags[&text]))
         };
         let (text, tag) = reported;
-        let outcome = self.cache.report(&UserId::parse(user).unwrap(), tag);
+        let outcome = self.cache.report(&UserId::parse(user).unwrap(), tag, &Selector::default());
         let mut ledger = self.wire.ledger();
         let seq = ledger.tick();
         let certain = heard.as_ref().is_some_and(|(_, certain)| *certain);

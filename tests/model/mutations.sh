@@ -94,7 +94,7 @@ mutant negative-answer-a-little-too-long src/cache/entry.rs \
 mutant any-404-is-a-fact src/upstream/wire.rs \
     '(StatusCode::NOT_FOUND, "inexistent_user")' '(StatusCode::NOT_FOUND, _)'
 mutant report-without-compare src/cache/entry.rs \
-    'self.tokens().any(|token| token.fingerprint == fingerprint)' 'self.tokens().any(|_| true) || fingerprint == fingerprint'
+    'self.tokens(shown).any(|token| token.fingerprint == fingerprint)' 'self.tokens(shown).any(|_| true) || fingerprint == fingerprint'
 mutant report-forgotten-by-the-next-answer src/cache/entry.rs \
     'if let Some(refused) = &before.refused {' 'if let Some(refused) = before.refused.as_ref().filter(|_| false) {'
 mutant report-without-asking src/cache/entry.rs '&& !self.must_ask(&fact);' ';'
@@ -102,9 +102,9 @@ mutant report-unseen-by-a-flight-under-way src/cache.rs \
     '        self.flights.outdate(user);
         // One step' '        // One step'
 mutant purge-unseen-by-a-flight-under-way src/cache.rs \
-    '        self.flights.outdate(user);
+    '        self.flights.void(user);
         self.entries.invalidate(user);' '        self.entries.invalidate(user);'
-mutant purge-of-all-leaves-flights src/cache.rs '        self.flights.outdate_all();
+mutant purge-of-all-leaves-flights src/cache.rs '        self.flights.void_all();
 ' ''
 
 # Guarantee 4: flights.

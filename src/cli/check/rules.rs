@@ -94,7 +94,7 @@ fn reason(allowed: &Allowed, rules: &[Rule]) -> String {
     if let Some(connections) = &allowed.connections {
         text.push_str(&format!(", and shows only the connections {}", connections.join(", ")));
     }
-    if let Some(rate) = allowed.rate {
+    if let Some(rate) = allowed.rates.iter().map(|(_, rate)| *rate).reduce(f64::min) {
         text.push_str(&format!(", {rate} times a second at most"));
     }
     text

@@ -136,3 +136,24 @@ fn a_refusal_says_who_was_refused_what_and_what_would_allow_it() {
     assert!(text(&unruled, 5, Operation::Token).contains("this listener has no rules"));
     assert!(text(&unruled, 0, Operation::ManagementToken).contains("takes a rule that names it"));
 }
+
+#[test]
+fn a_lookup_that_names_no_connection_counts_towards_every_rule_that_shows_it_something() {
+    let rule = |connection, rate| {
+        only(&[connection], &[], Rule { rate, ..rule(Some(1), None, &[Operation::Token]) })
+    };
+    let policy = Policy::new(998, [rule("github", None), rule(GOOGLE, Some(0.1)), rule("corp", Some(2.0))]);
+    let user = UserId::parse("auth0|1").unwrap();
+    let rates = |connection| {
+        let request = Request { operation: Operation::Token, user: Some(&user), connection };
+        policy.rights(caller(1, 1)).decide(request).unwrap().rates
+    };
+    assert_eq!(
+        rates(None),
+        [(1, 0.1), (2, 2.0)],
+        "else the first rule, which has none, would be a way round"
+    );
+    assert_eq!([rates(Some("github")), rates(Some(GOOGLE))], [vec![], vec![(1, 0.1)]]);
+    assert_eq!(policy.rights(caller(1, 1)).rates(Operation::Token).len(), 2);
+    assert!(policy.rights(caller(1, 1)).rates(Operation::Me).is_empty());
+}

@@ -264,3 +264,17 @@ fn the_path_encodes_the_id_once_and_asks_for_four_fields() {
         "/api/v2/users/office365%7Ca%2Fb%40c%253A?fields=user_id%2Cidentities%2Clast_login%2Cblocked&include_fields=true"
     );
 }
+
+#[test]
+fn a_block_is_believed_however_it_is_written() {
+    let blocked = |value: &str| {
+        let body = format!(r#"{{"user_id":"u|1","blocked":{value},"identities":[]}}"#);
+        let user = UserId::parse("u|1").unwrap();
+        match parse_user(&answer(200, &body), &user, at_once(), &TagKey::random().unwrap()) {
+            Ok(UserAnswer::User(Some(profile))) => profile.blocked,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(["false", "null", r#""false""#].map(blocked), [false; 3]);
+    assert_eq!(["true", r#""true""#, "1", r#""yes""#, "[]", "{}"].map(blocked), [true; 6]);
+}

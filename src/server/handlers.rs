@@ -1,0 +1,133 @@
+//! What a request that may be answered is answered with.
+
+use hyper::header::HeaderMap;
+
+use crate::cache::{Reported, Wish};
+use crate::domain::error::LookupError;
+use crate::domain::user::{Selector, UserId};
+use crate::secret::Tag;
+
+use super::answers::{IdentitiesAnswer, IdentityAnswer, ManagementTokenAnswer, ReportAnswer, TokenAnswer};
+use super::query::bearer;
+use super::reply::{self, Refused, Reply};
+use super::trail::Trail;
+use super::{Flow, Phase, Services};
+
+/// The user whose own token the request bears.
+pub(super) async fn me(services: &Services, headers: &HeaderMap) -> Result<UserId, Refused> {
+    let user_tokens = services.user_tokens.as_ref().ok_or(Refused::MeIsOff)?;
+    let token = bearer(headers).map_err(Refused::UserToken)?;
+    before_the_end(services, user_tokens.verify(&token)).await
+}
+
+pub(super) async fn management_token(services: &Services) -> Result<Reply, Refused> {
+    let bearer = async { services.management.bearer().await.map_err(LookupError::Unavailable) };
+    let token = before_the_end(services, bearer).await?;
+    let expires = token.expires();
+    let answer = ManagementTokenAnswer {
+        access_token: token.token().expose().into(),
+        token_type: "Bearer".into(),
+        expires_at: expires.map(|expires| expires.wall().to_string()),
+        expires_in: expires.map(|expires| expires.remaining(services.clock.now()).as_secs()),
+        scopes: token.scopes().map(<[String]>::to_vec),
+    };
+    Ok(reply::ok(&answer))
+}
+
+/// Only what `shown` shows is there to be reported.
+pub(super) fn report(
+    services: &Services,
+    user: &UserId,
+    fingerprint: Tag,
+    shown: &Selector,
+    trail: &mut Trail,
+) -> Result<Reply, Refused> {
+    trail.fingerprint = Some(fingerprint);
+    let outcome = match services.cache.report(user, fingerprint, shown).map_err(Refused::Lookup)? {
+        Reported::Dropped => "dropped",
+        Reported::AlreadyReplaced => "already_replaced",
+        Reported::Unknown => "unknown",
+    };
+    trail.outcome = Some(outcome);
+    Ok(reply::ok(&ReportAnswer { outcome: outcome.into() }))
+}
+
+pub(super) async fn token(
+    services: &Services,
+    flow: Flow,
+    user: &UserId,
+    selector: &Selector,
+    wish: Wish,
+    trail: &mut Trail,
+) -> Result<Reply, Refused> {
+    let served = before_the_end(services, services.cache.token(flow, user, selector, wish)).await?;
+    // A lookup that succeeds has found this very token; were it not so, there would be nothing to hand out.
+    let (identity, token) = served.select(selector).ok_or(Refused::NoRoute)?;
+    trail.served(services, served.state, Some((identity, token)));
+    let (now, second) = (served.now, token.access_token_secret.as_ref());
+    let answer = TokenAnswer {
+        user_id: user.as_str().into(),
+        connection: identity.connection.as_str().into(),
+        provider: identity.provider.as_str().into(),
+        identity_user_id: identity.user_id.as_str().into(),
+        access_token: token.access_token.expose().into(),
+        access_token_secret: second.map(|second| second.expose().into()),
+        token_type: if second.is_some() { "OAuth" } else { "Bearer" }.into(),
+        expires_at: token.expires.map(|expires| expires.wall().to_string()),
+        expires_in: token.expires.map(|expires| expires.remaining(now).as_secs()),
+        expiry_basis: token.basis.as_str().into(),
+        fetched_at: served.fetched().wall.to_string(),
+        fingerprint: token.fingerprint.to_string(),
+    };
+    Ok(reply::lookup(&served, &answer))
+}
+
+pub(super) async fn identities(
+    services: &Services,
+    flow: Flow,
+    user: &UserId,
+    shown: &Selector,
+    trail: &mut Trail,
+) -> Result<Reply, Refused> {
+    let served = before_the_end(services, services.cache.identities(flow, user)).await?;
+    trail.served(services, served.state, None);
+    let profile = served.profile().ok_or(Refused::NoRoute)?;
+    let identities = profile.identities.iter().filter(|identity| shown.shows(&identity.connection));
+    let identities = identities.map(|identity| {
+        let token = identity.token.as_ref();
+        let state = match token {
+            None => "none",
+            Some(token) if services.cache.is_alive(token, served.now) => "available",
+            Some(_) => "expired",
+        };
+        IdentityAnswer {
+            connection: identity.connection.as_str().into(),
+            provider: identity.provider.as_str().into(),
+            identity_user_id: identity.user_id.as_str().into(),
+            is_social: identity.is_social,
+            token: state.into(),
+            expires_at: token.and_then(|token| token.expires).map(|expires| expires.wall().to_string()),
+            expiry_basis: token.map_or("none", |token| token.basis.as_str()).into(),
+        }
+    });
+    let answer = IdentitiesAnswer {
+        user_id: user.as_str().into(),
+        blocked: profile.blocked,
+        fetched_at: served.fetched().wall.to_string(),
+        identities: identities.collect(),
+    };
+    Ok(reply::lookup(&served, &answer))
+}
+
+/// A lookup's answer, or `draining` when the shutdown's deadline comes first.
+async fn before_the_end<T, E: Into<Refused>>(
+    services: &Services,
+    lookup: impl Future<Output = Result<T, E>>,
+) -> Result<T, Refused> {
+    let mut phase = services.phase.clone();
+    tokio::select! {
+        biased;
+        outcome = lookup => outcome.map_err(Into::into),
+        _ = phase.wait_for(|phase| *phase == Phase::Over) => Err(Refused::Draining),
+    }
+}
