@@ -748,6 +748,37 @@ async fn with_several_threads_too_a_cold_lookup_is_one_request() {
     assert_eq!(world.user_calls(), 100);
 }
 
+/// A report and an answer that lands at the same moment: whichever comes first, the token is not served again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn with_several_threads_too_no_report_is_lost() {
+    let settings = "[upstream]\nrequests_per_second = 5000\nburst = 10000";
+    let world = std::sync::Arc::new(World::simulated(TenantOptions::default(), settings).await);
+    world.ready().await;
+    let user = UserId::parse(users::GOOGLE).unwrap();
+    let selector = Selector::default();
+    let served = world.cache().token(Flow::Daemon, &user, &selector, Wish::default()).await.unwrap();
+    let fingerprint = served.select(&selector).unwrap().1.fingerprint;
+    for round in 0..2_000 {
+        world.cache().purge(&user);
+        assert!(world.look_up(users::GOOGLE).await.is_ok());
+        let (asking, asker) = (std::sync::Arc::clone(&world), user.clone());
+        #[expect(clippy::disallowed_methods, reason = "a caller of its own")]
+        let fresh = tokio::spawn(async move {
+            let wish = Wish { fresh: true, ..Wish::default() };
+            asking.cache().token(Flow::Daemon, &asker, &Selector::default(), wish).await.is_ok()
+        });
+        // Somewhere between before the flight and after it.
+        for _ in 0..round % 64 {
+            tokio::task::yield_now().await;
+        }
+        let reported = world.cache().report(&user, fingerprint, &selector);
+        fresh.await.unwrap();
+        assert_eq!(reported, Ok(Reported::Dropped), "round {round}");
+        let after = world.look_up(users::GOOGLE).await;
+        assert!(matches!(after, Err(LookupError::LoginRequired { .. })), "round {round}: {after:?}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn purging_one_user_forgets_nobody_else() {
     let world = world("").await;

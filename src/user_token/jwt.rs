@@ -81,6 +81,10 @@ impl<'a> Jwt<'a> {
 /// Base64 of JSON. What is wrong with it is not told: it would quote the token.
 fn part<T: DeserializeOwned>(text: &str) -> Result<T, InvalidUserToken> {
     let json = URL_SAFE_NO_PAD.decode(text).map_err(|_| InvalidUserToken::Malformed)?;
+    // Serde would read a list as well, its elements in the order of our fields.
+    if !json.trim_ascii_start().starts_with(b"{") {
+        return Err(InvalidUserToken::Malformed);
+    }
     serde_json::from_slice(&json).map_err(|_| InvalidUserToken::Malformed)
 }
 
@@ -209,6 +213,7 @@ mod tests {
             (r#"{"alg":"RS256","alg":"RS256","kid":"k"}"#, No::Malformed),
             (r#"{"alg":"RS256","kid":5}"#, No::Malformed),
             (r#"["RS256"]"#, No::Malformed),
+            (r#"["RS256","k","JWT",null]"#, No::Malformed),
             ("{", No::Malformed),
             (r#"{"alg":"RS256"}"#, No::NoKey),
             (r#"{"alg":"RS256","kid":""}"#, No::NoKey),
