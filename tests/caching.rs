@@ -768,8 +768,8 @@ async fn with_several_threads_too_no_report_is_lost() {
             asking.cache().token(Flow::Daemon, &asker, &Selector::default(), wish).await.is_ok()
         });
         // Somewhere between before the flight and after it.
-        for _ in 0..round % 64 {
-            tokio::task::yield_now().await;
+        for _ in 0..round * 37 % 20_000 {
+            std::hint::spin_loop();
         }
         let reported = world.cache().report(&user, fingerprint, &selector);
         fresh.await.unwrap();
