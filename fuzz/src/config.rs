@@ -1,6 +1,12 @@
 //! A configuration file and the environment.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::sync::LazyLock;
+
 use cloakroom::config::{self, Env, Loaded};
+use tempfile::TempDir;
 use toml::de::{DeArray, DeTable, DeValue};
 
 /// Stands wherever a value may be a secret. `tests/config/bad/files/secret` holds it, too.
@@ -10,7 +16,25 @@ const CANARY: &str = "canary";
 const ENVIRONMENT: &str = "\n--- environment\n";
 
 /// What fixtures call the directory in which the files are that they name.
-const FILES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/config/bad");
+const DIRECTORY: &str = "{dir}";
+
+/// Those files, for their owner alone but where their names say otherwise: a secret that others can read is no secret.
+static FILES: LazyLock<TempDir> = LazyLock::new(|| {
+    let directory = tempfile::tempdir().unwrap();
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/config");
+    for (from, to) in [("bad/files", "files"), ("good", "")] {
+        let to = directory.path().join(to);
+        fs::create_dir_all(&to).unwrap();
+        for file in fs::read_dir(fixtures.join(from)).unwrap().map(Result::unwrap) {
+            let copy = to.join(file.file_name());
+            fs::copy(file.path(), &copy).unwrap();
+            let is_bad = file.file_name().to_str().unwrap().contains("-for-");
+            let mode = if is_bad { 0o646 } else { 0o600 };
+            fs::set_permissions(&copy, fs::Permissions::from_mode(mode)).unwrap();
+        }
+    }
+    directory
+});
 
 /// The input is a file's text, and after a line `--- environment` the variables.
 pub fn read(data: &[u8]) {
@@ -19,7 +43,7 @@ pub fn read(data: &[u8]) {
     if ["/dev", "/proc", "/sys"].iter().any(|place| input.contains(place)) {
         return;
     }
-    let input = input.replace("{dir}", FILES);
+    let input = input.replace(DIRECTORY, FILES.path().to_str().unwrap());
     let (text, variables) = input.split_once(ENVIRONMENT).unwrap_or((&input, ""));
     let variables: Vec<_> = variables.lines().filter_map(|line| line.split_once('=')).collect();
     let env = || -> Env { variables.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect() };

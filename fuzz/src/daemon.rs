@@ -139,6 +139,8 @@ impl Daemon {
 fn configuration(directory: &TempDir, tenant: &Tenant) -> String {
     let path = |name: &str| directory.path().join(name);
     std::fs::write(path("secret"), "demo-client-secret\n").unwrap();
+    let own = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    std::fs::set_permissions(path("secret"), own).unwrap();
     let uid = std::os::unix::fs::MetadataExt::uid(&std::fs::metadata(path("secret")).unwrap());
     let mut text = format!(
         "[tenant]\ndomain = \"tenant.example\"\naudience = {:?}\n[tenant.client]\nid = \"demo-client\"\nsecret_file = {:?}\n\
