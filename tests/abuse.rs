@@ -211,8 +211,15 @@ fn recovers(daemon: &mut Daemon, descriptors_before: usize) -> Duration {
     begun.elapsed()
 }
 
-/// One kind of abuse, once: how the other's lookups went before it and meanwhile. What may never be is asserted here.
-fn abused(stage: &Stage, daemon: &mut Daemon, other: &mut Player, at_rest: &AtRest, role: &str) -> [Went; 2] {
+/// One kind of abuse, once: how the other's lookups went before it and meanwhile, and how long it took until all was as
+/// before. What may never be is asserted here.
+fn abused(
+    stage: &Stage,
+    daemon: &mut Daemon,
+    other: &mut Player,
+    at_rest: &AtRest,
+    role: &str,
+) -> ([Went; 2], Duration) {
     let quiet = measure(other, "time 600");
     let mut abuser = Player::start(stage, ABUSER, role);
     let begun = abuser.says();
@@ -233,8 +240,7 @@ fn abused(stage: &Stage, daemon: &mut Daemon, other: &mut Player, at_rest: &AtRe
     assert!(held <= MAX_CONNECTIONS / 2 + 3, "{role}: {held} connections");
     let bound = at_rest.resident + MAX_BYTES + MAX_CONNECTIONS / 2 * PER_CONNECTION + CHURN;
     assert!(resident <= bound, "{role}: {resident} of {bound}");
-    assert!(recovered <= RECOVERY, "{role}: {recovered:?}");
-    [quiet, meanwhile]
+    ([quiet, meanwhile], recovered)
 }
 
 #[test]
@@ -266,12 +272,12 @@ fn whoever_abuses_the_daemon_slows_itself_only() {
     ] {
         // What else the machine does is in every figure, so slower is what is slower each time.
         let is_slower = (0..5).all(|_| {
-            let [quiet, meanwhile] = abused(&stage, &mut daemon, &mut other, &at_rest, role);
-            [(quiet.median, meanwhile.median), (quiet.p95, meanwhile.p95)]
-                .iter()
-                .any(|(quiet, meanwhile)| *meanwhile > (*quiet * SLOWER).max(FLOOR))
+            let ([quiet, meanwhile], recovered) = abused(&stage, &mut daemon, &mut other, &at_rest, role);
+            let later = |(quiet, meanwhile): (Duration, Duration)| meanwhile > (quiet * SLOWER).max(FLOOR);
+            [(quiet.median, meanwhile.median), (quiet.p95, meanwhile.p95)].into_iter().any(later)
+                || recovered > RECOVERY
         });
-        assert!(!is_slower, "{role}: the other's answers come later");
+        assert!(!is_slower, "{role}: the other's answers come later, or it takes too long to recover");
     }
     println!("resident at the most: {} KiB", memory(&daemon, "VmHWM:") >> 10);
     assert!(daemon.log().lines().count() < 50, "{}", daemon.log());
@@ -296,17 +302,21 @@ fn whoever_takes_all_descriptors_keeps_nobody_from_being_answered_who_is_in() {
     let mut other = Player::start(&stage, OTHER, &format!("other {}", users::GOOGLE));
     assert_eq!(other.says(), "ready");
     let at_rest = descriptors(&daemon);
-    let quiet = measure(&mut other, "time-kept 1000");
-    let mut abuser = Player::start(&stage, ABUSER, "connections 200");
-    let begun = abuser.says();
-    daemon.until("descriptors are short", |daemon| daemon.log().contains("No connection can be accepted"));
-    let abused = measure(&mut other, "time-kept 1500");
-    drop(abuser);
-    let recovered = recovers(&mut daemon, at_rest);
-    println!("{begun}\n  before:    {quiet}\n  meanwhile: {abused}\n  recovered after {recovered:?}");
-    assert_eq!(quiet.failed + abused.failed, 0);
-    assert!(abused.median <= (quiet.median * SLOWER).max(FLOOR), "{quiet} {abused}");
-    assert!(recovered <= RECOVERY, "{recovered:?}");
+    let too_slow = (0..5).all(|_| {
+        let quiet = measure(&mut other, "time-kept 1000");
+        let mut abuser = Player::start(&stage, ABUSER, "connections 200");
+        let begun = abuser.says();
+        daemon
+            .until("descriptors are short", |daemon| daemon.log().contains("No connection can be accepted"));
+        let abused = measure(&mut other, "time-kept 1500");
+        drop(abuser);
+        let recovered = recovers(&mut daemon, at_rest);
+        println!("{begun}\n  before:    {quiet}\n  meanwhile: {abused}\n  recovered after {recovered:?}");
+        assert_eq!(quiet.failed + abused.failed, 0);
+        abused.median > (quiet.median * SLOWER).max(FLOOR) || recovered > RECOVERY
+    });
+    // What else the machine does is in every figure.
+    assert!(!too_slow, "whoever is in is answered later, or it takes too long to recover");
     sleep(Duration::from_millis(10));
     assert_eq!(measure(&mut other, "time 200").failed, 0, "also over new connections");
 }
