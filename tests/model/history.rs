@@ -219,6 +219,8 @@ impl Game {
         let mut ledger = self.wire.ledger();
         let seq = ledger.tick();
         let certain = heard.as_ref().is_some_and(|(_, certain)| *certain);
+        // Of a user without tokens none is held.
+        let some = heard.as_ref().is_some_and(|(heard, _)| heard.said.has_tokens());
         match outcome {
             Ok(Reported::Dropped) => {
                 if !holds(&text) {
@@ -227,7 +229,7 @@ impl Game {
                 self.truth().dropped(user, text, seq);
                 self.tally.dropped.fetch_add(1, Ordering::Relaxed);
             }
-            Ok(other) if certain && (holds(&text) || other == Reported::Unknown) => {
+            Ok(other) if certain && (holds(&text) || (other == Reported::Unknown) == some) => {
                 ledger.breaks(format!("{text} of {user} is reported: {other:?}"));
             }
             Ok(_) | Err(LookupError::RateLimited { .. }) => {}

@@ -112,6 +112,10 @@ impl Said {
         self.tokens().any(|(_, token)| token.text == text)
     }
 
+    pub fn has_tokens(&self) -> bool {
+        self.tokens().next().is_some()
+    }
+
     pub fn earliest_expiry(&self) -> Option<i64> {
         self.tokens().filter_map(|(_, token)| token.expires).min()
     }
