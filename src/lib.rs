@@ -11,6 +11,7 @@
 //! | [`config`] | a file and the environment in; a checked configuration or every problem out |
 //! | [`telemetry`] | log lines, the audit log, and the numbers behind `status` |
 //! | [`task`] | the named spawn |
+//! | [`json`] | objects, and nothing else in their place |
 //! | [`flight`] | one fetch at a time, however many wait for it |
 //! | [`cache`] | users' entries: who is asked, and when |
 //! | [`management`] | keeps the Management token |
@@ -47,6 +48,7 @@ pub mod config;
 pub mod demo;
 pub mod domain;
 pub mod flight;
+pub mod json;
 pub mod management;
 pub mod process;
 pub mod secret;

@@ -201,7 +201,8 @@ async fn a_report_is_answered_with_what_became_of_it() {
     tokio::time::sleep(Duration::from_secs(31)).await;
     assert_eq!(world.get(&path).await.status, 200);
     assert!(report(users::GOOGLE, body).await.ends_with(r#"{"outcome":"already_replaced"}"#));
-    for wrong in ["", "{}", "[]", r#"{"fingerprint":"short"}"#, r#"{"fingerprint":7}"#] {
+    let in_a_list = json!([fingerprint]).to_string();
+    for wrong in ["", "{}", "[]", r#"{"fingerprint":"short"}"#, r#"{"fingerprint":7}"#, &in_a_list] {
         let answer = report(users::GOOGLE, wrong.into()).await;
         assert!(
             answer.starts_with("HTTP/1.1 400 ") && answer.contains(r#""parameter":"fingerprint""#),

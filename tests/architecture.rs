@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 const ARROWS: &[(&str, &[&str])] = &[
     ("secret", &[]),
     ("task", &[]),
+    ("json", &[]),
     ("process", &[]),
     ("domain", &["secret"]),
     ("clock", &["domain"]),
@@ -27,9 +28,15 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("telemetry", &["config", "domain", "secret"]),
     ("cache", &["clock", "config", "domain", "flight", "secret", "telemetry"]),
     ("management", &["clock", "config", "domain", "secret", "task"]),
-    ("user_token", &["clock", "domain", "flight", "secret"]),
-    ("upstream", &["cache", "clock", "config", "domain", "management", "secret", "telemetry", "user_token"]),
-    ("server", &["cache", "clock", "config", "domain", "management", "secret", "telemetry", "user_token"]),
+    ("user_token", &["clock", "domain", "flight", "json", "secret"]),
+    (
+        "upstream",
+        &["cache", "clock", "config", "domain", "json", "management", "secret", "telemetry", "user_token"],
+    ),
+    (
+        "server",
+        &["cache", "clock", "config", "domain", "json", "management", "secret", "telemetry", "user_token"],
+    ),
     ("demo", &["clock", "domain", "secret", "task"]),
     (
         "app",

@@ -8,6 +8,7 @@ use hyper::header::{AUTHORIZATION, HeaderMap};
 use crate::cache::Wish;
 use crate::domain::claims::InvalidUserToken;
 use crate::domain::user::{Selector, UserId};
+use crate::json;
 use crate::secret::{Secret, Tag};
 
 use super::answers::Report;
@@ -65,7 +66,7 @@ pub fn connection(query: &str) -> Option<Cow<'_, str>> {
 
 /// `{"fingerprint":"…"}`, as a token's answer named it.
 pub fn fingerprint(body: &[u8]) -> Result<Tag, Refused> {
-    let report = serde_json::from_slice::<Report>(body).ok();
+    let report = json::object::<Report>(body).ok();
     report.and_then(|report| Tag::parse(&report.fingerprint)).ok_or_else(|| Refused::InvalidRequest {
         parameter: "fingerprint".into(),
         detail: "send {\"fingerprint\":\"…\"} with the fingerprint of the answer that held the refused token"

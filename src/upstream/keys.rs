@@ -10,6 +10,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::config::Tenant;
 use crate::domain::error::{Failure, Sort, Stage, Unavailable};
 use crate::domain::urgency::Urgency;
+use crate::json::Object;
 use crate::user_token::keys::{Algorithm, Key, KeySet};
 use crate::user_token::{FetchedKeys, FetchingKeys, KeySource};
 
@@ -98,7 +99,7 @@ fn parse(answer: &Answer) -> Result<KeySet, Failure> {
         return Err(answer.no_answer());
     }
     let set: WireSet = answer.parse()?;
-    let keys = set.keys.into_iter().filter_map(key).take(MOST_KEYS).collect();
+    let keys = set.keys.into_iter().filter_map(|Object(wire)| key(wire)).take(MOST_KEYS).collect();
     KeySet::new(keys).ok_or(Failure::Malformed { what: NO_USABLE_KEY })
 }
 
@@ -112,7 +113,7 @@ fn key(wire: WireKey) -> Option<Key> {
 
 #[derive(Deserialize)]
 struct WireSet {
-    keys: Vec<WireKey>,
+    keys: Vec<Object<WireKey>>,
 }
 
 #[derive(Default, Deserialize)]

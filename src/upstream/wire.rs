@@ -15,6 +15,7 @@ use crate::domain::error::{EMPTY, Failure, NOT_A_GRANT, NOT_JSON, Refusal};
 use crate::domain::freshness::{Deadline, Moment, Timestamp};
 use crate::domain::identity::{Identity, IdpToken, Profile, earliest};
 use crate::domain::user::UserId;
+use crate::json::{self, Object};
 use crate::management::Grant;
 use crate::secret::{Secret, TagKey};
 
@@ -63,12 +64,12 @@ impl Answer {
     /// The body of a 200. One that is none is likely cut off, or an edge's, so it may pass.
     pub(super) fn parse<T: DeserializeOwned>(&self) -> Result<T, Failure> {
         let what = if self.body.is_empty() { EMPTY } else { NOT_JSON };
-        serde_json::from_slice(&self.body).map_err(|_| Failure::Malformed { what })
+        json::object(&self.body).map_err(|_| Failure::Malformed { what })
     }
 
     fn error(&self) -> ErrorBody {
         // An edge may answer in HTML or not at all: then nothing is known but the status.
-        serde_json::from_slice(&self.body).unwrap_or_default()
+        json::object(&self.body).unwrap_or_default()
     }
 }
 
@@ -163,7 +164,8 @@ fn parse_profile(
     let behind = answer.clock_behind(exchange);
     let deadline = |stated| Deadline::at(stated, exchange.sent, behind);
     let identities = wire.identities.into_iter().flatten().flatten();
-    let mut identities: Vec<_> = identities.map(|wire| identity(wire, last_login, deadline, tags)).collect();
+    let mut identities: Vec<_> =
+        identities.map(|Object(wire)| identity(wire, last_login, deadline, tags)).collect();
     // These are kept by the hundred thousand, and most users have one.
     identities.shrink_to_fit();
     Ok(Profile { user_id: user.clone(), blocked: wire.blocked.0, identities })
@@ -205,7 +207,7 @@ fn identity(
 fn claims<T: DeserializeOwned>(token: &str) -> Option<T> {
     // Most providers' tokens are opaque, and need no decoding to tell.
     (token.bytes().filter(|byte| *byte == b'.').count() == 2)
-        .then(|| jsonwebtoken::dangerous::insecure_decode_claims(token).ok())
+        .then(|| jsonwebtoken::dangerous::insecure_decode_claims(token).ok().map(|Object(claims)| claims))
         .flatten()
 }
 
@@ -247,7 +249,7 @@ struct WireUser {
     #[serde(default)]
     blocked: Bar,
     #[serde(default)]
-    identities: Option<Vec<Option<WireIdentity>>>,
+    identities: Option<Vec<Option<Object<WireIdentity>>>>,
 }
 
 /// `refresh_token` and `profileData` are left out on purpose: what is not read cannot leak.

@@ -105,7 +105,8 @@ fn every_refusal_of_a_grant_is_told_apart() {
 
 #[test]
 fn what_is_no_grant_is_malformed_and_what_may_pass_is_told_apart() {
-    for body in ["", "{}", "[]", "<html></html>", r#"{"access_token":""}"#, r#"{"access_token":7.5"#] {
+    let array = r#"["t",60,"read:users"]"#;
+    for body in ["", "{}", "[]", "<html></html>", r#"{"access_token":""}"#, r#"{"access_token":7.5"#, array] {
         let failure = grant(200, body).unwrap_err();
         assert_eq!(failure.sort(), Sort::Passing, "{body}");
     }
@@ -224,9 +225,10 @@ fn ids_at_the_provider_may_be_numbers_and_unknown_fields_do_not_hurt() {
 
 #[test]
 fn another_user_or_no_user_is_no_answer() {
-    for body in
-        ["", "{}", "null", "<html>", r#"{"user_id":"u|2"}"#, r#"{"user_id":"U|1"}"#, r#"{"user_id":"u|1","#]
-    {
+    let arrays = [r#"["u|1",null,null,[]]"#, r#"{"user_id":"u|1","identities":[["c","p","1",true,"t"]]}"#];
+    let others =
+        ["", "{}", "null", "<html>", r#"{"user_id":"u|2"}"#, r#"{"user_id":"U|1"}"#, r#"{"user_id":"u|1","#];
+    for body in others.into_iter().chain(arrays) {
         assert!(matches!(user(200, "u|1", body), Err(Failure::Malformed { .. })), "{body}");
     }
 }
