@@ -2,9 +2,9 @@
 //! 429 closes for everything.
 //!
 //! The Management API allows a tenant a few requests per second, shared with everything else that the tenant
-//! runs. Who may go is decided by urgency first; then flows take turns ([`Turns`]), and each goes by order of arrival.
-//! What somebody could do without (the renewal of something in hand, a caller's wish for a fresh answer) never queues:
-//! it goes if there is room to spare, or not at all.
+//! runs. Who may go is decided by urgency first; then flows take turns (`src/upstream/turns.rs`), and each goes by order
+//! of arrival. What somebody could do without (the renewal of something in hand, a caller's wish for a fresh answer)
+//! never queues: it goes if there is room to spare, or not at all.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
