@@ -22,7 +22,7 @@ if [[ $# == 2 ]]; then
     log=$TMPDIR/$target.log
     if ! cargo fuzz run "${flags[@]}" "$target" "${corpus[@]}" -- "${options[@]}" >"$log" 2>&1; then
         # Its last words, without those on how libFuzzer came to them.
-        grep -av $'^#[0-9]*\t' "$log" | tail -n 120 >&2
+        grep -avE $'^(#[0-9]+\t|\tNEW_FUNC)' "$log" | tail -n 120 >&2
         echo "fuzz: $target has found something; fuzz/README.md says what to do" >&2
         exit 1
     fi
