@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # run.sh SECONDS: builds every fuzz target and runs each for its share of the time, as many at once as there are
-# processors. Fails if one of them finds something. In a mood for more: cargo fuzz run, as README.md shows.
+# processors. Fails if one of them finds something. FUZZ_SEED makes luck repeatable; without it, every run has its own.
+# In a mood for more: cargo fuzz run, as README.md shows.
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -16,7 +17,7 @@ if [[ $# == 2 ]]; then
     corpus=(corpus/"$target" seeds/"$target")
     # The fixtures are inputs as they are.
     if [[ $target == config ]]; then corpus+=(../tests/config/good ../tests/config/bad); fi
-    options=(-max_total_time="$seconds" -timeout=20 -rss_limit_mb=1024)
+    options=(-max_total_time="$seconds" -timeout=20 -rss_limit_mb=1024 -seed="${FUZZ_SEED:-0}")
     if [[ -f dictionaries/$target.dict ]]; then options+=(-dict=dictionaries/"$target".dict); fi
     mkdir -p corpus/"$target"
     log=$TMPDIR/$target.log
