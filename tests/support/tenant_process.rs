@@ -1,0 +1,82 @@
+//! The simulated tenant as a process of its own, for tests whose daemon runs in a container or under an init system:
+//! `tenant DIRECTORY` writes what a daemon needs into that directory, which has to exist, and takes orders, one a
+//! line, from its standard input until that ends:
+//!
+//! - `latency MILLISECONDS`: how long each answer about a user takes from now on
+//! - `refuse`: the port refuses; `clear`: everything is well again
+//! - `limit`: every request is answered with 429 and `Retry-After: 60`, until `clear`
+//! - `rotate`: a new secret, and the old one is refused; it is in `client_secret` before the next line is read
+//! - `calls`: prints how many requests for users and for tokens there were
+//!
+//! Files: `ca.pem`, `client_secret` (mode 0600), `domain`, and `env`, which a shell or a unit can read.
+
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    reason = "a test's helper stops at the first surprise, and talks to a shell"
+)]
+
+use std::fs;
+use std::io::BufRead;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use cloakroom::clock::Clock;
+use cloakroom::demo::{CertificateKind, Endpoint, Fault, Tenant, TenantOptions, WaitHint};
+use cloakroom::secret::Secret;
+
+fn main() {
+    let directory = PathBuf::from(std::env::args_os().nth(1).expect("usage: tenant DIRECTORY"));
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let tenant = Tenant::new(Clock::system(), TenantOptions::default()).unwrap();
+    let guard = runtime.enter();
+    let listening = tenant.listen(CertificateKind::Good).unwrap();
+    drop(guard);
+    write(&directory, "ca.pem", listening.ca_pem(), 0o644);
+    write(&directory, "client_secret", TenantOptions::default().client_secret.expose(), 0o600);
+    let env = format!(
+        "CLOAKROOM_TENANT__DOMAIN={}\nCLOAKROOM_TENANT__CLIENT__ID={}\n",
+        listening.domain(),
+        TenantOptions::default().client_id
+    );
+    write(&directory, "env", &env, 0o644);
+    // Last: whoever waits for it finds the others.
+    write(&directory, "domain", listening.domain(), 0o644);
+
+    let mut secrets = 1;
+    for order in std::io::stdin().lock().lines().map(Result::unwrap) {
+        match order.split_whitespace().collect::<Vec<_>>()[..] {
+            ["latency", milliseconds] => {
+                tenant.clear(Endpoint::User);
+                let latency = Duration::from_millis(milliseconds.parse().unwrap());
+                tenant.fault(Endpoint::User, Fault::Latency(latency));
+            }
+            ["refuse"] => tenant.fault(Endpoint::User, Fault::RefuseConnections),
+            ["limit"] => tenant.fault(Endpoint::User, Fault::RateLimited(WaitHint::Seconds(60))),
+            ["clear"] => tenant.clear_all(),
+            ["rotate"] => {
+                secrets += 1;
+                let secret = format!("demo-client-secret-{secrets}");
+                tenant.rotate_client_secret(Secret::new(secret.clone()));
+                write(&directory, "client_secret", &secret, 0o600);
+            }
+            ["calls"] => {
+                let of = |endpoint| tenant.calls_to(endpoint).len();
+                println!("users {} tokens {}", of(Endpoint::User), of(Endpoint::Token));
+            }
+            _ => panic!("no such order: {order}"),
+        }
+    }
+}
+
+/// Writes a file whole, or not at all.
+fn write(directory: &Path, name: &str, content: &str, mode: u32) {
+    let (new, path) = (directory.join(format!(".{name}")), directory.join(name));
+    fs::write(&new, content).unwrap();
+    fs::set_permissions(&new, fs::Permissions::from_mode(mode)).unwrap();
+    fs::rename(&new, &path).unwrap();
+}
