@@ -177,6 +177,7 @@ fn services(
         management,
         user_tokens,
         counters,
+        tally: Arc::default(),
         audit,
         budget: Box::new(move |now| budget.standing(now)),
         phase,

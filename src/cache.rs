@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use moka::ops::compute::Op;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::clock::Clock;
 use crate::config;
@@ -118,7 +118,7 @@ impl Cache {
         let refresh_after =
             (settings.refresh_ahead > 0.0).then(|| settings.max_ttl.mul_f64(settings.refresh_ahead));
         Self {
-            entries: slot::slots(settings),
+            entries: slot::slots(settings, Arc::clone(&counters)),
             flights: Flights::new(MAX_FLIGHTS),
             failing: Failing::new(seed),
             source,
@@ -147,13 +147,14 @@ impl Cache {
         selector: &Selector,
         wish: Wish,
     ) -> Result<Served, LookupError> {
-        let question = Question::Token { selector, min_ttl: wish.min_ttl };
-        self.count(self.lookup(flow, user, question, wish.fresh).await)
+        let (question, begun) = (Question::Token { selector, min_ttl: wish.min_ttl }, Instant::now());
+        self.count(self.lookup(flow, user, question, wish.fresh).await, begun)
     }
 
     /// The identities of `user`. If Auth0 has to be asked, that is done in a turn of `flow`.
     pub async fn identities(&self, flow: Flow, user: &UserId) -> Result<Served, LookupError> {
-        self.count(self.lookup(flow, user, Question::Identities, false).await)
+        let begun = Instant::now();
+        self.count(self.lookup(flow, user, Question::Identities, false).await, begun)
     }
 
     /// Whether `token` could be served at `now`.
@@ -375,15 +376,17 @@ impl Cache {
         })
     }
 
-    fn count(&self, answer: Result<Served, LookupError>) -> Result<Served, LookupError> {
-        let counter = match &answer {
-            Ok(Served { state: CacheState::Hit, .. }) => &self.counters.hits,
-            Ok(Served { state: CacheState::Miss, .. }) => &self.counters.misses,
-            Ok(Served { state: CacheState::Stale, .. }) => &self.counters.stale,
-            Err(why) if why.is_fact() => &self.counters.negatives,
-            Err(_) => &self.counters.errors,
+    fn count(&self, answer: Result<Served, LookupError>, begun: Instant) -> Result<Served, LookupError> {
+        let (counters, took) = (&self.counters, &self.counters.lookup_durations);
+        let (counter, histogram) = match &answer {
+            Ok(Served { state: CacheState::Hit, .. }) => (&counters.hits, &took.hit),
+            Ok(Served { state: CacheState::Miss, .. }) => (&counters.misses, &took.miss),
+            Ok(Served { state: CacheState::Stale, .. }) => (&counters.stale, &took.stale),
+            Err(why) if why.is_fact() => (&counters.negatives, &took.negative),
+            Err(_) => (&counters.errors, &took.error),
         };
         counter.add();
+        histogram.observe(begun.elapsed());
         answer
     }
 }

@@ -34,9 +34,12 @@ mod reply;
 mod room;
 mod routes;
 pub mod socket;
+mod tally;
 mod trail;
 pub mod turnstile;
 mod watched;
+
+pub use tally::Tally;
 
 use answers::{
     CacheStatus, FailureStatus, ListenerStatus, LookupCounts, ManagementTokenStatus, StatusAnswer,
@@ -45,6 +48,7 @@ use answers::{
 use rates::Rates;
 use room::{Place, Room, Seat};
 use socket::SocketFile;
+use tally::TurnedAway;
 use trail::Origin;
 use turnstile::{Turnstiles, step_back};
 
@@ -83,6 +87,8 @@ pub struct Services {
     pub clock: Clock,
     /// Numbers for `status`.
     pub counters: Arc<Counters>,
+    /// Answers and refusals, for `/metrics`.
+    pub tally: Arc<Tally>,
     /// The audit log.
     pub audit: Audit,
     /// How far the daemon's end has come.
@@ -249,6 +255,7 @@ pub async fn serve(listening: Listening, services: Arc<Services>) {
         listener,
         room: Room::new(max_connections),
         policy: policy.clone(),
+        tally: Arc::clone(&services.tally),
         full: Seldom::default(),
         short: Seldom::default(),
     };
@@ -287,6 +294,7 @@ struct Door {
     listener: UnixListener,
     room: Arc<Room>,
     policy: Policy,
+    tally: Arc<Tally>,
     /// Says that there is no room for somebody.
     full: Seldom,
     /// Says that descriptors or memory are short. That lasts longer than any one wait for a connection does: each
@@ -331,11 +339,14 @@ impl Door {
 
     fn admit(&mut self, place: Place, stream: UnixStream, caller: Caller) -> Option<Guest> {
         let seat = self.room.seat(place, caller, self.policy.standing(caller));
-        if seat.is_none() && self.full.is_due() {
-            tracing::warn!(
-                uid = caller.uid,
-                "A connection is closed at once: its uid has too many, or those of other uids together"
-            );
+        if seat.is_none() {
+            self.tally.turned_away(TurnedAway::Limit);
+            if self.full.is_due() {
+                tracing::warn!(
+                    uid = caller.uid,
+                    "A connection is closed at once: its uid has too many, or those of other uids together"
+                );
+            }
         }
         seat.map(|seat| Guest { stream, caller, seat })
     }
@@ -348,6 +359,7 @@ impl Door {
                 Ok((stream, _)) => stream,
                 Err(error) if error.kind() == std::io::ErrorKind::ConnectionAborted => continue,
                 Err(error) => {
+                    self.tally.turned_away(TurnedAway::Resources);
                     if self.short.is_due() {
                         tracing::warn!(%error, "No connection can be accepted; trying again");
                     }
@@ -358,6 +370,7 @@ impl Door {
             match stream.peer_cred() {
                 Ok(peer) => return (stream, Caller { uid: peer.uid(), gid: peer.gid() }),
                 Err(error) => {
+                    self.tally.turned_away(TurnedAway::Unnamed);
                     tracing::warn!(%error, "A connection whose caller the kernel does not name is closed");
                 }
             }

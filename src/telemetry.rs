@@ -9,11 +9,15 @@ use std::time::Duration;
 use crate::domain::freshness::Timestamp;
 
 pub mod audit;
+mod histogram;
 pub mod log;
 mod names;
 pub mod trouble;
+mod usage;
 
+pub use histogram::Histogram;
 pub use names::UserNames;
+pub use usage::Usage;
 
 /// Numbers that only grow, shared by the parts that count and those that show.
 #[derive(Debug, Default)]
@@ -28,8 +32,12 @@ pub struct Counters {
     pub negatives: Counter,
     /// Lookups not answered.
     pub errors: Counter,
+    /// How long lookups took.
+    pub lookup_durations: LookupDurations,
     /// Lookups that joined a request under way.
     pub flights_joined: Counter,
+    /// Entries that the cache has given up.
+    pub evictions: Evictions,
     /// Requests to Auth0's token endpoint.
     pub token_requests: Counter,
     /// Requests to Auth0's users endpoint.
@@ -44,6 +52,8 @@ pub struct Counters {
     pub grants_failed: Counter,
     /// Requests to Auth0 by endpoint and result: a status code, or what there was instead.
     results: Mutex<BTreeMap<(&'static str, String), u64>>,
+    /// How long they took, by endpoint.
+    durations: Mutex<BTreeMap<&'static str, Histogram>>,
     last_failure: Mutex<Option<(Timestamp, String)>>,
     /// Milliseconds that Auth0's clock is ahead of ours; 0 until it has been seen.
     skew: AtomicI64,
@@ -74,10 +84,17 @@ impl Counters {
         self.skew.load(Ordering::Relaxed)
     }
 
-    /// Counts a request to Auth0's `endpoint` by its `result`.
-    pub fn upstream_result(&self, endpoint: &'static str, result: String) {
+    /// Counts a request to Auth0's `endpoint` by its `result`, which took this long to come.
+    pub fn upstream_result(&self, endpoint: &'static str, result: String, took: Duration) {
         let mut results = self.results.lock().unwrap_or_else(PoisonError::into_inner);
         *results.entry((endpoint, result)).or_default() += 1;
+        let mut durations = self.durations.lock().unwrap_or_else(PoisonError::into_inner);
+        durations.entry(endpoint).or_default().observe(took);
+    }
+
+    /// How long requests to Auth0 took, by endpoint.
+    pub fn upstream_durations(&self) -> BTreeMap<&'static str, Histogram> {
+        self.durations.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Requests to Auth0 so far, by endpoint and result.
@@ -112,6 +129,32 @@ pub struct BudgetStanding {
     pub limit: Option<u64>,
     /// Whether refreshing ahead is suspended because that is little.
     pub thrifty: bool,
+}
+
+/// How long lookups took, by outcome.
+#[derive(Debug, Default)]
+pub struct LookupDurations {
+    /// Answered from the cache.
+    pub hit: Histogram,
+    /// Answered by asking Auth0.
+    pub miss: Histogram,
+    /// Answered from the cache because Auth0 could not be asked.
+    pub stale: Histogram,
+    /// Answered with a fact that is no token.
+    pub negative: Histogram,
+    /// Not answered.
+    pub error: Histogram,
+}
+
+/// Entries that the cache has given up, by cause. Those that newer ones replaced are not among them.
+#[derive(Debug, Default)]
+pub struct Evictions {
+    /// There was no room for them.
+    pub size: Counter,
+    /// They could not be served any more.
+    pub expired: Counter,
+    /// Somebody wanted them forgotten.
+    pub purged: Counter,
 }
 
 /// One of the counters.

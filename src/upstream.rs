@@ -198,9 +198,9 @@ impl Auth0 {
             Ok(answer) => answer.status.as_str().to_owned(),
             Err(failure) => failure.label().to_owned(),
         };
-        inner.counters.upstream_result(endpoint.label(), result);
-        let answer = answer?;
         let exchange = Exchange { sent, received: inner.clock.now() };
+        inner.counters.upstream_result(endpoint.label(), result, sent.age(exchange.received));
+        let answer = answer?;
         if let Some(skew) = answer.clock_skew(exchange) {
             inner.counters.clock_skew(skew);
         }

@@ -724,6 +724,55 @@ async fn metrics_tell_the_same_as_status_and_no_user() {
     assert!(text.contains("cloakroom_upstream_gate_closed 1.0"), "{text}");
 }
 
+/// README's table of metrics, one after the other: its type, and a sample from the start or after what makes one.
+#[tokio::test(start_paused = true)]
+async fn every_metric_there_is_has_its_type_in_either_format() {
+    let world = world().await;
+    for path in [World::path(users::GOOGLE), World::path("auth0|nobody"), "/v1/nowhere".into()] {
+        world.get(&path).await;
+    }
+    world.send("GET", &World::path(users::GOOGLE), &[]).await;
+    let read = |accept: &'static str| {
+        let world = &world;
+        async move {
+            let got = world.send("GET", "/metrics", &[("accept", accept)]).await;
+            let kind = got.header("content-type").unwrap().to_owned();
+            (String::from_utf8(got.body.to_vec()).unwrap(), kind)
+        }
+    };
+    let (plain, kind) = read("text/plain").await;
+    assert_eq!(kind, "text/plain; version=0.0.4; charset=utf-8");
+    let (open, kind) = read("application/openmetrics-text;version=1.0.0;q=0.5,text/plain;q=0.1").await;
+    assert_eq!(kind, "application/openmetrics-text; version=1.0.0; charset=utf-8");
+    assert!(open.ends_with("\n# EOF\n") && !plain.contains("# EOF"));
+
+    let page = std::fs::read_to_string("README.md").unwrap();
+    let part = page.split("\n### Metrics\n").nth(1).unwrap().split("\n## ").next().unwrap();
+    let rows = part.lines().filter_map(|line| line.strip_prefix("| `")?.split_once('`'));
+    let documented: std::collections::BTreeMap<_, _> = rows
+        .map(|(name, rest)| (name.split('{').next().unwrap(), rest.split('|').nth(1).unwrap().trim()))
+        .collect();
+    let types: std::collections::BTreeMap<_, _> =
+        plain.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' ')).collect();
+    assert_eq!(types, documented, "what is served (left) and README's table (right)");
+    for (name, kind) in types {
+        let sample = if kind == "histogram" { format!("{name}_count") } else { name.to_owned() };
+        assert!(plain.lines().any(|line| line.starts_with(&sample)), "{name} has no sample");
+        assert!(open.contains(&format!("# TYPE {} {kind}\n", name.trim_end_matches("_total"))), "{name}");
+    }
+    for line in [
+        r#"cloakroom_responses_total{route="/v1/users/{user_id}/token",status="200"} 1.0"#,
+        r#"cloakroom_responses_total{route="/v1/users/{user_id}/token",status="403"} 1.0"#,
+        r#"cloakroom_responses_total{route="/v1/users/{user_id}/token",status="404"} 1.0"#,
+        r#"cloakroom_responses_total{route="none",status="404"} 1.0"#,
+        r#"cloakroom_denied_total{reason="request_header_required"} 1.0"#,
+        r#"cloakroom_lookup_duration_seconds_count{outcome="miss"} 1"#,
+        r#"cloakroom_upstream_request_duration_seconds_count{endpoint="user"} 2"#,
+    ] {
+        assert!(plain.lines().any(|found| found == line), "{line} in\n{plain}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_description_of_all_this_is_served() {
     let world = world().await;

@@ -5,11 +5,13 @@
 //! given places, and told to call when it gives one up.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use moka::notification::RemovalCause;
 
 use crate::config;
 use crate::domain::user::UserId;
+use crate::telemetry::Counters;
 
 use super::entry::Entry;
 
@@ -42,15 +44,23 @@ impl Slot {
 }
 
 /// No places yet; as many as weigh what `settings` allows.
-pub(super) fn slots(settings: &config::Cache) -> Slots {
+pub(super) fn slots(settings: &config::Cache, counters: Arc<Counters>) -> Slots {
     let servable_for = settings.max_ttl.saturating_add(settings.max_stale);
     moka::sync::Cache::builder()
         .max_capacity(settings.max_bytes)
         .weigher(|_, slot: &Arc<Slot>| slot.weight)
         // Only to give memory back: by then no entry can be served, by our own clock.
-        .time_to_live(servable_for.saturating_add(std::time::Duration::from_secs(60)))
+        .time_to_live(servable_for.saturating_add(Duration::from_secs(60)))
         // Called before whoever removes or replaces an entry goes on.
-        .eviction_listener(|_, slot: Arc<Slot>, _: RemovalCause| slot.clear())
+        .eviction_listener(move |_, slot: Arc<Slot>, cause| {
+            slot.clear();
+            match cause {
+                RemovalCause::Size => counters.evictions.size.add(),
+                RemovalCause::Expired => counters.evictions.expired.add(),
+                RemovalCause::Explicit => counters.evictions.purged.add(),
+                RemovalCause::Replaced => {}
+            }
+        })
         .build()
 }
 

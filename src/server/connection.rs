@@ -114,6 +114,7 @@ async fn last_call(mut phase: watch::Receiver<Phase>, activity: &Activity) {
 /// Says why the connection is closed to somebody whose request never became one.
 async fn tell(why: Refused, stream: &UnixStream, services: &Services) {
     let request_id = services.next_request_id();
+    services.tally.answered(None, why.status());
     tracing::debug!(code = why.code(), request_id, "Refused");
     // Whether it still reads is its own affair.
     if stream.try_write(why.raw(&request_id).as_bytes()).is_err() || shut(stream, Shutdown::Write).is_err() {

@@ -1,6 +1,6 @@
 //! What a request that may be answered is answered with.
 
-use hyper::header::HeaderMap;
+use hyper::header::{ACCEPT, HeaderMap};
 
 use crate::cache::{Reported, Wish};
 use crate::domain::error::LookupError;
@@ -12,6 +12,15 @@ use super::query::bearer;
 use super::reply::{self, Refused, Reply};
 use super::trail::Trail;
 use super::{Flow, Phase, Services};
+
+/// What Prometheus reads, in the format that it asks for.
+pub(super) fn metrics(services: &Services, headers: &HeaderMap) -> Reply {
+    let accepted = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    let is_open_metrics = accepted
+        .flat_map(|value| value.split(','))
+        .any(|one| one.trim().starts_with("application/openmetrics-text"));
+    reply::metrics(super::metrics::render(services, is_open_metrics), is_open_metrics)
+}
 
 /// The user whose own token the request bears.
 pub(super) async fn me(services: &Services, headers: &HeaderMap) -> Result<UserId, Refused> {

@@ -226,6 +226,11 @@ impl Refused {
         )
     }
 
+    /// The status code.
+    pub fn status(&self) -> u16 {
+        self.kind().0.as_u16()
+    }
+
     /// The code, for log lines.
     pub fn code(&self) -> &'static str {
         self.kind().1
@@ -357,9 +362,13 @@ pub fn probe(state: Result<Cow<'static, str>, String>) -> Reply {
     respond(status, "text/plain; charset=utf-8", line.into())
 }
 
-/// Metrics, in the format that Prometheus' client libraries write.
-pub fn metrics(text: String) -> Reply {
-    respond(StatusCode::OK, "application/openmetrics-text; version=1.0.0; charset=utf-8", text.into())
+/// Metrics, in one of the two formats that Prometheus reads.
+pub fn metrics(text: String, is_open_metrics: bool) -> Reply {
+    let content_type = match is_open_metrics {
+        true => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+        false => "text/plain; version=0.0.4; charset=utf-8",
+    };
+    respond(StatusCode::OK, content_type, text.into())
 }
 
 /// 204.

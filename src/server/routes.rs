@@ -15,11 +15,29 @@ use crate::domain::policy::{self, Allowed, Operation};
 use crate::domain::user::{Selector, UserId};
 
 use super::bounds::{check_headers, has_request_header, read};
-use super::handlers::{identities, management_token, me, report, token};
+use super::handlers::{identities, management_token, me, metrics, report, token};
 use super::query::{fingerprint, nothing, token_query, user};
 use super::reply::{self, Refused, Reply};
 use super::trail::{Over, Refusal, Trail};
 use super::{Peer, Services};
+
+/// The routes' paths, as metrics name them.
+pub const TEMPLATES: [&str; 14] = [
+    "/v1/users/{user_id}/token",
+    "/v1/users/{user_id}/identities",
+    "/v1/me/token",
+    "/v1/me/identities",
+    "/v1/users/{user_id}/report",
+    "/v1/users/{user_id}",
+    "/v1/users",
+    "/v1/management-token",
+    "/v1/status",
+    "/livez",
+    "/readyz",
+    "/startupz",
+    "/metrics",
+    "/openapi.json",
+];
 
 /// Where a request leads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,6 +96,26 @@ impl<'a> Route<'a> {
             [Some("metrics"), None, None, None] => Some(Self::Metrics),
             [Some("openapi.json"), None, None, None] => Some(Self::OpenApi),
             _ => None,
+        }
+    }
+
+    /// Its place among [`TEMPLATES`].
+    pub fn number(&self) -> usize {
+        match self {
+            Self::Token(_) => 0,
+            Self::Identities(_) => 1,
+            Self::MyToken => 2,
+            Self::MyIdentities => 3,
+            Self::Report(_) => 4,
+            Self::User(_) => 5,
+            Self::Users => 6,
+            Self::ManagementToken => 7,
+            Self::Status => 8,
+            Self::Live => 9,
+            Self::Ready => 10,
+            Self::Started => 11,
+            Self::Metrics => 12,
+            Self::OpenApi => 13,
         }
     }
 
@@ -156,10 +194,12 @@ pub async fn answer(services: &Services, peer: &Peer, request: Request<Incoming>
     let refusal = outcome.as_ref().err().map(Refusal::of);
     let uid = peer.rights.caller().uid;
     let reply = outcome.unwrap_or_else(|refused| {
+        services.tally.refused(&refused);
         tracing::debug!(route, uid, code = refused.code(), request_id, "Refused");
         refused.reply(&request_id)
     });
     let status = reply.status().as_u16();
+    services.tally.answered(found, status);
     tracing::trace!(route, uid, status, request_id, "Answered");
     trail.end(services, peer, Over { route: found, query, refusal, status, request_id: &request_id });
     reply::with_id(reply, &request_id)
@@ -270,7 +310,7 @@ async fn handle(
         }
         Route::Status => Ok(reply::ok(&services.status())),
         Route::OpenApi => Ok(reply::document(include_str!("openapi.json"))),
-        Route::Metrics => Ok(reply::metrics(super::metrics::render(services))),
+        Route::Metrics => Ok(metrics(services, &head.headers)),
         Route::Live => Ok(reply::probe(Ok(Cow::Borrowed("live")))),
         Route::Started => Ok(reply::probe(services.started())),
         Route::Ready => Ok(reply::probe(services.ready())),
@@ -280,6 +320,13 @@ async fn handle(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_route_has_its_own_template() {
+        for (number, template) in TEMPLATES.iter().enumerate() {
+            assert_eq!(Route::find(template).map(|route| route.number()), Some(number), "{template}");
+        }
+    }
 
     #[test]
     fn the_route_table() {

@@ -1,0 +1,57 @@
+//! What the process takes of the machine, as the kernel says in `/proc`.
+
+use procfs::process::{LimitValue, Process};
+
+/// What there is to know. Where a sandbox hides a part of `/proc`, that part is not there.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Usage {
+    /// Seconds of processor time, in user and system mode together.
+    pub cpu_seconds: Option<f64>,
+    /// Bytes in memory.
+    pub resident_bytes: Option<u64>,
+    /// Bytes of addresses.
+    pub virtual_bytes: Option<u64>,
+    /// Open descriptors.
+    pub open_fds: Option<u64>,
+    /// How many there may be.
+    pub max_fds: Option<u64>,
+}
+
+impl Usage {
+    /// This process's, now. A few system calls.
+    pub fn now() -> Self {
+        let Ok(process) = Process::myself() else { return Self::default() };
+        let stat = process.stat().ok();
+        let limits = process.limits().ok();
+        Self {
+            cpu_seconds: stat.as_ref().map(|stat| {
+                let ticks = stat.utime.saturating_add(stat.stime);
+                ticks as f64 / procfs::ticks_per_second().max(1) as f64
+            }),
+            resident_bytes: stat.as_ref().map(|stat| stat.rss.saturating_mul(procfs::page_size())),
+            virtual_bytes: stat.as_ref().map(|stat| stat.vsize),
+            open_fds: process.fd_count().ok().and_then(|count| u64::try_from(count).ok()),
+            max_fds: limits.and_then(|limits| match limits.max_open_files.soft_limit {
+                LimitValue::Value(limit) => Some(limit),
+                LimitValue::Unlimited => None,
+            }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_takes_something_of_everything() {
+        let before = Usage::now();
+        let _open: Vec<_> = (0..10).map(|_| std::fs::File::open("/dev/null").unwrap()).collect();
+        let _used = std::hint::black_box(vec![1_u8; 32 << 20]);
+        let now = Usage::now();
+        assert!(now.open_fds.unwrap() >= 10 && now.max_fds.unwrap() > now.open_fds.unwrap());
+        assert!(now.resident_bytes.unwrap() >= before.resident_bytes.unwrap() / 2 + (16 << 20), "{now:?}");
+        assert!(now.virtual_bytes >= now.resident_bytes);
+        assert!(now.cpu_seconds >= before.cpu_seconds);
+    }
+}
