@@ -1,29 +1,41 @@
 //! The composition root: the only file that knows every part. Production, the demo and the tests all start the
 //! daemon here; they differ only in their [`Deps`].
 
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use crate::admin::{self, AdminError};
 use crate::cache::Cache;
 use crate::clock::Clock;
-use crate::config::{Config, Shutdown};
+use crate::config::{Config, Listener, Shutdown};
 use crate::domain::claims::Expected;
 use crate::domain::policy::Policy;
 use crate::management::Management;
+use crate::process::activation::Passed;
+use crate::process::manager::Manager;
 use crate::secret::{NoRandomness, TagKey};
+use crate::server::pulse::Pulse;
 use crate::server::socket::{Socket, SocketError};
 use crate::server::turnstile::Turnstiles;
-use crate::server::{self, ListenerInfo, Listening, Phase, Services};
+use crate::server::{self, ListenerInfo, ListenerTerms, Listening, Phase, Reloading, Services};
 use crate::telemetry::audit::{Audit, OutputError};
 use crate::telemetry::{Counters, UserNames};
 use crate::upstream::transport::{self, Transport, TransportError};
 use crate::upstream::{Auth0, Parts, Profiles, issuers};
 use crate::user_token::UserTokens;
+
+pub mod reload;
+mod rotation;
+mod upkeep;
+
+use reload::{Reloader, Reloads, Source};
+use rotation::Watched;
 
 /// After the deadline: time for the last answers, which say that it is over, to reach their callers.
 const LAST_WORDS: Duration = Duration::from_millis(500);
@@ -42,15 +54,21 @@ pub struct Deps {
     pub transport: Arc<dyn Transport>,
     /// Determines every jitter; equal seeds draw equal ones.
     pub seed: u64,
+    /// Where the configuration can be read again, if it can.
+    pub source: Option<Source>,
+    /// Who is told how the daemon is.
+    pub manager: Manager,
 }
 
 impl Deps {
-    /// The real ones, for `config`. Reads the platform's certificate authorities.
+    /// The real ones, for `config`, which nobody reads again. Reads the platform's certificate authorities.
     pub fn production(config: &Config) -> Result<Self, TransportError> {
         Ok(Self {
             clock: Clock::system(),
             transport: transport::build(&config.tenant)?,
             seed: fastrand::u64(..),
+            source: None,
+            manager: Manager::none(),
         })
     }
 }
@@ -61,6 +79,12 @@ pub enum StartError {
     /// A socket.
     #[error(transparent)]
     Socket(#[from] SocketError),
+    /// A socket that the service manager has passed, and no listener is for.
+    #[error("the service manager has passed the socket {}, and no [[listener]] has that path: set one's path to it", .0.display())]
+    Unclaimed(PathBuf),
+    /// The listener for probes and metrics.
+    #[error(transparent)]
+    Admin(#[from] AdminError),
     /// A socket that is bound cannot be served.
     #[error("the socket cannot be served: {0}")]
     Listen(#[from] std::io::Error),
@@ -77,7 +101,10 @@ pub enum StartError {
 
 /// The sockets of a daemon that does not run yet. Dropping them removes their files.
 #[derive(Debug)]
-pub struct Bound(Vec<Socket>);
+pub struct Bound {
+    sockets: Vec<Socket>,
+    admin: Option<TcpListener>,
+}
 
 /// A daemon that runs. Dropping it stops it without ceremony; [`Running::stop`] is the orderly end.
 pub struct Running {
@@ -86,7 +113,11 @@ pub struct Running {
     services: Arc<Services>,
     phase: watch::Sender<Phase>,
     servers: JoinSet<()>,
-    shutdown: Shutdown,
+    /// Whatever else goes on until the end, and ends with it.
+    _around: JoinSet<()>,
+    shutdown: watch::Receiver<Shutdown>,
+    reloads: Reloads,
+    manager: Manager,
 }
 
 /// How an orderly end came out.
@@ -106,19 +137,29 @@ pub enum Ended {
 /// # Panics
 /// Outside a tokio runtime.
 pub async fn start(config: &Config, deps: Deps) -> Result<Running, StartError> {
-    start_on(bind(config)?, config, deps).await
+    start_on(bind(config, Vec::new())?, config, deps).await
 }
 
-/// Makes the sockets. Needs no runtime, so it can be done before there are threads, and before the process gives up
-/// the right to.
+/// Makes the sockets, but for those that were `passed`. Needs no runtime, so it can be done before there are threads,
+/// and before the process gives up the right to.
 ///
 /// # Errors
 /// Those that cannot be made as configured. Nothing is left behind then.
-pub fn bind(config: &Config) -> Result<Bound, StartError> {
-    Ok(Bound(config.listeners.iter().map(Socket::bind).collect::<Result<_, _>>()?))
+pub fn bind(config: &Config, mut passed: Vec<Passed>) -> Result<Bound, StartError> {
+    let mut socket = |listener: &Listener| match passed.iter().position(|passed| passed.path == listener.path)
+    {
+        Some(at) => Ok(Socket::passed(passed.swap_remove(at).listener)),
+        None => Socket::bind(listener),
+    };
+    let sockets = config.listeners.iter().map(&mut socket).collect::<Result<_, _>>()?;
+    if let Some(unclaimed) = passed.into_iter().next() {
+        return Err(StartError::Unclaimed(unclaimed.path));
+    }
+    let admin = config.admin.address.map(admin::bind).transpose()?;
+    Ok(Bound { sockets, admin })
 }
 
-/// Starts the daemon on `sockets`, which [`bind`] has made of the same `config`: the Management token's keeper, then
+/// Starts the daemon on `bound`, which [`bind`] has made of the same `config`: the Management token's keeper, then
 /// the servers. Does not wait for Auth0.
 ///
 /// # Errors
@@ -126,56 +167,116 @@ pub fn bind(config: &Config) -> Result<Bound, StartError> {
 ///
 /// # Panics
 /// Outside a tokio runtime.
-pub async fn start_on(Bound(sockets): Bound, config: &Config, deps: Deps) -> Result<Running, StartError> {
+pub async fn start_on(bound: Bound, config: &Config, deps: Deps) -> Result<Running, StartError> {
     let own_uid = nix::unistd::geteuid().as_raw();
-    let mut listening = Vec::new();
-    for (socket, settings) in sockets.into_iter().zip(&config.listeners) {
+    let (mut listening, mut terms) = (Vec::new(), Vec::new());
+    let (pulse, beats) = Pulse::of(config.listeners.len());
+    for ((socket, settings), beat) in bound.sockets.into_iter().zip(&config.listeners).zip(beats) {
         let (listener, file) = socket.into_parts();
         listener.set_nonblocking(true)?;
+        let policy = Policy::new(own_uid, settings.allow.as_slice());
+        let (to_change, now) = watch::channel(ListenerTerms::new(policy, settings.require_request_header));
+        terms.push(to_change);
         listening.push(Listening {
             listener: tokio::net::UnixListener::from_std(listener)?,
             file,
+            beat,
             max_connections: settings.max_connections,
-            require_request_header: settings.require_request_header,
-            policy: Policy::new(own_uid, settings.allow.as_slice()),
+            terms: now,
             info: Arc::new(ListenerInfo { path: settings.path.clone(), connections: AtomicU64::new(0) }),
         });
     }
+    let admin = bound.admin.map(tokio::net::TcpListener::from_std).transpose()?;
     let (phase, watched) = watch::channel(Phase::Serving);
     let listeners = listening.iter().map(|listening| Arc::clone(&listening.info)).collect();
-    let services = Arc::new(services(config, deps, watched, listeners)?);
-    let mut servers = JoinSet::new();
+    let (manager, (reloads, asked)) = (deps.manager, Reloads::new());
+    let Wired { services, auth0, source, user_tokens } =
+        wire(config, deps, watched, listeners, reloads.clone())?;
+    let (shutdown, shutdown_now) = watch::channel(config.shutdown);
+    let (secret, secret_now) = watch::channel(Watched::of(&config.client));
+    let reloader = Reloader {
+        running: config.clone(),
+        source,
+        services: Arc::clone(&services),
+        auth0,
+        own_uid,
+        terms,
+        shutdown,
+        secret,
+        user_tokens,
+        manager,
+        last_problems: None,
+    };
+
+    let (mut servers, mut around) = (JoinSet::new(), JoinSet::new());
+    if reloader.source.is_some() {
+        around.spawn(rotation::watch(secret_now, reloads.clone()));
+    }
+    around.spawn(reloader.run(asked));
+    if manager.is_there() {
+        around.spawn(upkeep::keep_told(Arc::clone(&services), pulse, manager));
+    }
+    if let Some(listener) = admin {
+        around.spawn(admin::serve(listener, Arc::clone(&services)));
+    }
     for listening in listening {
         servers.spawn(server::serve(listening, Arc::clone(&services)));
     }
     let sockets = config.listeners.iter().map(|listener| listener.path.clone()).collect();
-    Ok(Running { sockets, services, phase, servers, shutdown: config.shutdown })
+    Ok(Running {
+        sockets,
+        services,
+        phase,
+        servers,
+        _around: around,
+        shutdown: shutdown_now,
+        reloads,
+        manager,
+    })
+}
+
+/// Makes what verifies user tokens, for a configuration.
+type UserTokensFor = Box<dyn Fn(&Config) -> Option<Arc<UserTokens>> + Send + Sync>;
+
+/// The parts, wired together, and those that only a reload needs.
+struct Wired {
+    services: Arc<Services>,
+    auth0: Auth0,
+    source: Option<Arc<Source>>,
+    user_tokens: UserTokensFor,
 }
 
 /// Wires cache, keeper and upstream together.
-fn services(
+fn wire(
     config: &Config,
     deps: Deps,
     phase: watch::Receiver<Phase>,
     listeners: Vec<Arc<ListenerInfo>>,
-) -> Result<Services, StartError> {
-    let Deps { clock, transport, seed } = deps;
+    reloads: Reloads,
+) -> Result<Wired, StartError> {
+    let Deps { clock, transport, seed, source, manager: _ } = deps;
     let (tags, counters) = (TagKey::random()?, Arc::new(Counters::default()));
     let names = UserNames::for_installation(&config.log, Path::new(MACHINE_ID))?;
     let audit = Audit::start(&config.audit, names.clone())?;
     let parts = Parts { transport, clock: clock.clone(), tags, counters: Arc::clone(&counters), seed };
     let auth0 = Auth0::new(&config.tenant, &config.client, config.upstream, parts);
     let budget = auth0.budget().clone();
-    let user_tokens = (!config.me.audiences.is_empty()).then(|| {
-        let expected = Expected::new(issuers(&config.tenant), config.me.audiences.clone());
-        UserTokens::new(expected, Arc::new(auth0.clone()), clock.clone(), seed)
-    });
+    let user_tokens: UserTokensFor = {
+        let (auth0, clock) = (auth0.clone(), clock.clone());
+        Box::new(move |config| {
+            (!config.me.audiences.is_empty()).then(|| {
+                let expected = Expected::new(issuers(&config.tenant), config.me.audiences.clone());
+                Arc::new(UserTokens::new(expected, Arc::new(auth0.clone()), clock.clone(), seed))
+            })
+        })
+    };
     let management = Management::start(Arc::new(auth0.clone()), config.management, clock.clone(), seed);
-    let profiles = Arc::new(Profiles::new(auth0, management.clone()));
-    Ok(Services {
+    let profiles = Arc::new(Profiles::new(auth0.clone(), management.clone()));
+    let services = Arc::new(Services {
         cache: Cache::new(&config.cache, profiles, clock.clone(), Arc::clone(&counters), names, seed),
         management,
-        user_tokens,
+        user_tokens: RwLock::new(user_tokens(config)),
+        reload: Box::new(move || reloads.ask()),
         counters,
         tally: Arc::default(),
         audit,
@@ -188,13 +289,19 @@ fn services(
         turnstiles: Turnstiles::default(),
         run_id: seed as u32,
         requests: AtomicU64::new(1),
-    })
+    });
+    Ok(Wired { services, auth0, source: source.map(Arc::new), user_tokens })
 }
 
 impl Running {
     /// What the handlers see; for the demo and the tests.
     pub fn services(&self) -> &Arc<Services> {
         &self.services
+    }
+
+    /// Reads the configuration again; what comes of it is in the log, too.
+    pub fn reload(&self) -> Reloading {
+        self.reloads.ask()
     }
 
     /// The orderly end: not ready at once, accepting for `shutdown.min_delay`, then finishing what was begun for
@@ -212,9 +319,11 @@ impl Running {
 
     async fn finish(&mut self) -> Ended {
         self.phase.send_replace(Phase::Draining);
-        tokio::time::sleep(self.shutdown.min_delay).await;
+        self.manager.stopping(&self.services.sentence());
+        let Shutdown { min_delay, deadline } = *self.shutdown.borrow();
+        tokio::time::sleep(min_delay).await;
         self.phase.send_replace(Phase::Closing);
-        if tokio::time::timeout(self.shutdown.deadline, all(&mut self.servers)).await.is_ok() {
+        if tokio::time::timeout(deadline, all(&mut self.servers)).await.is_ok() {
             return Ended::Finished;
         }
         tracing::warn!("Requests are still under way at shutdown.deadline; they are answered with draining");

@@ -6,7 +6,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
 use moka::ops::compute::Op;
@@ -91,15 +91,20 @@ pub struct Fetched {
 
 /// The cache. One instance serves the whole daemon.
 pub struct Cache {
-    entries: Slots,
+    shelf: Arc<RwLock<Shelf>>,
     flights: Flights<UserId, Flow, Result<Arc<Entry>, Unavailable>>,
     failing: Failing,
     source: Arc<dyn ProfileSource>,
     clock: Clock,
-    rules: Rules,
-    max_bytes: u64,
     counters: Arc<Counters>,
     names: UserNames,
+}
+
+/// The entries, and the settings that they are judged by: what changes when the configuration does.
+struct Shelf {
+    entries: Slots,
+    rules: Rules,
+    settings: config::Cache,
 }
 
 type UserFlight = Flight<Result<Arc<Entry>, Unavailable>>;
@@ -114,28 +119,36 @@ impl Cache {
         names: UserNames,
         seed: u64,
     ) -> Self {
-        let servable_for = settings.max_ttl.saturating_add(settings.max_stale);
-        let refresh_after =
-            (settings.refresh_ahead > 0.0).then(|| settings.max_ttl.mul_f64(settings.refresh_ahead));
+        let entries = slot::slots(settings, Arc::clone(&counters));
+        let shelf = Shelf { entries, rules: rules(settings), settings: *settings };
         Self {
-            entries: slot::slots(settings, Arc::clone(&counters)),
+            shelf: Arc::new(RwLock::new(shelf)),
             flights: Flights::new(MAX_FLIGHTS),
             failing: Failing::new(seed),
             source,
             clock,
-            rules: Rules {
-                terms: Terms {
-                    refresh_after,
-                    fresh_for: settings.max_ttl,
-                    servable_for,
-                    min_ttl: settings.min_ttl,
-                },
-                negative: settings.negative,
-            },
-            max_bytes: settings.max_bytes,
             counters,
             names,
         }
+    }
+
+    /// Goes by these settings from now on. Nothing is forgotten for it, unless there is less room.
+    pub fn reconfigure(&self, settings: &config::Cache) {
+        let mut shelf = self.shelf.write().unwrap_or_else(PoisonError::into_inner);
+        let before = shelf.settings;
+        // moka's own bounds are fixed. While entries move, lookups wait, which takes some hundred ns for each.
+        if before.max_bytes != settings.max_bytes || slot::kept_for(&before) != slot::kept_for(settings) {
+            shelf.entries = slot::moved(&shelf.entries, settings, Arc::clone(&self.counters));
+        }
+        (shelf.rules, shelf.settings) = (rules(settings), *settings);
+    }
+
+    fn shelf(&self) -> RwLockReadGuard<'_, Shelf> {
+        self.shelf.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn rules(&self) -> Rules {
+        self.shelf().rules
     }
 
     /// The token of `user` that `selector` means, valid for as long as `wish` says. If Auth0 has to be asked, that is
@@ -159,7 +172,7 @@ impl Cache {
 
     /// Whether `token` could be served at `now`.
     pub fn is_alive(&self, token: &IdpToken, now: Moment) -> bool {
-        !token.expires.is_some_and(|expires| self.rules.terms.is_over(expires, now))
+        !token.expires.is_some_and(|expires| self.rules().terms.is_over(expires, now))
     }
 
     /// Forgets `user`, of whom nothing is left in memory then. The next lookup asks Auth0, even if an answer from
@@ -167,21 +180,22 @@ impl Cache {
     pub fn purge(&self, user: &UserId) {
         // In this order: an answer that lands in between is either told, or forgotten with the rest.
         self.flights.void(user);
-        self.entries.invalidate(user);
+        self.shelf().entries.invalidate(user);
         self.failing.forget(user);
     }
 
     /// Forgets everybody.
     pub fn purge_all(&self) {
         self.flights.void_all();
-        slot::clear_all(&self.entries);
+        slot::clear_all(&self.shelf().entries);
         self.failing.forget_all();
     }
 
     /// Users remembered, and the bytes they take.
     pub fn size(&self) -> (u64, u64) {
-        self.entries.run_pending_tasks();
-        (self.entries.entry_count(), self.entries.weighted_size())
+        let entries = &self.shelf().entries;
+        entries.run_pending_tasks();
+        (entries.entry_count(), entries.weighted_size())
     }
 
     /// Users who are being asked for. Nought means that what came has been stored.
@@ -191,7 +205,7 @@ impl Cache {
 
     /// `cache.max_bytes`.
     pub fn max_bytes(&self) -> u64 {
-        self.max_bytes
+        self.shelf().settings.max_bytes
     }
 
     /// A caller says that its provider refused the token with this fingerprint. It is dropped if it is still the
@@ -216,7 +230,7 @@ impl Cache {
         // A flight that is under way was sent before the report, and is no answer to whoever asks after it.
         self.flights.outdate(user);
         // One step with respect to flights that land: either they see the report, or it sees what they brought.
-        self.entries.entry_by_ref(user).and_compute_with(|held| {
+        self.shelf().entries.entry_by_ref(user).and_compute_with(|held| {
             let held = held.and_then(|held| held.value().entry());
             outcome = says(held.as_deref());
             match held.filter(|_| outcome == Reported::Dropped) {
@@ -228,7 +242,7 @@ impl Cache {
     }
 
     fn held(&self, user: &UserId) -> Option<Arc<Entry>> {
-        let look = || self.entries.get(user)?.entry();
+        let look = || self.shelf().entries.get(user)?.entry();
         // A place may be emptied just as it is found, because another has taken it: then that one is looked at.
         look().or_else(look)
     }
@@ -243,7 +257,7 @@ impl Cache {
         let now = self.clock.now();
         let held = self.held(user);
         if let Some(entry) = held.as_ref().filter(|_| !fresh) {
-            let judgement = entry.judge(question, &self.rules, now);
+            let judgement = entry.judge(question, &self.rules(), now);
             match judgement.freshness {
                 Freshness::Fresh => return served(entry, judgement.outcome, CacheState::Hit, now),
                 Freshness::RefreshDue => {
@@ -269,7 +283,7 @@ impl Cache {
     /// What `entry`, which Auth0 was just asked for, says.
     fn served_now(&self, entry: &Arc<Entry>, question: Question<'_>) -> Result<Served, LookupError> {
         let now = self.clock.now();
-        served(entry, entry.judge(question, &self.rules, now).outcome, CacheState::Miss, now)
+        served(entry, entry.judge(question, &self.rules(), now).outcome, CacheState::Miss, now)
     }
 
     /// Asks Auth0 for `user`, of whom something is held that is stale: if that can be done now, and for no longer
@@ -293,7 +307,7 @@ impl Cache {
             }
         }
         let now = self.clock.now();
-        let judgement = held.judge(question, &self.rules, now);
+        let judgement = held.judge(question, &self.rules(), now);
         let servable = judgement.outcome.is_ok() && judgement.freshness != Freshness::Expired;
         servable.then(|| served(held, Ok(()), CacheState::Stale, now))
     }
@@ -367,7 +381,7 @@ impl Cache {
             let landing = Landing {
                 user: user.clone(),
                 obsolete,
-                entries: self.entries.clone(),
+                shelf: Arc::clone(&self.shelf),
                 failing: self.failing.clone(),
                 clock: self.clock.clone(),
                 names: self.names.clone(),
@@ -389,6 +403,14 @@ impl Cache {
         histogram.observe(begun.elapsed());
         answer
     }
+}
+
+fn rules(settings: &config::Cache) -> Rules {
+    let refresh_after =
+        (settings.refresh_ahead > 0.0).then(|| settings.max_ttl.mul_f64(settings.refresh_ahead));
+    let servable_for = settings.max_ttl.saturating_add(settings.max_stale);
+    let terms = Terms { refresh_after, fresh_for: settings.max_ttl, servable_for, min_ttl: settings.min_ttl };
+    Rules { terms, negative: settings.negative }
 }
 
 /// What there is instead of a new flight.

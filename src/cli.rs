@@ -13,6 +13,7 @@ pub mod healthcheck;
 pub mod identities;
 pub mod man;
 pub mod purge;
+pub mod reload;
 pub mod serve;
 pub mod status;
 mod text;
@@ -29,7 +30,7 @@ use serde::de::DeserializeOwned;
 use tokio::runtime::Builder;
 
 use crate::clock::Clock;
-use crate::config::{self, Env, Loaded};
+use crate::config::{self, Env, Loaded, Problems};
 use crate::domain::freshness::Timestamp;
 use crate::domain::user::UserId;
 use crate::process::panics;
@@ -90,6 +91,9 @@ pub enum Command {
     /// Forget what is cached of one user, or of all
     #[command(long_about = purge::ABOUT, after_long_help = EXIT_CODES)]
     Purge(purge::Args),
+    /// Have a running daemon read its configuration again
+    #[command(long_about = reload::ABOUT, after_long_help = EXIT_CODES)]
+    Reload(reload::Args),
     /// Show how a running daemon is doing
     #[command(long_about = status::ABOUT, after_long_help = EXIT_CODES)]
     Status(status::Args),
@@ -160,6 +164,7 @@ pub fn run(cli: Cli, environment: Environment, out: &mut impl io::Write) -> Resu
         Command::Token(args) => wait_for(token::run(&args, out)),
         Command::Identities(args) => wait_for(identities::run(&args, out)),
         Command::Purge(args) => wait_for(purge::run(&args, out)),
+        Command::Reload(args) => wait_for(reload::run(&args, out)),
         Command::Status(args) => wait_for(status::run(&args, out)),
         Command::Healthcheck(args) => wait_for(healthcheck::run(&args, out)),
         Command::Wait(args) => wait_for(wait::run(&args, out)),
@@ -206,9 +211,11 @@ fn block_on<T>(
 /// it, of which nothing but the configuration should be left.
 fn configuration(file: Option<&Path>, environment: Environment) -> Result<Loaded, CommandError> {
     let env: Env = environment.into_iter().collect();
-    config::load(file, &env).map_err(|problems| {
-        CommandError::new(Exit::Configuration, format!("the configuration is wrong\n{problems}"))
-    })
+    config::load(file, &env).map_err(|problems| wrong(&problems))
+}
+
+fn wrong(problems: &Problems) -> CommandError {
+    CommandError::new(Exit::Configuration, format!("the configuration is wrong\n{problems}"))
 }
 
 /// A user id from the command line, as Auth0 writes it.

@@ -7,8 +7,10 @@
 //! `reader` takes key after key out of the result, each with its origin, and `tenant`, `client`, `listener` and
 //! `sections` say what each may be.
 
+mod admin;
 mod allow;
 mod audit;
+mod changes;
 mod client;
 mod environment;
 mod file;
@@ -26,6 +28,7 @@ mod tenant;
 mod user_key;
 mod values;
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,6 +38,7 @@ use rustls::pki_types::CertificateDer;
 use crate::domain::policy::Rule;
 use crate::secret::{Secret, TagKey};
 
+pub use self::changes::{Change, Reread};
 pub use self::environment::Env;
 use self::files::Exposure;
 use self::problem::{Checked, Report};
@@ -91,6 +95,11 @@ pub fn gid(text: &str) -> Result<u32, String> {
     listener::gid(&text.into())
 }
 
+/// The secret in `path`, a `tenant.client.secret_file`; `None` where there is none that could be used.
+pub fn secret_in(path: &Path) -> Option<Secret> {
+    client::secret_from(path).ok().map(|(secret, _)| secret)
+}
+
 /// Reads `text` as the content of a file called `name`, and lays `env` over it.
 pub fn parse(name: &str, text: &str, env: &Env) -> Result<Loaded, Problems> {
     parse_opened(name, text, None, env)
@@ -131,6 +140,7 @@ fn read(reader: &mut Reader, env: &Env) -> Checked<Config> {
     let listeners = listener::read(reader);
     let me = sections::me(reader);
     let audit = audit::read(reader);
+    let admin = admin::read(reader);
     let shutdown = sections::shutdown(reader);
     let log = sections::log(reader);
     let runtime = sections::runtime(reader);
@@ -143,6 +153,7 @@ fn read(reader: &mut Reader, env: &Env) -> Checked<Config> {
         listeners: listeners?,
         me: me?,
         audit: audit?,
+        admin: admin?,
         shutdown: shutdown?,
         log: log?,
         runtime: runtime?,
@@ -169,6 +180,8 @@ pub struct Config {
     pub me: Me,
     /// `[audit]`: what is written down of requests, and where.
     pub audit: Audit,
+    /// `[admin]`: probes and metrics over TCP.
+    pub admin: Admin,
     /// `[shutdown]`: how the daemon ends.
     pub shutdown: Shutdown,
     /// `[log]`: what is logged, and how.
@@ -210,6 +223,8 @@ pub struct Client {
     pub id: String,
     /// Its secret, from `secret_file` (less one newline at its end) or from `secret`.
     pub secret: Secret,
+    /// The file that the secret is from, if it is from one.
+    pub secret_file: Option<PathBuf>,
     /// How it authenticates.
     pub auth: ClientAuth,
 }
@@ -221,6 +236,16 @@ pub enum ClientAuth {
     SecretPost,
     /// `client_secret_basic`: id and secret in the `Authorization` header.
     SecretBasic,
+}
+
+impl ClientAuth {
+    /// As the configuration names it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::SecretPost => "client_secret_post",
+            Self::SecretBasic => "client_secret_basic",
+        }
+    }
 }
 
 /// `[management]`.
@@ -274,7 +299,7 @@ pub struct Upstream {
 }
 
 /// `[[listener]]`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Listener {
     /// Absolute path of the socket.
     pub path: PathBuf,
@@ -328,6 +353,13 @@ pub enum AuditOutput {
     Journald(PathBuf),
     /// A file of this absolute path.
     File(PathBuf),
+}
+
+/// `[admin]`.
+#[derive(Clone, Copy, Debug)]
+pub struct Admin {
+    /// Where probes and metrics can be read over TCP; nowhere without it. Loopback, unless that is allowed expressly.
+    pub address: Option<SocketAddr>,
 }
 
 /// `[shutdown]`.

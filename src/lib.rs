@@ -40,6 +40,7 @@
 //!
 //! `tests/architecture.rs` holds the crate to those that can be read off its text.
 
+pub mod admin;
 pub mod app;
 pub mod cache;
 pub mod cli;

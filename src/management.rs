@@ -92,6 +92,10 @@ struct State {
     refusal: Option<(Refusal, Moment)>,
     /// How often in a row that has been so.
     refusals: usize,
+    /// From the next token on.
+    settings: config::Management,
+    /// Something has changed that may end a failure: the next attempt need not wait.
+    is_urgent: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -168,6 +172,8 @@ impl Management {
             last_drop: None,
             refusal: None,
             refusals: 0,
+            settings,
+            is_urgent: false,
         };
         let wake = Arc::new(Notify::new());
         let shared = Arc::new(Shared { state: watch::Sender::new(state), wake: Arc::clone(&wake), seed });
@@ -175,7 +181,6 @@ impl Management {
             shared: Arc::downgrade(&shared),
             wake,
             source,
-            settings,
             clock: clock.clone(),
             random: fastrand::Rng::with_seed(seed),
             backoff: None,
@@ -291,6 +296,22 @@ impl Management {
     /// Whether a token has ever been obtained.
     pub fn has_started(&self) -> bool {
         self.shared.state.borrow().last_success.is_some()
+    }
+
+    /// Goes by these settings from the next token on. Where `credentials` are new and the last attempt has failed, the
+    /// next is made at once.
+    pub fn reconfigure(&self, settings: config::Management, credentials: bool) {
+        self.shared.state.send_modify(|state| {
+            state.settings = settings;
+            state.is_urgent |= credentials && state.failure.is_some();
+        });
+        self.shared.wake.notify_one();
+    }
+
+    /// Waits until a token has been obtained for the first time.
+    pub async fn obtained(&self) {
+        // Cannot fail: the sender is ours.
+        self.shared.state.subscribe().wait_for(|state| state.last_success.is_some()).await.ok();
     }
 
     /// What there is to know at `now`.

@@ -1,6 +1,9 @@
-//! The process around the daemon: signals, and what it keeps to itself.
+//! The process around the daemon: signals, the service manager, and what it keeps to itself.
 
+pub mod activation;
+pub mod directories;
 pub mod hardening;
+pub mod manager;
 pub mod panics;
 pub mod sandbox;
 pub mod signals;

@@ -2,8 +2,9 @@
 
 use std::borrow::Cow;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use tokio::net::{UnixListener, UnixStream};
@@ -28,6 +29,7 @@ mod bounds;
 mod connection;
 mod handlers;
 mod metrics;
+pub mod pulse;
 mod query;
 mod rates;
 mod reply;
@@ -39,12 +41,14 @@ mod trail;
 pub mod turnstile;
 mod watched;
 
+pub use routes::answer_openly;
 pub use tally::Tally;
 
 use answers::{
-    CacheStatus, FailureStatus, ListenerStatus, LookupCounts, ManagementTokenStatus, StatusAnswer,
-    UpstreamFailure, UpstreamStatus,
+    CacheStatus, FailureStatus, ListenerStatus, LookupCounts, ManagementTokenStatus, ReloadAnswer,
+    StatusAnswer, UpstreamFailure, UpstreamStatus,
 };
+use pulse::Beat;
 use rates::Rates;
 use room::{Place, Room, Seat};
 use socket::SocketFile;
@@ -82,7 +86,9 @@ pub struct Services {
     /// The Management token's keeper.
     pub management: Management,
     /// Verifies end users' own tokens; `None` where `[me]` names no audience.
-    pub user_tokens: Option<UserTokens>,
+    pub user_tokens: RwLock<Option<Arc<UserTokens>>>,
+    /// Reads the configuration again.
+    pub reload: Box<dyn Fn() -> Reloading + Send + Sync>,
     /// The time.
     pub clock: Clock,
     /// Numbers for `status`.
@@ -109,6 +115,9 @@ pub struct Services {
     pub requests: AtomicU64,
 }
 
+/// The configuration, being read again.
+pub type Reloading = Pin<Box<dyn Future<Output = Result<ReloadAnswer, Vec<String>>> + Send>>;
+
 /// One listener, as `status` shows it.
 #[derive(Debug)]
 pub struct ListenerInfo {
@@ -122,16 +131,32 @@ pub struct ListenerInfo {
 pub struct Listening {
     /// Accepts.
     pub listener: UnixListener,
-    /// Removes the socket's file when the listener is done with.
-    pub file: SocketFile,
+    /// Removes the socket's file when the listener is done with; `None` where somebody else keeps the socket.
+    pub file: Option<SocketFile>,
+    /// Shows that the listener's loop turns.
+    pub beat: Beat,
     /// `max_connections`.
     pub max_connections: usize,
-    /// `require_request_header`.
-    pub require_request_header: bool,
-    /// Who may do what.
-    pub policy: Policy,
+    /// What goes for its callers.
+    pub terms: watch::Receiver<Arc<ListenerTerms>>,
     /// As `status` shows it.
     pub info: Arc<ListenerInfo>,
+}
+
+/// What goes for a listener's callers. Replaced as a whole where the configuration changes, and for connections that are
+/// open with their next request.
+#[derive(Debug)]
+pub struct ListenerTerms {
+    policy: Policy,
+    rates: Arc<Rates>,
+    require_request_header: bool,
+}
+
+impl ListenerTerms {
+    /// These rules, under which nobody has asked for anything yet.
+    pub fn new(policy: Policy, require_request_header: bool) -> Arc<Self> {
+        Arc::new(Self { policy, rates: Arc::default(), require_request_header })
+    }
 }
 
 impl Services {
@@ -162,6 +187,34 @@ impl Services {
             true => Ok("ready".into()),
             false => Err(self.why_no_token("not ready")),
         }
+    }
+
+    /// How the daemon is, in a sentence for `systemctl status`.
+    pub fn sentence(&self) -> String {
+        if self.is_draining() {
+            return "Shutting down: what was begun is finished".to_owned();
+        }
+        let (now, counters) = (self.clock.now(), &self.counters);
+        let token = self.management.snapshot(now);
+        let Some(expires_at) = token.expires_at.filter(|_| token.valid) else {
+            return self.why_no_token("Not ready");
+        };
+        let mut sentence = format!("Ready: Management token valid until {expires_at}");
+        if let Some((failure, attempts)) = token.failure {
+            sentence.push_str(&format!(", not renewed after {attempts} attempts: {failure}"));
+        }
+        if let Some(wait) = (self.budget)(now).gate_closed_for {
+            sentence.push_str(&format!("; the tenant's rate limit is reached for {} s", whole_seconds(wait)));
+        }
+        let from_cache = [&counters.hits, &counters.stale].map(|counter| counter.get()).iter().sum::<u64>();
+        let asked = [&counters.misses, &counters.negatives, &counters.errors].map(|counter| counter.get());
+        let all = asked.iter().sum::<u64>().saturating_add(from_cache);
+        sentence.push_str(&format!("; {} users remembered", self.cache.size().0));
+        match from_cache.saturating_mul(100).checked_div(all) {
+            Some(share) => sentence.push_str(&format!("; {all} lookups, {share} % of them from the cache")),
+            None => sentence.push_str("; no lookups yet"),
+        }
+        sentence
     }
 
     fn why_no_token(&self, state: &str) -> String {
@@ -240,7 +293,40 @@ struct Peer {
     origin: Origin,
 }
 
+/// The other end of a connection over time: what goes for it may change from one request to the next.
+struct Visitor {
+    caller: Caller,
+    origin: Origin,
+    now: Mutex<(watch::Receiver<Arc<ListenerTerms>>, Arc<Peer>)>,
+}
+
+impl Visitor {
+    fn new(caller: Caller, origin: Origin, mut terms: watch::Receiver<Arc<ListenerTerms>>) -> Self {
+        let peer = Peer::new(caller, &origin, &terms.borrow_and_update());
+        Self { caller, origin, now: Mutex::new((terms, peer)) }
+    }
+
+    /// As it is for a request that begins now.
+    fn peer(&self) -> Arc<Peer> {
+        let mut now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
+        let (terms, peer) = &mut *now;
+        if terms.has_changed().unwrap_or(false) {
+            *peer = Peer::new(self.caller, &self.origin, &terms.borrow_and_update());
+        }
+        Arc::clone(peer)
+    }
+}
+
 impl Peer {
+    fn new(caller: Caller, origin: &Origin, terms: &ListenerTerms) -> Arc<Self> {
+        Arc::new(Self {
+            rights: terms.policy.rights(caller),
+            rates: Arc::clone(&terms.rates),
+            require_request_header: terms.require_request_header,
+            origin: origin.clone(),
+        })
+    }
+
     /// In whose turns Auth0 is asked for it.
     fn flow(&self) -> Flow {
         self.rights.caller().into()
@@ -249,12 +335,11 @@ impl Peer {
 
 /// Accepts and serves connections until the daemon's end closes them. Returns when the last one is done.
 pub async fn serve(listening: Listening, services: Arc<Services>) {
-    let Listening { listener, file, max_connections, require_request_header, policy, info } = listening;
-    let rates = Arc::new(Rates::default());
+    let Listening { listener, file, mut beat, max_connections, terms, info } = listening;
     let mut door = Door {
         listener,
         room: Room::new(max_connections),
-        policy: policy.clone(),
+        terms: terms.clone(),
         tally: Arc::clone(&services.tally),
         full: Seldom::default(),
         short: Seldom::default(),
@@ -265,10 +350,9 @@ pub async fn serve(listening: Listening, services: Arc<Services>) {
     let start = |Guest { stream, caller, seat }| {
         let (services, open) = (Arc::clone(&services), Open::new(&info));
         let origin = Origin::new(Arc::clone(&name), &stream);
-        let (rights, rates) = (policy.rights(caller), Arc::clone(&rates));
-        let peer = Peer { rights, rates, require_request_header, origin };
+        let visitor = Visitor::new(caller, origin, terms.clone());
         async move {
-            connection::serve(stream, peer, services).await;
+            connection::serve(stream, visitor, services).await;
             drop((seat, open));
         }
     };
@@ -277,13 +361,17 @@ pub async fn serve(listening: Listening, services: Arc<Services>) {
             guest = door.next() => connections.spawn(start(guest)),
             _ = phase.wait_for(|phase| *phase >= Phase::Closing) => break,
             Some(_) = connections.join_next() => continue,
+            () = beat.answer() => continue,
         };
     }
     // Nobody new finds the socket now. Those whom the kernel has connected already believe that they were accepted,
-    // so they are; to close the listener would reset them.
-    drop(file);
-    while let Some(guest) = door.next_of_the_last().await {
-        connections.spawn(start(guest));
+    // so they are; to close the listener would reset them. Where somebody else keeps the socket, its queue is our
+    // successor's.
+    if let Some(file) = file {
+        drop(file);
+        while let Some(guest) = door.next_of_the_last().await {
+            connections.spawn(start(guest));
+        }
     }
     drop(door);
     while connections.join_next().await.is_some() {}
@@ -293,7 +381,7 @@ pub async fn serve(listening: Listening, services: Arc<Services>) {
 struct Door {
     listener: UnixListener,
     room: Arc<Room>,
-    policy: Policy,
+    terms: watch::Receiver<Arc<ListenerTerms>>,
     tally: Arc<Tally>,
     /// Says that there is no room for somebody.
     full: Seldom,
@@ -338,7 +426,8 @@ impl Door {
     }
 
     fn admit(&mut self, place: Place, stream: UnixStream, caller: Caller) -> Option<Guest> {
-        let seat = self.room.seat(place, caller, self.policy.standing(caller));
+        let standing = self.terms.borrow().policy.standing(caller);
+        let seat = self.room.seat(place, caller, standing);
         if seat.is_none() {
             self.tally.turned_away(TurnedAway::Limit);
             if self.full.is_due() {

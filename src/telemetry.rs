@@ -50,6 +50,12 @@ pub struct Counters {
     pub grants_succeeded: Counter,
     /// Management tokens not obtained.
     pub grants_failed: Counter,
+    /// Times that the configuration was read again and put into force.
+    pub reloads_succeeded: Counter,
+    /// Times that it was refused.
+    pub reloads_failed: Counter,
+    /// How the last time came out: 0 until there was one, 1 for well, 2 for badly.
+    last_reload: AtomicU64,
     /// Requests to Auth0 by endpoint and result: a status code, or what there was instead.
     results: Mutex<BTreeMap<(&'static str, String), u64>>,
     /// How long they took, by endpoint.
@@ -100,6 +106,20 @@ impl Counters {
     /// Requests to Auth0 so far, by endpoint and result.
     pub fn upstream_results(&self) -> BTreeMap<(&'static str, String), u64> {
         self.results.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The configuration was read again; whether it is in force.
+    pub fn reloaded(&self, well: bool) {
+        if well { &self.reloads_succeeded } else { &self.reloads_failed }.add();
+        self.last_reload.store(if well { 1 } else { 2 }, Ordering::Relaxed);
+    }
+
+    /// Whether the configuration that was read last is in force; `None` until it was read again.
+    pub fn last_reload(&self) -> Option<bool> {
+        match self.last_reload.load(Ordering::Relaxed) {
+            0 => None,
+            outcome => Some(outcome == 1),
+        }
     }
 
     /// Remembers the latest failure of a request to Auth0, for `status`.

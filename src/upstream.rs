@@ -1,7 +1,7 @@
 //! Speaks to Auth0; the only place that knows it. Management tokens for `management`, profiles for `cache`, keys for
 //! `user_token`.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -83,12 +83,11 @@ impl Endpoint {
 pub struct Auth0(Arc<Inner>);
 
 struct Inner {
-    transport: Arc<dyn Transport>,
     domain: Arc<str>,
     audience: Arc<str>,
-    credentials: Credentials,
-    request_timeout: Duration,
-    max_retries: u32,
+    means: RwLock<Arc<Means>>,
+    /// The credentials that worked last, while those that took their place have not worked yet.
+    replaced: Mutex<Option<Credentials>>,
     clock: Clock,
     tags: TagKey,
     counters: Arc<Counters>,
@@ -98,6 +97,14 @@ struct Inner {
     keys_trouble: Trouble,
     budget: Budget,
     random: Mutex<fastrand::Rng>,
+}
+
+/// What may change while the daemon runs. A request uses the same from its beginning to its end.
+struct Means {
+    transport: Arc<dyn Transport>,
+    credentials: Credentials,
+    request_timeout: Duration,
+    max_retries: u32,
 }
 
 /// What a tenant's client is made of, besides its settings.
@@ -119,13 +126,17 @@ impl Auth0 {
     pub fn new(tenant: &Tenant, client: &Arc<Client>, upstream: config::Upstream, parts: Parts) -> Self {
         let Parts { transport, clock, tags, counters, seed } = parts;
         let budget = Budget::new(upstream, clock.clone());
-        Self(Arc::new(Inner {
+        let means = Means {
             transport,
-            domain: Arc::clone(&tenant.domain),
-            audience: Arc::clone(&tenant.audience),
             credentials: Credentials::new(client),
             request_timeout: tenant.request_timeout,
             max_retries: upstream.max_retries,
+        };
+        Self(Arc::new(Inner {
+            domain: Arc::clone(&tenant.domain),
+            audience: Arc::clone(&tenant.audience),
+            means: RwLock::new(Arc::new(means)),
+            replaced: Mutex::default(),
             clock,
             tags,
             counters,
@@ -136,14 +147,90 @@ impl Auth0 {
         }))
     }
 
-    /// Asks for a Management token, once, within the budget. Also tells Auth0's clock, where the answer does.
+    /// From now on goes by these settings of the same tenant, and through `transport`. What is under way is finished as
+    /// it was begun.
+    pub fn reconfigure(
+        &self,
+        tenant: &Tenant,
+        client: &Arc<Client>,
+        upstream: config::Upstream,
+        transport: Arc<dyn Transport>,
+    ) {
+        let before = self.means();
+        let credentials = match before.credentials.are_of(client) {
+            true => before.credentials.clone(),
+            false => {
+                let mut replaced = self.replaced();
+                if before.credentials.have_worked() {
+                    *replaced = Some(before.credentials.clone());
+                }
+                Credentials::new(client)
+            }
+        };
+        let means = Means {
+            transport,
+            credentials,
+            request_timeout: tenant.request_timeout,
+            max_retries: upstream.max_retries,
+        };
+        *self.0.means.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(means);
+        self.0.budget.reconfigure(upstream);
+    }
+
+    fn means(&self) -> Arc<Means> {
+        Arc::clone(&self.0.means.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn replaced(&self) -> MutexGuard<'_, Option<Credentials>> {
+        self.0.replaced.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Asks for a Management token, within the budget: once, and once more with the credentials before these where
+    /// these are refused and have never worked. Also tells Auth0's clock, where the answer does.
     pub async fn grant(&self) -> Result<(Grant, Option<Timestamp>), Failure> {
+        let means = self.means();
+        let outcome = self.grant_to(&means, &means.credentials).await;
+        match &outcome {
+            Ok(_) => {
+                if !means.credentials.works() && self.replaced().take().is_some() {
+                    tracing::info!("Auth0 accepts the client's new credentials");
+                }
+                outcome
+            }
+            Err(failure) if failure.sort() == Sort::Permanent => {
+                let replaced = self.replaced().clone();
+                let Some(replaced) = replaced else { return outcome };
+                let (why, second) = (failure.to_string(), self.grant_to(&means, &replaced).await);
+                match &second {
+                    Ok(_) => tracing::error!(
+                        %why,
+                        "Auth0 refuses the client's new credentials, and still accepts those before: check the new ones"
+                    ),
+                    Err(failure) if failure.sort() == Sort::Permanent => {
+                        // They are over as well, so that what is wrong with the new ones is what counts.
+                        *self.replaced() = None;
+                        return outcome;
+                    }
+                    Err(_) => {}
+                }
+                second
+            }
+            Err(_) => outcome,
+        }
+    }
+
+    async fn grant_to(
+        &self,
+        means: &Means,
+        credentials: &Credentials,
+    ) -> Result<(Grant, Option<Timestamp>), Failure> {
         let inner = &self.0;
-        let leave = inner.budget.leave_for_itself(Urgency::Management, inner.request_timeout);
+        let leave = inner.budget.leave_for_itself(Urgency::Management, means.request_timeout);
         let permit = leave.await.map_err(over)?;
         inner.counters.token_requests.add();
+        let request = self.grant_request(credentials);
         let outcome =
-            self.send(Endpoint::Token, self.grant_request(), permit).await.and_then(|(answer, exchange)| {
+            self.send(means, Endpoint::Token, request, permit).await.and_then(|(answer, exchange)| {
                 let grant = wire::parse_grant(&answer, &inner.audience, exchange)?;
                 Ok((grant, answer.date()))
             });
@@ -161,14 +248,14 @@ impl Auth0 {
         bearer: &Secret,
         permit: Permit,
     ) -> Result<(UserAnswer, Moment), Failure> {
-        let inner = &self.0;
+        let (inner, means) = (&self.0, self.means());
         inner.counters.user_requests.add();
-        let outcome = self.send(Endpoint::User, self.user_request(user, bearer), permit).await.and_then(
-            |(answer, exchange)| {
+        let request = self.user_request(user, bearer);
+        let outcome =
+            self.send(&means, Endpoint::User, request, permit).await.and_then(|(answer, exchange)| {
                 let parsed = wire::parse_user(&answer, user, exchange, &inner.tags)?;
                 Ok((parsed, exchange.sent))
-            },
-        );
+            });
         match &outcome {
             Ok(_) if inner.trouble.ends() => tracing::info!("Users can be read again"),
             Ok(_) => {}
@@ -185,6 +272,7 @@ impl Auth0 {
     /// `None` is a request that cannot be written, as with a token that is no header value.
     async fn send(
         &self,
+        means: &Means,
         endpoint: Endpoint,
         request: Option<Request<Full<Bytes>>>,
         _permit: Permit,
@@ -193,7 +281,7 @@ impl Auth0 {
         let request =
             request.ok_or(Failure::Malformed { what: "a token that cannot be sent in a header" })?;
         let sent = inner.clock.now();
-        let answer = inner.transport.send(request).await;
+        let answer = means.transport.send(request).await;
         let result = match &answer {
             Ok(answer) => answer.status.as_str().to_owned(),
             Err(failure) => failure.label().to_owned(),
@@ -239,9 +327,9 @@ impl Auth0 {
         closed
     }
 
-    fn grant_request(&self) -> Option<Request<Full<Bytes>>> {
+    fn grant_request(&self, credentials: &Credentials) -> Option<Request<Full<Bytes>>> {
         let inner = &self.0;
-        let proof = inner.credentials.proof();
+        let proof = credentials.proof();
         let fields = [("grant_type", "client_credentials"), ("audience", &*inner.audience)];
         let body = credentials::form(&fields, &proof);
         let mut request = Request::builder()

@@ -14,6 +14,7 @@ use cloakroom::config::{self, Env};
 use cloakroom::demo::{Delivery, Endpoint, Fault, Tenant, TenantOptions, WaitHint, users};
 use cloakroom::domain::error::Failure;
 use cloakroom::domain::freshness::Timestamp;
+use cloakroom::process::manager::Manager;
 use cloakroom::upstream::answer::Answer;
 use cloakroom::upstream::transport::{Sending, Transport};
 use http_body_util::{BodyExt, Full};
@@ -89,7 +90,8 @@ impl Daemon {
             let config = config::parse("f.toml", &text, &Env::default()).unwrap().config;
             let transport =
                 Arc::new(InMemory { tenant: tenant.clone(), timeout: config.tenant.request_timeout });
-            let deps = Deps { clock: clocks[0].clone(), transport, seed: 7 };
+            let deps =
+                Deps { clock: clocks[0].clone(), transport, seed: 7, source: None, manager: Manager::none() };
             let running = app::start(&config, deps).await.unwrap();
             running.services().management.bearer().await.unwrap();
             (running, tenant, clocks)

@@ -1,6 +1,6 @@
 //! The end of a flight: what it brought is remembered, whether or not anybody waits for it.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::clock::Clock;
 use crate::domain::error::Unavailable;
@@ -8,16 +8,16 @@ use crate::domain::user::UserId;
 use crate::flight::Obsolete;
 use crate::telemetry::UserNames;
 
-use super::Fetched;
 use super::entry::Entry;
 use super::failing::Failing;
-use super::slot::{Slot, Slots};
+use super::slot::Slot;
+use super::{Fetched, Shelf};
 
 /// What a flight needs to store its result, since it outlives whoever started it.
 pub(super) struct Landing {
     pub user: UserId,
     pub obsolete: Obsolete,
-    pub entries: Slots,
+    pub shelf: Arc<RwLock<Shelf>>,
     pub failing: Failing,
     pub clock: Clock,
     pub names: UserNames,
@@ -34,7 +34,8 @@ impl Landing {
                 if self.obsolete.get() {
                     return Ok(entry);
                 }
-                self.entries.entry_by_ref(user).and_upsert_with(|held| {
+                let shelf = self.shelf.read().unwrap_or_else(PoisonError::into_inner);
+                shelf.entries.entry_by_ref(user).and_upsert_with(|held| {
                     if let Some(held) = held.and_then(|held| held.value().entry()) {
                         entry = Arc::new(entry.heir_of(&held));
                     }
@@ -42,7 +43,7 @@ impl Landing {
                 });
                 if self.obsolete.is_void() {
                     // Purged in between. A report in between has left its mark on what was stored.
-                    self.entries.invalidate(user);
+                    shelf.entries.invalidate(user);
                 }
                 Ok(entry)
             }

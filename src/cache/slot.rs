@@ -43,14 +43,26 @@ impl Slot {
     }
 }
 
+/// How long an entry takes memory at most. Only to give that back: by then it cannot be served, by our own clock.
+pub(super) fn kept_for(settings: &config::Cache) -> Duration {
+    settings.max_ttl.saturating_add(settings.max_stale).saturating_add(Duration::from_secs(60))
+}
+
+/// Every place of `slots` in new ones, which there are as many of as weigh what `settings` allows.
+pub(super) fn moved(slots: &Slots, settings: &config::Cache, counters: Arc<Counters>) -> Slots {
+    let moved = self::slots(settings, counters);
+    for (user, slot) in slots {
+        moved.insert((*user).clone(), slot);
+    }
+    moved
+}
+
 /// No places yet; as many as weigh what `settings` allows.
 pub(super) fn slots(settings: &config::Cache, counters: Arc<Counters>) -> Slots {
-    let servable_for = settings.max_ttl.saturating_add(settings.max_stale);
     moka::sync::Cache::builder()
         .max_capacity(settings.max_bytes)
         .weigher(|_, slot: &Arc<Slot>| slot.weight)
-        // Only to give memory back: by then no entry can be served, by our own clock.
-        .time_to_live(servable_for.saturating_add(Duration::from_secs(60)))
+        .time_to_live(kept_for(settings))
         // Called before whoever removes or replaces an entry goes on.
         .eviction_listener(move |_, slot: Arc<Slot>, cause| {
             slot.clear();

@@ -138,6 +138,11 @@ impl Client {
         self.ask(Method::GET, path).await
     }
 
+    /// Posts nothing to `path`.
+    pub async fn post(&self, path: &str) -> Result<Answer, ClientError> {
+        self.ask(Method::POST, path).await
+    }
+
     /// Deletes what is at `path`.
     pub async fn delete(&self, path: &str) -> Result<Answer, ClientError> {
         self.ask(Method::DELETE, path).await

@@ -116,6 +116,10 @@ impl From<ClientError> for CommandError {
 /// The daemon's own explanation, its code to search for, and what to do where the explanation leaves that open.
 fn explain(problem: &Problem, retry_after: Option<u64>) -> CommandError {
     let mut text = visible(&problem.detail).into_owned();
+    if let Some(problems) = &problem.problems {
+        text = "the new configuration is wrong; the daemon goes on with the old one".into();
+        problems.iter().for_each(|problem| text.extend(["\n", &*visible(problem)]));
+    }
     // Writing to a String cannot fail.
     write!(text, "\ncode: {} (request {})", visible(&problem.code), visible(&problem.request_id)).ok();
     let error = CommandError::new(exit_of(problem), text);
@@ -178,6 +182,7 @@ mod tests {
             expired_at: None,
             expires_in: None,
             permanent: None,
+            problems: None,
         }
     }
 

@@ -2,14 +2,17 @@
 
 use std::path::PathBuf;
 
-use crate::app::{self, Bound, Deps, Ended, StartError};
-use crate::config::{AuditOutput, Config, Loaded};
-use crate::process::hardening;
+use crate::app::reload::Source;
+use crate::app::{self, Bound, Deps, Ended, Running, StartError};
+use crate::config::{self, AuditOutput, Config, Env, Loaded};
+use crate::process::manager::Manager;
 use crate::process::sandbox::{self, Needs};
-use crate::process::signals::Signals;
-use crate::telemetry;
+use crate::process::signals::{Signals, Wish};
+use crate::process::{activation, hardening};
+use crate::upstream::transport;
+use crate::{task, telemetry};
 
-use super::{CommandError, Environment};
+use super::{CommandError, Environment, wrong};
 
 /// For `--help`.
 pub const ABOUT: &str = "\
@@ -19,8 +22,11 @@ Every setting can come from the configuration file or from the environment, whic
 setting's path in upper case, levels joined by two underscores, such as CLOAKROOM_TENANT__DOMAIN. Without --config \
 the file is /etc/cloakroom/cloakroom.toml, which may be absent when the environment says everything.
 
-SIGTERM and Ctrl-C finish what was begun and end with exit code 0. A configuration that is wrong is reported \
-whole, with exit code 78.
+SIGTERM and Ctrl-C finish what was begun and end with exit code 0; a second one ends it at once. SIGHUP, \
+`cloakroom reload` and a new client secret have the configuration read again. A configuration that is wrong is reported \
+whole: at the start with exit code 78, later by going on with the old one.
+
+Under systemd it uses the sockets that it is passed, and tells when it is ready and how it is.
 
 Examples:
   cloakroom serve
@@ -43,8 +49,11 @@ pub struct Args {
 pub fn run(args: &Args, environment: Environment) -> Result<(), CommandError> {
     let signals = Signals::register()
         .map_err(|cause| CommandError::failed(format!("signals cannot be handled: {cause}")))?;
+    let passed = activation::take().map_err(|cause| CommandError::failed(cause.to_string()))?;
+    let manager = Manager::found(environment.contains_key("NOTIFY_SOCKET"));
     let steps = hardening::give_up_what_is_not_needed();
-    let Loaded { config, warnings, files } = super::configuration(args.config.as_deref(), environment)?;
+    let source = source(args.config.clone(), environment.into_iter().collect());
+    let Loaded { config, warnings, files } = (source.load)().map_err(|problems| wrong(&problems))?;
     telemetry::log::init(&config.log);
     steps.into_iter().for_each(hardening::Step::tell);
     for warning in warnings {
@@ -55,33 +64,55 @@ pub fn run(args: &Args, environment: Environment) -> Result<(), CommandError> {
         tracing::info!("Memory is locked: nothing of it is written to swap");
     }
     let deps = Deps::production(&config).map_err(|cause| failed(cause.into()))?;
-    let sockets = app::bind(&config).map_err(failed)?;
+    let deps = Deps { source: Some(source), manager, ..deps };
+    let bound = app::bind(&config, passed).map_err(failed)?;
     let remove = config.listeners.iter().map(|listener| listener.path.clone()).collect();
     let add_to = match &config.audit.output {
         AuditOutput::File(path) => vec![path.clone()],
         AuditOutput::Stdout | AuditOutput::Journald(_) => Vec::new(),
     };
     sandbox::enter(&Needs { read: files, remove, add_to }).tell();
-    super::block_on(config.runtime.threads, serve(&config, deps, sockets, signals))
+    super::block_on(config.runtime.threads, serve(&config, deps, bound, signals))
+}
+
+/// The same file and the same environment each time; what is in them may differ.
+fn source(file: Option<PathBuf>, env: Env) -> Source {
+    Source {
+        load: Box::new(move || config::load(file.as_deref(), &env)),
+        connect: Box::new(transport::build),
+    }
 }
 
 fn failed(cause: StartError) -> CommandError {
     CommandError::failed(cause.to_string())
 }
 
-async fn serve(config: &Config, deps: Deps, sockets: Bound, signals: Signals) -> Result<(), CommandError> {
-    let running = app::start_on(sockets, config, deps).await.map_err(failed)?;
+async fn serve(config: &Config, deps: Deps, bound: Bound, signals: Signals) -> Result<(), CommandError> {
+    let running = app::start_on(bound, config, deps).await.map_err(failed)?;
     for socket in &running.sockets {
         tracing::info!(version = env!("CARGO_PKG_VERSION"), tenant = %config.tenant.domain, socket = %socket.display(), "Listening");
     }
+    if let Some(address) = config.admin.address {
+        tracing::info!(%address, "Listening for probes and metrics");
+    }
     // A pipe that breaks can bring no signal any more: better to end now than never.
-    if let Err(cause) = signals.first().await {
+    if let Err(cause) = until_the_end(&running, signals).await {
         tracing::error!(%cause, "Signals cannot be received");
     }
     tracing::info!("Shutting down");
     match running.stop().await {
         Ended::Finished => tracing::info!("Everything that was begun is finished"),
         Ended::CutShort => {}
+    }
+    Ok(())
+}
+
+/// Reloads as often as it is asked to. What comes of it is in the log.
+async fn until_the_end(running: &Running, signals: Signals) -> std::io::Result<()> {
+    let mut signals = signals.receive()?;
+    while signals.next().await? == Wish::Reload {
+        let reload = running.reload();
+        task::spawn("reload", async move { drop(reload.await) });
     }
     Ok(())
 }

@@ -1,11 +1,11 @@
 //! `[tenant.client]`: the application that asks, and its secret.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use ::config::ValueKind;
 
 use super::environment::variable;
-use super::files::{self, Content};
+use super::files::{self, Content, Exposure};
 use super::problem::Checked;
 use super::reader::{Reader, Setting};
 use super::values::{Parsed, absolute_path, choice, line, text};
@@ -25,7 +25,8 @@ pub(super) fn read(reader: &mut Reader) -> Checked<Client> {
     let id = id(reader);
     let secret = secret(reader);
     let auth = reader.value("tenant.client.auth", ClientAuth::SecretPost, parse_auth);
-    Ok(Client { id: id?, secret: secret?, auth: auth? })
+    let (id, (secret, secret_file), auth) = (id?, secret?, auth?);
+    Ok(Client { id, secret, secret_file, auth })
 }
 
 fn id(reader: &mut Reader) -> Checked<String> {
@@ -44,20 +45,21 @@ fn parse_auth(value: &ValueKind) -> Parsed<ClientAuth> {
     choice(AUTH)(value)
 }
 
-/// From its file or from its own key. Both are read before they are compared, so that either's own problems show.
-fn secret(reader: &mut Reader) -> Checked<Secret> {
+/// From its file, which is named then, or from its own key. Both are read before they are compared, so that either's own
+/// problems show.
+fn secret(reader: &mut Reader) -> Checked<(Secret, Option<PathBuf>)> {
     let plain = reader.optional(SECRET, parse_secret);
     let path = reader.owned(SECRET_FILE, absolute_path);
     match (plain?, path?) {
         (Some(plain), None) => {
             judge_a_secret_in_the_configuration(reader, &plain)?;
             warn_of_spaces(reader, &plain, &plain.value);
-            Ok(plain.value)
+            Ok((plain.value, None))
         }
         (None, Some(path)) => {
             let secret = from_file(reader, &path)?;
             warn_of_spaces(reader, &path, &secret);
-            Ok(secret)
+            Ok((secret, Some(path.value.into())))
         }
         (Some(plain), Some(path)) => {
             let other = path.origin.as_deref().unwrap_or_default();
@@ -90,15 +92,20 @@ fn warn_of_spaces<T>(reader: &mut Reader, setting: &Setting<T>, secret: &Secret)
 }
 
 fn from_file(reader: &mut Reader, path: &Setting<String>) -> Checked<Secret> {
-    /// Generous for a secret, and little enough to hold whatever file was named by mistake.
-    const LIMIT_KIB: u64 = 64;
-
-    let content = files::read(Path::new(&path.value), LIMIT_KIB).map_err(|error| error.to_string());
-    let exposure = content.as_ref().ok().and_then(|content| content.exposure);
-    let secret = content.and_then(secret_in).map_err(|text| reader.refuse(path, text))?;
+    let (secret, exposure) = secret_from(Path::new(&path.value)).map_err(|text| reader.refuse(path, text))?;
     reader.require_closed(path, "the file", exposure)?;
     reader.files.push(path.value.clone().into());
     Ok(secret)
+}
+
+/// The secret in a file, and how open it lies to others.
+pub(super) fn secret_from(path: &Path) -> Parsed<(Secret, Option<Exposure>)> {
+    /// Generous for a secret, and little enough to hold whatever file was named by mistake.
+    const LIMIT_KIB: u64 = 64;
+
+    let content = files::read(path, LIMIT_KIB).map_err(|error| error.to_string())?;
+    let exposure = content.exposure;
+    secret_in(content).map(|secret| (secret, exposure))
 }
 
 /// A file's content less one line end, which editors and `echo` add without being asked.

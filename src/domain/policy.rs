@@ -95,7 +95,7 @@ impl Operation {
 
 /// `[[listener.allow]]`: whoever is named by it may do what it says. With neither uid nor gid it names nobody; with
 /// both, whoever has both.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Rule {
     /// The caller's effective uid.
     pub uid: Option<u32>,

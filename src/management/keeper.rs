@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use crate::clock::Clock;
-use crate::config;
+use crate::config::Management as Settings;
 use crate::domain::error::{Failure, Sort};
 use crate::domain::freshness::{Deadline, Freshness, Moment, Schedule, Terms};
 use crate::domain::retry::{Backoff, Waits};
@@ -34,7 +34,6 @@ pub(super) struct Keeper {
     pub shared: Weak<Shared>,
     pub wake: Arc<Notify>,
     pub source: Arc<dyn GrantSource>,
-    pub settings: config::Management,
     pub clock: Clock,
     pub random: fastrand::Rng,
     pub backoff: Option<(Sort, Waits)>,
@@ -49,8 +48,9 @@ impl Keeper {
             let outcome = task::run("grant", async move { source.grant().await }).await;
             let outcome = outcome.unwrap_or(Err(Failure::Fault));
             let now = self.clock.now();
-            let outcome = outcome.and_then(|grant| self.admit(grant, now));
             let Some(shared) = self.shared.upgrade() else { return };
+            let settings = shared.state.borrow().settings;
+            let outcome = outcome.and_then(|grant| self.admit(grant, settings, now));
             let wait = match &outcome {
                 Ok(token) => self.until_refresh(token, now),
                 Err(failure) => self.after(failure),
@@ -68,11 +68,11 @@ impl Keeper {
     }
 
     /// Turns a grant into a token under its terms. One that is dead on arrival is a failure like any other.
-    fn admit(&mut self, grant: Grant, now: Moment) -> Result<ManagementToken, Failure> {
+    fn admit(&mut self, grant: Grant, settings: Settings, now: Moment) -> Result<ManagementToken, Failure> {
         let lifetime = grant.expires.remaining(grant.sent);
-        let min_ttl = self.settings.min_ttl.min(lifetime / 10);
+        let min_ttl = settings.min_ttl.min(lifetime / 10);
         // Drawn once for each token: drawn at every look, the earliest draw would win.
-        let fraction = self.settings.refresh_at + JITTER * (self.random.f64() * 2.0 - 1.0);
+        let fraction = settings.refresh_at + JITTER * (self.random.f64() * 2.0 - 1.0);
         let usable = lifetime.saturating_sub(min_ttl);
         let due = lifetime.mul_f64(fraction.clamp(0.0, 1.0)).min(usable);
         // While the quota for tokens is nearly spent, the next is asked for later, but not so late that an attempt that
@@ -110,13 +110,17 @@ impl Keeper {
     }
 
     /// Waits until `until`, or until a token is needed sooner; `None` if nobody is left who could need one.
-    async fn wait(&self, until: Moment) -> Option<()> {
+    async fn wait(&mut self, until: Moment) -> Option<()> {
         loop {
             let now = self.clock.now();
             let left = until.elapsed.saturating_sub(now.elapsed);
             let shared = self.shared.upgrade()?;
-            if left.is_zero() || shared.state.borrow().needs_one(now) {
-                shared.state.send_modify(|state| state.phase = Phase::Asking);
+            let is_urgent = shared.state.borrow().is_urgent;
+            if left.is_zero() || is_urgent || shared.state.borrow().needs_one(now) {
+                if is_urgent {
+                    self.backoff = None;
+                }
+                shared.state.send_modify(|state| (state.phase, state.is_urgent) = (Phase::Asking, false));
                 return Some(());
             }
             drop(shared);

@@ -1,4 +1,5 @@
-//! SIGTERM and SIGINT: the first asks for an orderly end, the second ends the process at once.
+//! SIGTERM and SIGINT: the first asks for an orderly end, the second ends the process at once. SIGHUP asks for the
+//! configuration to be read again.
 //!
 //! Registered before anything else happens, so that a signal during start-up is not lost.
 
@@ -7,24 +8,40 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::{flag, low_level};
 use tokio::io::AsyncReadExt;
 
 /// The exit code when a second signal does not wait for the orderly end.
 const IMPATIENT: i32 = 1;
 
-/// The signals that end the daemon.
+/// The signals that the daemon heeds.
 #[derive(Debug)]
 pub struct Signals {
-    came: UnixStream,
+    end: UnixStream,
+    reload: UnixStream,
+}
+
+/// The same within a runtime.
+#[derive(Debug)]
+pub struct Received {
+    end: tokio::net::UnixStream,
+    reload: tokio::net::UnixStream,
+}
+
+/// What a signal asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wish {
+    /// An orderly end.
+    End,
+    /// The configuration to be read again.
+    Reload,
 }
 
 impl Signals {
-    /// Takes SIGTERM and SIGINT over. Needs no runtime.
+    /// Takes SIGTERM, SIGINT and SIGHUP over. Needs no runtime.
     pub fn register() -> io::Result<Self> {
-        let (came, send) = UnixStream::pair()?;
-        came.set_nonblocking(true)?;
+        let (end, send) = pipe()?;
         let once = Arc::new(AtomicBool::new(false));
         for signal in [SIGTERM, SIGINT] {
             // In this order: the first signal finds the flag unset, sets it, and the second finds it set.
@@ -32,15 +49,48 @@ impl Signals {
             flag::register(signal, Arc::clone(&once))?;
             low_level::pipe::register(signal, send.try_clone()?)?;
         }
-        Ok(Self { came })
+        let (reload, send) = pipe()?;
+        low_level::pipe::register(SIGHUP, send)?;
+        Ok(Self { end, reload })
     }
 
-    /// Waits for the first of them, also if it came before this was called.
+    /// Ready to be waited for; those that have come are not lost.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub fn receive(self) -> io::Result<Received> {
+        let from_std = tokio::net::UnixStream::from_std;
+        Ok(Received { end: from_std(self.end)?, reload: from_std(self.reload)? })
+    }
+
+    /// Waits for the first that ends the daemon, also if it came before this was called.
     ///
     /// # Panics
     /// Outside a tokio runtime.
     pub async fn first(self) -> io::Result<()> {
-        let mut came = tokio::net::UnixStream::from_std(self.came)?;
-        came.read_u8().await.map(|_| ())
+        self.receive()?.end.read_u8().await.map(|_| ())
     }
+}
+
+impl Received {
+    /// Waits for the next one. May be dropped at any time.
+    pub async fn next(&mut self) -> io::Result<Wish> {
+        // Several that come together are one wish.
+        let (mut end, mut reload) = ([0; 64], [0; 64]);
+        let (wish, read) = tokio::select! {
+            biased;
+            read = self.end.read(&mut end) => (Wish::End, read?),
+            read = self.reload.read(&mut reload) => (Wish::Reload, read?),
+        };
+        match read {
+            0 => Err(io::ErrorKind::UnexpectedEof.into()),
+            _ => Ok(wish),
+        }
+    }
+}
+
+fn pipe() -> io::Result<(UnixStream, UnixStream)> {
+    let (came, send) = UnixStream::pair()?;
+    came.set_nonblocking(true)?;
+    Ok((came, send))
 }

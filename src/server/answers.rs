@@ -128,6 +128,31 @@ pub struct Problem {
     /// Whether nothing but a change of configuration helps.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub permanent: Option<bool>,
+    /// Everything that is wrong with the configuration, one line each.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problems: Option<Vec<String>>,
+}
+
+/// `POST /v1/reload`: the configuration was read again and is in force.
+#[derive(Debug, Deserialize, Serialize)]
+pub struct ReloadAnswer {
+    /// Settings that are new.
+    pub changed: Vec<ChangeAnswer>,
+    /// Settings that were asked for and need a restart; the old ones go on.
+    pub needs_restart: Vec<ChangeAnswer>,
+    /// What is likely not meant, one line each.
+    pub warnings: Vec<String>,
+}
+
+/// A setting of a [`ReloadAnswer`].
+#[derive(Debug, Deserialize, Serialize)]
+pub struct ChangeAnswer {
+    /// The key as a dotted path.
+    pub key: String,
+    /// What it was; null where that is not shown.
+    pub from: Option<String>,
+    /// What it is to be; null where that is not shown.
+    pub to: Option<String>,
 }
 
 /// `GET /v1/status`: the daemon's state, without a token or a user id.

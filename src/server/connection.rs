@@ -18,7 +18,7 @@ use tokio::time::{Instant, Sleep, sleep};
 use super::reply::Refused;
 use super::turnstile::step_back;
 use super::watched::{Activity, State, Watched, hung_up, shut};
-use super::{Peer, Phase, Services, routes};
+use super::{Phase, Services, Visitor, routes};
 
 /// From the first byte of a header section to its last; and from connecting to the end of the first one, so that
 /// nobody holds a connection by saying nothing.
@@ -43,21 +43,22 @@ const LAST_CALL: Duration = Duration::from_millis(100);
 const MAX_BUFFER: usize = 32 * 1024;
 
 /// Serves `stream` until it ends, is idle, misbehaves, or the daemon ends.
-pub(super) async fn serve(stream: UnixStream, peer: Peer, services: Arc<Services>) {
+pub(super) async fn serve(stream: UnixStream, visitor: Visitor, services: Arc<Services>) {
     let activity = Arc::new(Activity::default());
-    let mut turnstile = services.turnstiles.of(peer.rights.caller().uid);
+    let mut turnstile = services.turnstiles.of(visitor.caller.uid);
     let stream = Arc::new(stream);
     let io = TokioIo::new(Watched::new(&stream, &activity));
     let service = service_fn(|request| {
         let (services, activity) = (Arc::clone(&services), Arc::clone(&activity));
-        let (stream, peer) = (Arc::clone(&stream), &peer);
+        let (stream, visitor) = (Arc::clone(&stream), &visitor);
         activity.begin_request();
         async move {
             // One request a step, lest a pipeline of them be one long step.
             step_back().await;
+            let peer = visitor.peer();
             let mut reply = tokio::select! {
                 biased;
-                reply = routes::answer(&services, peer, request) => reply,
+                reply = routes::answer(&services, &peer, request) => reply,
                 gone = hung_up(&stream) => return Err(gone),
             };
             if *services.phase.borrow() >= Phase::Closing {

@@ -1,5 +1,7 @@
 //! What a request that may be answered is answered with.
 
+use std::sync::PoisonError;
+
 use hyper::header::{ACCEPT, HeaderMap};
 
 use crate::cache::{Reported, Wish};
@@ -24,9 +26,18 @@ pub(super) fn metrics(services: &Services, headers: &HeaderMap) -> Reply {
 
 /// The user whose own token the request bears.
 pub(super) async fn me(services: &Services, headers: &HeaderMap) -> Result<UserId, Refused> {
-    let user_tokens = services.user_tokens.as_ref().ok_or(Refused::MeIsOff)?;
+    let user_tokens = services.user_tokens.read().unwrap_or_else(PoisonError::into_inner).clone();
+    let user_tokens = user_tokens.ok_or(Refused::MeIsOff)?;
     let token = bearer(headers).map_err(Refused::UserToken)?;
     before_the_end(services, user_tokens.verify(&token)).await
+}
+
+/// Reads the configuration again, or says everything that is wrong with the new one.
+pub(super) async fn reload(services: &Services) -> Result<Reply, Refused> {
+    match (services.reload)().await {
+        Ok(answer) => Ok(reply::ok(&answer)),
+        Err(problems) => Err(Refused::Configuration(problems)),
+    }
 }
 
 pub(super) async fn management_token(services: &Services) -> Result<Reply, Refused> {

@@ -205,6 +205,22 @@ impl Snapshot {
                 ),
             ),
             counter("audit_lines_dropped", "Audit lines that were not written", one(services.audit.lost())),
+            counter(
+                "config_reloads",
+                "Times that the configuration was read again, by result",
+                by(
+                    "result",
+                    [
+                        ("success", counters.reloads_succeeded.get()),
+                        ("failure", counters.reloads_failed.get()),
+                    ],
+                ),
+            ),
+            gauge(
+                "config_last_reload_successful",
+                "1 if the configuration on disk is in force, 0 if it was refused when it was read last",
+                flag(counters.last_reload().unwrap_or(true)),
+            ),
             gauge(
                 "clock_skew_seconds",
                 "How far Auth0's clock is ahead of this machine's",

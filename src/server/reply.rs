@@ -63,6 +63,8 @@ pub enum Refused {
     },
     /// The lookup has no answer to give.
     Lookup(LookupError),
+    /// The configuration that was read again is wrong; each of its problems.
+    Configuration(Vec<String>),
     /// The daemon is about to end.
     Draining,
 }
@@ -110,6 +112,9 @@ impl Refused {
             Self::BodyTooLarge => (S::PAYLOAD_TOO_LARGE, "body_too_large", "The body is too large"),
             Self::Timeout => (S::REQUEST_TIMEOUT, "request_timeout", "The request did not come in time"),
             Self::Draining => (S::SERVICE_UNAVAILABLE, "draining", "The daemon is shutting down"),
+            Self::Configuration(_) => {
+                (S::UNPROCESSABLE_ENTITY, "invalid_configuration", "The configuration is wrong")
+            }
             Self::TooOften { .. } => (S::TOO_MANY_REQUESTS, "rate_limited", "This caller asks too often"),
             Self::Lookup(error) => lookup_kind(error),
         }
@@ -133,6 +138,7 @@ impl Refused {
             Self::BodyTooLarge => "send at most 64 KiB".into(),
             Self::Timeout => "send the whole header section within 5 seconds, and the whole body within another 5".into(),
             Self::Draining => "ask again: its successor will answer".into(),
+            Self::Configuration(problems) => problems.join("\n"),
             Self::TooOften { .. } => {
                 "the rule that allows this caller's lookups has a rate, and it is used up: ask again later, or raise it".into()
             }
@@ -170,9 +176,11 @@ impl Refused {
             expired_at: None,
             expires_in: None,
             permanent: None,
+            problems: None,
         };
         match self {
             Self::InvalidRequest { parameter, .. } => problem.parameter = Some(parameter.clone()),
+            Self::Configuration(problems) => problem.problems = Some(problems.clone()),
             Self::Lookup(
                 LookupError::IdentityNotFound(connections) | LookupError::Ambiguous(connections),
             ) => {

@@ -15,14 +15,14 @@ use crate::domain::policy::{self, Allowed, Operation};
 use crate::domain::user::{Selector, UserId};
 
 use super::bounds::{check_headers, has_request_header, read};
-use super::handlers::{identities, management_token, me, metrics, report, token};
+use super::handlers::{identities, management_token, me, metrics, reload, report, token};
 use super::query::{fingerprint, nothing, token_query, user};
 use super::reply::{self, Refused, Reply};
 use super::trail::{Over, Refusal, Trail};
 use super::{Peer, Services};
 
 /// The routes' paths, as metrics name them.
-pub const TEMPLATES: [&str; 14] = [
+pub const TEMPLATES: [&str; 15] = [
     "/v1/users/{user_id}/token",
     "/v1/users/{user_id}/identities",
     "/v1/me/token",
@@ -32,6 +32,7 @@ pub const TEMPLATES: [&str; 14] = [
     "/v1/users",
     "/v1/management-token",
     "/v1/status",
+    "/v1/reload",
     "/livez",
     "/readyz",
     "/startupz",
@@ -60,6 +61,8 @@ pub enum Route<'a> {
     ManagementToken,
     /// `/v1/status`
     Status,
+    /// `/v1/reload`
+    Reload,
     /// `/livez`
     Live,
     /// `/readyz`
@@ -90,6 +93,7 @@ impl<'a> Route<'a> {
             [Some("v1"), Some("users"), None, None] => Some(Self::Users),
             [Some("v1"), Some("management-token"), None, None] => Some(Self::ManagementToken),
             [Some("v1"), Some("status"), None, None] => Some(Self::Status),
+            [Some("v1"), Some("reload"), None, None] => Some(Self::Reload),
             [Some("livez"), None, None, None] => Some(Self::Live),
             [Some("readyz"), None, None, None] => Some(Self::Ready),
             [Some("startupz"), None, None, None] => Some(Self::Started),
@@ -111,11 +115,12 @@ impl<'a> Route<'a> {
             Self::Users => 6,
             Self::ManagementToken => 7,
             Self::Status => 8,
-            Self::Live => 9,
-            Self::Ready => 10,
-            Self::Started => 11,
-            Self::Metrics => 12,
-            Self::OpenApi => 13,
+            Self::Reload => 9,
+            Self::Live => 10,
+            Self::Ready => 11,
+            Self::Started => 12,
+            Self::Metrics => 13,
+            Self::OpenApi => 14,
         }
     }
 
@@ -123,7 +128,7 @@ impl<'a> Route<'a> {
     pub fn method(&self) -> Method {
         match self {
             Self::User(_) | Self::Users => Method::DELETE,
-            Self::Report(_) => Method::POST,
+            Self::Report(_) | Self::Reload => Method::POST,
             _ => Method::GET,
         }
     }
@@ -138,6 +143,7 @@ impl<'a> Route<'a> {
             Self::User(_) | Self::Users => Some(Operation::Purge),
             Self::ManagementToken => Some(Operation::ManagementToken),
             Self::Status => Some(Operation::Status),
+            Self::Reload => Some(Operation::Reload),
             Self::Live | Self::Ready | Self::Started | Self::Metrics | Self::OpenApi => None,
         }
     }
@@ -165,6 +171,7 @@ impl<'a> Route<'a> {
             Self::User(_) | Self::Users => "purge",
             Self::ManagementToken => "management_token",
             Self::Status => "status",
+            Self::Reload => "reload",
             Self::Live => "livez",
             Self::Ready => "readyz",
             Self::Started => "startupz",
@@ -202,6 +209,23 @@ pub async fn answer(services: &Services, peer: &Peer, request: Request<Incoming>
     services.tally.answered(found, status);
     tracing::trace!(route, uid, status, request_id, "Answered");
     trail.end(services, peer, Over { route: found, query, refusal, status, request_id: &request_id });
+    reply::with_id(reply, &request_id)
+}
+
+/// Answers what anybody may ask for, and nothing else: for [`crate::admin`].
+pub fn answer_openly<B>(services: &Services, request: &Request<B>) -> Reply {
+    let request_id = services.next_request_id();
+    let route = Route::find(request.uri().path()).filter(|route| route.is_probe());
+    let outcome = match route {
+        None => Err(Refused::NoRoute),
+        Some(route) if *request.method() != route.method() => Err(Refused::Method(route.method())),
+        Some(Route::Started) => Ok(reply::probe(services.started())),
+        Some(Route::Ready) => Ok(reply::probe(services.ready())),
+        Some(Route::Metrics) => Ok(metrics(services, request.headers())),
+        Some(_) => Ok(reply::probe(Ok(Cow::Borrowed("live")))),
+    };
+    let reply = outcome.unwrap_or_else(|refused| refused.reply(&request_id));
+    services.tally.answered(route, reply.status().as_u16());
     reply::with_id(reply, &request_id)
 }
 
@@ -308,6 +332,10 @@ async fn handle(
             permit(Operation::ManagementToken, None, None)?;
             management_token(services).await
         }
+        Route::Reload => {
+            permit(Operation::Reload, None, None)?;
+            reload(services).await
+        }
         Route::Status => Ok(reply::ok(&services.status())),
         Route::OpenApi => Ok(reply::document(include_str!("openapi.json"))),
         Route::Metrics => Ok(metrics(services, &head.headers)),
@@ -346,6 +374,7 @@ mod tests {
             ("/v1/me/report", None),
             ("/v1/me/token/", None),
             ("/v1/status", Some(Route::Status)),
+            ("/v1/reload", Some(Route::Reload)),
             ("/v1", None),
             ("/", None),
             ("*", None),

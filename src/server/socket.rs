@@ -19,11 +19,11 @@ const DIRECTORY_MODE: u32 = 0o750;
 /// For those that are made above it: they are on the way of whoever may enter that one, and hold nothing themselves.
 const PARENT_MODE: u32 = 0o755;
 
-/// A socket that listens, and its file.
+/// A socket that listens, and its file, if that is ours to remove.
 #[derive(Debug)]
 pub struct Socket {
     listener: UnixListener,
-    file: SocketFile,
+    file: Option<SocketFile>,
 }
 
 /// The file of a socket, told by device and inode. Dropping it removes the file, unless another has taken its place.
@@ -91,14 +91,19 @@ impl Socket {
         let mend = "raise the limit on open files";
         let alive = listener.try_clone().map_err(system(path, "keep the socket open", mend))?;
         let file = SocketFile { path: path.to_owned(), device: meta.dev(), inode: meta.ino(), _alive: alive };
-        let socket = Self { listener, file };
+        let socket = Self { listener, file: Some(file) };
         apply(path, settings)?;
         verify(path, settings)?;
         Ok(socket)
     }
 
+    /// A socket that somebody else has made and keeps: its mode, owner and file are theirs.
+    pub fn passed(listener: UnixListener) -> Self {
+        Self { listener, file: None }
+    }
+
     /// Takes the listener and its file apart.
-    pub fn into_parts(self) -> (UnixListener, SocketFile) {
+    pub fn into_parts(self) -> (UnixListener, Option<SocketFile>) {
         (self.listener, self.file)
     }
 }

@@ -5,7 +5,7 @@
 //! said in the log at most once a minute, and told by the next line that can be written.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread;
@@ -90,7 +90,8 @@ impl Name {
 
 /// The audit log. One instance serves the whole daemon.
 pub struct Audit {
-    events: AuditEvents,
+    /// An [`AuditEvents`], by its place among [`EVENTS`].
+    events: AtomicU8,
     /// `None` once it is closed.
     queue: RwLock<Option<SyncSender<Box<Event>>>>,
     losses: Arc<Losses>,
@@ -131,16 +132,27 @@ impl Audit {
         writer: Receiver<()>,
         losses: Arc<Losses>,
     ) -> Self {
-        Self { events, queue: RwLock::new(queue), losses, writer: Mutex::new(writer) }
+        Self {
+            events: AtomicU8::new(place(events)),
+            queue: RwLock::new(queue),
+            losses,
+            writer: Mutex::new(writer),
+        }
     }
 
     /// Whether an event has a line. Most lookups end with this `false`, and then nothing more is done about them.
     pub fn takes(&self, is_notable: bool) -> bool {
-        match self.events {
-            AuditEvents::None => false,
-            AuditEvents::Notable => is_notable,
-            AuditEvents::All => true,
+        match EVENTS.get(usize::from(self.events.load(Ordering::Relaxed))) {
+            Some(AuditEvents::All) => true,
+            Some(AuditEvents::Notable) => is_notable,
+            Some(AuditEvents::None) | None => false,
         }
+    }
+
+    /// Writes these from now on. Nothing is opened for it: where there was nothing to write at the start, what is to be
+    /// written now is lost.
+    pub fn reconfigure(&self, events: AuditEvents) {
+        self.events.store(place(events), Ordering::Relaxed);
     }
 
     /// Writes what `event` makes, if such an event has a line. Waits for nothing.
@@ -174,6 +186,12 @@ impl Audit {
         let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         writer.recv_timeout(patience) != Err(RecvTimeoutError::Timeout)
     }
+}
+
+const EVENTS: [AuditEvents; 3] = [AuditEvents::None, AuditEvents::Notable, AuditEvents::All];
+
+fn place(events: AuditEvents) -> u8 {
+    EVENTS.iter().zip(0..).find(|(known, _)| **known == events).map_or(0, |(_, place)| place)
 }
 
 /// Lines that were not written.

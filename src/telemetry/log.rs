@@ -4,20 +4,35 @@
 //! HTTP or TLS library writes at TRACE contains the very bytes this program must not show.
 
 use std::io::IsTerminal;
+use std::sync::OnceLock;
 
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{Layer, fmt};
+use tracing_subscriber::{Layer, Registry, fmt, reload};
 
 use crate::config::{Log, LogFormat};
 
+/// The process has one log, and so one level.
+static LEVEL: OnceLock<reload::Handle<Targets, Registry>> = OnceLock::new();
+
+/// Logs from this level on.
+pub fn set_level(level: tracing::Level) {
+    if let Some(handle) = LEVEL.get()
+        && handle.reload(filter(level)).is_err()
+    {
+        tracing::warn!("The log's level cannot be changed");
+    }
+}
+
+fn filter(level: tracing::Level) -> Targets {
+    Targets::new().with_default(LevelFilter::WARN).with_target("cloakroom", LevelFilter::from_level(level))
+}
+
 /// Installs the process's log. A second call changes nothing, so that tests may share a process.
 pub fn init(settings: &Log) {
-    let filter = Targets::new()
-        .with_default(LevelFilter::WARN)
-        .with_target("cloakroom", LevelFilter::from_level(settings.level));
+    let (filter, handle) = reload::Layer::new(filter(settings.level));
     let stderr = std::io::stderr;
     let layer = match settings.format {
         LogFormat::Json => json(stderr),
@@ -29,6 +44,8 @@ pub fn init(settings: &Log) {
     // Another subscriber is there already: then that one stays.
     if tracing_subscriber::registry().with(layer.with_filter(filter)).try_init().is_err() {
         tracing::debug!("The log was set up before");
+    } else {
+        LEVEL.get_or_init(|| handle);
     }
 }
 

@@ -38,12 +38,12 @@ pub struct Budget(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     state: Mutex<State>,
-    settings: config::Upstream,
     clock: Clock,
 }
 
 #[derive(Debug)]
 struct State {
+    settings: config::Upstream,
     pace: Pace,
     under_way: u32,
     turns: Turns,
@@ -61,9 +61,23 @@ impl Budget {
     /// A budget of which nothing is spent.
     pub fn new(settings: config::Upstream, clock: Clock) -> Self {
         let pace = Pace::new(settings.requests_per_second, settings.burst, clock.now());
-        let state =
-            State { pace, under_way: 0, turns: Turns::default(), waiting: BTreeMap::new(), arrivals: 0 };
-        Self(Arc::new(Inner { state: Mutex::new(state), settings, clock }))
+        let state = State {
+            settings,
+            pace,
+            under_way: 0,
+            turns: Turns::default(),
+            waiting: BTreeMap::new(),
+            arrivals: 0,
+        };
+        Self(Arc::new(Inner { state: Mutex::new(state), clock }))
+    }
+
+    /// Goes by these settings from now on. What was spent is spent, and who waits goes on waiting.
+    pub fn reconfigure(&self, settings: config::Upstream) {
+        let (mut state, now) = (self.0.lock(), self.0.clock.now());
+        state.settings = settings;
+        state.pace.reconfigure(settings.requests_per_second, settings.burst, now);
+        state.wake_the_next();
     }
 
     /// Waits for leave, for at most `patience`, in the turns of those `for_whom` it is.
@@ -82,7 +96,7 @@ impl Budget {
         loop {
             let now = inner.clock.now();
             let left = patience.saturating_sub(begun.age(now));
-            let wait = match inner.lock().try_go(place.ticket, &inner.settings, now) {
+            let wait = match inner.lock().try_go(place.ticket, now) {
                 Ok(()) => return Ok(Permit(Arc::clone(inner))),
                 Err(Held::Gate(wait)) if wait > left => return Err(Held::Gate(wait)),
                 Err(held) if left.is_zero() => return Err(held),
@@ -114,7 +128,7 @@ impl Budget {
         }
         // Of what only is a wish, a part of the burst is kept for those who are more urgent, and half of the
         // concurrency.
-        let (burst, concurrency) = (inner.settings.burst.saturating_sub(1), inner.settings.max_concurrency);
+        let (burst, concurrency) = (state.settings.burst.saturating_sub(1), state.settings.max_concurrency);
         let (reserve, concurrency) = match urgency {
             Urgency::Management | Urgency::Caller | Urgency::Stale => (0, concurrency),
             Urgency::Fresh => (burst / 4, concurrency.div_ceil(2)),
@@ -160,11 +174,11 @@ impl Inner {
 
 impl State {
     /// Spends for `ticket` if it is its turn and there is room.
-    fn try_go(&mut self, ticket: Ticket, settings: &config::Upstream, now: Moment) -> Result<(), Held> {
+    fn try_go(&mut self, ticket: Ticket, now: Moment) -> Result<(), Held> {
         if let Some(wait) = self.pace.gate_closed_for(now) {
             return Err(Held::Gate(wait));
         }
-        if self.turns.next() != Some(ticket) || self.under_way >= settings.max_concurrency {
+        if self.turns.next() != Some(ticket) || self.under_way >= self.settings.max_concurrency {
             // Whoever is before it, or ends, wakes the next.
             return Err(Held::Busy(Duration::from_secs(1)));
         }
@@ -195,7 +209,7 @@ impl<'a> Place<'a> {
         let mut state = inner.lock();
         let ahead = flows.iter().map(|flow| state.turns.waiting(urgency, *flow)).min().unwrap_or(0) as f64;
         if ahead >= state.pace.within(patience, inner.clock.now()).max(1.0) {
-            let wait = ahead / inner.settings.requests_per_second;
+            let wait = ahead / state.settings.requests_per_second;
             return Err(Held::Busy(Duration::from_secs_f64(wait)));
         }
         state.arrivals = state.arrivals.wrapping_add(1);

@@ -1,6 +1,7 @@
 //! How the application authenticates at the token endpoint.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -12,7 +13,11 @@ use crate::secret::Secret;
 
 /// A client id and what proves it.
 #[derive(Clone, Debug)]
-pub struct Credentials(Arc<Client>);
+pub struct Credentials {
+    client: Arc<Client>,
+    /// Whether Auth0 has ever accepted them.
+    worked: Arc<AtomicBool>,
+}
 
 /// What the credentials add to a grant request.
 pub struct Proof {
@@ -25,13 +30,29 @@ pub struct Proof {
 impl Credentials {
     /// The credentials that `[tenant.client]` names.
     pub fn new(client: &Arc<Client>) -> Self {
-        Self(Arc::clone(client))
+        Self { client: Arc::clone(client), worked: Arc::default() }
+    }
+
+    /// Whether they are those of `client`.
+    pub fn are_of(&self, client: &Client) -> bool {
+        let Client { id, secret, secret_file: _, auth } = &*self.client;
+        *id == client.id && *auth == client.auth && secret.expose() == client.secret.expose()
+    }
+
+    /// Auth0 has accepted them. Says whether it had before.
+    pub fn works(&self) -> bool {
+        self.worked.swap(true, Ordering::Relaxed)
+    }
+
+    /// Whether Auth0 has ever accepted them.
+    pub fn have_worked(&self) -> bool {
+        self.worked.load(Ordering::Relaxed)
     }
 
     /// What to add to a grant request. RFC 6749 §2.3.1: either in the form, or as HTTP Basic with both halves
     /// form-encoded first, so that a colon in one cannot move the border between them.
     pub fn proof(&self) -> Proof {
-        let Client { id, secret, auth } = &*self.0;
+        let Client { id, secret, secret_file: _, auth } = &*self.client;
         match auth {
             ClientAuth::SecretPost => Proof {
                 fields: vec![("client_id", Secret::new(id.clone())), ("client_secret", secret.clone())],
@@ -68,7 +89,7 @@ mod tests {
     use super::*;
 
     fn proof(auth: ClientAuth) -> Proof {
-        let client = Client { id: "id:1".into(), secret: Secret::new("p&ss %:"), auth };
+        let client = Client { id: "id:1".into(), secret: Secret::new("p&ss %:"), secret_file: None, auth };
         Credentials::new(&Arc::new(client)).proof()
     }
 

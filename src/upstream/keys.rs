@@ -48,15 +48,15 @@ impl KeySource for Auth0 {
 impl Auth0 {
     /// Asks until there is an answer, the retries are used up, or `tenant.request_timeout` is over.
     async fn read_keys(&self) -> Result<FetchedKeys, Unavailable> {
-        let inner = &self.0;
-        let deadline = Instant::now() + inner.request_timeout;
-        let mut waits = BETWEEN_ATTEMPTS.waits(self.draw()).take(inner.max_retries as usize);
+        let (inner, means) = (&self.0, self.means());
+        let deadline = Instant::now() + means.request_timeout;
+        let mut waits = BETWEEN_ATTEMPTS.waits(self.draw()).take(means.max_retries as usize);
         loop {
             let patience = deadline.saturating_duration_since(Instant::now());
             let leave = inner.budget.leave_for_itself(Urgency::Caller, patience).await;
             let permit = leave.map_err(|held| unavailable(Stage::Keys, over(held)))?;
             inner.counters.key_requests.add();
-            let sent = self.send(Endpoint::Keys, self.keys_request(), permit);
+            let sent = self.send(&means, Endpoint::Keys, self.keys_request(), permit);
             let failure = match timeout_at(deadline, sent).await {
                 Ok(Ok((answer, exchange))) => match parse(&answer) {
                     Ok(keys) => {

@@ -38,6 +38,11 @@ impl Pace {
         }
     }
 
+    /// Goes by these from now on; nothing is gained by it.
+    pub fn reconfigure(&mut self, per_second: f64, burst: u32, now: Moment) {
+        self.bucket.resize(per_second, f64::from(burst), now);
+    }
+
     /// Spends one, if that leaves `reserve`; else says after how long it would.
     pub fn take(&mut self, reserve: u32, now: Moment) -> Result<(), Held> {
         if let Some(wait) = self.gate_closed_for(now) {

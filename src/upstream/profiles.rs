@@ -34,9 +34,8 @@ impl Profiles {
     /// Asks until there is an answer, the retries are used up, or `deadline` comes. Where the leave for the first
     /// request was spared, one request is all, and nobody is kept waiting for another.
     async fn read(&self, user: &UserId, deadline: Instant, leave: Leave) -> Result<Fetched, Unavailable> {
-        let inner = &self.auth0.0;
         let (retries, mut first, leave) = match leave {
-            Leave::InTurn(_) => (inner.max_retries as usize, None, leave),
+            Leave::InTurn(_) => (self.auth0.means().max_retries as usize, None, leave),
             Leave::Spared(permit, urgency) => (0, permit, Leave::Spared(None, urgency)),
         };
         let mut waits = BETWEEN_ATTEMPTS.waits(self.auth0.draw()).take(retries);
@@ -110,7 +109,7 @@ impl Profiles {
 
     fn start(&self, user: UserId, leave: Leave) -> Fetching {
         let this = self.clone();
-        let deadline = Instant::now() + this.auth0.0.request_timeout;
+        let deadline = Instant::now() + this.auth0.means().request_timeout;
         Box::pin(async move { this.read(&user, deadline, leave).await })
     }
 }

@@ -130,6 +130,7 @@ impl Game {
         let client = Arc::new(config::Client {
             id: "demo-client".into(),
             secret: Secret::new("demo-client-secret"),
+            secret_file: None,
             auth: config::ClientAuth::SecretPost,
         });
         let (tags, counters, seed) = (TagKey::random().unwrap(), Arc::new(Counters::default()), setup.seed);

@@ -19,6 +19,7 @@ use cloakroom::domain::error::{Failure, LookupError};
 use cloakroom::domain::freshness::Timestamp;
 use cloakroom::domain::urgency::Flow;
 use cloakroom::domain::user::{Selector, UserId};
+use cloakroom::process::manager::Manager;
 use cloakroom::upstream::answer::Answer;
 use cloakroom::upstream::transport::{self, Sending, Transport};
 use http_body_util::{BodyExt, Empty, Full};
@@ -58,7 +59,8 @@ impl World {
         let tenant = Tenant::new(clocks[1].clone(), options).unwrap();
         let (directory, config) = configure("tenant.example", &tenant, None, settings);
         let transport = Arc::new(InMemory { tenant: tenant.clone(), timeout: config.tenant.request_timeout });
-        let deps = Deps { clock: clocks[0].clone(), transport, seed: 7 };
+        let deps =
+            Deps { clock: clocks[0].clone(), transport, seed: 7, source: None, manager: Manager::none() };
         Self::start(tenant, clocks, directory, config, deps, None).await
     }
 
@@ -80,7 +82,7 @@ impl World {
         let listening = tenant.listen(CertificateKind::Good).unwrap();
         let (directory, config) = configure(listening.domain(), &tenant, Some(listening.ca_pem()), settings);
         let transport = transport::build(&config.tenant).unwrap();
-        let deps = Deps { clock: clocks[0].clone(), transport, seed };
+        let deps = Deps { clock: clocks[0].clone(), transport, seed, source: None, manager: Manager::none() };
         Self::start(tenant, clocks, directory, config, deps, Some(listening)).await
     }
 

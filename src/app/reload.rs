@@ -1,0 +1,195 @@
+//! Reads the configuration again and puts it into force, whole or not at all, while requests go on.
+//!
+//! One task does it, one time after the other, whoever asks: a caller of `POST /v1/reload`, SIGHUP, or the watch over
+//! the client's secret. Everything that can fail is done before anything is changed.
+
+use std::sync::{Arc, PoisonError};
+
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::config::{Change, Config, Loaded, Problems, Reread, Shutdown, Tenant};
+use crate::domain::policy::Policy;
+use crate::process::manager::Manager;
+use crate::server::answers::{ChangeAnswer, ReloadAnswer};
+use crate::server::{ListenerTerms, Reloading, Services};
+use crate::telemetry;
+use crate::upstream::Auth0;
+use crate::upstream::transport::{Transport, TransportError};
+
+/// Where the configuration comes from, again and again.
+pub struct Source {
+    /// Reads it. Blocks.
+    pub load: Box<dyn Fn() -> Result<Loaded, Problems> + Send + Sync>,
+    /// Makes a way to Auth0. Blocks.
+    pub connect: Connect,
+}
+
+/// Makes a way to Auth0.
+pub type Connect = Box<dyn Fn(&Tenant) -> Result<Arc<dyn Transport>, TransportError> + Send + Sync>;
+
+/// What became of it.
+pub(super) type Outcome = Result<ReloadAnswer, Vec<String>>;
+
+/// Asks the task that reloads.
+#[derive(Clone)]
+pub(super) struct Reloads(mpsc::Sender<oneshot::Sender<Outcome>>);
+
+impl Reloads {
+    /// The asking end, and the task's.
+    pub(super) fn new() -> (Self, mpsc::Receiver<oneshot::Sender<Outcome>>) {
+        // Further ones wait; each of them wants what is on disk when its turn comes.
+        let (ask, asked) = mpsc::channel(8);
+        (Self(ask), asked)
+    }
+
+    /// Reads the configuration again. A caller that goes away aborts nothing.
+    pub(super) fn ask(&self) -> Reloading {
+        let ask = self.0.clone();
+        Box::pin(async move {
+            let (answer, answered) = oneshot::channel();
+            let gone =
+                || Err(vec!["the daemon is shutting down, and reads no configuration any more".to_owned()]);
+            if ask.send(answer).await.is_err() {
+                return gone();
+            }
+            answered.await.unwrap_or_else(|_| gone())
+        })
+    }
+}
+
+/// The task that reloads.
+pub(super) struct Reloader {
+    pub(super) running: Config,
+    pub(super) source: Option<Arc<Source>>,
+    pub(super) services: Arc<Services>,
+    pub(super) auth0: Auth0,
+    pub(super) own_uid: u32,
+    /// Each listener's, in the order of `running.listeners`.
+    pub(super) terms: Vec<watch::Sender<Arc<ListenerTerms>>>,
+    pub(super) shutdown: watch::Sender<Shutdown>,
+    /// Tells the watch over the secret which file that is now.
+    pub(super) secret: watch::Sender<super::rotation::Watched>,
+    pub(super) user_tokens: super::UserTokensFor,
+    pub(super) manager: Manager,
+    /// The problems of the last attempt, so that the same ones are said once.
+    pub(super) last_problems: Option<Vec<String>>,
+}
+
+impl Reloader {
+    /// Ends when nobody is left who could ask.
+    pub(super) async fn run(mut self, mut asked: mpsc::Receiver<oneshot::Sender<Outcome>>) {
+        while let Some(answer) = asked.recv().await {
+            self.manager.reloading();
+            let outcome = self.reload().await;
+            self.services.counters.reloaded(outcome.is_ok());
+            self.tell(&outcome);
+            self.manager.ready(&self.services.sentence());
+            // Whoever asked may have gone.
+            answer.send(outcome).ok();
+        }
+    }
+
+    async fn reload(&mut self) -> Outcome {
+        let Some(source) = self.source.clone() else {
+            return Err(vec![
+                "this daemon's configuration comes from no file that could be read again".to_owned(),
+            ]);
+        };
+        let running = self.running.clone();
+        let read = tokio::task::spawn_blocking(move || {
+            let Loaded { config, warnings, files: _ } =
+                (source.load)().map_err(|problems| listed(&problems))?;
+            let reread = running.reread(config);
+            // Always: certificate authorities may have changed on disk, the platform's included.
+            let transport =
+                (source.connect)(&reread.config.tenant).map_err(|cause| vec![cause.to_string()])?;
+            Ok((reread, warnings, transport))
+        });
+        let fault = |_| Err(vec!["reading the configuration has failed by a fault of ours".to_owned()]);
+        let (reread, warnings, transport) = read.await.unwrap_or_else(fault)?;
+        let Reread { config, changed, needs_restart } = reread;
+        self.put_into_force(config, transport);
+        Ok(ReloadAnswer {
+            changed: changed.into_iter().map(answer).collect(),
+            needs_restart: needs_restart.into_iter().map(answer).collect(),
+            warnings,
+        })
+    }
+
+    /// Cannot fail.
+    fn put_into_force(&mut self, config: Config, transport: Arc<dyn Transport>) {
+        let (before, services) = (&self.running, &self.services);
+        let credentials = before.client.id != config.client.id
+            || before.client.auth != config.client.auth
+            || before.client.secret.expose() != config.client.secret.expose();
+        telemetry::log::set_level(config.log.level);
+        services.audit.reconfigure(config.audit.events);
+        self.auth0.reconfigure(&config.tenant, &config.client, config.upstream, transport);
+        services.management.reconfigure(config.management, credentials);
+        services.cache.reconfigure(&config.cache);
+        if before.me.audiences != config.me.audiences {
+            let user_tokens = (self.user_tokens)(&config);
+            *services.user_tokens.write().unwrap_or_else(PoisonError::into_inner) = user_tokens;
+        }
+        for ((terms, old), new) in self.terms.iter().zip(&before.listeners).zip(&config.listeners) {
+            // Where nothing changes, rates go on counting.
+            if old.allow != new.allow || old.require_request_header != new.require_request_header {
+                let policy = Policy::new(self.own_uid, new.allow.as_slice());
+                terms.send_replace(ListenerTerms::new(policy, new.require_request_header));
+            }
+        }
+        self.shutdown.send_replace(config.shutdown);
+        self.secret.send_replace(super::rotation::Watched::of(&config.client));
+        self.running = config;
+    }
+
+    /// One line for each time, so that whoever reads the log knows which configuration is in force.
+    fn tell(&mut self, outcome: &Outcome) {
+        match outcome {
+            Ok(answer) => {
+                for warning in &answer.warnings {
+                    tracing::warn!("{warning}");
+                }
+                let changed = keys(&answer.changed);
+                tracing::info!(changed, "Configuration reloaded");
+                if !answer.needs_restart.is_empty() {
+                    let settings = keys(&answer.needs_restart);
+                    tracing::warn!(settings, "These settings need a restart; the old ones go on");
+                }
+                self.last_problems = None;
+            }
+            Err(problems) if self.last_problems.as_ref() == Some(problems) => {
+                tracing::debug!("The configuration is still wrong; the old one goes on");
+            }
+            Err(problems) => {
+                for problem in problems {
+                    tracing::error!("{problem}");
+                }
+                tracing::error!("The new configuration is refused; the old one goes on");
+                self.last_problems = Some(problems.clone());
+            }
+        }
+    }
+}
+
+/// One line each; and what a running daemon cannot read, it may well be able to after a restart.
+fn listed(problems: &Problems) -> Vec<String> {
+    let mut listed: Vec<_> = problems.iter().map(ToString::to_string).collect();
+    if listed.iter().any(|problem| problem.contains("permission denied")) {
+        listed.push(
+            "a running daemon reads no files but those in the directories that its configuration named when it \
+             started: for others, restart it"
+                .to_owned(),
+        );
+    }
+    listed
+}
+
+fn answer(Change { key, values }: Change) -> ChangeAnswer {
+    let (from, to) = values.unzip();
+    ChangeAnswer { key, from, to }
+}
+
+fn keys(changes: &[ChangeAnswer]) -> String {
+    changes.iter().map(|change| change.key.as_str()).collect::<Vec<_>>().join(" ")
+}

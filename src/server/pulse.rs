@@ -1,0 +1,96 @@
+//! Whether every listener's loop still turns: asked, it answers. For a watchdog, which has to end a daemon that is
+//! stuck, and must not end one that only has a lot to do: no connection is made for it, and no place taken.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::sync::{Notify, watch};
+use tokio::time::timeout;
+
+/// The question, and who has answered it.
+#[derive(Debug)]
+pub struct Pulse {
+    asked: watch::Sender<u64>,
+    answered: Arc<Notify>,
+    answers: Vec<Arc<AtomicU64>>,
+}
+
+/// One loop's part in it.
+#[derive(Debug)]
+pub struct Beat {
+    asked: watch::Receiver<u64>,
+    answered: Arc<Notify>,
+    answer: Arc<AtomicU64>,
+}
+
+impl Pulse {
+    /// Of this many loops.
+    pub fn of(loops: usize) -> (Self, Vec<Beat>) {
+        let (asked, answered) = (watch::Sender::new(0), Arc::new(Notify::new()));
+        let answers: Vec<_> = (0..loops).map(|_| Arc::default()).collect();
+        let beat = |answer: &Arc<AtomicU64>| Beat {
+            asked: asked.subscribe(),
+            answered: Arc::clone(&answered),
+            answer: Arc::clone(answer),
+        };
+        let beats = answers.iter().map(beat).collect();
+        (Self { asked, answered, answers }, beats)
+    }
+
+    /// Asks, and waits until all have answered, for at most `patience`. One question at a time.
+    pub async fn is_felt(&self, patience: Duration) -> bool {
+        let mut question = 0;
+        self.asked.send_modify(|asked| {
+            *asked = asked.wrapping_add(1);
+            question = *asked;
+        });
+        let all = async {
+            while self.answers.iter().any(|answer| answer.load(Ordering::Relaxed) != question) {
+                // One that comes in between has left a permit.
+                self.answered.notified().await;
+            }
+        };
+        timeout(patience, all).await.is_ok()
+    }
+}
+
+impl Beat {
+    /// Waits for the question, and answers it. May be dropped at any time.
+    pub async fn answer(&mut self) {
+        if self.asked.changed().await.is_err() {
+            // Nobody is left who could ask.
+            return std::future::pending().await;
+        }
+        self.answer.store(*self.asked.borrow_and_update(), Ordering::Relaxed);
+        self.answered.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn it_is_felt_while_every_loop_turns() {
+        let (pulse, beats) = Pulse::of(2);
+        let mut turning: Vec<_> = beats
+            .into_iter()
+            .map(|mut beat| {
+                crate::task::spawn("loop", async move {
+                    loop {
+                        beat.answer().await;
+                    }
+                })
+            })
+            .collect();
+        for _ in 0..3 {
+            assert!(pulse.is_felt(Duration::from_secs(1)).await);
+        }
+        turning.pop().unwrap().abort();
+        for _ in 0..2 {
+            assert!(!pulse.is_felt(Duration::from_secs(1)).await);
+        }
+        assert!(Pulse::of(0).0.is_felt(Duration::ZERO).await);
+    }
+}
