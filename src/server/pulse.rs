@@ -77,17 +77,19 @@ mod tests {
         let mut turning: Vec<_> = beats
             .into_iter()
             .map(|mut beat| {
-                crate::task::spawn("loop", async move {
+                let mut one = tokio::task::JoinSet::new();
+                one.spawn(async move {
                     loop {
                         beat.answer().await;
                     }
-                })
+                });
+                one
             })
             .collect();
         for _ in 0..3 {
             assert!(pulse.is_felt(Duration::from_secs(1)).await);
         }
-        turning.pop().unwrap().abort();
+        turning.pop();
         for _ in 0..2 {
             assert!(!pulse.is_felt(Duration::from_secs(1)).await);
         }
