@@ -6,7 +6,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::Arc;
 use std::time::Duration;
 
 use moka::ops::compute::Op;
@@ -15,7 +15,7 @@ use tokio::time::{Instant, timeout};
 use crate::clock::Clock;
 use crate::config;
 use crate::domain::error::{Failure, LookupError, Stage, Unavailable};
-use crate::domain::freshness::{Freshness, Moment, Terms};
+use crate::domain::freshness::{Freshness, Moment};
 use crate::domain::identity::{IdpToken, Profile};
 use crate::domain::urgency::{Flow, Urgency};
 use crate::domain::user::{Selector, UserId};
@@ -27,13 +27,15 @@ pub mod entry;
 mod failing;
 mod landing;
 mod served;
+mod shelf;
 mod slot;
 
 use entry::{Entry, Question, Rules};
 use failing::Failing;
 use landing::Landing;
 use served::served;
-use slot::{Slot, Slots};
+use shelf::Shelf;
+use slot::Slot;
 
 pub use served::{CacheState, Reported, Served, Wish};
 
@@ -91,20 +93,13 @@ pub struct Fetched {
 
 /// The cache. One instance serves the whole daemon.
 pub struct Cache {
-    shelf: Arc<RwLock<Shelf>>,
+    shelf: Shelf,
     flights: Flights<UserId, Flow, Result<Arc<Entry>, Unavailable>>,
     failing: Failing,
     source: Arc<dyn ProfileSource>,
     clock: Clock,
     counters: Arc<Counters>,
     names: UserNames,
-}
-
-/// The entries, and the settings that they are judged by: what changes when the configuration does.
-struct Shelf {
-    entries: Slots,
-    rules: Rules,
-    settings: config::Cache,
 }
 
 type UserFlight = Flight<Result<Arc<Entry>, Unavailable>>;
@@ -119,10 +114,8 @@ impl Cache {
         names: UserNames,
         seed: u64,
     ) -> Self {
-        let entries = slot::slots(settings, Arc::clone(&counters));
-        let shelf = Shelf { entries, rules: rules(settings), settings: *settings };
         Self {
-            shelf: Arc::new(RwLock::new(shelf)),
+            shelf: Shelf::new(settings, Arc::clone(&counters)),
             flights: Flights::new(MAX_FLIGHTS),
             failing: Failing::new(seed),
             source,
@@ -134,21 +127,11 @@ impl Cache {
 
     /// Goes by these settings from now on. Nothing is forgotten for it, unless there is less room.
     pub fn reconfigure(&self, settings: &config::Cache) {
-        let mut shelf = self.shelf.write().unwrap_or_else(PoisonError::into_inner);
-        let before = shelf.settings;
-        // moka's own bounds are fixed. While entries move, lookups wait, which takes some hundred ns for each.
-        if before.max_bytes != settings.max_bytes || slot::kept_for(&before) != slot::kept_for(settings) {
-            shelf.entries = slot::moved(&shelf.entries, settings, Arc::clone(&self.counters));
-        }
-        (shelf.rules, shelf.settings) = (rules(settings), *settings);
-    }
-
-    fn shelf(&self) -> RwLockReadGuard<'_, Shelf> {
-        self.shelf.read().unwrap_or_else(PoisonError::into_inner)
+        self.shelf.reconfigure(settings);
     }
 
     fn rules(&self) -> Rules {
-        self.shelf().rules
+        self.shelf.now().rules
     }
 
     /// The token of `user` that `selector` means, valid for as long as `wish` says. If Auth0 has to be asked, that is
@@ -180,20 +163,20 @@ impl Cache {
     pub fn purge(&self, user: &UserId) {
         // In this order: an answer that lands in between is either told, or forgotten with the rest.
         self.flights.void(user);
-        self.shelf().entries.invalidate(user);
+        self.shelf.now().entries.invalidate(user);
         self.failing.forget(user);
     }
 
     /// Forgets everybody.
     pub fn purge_all(&self) {
         self.flights.void_all();
-        slot::clear_all(&self.shelf().entries);
+        slot::clear_all(&self.shelf.now().entries);
         self.failing.forget_all();
     }
 
     /// Users remembered, and the bytes they take.
     pub fn size(&self) -> (u64, u64) {
-        let entries = &self.shelf().entries;
+        let entries = &self.shelf.now().entries;
         entries.run_pending_tasks();
         (entries.entry_count(), entries.weighted_size())
     }
@@ -205,7 +188,7 @@ impl Cache {
 
     /// `cache.max_bytes`.
     pub fn max_bytes(&self) -> u64 {
-        self.shelf().settings.max_bytes
+        self.shelf.now().settings.max_bytes
     }
 
     /// A caller says that its provider refused the token with this fingerprint. It is dropped if it is still the
@@ -230,7 +213,7 @@ impl Cache {
         // A flight that is under way was sent before the report, and is no answer to whoever asks after it.
         self.flights.outdate(user);
         // One step with respect to flights that land: either they see the report, or it sees what they brought.
-        self.shelf().entries.entry_by_ref(user).and_compute_with(|held| {
+        self.shelf.now().entries.entry_by_ref(user).and_compute_with(|held| {
             let held = held.and_then(|held| held.value().entry());
             outcome = says(held.as_deref());
             match held.filter(|_| outcome == Reported::Dropped) {
@@ -242,7 +225,7 @@ impl Cache {
     }
 
     fn held(&self, user: &UserId) -> Option<Arc<Entry>> {
-        let look = || self.shelf().entries.get(user)?.entry();
+        let look = || self.shelf.now().entries.get(user)?.entry();
         // A place may be emptied just as it is found, because another has taken it: then that one is looked at.
         look().or_else(look)
     }
@@ -381,7 +364,7 @@ impl Cache {
             let landing = Landing {
                 user: user.clone(),
                 obsolete,
-                shelf: Arc::clone(&self.shelf),
+                shelf: self.shelf.clone(),
                 failing: self.failing.clone(),
                 clock: self.clock.clone(),
                 names: self.names.clone(),
@@ -403,14 +386,6 @@ impl Cache {
         histogram.observe(begun.elapsed());
         answer
     }
-}
-
-fn rules(settings: &config::Cache) -> Rules {
-    let refresh_after =
-        (settings.refresh_ahead > 0.0).then(|| settings.max_ttl.mul_f64(settings.refresh_ahead));
-    let servable_for = settings.max_ttl.saturating_add(settings.max_stale);
-    let terms = Terms { refresh_after, fresh_for: settings.max_ttl, servable_for, min_ttl: settings.min_ttl };
-    Rules { terms, negative: settings.negative }
 }
 
 /// What there is instead of a new flight.

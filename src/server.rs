@@ -4,21 +4,17 @@ use std::borrow::Cow;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::Duration;
+use std::sync::{Arc, RwLock};
 
-use tokio::net::{UnixListener, UnixStream};
+use tokio::net::UnixListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::Instant;
 
 use crate::cache::Cache;
 use crate::clock::Clock;
 use crate::domain::error::Sort;
 use crate::domain::freshness::Moment;
-use crate::domain::policy::{Caller, Policy, Rights};
 use crate::domain::retry::whole_seconds;
-use crate::domain::urgency::Flow;
 use crate::management::Management;
 use crate::telemetry::audit::Audit;
 use crate::telemetry::{BudgetStanding, Counters};
@@ -27,8 +23,10 @@ use crate::user_token::UserTokens;
 pub mod answers;
 mod bounds;
 mod connection;
+mod door;
 mod handlers;
 mod metrics;
+mod peer;
 pub mod pulse;
 mod query;
 mod rates;
@@ -37,10 +35,12 @@ mod room;
 mod routes;
 pub mod socket;
 mod tally;
+mod trace;
 mod trail;
 pub mod turnstile;
 mod watched;
 
+pub use peer::ListenerTerms;
 pub use routes::answer_openly;
 pub use tally::Tally;
 
@@ -48,23 +48,12 @@ use answers::{
     CacheStatus, FailureStatus, ListenerStatus, LookupCounts, ManagementTokenStatus, ReloadAnswer,
     StatusAnswer, UpstreamFailure, UpstreamStatus,
 };
+use door::{Door, Guest};
+use peer::Visitor;
 use pulse::Beat;
-use rates::Rates;
-use room::{Place, Room, Seat};
 use socket::SocketFile;
-use tally::TurnedAway;
 use trail::Origin;
-use turnstile::{Turnstiles, step_back};
-
-/// After an accept that failed for want of descriptors or memory: give the other connections time to end.
-const AFTER_A_FAILED_ACCEPT: Duration = Duration::from_millis(100);
-
-/// What happens with every other connection is worth one line a minute.
-const BETWEEN_LINES: Duration = Duration::from_secs(60);
-
-/// At the end, when nobody can find the socket any more: for how long the kernel's queue has to be empty before
-/// there is nobody left in it. Whoever is between finding the file and joining the queue takes microseconds.
-const AFTER_THE_LAST_COMER: Duration = Duration::from_millis(10);
+use turnstile::Turnstiles;
 
 /// How far the daemon's end has come. Only ever moves on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -141,22 +130,6 @@ pub struct Listening {
     pub terms: watch::Receiver<Arc<ListenerTerms>>,
     /// As `status` shows it.
     pub info: Arc<ListenerInfo>,
-}
-
-/// What goes for a listener's callers. Replaced as a whole where the configuration changes, and for connections that are
-/// open with their next request.
-#[derive(Debug)]
-pub struct ListenerTerms {
-    policy: Policy,
-    rates: Arc<Rates>,
-    require_request_header: bool,
-}
-
-impl ListenerTerms {
-    /// These rules, under which nobody has asked for anything yet.
-    pub fn new(policy: Policy, require_request_header: bool) -> Arc<Self> {
-        Arc::new(Self { policy, rates: Arc::default(), require_request_header })
-    }
 }
 
 impl Services {
@@ -285,65 +258,10 @@ impl Services {
     }
 }
 
-/// Who is at the other end of a connection, and what goes for it on its listener.
-struct Peer {
-    rights: Rights,
-    rates: Arc<Rates>,
-    require_request_header: bool,
-    origin: Origin,
-}
-
-/// The other end of a connection over time: what goes for it may change from one request to the next.
-struct Visitor {
-    caller: Caller,
-    origin: Origin,
-    now: Mutex<(watch::Receiver<Arc<ListenerTerms>>, Arc<Peer>)>,
-}
-
-impl Visitor {
-    fn new(caller: Caller, origin: Origin, mut terms: watch::Receiver<Arc<ListenerTerms>>) -> Self {
-        let peer = Peer::new(caller, &origin, &terms.borrow_and_update());
-        Self { caller, origin, now: Mutex::new((terms, peer)) }
-    }
-
-    /// As it is for a request that begins now.
-    fn peer(&self) -> Arc<Peer> {
-        let mut now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
-        let (terms, peer) = &mut *now;
-        if terms.has_changed().unwrap_or(false) {
-            *peer = Peer::new(self.caller, &self.origin, &terms.borrow_and_update());
-        }
-        Arc::clone(peer)
-    }
-}
-
-impl Peer {
-    fn new(caller: Caller, origin: &Origin, terms: &ListenerTerms) -> Arc<Self> {
-        Arc::new(Self {
-            rights: terms.policy.rights(caller),
-            rates: Arc::clone(&terms.rates),
-            require_request_header: terms.require_request_header,
-            origin: origin.clone(),
-        })
-    }
-
-    /// In whose turns Auth0 is asked for it.
-    fn flow(&self) -> Flow {
-        self.rights.caller().into()
-    }
-}
-
 /// Accepts and serves connections until the daemon's end closes them. Returns when the last one is done.
 pub async fn serve(listening: Listening, services: Arc<Services>) {
     let Listening { listener, file, mut beat, max_connections, terms, info } = listening;
-    let mut door = Door {
-        listener,
-        room: Room::new(max_connections),
-        terms: terms.clone(),
-        tally: Arc::clone(&services.tally),
-        full: Seldom::default(),
-        short: Seldom::default(),
-    };
+    let mut door = Door::new(listener, max_connections, terms.clone(), Arc::clone(&services.tally));
     let mut phase = services.phase.clone();
     let mut connections = JoinSet::new();
     let name: Arc<str> = info.path.display().to_string().into();
@@ -375,111 +293,6 @@ pub async fn serve(listening: Listening, services: Arc<Services>) {
     }
     drop(door);
     while connections.join_next().await.is_some() {}
-}
-
-/// Where connections come in.
-struct Door {
-    listener: UnixListener,
-    room: Arc<Room>,
-    terms: watch::Receiver<Arc<ListenerTerms>>,
-    tally: Arc<Tally>,
-    /// Says that there is no room for somebody.
-    full: Seldom,
-    /// Says that descriptors or memory are short. That lasts longer than any one wait for a connection does: each
-    /// caller that leaves makes room for the next, and then it is short again.
-    short: Seldom,
-}
-
-/// Somebody who is in.
-struct Guest {
-    stream: UnixStream,
-    caller: Caller,
-    seat: Seat,
-}
-
-impl Door {
-    /// The next connection for which there is room. Room first, and only then a connection: those that have to
-    /// wait do so in the kernel's queue. May be dropped at any time.
-    async fn next(&mut self) -> Guest {
-        loop {
-            let place = self.room.place().await;
-            // There may be any number of them, and those who are in are waiting. Nobody is dropped here: nobody has
-            // been accepted.
-            step_back().await;
-            let (stream, caller) = self.accept().await;
-            if let Some(guest) = self.admit(place, stream, caller) {
-                return guest;
-            }
-        }
-    }
-
-    /// The same until nobody has come for a moment.
-    async fn next_of_the_last(&mut self) -> Option<Guest> {
-        loop {
-            let place = self.room.place().await;
-            let last = tokio::time::timeout(AFTER_THE_LAST_COMER, self.accept());
-            let (stream, caller) = last.await.ok()?;
-            if let Some(guest) = self.admit(place, stream, caller) {
-                return Some(guest);
-            }
-        }
-    }
-
-    fn admit(&mut self, place: Place, stream: UnixStream, caller: Caller) -> Option<Guest> {
-        let standing = self.terms.borrow().policy.standing(caller);
-        let seat = self.room.seat(place, caller, standing);
-        if seat.is_none() {
-            self.tally.turned_away(TurnedAway::Limit);
-            if self.full.is_due() {
-                tracing::warn!(
-                    uid = caller.uid,
-                    "A connection is closed at once: its uid has too many, or those of other uids together"
-                );
-            }
-        }
-        seat.map(|seat| Guest { stream, caller, seat })
-    }
-
-    /// The next connection and who is at its other end. Cannot fail: one caller's trouble is its own, and running
-    /// out of descriptors pauses the loop but never ends it.
-    async fn accept(&mut self) -> (UnixStream, Caller) {
-        loop {
-            let stream = match self.listener.accept().await {
-                Ok((stream, _)) => stream,
-                Err(error) if error.kind() == std::io::ErrorKind::ConnectionAborted => continue,
-                Err(error) => {
-                    self.tally.turned_away(TurnedAway::Resources);
-                    if self.short.is_due() {
-                        tracing::warn!(%error, "No connection can be accepted; trying again");
-                    }
-                    tokio::time::sleep(AFTER_A_FAILED_ACCEPT).await;
-                    continue;
-                }
-            };
-            match stream.peer_cred() {
-                Ok(peer) => return (stream, Caller { uid: peer.uid(), gid: peer.gid() }),
-                Err(error) => {
-                    self.tally.turned_away(TurnedAway::Unnamed);
-                    tracing::warn!(%error, "A connection whose caller the kernel does not name is closed");
-                }
-            }
-        }
-    }
-}
-
-/// Says something at most once a minute.
-#[derive(Default)]
-struct Seldom(Option<Instant>);
-
-impl Seldom {
-    fn is_due(&mut self) -> bool {
-        let now = Instant::now();
-        let due = self.0.is_none_or(|last| now.duration_since(last) >= BETWEEN_LINES);
-        if due {
-            self.0 = Some(now);
-        }
-        due
-    }
 }
 
 /// Counts a connection for as long as it is open.

@@ -37,15 +37,18 @@ const ARROWS: &[(&str, &[&str])] = &[
         "server",
         &["cache", "clock", "config", "domain", "json", "management", "secret", "telemetry", "user_token"],
     ),
+    ("admin", &["server"]),
     ("demo", &["clock", "domain", "secret", "task"]),
     (
         "app",
         &[
+            "admin",
             "cache",
             "clock",
             "config",
             "domain",
             "management",
+            "process",
             "secret",
             "server",
             "telemetry",

@@ -14,7 +14,7 @@ use crate::server::answers::{ChangeAnswer, ReloadAnswer};
 use crate::server::{ListenerTerms, Reloading, Services};
 use crate::telemetry;
 use crate::upstream::Auth0;
-use crate::upstream::transport::{Transport, TransportError};
+use crate::upstream::transport::{self, Transport, TransportError};
 
 /// Where the configuration comes from, again and again.
 pub struct Source {
@@ -22,6 +22,13 @@ pub struct Source {
     pub load: Box<dyn Fn() -> Result<Loaded, Problems> + Send + Sync>,
     /// Makes a way to Auth0. Blocks.
     pub connect: Connect,
+}
+
+impl Source {
+    /// A source whose configurations are put into force for real.
+    pub fn new(load: impl Fn() -> Result<Loaded, Problems> + Send + Sync + 'static) -> Self {
+        Self { load: Box::new(load), connect: Box::new(transport::build) }
+    }
 }
 
 /// Makes a way to Auth0.
@@ -121,7 +128,7 @@ impl Reloader {
         let (before, services) = (&self.running, &self.services);
         let credentials = before.client.id != config.client.id
             || before.client.auth != config.client.auth
-            || before.client.secret.expose() != config.client.secret.expose();
+            || before.client.secret != config.client.secret;
         telemetry::log::set_level(config.log.level);
         services.audit.reconfigure(config.audit.events);
         self.auth0.reconfigure(&config.tenant, &config.client, config.upstream, transport);

@@ -38,7 +38,7 @@ impl Watched {
     /// half written.
     fn is_replaced(&self) -> bool {
         let there = self.file.as_deref().and_then(config::secret_in);
-        there.is_some_and(|there| there.expose() != self.secret.expose())
+        there.is_some_and(|there| there != self.secret)
     }
 }
 

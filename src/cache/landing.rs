@@ -1,6 +1,6 @@
 //! The end of a flight: what it brought is remembered, whether or not anybody waits for it.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
 use crate::clock::Clock;
 use crate::domain::error::Unavailable;
@@ -8,16 +8,17 @@ use crate::domain::user::UserId;
 use crate::flight::Obsolete;
 use crate::telemetry::UserNames;
 
+use super::Fetched;
 use super::entry::Entry;
 use super::failing::Failing;
+use super::shelf::Shelf;
 use super::slot::Slot;
-use super::{Fetched, Shelf};
 
 /// What a flight needs to store its result, since it outlives whoever started it.
 pub(super) struct Landing {
     pub user: UserId,
     pub obsolete: Obsolete,
-    pub shelf: Arc<RwLock<Shelf>>,
+    pub shelf: Shelf,
     pub failing: Failing,
     pub clock: Clock,
     pub names: UserNames,
@@ -34,7 +35,7 @@ impl Landing {
                 if self.obsolete.get() {
                     return Ok(entry);
                 }
-                let shelf = self.shelf.read().unwrap_or_else(PoisonError::into_inner);
+                let shelf = self.shelf.now();
                 shelf.entries.entry_by_ref(user).and_upsert_with(|held| {
                     if let Some(held) = held.and_then(|held| held.value().entry()) {
                         entry = Arc::new(entry.heir_of(&held));

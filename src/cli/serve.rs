@@ -9,8 +9,8 @@ use crate::process::manager::Manager;
 use crate::process::sandbox::{self, Needs};
 use crate::process::signals::{Signals, Wish};
 use crate::process::{activation, hardening};
-use crate::upstream::transport;
-use crate::{task, telemetry};
+use crate::task;
+use crate::telemetry;
 
 use super::{CommandError, Environment, wrong};
 
@@ -77,10 +77,7 @@ pub fn run(args: &Args, environment: Environment) -> Result<(), CommandError> {
 
 /// The same file and the same environment each time; what is in them may differ.
 fn source(file: Option<PathBuf>, env: Env) -> Source {
-    Source {
-        load: Box::new(move || config::load(file.as_deref(), &env)),
-        connect: Box::new(transport::build),
-    }
+    Source::new(move || config::load(file.as_deref(), &env))
 }
 
 fn failed(cause: StartError) -> CommandError {

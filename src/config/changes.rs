@@ -12,6 +12,7 @@ use super::{
     Admin, Audit, AuditEvents, AuditOutput, Cache, Client, Config, Listener, Log, Management, Me, Negative,
     Runtime, Shutdown, Tenant, Upstream,
 };
+use crate::secret::Secret;
 
 /// One setting that differs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -137,6 +138,8 @@ enum Value {
     Plain(String),
     /// May not.
     Hidden(Vec<Vec<u8>>),
+    /// May not be looked at.
+    Secret(Option<Secret>, String),
 }
 
 impl Value {
@@ -200,7 +203,6 @@ fn settings(config: &Config) -> Vec<Setting> {
     let span = |span: &Duration| Value::Plain(span.shown());
     let change = |key, value| Setting { key, value, is_fixed: false };
     let fixed = |key, value| Setting { key, value, is_fixed: true };
-    let proxy_url = proxy.url.as_ref().map_or("", |url| url.expose());
     let output = match output {
         AuditOutput::Stdout => Value::Plain("stdout".to_owned()),
         AuditOutput::Journald(_) => Value::Plain("journald".to_owned()),
@@ -210,11 +212,11 @@ fn settings(config: &Config) -> Vec<Setting> {
         fixed("tenant.domain", text(domain)),
         fixed("tenant.audience", text(audience)),
         change("tenant.ca_file", hidden(extra_roots.iter().map(|root| root.as_ref()).collect())),
-        change("tenant.proxy", hidden(vec![proxy_url.as_bytes(), proxy.no_proxy.as_bytes()])),
+        change("tenant.proxy", Value::Secret(proxy.url.clone(), proxy.no_proxy.clone())),
         change("tenant.connect_timeout", span(connect_timeout)),
         change("tenant.request_timeout", span(request_timeout)),
         change("tenant.client.id", text(id)),
-        change("tenant.client.secret", text(secret.expose())),
+        change("tenant.client.secret", Value::Secret(Some(secret.clone()), String::new())),
         change(
             "tenant.client.secret_file",
             hidden(secret_file.iter().map(|path| path.as_os_str().as_encoded_bytes()).collect()),

@@ -15,10 +15,11 @@ use tokio::net::UnixStream;
 use tokio::sync::watch;
 use tokio::time::{Instant, Sleep, sleep};
 
+use super::peer::Visitor;
 use super::reply::Refused;
 use super::turnstile::step_back;
 use super::watched::{Activity, State, Watched, hung_up, shut};
-use super::{Phase, Services, Visitor, routes};
+use super::{Phase, Services, routes};
 
 /// From the first byte of a header section to its last; and from connecting to the end of the first one, so that
 /// nobody holds a connection by saying nothing.

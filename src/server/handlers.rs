@@ -6,6 +6,7 @@ use hyper::header::{ACCEPT, HeaderMap};
 
 use crate::cache::{Reported, Wish};
 use crate::domain::error::LookupError;
+use crate::domain::urgency::Flow;
 use crate::domain::user::{Selector, UserId};
 use crate::secret::Tag;
 
@@ -13,7 +14,7 @@ use super::answers::{IdentitiesAnswer, IdentityAnswer, ManagementTokenAnswer, Re
 use super::query::bearer;
 use super::reply::{self, Refused, Reply};
 use super::trail::Trail;
-use super::{Flow, Phase, Services};
+use super::{Phase, Services};
 
 /// What Prometheus reads, in the format that it asks for.
 pub(super) fn metrics(services: &Services, headers: &HeaderMap) -> Reply {

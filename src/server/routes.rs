@@ -14,12 +14,14 @@ use hyper::{Method, Request};
 use crate::domain::policy::{self, Allowed, Operation};
 use crate::domain::user::{Selector, UserId};
 
+use super::Services;
 use super::bounds::{check_headers, has_request_header, read};
 use super::handlers::{identities, management_token, me, metrics, reload, report, token};
+use super::peer::Peer;
 use super::query::{fingerprint, nothing, token_query, user};
 use super::reply::{self, Refused, Reply};
+use super::trace;
 use super::trail::{Over, Refusal, Trail};
-use super::{Peer, Services};
 
 /// The routes' paths, as metrics name them.
 pub const TEMPLATES: [&str; 15] = [
@@ -202,13 +204,18 @@ pub async fn answer(services: &Services, peer: &Peer, request: Request<Incoming>
     let uid = peer.rights.caller().uid;
     let reply = outcome.unwrap_or_else(|refused| {
         services.tally.refused(&refused);
-        tracing::debug!(route, uid, code = refused.code(), request_id, "Refused");
+        let trace_id = trace::shown(trace::of(&head.headers));
+        tracing::debug!(route, uid, code = refused.code(), request_id, trace_id, "Refused");
         refused.reply(&request_id)
     });
     let status = reply.status().as_u16();
     services.tally.answered(found, status);
     tracing::trace!(route, uid, status, request_id, "Answered");
-    trail.end(services, peer, Over { route: found, query, refusal, status, request_id: &request_id });
+    trail.end(
+        services,
+        peer,
+        Over { route: found, query, refusal, status, request_id: &request_id, headers: &head.headers },
+    );
     reply::with_id(reply, &request_id)
 }
 

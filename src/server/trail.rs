@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use hyper::header::HeaderMap;
 use tokio::net::UnixStream;
 use tokio::time::Instant;
 
@@ -12,10 +13,12 @@ use crate::domain::user::UserId;
 use crate::secret::Tag;
 use crate::telemetry::audit::{Event, Name};
 
+use super::Services;
+use super::peer::Peer;
 use super::query::connection;
 use super::reply::Refused;
 use super::routes::Route;
-use super::{Peer, Services};
+use super::trace;
 
 /// Where a connection comes from, as far as nobody but the audit log may know: no right depends on a pid.
 #[derive(Clone, Debug)]
@@ -71,6 +74,7 @@ pub struct Over<'a> {
     pub refusal: Option<Refusal>,
     pub status: u16,
     pub request_id: &'a str,
+    pub headers: &'a HeaderMap,
 }
 
 impl Trail {
@@ -116,6 +120,7 @@ impl Trail {
                 cache: self.cache.map(CacheState::as_str),
                 fingerprint: self.fingerprint,
                 request_id: over.request_id.to_owned(),
+                trace: trace::of(over.headers),
                 took: self.begun.elapsed(),
             }
         });

@@ -69,6 +69,8 @@ pub struct Event {
     pub fingerprint: Option<Tag>,
     /// As in the answer.
     pub request_id: String,
+    /// The caller's own trace, if it said one.
+    pub trace: Option<TraceId>,
     /// From the head of the request to the answer's decision.
     pub took: Duration,
 }
@@ -85,6 +87,16 @@ impl Name {
     pub fn new(text: &str) -> Self {
         let printable = |c: char| if (' '..='~').contains(&c) { c } else { char::REPLACEMENT_CHARACTER };
         Self(text.chars().take(Self::LONGEST).map(printable).collect())
+    }
+}
+
+/// The trace that a caller's request is a part of, as W3C Trace Context has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TraceId(pub u128);
+
+impl fmt::Display for TraceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
     }
 }
 
@@ -311,6 +323,7 @@ mod tests {
             cache: Some("miss"),
             fingerprint: None,
             request_id: request_id.into(),
+            trace: None,
             took: Duration::from_micros(1234),
         }
     }

@@ -36,7 +36,7 @@ impl Credentials {
     /// Whether they are those of `client`.
     pub fn are_of(&self, client: &Client) -> bool {
         let Client { id, secret, secret_file: _, auth } = &*self.client;
-        *id == client.id && *auth == client.auth && secret.expose() == client.secret.expose()
+        *id == client.id && *auth == client.auth && *secret == client.secret
     }
 
     /// Auth0 has accepted them. Says whether it had before.

@@ -28,6 +28,7 @@ pub struct Line<'a> {
     cache: Option<&'static str>,
     fingerprint: Option<String>,
     request_id: &'a str,
+    trace_id: Option<String>,
     microseconds: u64,
     lost: u64,
 }
@@ -51,6 +52,7 @@ impl<'a> Line<'a> {
             cache: event.cache,
             fingerprint: event.fingerprint.map(|fingerprint| fingerprint.to_string()),
             request_id: &event.request_id,
+            trace_id: event.trace.map(|trace| trace.to_string()),
             microseconds: u64::try_from(event.took.as_micros()).unwrap_or(u64::MAX),
             lost,
         }

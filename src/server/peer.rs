@@ -1,0 +1,75 @@
+//! Who is at the other end of a connection, and what goes for it: by rules that may change while it is open.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::watch;
+
+use crate::domain::policy::{Caller, Policy, Rights};
+use crate::domain::urgency::Flow;
+
+use super::rates::Rates;
+use super::trail::Origin;
+
+/// What goes for a listener's callers. Replaced as a whole where the configuration changes, and for connections that are
+/// open with their next request.
+#[derive(Debug)]
+pub struct ListenerTerms {
+    pub(super) policy: Policy,
+    rates: Arc<Rates>,
+    require_request_header: bool,
+}
+
+impl ListenerTerms {
+    /// These rules, under which nobody has asked for anything yet.
+    pub fn new(policy: Policy, require_request_header: bool) -> Arc<Self> {
+        Arc::new(Self { policy, rates: Arc::default(), require_request_header })
+    }
+}
+
+/// Who is at the other end of a connection, and what goes for it on its listener.
+pub(super) struct Peer {
+    pub rights: Rights,
+    pub rates: Arc<Rates>,
+    pub require_request_header: bool,
+    pub origin: Origin,
+}
+
+/// The other end of a connection over time: what goes for it may change from one request to the next.
+pub(super) struct Visitor {
+    pub caller: Caller,
+    origin: Origin,
+    now: Mutex<(watch::Receiver<Arc<ListenerTerms>>, Arc<Peer>)>,
+}
+
+impl Visitor {
+    pub fn new(caller: Caller, origin: Origin, mut terms: watch::Receiver<Arc<ListenerTerms>>) -> Self {
+        let peer = Peer::new(caller, &origin, &terms.borrow_and_update());
+        Self { caller, origin, now: Mutex::new((terms, peer)) }
+    }
+
+    /// As it is for a request that begins now.
+    pub fn peer(&self) -> Arc<Peer> {
+        let mut now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
+        let (terms, peer) = &mut *now;
+        if terms.has_changed().unwrap_or(false) {
+            *peer = Peer::new(self.caller, &self.origin, &terms.borrow_and_update());
+        }
+        Arc::clone(peer)
+    }
+}
+
+impl Peer {
+    fn new(caller: Caller, origin: &Origin, terms: &ListenerTerms) -> Arc<Self> {
+        Arc::new(Self {
+            rights: terms.policy.rights(caller),
+            rates: Arc::clone(&terms.rates),
+            require_request_header: terms.require_request_header,
+            origin: origin.clone(),
+        })
+    }
+
+    /// In whose turns Auth0 is asked for it.
+    pub fn flow(&self) -> Flow {
+        self.rights.caller().into()
+    }
+}
