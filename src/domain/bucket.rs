@@ -20,13 +20,12 @@ impl Bucket {
         Self { per_second, burst, level: burst, counted: now }
     }
 
-    /// Gains `per_second` up to `burst` from now on. What is missing now is still missing, so that no change of either
-    /// gives anybody more at once than a full bucket has.
+    /// Gains `per_second` up to `burst` from now on. What there is stays, as far as there is room for it: changing the
+    /// bounds over and over gives nobody more than the rate.
     pub fn resize(&mut self, per_second: f64, burst: f64, now: Moment) {
         self.fill(now);
-        let missing = self.burst - self.level;
         (self.per_second, self.burst) = (per_second, burst);
-        self.level = (burst - missing).max(0.0);
+        self.level = self.level.min(burst);
     }
 
     /// Spends one, if that leaves `reserve`.

@@ -6,14 +6,15 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
+use cloakroom::app::reload::Source;
 use cloakroom::app::{self, Deps, Running};
 use cloakroom::cache::{Cache, Served, Wish};
 use cloakroom::clock::Clock;
-use cloakroom::config::{self, AuditEvents, Config, Env};
+use cloakroom::config::{self, AuditEvents, Config, Env, Loaded};
 use cloakroom::demo::{CertificateKind, Delivery, Listening, Tenant, TenantOptions};
 use cloakroom::domain::error::{Failure, LookupError};
 use cloakroom::domain::freshness::Timestamp;
@@ -43,6 +44,8 @@ pub struct World {
     pub running: Running,
     pub socket: PathBuf,
     pub directory: TempDir,
+    /// What a reload reads, where there is one.
+    text: Arc<Mutex<String>>,
     /// The tenant's listener; dropping it makes the tenant go away.
     pub listening: Option<Listening>,
 }
@@ -62,6 +65,43 @@ impl World {
         let deps =
             Deps { clock: clocks[0].clone(), transport, seed: 7, source: None, manager: Manager::none() };
         Self::start(tenant, clocks, directory, config, deps, None).await
+    }
+
+    /// The same, with a configuration that [`World::reload`] changes.
+    pub async fn reloadable(settings: &str) -> Self {
+        let start = Timestamp::parse(START).unwrap();
+        let clocks = [Clock::simulated(start), Clock::simulated(start)];
+        let tenant = Tenant::new(clocks[1].clone(), TenantOptions::default()).unwrap();
+        let (directory, config) = configure("tenant.example", &tenant, None, settings);
+        let transport = Arc::new(InMemory { tenant: tenant.clone(), timeout: config.tenant.request_timeout });
+        let text: Arc<Mutex<String>> = Arc::default();
+        let source = Source {
+            load: Box::new({
+                let text = Arc::clone(&text);
+                move || config::parse("test.toml", &text.lock().unwrap(), &Env::default()).map(quiet)
+            }),
+            connect: Box::new({
+                let transport = Arc::clone(&transport);
+                move |_| Ok(Arc::clone(&transport) as Arc<dyn Transport>)
+            }),
+        };
+        let (clock, manager) = (clocks[0].clone(), Manager::none());
+        let deps = Deps { clock, transport, seed: 7, source: Some(source), manager };
+        let mut world = Self::start(tenant, clocks, directory, config, deps, None).await;
+        world.text = text;
+        world
+    }
+
+    /// Has the daemon read `settings` instead; the keys that changed and those that need a restart, or every problem.
+    pub async fn reload(&self, settings: &str) -> Result<[Vec<String>; 2], Vec<String>> {
+        // The secret is left as it is.
+        let secret = std::fs::read(self.directory.path().join("secret")).unwrap();
+        let text = configuration("tenant.example", &self.tenant, None, &self.directory, settings);
+        std::fs::write(self.directory.path().join("secret"), secret).unwrap();
+        *self.text.lock().unwrap() = text;
+        let answer = self.running.reload().await?;
+        Ok([answer.changed, answer.needs_restart]
+            .map(|them| them.into_iter().map(|change| change.key).collect()))
     }
 
     /// Over TLS on loopback, in real time.
@@ -96,7 +136,8 @@ impl World {
     ) -> Self {
         let running = app::start(&config, deps).await.unwrap();
         let socket = running.sockets[0].clone();
-        Self { tenant, clock, tenant_clock, config, running, socket, directory, listening }
+        let text = Arc::default();
+        Self { tenant, clock, tenant_clock, config, running, socket, directory, text, listening }
     }
 
     /// Lets `span` pass for the daemon and for its tenant, if their clocks are simulated. No timer notices.
@@ -216,12 +257,14 @@ pub fn configure(domain: &str, tenant: &Tenant, ca_pem: Option<&str>, settings: 
     let text = configuration(domain, tenant, ca_pem, &directory, settings);
     let loaded =
         config::parse("test.toml", &text, &Env::default()).unwrap_or_else(|why| panic!("{why}\n{text}"));
-    let mut config = loaded.config;
-    if !settings.contains("[audit]") {
-        // The default is this process's standard output, which the tests' results are for.
-        config.audit.events = AuditEvents::None;
-    }
-    (directory, config)
+    let quiet = if settings.contains("[audit]") { loaded } else { quiet(loaded) };
+    (directory, quiet.config)
+}
+
+/// The audit log's default is this process's standard output, which the tests' results are for.
+fn quiet(mut loaded: Loaded) -> Loaded {
+    loaded.config.audit.events = AuditEvents::None;
+    loaded
 }
 
 /// The same as text. Keys of `[tenant]` may open `settings`; whole tables follow.

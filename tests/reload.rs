@@ -1,0 +1,400 @@
+//! Reloading and rotation: whole or not at all, and nobody notices but by what changes.
+
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    missing_docs,
+    dead_code,
+    reason = "tests stop at the first surprise, and use the part of the support that they need"
+)]
+
+mod support {
+    pub mod caller;
+    pub mod deployment;
+    pub mod process;
+    pub mod world;
+}
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use cloakroom::demo::{Endpoint, Fault, TenantOptions, users};
+use cloakroom::secret::Secret;
+use nix::sys::signal::Signal;
+use support::caller::{Caller, token_path};
+use support::deployment::Deployment;
+use support::process::is_root;
+use support::world::World;
+
+/// Changes a deployment's configuration as an editor does.
+fn edit(deployment: &Deployment, from: &str, to: &str) {
+    let text = fs::read_to_string(deployment.config()).unwrap();
+    assert!(text.contains(from), "{from} in {text}");
+    fs::write(deployment.config(), text.replacen(from, to, 1)).unwrap();
+}
+
+#[test]
+fn a_reload_says_what_changed_and_what_has_to_wait() {
+    let deployment = Deployment::new("[cache]\nmax_ttl = \"10m\"\n[runtime]\nthreads = 1\n");
+    let daemon = deployment.start();
+    assert_eq!(daemon.run(&["reload"]), (0, "reloaded; nothing changed\n".into(), String::new()));
+    edit(&deployment, "max_ttl = \"10m\"", "max_ttl = \"5m\"\nmax_bytes = \"32MiB\"");
+    edit(&deployment, "threads = 1", "threads = 2");
+    edit(&deployment, "id = \"demo-client\"", "id = \"another-client\"");
+    let (exit, out, err) = daemon.run(&["reload"]);
+    assert_eq!((exit, err.as_str()), (0, ""));
+    assert_eq!(
+        out.lines().collect::<Vec<_>>(),
+        [
+            "changed: tenant.client.id",
+            "changed: cache.max_bytes: 64MiB -> 32MiB",
+            "changed: cache.max_ttl: 10m -> 5m",
+            "needs a restart: runtime.threads: 1 -> 2",
+        ]
+    );
+    assert!(daemon.run(&["status"]).1.contains("of 32"), "{}", daemon.run(&["status"]).1);
+    // Asked again, only what still has to wait is told.
+    let (_, out, _) = daemon.run(&["reload"]);
+    assert_eq!(out, "needs a restart: runtime.threads: 1 -> 2\nreloaded; nothing changed\n");
+}
+
+#[test]
+fn a_wrong_configuration_is_refused_whole_with_every_problem_and_the_old_one_goes_on() {
+    let deployment = Deployment::new("[cache]\nmax_ttl = \"10m\"\n");
+    let mut daemon = deployment.start();
+    edit(&deployment, "max_ttl = \"10m\"", "max_ttl = \"5\"\nmin_ttl = \"20s\"\ncolour = 1");
+    let (exit, out, err) = daemon.run(&["reload"]);
+    assert_eq!((exit, out.as_str()), (78, ""));
+    assert!(err.contains("goes on with the old one"), "{err}");
+    for key in ["cache.max_ttl", "cache.colour"] {
+        assert!(err.lines().any(|line| line.contains(key)), "{key} in {err}");
+    }
+    assert_eq!(daemon.run(&["token", users::GOOGLE]).0, 0);
+    // SIGHUP says the same in the log, once.
+    let said = |log: &str| log.matches("is refused; the old one goes on").count();
+    assert_eq!(said(&daemon.log()), 1);
+    edit(&deployment, "max_ttl = \"5\"", "max_ttl = \"5m\"");
+    daemon.signal(Signal::SIGHUP);
+    daemon.until("another problem is said", |daemon| said(&daemon.log()) == 2);
+    edit(&deployment, "colour = 1", "");
+    daemon.signal(Signal::SIGHUP);
+    daemon.until("it is in force", |daemon| {
+        daemon.log().contains("\"changed\":\"cache.max_ttl cache.min_ttl\"")
+    });
+    assert!(daemon.run(&["status"]).1.starts_with("ready"));
+}
+
+#[test]
+fn a_file_beyond_the_sandbox_is_told_apart_from_one_without_permission() {
+    let deployment = Deployment::new("");
+    let daemon = deployment.start();
+    if !daemon.log().contains("Sandboxed") {
+        return;
+    }
+    let elsewhere = tempfile::tempdir().unwrap();
+    let secret = elsewhere.path().join("secret");
+    fs::write(&secret, "demo-client-secret").unwrap();
+    fs::set_permissions(&secret, PermissionsExt::from_mode(0o600)).unwrap();
+    let old = deployment.directory.path().join("secret");
+    edit(&deployment, old.to_str().unwrap(), secret.to_str().unwrap());
+    let (exit, _, err) = daemon.run(&["reload"]);
+    assert_eq!(exit, 78);
+    assert!(err.contains("permission denied") && err.contains("restart it"), "{err}");
+}
+
+/// A right that is taken away is gone with the next request of a connection that is open.
+#[test]
+fn rules_count_from_the_next_request_of_every_connection() {
+    if !is_root() {
+        return;
+    }
+    let deployment = Deployment::new("");
+    let daemon = deployment.start();
+    let mut caller = Caller::new(&daemon.socket);
+    assert_eq!(caller.get(&token_path(users::GOOGLE)).status, 200);
+    let with = |rule: &str| {
+        let text = fs::read_to_string(deployment.config()).unwrap();
+        let text = text.split("[[listener.allow]]").next().unwrap().to_owned();
+        fs::write(deployment.config(), text + rule).unwrap();
+        assert_eq!(daemon.run(&["reload"]).0, 0);
+    };
+    with("[[listener.allow]]\nuid = 12345\n");
+    let refused = caller.get(&token_path(users::GOOGLE));
+    assert_eq!((refused.status, refused.code()), (403, "forbidden"));
+    with("[[listener.allow]]\nuid = 0\nrate = 1\n");
+    assert_eq!(caller.get(&token_path(users::GOOGLE)).status, 200);
+    // A reload that does not touch the rules gives nobody a new rate.
+    let used_up = (0..50).any(|_| caller.get(&token_path(users::GOOGLE)).status == 429);
+    assert!(used_up);
+    assert_eq!(daemon.run(&["reload"]).0, 0);
+    assert!((0..50).any(|_| caller.get(&token_path(users::GOOGLE)).status == 429));
+    with("");
+    assert_eq!(caller.get(&token_path(users::GOOGLE)).status, 200);
+}
+
+/// Guarantee 9. Every other reload is wrong, and the right ones change what lookups depend on.
+#[test]
+fn two_hundred_reloads_under_load_half_of_them_wrong_fail_no_lookup() {
+    let deployment = Deployment::new("[cache]\nmax_ttl = \"10m\"\n");
+    let daemon = deployment.start();
+    let (done, asked) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let look_up = |user: &'static str| {
+        let mut caller = Caller::new(&daemon.socket);
+        while !done.load(Ordering::Relaxed) {
+            let heard = caller.get(&token_path(user));
+            assert_eq!((heard.status, heard.code()), (200, ""), "{user}: {}", heard.body);
+            asked.fetch_add(1, Ordering::Relaxed);
+        }
+    };
+    let good = fs::read_to_string(deployment.config()).unwrap();
+    std::thread::scope(|scope| {
+        let callers: Vec<_> = [users::GOOGLE, users::GITHUB, users::JOHN, users::SLASH]
+            .map(|user| scope.spawn(move || look_up(user)))
+            .into();
+        for number in 0..200 {
+            let text = match number % 2 {
+                0 => good
+                    .replace("\"10m\"", &format!("\"{}m\"\nmax_bytes = \"{}MiB\"", 10 + number, 32 + number)),
+                _ => good.replace("\"10m\"", "\"soon\""),
+            };
+            fs::write(deployment.config(), text).unwrap();
+            let exit = daemon.run(&["reload"]).0;
+            assert_eq!(exit, if number % 2 == 0 { 0 } else { 78 }, "{number}");
+        }
+        done.store(true, Ordering::Relaxed);
+        callers.into_iter().for_each(|caller| caller.join().unwrap());
+    });
+    assert!(asked.load(Ordering::Relaxed) > 400, "{asked:?}");
+    // Entries were moved, not forgotten: each user was asked for once.
+    assert_eq!(deployment.tenant.calls_to(Endpoint::User).len(), 4);
+    assert_eq!(deployment.tenant.calls_to(Endpoint::Token).len(), 1);
+}
+
+/// As the kubelet replaces what is in a secret's volume.
+fn swap(volume: &Path, generation: &str, secret: &str) {
+    fs::create_dir(volume.join(generation)).unwrap();
+    fs::write(volume.join(generation).join("client-secret"), secret).unwrap();
+    fs::set_permissions(volume.join(generation).join("client-secret"), PermissionsExt::from_mode(0o400))
+        .unwrap();
+    symlink(generation, volume.join("..data_tmp")).unwrap();
+    fs::rename(volume.join("..data_tmp"), volume.join("..data")).unwrap();
+}
+
+/// Twice in a row, because a watch over the file would notice the first and miss the second.
+#[test]
+fn a_secret_that_is_swapped_twice_is_used_each_time() {
+    let deployment = Deployment::new("");
+    let volume = deployment.directory.path().join("volume");
+    fs::create_dir(&volume).unwrap();
+    swap(&volume, "..1", "demo-client-secret");
+    symlink("..data/client-secret", volume.join("client-secret")).unwrap();
+    let plain = deployment.directory.path().join("secret");
+    edit(&deployment, plain.to_str().unwrap(), volume.join("client-secret").to_str().unwrap());
+    let mut daemon = deployment.start();
+    for (number, secret) in [("..2", "second-secret"), ("..3", "third-secret")] {
+        let reloads = |log: &str| log.matches("\"changed\":\"tenant.client.secret\"").count();
+        let before = reloads(&daemon.log());
+        swap(&volume, number, secret);
+        daemon.until("the secret is noticed", |daemon| reloads(&daemon.log()) == before + 1);
+        deployment.tenant.rotate_client_secret(Secret::new(secret));
+        // What was granted with the old one is good; now it is not, and the next has to be had with the new one. Not
+        // sooner than ten seconds after the last, which would look like a tenant that refuses everything.
+        deployment.tenant.revoke_management_tokens();
+        daemon.until("a new token is had", |daemon| {
+            assert_eq!(daemon.run(&["purge", "--all"]).0, 0);
+            daemon.run(&["token", users::GOOGLE]).0 == 0
+        });
+    }
+    let grants = deployment.tenant.calls_to(Endpoint::Token);
+    let statuses: Vec<_> = grants.iter().map(|call| call.status.unwrap().as_u16()).collect();
+    assert_eq!(statuses, [200, 200, 200], "no secret but the right one was ever tried");
+    assert!(!daemon.log().contains("second-secret") && !daemon.log().contains("third-secret"));
+}
+
+/// A daemon that Auth0 turned away need not wait for its next attempt, which may be minutes off.
+#[test]
+fn a_secret_that_mends_a_refusal_is_tried_at_once() {
+    let deployment = Deployment::new("");
+    let secret = deployment.directory.path().join("secret");
+    fs::write(&secret, "wrong").unwrap();
+    let mut daemon = support::process::Daemon::start(&deployment.config(), &deployment.socket());
+    daemon.until("it is turned away", |daemon| {
+        daemon.log().contains("No Management token until this is mended")
+    });
+    fs::write(&secret, "demo-client-secret").unwrap();
+    daemon.until("it is ready", |daemon| daemon.run(&["healthcheck"]).0 == 0);
+    assert_eq!(deployment.tenant.calls_to(Endpoint::Token).len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_secret_that_is_refused_does_not_cost_the_old_one() {
+    let world = World::reloadable("").await;
+    world.ready().await;
+    assert!(world.look_up(users::GOOGLE).await.is_ok());
+    let secret = world.directory.path().join("secret");
+    fs::write(&secret, "too-early").unwrap();
+    assert_eq!(world.reload("").await, Ok([vec!["tenant.client.secret".into()], vec![]]));
+    let grant = async || {
+        world.tenant.revoke_management_tokens();
+        world.cache().purge_all();
+        let found = world.look_up(users::GOOGLE).await;
+        tokio::time::sleep(Duration::from_secs(600)).await;
+        found.is_ok()
+    };
+    let statuses = || -> Vec<u16> {
+        let calls = world.tenant.calls_to(Endpoint::Token);
+        calls.iter().map(|call| call.status.unwrap().as_u16()).collect()
+    };
+    assert!(grant().await, "the secret before is tried once where the new one is refused");
+    assert_eq!(statuses(), [200, 401, 200]);
+    // The new one is accepted at last: from then on nothing else is tried.
+    world.tenant.rotate_client_secret(Secret::new("too-early"));
+    assert!(grant().await);
+    assert_eq!(statuses(), [200, 401, 200, 200]);
+    world.tenant.rotate_client_secret(Secret::new("another"));
+    assert!(!grant().await);
+    assert_eq!(statuses()[..5], [200, 401, 200, 200, 401]);
+    assert!(statuses()[5..].iter().all(|status| *status == 401));
+}
+
+#[tokio::test(start_paused = true)]
+async fn entries_outlive_new_bounds_and_are_judged_by_them() {
+    let world = World::reloadable("[cache]\nmax_ttl = \"1m\"\nmax_stale = \"1m\"\nrefresh_ahead = 0\n").await;
+    world.ready().await;
+    let token = world.look_up(users::GOOGLE).await.unwrap().0;
+    assert_eq!(
+        world
+            .reload(
+                "[cache]\nmax_ttl = \"1m\"\nmax_stale = \"30m\"\nrefresh_ahead = 0\nmax_bytes = \"8MiB\"\n"
+            )
+            .await,
+        Ok([vec!["cache.max_bytes".into(), "cache.max_stale".into()], vec![]])
+    );
+    assert_eq!(world.look_up(users::GOOGLE).await, Ok((token.clone(), "hit")));
+    // The worst night's wish: Auth0 is down, and what is held shall last for longer than was thought of before.
+    world.tenant.fault(Endpoint::User, Fault::RefuseConnections);
+    tokio::time::sleep(Duration::from_secs(20 * 60)).await;
+    assert_eq!(world.look_up(users::GOOGLE).await, Ok((token.clone(), "stale")));
+    // And back: the same entry is too old by the old rules.
+    world.reload("[cache]\nmax_ttl = \"1m\"\nmax_stale = \"1m\"\nrefresh_ahead = 0\n").await.unwrap();
+    assert!(world.look_up(users::GOOGLE).await.is_err());
+    world.tenant.clear_all();
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert!(world.look_up(users::GOOGLE).await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_budget_counts_at_once_and_gives_nobody_a_second_burst() {
+    let budget = |rate: u32, burst: u32| {
+        format!("[upstream]\nrequests_per_second = {rate}\nburst = {burst}\nmax_retries = 0\n")
+    };
+    let world = World::reloadable(&budget(1, 4)).await;
+    world.ready().await;
+    let ask = async |number: usize| world.look_up(&format!("auth0|nobody-{number}")).await;
+    let calls = || world.tenant.calls_to(Endpoint::User).len();
+    for number in 0..3 {
+        assert!(ask(number).await.is_err());
+    }
+    assert_eq!(calls(), 3, "the grant was the fourth");
+    // Nothing is left, whatever there might be.
+    for burst in [6, 2, 6] {
+        world.reload(&budget(1, burst)).await.unwrap();
+    }
+    let begun = tokio::time::Instant::now();
+    ask(3).await.unwrap_err();
+    assert!(begun.elapsed() >= Duration::from_millis(900), "{:?}", begun.elapsed());
+    // And what is gained from now on is as fast as the new rate.
+    world.reload(&budget(100, 6)).await.unwrap();
+    let begun = tokio::time::Instant::now();
+    for number in 4..14 {
+        ask(number).await.unwrap_err();
+    }
+    assert_eq!(calls(), 14);
+    assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn everything_that_can_change_does_and_the_rest_is_named() {
+    let world = World::reloadable("").await;
+    world.ready().await;
+    let path = world.socket.display().to_string();
+    let settings = format!(
+        "connect_timeout = \"1s\"\nrequest_timeout = \"4s\"\n[management]\nrefresh_at = 0.5\nmin_ttl = \"10s\"\n\
+         [cache]\nmax_bytes = \"1MiB\"\nmax_ttl = \"1m\"\nmax_stale = \"2m\"\nmin_ttl = \"3s\"\nrefresh_ahead = 0.5\n\
+         [cache.negative]\nuser_not_found = \"1s\"\nno_token = \"2s\"\nlogin_required = \"3s\"\n\
+         [upstream]\nrequests_per_second = 1\nburst = 2\nmax_concurrency = 3\nmax_retries = 0\n\
+         [me]\naudiences = [\"https://api.example\"]\n[shutdown]\nmin_delay = \"1s\"\ndeadline = \"2s\"\n\
+         [admin]\naddress = \"127.0.0.1:1\"\n[log]\nlevel = \"warn\"\nformat = \"text\"\nuser_ids = \"plain\"\n\
+         [runtime]\nthreads = 2\nlock_memory = true\n\
+         [[listener]]\npath = \"{path}\"\nmode = \"0660\"\nmax_connections = 7\nrequire_request_header = false\n\
+         [[listener.allow]]\nuid = 0\n[[listener]]\npath = \"{path}-second\"\n"
+    );
+    let [changed, needs_restart] = world.reload(&settings).await.unwrap();
+    assert_eq!(
+        changed,
+        [
+            "tenant.connect_timeout",
+            "tenant.request_timeout",
+            "management.refresh_at",
+            "management.min_ttl",
+            "cache.max_bytes",
+            "cache.max_ttl",
+            "cache.max_stale",
+            "cache.min_ttl",
+            "cache.refresh_ahead",
+            "cache.negative.user_not_found",
+            "cache.negative.no_token",
+            "cache.negative.login_required",
+            "upstream.requests_per_second",
+            "upstream.burst",
+            "upstream.max_concurrency",
+            "upstream.max_retries",
+            "me.audiences",
+            "shutdown.min_delay",
+            "shutdown.deadline",
+            "log.level",
+            "listener.0.require_request_header",
+            "listener.0.allow",
+        ]
+    );
+    assert_eq!(
+        needs_restart,
+        [
+            "listener.0.mode",
+            "listener.0.max_connections",
+            "listener.1",
+            "admin.address",
+            "log.format",
+            "log.user_ids",
+            "runtime.threads",
+            "runtime.lock_memory",
+        ]
+    );
+    // A user's own token is asked for now, where that was off before.
+    let got = world.send("GET", "/v1/me/token", &[]).await;
+    assert_eq!(
+        got.problem().1,
+        if nix::unistd::geteuid().is_root() { "invalid_user_token" } else { "forbidden" }
+    );
+    let [changed, needs_restart] = world.reload("").await.unwrap();
+    assert_eq!((changed.len(), needs_restart.len()), (22, 0));
+    assert_eq!(
+        world.send("GET", "/v1/me/token", &[("cloakroom-request", "true")]).await.problem().1,
+        "route_not_found"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_root_and_the_daemons_own_uid_reload_over_http() {
+    let world = World::simulated(TenantOptions::default(), "").await;
+    let got = world.send("GET", "/v1/reload", &[("cloakroom-request", "true")]).await;
+    assert_eq!(got.problem(), (405, "method_not_allowed".into()));
+    let got = world.send("POST", "/v1/reload", &[("cloakroom-request", "true")]).await;
+    assert_eq!(got.problem(), (422, "invalid_configuration".into()));
+    assert_eq!(got.json()["problems"].as_array().unwrap().len(), 1, "this one has no file to read again");
+}
