@@ -19,7 +19,7 @@ PRECEDENCE = [{"or"}, {"and", "unless"}, COMPARISONS, {"+", "-"}, {"*", "/", "%"
 
 TOKEN = re.compile(r"""
     (?P<space>\s+|\#[^\n]*)
-  | (?P<duration>(?:\d+(?:ms|[smhdwy]))+)
+  | (?P<duration>(?:\d+(?:ms|[smhdwy]))+|\$__\w+)
   | (?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)
   | (?P<string>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')
   | (?P<name>[a-zA-Z_:][a-zA-Z0-9_:]*)
