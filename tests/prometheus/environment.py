@@ -169,8 +169,8 @@ class Callers:
         return answer
 
     def count(self, path, status, fields, content):
-        pattern, template = next((p, t) for p, t in self.ROUTES if re.fullmatch(p, path))
-        route = re.sub(pattern, template, path)
+        route = next(match.expand(template) for pattern, template in self.ROUTES
+                     if (match := re.fullmatch(pattern, path)))
         self.answers[route, status] += 1
         if status == 200 and "cloakroom-cache" in fields:
             self.outcomes[fields["cloakroom-cache"]] += 1
