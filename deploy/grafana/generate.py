@@ -103,17 +103,17 @@ def fill(board):
                "The next attempt. A few seconds or minutes, again and again, means that attempts fail.",
                "cloakroom_management_token_next_refresh_timestamp_seconds{@} - time()", "s")
     board.stat("How many lookups fail?",
-               "Share of lookups without an answer, for reasons that are not the user's. That there is no such user, say, "
-               "does not count.",
+               "Share of lookups without an answer, for reasons that are not the user's. That there is no such user, "
+               "say, does not count.",
                'sum by (instance) (rate(cloakroom_lookups_total{outcome="error",@}[$__rate_interval]))'
                " / sum by (instance) (rate(cloakroom_lookups_total{@}[$__rate_interval]))", "percentunit",
                [(None, GREEN), (0.01, YELLOW), (0.05, RED)], noValue="no lookups")
     board.stat("Which version?", "One tile for each version that runs; two during a rollout.",
                "count by (version) (cloakroom_build_info{@})", legend="{{version}}")
     board.stat("Is the configuration the one on disk?",
-               "Whether the last reload was accepted. No data: there has been none since the start.",
+               "Refused: the daemon goes on with the old one, and the next start would fail.",
                "cloakroom_config_last_reload_successful{@}", steps=[(None, RED), (1, GREEN)],
-               texts={0: "refused", 1: "yes"}, noValue="no reload yet")
+               texts={0: "refused", 1: "yes"})
     board.stat("Is the tenant's limit reached?",
                "Closed: Auth0 answered 429, and nothing is asked until the time that it named.",
                "cloakroom_upstream_gate_closed{@}", steps=BAD_IF_1, texts={0: "no", 1: "closed"})
@@ -143,8 +143,8 @@ def fill(board):
     board.stat("Requests to Auth0", "In the time shown: users, Management tokens and keys.",
                "sum(increase(cloakroom_upstream_requests_total{@}[$__range]))", "short", width=6, decimals=0, legend="")
     board.graph("Lookups by outcome",
-                "By outcome. hit: from the cache. miss: Auth0 was asked. stale: from the cache, because Auth0 could not "
-                "be asked. negative: a fact that is no token. error: no answer.",
+                "By outcome. hit: from the cache. miss: Auth0 was asked. stale: from the cache, because Auth0 could "
+                "not be asked. negative: a fact that is no token. error: no answer.",
                 ("sum by (outcome) (rate(cloakroom_lookups_total{@}[$__rate_interval]))", "{{outcome}}"),
                 unit="reqps", stacked=True)
     board.graph("Share answered without Auth0, over time",

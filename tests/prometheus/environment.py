@@ -216,11 +216,12 @@ class Prometheus(Process):
             raise AssertionError(f"Prometheus refuses {query}: {refused.read().decode()}") from refused
 
     def query(self, expression, at):
-        """A list of labels and value."""
+        """A list of labels and value, sorted."""
         data = self.get("query", query=expression, time=at)
         if data["resultType"] in {"scalar", "string"}:
             return [({}, data["result"][1])]
-        return [(series["metric"], series["value"][1]) for series in data["result"]]
+        result = [(series["metric"], series["value"][1]) for series in data["result"]]
+        return sorted(result, key=lambda series: sorted(series[0].items()))
 
 
 def scrape_configs(daemon, interval):
