@@ -35,7 +35,7 @@ class Board:
         self.add("row", 24, 1, title, description, collapsed=False, panels=[])
 
     def stat(self, title, description, expression, unit="none", steps=((None, GREEN),), texts=None, width=4,
-             legend="{{instance}}", **more):
+             legend="{{instance}}", shows="auto", **more):
         config = {"unit": unit, "thresholds": thresholds(steps), "color": {"mode": "thresholds"}, "mappings": []}
         if texts:
             options = {str(value): {"text": text, "index": n} for n, (value, text) in enumerate(texts.items())}
@@ -43,7 +43,7 @@ class Board:
         self.add("stat", width, 4, title, description, datasource=source(),
                  targets=[target("A", expression, legend, instant=True)],
                  fieldConfig={"defaults": config | more, "overrides": []},
-                 options={"colorMode": "background", "graphMode": "none", "justifyMode": "auto", "textMode": "auto",
+                 options={"colorMode": "background", "graphMode": "none", "justifyMode": "auto", "textMode": shows,
                           "orientation": "auto",
                           "reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False}})
 
@@ -109,7 +109,7 @@ def fill(board):
                " / sum by (instance) (rate(cloakroom_lookups_total{@}[$__rate_interval]))", "percentunit",
                [(None, GREEN), (0.01, YELLOW), (0.05, RED)], noValue="no lookups")
     board.stat("Which version?", "One tile for each version that runs; two during a rollout.",
-               "count by (version) (cloakroom_build_info{@})", legend="{{version}}")
+               "count by (version) (cloakroom_build_info{@})", legend="{{version}}", shows="name")
     board.stat("Is the configuration the one on disk?",
                "Refused: the daemon goes on with the old one, and the next start would fail.",
                "cloakroom_config_last_reload_successful{@}", steps=[(None, RED), (1, GREEN)],

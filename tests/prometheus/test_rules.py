@@ -1,6 +1,8 @@
 """Alerts: right in themselves, each with a case in which it fires and one in which it does not, and with a runbook."""
 
 import re
+import shutil
+import subprocess
 import tempfile
 import unittest
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +23,29 @@ class Rules(unittest.TestCase):
     def test_promtool_accepts_the_configuration_for_a_host(self):
         code, said = files.promtool("check", "config", files.RULES.with_name("host.yml"))
         self.assertEqual(code, 0, said)
+
+    def test_the_operators_example_scrapes_the_port_that_the_others_do(self):
+        read = lambda name: yaml.safe_load(files.RULES.with_name(name).read_text())
+        endpoint, = read("podmonitor.yaml")["spec"]["podMetricsEndpoints"]
+        named = read("kubernetes.yml")["scrape_configs"][0]["relabel_configs"][0]["regex"]
+        self.assertEqual(named, f"cloakroom;{endpoint['port']}")
+        self.assertRegex(read("podmonitor.yaml")["metadata"]["name"], r"^cloakroom$", "the rules go by it")
+
+    def test_what_its_page_says_to_type_makes_what_it_says(self):
+        page = files.RULES.with_name("README.md").read_text()
+        blocks = re.findall(r"```sh\n(.*?)```", page, re.DOTALL)
+        with tempfile.TemporaryDirectory() as directory:
+            shutil.copy(files.RULES, directory)
+            for block in blocks:
+                if "promtool" in block or "curl" in block:
+                    continue
+                block = block.replace("kubectl apply -f -", "cat >applied.yml")
+                subprocess.run(["bash", "-euc", block], cwd=directory, check=True)
+            made = [yaml.safe_load(Path(directory, name).read_text()) for name in ["rules.yml", "applied.yml"]]
+        self.assertEqual((made[1]["apiVersion"], made[1]["kind"]), ("monitoring.coreos.com/v1", "PrometheusRule"))
+        self.assertEqual(made[1]["spec"], made[0])
+        for rule in made[0]["groups"][0]["rules"]:
+            self.assertRegex(rule["annotations"]["runbook_url"], r"^https://wiki\.example/cloakroom/operations\.md#c")
 
     def test_every_alert_says_how_urgent_it_is_what_it_means_and_where_to_read_on(self):
         anchors = files.anchors(files.OPERATIONS)
