@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help check fmt lint test model soak-minute soak mutations doc install-test-deps deny fuzz fuzz-short
+.PHONY: help check fmt lint test model soak-minute soak mutations doc install-test-deps deny fuzz fuzz-short prometheus
 
 CARGO ?= cargo
 
@@ -11,7 +11,7 @@ help: ## Show this list
 
 # A test that cannot run is a failure here, not a pass: the variable forbids tests to skip themselves.
 check: export CLOAKROOM_REQUIRE_ALL = 1
-check: fmt lint install-test-deps test model soak-minute fuzz-short doc ## Everything that has to hold before a commit
+check: fmt lint install-test-deps test model soak-minute prometheus fuzz-short doc ## Everything that has to hold before a commit
 
 fmt: ## Is the code formatted? (cargo fmt mends it)
 	$(CARGO) fmt --check
@@ -36,6 +36,9 @@ soak-minute: ## The soak test: everything at once, for a minute
 # An hour sees what a minute does not: users who come back, and memory that grows.
 soak: ## The same for an hour
 	CLOAKROOM_SOAK_SECONDS=3600 $(CARGO) test --locked --test soak -- --nocapture
+
+prometheus: ## Alerts, dashboard and runbook against a real Prometheus that scrapes the daemon
+	bash tests/prometheus/run.sh
 
 # With luck that does not change from check to check: what a change did not break does not fail beside it.
 fuzz-short: export FUZZ_SEED = 1

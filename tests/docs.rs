@@ -23,13 +23,16 @@ use cloakroom::config::{self, Env};
 use hyper::StatusCode;
 use serde_json::Value;
 
-const PAGES: [&str; 8] = [
+const PAGES: [&str; 11] = [
     "README.md",
     "ARCHITECTURE.md",
     "CONTRIBUTING.md",
     "CHANGELOG.md",
     "SECURITY.md",
     "docs/faults.md",
+    "docs/operations.md",
+    "deploy/grafana/README.md",
+    "deploy/prometheus/README.md",
     "fuzz/README.md",
     "tests/model/README.md",
 ];

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what the tests want beyond cargo: libfaketime, for tests/clock.rs, Python with Auth0's SDK, for
-# tests/interop.rs, and for fuzz/ cargo-fuzz and a C++ compiler.
+# tests/interop.rs, for fuzz/ cargo-fuzz and a C++ compiler, and for tests/prometheus Prometheus and PyYAML.
 # Does nothing where that is done already, so it may run before every test run.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -20,6 +20,11 @@ install() {
 # The library is in a directory named after the machine: /usr/lib/x86_64-linux-gnu/faketime.
 if ! compgen -G '/usr/lib/*/faketime/libfaketimeMT.so.1' >/dev/null; then
     install faketime
+fi
+
+if ! { command -v prometheus && command -v promtool && command -v curl && /usr/bin/python3 -c 'import yaml'; } \
+    >/dev/null 2>&1; then
+    install prometheus curl python3-yaml
 fi
 
 if ! command -v c++ >/dev/null; then
