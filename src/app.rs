@@ -35,7 +35,6 @@ mod rotation;
 mod upkeep;
 
 use reload::{Reloader, Reloads, Source};
-use rotation::Watched;
 
 /// After the deadline: time for the last answers, which say that it is over, to reach their callers.
 const LAST_WORDS: Duration = Duration::from_millis(500);
@@ -193,7 +192,7 @@ pub async fn start_on(bound: Bound, config: &Config, deps: Deps) -> Result<Runni
     let Wired { services, auth0, source, user_tokens } =
         wire(config, deps, watched, listeners, reloads.clone())?;
     let (shutdown, shutdown_now) = watch::channel(config.shutdown);
-    let (secret, secret_now) = watch::channel(Watched::of(&config.client));
+    let (client, client_now) = watch::channel(Arc::clone(&config.client));
     let reloader = Reloader {
         running: config.clone(),
         source,
@@ -202,7 +201,7 @@ pub async fn start_on(bound: Bound, config: &Config, deps: Deps) -> Result<Runni
         own_uid,
         terms,
         shutdown,
-        secret,
+        client,
         user_tokens,
         manager,
         last_problems: None,
@@ -210,7 +209,7 @@ pub async fn start_on(bound: Bound, config: &Config, deps: Deps) -> Result<Runni
 
     let (mut servers, mut around) = (JoinSet::new(), JoinSet::new());
     if reloader.source.is_some() {
-        around.spawn(rotation::watch(secret_now, reloads.clone()));
+        around.spawn(rotation::watch(client_now, reloads.clone()));
     }
     around.spawn(reloader.run(asked));
     if manager.is_there() {

@@ -7,7 +7,7 @@ use std::sync::{Arc, PoisonError};
 
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::config::{Change, Config, Loaded, Problems, Reread, Shutdown, Tenant};
+use crate::config::{Change, Client, Config, Loaded, Problems, Reread, Shutdown, Tenant};
 use crate::domain::policy::Policy;
 use crate::process::manager::Manager;
 use crate::server::answers::{ChangeAnswer, ReloadAnswer};
@@ -74,8 +74,8 @@ pub(super) struct Reloader {
     /// Each listener's, in the order of `running.listeners`.
     pub(super) terms: Vec<watch::Sender<Arc<ListenerTerms>>>,
     pub(super) shutdown: watch::Sender<Shutdown>,
-    /// Tells the watch over the secret which file that is now.
-    pub(super) secret: watch::Sender<super::rotation::Watched>,
+    /// Tells the watch over the secret whose that is now.
+    pub(super) client: watch::Sender<Arc<Client>>,
     pub(super) user_tokens: super::UserTokensFor,
     pub(super) manager: Manager,
     /// The problems of the last attempt, so that the same ones are said once.
@@ -146,7 +146,7 @@ impl Reloader {
             }
         }
         self.shutdown.send_replace(config.shutdown);
-        self.secret.send_replace(super::rotation::Watched::of(&config.client));
+        self.client.send_replace(Arc::clone(&config.client));
         self.running = config;
     }
 

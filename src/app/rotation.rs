@@ -4,14 +4,13 @@
 //! replaced, as Kubernetes does by moving a link, is another one afterwards, and a watch over the first hears nothing
 //! more. What counts is the content. A slow look besides is for file systems that tell nothing.
 
-use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
 
 use crate::config::{self, Client};
 use crate::process::directories::Directories;
-use crate::secret::Secret;
 
 use super::reload::Reloads;
 
@@ -21,41 +20,27 @@ const SETTLE: Duration = Duration::from_millis(100);
 /// Between two looks without being told.
 const LOOK: Duration = Duration::from_secs(60);
 
-/// The file to watch, and the secret in force.
-#[derive(Clone, Debug)]
-pub struct Watched {
-    file: Option<PathBuf>,
-    secret: Secret,
+/// Whether the file of `client` holds another secret than the one in force. One that cannot be read, or is no secret,
+/// may be half written.
+fn is_replaced(client: &Client) -> bool {
+    let there = client.secret_file.as_deref().and_then(config::secret_in);
+    there.is_some_and(|there| there != client.secret)
 }
 
-impl Watched {
-    /// Those of `client`.
-    pub fn of(client: &Client) -> Self {
-        Self { file: client.secret_file.clone(), secret: client.secret.clone() }
-    }
-
-    /// Whether the file holds another secret than the one in force. One that cannot be read, or is no secret, may be
-    /// half written.
-    fn is_replaced(&self) -> bool {
-        let there = self.file.as_deref().and_then(config::secret_in);
-        there.is_some_and(|there| there != self.secret)
-    }
-}
-
-/// Watches for as long as it is not dropped.
-pub async fn watch(mut watched: watch::Receiver<Watched>, reloads: Reloads) {
+/// Watches over the client in force for as long as it is not dropped.
+pub async fn watch(mut client: watch::Receiver<Arc<Client>>, reloads: Reloads) {
     loop {
-        let now = watched.borrow_and_update().clone();
-        let Some(file) = now.file.clone() else {
-            if watched.changed().await.is_err() {
+        let now = Arc::clone(&client.borrow_and_update());
+        let Some(file) = now.secret_file.clone() else {
+            if client.changed().await.is_err() {
                 return;
             }
             continue;
         };
         let mut directories = Directories::of(&file);
         loop {
-            let look = now.clone();
-            let is_replaced = tokio::task::spawn_blocking(move || look.is_replaced()).await;
+            let look = Arc::clone(&now);
+            let is_replaced = tokio::task::spawn_blocking(move || is_replaced(&look)).await;
             if is_replaced.unwrap_or(false) {
                 tracing::info!(file = %file.display(), "The client's secret was replaced; reading the configuration again");
                 if reloads.ask().await.is_ok() {
@@ -64,7 +49,7 @@ pub async fn watch(mut watched: watch::Receiver<Watched>, reloads: Reloads) {
             }
             tokio::select! {
                 // Another file, or another secret in force.
-                changed = watched.changed() => match changed {
+                changed = client.changed() => match changed {
                     Ok(()) => break,
                     Err(_) => return,
                 },
