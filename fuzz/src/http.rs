@@ -102,7 +102,11 @@ impl Reply {
             Some(metrics) if metrics.starts_with("application/openmetrics-text") => {
                 assert!(self.status == 200 && self.body.ends_with(b"# EOF\n"), "{self:?}");
             }
-            _ => panic!("{self:?}"),
+            Some("text/plain; version=0.0.4; charset=utf-8") => {
+                assert!(self.status == 200 && self.body.ends_with(b"\n"), "{self:?}");
+                assert!(!self.body.windows(5).any(|bytes| bytes == b"# EOF"), "{self:?}");
+            }
+            other => panic!("{other:?}: {}", self.body.escape_ascii()),
         }
     }
 
@@ -114,6 +118,7 @@ impl Reply {
         assert!(!problem.title.is_empty() && !problem.detail.is_empty(), "{problem:?}");
         assert_eq!(problem.parameter.is_some(), problem.code == "invalid_request", "{problem:?}");
         assert_eq!(self.header("www-authenticate").is_some(), problem.status == 401, "{self:?}");
+        assert_eq!(problem.problems.is_some(), problem.code == "invalid_configuration", "{problem:?}");
         assert_eq!(self.header("allow").is_some(), problem.code == "method_not_allowed", "{self:?}");
     }
 }
