@@ -3,6 +3,7 @@
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help check fmt lint test model soak-minute soak mutations doc install-test-deps deny fuzz fuzz-short prometheus
+.PHONY: manifests pod image
 
 CARGO ?= cargo
 
@@ -11,7 +12,7 @@ help: ## Show this list
 
 # A test that cannot run is a failure here, not a pass: the variable forbids tests to skip themselves.
 check: export CLOAKROOM_REQUIRE_ALL = 1
-check: fmt lint install-test-deps test model soak-minute prometheus fuzz-short doc ## Everything that has to hold before a commit
+check: fmt lint install-test-deps test model soak-minute prometheus manifests pod fuzz-short doc ## Everything that has to hold before a commit
 
 fmt: ## Is the code formatted? (cargo fmt mends it)
 	$(CARGO) fmt --check
@@ -29,6 +30,17 @@ test: ## Every test but the next two, which take a minute each
 
 model: ## 10 000 random histories against the guarantees
 	$(CARGO) test --locked --test model -- --nocapture
+
+manifests: ## The Kubernetes manifests, against schemas and a policy; the Dockerfile
+	target/manifests-venv/bin/hadolint deploy/Dockerfile
+	target/manifests-venv/bin/python tests/manifests/check.py
+
+# As root: it makes volumes and runs containers.
+pod: ## The image in a pod's conditions, under podman and runc
+	bash tests/pod/pod.sh
+
+image: ## The container image, and its size
+	bash deploy/image.sh
 
 soak-minute: ## The soak test: everything at once, for a minute
 	$(CARGO) test --locked --test soak -- --nocapture

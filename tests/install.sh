@@ -1,14 +1,12 @@
 #!/usr/bin/env bash
 # Installs what the tests want beyond cargo: libfaketime, for tests/clock.rs, Python with Auth0's SDK, for
-# tests/interop.rs, for fuzz/ cargo-fuzz and a C++ compiler, and for tests/prometheus Prometheus and PyYAML.
+# tests/interop.rs, for fuzz/ cargo-fuzz and a C++ compiler, for tests/prometheus Prometheus and PyYAML, for
+# tests/manifests kubectl and the schemas of Kubernetes, and for tests/pod what builds images and runs containers.
 # Does nothing where that is done already, so it may run before every test run.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-sdk=auth0-python==6.8.0
 fuzz=0.13.2
-venv=target/interop-venv
-stamp=$venv/installed
 
 install() {
     local as_root=()
@@ -34,17 +32,34 @@ if [[ $(cargo fuzz --version 2>/dev/null) != *"$fuzz"* ]]; then
     cargo install cargo-fuzz --version "$fuzz" --locked
 fi
 
-if [[ -x $venv/bin/python && -f $stamp && $(<"$stamp") == "$sdk" ]]; then
-    exit 0
+# tests/pod: buildah and podman with runc; busybox is the attacker in a container that has no tools.
+missing=()
+for tool in buildah podman runc; do
+    if ! command -v "$tool" >/dev/null; then missing+=("$tool"); fi
+done
+if ! command -v busybox >/dev/null || [[ -n $(ldd "$(command -v busybox)" 2>/dev/null) ]]; then
+    missing+=(busybox-static)
+fi
+if ((${#missing[@]})); then
+    install "${missing[@]}"
 fi
 
-# ensurepip is what Debian leaves out of python3 and ships in python3-venv.
-if ! python3 -c 'import ensurepip, venv' 2>/dev/null; then
-    install python3 python3-venv
-fi
+# make_venv DIRECTORY REQUIREMENTS: a virtual environment with these, unless it is there.
+make_venv() {
+    local venv=$1 stamp=$1/installed
+    if [[ -x $venv/bin/python && -f $stamp ]] && cmp --quiet "$2" "$stamp"; then
+        return
+    fi
+    # ensurepip is what Debian leaves out of python3 and ships in python3-venv.
+    if ! python3 -c 'import ensurepip, venv' 2>/dev/null; then
+        install python3 python3-venv
+    fi
+    mkdir -p target
+    rm -rf "$venv"
+    python3 -m venv "$venv"
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --requirement "$2"
+    cp "$2" "$stamp"
+}
 
-mkdir -p target
-rm -rf "$venv"
-python3 -m venv "$venv"
-"$venv/bin/python" -m pip install --quiet --disable-pip-version-check "$sdk"
-echo "$sdk" >"$stamp"
+make_venv target/interop-venv tests/support/requirements.txt
+make_venv target/manifests-venv tests/manifests/requirements.txt

@@ -6,6 +6,7 @@
 //! - `refuse`: the port refuses; `clear`: everything is well again
 //! - `limit`: every request is answered with 429 and `Retry-After: 60`, until `clear`
 //! - `rotate`: a new secret, and the old one is refused; it is in `client_secret` before the next line is read
+//! - `lifetime SECONDS`: how long Management tokens live that are granted from now on
 //! - `calls`: prints how many requests for users and for tokens there were
 //!
 //! Files: `ca.pem`, `client_secret` (mode 0600), `domain`, and `env`, which a shell or a unit can read.
@@ -64,6 +65,7 @@ fn main() {
                 tenant.rotate_client_secret(Secret::new(secret.clone()));
                 write(&directory, "client_secret", &secret, 0o600);
             }
+            ["lifetime", seconds] => tenant.set_token_lifetime(Duration::from_secs(seconds.parse().unwrap())),
             ["calls"] => {
                 let of = |endpoint| tenant.calls_to(endpoint).len();
                 println!("users {} tokens {}", of(Endpoint::User), of(Endpoint::Token));
