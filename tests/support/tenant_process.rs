@@ -40,8 +40,9 @@ fn main() {
     write(&directory, "ca.pem", listening.ca_pem(), 0o644);
     write(&directory, "client_secret", TenantOptions::default().client_secret.expose(), 0o600);
     let env = format!(
-        "CLOAKROOM_TENANT__DOMAIN={}\nCLOAKROOM_TENANT__CLIENT__ID={}\n",
+        "CLOAKROOM_TENANT__DOMAIN={}\nCLOAKROOM_TENANT__AUDIENCE={}\nCLOAKROOM_TENANT__CLIENT__ID={}\n",
         listening.domain(),
+        tenant.audience(),
         TenantOptions::default().client_id
     );
     write(&directory, "env", &env, 0o644);
