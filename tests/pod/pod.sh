@@ -111,12 +111,15 @@ until_true "the tenant listens" test -e "$tmp/tenant/domain"
 # Management tokens that are renewed every few seconds show which secret the daemon has.
 order lifetime 5
 
+answers() { wc -l <"$tmp/answers"; }
+has_answered() { (($(answers) > $1)); }
+
+# How many requests for users the tenant has had.
 users_asked() {
     local before
-    before=$(wc -l <"$tmp/answers")
-    answered() { (($(wc -l <"$tmp/answers") > before)); }
+    before=$(answers)
     order calls
-    until_true "the tenant answers" answered
+    until_true "the tenant answers" has_answered "$before"
     awk 'END { print $2 }' "$tmp/answers"
 }
 
