@@ -7,6 +7,7 @@
 //! - `limit`: every request is answered with 429 and `Retry-After: 60`, until `clear`
 //! - `rotate`: a new secret, and the old one is refused; it is in `client_secret` before the next line is read
 //! - `lifetime SECONDS`: how long Management tokens live that are granted from now on
+//! - `users COUNT BYTES`: so many more users, `google-oauth2|0` and so on, whose tokens are so long
 //! - `calls`: prints how many requests for users and for tokens there were
 //!
 //! Files: `ca.pem`, `client_secret` (mode 0600), `domain`, and `env`, which a shell or a unit can read.
@@ -27,6 +28,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use cloakroom::clock::Clock;
+use cloakroom::demo::users::GOOGLE;
 use cloakroom::demo::{CertificateKind, Endpoint, Fault, Tenant, TenantOptions, WaitHint};
 use cloakroom::secret::Secret;
 
@@ -67,6 +69,17 @@ fn main() {
                 write(&directory, "client_secret", &secret, 0o600);
             }
             ["lifetime", seconds] => tenant.set_token_lifetime(Duration::from_secs(seconds.parse().unwrap())),
+            ["users", count, bytes] => {
+                for number in 0..count.parse::<u64>().unwrap() {
+                    let mut user = tenant.user(GOOGLE).unwrap();
+                    user["user_id"] = format!("google-oauth2|{number}").into();
+                    let identity = &mut user["identities"][0];
+                    identity["user_id"] = number.to_string().into();
+                    let length = bytes.parse().unwrap();
+                    identity["access_token"] = format!("{:x<length$}", format!("ya29.demo-{number}-")).into();
+                    assert!(tenant.put_user(user));
+                }
+            }
             ["calls"] => {
                 let of = |endpoint| tenant.calls_to(endpoint).len();
                 println!("users {} tokens {}", of(Endpoint::User), of(Endpoint::Token));
