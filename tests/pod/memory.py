@@ -17,7 +17,9 @@ import tempfile
 import threading
 import time
 
-USERS = 30000
+USERS = 5000
+# More than cache.max_bytes has room for.
+MORE_USERS = 30000
 # Entra ID's are JWTs of about two kilobytes, Google's a tenth of that.
 TOKEN_BYTES = 2000
 CALLERS = 50
@@ -43,7 +45,7 @@ class Cloakroom(http.client.HTTPConnection):
 def main(cloakroom, tenant):
     directory = pathlib.Path(tempfile.mkdtemp())
     played = subprocess.Popen([tenant, directory], stdin=subprocess.PIPE, text=True)
-    played.stdin.write(f"users {USERS} {TOKEN_BYTES}\n")
+    played.stdin.write(f"users {MORE_USERS} {TOKEN_BYTES}\n")
     played.stdin.flush()
     wait_for(directory / "domain")
     path = str(directory / "socket")
@@ -54,7 +56,6 @@ def main(cloakroom, tenant):
         "CLOAKROOM_LISTENER__0__PATH": path,
         "CLOAKROOM_UPSTREAM__REQUESTS_PER_SECOND": "2000",
         "CLOAKROOM_UPSTREAM__BURST": "2000",
-        # The first fill alone: an hour's renewals would only be spread over the measurement.
         "CLOAKROOM_AUDIT__EVENTS": "none",
     }
     daemon = subprocess.Popen([cloakroom, "serve"], env=environment, stderr=subprocess.DEVNULL)
@@ -67,9 +68,7 @@ def main(cloakroom, tenant):
         print(f"  idle, it spends {(processor(daemon.pid) - before) / 10 * 1000:.2f} ms of a processor per second")
         each(range(USERS), path)
         tell(f"{USERS} users held, each asked for once", daemon.pid)
-        status = subprocess.run([cloakroom, "status", "--socket", path, "--output", "json"], capture_output=True)
-        cache = json.loads(status.stdout)["cache"]
-        print(f"  cache: {cache['entries']} entries of {cache['bytes'] // cache['entries']} bytes on average")
+        tell_cache(cloakroom, path)
         before, started, asked = processor(daemon.pid), time.monotonic(), 0
         while time.monotonic() < started + SECONDS:
             each(range(USERS), path)
@@ -77,6 +76,9 @@ def main(cloakroom, tenant):
         spent, passed = processor(daemon.pid) - before, time.monotonic() - started
         tell(f"under {asked / passed:.0f} lookups per second from {CALLERS} connections", daemon.pid)
         print(f"  {spent / asked * 1e6:.0f} microseconds of a processor for each")
+        each(range(MORE_USERS), path)
+        tell(f"{MORE_USERS} users, which is more than there is room for", daemon.pid)
+        tell_cache(cloakroom, path)
     finally:
         daemon.terminate()
         played.terminate()
@@ -101,6 +103,13 @@ def tell(when, pid):
     status = dict(line.split(":\t") for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines())
     mebibytes = {name: int(status[name].split()[0]) / 1024 for name in ("VmRSS", "VmHWM")}
     print(f"{when}: {mebibytes['VmRSS']:.1f} MiB resident, {mebibytes['VmHWM']:.1f} MiB at most")
+
+
+def tell_cache(cloakroom, path):
+    status = subprocess.run([cloakroom, "status", "--socket", path, "--output", "json"], capture_output=True)
+    cache = json.loads(status.stdout)["cache"]
+    print(f"  cache: {cache['bytes'] / 2**20:.1f} MiB, {cache['entries']} entries of "
+          f"{cache['bytes'] // cache['entries']} bytes on average")
 
 
 def processor(pid):

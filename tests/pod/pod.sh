@@ -268,6 +268,23 @@ answer=$(exits 0 app -- token "$user")
 [[ $answer == "$token" ]] || fail "the application got $answer"
 claim "a sidecar that was killed takes its dead socket's place, and the application's mount shows the new one"
 
+# --- Without Kubernetes, as deploy/README.md has it
+
+podman run --detach --name plain --network host --read-only --read-only-tmpfs=false --cap-drop all \
+    --security-opt no-new-privileges --volume plain:/run/cloakroom --env-file "$tmp/tenant/env" \
+    --volume "$tmp/tenant/ca.pem:/ca.pem:ro" --env CLOAKROOM_TENANT__CA_FILE=/ca.pem \
+    --env "CLOAKROOM_TENANT__CLIENT__SECRET=$(<"$tmp/tenant/client_secret")" cloakroom:test >"$tmp/plain"
+until_true "a daemon whose socket is in a named volume is ready" podman exec plain /cloakroom healthcheck --ready
+refused=$(exits 5 podman run --rm --network none --user 10001 --group-add 10002 --volume plain:/run/cloakroom:ro \
+    --entrypoint /cloakroom cloakroom:test token "$user")
+[[ $refused == *"uid 10001"* ]] || fail "the caller did not come to the rules: $refused"
+exits 5 podman run --rm --network none --user 10001 --volume plain:/run/cloakroom:ro cloakroom:test token "$user" \
+    | grep -q 'permission denied' || fail "a caller outside the group could connect"
+podman stop --time 20 plain >/dev/null
+code=$(podman wait plain)
+[[ $code == 0 ]] || fail "the daemon ended with $code"
+claim "in a new named volume the daemon makes its socket, and only its group comes in"
+
 # --- The end
 
 order latency 3000
