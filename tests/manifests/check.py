@@ -50,8 +50,10 @@ def claim(text, wrong):
 
 def render(directory):
     command = [TOOLS / "kubectl", "kustomize", directory]
-    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    return [document for document in yaml.safe_load_all(output) if document]
+    ran = subprocess.run(command, capture_output=True, text=True)
+    if ran.returncode:
+        sys.exit(f"FAILED  {directory.name} cannot be rendered: {ran.stderr}")
+    return [document for document in yaml.safe_load_all(ran.stdout) if document]
 
 
 def schema_errors(documents, version):
@@ -217,7 +219,7 @@ def rendered_with(*components):
         Path(directory, "base.yaml").write_text("---\n".join(workloads()))
         kustomization = {"resources": ["base.yaml"], "components": [f"../{name}" for name in components]}
         Path(directory, "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
-        return render(directory)
+        return render(Path(directory))
 
 
 def misplaced(documents, kinds, sidecar_in):
@@ -263,7 +265,7 @@ def page():
         with tempfile.TemporaryDirectory(dir=KUBERNETES) as directory:
             kustomization["resources"] = ["../example"]
             Path(directory, "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
-            changed = render(directory)
+            changed = render(Path(directory))
         # The example has that mount already; written twice, it has to be there once.
         if (changed == example) != ("volumeMounts" in block):
             yield f"it changes nothing, or too much: {block}"
