@@ -167,7 +167,7 @@ def disagreements(documents, pod):
     if app_mount != "/run/cloakroom":
         yield "the application's clients do not find the socket where they look for it"
     deadline = seconds(config.get("shutdown", {}).get("deadline", "10s"))
-    if deadline + 5 >= pod["terminationGracePeriodSeconds"]:
+    if deadline + 3 >= pod["terminationGracePeriodSeconds"]:
         yield "the grace period does not leave time for the application and for shutdown.deadline"
     cache = mebibytes(config.get("cache", {}).get("max_bytes", "64MiB"))
     if mebibytes(side["resources"]["limits"]["memory"]) < 3 * cache + 32:
