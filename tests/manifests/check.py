@@ -253,7 +253,7 @@ def misplaced(documents, kinds, sidecar_in):
 
 
 def page():
-    """What is wrong with the page's YAML. Patches are laid over the example, which they have to change and leave valid."""
+    """What is wrong with the page's patches. Laid over the example, each has to change it and leave it valid."""
     blocks = re.findall(r"^```yaml\n(.*?)^```$", (KUBERNETES / "README.md").read_text(), re.MULTILINE | re.DOTALL)
     example = render(KUBERNETES / "example")
     patches = 0
