@@ -18,6 +18,7 @@
     clippy::panic,
     clippy::print_stdout,
     clippy::disallowed_methods,
+    clippy::indexing_slicing,
     reason = "a test's helper stops at the first surprise, and talks to a shell"
 )]
 
