@@ -3,7 +3,7 @@
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help check fmt lint test model soak-minute soak mutations doc install-test-deps deny fuzz fuzz-short prometheus
-.PHONY: manifests pod image
+.PHONY: manifests pod image deb host
 
 CARGO ?= cargo
 
@@ -49,6 +49,13 @@ soak-minute: ## The soak test: everything at once, for a minute
 # An hour sees what a minute does not: users who come back, and memory that grows.
 soak: ## The same for an hour
 	CLOAKROOM_SOAK_SECONDS=3600 $(CARGO) test --locked --test soak -- --nocapture
+
+# On a Debian of the oldest release that it is for: it needs the C library that it was built with, or a newer one.
+deb: ## The Debian package, in target/debian
+	bash deploy/deb/build.sh
+
+host: ## The package on a host of its own: a systemd booted in a container
+	bash tests/host/run.sh
 
 prometheus: ## Alerts, dashboard and runbook against a real Prometheus that scrapes the daemon
 	bash tests/prometheus/run.sh

@@ -1,0 +1,47 @@
+#!/usr/bin/env bash
+# build.sh [PROFILE [built]]: makes the .deb from a cargo profile, `release` if none is named, and prints its size. Its
+# path is the last line. With `built` the program is taken as it is.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+profile=${1:-release}
+target=${CARGO_TARGET_DIR:-target}
+made=target/deb # Where Cargo.toml looks for what is made here.
+case $profile in
+dev) built=$target/debug ;;
+*) built=$target/$profile ;;
+esac
+
+if [[ ${2:-} != built ]]; then
+    cargo build --locked --profile "$profile" --bin cloakroom
+fi
+
+# Everything that the program says of itself comes from the program.
+rm -rf "$made"
+mkdir -p "$made"
+"$built/cloakroom" man >"$made/cloakroom.1"
+for shell in bash zsh fish; do
+    "$built/cloakroom" completions "$shell" >"$made/$shell"
+done
+
+# README's configuration, with every key.
+awk '/^```toml$/ { inside = 1; next } /^```$/ { inside = 0 } inside' README.md >"$made/every-key.toml"
+
+# Debian wants a change log in its own form as well; what changed is said in one place.
+gzip --best --no-name --stdout CHANGELOG.md >"$made/changelog.gz"
+version=$("$built/cloakroom" --version | cut -d ' ' -f 2)
+epoch=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || date +%s)}
+maintainer=$(sed -n 's/^maintainer = "\(.*\)"$/\1/p' Cargo.toml)
+cat >"$made/changelog" <<END
+cloakroom ($version-1) unstable; urgency=medium
+
+  * See /usr/share/doc/cloakroom/changelog.gz.
+
+ -- $maintainer  $(date --utc --date="@$epoch" '+%a, %d %b %Y %H:%M:%S +0000')
+END
+
+deb=$target/debian/cloakroom_$version-1_$(dpkg --print-architecture).deb
+SOURCE_DATE_EPOCH=$epoch cargo deb --quiet --no-build --profile "$profile" --output "$deb" >&2
+printf '%s: %d KiB, %d KiB installed\n' "${deb##*/}" "$(($(stat -c %s "$deb") / 1024))" \
+    "$(dpkg-deb --field "$deb" Installed-Size)"
+printf '%s\n' "$deb"
