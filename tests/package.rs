@@ -1,0 +1,178 @@
+//! Holds what the package installs to the program: the configuration that an operator finds, and the units.
+//!
+//! That they work is shown by `tests/host`, where a systemd runs them.
+
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests stop at the first surprise"
+)]
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::time::Duration;
+
+use cloakroom::config::{self, Config, Env};
+
+const CONFIGURATION: &str = "deploy/deb/cloakroom.toml";
+
+/// What the operator has to say.
+const REQUIRED: [&str; 2] = ["domain", "id"];
+
+/// What is shown by example, because there is no default.
+const EXAMPLES: [&str; 6] = ["ca_file", "proxy", "uid", "connections", "rate", "[[listener.allow]]"];
+
+// The configuration.
+
+#[test]
+fn as_installed_the_configuration_lacks_what_only_the_operator_knows() {
+    let place = Place::new();
+    let installed = place.at_home(&read(CONFIGURATION));
+    let problems = config::parse("cloakroom.toml", &installed, &Env::default()).unwrap_err().to_string();
+    let about =
+        |key: &str| problems.lines().filter(|line| line.contains(&format!("{key}: required"))).count();
+    assert_eq!((about("tenant.domain"), about("tenant.client.id")), (1, 1), "{problems}");
+    assert_eq!(problems.matches("tenant.").count(), 2, "{problems}");
+}
+
+#[test]
+fn filled_in_it_is_the_defaults_and_one_rule() {
+    let place = Place::new();
+    let filled = place.at_home(&uncommented(&read(CONFIGURATION), |key| REQUIRED.contains(&key)));
+    let minimal = place.at_home(
+        "tenant.domain = \"acme.eu.auth0.com\"\n\
+         tenant.client.id = \"your-client-id\"\n\
+         tenant.client.secret_file = \"/etc/cloakroom/client_secret\"\n\
+         [[listener]]\n[[listener.allow]]\ngid = \"cloakroom-clients\"\n",
+    );
+    assert_eq!(shown(load(&filled)), shown(load(&minimal)));
+}
+
+#[test]
+fn its_comments_show_defaults_and_examples_that_are_right() {
+    let place = Place::new();
+    let text = read(CONFIGURATION);
+    let filled = uncommented(&text, |key| REQUIRED.contains(&key));
+    let defaults = uncommented(&text, |key| !EXAMPLES.contains(&key));
+    assert!(defaults.lines().count() == filled.lines().count() && defaults != filled);
+    assert_eq!(shown(load(&place.at_home(&defaults))), shown(load(&place.at_home(&filled))));
+    let examples = load(&place.at_home(&uncommented(&text, |_| true)));
+    assert_eq!(examples.listeners[0].allow.len(), 2);
+}
+
+/// Files and accounts that the configuration names, somewhere else than where it says.
+struct Place(tempfile::TempDir);
+
+impl Place {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let certificate = rcgen::generate_simple_self_signed(vec!["corp".to_owned()]).unwrap();
+        fs::write(directory.path().join("ca.pem"), certificate.cert.pem()).unwrap();
+        let secret = directory.path().join("client_secret");
+        fs::write(&secret, "canary\n").unwrap();
+        fs::set_permissions(&secret, fs::Permissions::from_mode(0o400)).unwrap();
+        Self(directory)
+    }
+
+    fn at_home(&self, text: &str) -> String {
+        let within = |name: &str| self.0.path().join(name).display().to_string();
+        text.replace("/etc/cloakroom/client_secret", &within("client_secret"))
+            .replace("/etc/ssl/corp-ca.pem", &within("ca.pem"))
+            .replace("\"cloakroom-clients\"", "4711")
+            .replace("\"web\"", "4712")
+    }
+}
+
+/// The configuration with those lines set that are commented out and that `wanted` picks by their key, or by the
+/// heading that they are.
+fn uncommented(text: &str, wanted: impl Fn(&str) -> bool) -> String {
+    let line = |line: &str| {
+        let setting = line.strip_prefix("# ").filter(|rest| {
+            let key = rest.split_once(" = ").map_or(*rest, |(key, _)| key).trim();
+            let is_key = rest.contains(" = ") && !key.contains(' ');
+            (is_key || key.starts_with('[')) && wanted(key)
+        });
+        format!("{}\n", setting.unwrap_or(line))
+    };
+    text.lines().map(line).collect()
+}
+
+fn load(text: &str) -> Config {
+    let loaded = config::parse("cloakroom.toml", text, &Env::default());
+    loaded.unwrap_or_else(|problems| panic!("{problems}\n{text}")).config
+}
+
+/// As text; there is no other way to compare two. Where a rule stands is left out.
+fn shown(mut config: Config) -> String {
+    config.listeners.iter_mut().flat_map(|listener| &mut listener.allow).for_each(|rule| rule.origin = None);
+    format!("{config:#?}")
+}
+
+// The units.
+
+#[test]
+fn the_units_of_one_more_tenant_are_the_firsts_but_for_names() {
+    for kind in ["service", "socket"] {
+        let first = directives(&read(&format!("systemd/cloakroom.{kind}")));
+        let another = read(&format!("systemd/cloakroom@.{kind}"))
+            .replace("cloakroom@%i.socket", "cloakroom.socket")
+            .replace(" --config /etc/cloakroom/%i.toml", "")
+            .replace("/etc/cloakroom/%i.secret", "/etc/cloakroom/client_secret")
+            .replace("Environment=CLOAKROOM_LISTENER__0__PATH=/run/cloakroom-%i/cloakroom.sock\n", "")
+            .replace("cloakroom-%i", "cloakroom")
+            .replace("cloakroom for %i", "cloakroom");
+        assert_eq!(directives(&another), first, "cloakroom@.{kind}");
+    }
+}
+
+#[test]
+fn the_units_limits_leave_room_for_the_daemons_own() {
+    let place = Place::new();
+    let config = load(&place.at_home(&uncommented(&read(CONFIGURATION), |key| REQUIRED.contains(&key))));
+    let unit = read("systemd/cloakroom.service");
+    let number = |directive: &str| -> u64 {
+        let found = directives(&unit).into_iter().find_map(|line| {
+            line.strip_prefix(&format!("{directive}="))
+                .map(|value| value.trim_end_matches(|unit: char| unit.is_alphabetic()).parse().unwrap())
+        });
+        found.unwrap_or_else(|| panic!("{directive}"))
+    };
+    // The audit log's last lines and the last answers take up to 3 s more.
+    let end = config.shutdown.min_delay + config.shutdown.deadline + Duration::from_secs(3);
+    assert!(Duration::from_secs(number("TimeoutStopSec")) > end);
+    assert!(number("LimitNOFILE") > 2 * config.listeners[0].max_connections as u64);
+    assert_eq!(number("MemoryMax") * 1024 * 1024, 4 * config.cache.max_bytes);
+    let socket = read("systemd/cloakroom.socket");
+    let path = format!("ListenStream={}", config.listeners[0].path.display());
+    assert!(directives(&socket).contains(&path), "{path}");
+}
+
+#[test]
+fn every_unit_is_installed() {
+    let manifest = read("Cargo.toml");
+    for entry in fs::read_dir(root().join("systemd")).unwrap().map(Result::unwrap) {
+        let name = entry.file_name().into_string().unwrap();
+        let asset = if entry.path().is_dir() {
+            format!("\"systemd/{name}/*.conf\"")
+        } else {
+            format!("\"systemd/{name}\"")
+        };
+        assert!(manifest.contains(&asset), "{asset} is not in [package.metadata.deb]");
+    }
+}
+
+/// Every line that says something to systemd.
+fn directives(unit: &str) -> Vec<String> {
+    unit.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).map(str::to_owned).collect()
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(name: &str) -> String {
+    fs::read_to_string(root().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
