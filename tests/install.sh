@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
 # Installs what the tests want beyond cargo: libfaketime, for tests/clock.rs, Python with Auth0's SDK, for
 # tests/interop.rs, for fuzz/ cargo-fuzz and a C++ compiler, for tests/prometheus Prometheus and PyYAML, for
-# tests/manifests kubectl and the schemas of Kubernetes, and for tests/pod what builds images and runs containers.
+# tests/manifests kubectl and the schemas of Kubernetes, for tests/pod what builds images and runs containers, and for
+# tests/host cargo-deb, lintian and what boots a systemd in a container.
 # Does nothing where that is done already, so it may run before every test run.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 fuzz=0.13.2
+deb=3.8.0
 
 install() {
     local as_root=()
@@ -23,6 +25,15 @@ fi
 if ! { command -v prometheus && command -v promtool && command -v curl && /usr/bin/python3 -c 'import yaml'; } \
     >/dev/null 2>&1; then
     install prometheus curl python3-yaml
+fi
+
+if ! { command -v systemd-nspawn && command -v dbus-daemon && command -v lintian && command -v dpkg-shlibdeps &&
+    command -v ip && command -v pgrep && command -v curl; } >/dev/null; then
+    install systemd systemd-container dbus lintian dpkg-dev iproute2 procps curl
+fi
+# Unoptimized: that compiles sooner, and it runs for some seconds only.
+if [[ $(cargo deb --version 2>/dev/null) != *"$deb"* ]]; then
+    cargo install cargo-deb --version "$deb" --locked --debug
 fi
 
 if ! command -v c++ >/dev/null; then
