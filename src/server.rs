@@ -182,9 +182,10 @@ impl Services {
         let from_cache = [&counters.hits, &counters.stale].map(|counter| counter.get()).iter().sum::<u64>();
         let asked = [&counters.misses, &counters.negatives, &counters.errors].map(|counter| counter.get());
         let all = asked.iter().sum::<u64>().saturating_add(from_cache);
-        sentence.push_str(&format!("; {} users remembered", self.cache.size().0));
+        let users = self.cache.size().0;
+        sentence.push_str(&format!("; {users} user{} remembered", if users == 1 { "" } else { "s" }));
         match from_cache.saturating_mul(100).checked_div(all) {
-            Some(share) => sentence.push_str(&format!("; {all} lookups, {share} % of them from the cache")),
+            Some(share) => sentence.push_str(&format!("; lookups: {all}, {share} % of them from the cache")),
             None => sentence.push_str("; no lookups yet"),
         }
         sentence
