@@ -174,7 +174,8 @@ pub async fn start_on(bound: Bound, config: &Config, deps: Deps) -> Result<Runni
         let (listener, file) = socket.into_parts();
         listener.set_nonblocking(true)?;
         let policy = Policy::new(own_uid, settings.allow.as_slice());
-        let (to_change, now) = watch::channel(ListenerTerms::new(policy, settings.require_request_header));
+        let (to_change, now) =
+            watch::channel(ListenerTerms::new(policy, settings.require_request_header, None));
         terms.push(to_change);
         listening.push(Listening {
             listener: tokio::net::UnixListener::from_std(listener)?,
@@ -188,7 +189,7 @@ pub async fn start_on(bound: Bound, config: &Config, deps: Deps) -> Result<Runni
     let admin = bound.admin.map(tokio::net::TcpListener::from_std).transpose()?;
     let (phase, watched) = watch::channel(Phase::Serving);
     let listeners = listening.iter().map(|listening| Arc::clone(&listening.info)).collect();
-    let (manager, (reloads, asked)) = (deps.manager, Reloads::new());
+    let (manager, (reloads, asked)) = (deps.manager.clone().listening(), Reloads::new());
     let Wired { services, auth0, source, user_tokens } =
         wire(config, deps, watched, listeners, reloads.clone())?;
     let (shutdown, shutdown_now) = watch::channel(config.shutdown);
@@ -203,17 +204,17 @@ pub async fn start_on(bound: Bound, config: &Config, deps: Deps) -> Result<Runni
         shutdown,
         client,
         user_tokens,
-        manager,
+        manager: manager.clone(),
         last_problems: None,
     };
 
     let (mut servers, mut around) = (JoinSet::new(), JoinSet::new());
     if reloader.source.is_some() {
-        around.spawn(rotation::watch(client_now, reloads.clone()));
+        around.spawn(rotation::watch(client_now, reloads.clone(), TagKey::random()?));
     }
     around.spawn(reloader.run(asked));
     if manager.is_there() {
-        around.spawn(upkeep::keep_told(Arc::clone(&services), pulse, manager));
+        around.spawn(upkeep::keep_told(Arc::clone(&services), pulse, manager.clone()));
     }
     if let Some(listener) = admin {
         around.spawn(admin::serve(listener, Arc::clone(&services)));
@@ -318,7 +319,7 @@ impl Running {
 
     async fn finish(&mut self) -> Ended {
         self.phase.send_replace(Phase::Draining);
-        self.manager.stopping(&self.services.sentence());
+        self.manager.stopping(self.services.sentence());
         let Shutdown { min_delay, deadline } = *self.shutdown.borrow();
         tokio::time::sleep(min_delay).await;
         self.phase.send_replace(Phase::Closing);

@@ -35,7 +35,7 @@ const REFUSED: Backoff = Backoff::new(BETWEEN_DROPS, Duration::from_secs(600));
 
 /// Where Management tokens come from.
 pub trait GrantSource: Send + Sync + 'static {
-    /// Asks for one. Ends within `tenant.request_timeout`.
+    /// Asks for one, or for one more where that is refused. Each ends within `tenant.request_timeout` of its turn.
     fn grant(&self) -> Granting<'_>;
 }
 
@@ -298,12 +298,18 @@ impl Management {
         self.shared.state.borrow().last_success.is_some()
     }
 
-    /// Goes by these settings from the next token on. Where `credentials` are new and the last attempt has failed, the
-    /// next is made at once.
+    /// Goes by these settings from the next token on. Where `credentials` are new and the last attempt has failed, or the
+    /// tokens that it brought are refused, the next is made at once.
     pub fn reconfigure(&self, settings: config::Management, credentials: bool) {
         self.shared.state.send_modify(|state| {
             state.settings = settings;
-            state.is_urgent |= credentials && state.failure.is_some();
+            if credentials && state.refusal.is_some() {
+                // What was granted to the others is refused; what is granted to these may not be.
+                (state.held, state.refusal, state.refusals) = (None, None, 0);
+                state.is_urgent = true;
+            }
+            // An attempt that is under way is one with the others.
+            state.is_urgent |= credentials && (state.failure.is_some() || state.phase == Phase::Asking);
         });
         self.shared.wake.notify_one();
     }

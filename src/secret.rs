@@ -1,7 +1,7 @@
 //! The one type for text that must not be seen.
 //!
-//! A [`Secret`] has no `Display`, no `Serialize`, no `Deref` and no `PartialEq`; its `Debug` text says nothing,
-//! and its memory is overwritten when it is dropped. [`Secret::expose`] is the one door, so that a search for
+//! A [`Secret`] has no `Display`, no `Serialize` and no `Deref`, and is compared in constant time; its `Debug` text says
+//! nothing, and its memory is overwritten when it is dropped. [`Secret::expose`] is the one door, so that a search for
 //! that word finds every place where a secret leaves.
 
 use std::fmt;

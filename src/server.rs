@@ -138,6 +138,11 @@ impl Services {
         format!("{:08x}-{number:x}", self.run_id)
     }
 
+    /// Whether the daemon's end has begun.
+    pub fn has_begun_to_end(&self) -> bool {
+        self.is_draining()
+    }
+
     fn is_draining(&self) -> bool {
         *self.phase.borrow() > Phase::Serving
     }

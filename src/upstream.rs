@@ -157,16 +157,18 @@ impl Auth0 {
         transport: Arc<dyn Transport>,
     ) {
         let before = self.means();
-        let credentials = match before.credentials.are_of(client) {
-            true => before.credentials.clone(),
-            false => {
-                let mut replaced = self.replaced();
-                if before.credentials.have_worked() {
-                    *replaced = Some(before.credentials.clone());
-                }
-                Credentials::new(client)
+        let mut replaced = self.replaced();
+        let credentials = if before.credentials.are_of(client) {
+            before.credentials.clone()
+        } else if let Some(again) = replaced.take_if(|replaced| replaced.are_of(client)) {
+            again
+        } else {
+            if before.credentials.have_worked() {
+                *replaced = Some(before.credentials.clone());
             }
+            Credentials::new(client)
         };
+        drop(replaced);
         let means = Means {
             transport,
             credentials,
@@ -202,18 +204,19 @@ impl Auth0 {
                 let Some(replaced) = replaced else { return outcome };
                 let (why, second) = (failure.to_string(), self.grant_to(&means, &replaced).await);
                 match &second {
-                    Ok(_) => tracing::error!(
-                        %why,
-                        "Auth0 refuses the client's new credentials, and still accepts those before: check the new ones"
-                    ),
-                    Err(failure) if failure.sort() == Sort::Permanent => {
-                        // They are over as well, so that what is wrong with the new ones is what counts.
-                        *self.replaced() = None;
-                        return outcome;
+                    Ok(_) => {
+                        tracing::error!(
+                            %why,
+                            "Auth0 refuses the client's new credentials, and still accepts those before: check the new ones"
+                        );
+                        return second;
                     }
+                    // They are over as well.
+                    Err(failure) if failure.sort() == Sort::Permanent => *self.replaced() = None,
                     Err(_) => {}
                 }
-                second
+                // What is wrong with the new ones is what counts.
+                outcome
             }
             Err(_) => outcome,
         }
@@ -281,13 +284,14 @@ impl Auth0 {
         let request =
             request.ok_or(Failure::Malformed { what: "a token that cannot be sent in a header" })?;
         let sent = inner.clock.now();
+        let mut counted = Counted { inner, endpoint, sent, result: None };
         let answer = means.transport.send(request).await;
-        let result = match &answer {
+        counted.result = Some(match &answer {
             Ok(answer) => answer.status.as_str().to_owned(),
             Err(failure) => failure.label().to_owned(),
-        };
+        });
+        drop(counted);
         let exchange = Exchange { sent, received: inner.clock.now() };
-        inner.counters.upstream_result(endpoint.label(), result, sent.age(exchange.received));
         let answer = answer?;
         if let Some(skew) = answer.clock_skew(exchange) {
             inner.counters.clock_skew(skew);
@@ -372,6 +376,23 @@ impl Auth0 {
 
     fn failed(&self, failure: &Failure) {
         self.0.counters.upstream_failed(self.0.clock.now().wall, failure.to_string());
+    }
+}
+
+/// Counts a request when it is over; also one that is given up on because whoever waits for it has run out of time.
+struct Counted<'a> {
+    inner: &'a Inner,
+    endpoint: Endpoint,
+    sent: Moment,
+    /// `None` as long as nothing came.
+    result: Option<String>,
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        let result = self.result.take().unwrap_or_else(|| "timeout".to_owned());
+        let took = self.sent.age(self.inner.clock.now());
+        self.inner.counters.upstream_result(self.endpoint.label(), result, took);
     }
 }
 

@@ -140,8 +140,10 @@ fn rules_count_from_the_next_request_of_every_connection() {
 /// Guarantee 9. Every other reload is wrong, and the right ones change what lookups depend on.
 #[test]
 fn two_hundred_reloads_under_load_half_of_them_wrong_fail_no_lookup() {
-    let deployment = Deployment::new("[cache]\nmax_ttl = \"10m\"\n");
+    let generous = "requests_per_second = 5000\nburst = 1000\nmax_concurrency = 500\n";
+    let deployment = Deployment::new(&format!("[cache]\nmax_ttl = \"10m\"\n[upstream]\n{generous}"));
     let daemon = deployment.start();
+    deployment.tenant.fault(Endpoint::User, Fault::Latency(Duration::from_millis(5)));
     let (done, asked) = (AtomicBool::new(false), AtomicUsize::new(0));
     let look_up = |user: &'static str| {
         let mut caller = Caller::new(&daemon.socket);
@@ -153,13 +155,30 @@ fn two_hundred_reloads_under_load_half_of_them_wrong_fail_no_lookup() {
     };
     let good = fs::read_to_string(deployment.config()).unwrap();
     std::thread::scope(|scope| {
+        // Lookups that Auth0 is asked for as well, so that flights are under way whenever a reload comes.
+        let misses = scope.spawn(|| {
+            let mut caller = Caller::new(&daemon.socket);
+            for number in 0.. {
+                if done.load(Ordering::Relaxed) {
+                    return number;
+                }
+                let heard = caller.get(&token_path(&format!("auth0|nobody-{number}")));
+                assert_eq!((heard.status, heard.code()), (404, "user_not_found"), "{}", heard.body);
+            }
+            0
+        });
         let callers: Vec<_> = [users::GOOGLE, users::GITHUB, users::JOHN, users::SLASH]
             .map(|user| scope.spawn(move || look_up(user)))
             .into();
         for number in 0..200 {
             let text = match number % 2 {
                 0 => good
-                    .replace("\"10m\"", &format!("\"{}m\"\nmax_bytes = \"{}MiB\"", 10 + number, 32 + number)),
+                    .replace("\"10m\"", &format!("\"{}m\"\nmax_bytes = \"{}MiB\"", 10 + number, 32 + number))
+                    .replace("concurrency = 500", &format!("concurrency = {}", 400 + number))
+                    .replace(
+                        "[tenant.client]",
+                        &format!("connect_timeout = \"{}ms\"\n[tenant.client]", 1000 + number),
+                    ),
                 _ => good.replace("\"10m\"", "\"soon\""),
             };
             fs::write(deployment.config(), text).unwrap();
@@ -167,11 +186,15 @@ fn two_hundred_reloads_under_load_half_of_them_wrong_fail_no_lookup() {
             assert_eq!(exit, if number % 2 == 0 { 0 } else { 78 }, "{number}");
         }
         done.store(true, Ordering::Relaxed);
+        let misses = misses.join().unwrap();
+        assert!(misses > 30, "{misses}");
         callers.into_iter().for_each(|caller| caller.join().unwrap());
     });
     assert!(asked.load(Ordering::Relaxed) > 400, "{asked:?}");
     // Entries were moved, not forgotten: each user was asked for once.
-    assert_eq!(deployment.tenant.calls_to(Endpoint::User).len(), 4);
+    let of_users = deployment.tenant.calls_to(Endpoint::User);
+    let found = of_users.iter().filter(|call| call.status.is_some_and(|status| status == 200));
+    assert_eq!(found.count(), 4);
     assert_eq!(deployment.tenant.calls_to(Endpoint::Token).len(), 1);
 }
 
@@ -397,4 +420,66 @@ async fn only_root_and_the_daemons_own_uid_reload_over_http() {
     let got = world.send("POST", "/v1/reload", &[("cloakroom-request", "true")]).await;
     assert_eq!(got.problem(), (422, "invalid_configuration".into()));
     assert_eq!(got.json()["problems"].as_array().unwrap().len(), 1, "this one has no file to read again");
+}
+
+/// One tenant's secret is never sent to another's domain, whatever else is right about the new configuration.
+#[tokio::test(start_paused = true)]
+async fn another_tenant_is_refused_with_everything_that_came_with_it() {
+    let world = World::reloadable("").await;
+    world.ready().await;
+    fs::write(world.directory.path().join("secret"), "the-other-tenants").unwrap();
+    let problems = world.reload_as("other.example", "[cache]\nmax_ttl = \"1m\"\n").await.unwrap_err();
+    assert!(problems.len() == 1 && problems[0].contains("restart it for another"), "{problems:?}");
+    world.tenant.revoke_management_tokens();
+    assert!(world.look_up(users::GOOGLE).await.is_ok(), "the old client goes on");
+    assert!(world.tenant.calls_to(Endpoint::Token).iter().all(|call| call.status.unwrap() == 200));
+}
+
+/// Nothing is said of half a file; what stays unusable is named.
+#[test]
+fn a_replaced_secret_that_cannot_be_used_is_said_and_the_old_one_goes_on() {
+    let deployment = Deployment::new("");
+    let mut daemon = deployment.start();
+    let secret = deployment.directory.path().join("secret");
+    fs::write(&secret, "").unwrap();
+    daemon
+        .until("it is said", |daemon| daemon.log().contains("tenant.client.secret_file: the file is empty"));
+    assert_eq!(daemon.run(&["token", users::GOOGLE]).0, 0);
+    let said = || daemon.log().matches("reading the configuration again").count();
+    let before = said();
+    std::thread::sleep(Duration::from_secs(3));
+    assert_eq!(said(), before, "once");
+    fs::write(&secret, "another").unwrap();
+    daemon.until("it is taken", |daemon| daemon.log().contains("\"changed\":\"tenant.client.secret\""));
+}
+
+#[test]
+fn the_audit_log_is_neither_turned_on_nor_off_while_the_daemon_runs() {
+    let deployment = Deployment::new("[audit]\nevents = \"notable\"\noutput = \"{dir}/audit.log\"\n");
+    let daemon = deployment.start();
+    let lines = || fs::read_to_string(deployment.directory.path().join("audit.log")).unwrap().lines().count();
+    edit(&deployment, "\"notable\"", "\"none\"");
+    let (_, out, _) = daemon.run(&["reload"]);
+    assert_eq!(out.lines().next(), Some("needs a restart: audit.events: notable -> none"));
+    let before = lines();
+    assert_eq!(daemon.run(&["purge", "--all"]).0, 0);
+    while lines() <= before {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    edit(&deployment, "\"none\"", "\"all\"");
+    assert_eq!(daemon.run(&["reload"]).1, "changed: audit.events: notable -> all\n");
+}
+
+/// What comes while nothing is known of new credentials is asked with the old ones; what is refused then is asked again.
+#[tokio::test(start_paused = true)]
+async fn credentials_that_come_during_a_grant_are_tried_when_that_fails() {
+    let world = World::reloadable("").await;
+    world.tenant.rotate_client_secret(Secret::new("mended"));
+    world.tenant.fault_next(Endpoint::Token, 1, Fault::Latency(Duration::from_secs(3)));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    fs::write(world.directory.path().join("secret"), "mended").unwrap();
+    world.reload("").await.unwrap();
+    let begun = tokio::time::Instant::now();
+    world.running.services().management.obtained().await;
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
 }

@@ -8,7 +8,7 @@ use std::sync::{Arc, PoisonError};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::config::{Change, Client, Config, Loaded, Problems, Reread, Shutdown, Tenant};
-use crate::domain::policy::Policy;
+use crate::domain::policy::{Policy, Rule};
 use crate::process::manager::Manager;
 use crate::server::answers::{ChangeAnswer, ReloadAnswer};
 use crate::server::{ListenerTerms, Reloading, Services};
@@ -90,7 +90,7 @@ impl Reloader {
             let outcome = self.reload().await;
             self.services.counters.reloaded(outcome.is_ok());
             self.tell(&outcome);
-            self.manager.ready(&self.services.sentence());
+            self.manager.reloaded(self.services.sentence());
             // Whoever asked may have gone.
             answer.send(outcome).ok();
         }
@@ -106,8 +106,8 @@ impl Reloader {
         let read = tokio::task::spawn_blocking(move || {
             let Loaded { config, warnings, files: _ } =
                 (source.load)().map_err(|problems| listed(&problems))?;
-            let reread = running.reread(config);
-            // Always: certificate authorities may have changed on disk, the platform's included.
+            let reread = running.reread(config).map_err(|problem| vec![problem])?;
+            // Always: tenant.ca_file may hold others than before.
             let transport =
                 (source.connect)(&reread.config.tenant).map_err(|cause| vec![cause.to_string()])?;
             Ok((reread, warnings, transport))
@@ -139,10 +139,14 @@ impl Reloader {
             *services.user_tokens.write().unwrap_or_else(PoisonError::into_inner) = user_tokens;
         }
         for ((terms, old), new) in self.terms.iter().zip(&before.listeners).zip(&config.listeners) {
-            // Where nothing changes, rates go on counting.
+            // Where the rates are the same, they go on counting.
             if old.allow != new.allow || old.require_request_header != new.require_request_header {
                 let policy = Policy::new(self.own_uid, new.allow.as_slice());
-                terms.send_replace(ListenerTerms::new(policy, new.require_request_header));
+                let rates = |rules: &[Rule]| -> Vec<_> {
+                    rules.iter().map(|rule| (rule.uid, rule.gid, rule.rate)).collect()
+                };
+                let same = (rates(&old.allow) == rates(&new.allow)).then(|| Arc::clone(&terms.borrow()));
+                terms.send_replace(ListenerTerms::new(policy, new.require_request_header, same.as_deref()));
             }
         }
         self.shutdown.send_replace(config.shutdown);

@@ -11,24 +11,44 @@ use tokio::sync::watch;
 
 use crate::config::{self, Client};
 use crate::process::directories::Directories;
+use crate::secret::{Tag, TagKey};
 
 use super::reload::Reloads;
 
 /// What is replaced is rarely replaced by one step; after the first, time for the others.
 const SETTLE: Duration = Duration::from_millis(100);
 
+/// What is no secret is looked at again after this long, before anything is said of it.
+const SOON: Duration = Duration::from_secs(2);
+
 /// Between two looks without being told.
 const LOOK: Duration = Duration::from_secs(60);
 
-/// Whether the file of `client` holds another secret than the one in force. One that cannot be read, or is no secret,
-/// may be half written.
-fn is_replaced(client: &Client) -> bool {
-    let there = client.secret_file.as_deref().and_then(config::secret_in);
-    there.is_some_and(|there| there != client.secret)
+/// What is in a client's file, compared with the secret in force.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Found {
+    /// The same.
+    Same,
+    /// Another one.
+    Another(Tag),
+    /// None, as while it is being written; or one that cannot be read.
+    Unusable,
 }
 
-/// Watches over the client in force for as long as it is not dropped.
-pub async fn watch(mut client: watch::Receiver<Arc<Client>>, reloads: Reloads) {
+fn look(client: &Client, key: &TagKey) -> Found {
+    match client.secret_file.as_deref().map(config::secret_in) {
+        None => Found::Same,
+        Some(None) => Found::Unusable,
+        Some(Some(there)) if there == client.secret => Found::Same,
+        Some(Some(there)) => Found::Another(key.tag("secret", there.expose())),
+    }
+}
+
+/// Watches over the client in force for as long as it is not dropped. `key` tells secrets apart without keeping them.
+///
+/// What is found is asked to be read once, and again only when something else is found: a configuration that is refused
+/// beside a new secret is said once, and read again once somebody has mended it and says so.
+pub async fn watch(mut client: watch::Receiver<Arc<Client>>, reloads: Reloads, key: TagKey) {
     loop {
         let now = Arc::clone(&client.borrow_and_update());
         let Some(file) = now.secret_file.clone() else {
@@ -38,15 +58,26 @@ pub async fn watch(mut client: watch::Receiver<Arc<Client>>, reloads: Reloads) {
             continue;
         };
         let mut directories = Directories::of(&file);
+        let (mut last, mut told) = (Found::Same, Found::Same);
         loop {
-            let look = Arc::clone(&now);
-            let is_replaced = tokio::task::spawn_blocking(move || is_replaced(&look)).await;
-            if is_replaced.unwrap_or(false) {
-                tracing::info!(file = %file.display(), "The client's secret was replaced; reading the configuration again");
-                if reloads.ask().await.is_ok() {
-                    break;
+            let (client_now, with) = (Arc::clone(&now), key.clone());
+            let found = tokio::task::spawn_blocking(move || look(&client_now, &with)).await;
+            let found = found.unwrap_or(Found::Same);
+            // Half a file is no news; one that stays so is.
+            let is_certain = found != Found::Unusable || last == Found::Unusable;
+            if is_certain && found != told {
+                told = found;
+                if found != Found::Same {
+                    let file = file.display();
+                    tracing::info!(%file, "The client's secret was replaced; reading the configuration again");
+                    if reloads.ask().await.is_ok() {
+                        tokio::time::sleep(SETTLE).await;
+                        break;
+                    }
                 }
             }
+            let wait = if is_certain { LOOK } else { SOON };
+            last = found;
             tokio::select! {
                 // Another file, or another secret in force.
                 changed = client.changed() => match changed {
@@ -54,7 +85,7 @@ pub async fn watch(mut client: watch::Receiver<Arc<Client>>, reloads: Reloads) {
                     Err(_) => return,
                 },
                 () = directories.changed() => tokio::time::sleep(SETTLE).await,
-                () = tokio::time::sleep(LOOK) => {}
+                () = tokio::time::sleep(wait) => {}
             }
         }
     }

@@ -29,12 +29,19 @@ pub async fn keep_told(services: Arc<Services>, pulse: Pulse, manager: Manager) 
         );
     }
     tracing::debug!(after = ?begun.elapsed(), "Telling that the daemon has started");
-    manager.ready(&services.sentence());
+    if services.has_begun_to_end() {
+        return;
+    }
+    manager.started(services.sentence());
     let every = watchdog.unwrap_or(LOOK).min(LOOK);
     let mut ticks = interval(every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
+        // Then the manager waits for the end, however long loops that have ended are silent.
+        if services.has_begun_to_end() {
+            return;
+        }
         if watchdog.is_some() {
             match pulse.is_felt(every).await {
                 true => manager.alive(),
@@ -46,7 +53,7 @@ pub async fn keep_told(services: Arc<Services>, pulse: Pulse, manager: Manager) 
         }
         let sentence = services.sentence();
         if sentence != told {
-            manager.status(&sentence);
+            manager.status(sentence.clone());
             told = sentence;
         }
     }

@@ -14,6 +14,9 @@ use super::{
 };
 use crate::secret::Secret;
 
+const ANOTHER_TENANT: &str = "tenant.domain, tenant.audience: a daemon is of one tenant as long as it runs, because what it \
+                              remembers is: restart it for another";
+
 /// One setting that differs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
@@ -35,9 +38,15 @@ pub struct Reread {
 }
 
 impl Config {
-    /// Lays `wanted` over these settings, but for what a running daemon cannot change: what it is bound to, and what
-    /// its memory is about.
-    pub fn reread(&self, mut wanted: Self) -> Reread {
+    /// Lays `wanted` over these settings, but for what a running daemon cannot change: what it is bound to.
+    ///
+    /// # Errors
+    /// They are another tenant's: what the daemon remembers is about this one, and nothing of another, its client's secret
+    /// least of all, may be sent to this one's domain.
+    pub fn reread(&self, mut wanted: Self) -> Result<Reread, String> {
+        if (&self.tenant.domain, &self.tenant.audience) != (&wanted.tenant.domain, &wanted.tenant.audience) {
+            return Err(ANOTHER_TENANT.to_owned());
+        }
         let (mut changed, mut needs_restart) = (Vec::new(), Vec::new());
         let listeners = self.reread_listeners(std::mem::take(&mut wanted.listeners), &mut needs_restart);
         let before = settings(self);
@@ -53,25 +62,25 @@ impl Config {
             }
         }
         self.keep_what_is_fixed(&mut wanted);
-        for (at, (old, new)) in listeners.iter().enumerate() {
+        for (place, old, new) in &listeners {
             for (name, old, new) in
                 adjustable(old).into_iter().zip(adjustable(new)).map(|(old, new)| (old.0, old.1, new.1))
             {
                 if old != new {
-                    changed.push(Change { key: format!("listener.{at}.{name}"), values: old.to(&new) });
+                    changed.push(Change { key: format!("listener.{place}.{name}"), values: old.to(&new) });
                 }
             }
         }
-        wanted.listeners = listeners.into_iter().map(|(_, new)| new).collect();
-        Reread { config: wanted, changed, needs_restart }
+        wanted.listeners = listeners.into_iter().map(|(_, _, new)| new).collect();
+        Ok(Reread { config: wanted, changed, needs_restart })
     }
 
-    /// The listeners in force, each with what it shall become. They are told apart by their paths.
+    /// The listeners in force, each with what it shall become and where that is said. They are told apart by their paths.
     fn reread_listeners(
         &self,
         wanted: Vec<Listener>,
         needs_restart: &mut Vec<Change>,
-    ) -> Vec<(Listener, Listener)> {
+    ) -> Vec<(usize, Listener, Listener)> {
         let mut find = |at: usize, old: &Listener| {
             let new = wanted.iter().enumerate().find(|(_, new)| new.path == old.path);
             let Some((place, new)) = new else {
@@ -79,7 +88,7 @@ impl Config {
                     key: format!("listener.{at}"),
                     values: Some(shown(&old.path.display(), &"none")),
                 });
-                return (old.clone(), old.clone());
+                return (at, old.clone(), old.clone());
             };
             let Listener { path: _, mode, owner, group, max_connections, require_request_header, allow } =
                 new;
@@ -100,7 +109,7 @@ impl Config {
                 allow: allow.clone(),
                 ..old.clone()
             };
-            (old.clone(), adjusted)
+            (place, old.clone(), adjusted)
         };
         let found = self.listeners.iter().enumerate().map(|(at, old)| find(at, old)).collect();
         for (place, new) in wanted.iter().enumerate() {
@@ -113,13 +122,12 @@ impl Config {
     }
 
     fn keep_what_is_fixed(&self, wanted: &mut Self) {
-        wanted.tenant.domain.clone_from(&self.tenant.domain);
-        wanted.tenant.audience.clone_from(&self.tenant.audience);
         wanted.admin = self.admin;
         wanted.runtime = self.runtime;
         wanted.audit.output.clone_from(&self.audit.output);
-        if self.audit.events == AuditEvents::None {
-            wanted.audit.events = AuditEvents::None;
+        // Where nothing is written down there is nothing to write with.
+        if (self.audit.events == AuditEvents::None) != (wanted.audit.events == AuditEvents::None) {
+            wanted.audit.events = self.audit.events;
         }
         wanted.log = Log { level: wanted.log.level, ..self.log.clone() };
     }
@@ -209,8 +217,8 @@ fn settings(config: &Config) -> Vec<Setting> {
         AuditOutput::File(path) => Value::Plain(path.display().to_string()),
     };
     vec![
-        fixed("tenant.domain", text(domain)),
-        fixed("tenant.audience", text(audience)),
+        change("tenant.domain", text(domain)),
+        change("tenant.audience", text(audience)),
         change("tenant.ca_file", hidden(extra_roots.iter().map(|root| root.as_ref()).collect())),
         change("tenant.proxy", Value::Secret(proxy.url.clone(), proxy.no_proxy.clone())),
         change("tenant.connect_timeout", span(connect_timeout)),
@@ -237,7 +245,6 @@ fn settings(config: &Config) -> Vec<Setting> {
         change("upstream.max_concurrency", word(max_concurrency)),
         change("upstream.max_retries", word(max_retries)),
         change("me.audiences", hidden(audiences.iter().map(String::as_bytes).collect())),
-        // Where nothing was written down there is nothing to write with.
         Setting { key: "audit.events", value: word(events), is_fixed: *events == AuditEvents::None },
         fixed("audit.output", output),
         fixed(

@@ -144,7 +144,7 @@ impl Shared {
             }
             state.held = Some(Arc::new(token));
             state.phase = Phase::Waiting { until };
-            state.failure = None;
+            (state.failure, state.is_urgent) = (None, false);
             state.last_success = Some(now.wall);
         });
     }

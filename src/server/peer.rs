@@ -20,9 +20,10 @@ pub struct ListenerTerms {
 }
 
 impl ListenerTerms {
-    /// These rules, under which nobody has asked for anything yet.
-    pub fn new(policy: Policy, require_request_header: bool) -> Arc<Self> {
-        Arc::new(Self { policy, rates: Arc::default(), require_request_header })
+    /// These rules, under which nobody has asked for anything yet, or what was asked for under those `before`.
+    pub fn new(policy: Policy, require_request_header: bool, before: Option<&Self>) -> Arc<Self> {
+        let rates = before.map(|before| Arc::clone(&before.rates)).unwrap_or_default();
+        Arc::new(Self { policy, rates, require_request_header })
     }
 }
 

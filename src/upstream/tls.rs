@@ -1,7 +1,7 @@
 //! Whom we trust: the platform's certificate authorities, and those of `tenant.ca_file` besides.
 
 use std::error::Error;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use rustls::pki_types::CertificateDer;
 use rustls::{CertificateError, ClientConfig, RootCertStore};
@@ -25,11 +25,21 @@ pub enum TlsError {
     Provider,
 }
 
+/// The platform's authorities, as they were when they were first asked for: before the sandbox, which does not let all
+/// of the places be read where platforms keep them. A reload that found fewer of them would cut Auth0 off.
+fn platform_roots() -> &'static RootCertStore {
+    static ROOTS: OnceLock<RootCertStore> = OnceLock::new();
+    ROOTS.get_or_init(|| {
+        let mut roots = RootCertStore::empty();
+        // Platforms ship certificates that nobody can parse any more; what cannot be read is simply not trusted.
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        roots
+    })
+}
+
 /// Client settings: TLS 1.2 and 1.3, aws-lc-rs, the platform's roots and `extra`.
 pub fn client_config(extra: &[CertificateDer<'static>]) -> Result<ClientConfig, TlsError> {
-    let mut roots = RootCertStore::empty();
-    // Platforms ship certificates that nobody can parse any more; what cannot be read is simply not trusted.
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    let mut roots = platform_roots().clone();
     for certificate in extra {
         roots.add(certificate.clone()).map_err(|_| TlsError::BadRoot)?;
     }

@@ -20,6 +20,8 @@ import files
 
 BINARY = files.ROOT / "target/debug/cloakroom"
 TENANT = files.ROOT / "target/debug/examples/tenant"
+# Whoever runs the tests may have settings of its own for the daemon, which would be unknown keys or other values.
+ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("CLOAKROOM_")}
 # Generous: on a machine that does other things as well, starting takes a while.
 PATIENCE = 60
 
@@ -54,7 +56,8 @@ class Process:
     def __init__(self, log, *command, **options):
         self.log = log
         with log.open("w") as output:
-            self.process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, **options)
+            self.process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env=ENVIRONMENT,
+                                            **options)
 
     def stop(self):
         if self.process.poll() is None:
@@ -133,7 +136,7 @@ address = "127.0.0.1:{self.admin}"
 {more}""")
 
     def command(self, *arguments):
-        environment = os.environ | {"CLOAKROOM_SOCKET": str(self.socket)}
+        environment = ENVIRONMENT | {"CLOAKROOM_SOCKET": str(self.socket)}
         return subprocess.run([BINARY, *arguments], env=environment, capture_output=True, text=True,
                               timeout=2 * PATIENCE)
 

@@ -94,9 +94,14 @@ impl World {
 
     /// Has the daemon read `settings` instead; the keys that changed and those that need a restart, or every problem.
     pub async fn reload(&self, settings: &str) -> Result<[Vec<String>; 2], Vec<String>> {
+        self.reload_as("tenant.example", settings).await
+    }
+
+    /// The same for a tenant at `domain`.
+    pub async fn reload_as(&self, domain: &str, settings: &str) -> Result<[Vec<String>; 2], Vec<String>> {
         // The secret is left as it is.
         let secret = std::fs::read(self.directory.path().join("secret")).unwrap();
-        let text = configuration("tenant.example", &self.tenant, None, &self.directory, settings);
+        let text = configuration(domain, &self.tenant, None, &self.directory, settings);
         std::fs::write(self.directory.path().join("secret"), secret).unwrap();
         *self.text.lock().unwrap() = text;
         let answer = self.running.reload().await?;
