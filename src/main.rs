@@ -1,17 +1,19 @@
 //! From the command line to an exit code: the only place that ends the process or reads its environment.
 
-use std::alloc::System;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
 use cloakroom::cli::{self, Cli, CommandError, Environment};
+use tikv_jemallocator::Jemalloc;
 use zeroizing_alloc::ZeroAlloc;
 
-/// Overwrites whatever is freed. A token passes through buffers of hyper, rustls and serde that are none of ours, and
-/// this reaches them all. Here and not in the library, because a program has one allocator.
+/// jemalloc, because entries and what comes and goes around them do not get into each other's way there: with glibc's,
+/// a cache that many callers fill at once takes twice what it holds. And whatever is freed is overwritten: a token passes
+/// through buffers of hyper, rustls and serde that are none of ours, and this reaches them all. Here and not in the
+/// library, because a program has one allocator.
 #[global_allocator]
-static ALLOCATOR: ZeroAlloc<System> = ZeroAlloc(System);
+static ALLOCATOR: ZeroAlloc<Jemalloc> = ZeroAlloc(Jemalloc);
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {

@@ -70,16 +70,35 @@ impl Eq for Tag {}
 
 impl fmt::Display for Tag {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut text = [0; 16];
-        // Twelve bytes are exactly sixteen characters of base64, so neither step can fail.
-        match URL_SAFE_NO_PAD.encode_slice(self.0, &mut text).ok().and_then(|n| text.get(..n)) {
-            Some(text) => f.write_str(&String::from_utf8_lossy(text)),
-            None => Err(fmt::Error),
-        }
+        f.write_str(self.text().as_str())
+    }
+}
+
+/// A tag's text, without an allocation.
+#[derive(Clone, Copy, Debug)]
+pub struct TagText([u8; 16]);
+
+impl TagText {
+    /// The same, as bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).unwrap_or_default()
     }
 }
 
 impl Tag {
+    /// As it is printed.
+    pub fn text(&self) -> TagText {
+        let mut text = [0; 16];
+        // Twelve bytes are exactly sixteen characters of base64, so this cannot fail.
+        URL_SAFE_NO_PAD.encode_slice(self.0, &mut text).ok();
+        TagText(text)
+    }
+
     /// Reads a tag as it is printed; `None` if it is not one.
     pub fn parse(text: &str) -> Option<Self> {
         let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;

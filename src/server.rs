@@ -21,6 +21,7 @@ use crate::telemetry::{BudgetStanding, Counters};
 use crate::user_token::UserTokens;
 
 pub mod answers;
+mod body;
 mod bounds;
 mod connection;
 mod door;
@@ -31,6 +32,7 @@ pub mod pulse;
 mod query;
 mod rates;
 mod reply;
+mod request_id;
 mod room;
 mod routes;
 pub mod socket;
@@ -51,6 +53,7 @@ use answers::{
 use door::{Door, Guest};
 use peer::Visitor;
 use pulse::Beat;
+use request_id::RequestId;
 use socket::SocketFile;
 use trail::Origin;
 use turnstile::Turnstiles;
@@ -133,9 +136,8 @@ pub struct Listening {
 }
 
 impl Services {
-    fn next_request_id(&self) -> String {
-        let number = self.requests.fetch_add(1, Ordering::Relaxed);
-        format!("{:08x}-{number:x}", self.run_id)
+    fn next_request_id(&self) -> RequestId {
+        RequestId::new(self.run_id, self.requests.fetch_add(1, Ordering::Relaxed))
     }
 
     /// Whether the daemon's end has begun.

@@ -57,12 +57,56 @@ impl Timestamp {
 /// RFC 3339 in whole seconds, rounded down: `2026-11-22T10:15:30Z`.
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match jiff::Timestamp::from_second(self.as_secs()) {
-            Ok(stamp) => stamp.fmt(f),
-            // Beyond the year 9999: nothing sensible can be printed, and nothing may panic.
-            Err(_) => f.write_str("9999-12-30T22:00:00Z"),
-        }
+        f.write_str(self.rfc3339().as_str())
     }
+}
+
+/// A timestamp's text, without an allocation.
+#[derive(Clone, Copy, Debug)]
+pub struct Rfc3339([u8; 20]);
+
+impl Rfc3339 {
+    /// The same, as bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        // Made of digits and what stands between them.
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+}
+
+impl Timestamp {
+    /// RFC 3339 in whole seconds, rounded down.
+    pub fn rfc3339(self) -> Rfc3339 {
+        let mut text = *b"9999-12-30T22:00:00Z";
+        // Beyond the years that have four digits nothing sensible can be printed, and nothing may panic.
+        let stamp = jiff::Timestamp::from_second(self.as_secs()).ok();
+        let date = stamp.map(|stamp| jiff::tz::Offset::UTC.to_datetime(stamp));
+        if let Some(date) = date.filter(|date| date.year() >= 0) {
+            let parts = [
+                (0, i32::from(date.year()) / 100),
+                (2, i32::from(date.year()) % 100),
+                (5, date.month().into()),
+                (8, date.day().into()),
+                (11, date.hour().into()),
+                (14, date.minute().into()),
+                (17, date.second().into()),
+            ];
+            for (at, number) in parts {
+                if let Some([tens, ones]) = text.get_mut(at..).and_then(|rest| rest.first_chunk_mut()) {
+                    (*tens, *ones) = (digit(number / 10), digit(number % 10));
+                }
+            }
+        }
+        Rfc3339(text)
+    }
+}
+
+fn digit(number: i32) -> u8 {
+    b'0'.saturating_add(u8::try_from(number).unwrap_or(0))
 }
 
 fn millis(duration: Duration) -> i64 {

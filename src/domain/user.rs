@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 /// What a path segment may hold unescaped: the unreserved characters of RFC 3986.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -45,10 +45,12 @@ impl UserId {
             "." | ".." => return Err(InvalidUserId::DotSegment),
             _ => {}
         }
-        if text.chars().any(char::is_control) {
+        // Nearly every id is a short one in ASCII, which is seen many bytes at a time.
+        let is_plain = !text.bytes().fold(false, |odd, byte| odd | !(b' '..=b'~').contains(&byte));
+        if !is_plain && text.chars().any(char::is_control) {
             return Err(InvalidUserId::ControlCharacter);
         }
-        if text.chars().nth(MAX_CHARS).is_some() {
+        if text.len() > MAX_CHARS && text.chars().nth(MAX_CHARS).is_some() {
             return Err(InvalidUserId::TooLong);
         }
         Ok(Self(text.into()))
@@ -56,10 +58,8 @@ impl UserId {
 
     /// Takes one segment of a request path and decodes it exactly once: `a%257C` is the id `a%7C`.
     pub fn from_path_segment(segment: &str) -> Result<Self, InvalidUserId> {
-        if !escapes_are_complete(segment) {
-            return Err(InvalidUserId::Encoding);
-        }
-        let decoded = percent_decode_str(segment).decode_utf8().map_err(|_| InvalidUserId::Encoding)?;
+        let decoded = decode(segment).and_then(|bytes| String::from_utf8(bytes).ok());
+        let decoded = decoded.ok_or(InvalidUserId::Encoding)?;
         Self::parse(&decoded)
     }
 
@@ -80,13 +80,22 @@ impl fmt::Display for UserId {
     }
 }
 
-/// Decoders commonly leave a lone `%` as it is; then two spellings would name one user.
-fn escapes_are_complete(segment: &str) -> bool {
-    segment.split('%').skip(1).all(|after| {
-        let mut digits = after.bytes();
-        let mut hex = || digits.next().is_some_and(|byte| byte.is_ascii_hexdigit());
-        hex() && hex()
-    })
+/// Decodes `%XX` once; `None` where one is incomplete. Decoders commonly leave a lone `%` as it is; then two spellings
+/// would name one user.
+fn decode(segment: &str) -> Option<Vec<u8>> {
+    let mut decoded = Vec::with_capacity(segment.len());
+    let mut bytes = segment.bytes();
+    while let Some(byte) = bytes.next() {
+        decoded.push(match byte {
+            b'%' => hex(bytes.next()?)? << 4 | hex(bytes.next()?)?,
+            plain => plain,
+        });
+    }
+    Some(decoded)
+}
+
+fn hex(digit: u8) -> Option<u8> {
+    char::from(digit).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
 }
 
 /// Which identity of a user a caller means. With neither field set: the only one that carries a token.

@@ -16,7 +16,7 @@ const MAX_HEADER_FIELDS: usize = 64;
 const MAX_BODY: usize = 64 * 1024;
 const BODY_TIME: Duration = Duration::from_secs(5);
 
-const REQUEST_HEADER: &str = "cloakroom-request";
+const REQUEST_HEADER: HeaderName = HeaderName::from_static("cloakroom-request");
 
 /// Refuses header sections that are too large, and those that proxies and browsers send on.
 pub fn check_headers(head: &Parts) -> Result<(), Refused> {

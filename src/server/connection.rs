@@ -47,20 +47,24 @@ const MAX_BUFFER: usize = 32 * 1024;
 pub(super) async fn serve(stream: UnixStream, visitor: Visitor, services: Arc<Services>) {
     let activity = Arc::new(Activity::default());
     let mut turnstile = services.turnstiles.of(visitor.caller.uid);
+    // Halves, because one of them is read by hyper alone, and others look at the stream, too.
+    let (reading, stream) = stream.into_split();
     let stream = Arc::new(stream);
-    let io = TokioIo::new(Watched::new(&stream, &activity));
+    let io = TokioIo::new(Watched::new(reading, &stream, &activity));
     let service = service_fn(|request| {
         let (services, activity) = (Arc::clone(&services), Arc::clone(&activity));
         let (stream, visitor) = (Arc::clone(&stream), &visitor);
         activity.begin_request();
         async move {
             // One request a step, lest a pipeline of them be one long step.
-            step_back().await;
+            if activity.is_another_of_this_step() {
+                step_back().await;
+            }
             let peer = visitor.peer();
             let mut reply = tokio::select! {
                 biased;
                 reply = routes::answer(&services, &peer, request) => reply,
-                gone = hung_up(&stream) => return Err(gone),
+                gone = hung_up((*stream).as_ref()) => return Err(gone),
             };
             if *services.phase.borrow() >= Phase::Closing {
                 reply.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
@@ -86,6 +90,7 @@ pub(super) async fn serve(stream: UnixStream, visitor: Visitor, services: Arc<Se
             end = std::future::poll_fn(|cx| {
                 let step = |cx: &mut Context<'_>| {
                     let before = activity.work();
+                    activity.begin_step();
                     let outcome = Pin::new(&mut connection).poll(cx);
                     (outcome, activity.work() != before)
                 };
@@ -99,7 +104,7 @@ pub(super) async fn serve(stream: UnixStream, visitor: Visitor, services: Arc<Se
         }
     };
     if let End::Refused(why) = end {
-        tell(why, &stream, &services).await;
+        tell(why, (*stream).as_ref(), &services).await;
     }
 }
 
@@ -117,9 +122,11 @@ async fn last_call(mut phase: watch::Receiver<Phase>, activity: &Activity) {
 async fn tell(why: Refused, stream: &UnixStream, services: &Services) {
     let request_id = services.next_request_id();
     services.tally.answered(None, why.status());
-    tracing::debug!(code = why.code(), request_id, "Refused");
+    tracing::debug!(code = why.code(), %request_id, "Refused");
     // Whether it still reads is its own affair.
-    if stream.try_write(why.raw(&request_id).as_bytes()).is_err() || shut(stream, Shutdown::Write).is_err() {
+    if stream.try_write(why.raw(request_id.as_str()).as_bytes()).is_err()
+        || shut(stream, Shutdown::Write).is_err()
+    {
         tracing::trace!("A caller was gone before it was told why");
         return;
     }

@@ -6,11 +6,13 @@ use hyper::header::{ACCEPT, HeaderMap};
 
 use crate::cache::{Reported, Wish};
 use crate::domain::error::LookupError;
+use crate::domain::freshness::Deadline;
 use crate::domain::urgency::Flow;
 use crate::domain::user::{Selector, UserId};
 use crate::secret::Tag;
 
-use super::answers::{IdentitiesAnswer, IdentityAnswer, ManagementTokenAnswer, ReportAnswer, TokenAnswer};
+use super::answers::{IdentitiesAnswer, IdentityAnswer, ManagementTokenAnswer, ReportAnswer};
+use super::body;
 use super::query::bearer;
 use super::reply::{self, Refused, Reply};
 use super::trail::Trail;
@@ -85,22 +87,20 @@ pub(super) async fn token(
     // A lookup that succeeds has found this very token; were it not so, there would be nothing to hand out.
     let (identity, token) = served.select(selector).ok_or(Refused::NoRoute)?;
     trail.served(services, served.state, Some((identity, token)));
-    let (now, second) = (served.now, token.access_token_secret.as_ref());
-    let answer = TokenAnswer {
-        user_id: user.as_str().into(),
-        connection: identity.connection.as_str().into(),
-        provider: identity.provider.as_str().into(),
-        identity_user_id: identity.user_id.as_str().into(),
-        access_token: token.access_token.expose().into(),
-        access_token_secret: second.map(|second| second.expose().into()),
-        token_type: if second.is_some() { "OAuth" } else { "Bearer" }.into(),
-        expires_at: token.expires.map(|expires| expires.wall().to_string()),
-        expires_in: token.expires.map(|expires| expires.remaining(now).as_secs()),
-        expiry_basis: token.basis.as_str().into(),
-        fetched_at: served.fetched().wall.to_string(),
-        fingerprint: token.fingerprint.to_string(),
+    let left = |expires: Deadline| (expires.wall().rfc3339(), expires.remaining(served.now).as_secs());
+    let body = body::Token {
+        user_id: user.as_str(),
+        connection: &identity.connection,
+        provider: &identity.provider,
+        identity_user_id: &identity.user_id,
+        access_token: token.access_token.expose(),
+        access_token_secret: token.access_token_secret.as_ref().map(|second| second.expose()),
+        expires: token.expires.map(left),
+        expiry_basis: token.basis.as_str(),
+        fetched_at: served.fetched().wall.rfc3339(),
+        fingerprint: token.fingerprint.text(),
     };
-    Ok(reply::lookup(&served, &answer))
+    Ok(reply::lookup(&served, body.write()))
 }
 
 pub(super) async fn identities(
@@ -137,7 +137,7 @@ pub(super) async fn identities(
         fetched_at: served.fetched().wall.to_string(),
         identities: identities.collect(),
     };
-    Ok(reply::lookup(&served, &answer))
+    Ok(reply::lookup(&served, reply::written(&answer)))
 }
 
 /// A lookup's answer, or `draining` when the shutdown's deadline comes first.
@@ -145,10 +145,13 @@ async fn before_the_end<T, E: Into<Refused>>(
     services: &Services,
     lookup: impl Future<Output = Result<T, E>>,
 ) -> Result<T, Refused> {
-    let mut phase = services.phase.clone();
+    // Not before there is something to wait for, and most lookups have nothing.
+    let over = async {
+        services.phase.clone().wait_for(|phase| *phase == Phase::Over).await.ok();
+    };
     tokio::select! {
         biased;
         outcome = lookup => outcome.map_err(Into::into),
-        _ = phase.wait_for(|phase| *phase == Phase::Over) => Err(Refused::Draining),
+        () = over => Err(Refused::Draining),
     }
 }

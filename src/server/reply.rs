@@ -342,8 +342,8 @@ fn lookup_detail(error: &LookupError) -> String {
 }
 
 /// An answer that a lookup gave, with the headers that say how it came about.
-pub fn lookup(served: &Served, body: &impl Serialize) -> Reply {
-    let mut reply = json(StatusCode::OK, "application/json", body);
+pub fn lookup(served: &Served, json: Vec<u8>) -> Reply {
+    let mut reply = respond(StatusCode::OK, "application/json", json.into());
     let headers = reply.headers_mut();
     headers.insert(CACHE_STATE, HeaderValue::from_static(served.state.as_str()));
     headers.insert(AGE, served.fetched().age(served.now).as_secs().into());
@@ -401,15 +401,19 @@ const INVALID_TOKEN: HeaderValue = HeaderValue::from_static("Bearer error=\"inva
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
 fn json(status: StatusCode, content_type: &'static str, body: &impl Serialize) -> Reply {
-    // Our own types always serialise: their keys are text and their values finite.
-    let body = serde_json::to_vec(body).unwrap_or_default();
-    respond(status, content_type, body.into())
+    respond(status, content_type, written(body).into())
+}
+
+/// As JSON. Our own types always serialise: their keys are text and their values finite.
+pub fn written(body: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(body).unwrap_or_default()
 }
 
 fn respond(status: StatusCode, content_type: &'static str, body: Bytes) -> Reply {
     let mut reply = Response::new(Full::new(body));
     *reply.status_mut() = status;
     let headers = reply.headers_mut();
+    headers.reserve(8);
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     headers.insert(CACHE_CONTROL, NO_STORE);
     reply

@@ -205,18 +205,25 @@ pub async fn answer(services: &Services, peer: &Peer, request: Request<Incoming>
     let reply = outcome.unwrap_or_else(|refused| {
         services.tally.refused(&refused);
         let trace_id = trace::shown(trace::of(&head.headers));
-        tracing::debug!(route, uid, code = refused.code(), request_id, trace_id, "Refused");
-        refused.reply(&request_id)
+        tracing::debug!(route, uid, code = refused.code(), %request_id, trace_id, "Refused");
+        refused.reply(request_id.as_str())
     });
     let status = reply.status().as_u16();
     services.tally.answered(found, status);
-    tracing::trace!(route, uid, status, request_id, "Answered");
+    tracing::trace!(route, uid, status, %request_id, "Answered");
     trail.end(
         services,
         peer,
-        Over { route: found, query, refusal, status, request_id: &request_id, headers: &head.headers },
+        Over {
+            route: found,
+            query,
+            refusal,
+            status,
+            request_id: request_id.as_str(),
+            headers: &head.headers,
+        },
     );
-    reply::with_id(reply, &request_id)
+    reply::with_id(reply, request_id.as_str())
 }
 
 /// Answers what anybody may ask for, and nothing else: for [`crate::admin`].
@@ -231,9 +238,9 @@ pub fn answer_openly<B>(services: &Services, request: &Request<B>) -> Reply {
         Some(Route::Metrics) => Ok(metrics(services, request.headers())),
         Some(_) => Ok(reply::probe(Ok(Cow::Borrowed("live")))),
     };
-    let reply = outcome.unwrap_or_else(|refused| refused.reply(&request_id));
+    let reply = outcome.unwrap_or_else(|refused| refused.reply(request_id.as_str()));
     services.tally.answered(route, reply.status().as_u16());
-    reply::with_id(reply, &request_id)
+    reply::with_id(reply, request_id.as_str())
 }
 
 /// Everything that is decided before anything of the request's parameters is looked at.

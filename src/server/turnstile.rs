@@ -1,38 +1,55 @@
-//! The connections of one uid are served one after the other, so that a thousand of them keep nobody else's waiting.
+//! Where callers of several uids are connected, the connections of each are served one after the other, so that a
+//! thousand of them keep nobody else's waiting.
 //!
 //! The runtime runs whatever is ready, in turn: with hundreds of connections that always have something to say,
 //! everybody else's next answer would come after all of those. So of each uid only one connection at a time stands in the
 //! runtime's queue, and after a step it stands at its end; the others wait for that. A connection that waits for Auth0
-//! has nothing to do, so it holds nobody up.
+//! has nothing to do, so it holds nobody up. While there is but one uid, as in most pods, nobody has to wait for
+//! anybody.
 
 use std::collections::HashMap;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 
-/// Beyond this many those of uids without a connection are dropped.
-const TIDY_BEYOND: usize = 256;
-
 /// The turnstile of each uid that has a connection, on whichever listener.
+#[derive(Clone, Debug, Default)]
+pub struct Turnstiles(Arc<Inner>);
+
 #[derive(Debug, Default)]
-pub struct Turnstiles(Mutex<HashMap<u32, Weak<Semaphore>>>);
+struct Inner {
+    lanes: Mutex<HashMap<u32, Lane>>,
+    /// How many lanes there are.
+    uids: AtomicUsize,
+}
+
+/// One uid's.
+#[derive(Debug)]
+struct Lane {
+    turn: Arc<Semaphore>,
+    connections: usize,
+}
 
 impl Turnstiles {
     /// A connection of `uid`, on its way to that uid's turnstile.
     pub fn of(&self, uid: u32) -> Turnstile {
-        let mut turnstiles = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if turnstiles.len() > TIDY_BEYOND {
-            turnstiles.retain(|_, turnstile| turnstile.strong_count() > 0);
-        }
-        let held = turnstiles.get(&uid).and_then(Weak::upgrade);
-        let turn = held.unwrap_or_else(|| {
-            let new = Arc::new(Semaphore::new(1));
-            turnstiles.insert(uid, Arc::downgrade(&new));
-            new
-        });
-        Turnstile { turn, waiting: None, taken: None }
+        let mut lanes = self.0.lanes();
+        let new = || Lane { turn: Arc::new(Semaphore::new(1)), connections: 0 };
+        let lane = lanes.entry(uid).or_insert_with(new);
+        lane.connections = lane.connections.saturating_add(1);
+        let turn = Arc::clone(&lane.turn);
+        self.0.uids.store(lanes.len(), Ordering::Relaxed);
+        drop(lanes);
+        Turnstile { all: Arc::clone(&self.0), uid, turn, waiting: None, taken: None }
+    }
+}
+
+impl Inner {
+    fn lanes(&self) -> MutexGuard<'_, HashMap<u32, Lane>> {
+        self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -41,6 +58,8 @@ type Turn = Result<OwnedSemaphorePermit, AcquireError>;
 
 /// One connection before its uid's turnstile.
 pub struct Turnstile {
+    all: Arc<Inner>,
+    uid: u32,
     turn: Arc<Semaphore>,
     waiting: Option<Pin<Box<dyn Future<Output = Turn> + Send>>>,
     /// For as long as whatever else was ready when the last step was made has not run.
@@ -56,6 +75,9 @@ impl Turnstile {
         step: impl FnOnce(&mut Context<'_>) -> (Poll<T>, bool),
     ) -> Poll<T> {
         self.taken = None;
+        if self.waiting.is_none() && self.all.uids.load(Ordering::Relaxed) <= 1 {
+            return step(cx).0;
+        }
         let turn = match self.waiting.as_mut() {
             Some(waiting) => ready!(waiting.as_mut().poll(cx)),
             None => match Arc::clone(&self.turn).try_acquire_owned() {
@@ -73,6 +95,19 @@ impl Turnstile {
             cx.waker().wake_by_ref();
         }
         outcome
+    }
+}
+
+impl Drop for Turnstile {
+    fn drop(&mut self) {
+        let mut lanes = self.all.lanes();
+        if let Some(lane) = lanes.get_mut(&self.uid) {
+            lane.connections = lane.connections.saturating_sub(1);
+            if lane.connections == 0 {
+                lanes.remove(&self.uid);
+            }
+        }
+        self.all.uids.store(lanes.len(), Ordering::Relaxed);
     }
 }
 
@@ -125,6 +160,7 @@ mod tests {
     #[tokio::test]
     async fn a_step_that_comes_to_nothing_takes_no_turn() {
         let turnstiles = Turnstiles::default();
+        let _another = turnstiles.of(2);
         let (mut idle, mut busy) = (turnstiles.of(1), turnstiles.of(1));
         std::future::poll_fn(|cx| {
             assert!(idle.poll::<()>(cx, |_| (Poll::Pending, false)).is_pending());
@@ -136,6 +172,20 @@ mod tests {
         .await;
     }
 
+    #[tokio::test]
+    async fn where_there_is_but_one_uid_nobody_waits() {
+        let turnstiles = Turnstiles::default();
+        let (mut one, mut other) = (turnstiles.of(1), turnstiles.of(1));
+        std::future::poll_fn(|cx| {
+            for _ in 0..2 {
+                assert!(one.poll(cx, |_| (Poll::Ready(()), true)).is_ready());
+                assert!(other.poll(cx, |_| (Poll::Ready(()), true)).is_ready());
+            }
+            Poll::Ready(())
+        })
+        .await;
+    }
+
     #[test]
     fn uids_that_are_gone_are_forgotten() {
         let turnstiles = Turnstiles::default();
@@ -143,7 +193,9 @@ mod tests {
         for uid in 1000..10_000 {
             turnstiles.of(uid);
         }
-        assert!(turnstiles.0.lock().unwrap().len() <= TIDY_BEYOND + 1);
+        assert_eq!(turnstiles.0.uids.load(Ordering::Relaxed), 1);
         assert!(Arc::ptr_eq(&held.turn, &turnstiles.of(7).turn));
+        drop(held);
+        assert!(turnstiles.0.lanes().is_empty());
     }
 }

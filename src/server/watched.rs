@@ -11,6 +11,7 @@ use std::time::Duration;
 use nix::sys::socket::{Shutdown, shutdown};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::UnixStream;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::time::sleep;
 
 /// How often it is looked whether whoever waits for an answer is still there. What it asked for goes on without it; only
@@ -41,11 +42,23 @@ pub struct Activity {
     progress: AtomicU64,
     /// Grows with that, and with all that is sent to us.
     work: AtomicU64,
+    /// Requests that had begun when the step under way began.
+    before: AtomicU64,
     /// Nothing that has not begun by now is waited for.
     over: AtomicBool,
 }
 
 impl Activity {
+    /// The connection is about to do what there is to do.
+    pub fn begin_step(&self) {
+        self.before.store(self.requests(), Ordering::Relaxed);
+    }
+
+    /// Whether the request that has just begun is not the first of its step.
+    pub fn is_another_of_this_step(&self) -> bool {
+        self.requests() > self.before.load(Ordering::Relaxed).saturating_add(1)
+    }
+
     pub fn set(&self, state: State) {
         self.state.store(state as u8, Ordering::Relaxed);
     }
@@ -101,7 +114,8 @@ impl Activity {
 /// understand: a bare status. That is kept from the caller, and so is the end of the connection, until the connection has said
 /// the same as everything else is said.
 pub struct Watched {
-    stream: Arc<UnixStream>,
+    reading: OwnedReadHalf,
+    stream: Arc<OwnedWriteHalf>,
     activity: Arc<Activity>,
     /// Nothing more can be sent to us.
     deaf: bool,
@@ -110,8 +124,14 @@ pub struct Watched {
 }
 
 impl Watched {
-    pub fn new(stream: &Arc<UnixStream>, activity: &Arc<Activity>) -> Self {
-        Self { stream: Arc::clone(stream), activity: Arc::clone(activity), deaf: false, hushed: false }
+    pub fn new(reading: OwnedReadHalf, stream: &Arc<OwnedWriteHalf>, activity: &Arc<Activity>) -> Self {
+        Self {
+            reading,
+            stream: Arc::clone(stream),
+            activity: Arc::clone(activity),
+            deaf: false,
+            hushed: false,
+        }
     }
 
     /// Whether what hyper wants to write is no answer of ours. It reads no further request before the answer to the one
@@ -126,7 +146,7 @@ impl Watched {
     /// instead would lose a request that is in the kernel's hands but not in ours.
     fn stop_listening(&mut self) {
         self.deaf = true;
-        if shut(&self.stream, Shutdown::Read).is_err() {
+        if shut(self.reading.as_ref(), Shutdown::Read).is_err() {
             tracing::trace!("An idle caller was gone already");
         }
     }
@@ -141,21 +161,15 @@ impl AsyncRead for Watched {
         if self.activity.is_over() && self.activity.get() == State::Idle && !self.deaf {
             self.stop_listening();
         }
-        loop {
-            ready!(self.stream.poll_read_ready(cx))?;
-            match self.stream.try_read_buf(buf) {
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                Ok(0) => return Poll::Ready(Ok(())),
-                Ok(_) => {
-                    self.activity.note_work();
-                    if self.activity.get() == State::Idle {
-                        self.activity.set(State::Reading);
-                    }
-                    return Poll::Ready(Ok(()));
-                }
-                Err(error) => return Poll::Ready(Err(error)),
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut self.reading).poll_read(cx, buf))?;
+        if buf.filled().len() > before {
+            self.activity.note_work();
+            if self.activity.get() == State::Idle {
+                self.activity.set(State::Reading);
             }
         }
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -171,8 +185,8 @@ impl Watched {
             return Poll::Ready(Ok(all));
         }
         loop {
-            ready!(self.stream.poll_write_ready(cx))?;
-            match write(&self.stream) {
+            ready!((*self.stream).as_ref().poll_write_ready(cx))?;
+            match write((*self.stream).as_ref()) {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                 written => {
                     self.activity.note_progress();
@@ -201,7 +215,7 @@ impl AsyncWrite for Watched {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Poll::Ready(if self.hushed { Ok(()) } else { shut(&self.stream, Shutdown::Write) })
+        Poll::Ready(if self.hushed { Ok(()) } else { shut((*self.stream).as_ref(), Shutdown::Write) })
     }
 
     fn poll_write_vectored(

@@ -1,0 +1,69 @@
+//! What a request is called in its answer, in the log and in the audit log.
+
+use std::fmt;
+
+/// `8c1f03aa-1f`: the run, and the request's number within it, in hexadecimal digits.
+#[derive(Clone, Copy)]
+pub struct RequestId {
+    text: [u8; LONGEST],
+    begins: usize,
+}
+
+const RUN: usize = 8;
+const LONGEST: usize = RUN + 1 + 16;
+const DIGITS: &[u8; 16] = b"0123456789abcdef";
+
+impl RequestId {
+    /// The `number`th request of this `run`. Written from behind, since that is where the number of digits matters not.
+    pub fn new(run: u32, number: u64) -> Self {
+        let mut text = [b'0'; LONGEST];
+        let mut begins = LONGEST;
+        let mut put = |byte: u8| {
+            begins = begins.saturating_sub(1);
+            if let Some(place) = text.get_mut(begins) {
+                *place = byte;
+            }
+        };
+        let mut rest = number;
+        loop {
+            put(digit(rest));
+            rest >>= 4;
+            if rest == 0 {
+                break;
+            }
+        }
+        put(b'-');
+        for at in 0..RUN {
+            put(digit(u64::from(run >> (4 * at))));
+        }
+        Self { text, begins }
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        // Made of digits.
+        self.text.get(self.begins..).and_then(|text| std::str::from_utf8(text).ok()).unwrap_or_default()
+    }
+}
+
+fn digit(number: u64) -> u8 {
+    DIGITS.get((number & 0xf) as usize).copied().unwrap_or(b'0')
+}
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_written_as_format_would() {
+        for (run, number) in [(0, 0), (7, 1), (0x8c1f_03aa, 0x1f), (u32::MAX, u64::MAX), (1 << 31, 1 << 60)] {
+            assert_eq!(RequestId::new(run, number).as_str(), format!("{run:08x}-{number:x}"));
+        }
+    }
+}
