@@ -3,7 +3,7 @@
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help check fmt lint install-test-deps test model soak-minute soak host manifests pod prometheus fuzz-short fuzz
-.PHONY: mutations doc deb image deny
+.PHONY: mutations doc deb image deny bench
 
 CARGO ?= cargo
 
@@ -18,6 +18,7 @@ check: host manifests pod prometheus fuzz-short doc ## Everything that has to ho
 fmt: ## Is the code formatted? (cargo fmt mends it)
 	$(CARGO) fmt --check
 	$(CARGO) fmt --check --manifest-path fuzz/Cargo.toml
+	$(CARGO) fmt --check --manifest-path benches/Cargo.toml
 
 lint: ## Clippy on everything, warnings forbidden
 	$(CARGO) clippy --locked --all-targets -- -D warnings
@@ -64,6 +65,10 @@ prometheus: ## Alerts, dashboard and runbook against a real Prometheus that scra
 fuzz-short: export FUZZ_SEED = 1
 fuzz-short: ## Every fuzz target for ten seconds and more, once they are built
 	bash fuzz/run.sh 70
+
+# Needs a quiet machine with two processors, and some ten minutes.
+bench: ## cloakroom beside hyper, nginx and Redis; writes benches/RESULTS.md
+	bash benches/run.sh
 
 fuzz: ## The same for an hour
 	bash fuzz/run.sh 3600

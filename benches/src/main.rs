@@ -1,0 +1,113 @@
+//! `make bench`: cloakroom beside what its users would run instead, in one go.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a benchmark stops at the first surprise")]
+
+mod bare;
+mod curves;
+mod load;
+mod many;
+mod report;
+mod subject;
+mod subjects;
+
+use std::path::Path;
+use std::time::Duration;
+
+use nix::sched::{CpuSet, sched_setaffinity};
+use nix::unistd::Pid;
+use tikv_jemallocator::Jemalloc;
+use zeroizing_alloc::ZeroAlloc;
+
+use report::Row;
+use subject::Subject;
+use subjects::Ground;
+
+/// The program's own, for the library is measured in this process, too.
+#[global_allocator]
+static ALLOCATOR: ZeroAlloc<Jemalloc> = ZeroAlloc(Jemalloc);
+
+/// Connections, but where their number is what is measured.
+const CONNECTIONS: usize = 32;
+
+/// Long enough for one request to be noise, and short enough for the machine to be the same for everybody in a round.
+const SPAN: Duration = Duration::from_secs(2);
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["bare-hyper", socket, length] => bare::serve(Path::new(socket), length.parse().unwrap()),
+        ["many", socket, users] => many::serve(Path::new(socket), users.parse().unwrap()),
+        ["quick", ref binaries @ ..] => quick(binaries),
+        [binary, rounds] => compare(Path::new(binary), rounds.parse().unwrap()),
+        _ => panic!("usage: cloakroom-bench CLOAKROOM ROUNDS"),
+    }
+}
+
+/// Several builds of the program beside bare hyper, for whoever changes something and wants to know.
+fn quick(binaries: &[&str]) {
+    let grounds: Vec<_> = binaries.iter().map(|binary| Ground::new(Path::new(binary))).collect();
+    let mut subjects = vec![grounds[0].bare_hyper()];
+    subjects.extend(grounds.iter().map(|ground| ground.cloakroom("cloakroom", "events = \"notable\"")));
+    keep_to_own_processor();
+    let mut cpu = vec![Vec::new(); subjects.len()];
+    for _ in 0..7 {
+        for (subject, cpu) in subjects.iter().zip(&mut cpu) {
+            cpu.push(saturate(subject, CONNECTIONS).0);
+        }
+    }
+    let bare = curves::middle(cpu[0].clone());
+    for (cpu, name) in cpu.into_iter().zip(std::iter::once(&"bare hyper").chain(binaries)) {
+        let cpu = curves::middle(cpu);
+        println!("{name:40} {cpu:6.2} us {:5.2}", cpu / bare);
+    }
+}
+
+fn compare(binary: &Path, rounds: usize) {
+    let ground = Ground::new(binary);
+    let audit_log = format!("events = \"all\"\noutput = {:?}", ground.directory.path().join("audit.log"));
+    // Before anybody has asked for anything but its one user.
+    let subjects = [
+        ground.bare_hyper(),
+        ground.cloakroom("cloakroom", "events = \"notable\""),
+        ground.cloakroom("cloakroom, audit all", &audit_log),
+        ground.nginx_return(),
+        ground.nginx_cache(),
+        ground.redis(),
+    ];
+    let mut rows: Vec<_> =
+        subjects.iter().map(|subject| Row::new(subject.name, subject.resident())).collect();
+    keep_to_own_processor();
+    for round in 0..=rounds {
+        for (subject, row) in subjects.iter().zip(&mut rows) {
+            let (cpu, outcome) = saturate(subject, CONNECTIONS);
+            // The first round is for everybody to get warm.
+            if round > 0 {
+                row.saturated(cpu, outcome.per_second());
+            }
+        }
+    }
+    for _ in 0..rounds {
+        for (subject, row) in subjects.iter().zip(&mut rows) {
+            let rate = Some(row.per_second() / 2.0);
+            let outcome = load::run(&subject.socket, &subject.protocol, CONNECTIONS, SPAN, rate);
+            row.half([0.5, 0.99, 0.999].map(|quantile| outcome.quantile(quantile)));
+        }
+    }
+    drop(subjects);
+    let curves = curves::measure(&ground);
+    report::write(&rows, &curves, &ground);
+}
+
+/// Processor time of the server's per request in microseconds, and what else came of it.
+fn saturate(subject: &Subject, connections: usize) -> (f64, load::Outcome) {
+    let before = subject.cpu();
+    let outcome = load::run(&subject.socket, &subject.protocol, connections, SPAN, None);
+    ((subject.cpu() - before).as_secs_f64() * 1e6 / outcome.answered as f64, outcome)
+}
+
+/// The load's; whatever is started has the other.
+fn keep_to_own_processor() {
+    let mut own = CpuSet::new();
+    own.set(subject::LOAD).unwrap();
+    sched_setaffinity(Pid::from_raw(0), &own).unwrap();
+}

@@ -1,0 +1,248 @@
+//! What cloakroom is compared with, set up so that each answers the same: 500 bytes over a Unix socket, for a user whom
+//! it has in memory.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use cloakroom::clock::Clock;
+use cloakroom::demo::{CertificateKind, Listening, Tenant, TenantOptions};
+use serde_json::json;
+
+use crate::load::{self, Answers, Protocol};
+use crate::many;
+use crate::subject::Subject;
+
+/// Bytes of an answer's body.
+pub const BODY: usize = 500;
+
+/// The user who is asked for.
+const USER: &str = "google-oauth2|103547991597142817347";
+
+/// A directory with everybody's files, and a tenant in this process.
+pub struct Ground {
+    pub directory: tempfile::TempDir,
+    pub cloakroom: PathBuf,
+    tenant: Tenant,
+    listening: Listening,
+    _runtime: tokio::runtime::Runtime,
+}
+
+impl Ground {
+    /// `cloakroom` is the release binary.
+    pub fn new(cloakroom: &Path) -> Self {
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let tenant = Tenant::new(Clock::system(), TenantOptions::default()).unwrap();
+        let guard = runtime.enter();
+        let listening = tenant.listen(CertificateKind::Good).unwrap();
+        drop(guard);
+        let directory = tempfile::tempdir().unwrap();
+        fs::write(directory.path().join("ca.pem"), listening.ca_pem()).unwrap();
+        let secret = directory.path().join("secret");
+        fs::write(&secret, "demo-client-secret").unwrap();
+        fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).unwrap();
+        Self { directory, cloakroom: cloakroom.to_owned(), tenant, listening, _runtime: runtime }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// A user whose token makes the answer as long as it has to be; `more` bytes longer than a short one.
+    fn put_user(&self, more: usize) {
+        let now = Clock::system().now().wall;
+        let user = json!({
+            "user_id": USER, "last_login": now.to_string(),
+            "identities": [{
+                "provider": "google-oauth2", "connection": "google-oauth2", "user_id": "103547991597142817347",
+                "isSocial": true, "access_token": format!("ya29.{}", "x".repeat(more)), "expires_in": 86_000,
+            }],
+        });
+        assert!(self.tenant.put_user(user));
+    }
+
+    /// A daemon that is not started yet, and its socket.
+    pub fn command(&self, name: &str) -> (PathBuf, std::process::Command) {
+        let (socket, config) = self.configure(name, "events = \"notable\"", "");
+        let mut command = std::process::Command::new(&self.cloakroom);
+        command.args(["serve", "--config", config.to_str().unwrap()]).stdin(Stdio::null());
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        (socket, command)
+    }
+
+    fn configure(&self, name: &str, audit: &str, more: &str) -> (PathBuf, PathBuf) {
+        let name: String = name.chars().filter(char::is_ascii_alphanumeric).collect();
+        let (socket, config) = (self.path(&format!("{name}.sock")), self.path(&format!("{name}.toml")));
+        let uid = nix::unistd::geteuid();
+        let text = format!(
+            "[tenant]\ndomain = {:?}\naudience = {:?}\nca_file = {:?}\n[tenant.client]\nid = \"demo-client\"\n\
+             secret_file = {:?}\n[audit]\n{audit}\n[[listener]]\npath = {socket:?}\n[[listener.allow]]\nuid = {uid}\n{more}",
+            self.listening.domain(),
+            self.tenant.audience(),
+            self.path("ca.pem"),
+            self.path("secret"),
+        );
+        fs::write(&config, text).unwrap();
+        (socket, config)
+    }
+
+    /// How many microseconds a lookup of somebody who is not remembered takes beyond what Auth0 takes to answer: what a
+    /// caller waits for, less what the daemon says of its requests. Over real TLS, one after the other.
+    pub fn miss_overhead(&self) -> f64 {
+        let budget = "[upstream]\nrequests_per_second = 5000\nburst = 10000\nmax_concurrency = 100\n";
+        let (socket, config) = self.configure("miss", "events = \"notable\"", budget);
+        let path = |number: usize| format!("/v1/users/{}/token", many::user(number).replace('|', "%7C"));
+        let users = 2_000;
+        for number in 0..users {
+            let id = many::user(number);
+            let own = id.split('|').nth(1).unwrap();
+            let login = Clock::system().now().wall.to_string();
+            let user = json!({"user_id": id, "last_login": login, "identities": [{
+                "provider": "google-oauth2", "connection": "google-oauth2", "user_id": own, "isSocial": true,
+                "access_token": "ya29.x", "expires_in": 86_000}]});
+            assert!(self.tenant.put_user(user));
+        }
+        let ask = |number| {
+            format!("GET {} HTTP/1.1\r\nHost: x\r\nCloakroom-Request: true\r\n\r\n", path(number))
+                .into_bytes()
+        };
+        let protocol = Protocol { requests: (0..users).map(ask).collect(), answers: Answers::Http(200) };
+        let arguments = ["serve", "--config", config.to_str().unwrap()];
+        let subject = Subject::start("miss", socket, protocol, &self.cloakroom, &arguments);
+        self.run(&subject, &["wait"]);
+        let outcome = load::run_times(&subject.socket, &subject.protocol, users);
+        let metrics = String::from_utf8(self.get(&subject, "/metrics")).unwrap();
+        let number = |name: &str| -> f64 {
+            let line = metrics.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+            line.trim().parse().unwrap()
+        };
+        let of_users = "{endpoint=\"user\"}";
+        let sum = number(&format!("cloakroom_upstream_request_duration_seconds_sum{of_users}"));
+        let count = number(&format!("cloakroom_upstream_request_duration_seconds_count{of_users}"));
+        // Means, since the daemon tells no more of its own.
+        outcome.latencies.mean() / 1e3 - sum / count * 1e6
+    }
+
+    fn get(&self, subject: &Subject, path: &str) -> Vec<u8> {
+        let output = std::process::Command::new("curl")
+            .args(["-s", "-H", "Cloakroom-Request: true", "--unix-socket"])
+            .arg(&subject.socket)
+            .arg(format!("http://x{path}"))
+            .output()
+            .unwrap();
+        output.stdout
+    }
+
+    /// The daemon as it is used: a rule, the request header, and the audit log as `audit` says.
+    pub fn cloakroom(&self, name: &'static str, audit: &str) -> Subject {
+        let (socket, config) = self.configure(name, audit, "");
+        let path = format!("/v1/users/{}/token", USER.replace('|', "%7C"));
+        let request = format!("GET {path} HTTP/1.1\r\nHost: cloakroom\r\nCloakroom-Request: true\r\n\r\n");
+        let protocol = Protocol { requests: vec![request.into_bytes()], answers: Answers::Http(200) };
+        self.put_user(100);
+        let arguments = ["serve", "--config", config.to_str().unwrap()];
+        let subject = Subject::start(name, socket, protocol, &self.cloakroom, &arguments);
+        let short = self.body_of(&subject, &path);
+        self.put_user(100 + BODY - short);
+        self.run(&subject, &["purge", "--all"]);
+        assert_eq!(self.body_of(&subject, &path), BODY);
+        subject
+    }
+
+    fn run(&self, subject: &Subject, arguments: &[&str]) -> Vec<u8> {
+        let output = std::process::Command::new(&self.cloakroom)
+            .args(arguments)
+            .env("CLOAKROOM_SOCKET", &subject.socket)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+        output.stdout
+    }
+
+    fn body_of(&self, subject: &Subject, path: &str) -> usize {
+        self.run(subject, &["wait"]);
+        self.get(subject, path).len()
+    }
+
+    /// hyper and nothing else.
+    pub fn bare_hyper(&self) -> Subject {
+        let socket = self.path("hyper.sock");
+        let own = std::env::current_exe().unwrap();
+        let arguments = ["bare-hyper", socket.to_str().unwrap(), "500"];
+        Subject::start("bare hyper", socket.clone(), http("/"), &own, &arguments)
+    }
+
+    /// nginx with an answer that is written into its configuration.
+    pub fn nginx_return(&self) -> Subject {
+        let body = "x".repeat(BODY);
+        self.nginx(
+            "nginx return",
+            &format!("location / {{ default_type application/json; return 200 {body}; }}"),
+            "",
+        )
+    }
+
+    /// nginx with a cache before something that is asked once.
+    pub fn nginx_cache(&self) -> Subject {
+        let (cache, origin) = (self.path("cache"), self.path("origin.sock"));
+        let body = "x".repeat(BODY);
+        let outside = format!(
+            "proxy_cache_path {} keys_zone=tokens:1m;\n server {{ listen unix:{}; location / {{ return 200 {body}; }} }}",
+            cache.display(),
+            origin.display()
+        );
+        let inside = format!(
+            "location / {{ proxy_pass http://unix:{}:; proxy_cache tokens; proxy_cache_valid 200 1h; }}",
+            origin.display()
+        );
+        self.nginx("nginx proxy_cache", &inside, &outside)
+    }
+
+    fn nginx(&self, name: &'static str, inside: &str, outside: &str) -> Subject {
+        let file = |what: &str| self.path(&format!("{}.{what}", name.replace(' ', "-")));
+        let (socket, config) = (file("sock"), file("conf"));
+        let text = format!(
+            "daemon off; worker_processes 1; pid {}; error_log /dev/null crit; user root;\n\
+             events {{ worker_connections 2048; }}\n\
+             http {{ access_log off; keepalive_requests 1000000000; keepalive_timeout 1h;\n\
+             client_body_temp_path {0}.body; proxy_temp_path {0}.proxy; fastcgi_temp_path {0}.f; uwsgi_temp_path {0}.u;\n\
+             scgi_temp_path {0}.s;\n {outside}\n server {{ listen unix:{}; {inside} }} }}",
+            file("pid").display(),
+            socket.display()
+        );
+        fs::write(&config, text).unwrap();
+        let arguments = ["-c", config.to_str().unwrap()];
+        Subject::start(name, socket, http("/"), Path::new("/usr/sbin/nginx"), &arguments)
+    }
+
+    /// Redis with one key.
+    pub fn redis(&self) -> Subject {
+        let socket = self.path("redis.sock");
+        let request = b"*2\r\n$3\r\nGET\r\n$4\r\nuser\r\n".to_vec();
+        let protocol = Protocol { requests: vec![request], answers: Answers::Redis };
+        let arguments =
+            ["--port", "0", "--unixsocket", socket.to_str().unwrap(), "--save", "", "--appendonly", "no"];
+        let subject = Subject::start(
+            "redis GET",
+            socket.clone(),
+            protocol,
+            Path::new("/usr/bin/redis-server"),
+            &arguments,
+        );
+        let set = std::process::Command::new("redis-cli")
+            .arg("-s")
+            .arg(&socket)
+            .args(["SET", "user", &"x".repeat(BODY)])
+            .output()
+            .unwrap();
+        assert!(set.status.success());
+        subject
+    }
+}
+
+fn http(path: &str) -> Protocol {
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nCloakroom-Request: true\r\n\r\n");
+    Protocol { requests: vec![request.into_bytes()], answers: Answers::Http(200) }
+}
