@@ -84,7 +84,7 @@ fn head(ground: &Ground) -> String {
          this machine's on\nthis day: what counts is how they stand to each other.\n\n- {}, on {} processors ({}), Linux {}\n\
          - {}; {}; {}\n\n",
         jiff::Zoned::now().date(),
-        std::thread::available_parallelism().unwrap(),
+        cpu.lines().filter(|line| line.starts_with("processor")).count(),
         model.trim_start_matches([' ', '\t', ':']),
         version("uname", "-r"),
         version(ground.cloakroom.to_str().unwrap(), "--version"),
