@@ -170,7 +170,7 @@ def disagreements(documents, pod):
     if deadline + 3 >= pod["terminationGracePeriodSeconds"]:
         yield "the grace period does not leave time for the application and for shutdown.deadline"
     cache = mebibytes(config.get("cache", {}).get("max_bytes", "64MiB"))
-    if mebibytes(side["resources"]["limits"]["memory"]) < 3 * cache + 32:
+    if mebibytes(side["resources"]["limits"]["memory"]) < 1.25 * cache + 32:
         yield "the memory limit is below what was measured with a full cache; see the page on sizes"
     port = config["admin"]["address"].rpartition(":")[2]
     annotated = next(d for d in documents if d["kind"] == "Deployment")["spec"]["template"]["metadata"]["annotations"]
