@@ -141,11 +141,7 @@ impl Services {
     }
 
     /// Whether the daemon's end has begun.
-    pub fn has_begun_to_end(&self) -> bool {
-        self.is_draining()
-    }
-
-    fn is_draining(&self) -> bool {
+    pub fn is_draining(&self) -> bool {
         *self.phase.borrow() > Phase::Serving
     }
 

@@ -1,7 +1,7 @@
 //! What the daemon tells about itself: log lines, the audit log, and the numbers behind `status`.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use std::time::Duration;
@@ -54,8 +54,7 @@ pub struct Counters {
     pub reloads_succeeded: Counter,
     /// Times that it was refused.
     pub reloads_failed: Counter,
-    /// How the last time came out: 0 until there was one, 1 for well, 2 for badly.
-    last_reload: AtomicU64,
+    last_reload_refused: AtomicBool,
     /// Requests to Auth0 by endpoint and result: a status code, or what there was instead.
     results: Mutex<BTreeMap<(&'static str, String), u64>>,
     /// How long they took, by endpoint.
@@ -111,15 +110,12 @@ impl Counters {
     /// The configuration was read again; whether it is in force.
     pub fn reloaded(&self, well: bool) {
         if well { &self.reloads_succeeded } else { &self.reloads_failed }.add();
-        self.last_reload.store(if well { 1 } else { 2 }, Ordering::Relaxed);
+        self.last_reload_refused.store(!well, Ordering::Relaxed);
     }
 
-    /// Whether the configuration that was read last is in force; `None` until it was read again.
-    pub fn last_reload(&self) -> Option<bool> {
-        match self.last_reload.load(Ordering::Relaxed) {
-            0 => None,
-            outcome => Some(outcome == 1),
-        }
+    /// Whether the configuration that was read last was refused; that of the start never was.
+    pub fn last_reload_refused(&self) -> bool {
+        self.last_reload_refused.load(Ordering::Relaxed)
     }
 
     /// Remembers the latest failure of a request to Auth0, for `status`.

@@ -126,13 +126,11 @@ impl Reloader {
     /// Cannot fail.
     fn put_into_force(&mut self, config: Config, transport: Arc<dyn Transport>) {
         let (before, services) = (&self.running, &self.services);
-        let credentials = before.client.id != config.client.id
-            || before.client.auth != config.client.auth
-            || before.client.secret != config.client.secret;
+        let new_credentials = !before.client.has_credentials_of(&config.client);
         telemetry::log::set_level(config.log.level);
         services.audit.reconfigure(config.audit.events);
         self.auth0.reconfigure(&config.tenant, &config.client, config.upstream, transport);
-        services.management.reconfigure(config.management, credentials);
+        services.management.reconfigure(config.management, new_credentials);
         services.cache.reconfigure(&config.cache);
         if before.me.audiences != config.me.audiences {
             let user_tokens = (self.user_tokens)(&config);

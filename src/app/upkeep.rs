@@ -21,7 +21,6 @@ const LOOK: Duration = Duration::from_secs(10);
 pub async fn keep_told(services: Arc<Services>, pulse: Pulse, manager: Manager) {
     let watchdog = manager.wants_to_hear_every();
     let begun = Instant::now();
-    let mut told = services.sentence();
     let first = timeout(PATIENCE, services.management.obtained());
     if first.await.is_err() {
         tracing::warn!(
@@ -29,17 +28,18 @@ pub async fn keep_told(services: Arc<Services>, pulse: Pulse, manager: Manager) 
         );
     }
     tracing::debug!(after = ?begun.elapsed(), "Telling that the daemon has started");
-    if services.has_begun_to_end() {
+    if services.is_draining() {
         return;
     }
-    manager.started(services.sentence());
+    let mut told = services.sentence();
+    manager.started(told.clone());
     let every = watchdog.unwrap_or(LOOK).min(LOOK);
     let mut ticks = interval(every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
         // Then the manager waits for the end, however long loops that have ended are silent.
-        if services.has_begun_to_end() {
+        if services.is_draining() {
             return;
         }
         if watchdog.is_some() {

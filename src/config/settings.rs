@@ -79,6 +79,14 @@ pub struct Client {
     pub auth: ClientAuth,
 }
 
+impl Client {
+    /// Whether Auth0 is shown the same by both. Where the secret is from makes no difference to it.
+    pub fn has_credentials_of(&self, other: &Self) -> bool {
+        let Self { id, secret, secret_file: _, auth } = self;
+        *id == other.id && *auth == other.auth && *secret == other.secret
+    }
+}
+
 /// How the application authenticates at the token endpoint (RFC 6749 §2.3.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClientAuth {

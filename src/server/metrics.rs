@@ -219,7 +219,7 @@ impl Snapshot {
             gauge(
                 "config_last_reload_successful",
                 "1 if the configuration on disk is in force, 0 if it was refused when it was read last",
-                flag(counters.last_reload().unwrap_or(true)),
+                flag(!counters.last_reload_refused()),
             ),
             gauge(
                 "clock_skew_seconds",

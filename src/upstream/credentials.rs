@@ -35,8 +35,7 @@ impl Credentials {
 
     /// Whether they are those of `client`.
     pub fn are_of(&self, client: &Client) -> bool {
-        let Client { id, secret, secret_file: _, auth } = &*self.client;
-        *id == client.id && *auth == client.auth && *secret == client.secret
+        self.client.has_credentials_of(client)
     }
 
     /// Auth0 has accepted them. Says whether it had before.
