@@ -37,7 +37,7 @@ use std::time::{Duration, Instant};
 use cloakroom::demo::users;
 use support::caller::Caller;
 use support::deployment::Deployment;
-use support::process::{Daemon, is_root};
+use support::process::{Daemon, is_root, memory};
 
 const ABUSER: u32 = 30_001;
 const OTHER: u32 = 30_002;
@@ -179,13 +179,6 @@ fn measure(other: &mut Player, what: &str) -> Went {
     Went { lookups: numbers[0], median: micros(1), p95: micros(2), p99: micros(3), failed: numbers[4] }
 }
 
-/// A figure of `/proc/PID/status`, in bytes.
-fn memory(daemon: &Daemon, name: &str) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", daemon.pid())).unwrap();
-    let line = status.lines().find(|line| line.starts_with(name)).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
-}
-
 fn descriptors(daemon: &Daemon) -> usize {
     std::fs::read_dir(format!("/proc/{}/fd", daemon.pid())).unwrap().count()
 }
@@ -224,7 +217,7 @@ fn abused(
     let mut abuser = Player::start(stage, ABUSER, role);
     let begun = abuser.says();
     let meanwhile = measure(other, "time 1200");
-    let (held, resident) = (connections(&daemon.socket), memory(daemon, "VmRSS:"));
+    let (held, resident) = (connections(&daemon.socket), memory(daemon.pid(), "VmRSS:"));
     let done = abuser.told("enough");
     drop(abuser);
     let recovered = recovers(daemon, at_rest.descriptors);
@@ -254,7 +247,7 @@ fn whoever_abuses_the_daemon_slows_itself_only() {
     assert_eq!(other.says(), "ready");
     // Once, for what is allocated once.
     measure(&mut other, "time 500");
-    let at_rest = AtRest { resident: memory(&daemon, "VmRSS:"), descriptors: descriptors(&daemon) };
+    let at_rest = AtRest { resident: memory(daemon.pid(), "VmRSS:"), descriptors: descriptors(&daemon) };
     println!("at rest: {} KiB resident, {} descriptors", at_rest.resident >> 10, at_rest.descriptors);
 
     let users = std::env::var("CLOAKROOM_ABUSE_USERS").unwrap_or("20000".into());
@@ -279,7 +272,7 @@ fn whoever_abuses_the_daemon_slows_itself_only() {
         });
         assert!(!is_slower, "{role}: the other's answers come later, or it takes too long to recover");
     }
-    println!("resident at the most: {} KiB", memory(&daemon, "VmHWM:") >> 10);
+    println!("resident at the most: {} KiB", memory(daemon.pid(), "VmHWM:") >> 10);
     assert!(daemon.log().lines().count() < 50, "{}", daemon.log());
 }
 

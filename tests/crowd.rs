@@ -20,9 +20,9 @@ mod support {
 use std::time::Duration;
 
 use cloakroom::demo::{Endpoint, Fault};
-use nix::unistd::Pid;
 use support::caller::{Caller, token_path};
 use support::deployment::{Deployment, logged_in};
+use support::process::memory;
 
 /// Long-lived entries come to lie between the short-lived buffers of the requests that bring them, and an allocator that
 /// lets one take the other's place is left with pieces.
@@ -42,7 +42,7 @@ fn a_cache_that_many_fill_at_once_takes_no_more_than_it_weighs() {
     let daemon = deployment.start();
     // So that as many are under way as there are callers.
     deployment.tenant.fault(Endpoint::User, Fault::Latency(Duration::from_millis(2)));
-    let before = resident_of(daemon.pid());
+    let before = memory(daemon.pid(), "VmRSS:");
     std::thread::scope(|scope| {
         for first in 0..CALLERS {
             let mut caller = Caller::new(&daemon.socket);
@@ -56,16 +56,9 @@ fn a_cache_that_many_fill_at_once_takes_no_more_than_it_weighs() {
     });
     let status = Caller::new(&daemon.socket).get("/v1/status");
     let bytes = status.body["cache"]["bytes"].as_u64().unwrap();
-    let grown = resident_of(daemon.pid()).saturating_sub(before);
+    let grown = memory(daemon.pid(), "VmRSS:").saturating_sub(before);
     println!("{USERS} users weigh {bytes} bytes; the process grew by {grown}");
     // Besides the entries: a connection to the tenant and one to each caller, with their buffers, in a debug build.
     assert!(bytes > 2_000 * USERS as u64);
     assert!(grown <= bytes + bytes / 4 + (6 << 20), "{USERS} users weigh {bytes}, and took {grown}");
-}
-
-/// Resident memory of a process, in bytes.
-fn resident_of(process: Pid) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
 }

@@ -35,9 +35,9 @@ use cloakroom::demo::{Endpoint, Fault, RateLimit, Tenant, TenantOptions, WaitHin
 use cloakroom::domain::freshness::{Moment, Timestamp};
 use fastrand::Rng;
 use nix::sys::signal::Signal;
-use nix::unistd::Pid;
 use support::caller::{Caller, Heard, token_path};
 use support::deployment::{Deployment, logged_in};
+use support::process::memory;
 
 const USERS: usize = 2_000;
 const CALLERS: u64 = 24;
@@ -317,12 +317,6 @@ impl Soak {
     }
 }
 
-fn resident(process: Pid) -> String {
-    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    line.trim().to_owned()
-}
-
 /// The value that this share of `values` does not exceed, in milliseconds.
 fn quantile(values: &mut [u32], share: f64) -> String {
     values.sort_unstable();
@@ -341,7 +335,7 @@ fn an_hour_or_a_minute_of_everything_serves_nothing_dead_and_stays_within_budget
     let deployment = Deployment::with(options, SETTINGS);
     let soak = Soak::new(deployment.tenant.clone());
     let mut daemon = deployment.start();
-    let before = resident(daemon.pid());
+    let before = memory(daemon.pid(), "VmRSS:") >> 10;
 
     let (made_up, callers) = thread::scope(|scope| {
         let (soak, socket) = (&soak, daemon.socket.as_path());
@@ -355,7 +349,7 @@ fn an_hour_or_a_minute_of_everything_serves_nothing_dead_and_stays_within_budget
         soak.over.store(true, Ordering::Relaxed);
         (made_up, callers.into_iter().map(|caller| caller.join().unwrap()).collect::<Vec<_>>())
     });
-    let after = resident(daemon.pid());
+    let after = memory(daemon.pid(), "VmRSS:") >> 10;
 
     let mut all = Seen::default();
     for seen in callers {
@@ -388,7 +382,7 @@ fn an_hour_or_a_minute_of_everything_serves_nothing_dead_and_stays_within_budget
     println!("answers that are not true of the user: {}", all.wrong.len());
     println!("hits: p50 {}, p99 {}", quantile(&mut all.hits, 0.5), quantile(&mut all.hits, 0.99));
     println!("stale: p50 {}, p99 {}", quantile(&mut all.stale, 0.5), quantile(&mut all.stale, 0.99));
-    println!("resident memory: {before} before, {after} after");
+    println!("resident memory: {before} KiB before, {after} KiB after");
 
     for (what, found) in [
         ("expired", &all.expired),

@@ -140,3 +140,10 @@ pub fn is_root() -> bool {
     assert!(root || !must, "this test needs root, and must not be skipped here");
     root
 }
+
+/// A figure of `/proc/PID/status`, in bytes.
+pub fn memory(process: Pid, name: &str) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let line = status.lines().find(|line| line.starts_with(name)).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
+}
