@@ -192,7 +192,8 @@ fn settings(config: &Config) -> Vec<Setting> {
         log,
         runtime,
     } = config;
-    let Tenant { domain, audience, extra_roots, proxy, connect_timeout, request_timeout } = tenant;
+    // With another domain or audience nothing is compared: see `reread`.
+    let Tenant { domain: _, audience: _, extra_roots, proxy, connect_timeout, request_timeout } = tenant;
     let Client { id, secret, secret_file, auth } = &**client;
     let Management { refresh_at, min_ttl: management_min_ttl } = management;
     let Cache { max_bytes, max_ttl, max_stale, min_ttl, refresh_ahead, negative } = cache;
@@ -217,8 +218,6 @@ fn settings(config: &Config) -> Vec<Setting> {
         AuditOutput::File(path) => Value::Plain(path.display().to_string()),
     };
     vec![
-        change("tenant.domain", text(domain)),
-        change("tenant.audience", text(audience)),
         change("tenant.ca_file", hidden(extra_roots.iter().map(|root| root.as_ref()).collect())),
         change("tenant.proxy", Value::Secret(proxy.url.clone(), proxy.no_proxy.clone())),
         change("tenant.connect_timeout", span(connect_timeout)),
