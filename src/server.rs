@@ -26,6 +26,7 @@ mod bounds;
 mod connection;
 mod door;
 mod handlers;
+mod head;
 mod metrics;
 mod peer;
 pub mod pulse;

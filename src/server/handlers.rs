@@ -13,8 +13,9 @@ use crate::secret::Tag;
 
 use super::answers::{IdentitiesAnswer, IdentityAnswer, ManagementTokenAnswer, ReportAnswer};
 use super::body;
+use super::head::Reply;
 use super::query::bearer;
-use super::reply::{self, Refused, Reply};
+use super::reply::{self, Refused};
 use super::trail::Trail;
 use super::{Phase, Services};
 

@@ -4,11 +4,8 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::Full;
-use hyper::header::{
-    AGE, ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
-};
-use hyper::{Method, Response, StatusCode};
+use hyper::header::{ALLOW, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use hyper::{Method, StatusCode};
 use serde::Serialize;
 
 use crate::cache::Served;
@@ -19,12 +16,7 @@ use crate::domain::retry::whole_seconds;
 use crate::user_token::NotVerified;
 
 use super::answers::Problem;
-
-/// What every handler returns.
-pub type Reply = Response<Full<Bytes>>;
-
-const CACHE_STATE: HeaderName = HeaderName::from_static("cloakroom-cache");
-const REQUEST_ID: HeaderName = HeaderName::from_static("cloakroom-request-id");
+use super::head::Reply;
 
 /// Why a request is not answered with what it asks for.
 #[derive(Debug)]
@@ -209,15 +201,15 @@ impl Refused {
         let kind = self.kind();
         let mut reply = json(kind.0, "application/problem+json", &self.problem(kind, request_id));
         if let Some(seconds) = self.retry_after() {
-            reply.headers_mut().insert(RETRY_AFTER, seconds.into());
+            reply = reply.with(RETRY_AFTER, seconds.into());
         }
         if let Self::Method(allow) = self
             && let Ok(allow) = HeaderValue::from_str(allow.as_str())
         {
-            reply.headers_mut().insert(ALLOW, allow);
+            reply = reply.with(ALLOW, allow);
         }
         if matches!(self, Self::UserToken(_)) {
-            reply.headers_mut().insert(WWW_AUTHENTICATE, INVALID_TOKEN);
+            reply = reply.with(WWW_AUTHENTICATE, INVALID_TOKEN);
         }
         reply
     }
@@ -343,11 +335,8 @@ fn lookup_detail(error: &LookupError) -> String {
 
 /// An answer that a lookup gave, with the headers that say how it came about.
 pub fn lookup(served: &Served, json: Vec<u8>) -> Reply {
-    let mut reply = respond(StatusCode::OK, "application/json", json.into());
-    let headers = reply.headers_mut();
-    headers.insert(CACHE_STATE, HeaderValue::from_static(served.state.as_str()));
-    headers.insert(AGE, served.fetched().age(served.now).as_secs().into());
-    reply
+    let age = served.fetched().age(served.now).as_secs();
+    Reply::new(StatusCode::OK, "application/json", json.into()).from_cache(served.state, age)
 }
 
 /// An answer in JSON.
@@ -357,7 +346,7 @@ pub fn ok(body: &impl Serialize) -> Reply {
 
 /// An answer that is already JSON.
 pub fn document(text: &'static str) -> Reply {
-    respond(StatusCode::OK, "application/json", Bytes::from_static(text.as_bytes()))
+    Reply::new(StatusCode::OK, "application/json", Bytes::from_static(text.as_bytes()))
 }
 
 /// A probe's answer: one line of text, 200 or 503.
@@ -367,7 +356,7 @@ pub fn probe(state: Result<Cow<'static, str>, String>) -> Reply {
         Err(line) => (StatusCode::SERVICE_UNAVAILABLE, line),
     };
     line.push('\n');
-    respond(status, "text/plain; charset=utf-8", line.into())
+    Reply::new(status, "text/plain; charset=utf-8", line.into())
 }
 
 /// Metrics, in one of the two formats that Prometheus reads.
@@ -376,45 +365,22 @@ pub fn metrics(text: String, is_open_metrics: bool) -> Reply {
         true => "application/openmetrics-text; version=1.0.0; charset=utf-8",
         false => "text/plain; version=0.0.4; charset=utf-8",
     };
-    respond(StatusCode::OK, content_type, text.into())
+    Reply::new(StatusCode::OK, content_type, text.into())
 }
 
 /// 204.
 pub fn done() -> Reply {
-    let mut reply = Response::new(Full::default());
-    *reply.status_mut() = StatusCode::NO_CONTENT;
-    reply.headers_mut().insert(CACHE_CONTROL, NO_STORE);
-    reply
-}
-
-/// Names the request in its answer.
-pub fn with_id(mut reply: Reply, request_id: &str) -> Reply {
-    if let Ok(value) = HeaderValue::from_str(request_id) {
-        reply.headers_mut().insert(REQUEST_ID, value);
-    }
-    reply
+    Reply::empty(StatusCode::NO_CONTENT)
 }
 
 /// As RFC 6750 §3 has it.
 const INVALID_TOKEN: HeaderValue = HeaderValue::from_static("Bearer error=\"invalid_token\"");
 
-const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
-
 fn json(status: StatusCode, content_type: &'static str, body: &impl Serialize) -> Reply {
-    respond(status, content_type, written(body).into())
+    Reply::new(status, content_type, written(body).into())
 }
 
 /// As JSON. Our own types always serialise: their keys are text and their values finite.
 pub fn written(body: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec(body).unwrap_or_default()
-}
-
-fn respond(status: StatusCode, content_type: &'static str, body: Bytes) -> Reply {
-    let mut reply = Response::new(Full::new(body));
-    *reply.status_mut() = status;
-    let headers = reply.headers_mut();
-    headers.reserve(8);
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-    headers.insert(CACHE_CONTROL, NO_STORE);
-    reply
 }

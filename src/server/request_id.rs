@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use hyper::header::HeaderValue;
+
 /// `8c1f03aa-1f`: the run, and the request's number within it, in hexadecimal digits.
 #[derive(Clone, Copy)]
 pub struct RequestId {
@@ -42,7 +44,17 @@ impl RequestId {
     /// The text.
     pub fn as_str(&self) -> &str {
         // Made of digits.
-        self.text.get(self.begins..).and_then(|text| std::str::from_utf8(text).ok()).unwrap_or_default()
+        std::str::from_utf8(self.as_bytes()).unwrap_or_default()
+    }
+
+    /// The text as an answer's header has it.
+    pub fn header(&self) -> HeaderValue {
+        // Digits are what a header may hold.
+        HeaderValue::from_bytes(self.as_bytes()).unwrap_or(HeaderValue::from_static(""))
+    }
+
+    fn as_bytes(&self) -> &[u8] {
+        self.text.get(self.begins..).unwrap_or_default()
     }
 }
 
@@ -63,7 +75,9 @@ mod tests {
     #[test]
     fn it_is_written_as_format_would() {
         for (run, number) in [(0, 0), (7, 1), (0x8c1f_03aa, 0x1f), (u32::MAX, u64::MAX), (1 << 31, 1 << 60)] {
-            assert_eq!(RequestId::new(run, number).as_str(), format!("{run:08x}-{number:x}"));
+            let id = RequestId::new(run, number);
+            assert_eq!(id.as_str(), format!("{run:08x}-{number:x}"));
+            assert_eq!(id.header(), id.as_str());
         }
     }
 }

@@ -6,10 +6,12 @@
 
 use std::borrow::Cow;
 
+use bytes::Bytes;
+use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::AUTHORIZATION;
 use hyper::http::request::Parts;
-use hyper::{Method, Request};
+use hyper::{Method, Request, Response};
 
 use crate::domain::policy::{self, Allowed, Operation};
 use crate::domain::user::{Selector, UserId};
@@ -17,9 +19,10 @@ use crate::domain::user::{Selector, UserId};
 use super::Services;
 use super::bounds::{check_headers, has_request_header, read};
 use super::handlers::{identities, management_token, me, metrics, reload, report, token};
+use super::head::Reply;
 use super::peer::Peer;
 use super::query::{fingerprint, nothing, token_query, user};
-use super::reply::{self, Refused, Reply};
+use super::reply::{self, Refused};
 use super::trace;
 use super::trail::{Over, Refusal, Trail};
 
@@ -184,7 +187,7 @@ impl<'a> Route<'a> {
 }
 
 /// Answers one request of `peer`.
-pub async fn answer(services: &Services, peer: &Peer, request: Request<Incoming>) -> Reply {
+pub async fn answer(services: &Services, peer: &Peer, request: Request<Incoming>) -> Response<Full<Bytes>> {
     let mut trail = Trail::begin();
     let request_id = services.next_request_id();
     let (mut head, body) = request.into_parts();
@@ -208,7 +211,7 @@ pub async fn answer(services: &Services, peer: &Peer, request: Request<Incoming>
         tracing::debug!(route, uid, code = refused.code(), %request_id, trace_id, "Refused");
         refused.reply(request_id.as_str())
     });
-    let status = reply.status().as_u16();
+    let status = reply.status();
     services.tally.answered(found, status);
     tracing::trace!(route, uid, status, %request_id, "Answered");
     trail.end(
@@ -223,11 +226,11 @@ pub async fn answer(services: &Services, peer: &Peer, request: Request<Incoming>
             headers: &head.headers,
         },
     );
-    reply::with_id(reply, request_id.as_str())
+    reply.into_response(request_id.header())
 }
 
 /// Answers what anybody may ask for, and nothing else: for [`crate::admin`].
-pub fn answer_openly<B>(services: &Services, request: &Request<B>) -> Reply {
+pub fn answer_openly<B>(services: &Services, request: &Request<B>) -> Response<Full<Bytes>> {
     let request_id = services.next_request_id();
     let route = Route::find(request.uri().path()).filter(|route| route.is_probe());
     let outcome = match route {
@@ -239,8 +242,8 @@ pub fn answer_openly<B>(services: &Services, request: &Request<B>) -> Reply {
         Some(_) => Ok(reply::probe(Ok(Cow::Borrowed("live")))),
     };
     let reply = outcome.unwrap_or_else(|refused| refused.reply(request_id.as_str()));
-    services.tally.answered(route, reply.status().as_u16());
-    reply::with_id(reply, request_id.as_str())
+    services.tally.answered(route, reply.status());
+    reply.into_response(request_id.header())
 }
 
 /// Everything that is decided before anything of the request's parameters is looked at.

@@ -1,0 +1,111 @@
+//! An answer on its way out. Its head is made last and in one go, when all that it says is known.
+
+use std::sync::LazyLock;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::header::{AGE, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use hyper::{Response, StatusCode};
+
+use crate::cache::CacheState;
+
+const CACHE_STATE: HeaderName = HeaderName::from_static("cloakroom-cache");
+const REQUEST_ID: HeaderName = HeaderName::from_static("cloakroom-request-id");
+
+const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+
+/// Names and places of a lookup's headers. Nearly every answer is one, and to put each header where its name's hash
+/// leads costs more than all the rest of it: so that was done once, and for each answer only values are filled in.
+static LOOKUP: LazyLock<HeaderMap> = LazyLock::new(|| {
+    let names = [REQUEST_ID, CONTENT_TYPE, CACHE_STATE, AGE, CACHE_CONTROL];
+    names.into_iter().map(|name| (name, NO_STORE)).collect()
+});
+
+/// What every handler returns.
+#[derive(Debug)]
+pub struct Reply {
+    status: StatusCode,
+    content_type: Option<HeaderValue>,
+    /// Where a lookup's answer came from, and its age in seconds.
+    lookup: Option<(CacheState, u64)>,
+    more: Vec<(HeaderName, HeaderValue)>,
+    body: Bytes,
+}
+
+impl Reply {
+    /// An answer without a body.
+    pub fn empty(status: StatusCode) -> Self {
+        Self { status, content_type: None, lookup: None, more: Vec::new(), body: Bytes::new() }
+    }
+
+    /// An answer with this body.
+    pub fn new(status: StatusCode, content_type: &'static str, body: Bytes) -> Self {
+        Self { content_type: Some(HeaderValue::from_static(content_type)), body, ..Self::empty(status) }
+    }
+
+    /// Says how a lookup's answer came about.
+    pub fn from_cache(self, state: CacheState, age: u64) -> Self {
+        Self { lookup: Some((state, age)), ..self }
+    }
+
+    /// Adds a header.
+    pub fn with(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.more.push((name, value));
+        self
+    }
+
+    /// The status that it has.
+    pub fn status(&self) -> u16 {
+        self.status.as_u16()
+    }
+
+    /// The answer to the request of that name, with all of its headers. Nothing of ours may be kept on the way.
+    pub fn into_response(self, request_id: HeaderValue) -> Response<Full<Bytes>> {
+        let mut response = Response::new(Full::new(self.body));
+        *response.status_mut() = self.status;
+        let headers = response.headers_mut();
+        match (self.lookup, self.content_type) {
+            (Some((state, age)), Some(content_type)) => {
+                *headers = LOOKUP.clone();
+                let state = HeaderValue::from_static(state.as_str());
+                let values = [request_id, content_type, state, age.into()];
+                headers.values_mut().zip(values).for_each(|(place, value)| *place = value);
+            }
+            (_, content_type) => {
+                headers.insert(REQUEST_ID, request_id);
+                headers.insert(CACHE_CONTROL, NO_STORE);
+                headers.extend(content_type.map(|content_type| (CONTENT_TYPE, content_type)));
+            }
+        }
+        for (name, value) in self.more {
+            headers.insert(name, value);
+        }
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lookups_answer_has_its_values_under_their_names() {
+        let reply = Reply::new(StatusCode::OK, "application/json", Bytes::from_static(b"{}"));
+        let reply = reply.from_cache(CacheState::Stale, 7);
+        let mut response = reply.into_response(HeaderValue::from_static("1-2"));
+        let headers = std::mem::take(response.headers_mut());
+        let mut text: Vec<_> = headers.iter().map(|(name, value)| format!("{name}: {value:?}")).collect();
+        text.sort();
+        assert_eq!(
+            text,
+            [
+                "age: \"7\"",
+                "cache-control: \"no-store\"",
+                "cloakroom-cache: \"stale\"",
+                "cloakroom-request-id: \"1-2\"",
+                "content-type: \"application/json\"",
+            ]
+        );
+        assert_eq!(headers.get("age"), Some(&HeaderValue::from_static("7")), "and is found by name");
+    }
+}
