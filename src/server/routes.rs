@@ -83,29 +83,35 @@ pub enum Route<'a> {
 impl<'a> Route<'a> {
     /// The route of a path; the segment of a user id is not decoded yet.
     pub fn find(path: &'a str) -> Option<Self> {
-        let mut segments = path.strip_prefix('/')?.split('/');
-        let route = [segments.next(), segments.next(), segments.next(), segments.next()];
-        if segments.next().is_some() {
-            return None;
-        }
-        match route {
-            [Some("v1"), Some("users"), Some(user), Some("token")] => Some(Self::Token(user)),
-            [Some("v1"), Some("users"), Some(user), Some("identities")] => Some(Self::Identities(user)),
-            [Some("v1"), Some("me"), Some("token"), None] => Some(Self::MyToken),
-            [Some("v1"), Some("me"), Some("identities"), None] => Some(Self::MyIdentities),
-            [Some("v1"), Some("users"), Some(user), Some("report")] => Some(Self::Report(user)),
-            [Some("v1"), Some("users"), Some(user), None] => Some(Self::User(user)),
-            [Some("v1"), Some("users"), None, None] => Some(Self::Users),
-            [Some("v1"), Some("management-token"), None, None] => Some(Self::ManagementToken),
-            [Some("v1"), Some("status"), None, None] => Some(Self::Status),
-            [Some("v1"), Some("reload"), None, None] => Some(Self::Reload),
-            [Some("livez"), None, None, None] => Some(Self::Live),
-            [Some("readyz"), None, None, None] => Some(Self::Ready),
-            [Some("startupz"), None, None, None] => Some(Self::Started),
-            [Some("metrics"), None, None, None] => Some(Self::Metrics),
-            [Some("openapi.json"), None, None, None] => Some(Self::OpenApi),
-            _ => None,
-        }
+        let Some(rest) = path.strip_prefix("/v1/users/") else { return Self::without_user(path) };
+        let route = if let Some(user) = rest.strip_suffix("/token") {
+            Self::Token(user)
+        } else if let Some(user) = rest.strip_suffix("/identities") {
+            Self::Identities(user)
+        } else if let Some(user) = rest.strip_suffix("/report") {
+            Self::Report(user)
+        } else {
+            Self::User(rest)
+        };
+        // An id is one segment.
+        route.user().is_some_and(|user| !user.contains('/')).then_some(route)
+    }
+
+    fn without_user(path: &str) -> Option<Self> {
+        Some(match path {
+            "/v1/users" => Self::Users,
+            "/v1/me/token" => Self::MyToken,
+            "/v1/me/identities" => Self::MyIdentities,
+            "/v1/management-token" => Self::ManagementToken,
+            "/v1/status" => Self::Status,
+            "/v1/reload" => Self::Reload,
+            "/livez" => Self::Live,
+            "/readyz" => Self::Ready,
+            "/startupz" => Self::Started,
+            "/metrics" => Self::Metrics,
+            "/openapi.json" => Self::OpenApi,
+            _ => return None,
+        })
     }
 
     /// Its place among [`TEMPLATES`].
@@ -383,6 +389,10 @@ mod tests {
             ("/v1/users/", Some(Route::User(""))),
             ("/v1/users//token", Some(Route::Token(""))),
             ("/v1/users/a/b/token", None),
+            ("/v1/users/token", Some(Route::User("token"))),
+            ("/v1/users/a/b", None),
+            ("/v1/users/a/b/report", None),
+            ("/v1/usersa", None),
             ("/v1/users/a/token/", None),
             ("/v1/management-token", Some(Route::ManagementToken)),
             ("/v1/me/token", Some(Route::MyToken)),
