@@ -11,6 +11,9 @@ const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'
 /// Auth0's own limit on the length of a user id, in characters.
 const MAX_CHARS: usize = 300;
 
+/// Bytes that nearly every id fits into, percent-encoded.
+const SHORT: usize = 128;
+
 /// An Auth0 user id such as `google-oauth2|103547991597142817347`.
 ///
 /// 1 to 300 characters, no control characters, and neither `.` nor `..`, which a URL cannot carry as a segment.
@@ -58,9 +61,16 @@ impl UserId {
 
     /// Takes one segment of a request path and decodes it exactly once: `a%257C` is the id `a%7C`.
     pub fn from_path_segment(segment: &str) -> Result<Self, InvalidUserId> {
-        let decoded = decode(segment).and_then(|bytes| String::from_utf8(bytes).ok());
-        let decoded = decoded.ok_or(InvalidUserId::Encoding)?;
-        Self::parse(&decoded)
+        // What is decoded is copied to where it stays, so most of it need not have memory of its own before.
+        let (mut short, mut long) = ([0; SHORT], Vec::new());
+        let room = if segment.len() <= SHORT {
+            short.as_mut_slice()
+        } else {
+            long.resize(segment.len(), 0);
+            long.as_mut_slice()
+        };
+        let decoded = decode(segment, room).and_then(|bytes| str::from_utf8(bytes).ok());
+        Self::parse(decoded.ok_or(InvalidUserId::Encoding)?)
     }
 
     /// The id as one segment of a path, encoded exactly once, as `encodeURIComponent` would.
@@ -80,18 +90,19 @@ impl fmt::Display for UserId {
     }
 }
 
-/// Decodes `%XX` once; `None` where one is incomplete. Decoders commonly leave a lone `%` as it is; then two spellings
-/// would name one user.
-fn decode(segment: &str) -> Option<Vec<u8>> {
-    let mut decoded = Vec::with_capacity(segment.len());
-    let mut bytes = segment.bytes();
-    while let Some(byte) = bytes.next() {
-        decoded.push(match byte {
-            b'%' => hex(bytes.next()?)? << 4 | hex(bytes.next()?)?,
-            plain => plain,
-        });
+/// Decodes `%XX` once, into `room` for as much as there was; `None` where one is incomplete. Decoders commonly leave a
+/// lone `%` as it is; then two spellings would name one user.
+fn decode<'a>(segment: &str, room: &'a mut [u8]) -> Option<&'a [u8]> {
+    let (mut bytes, mut length) = (segment.bytes(), 0);
+    for place in room.iter_mut() {
+        *place = match bytes.next() {
+            Some(b'%') => hex(bytes.next()?)? << 4 | hex(bytes.next()?)?,
+            Some(plain) => plain,
+            None => break,
+        };
+        length += 1;
     }
-    Some(decoded)
+    room.get(..length)
 }
 
 fn hex(digit: u8) -> Option<u8> {
@@ -134,6 +145,10 @@ mod tests {
             let user = UserId::parse(id).unwrap();
             assert_eq!(user.to_path_segment(), segment);
             assert_eq!(UserId::from_path_segment(segment).unwrap(), user);
+        }
+        for length in [super::SHORT - 1, super::SHORT, super::SHORT + 1, 300] {
+            let text = "x".repeat(length);
+            assert_eq!(UserId::from_path_segment(&text).unwrap().as_str(), text);
         }
     }
 
