@@ -98,18 +98,18 @@ impl Profile {
     /// not change when a token expires.
     pub fn select(&self, selector: &Selector) -> Result<(&Identity, &IdpToken), NoSelection> {
         let shown = || self.identities.iter().filter(|identity| selector.shows(&identity.connection));
-        let mut matching = shown().filter(|identity| identity.matches(selector)).peekable();
-        if matching.peek().is_none() && *selector != Selector::default() {
-            return Err(NoSelection::IdentityNotFound(connections(shown())));
-        }
-        let with_token: Vec<_> =
-            matching.filter_map(|identity| identity.token.as_ref().map(|token| (identity, token))).collect();
-        match with_token.as_slice() {
-            [] => Err(NoSelection::NoToken),
-            [only] => Ok(*only),
-            several => {
-                Err(NoSelection::Ambiguous(connections(several.iter().map(|(identity, _)| *identity))))
+        let matching = || shown().filter(|identity| identity.matches(selector));
+        let mut found = matching().filter_map(Identity::with_token);
+        match (found.next(), found.next()) {
+            (Some(only), None) => Ok(only),
+            (Some(_), Some(_)) => {
+                let several = matching().filter_map(Identity::with_token).map(|(identity, _)| identity);
+                Err(NoSelection::Ambiguous(connections(several)))
             }
+            (None, _) if matching().next().is_none() && *selector != Selector::default() => {
+                Err(NoSelection::IdentityNotFound(connections(shown())))
+            }
+            (None, _) => Err(NoSelection::NoToken),
         }
     }
 
@@ -124,6 +124,10 @@ impl Identity {
     fn matches(&self, selector: &Selector) -> bool {
         selector.connection.as_ref().is_none_or(|wanted| *wanted == self.connection)
             && selector.provider.as_ref().is_none_or(|wanted| *wanted == self.provider)
+    }
+
+    fn with_token(&self) -> Option<(&Self, &IdpToken)> {
+        self.token.as_ref().map(|token| (self, token))
     }
 
     fn weight(&self) -> usize {
