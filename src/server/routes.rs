@@ -288,6 +288,10 @@ fn permit(
 
 /// Counts a lookup of `peer` under each of these rules.
 fn count(services: &Services, peer: &Peer, rates: &[(usize, f64)]) -> Result<(), Refused> {
+    if rates.is_empty() {
+        // Most rules have none, and then nobody needs to know what time it is.
+        return Ok(());
+    }
     let (uid, now) = (peer.rights.caller().uid, services.clock.now());
     rates.iter().try_for_each(|(rule, rate)| {
         let taken = peer.rates.take(*rule, uid, *rate, now);
