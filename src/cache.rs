@@ -225,9 +225,7 @@ impl Cache {
     }
 
     fn held(&self, user: &UserId) -> Option<Arc<Entry>> {
-        let look = || self.shelf.now().entries.get(user)?.entry();
-        // A place may be emptied just as it is found, because another has taken it: then that one is looked at.
-        look().or_else(look)
+        self.shelf.now().held(user)
     }
 
     async fn lookup(
@@ -238,9 +236,14 @@ impl Cache {
         fresh: bool,
     ) -> Result<Served, LookupError> {
         let now = self.clock.now();
-        let held = self.held(user);
-        if let Some(entry) = held.as_ref().filter(|_| !fresh) {
-            let judgement = entry.judge(question, &self.rules(), now);
+        let (held, judgement) = {
+            let shelf = self.shelf.now();
+            let held = shelf.held(user);
+            let servable = held.as_ref().filter(|_| !fresh);
+            let judgement = servable.map(|entry| entry.judge(question, &shelf.rules, now));
+            (held, judgement)
+        };
+        if let (Some(entry), Some(judgement)) = (&held, judgement) {
             match judgement.freshness {
                 Freshness::Fresh => return served(entry, judgement.outcome, CacheState::Hit, now),
                 Freshness::RefreshDue => {

@@ -4,9 +4,10 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use crate::config;
 use crate::domain::freshness::Terms;
+use crate::domain::user::UserId;
 use crate::telemetry::Counters;
 
-use super::entry::Rules;
+use super::entry::{Entry, Rules};
 use super::slot::{self, Slots};
 
 /// A shelf that several hold. Whoever looks at it does so briefly, and never twice at once.
@@ -21,6 +22,15 @@ pub(super) struct Furnished {
     pub entries: Slots,
     pub rules: Rules,
     pub settings: config::Cache,
+}
+
+impl Furnished {
+    /// What is remembered of `user`.
+    pub fn held(&self, user: &UserId) -> Option<Arc<Entry>> {
+        let look = || self.entries.get(user)?.entry();
+        // A place may be emptied just as it is found, because another has taken it: then that one is looked at.
+        look().or_else(look)
+    }
 }
 
 impl Shelf {
