@@ -141,6 +141,12 @@ impl Services {
         RequestId::new(self.run_id, self.requests.fetch_add(1, Ordering::Relaxed))
     }
 
+    /// Whether a connection is to be closed when what was begun is finished. Asked with every answer, so it takes the lock
+    /// around the phase only when that has changed since the start.
+    fn is_closing(&self) -> bool {
+        self.phase.has_changed().unwrap_or(true) && *self.phase.borrow() >= Phase::Closing
+    }
+
     /// Whether the daemon's end has begun.
     pub fn is_draining(&self) -> bool {
         *self.phase.borrow() > Phase::Serving

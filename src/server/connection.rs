@@ -51,25 +51,25 @@ pub(super) async fn serve(stream: UnixStream, visitor: Visitor, services: Arc<Se
     let (reading, stream) = stream.into_split();
     let stream = Arc::new(stream);
     let io = TokioIo::new(Watched::new(reading, &stream, &activity));
+    // The service lives no longer than this function, so it borrows what others have to share.
+    let (known, seen, written, visitor) = (&*services, &*activity, &*stream, &visitor);
     let service = service_fn(|request| {
-        let (services, activity) = (Arc::clone(&services), Arc::clone(&activity));
-        let (stream, visitor) = (Arc::clone(&stream), &visitor);
-        activity.begin_request();
+        seen.begin_request();
         async move {
             // One request a step, lest a pipeline of them be one long step.
-            if activity.is_another_of_this_step() {
+            if seen.is_another_of_this_step() {
                 step_back().await;
             }
             let peer = visitor.peer();
             let mut reply = tokio::select! {
                 biased;
-                reply = routes::answer(&services, &peer, request) => reply,
-                gone = hung_up((*stream).as_ref()) => return Err(gone),
+                reply = routes::answer(known, &peer, request) => reply,
+                gone = hung_up(written.as_ref()) => return Err(gone),
             };
-            if *services.phase.borrow() >= Phase::Closing {
+            if known.is_closing() {
                 reply.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
-            activity.set(State::Telling);
+            seen.set(State::Telling);
             Ok(reply)
         }
     });
