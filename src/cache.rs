@@ -37,7 +37,7 @@ use served::served;
 use shelf::Shelf;
 use slot::Slot;
 
-pub use served::{CacheState, Reported, Served, Wish};
+pub use served::{CacheState, Lookup, Reported, Served, Wish};
 
 /// Flights at a time. Callers that leave do not end their flights, so without a bound a caller that asks for one
 /// unknown user after another and hangs up could pile them up. No uid, be it root's or the daemon's own, has more of
@@ -136,21 +136,19 @@ impl Cache {
 
     /// The token of `user` that `selector` means, valid for as long as `wish` says. If Auth0 has to be asked, that is
     /// done in a turn of `flow`.
-    pub async fn token(
-        &self,
+    pub fn token<'a>(
+        &'a self,
         flow: Flow,
-        user: &UserId,
-        selector: &Selector,
+        user: &'a UserId,
+        selector: &'a Selector,
         wish: Wish,
-    ) -> Result<Served, LookupError> {
-        let (question, begun) = (Question::Token { selector, min_ttl: wish.min_ttl }, Instant::now());
-        self.count(self.lookup(flow, user, question, wish.fresh).await, begun)
+    ) -> Lookup<'a> {
+        self.lookup(flow, user, Question::Token { selector, min_ttl: wish.min_ttl }, wish.fresh)
     }
 
     /// The identities of `user`. If Auth0 has to be asked, that is done in a turn of `flow`.
-    pub async fn identities(&self, flow: Flow, user: &UserId) -> Result<Served, LookupError> {
-        let begun = Instant::now();
-        self.count(self.lookup(flow, user, Question::Identities, false).await, begun)
+    pub fn identities<'a>(&'a self, flow: Flow, user: &'a UserId) -> Lookup<'a> {
+        self.lookup(flow, user, Question::Identities, false)
     }
 
     /// Whether `token` could be served at `now`.
@@ -228,14 +226,8 @@ impl Cache {
         self.shelf.now().held(user)
     }
 
-    async fn lookup(
-        &self,
-        flow: Flow,
-        user: &UserId,
-        question: Question<'_>,
-        fresh: bool,
-    ) -> Result<Served, LookupError> {
-        let now = self.clock.now();
+    fn lookup<'a>(&'a self, flow: Flow, user: &'a UserId, question: Question<'a>, fresh: bool) -> Lookup<'a> {
+        let (begun, now) = (Instant::now(), self.clock.now());
         let (held, judgement) = {
             let shelf = self.shelf.now();
             let held = shelf.held(user);
@@ -243,26 +235,48 @@ impl Cache {
             let judgement = servable.map(|entry| entry.judge(question, &shelf.rules, now));
             (held, judgement)
         };
+        let mut is_stale = false;
         if let (Some(entry), Some(judgement)) = (&held, judgement) {
             match judgement.freshness {
-                Freshness::Fresh => return served(entry, judgement.outcome, CacheState::Hit, now),
+                Freshness::Fresh => {
+                    let answer = served(entry, judgement.outcome, CacheState::Hit, now);
+                    return Lookup::Known(Some(self.count(answer, begun)));
+                }
                 Freshness::RefreshDue => {
                     self.refresh_behind(flow, user, entry, Urgency::Ahead, now);
-                    return served(entry, judgement.outcome, CacheState::Hit, now);
+                    let answer = served(entry, judgement.outcome, CacheState::Hit, now);
+                    return Lookup::Known(Some(self.count(answer, begun)));
                 }
-                Freshness::Stale => {
-                    if let Some(answer) = self.ask_briefly(flow, user, entry, question, now).await {
-                        return answer;
-                    }
-                }
+                Freshness::Stale => is_stale = true,
                 Freshness::Expired => {}
             }
+        }
+        Lookup::Asked(Box::pin(async move {
+            let stale = held.as_ref().filter(|_| is_stale);
+            self.count(self.asked(flow, user, question, fresh, held.as_ref(), stale).await, begun)
+        }))
+    }
+
+    /// The answer where what is `held` does not do, or is `stale`.
+    async fn asked(
+        &self,
+        flow: Flow,
+        user: &UserId,
+        question: Question<'_>,
+        fresh: bool,
+        held: Option<&Arc<Entry>>,
+        stale: Option<&Arc<Entry>>,
+    ) -> Result<Served, LookupError> {
+        if let Some(entry) = stale
+            && let Some(answer) = self.ask_briefly(flow, user, entry, question).await
+        {
+            return answer;
         }
         if let Some(unavailable) = self.failing.is_quiet(user, true, self.clock.now()) {
             return Err(LookupError::Unavailable(unavailable));
         }
         let urgency = if fresh { Urgency::Fresh } else { Urgency::Caller };
-        let entry = self.ask(flow, user, held.as_ref(), urgency).await?;
+        let entry = self.ask(flow, user, held, urgency).await?;
         self.served_now(&entry, question)
     }
 
@@ -280,11 +294,10 @@ impl Cache {
         user: &UserId,
         held: &Arc<Entry>,
         question: Question<'_>,
-        now: Moment,
     ) -> Option<Result<Served, LookupError>> {
         if self.failing.is_expected(user) {
             // It is tried again, but nobody waits to see it fail again.
-            self.refresh_behind(flow, user, held, Urgency::Stale, now);
+            self.refresh_behind(flow, user, held, Urgency::Stale, self.clock.now());
         } else {
             match timeout(PATIENCE, self.ask(flow, user, Some(held), Urgency::Stale)).await {
                 Ok(Ok(entry)) => return Some(self.served_now(&entry, question)),

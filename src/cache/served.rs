@@ -1,6 +1,8 @@
 //! What callers ask for and what they are given.
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use crate::domain::error::LookupError;
@@ -28,6 +30,25 @@ pub enum Reported {
     AlreadyReplaced,
     /// Nothing is held of this user.
     Unknown,
+}
+
+/// A lookup under way. What is known is answered at once, so that a hit has nothing of what a miss needs to carry about.
+pub enum Lookup<'a> {
+    /// The answer was in the cache; it is taken with the first poll.
+    Known(Option<Result<Served, LookupError>>),
+    /// Auth0 has to be asked.
+    Asked(Pin<Box<dyn Future<Output = Result<Served, LookupError>> + Send + 'a>>),
+}
+
+impl Future for Lookup<'_> {
+    type Output = Result<Served, LookupError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut *self {
+            Self::Known(answer) => answer.take().map_or(Poll::Pending, Poll::Ready),
+            Self::Asked(asked) => asked.as_mut().poll(cx),
+        }
+    }
 }
 
 /// An answer to a lookup.

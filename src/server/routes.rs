@@ -327,14 +327,14 @@ async fn handle(
         Route::MyToken => {
             let (mut selector, wish) = token_query(query)?;
             count(services, peer, &peer.rights.rates(Operation::Me))?;
-            let user = me(services, &head.headers).await?;
+            let user = Box::pin(me(services, &head.headers)).await?;
             trail.user = Some(user.clone());
             selector.within = permit(Operation::Me, Some(&user), selector.connection.as_deref())?.connections;
             token(services, peer.flow(), &user, &selector, wish, trail).await
         }
         Route::MyIdentities => {
             count(services, peer, &peer.rights.rates(Operation::Me))?;
-            let user = me(services, &head.headers).await?;
+            let user = Box::pin(me(services, &head.headers)).await?;
             trail.user = Some(user.clone());
             let within = permit(Operation::Me, Some(&user), None)?.connections;
             identities(services, peer.flow(), &user, &Selector { within, ..Selector::default() }, trail).await
@@ -357,11 +357,11 @@ async fn handle(
         }
         Route::ManagementToken => {
             permit(Operation::ManagementToken, None, None)?;
-            management_token(services).await
+            Box::pin(management_token(services)).await
         }
         Route::Reload => {
             permit(Operation::Reload, None, None)?;
-            reload(services).await
+            Box::pin(reload(services)).await
         }
         Route::Status => Ok(reply::ok(&services.status())),
         Route::OpenApi => Ok(reply::document(include_str!("openapi.json"))),
