@@ -178,20 +178,20 @@ impl AsyncRead for Watched {
     }
 }
 
-impl Watched {
-    /// Writes as `write` does, if it is for the caller; `all` is how much that would be.
-    fn write(
-        &mut self,
+/// hyper is not offered to write several pieces in one go: it then puts head and body into one, and to copy a body of
+/// some hundred bytes costs less than to have the kernel look at two pieces.
+impl AsyncWrite for Watched {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        all: usize,
-        mut write: impl FnMut(&UnixStream) -> std::io::Result<usize>,
+        buf: &[u8],
     ) -> Poll<std::io::Result<usize>> {
         if self.hushes() {
-            return Poll::Ready(Ok(all));
+            return Poll::Ready(Ok(buf.len()));
         }
         loop {
             ready!((*self.stream).as_ref().poll_write_ready(cx))?;
-            match write((*self.stream).as_ref()) {
+            match (*self.stream).as_ref().try_write(buf) {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                 written => {
                     self.activity.note_progress();
@@ -199,16 +199,6 @@ impl Watched {
                 }
             }
         }
-    }
-}
-
-impl AsyncWrite for Watched {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<std::io::Result<usize>> {
-        self.write(cx, buf.len(), |stream| stream.try_write(buf))
     }
 
     /// Only called when everything has been written.
@@ -221,19 +211,6 @@ impl AsyncWrite for Watched {
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
         Poll::Ready(if self.hushed { Ok(()) } else { shut((*self.stream).as_ref(), Shutdown::Write) })
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[std::io::IoSlice<'_>],
-    ) -> Poll<std::io::Result<usize>> {
-        let all = bufs.iter().map(|buf| buf.len()).sum();
-        self.write(cx, all, |stream| stream.try_write_vectored(bufs))
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        true
     }
 }
 
