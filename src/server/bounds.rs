@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::{Body, Incoming};
-use hyper::header::{HeaderMap, HeaderName, ORIGIN, REFERER};
+use hyper::header::{AUTHORIZATION, FORWARDED, HeaderMap, HeaderName, ORIGIN, REFERER};
 use hyper::http::request::Parts;
 
 use super::reply::Refused;
@@ -18,28 +18,52 @@ const BODY_TIME: Duration = Duration::from_secs(5);
 
 const REQUEST_HEADER: HeaderName = HeaderName::from_static("cloakroom-request");
 
-/// Refuses header sections that are too large, and those that proxies and browsers send on.
-pub fn check_headers(head: &Parts) -> Result<(), Refused> {
-    let headers = &head.headers;
-    let line = head.uri.path_and_query().map_or(0, |target| target.as_str().len());
-    let fields: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
-    if headers.len() > MAX_HEADER_FIELDS || line + fields > MAX_HEADER_BYTES {
-        return Err(Refused::HeadersTooLarge);
+/// What a header section shows of the request, whatever that asks for.
+#[derive(Default)]
+pub struct Shown {
+    bytes: usize,
+    /// A header of requests that were sent on for somebody else.
+    forwarded: Option<HeaderName>,
+    /// What it says of being meant for this daemon; the first word counts.
+    is_meant: Option<bool>,
+}
+
+impl Shown {
+    /// Looks through a header section, once for everything.
+    pub fn of(headers: &mut HeaderMap) -> Self {
+        let mut shown = Self::default();
+        for (name, value) in headers.iter_mut() {
+            shown.bytes += name.as_str().len() + value.len() + 4;
+            if *name == AUTHORIZATION {
+                // A user's own token: nothing prints headers, and should anything ever, it shall not print this one.
+                value.set_sensitive(true);
+            } else if *name == REQUEST_HEADER {
+                shown.is_meant.get_or_insert(*value == "true");
+            } else if shown.forwarded.is_none() && is_forwarding(name) {
+                shown.forwarded = Some(name.clone());
+            }
+        }
+        shown
     }
-    match headers.keys().find(|name| is_forwarding(name)) {
-        Some(name) => Err(Refused::Forwarded(name.clone())),
-        None => Ok(()),
+
+    /// Refuses header sections that are too large, and those that proxies and browsers send on.
+    pub fn check(&self, head: &Parts) -> Result<(), Refused> {
+        let line = head.uri.path_and_query().map_or(0, |target| target.as_str().len());
+        if head.headers.len() > MAX_HEADER_FIELDS || line + self.bytes > MAX_HEADER_BYTES {
+            return Err(Refused::HeadersTooLarge);
+        }
+        self.forwarded.clone().map_or(Ok(()), |name| Err(Refused::Forwarded(name)))
+    }
+
+    /// Whether the request says that it is meant for this daemon.
+    pub fn is_meant(&self) -> bool {
+        self.is_meant == Some(true)
     }
 }
 
 /// Headers that proxies and browsers add, and nobody who calls a local socket on purpose.
 fn is_forwarding(name: &HeaderName) -> bool {
-    name == ORIGIN || name == REFERER || name == "forwarded" || name.as_str().starts_with("x-forwarded-")
-}
-
-/// Whether the request says that it is meant for this daemon.
-pub fn has_request_header(headers: &HeaderMap) -> bool {
-    headers.get(REQUEST_HEADER).is_some_and(|value| value == "true")
+    *name == ORIGIN || *name == REFERER || *name == FORWARDED || name.as_str().starts_with("x-forwarded-")
 }
 
 /// Reads a body within bounds, also where nobody asked for one, so that the connection can go on.

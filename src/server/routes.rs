@@ -9,7 +9,6 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::header::AUTHORIZATION;
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response};
 
@@ -17,7 +16,7 @@ use crate::domain::policy::{self, Allowed, Operation};
 use crate::domain::user::{Selector, UserId};
 
 use super::Services;
-use super::bounds::{check_headers, has_request_header, read};
+use super::bounds::{Shown, read};
 use super::handlers::{identities, management_token, me, metrics, reload, report, token};
 use super::head::Reply;
 use super::peer::Peer;
@@ -197,11 +196,9 @@ pub async fn answer(services: &Services, peer: &Peer, request: Request<Incoming>
     let mut trail = Trail::begin();
     let request_id = services.next_request_id();
     let (mut head, body) = request.into_parts();
-    // A user's own token: nothing prints headers, and should anything ever, it shall not print this one.
-    let secrets = head.headers.iter_mut().filter(|(name, _)| **name == AUTHORIZATION);
-    secrets.for_each(|(_, value)| value.set_sensitive(true));
+    let shown = Shown::of(&mut head.headers);
     let (found, query) = (Route::find(head.uri.path()), head.uri.query().unwrap_or_default());
-    let outcome = match admit(peer, &head, found) {
+    let outcome = match admit(peer, &head, &shown, found) {
         Ok(route) => match read(body).await {
             Ok(body) => handle(services, peer, route, &head, &body, &mut trail).await,
             Err(refused) => Err(refused),
@@ -253,10 +250,15 @@ pub fn answer_openly<B>(services: &Services, request: &Request<B>) -> Response<F
 }
 
 /// Everything that is decided before anything of the request's parameters is looked at.
-fn admit<'a>(peer: &Peer, head: &Parts, route: Option<Route<'a>>) -> Result<Route<'a>, Refused> {
-    check_headers(head)?;
+fn admit<'a>(
+    peer: &Peer,
+    head: &Parts,
+    shown: &Shown,
+    route: Option<Route<'a>>,
+) -> Result<Route<'a>, Refused> {
+    shown.check(head)?;
     let needs_header = peer.require_request_header && !route.is_some_and(|route| route.is_probe());
-    if needs_header && !has_request_header(&head.headers) {
+    if needs_header && !shown.is_meant() {
         return Err(Refused::NoRequestHeader);
     }
     let route = route.ok_or(Refused::NoRoute)?;
