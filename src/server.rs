@@ -28,6 +28,7 @@ mod door;
 mod handlers;
 mod head;
 mod metrics;
+mod paths;
 mod peer;
 pub mod pulse;
 mod query;

@@ -355,12 +355,12 @@ fn routes_are_the_same_in_the_code_in_readme_and_in_the_description() {
         .collect();
     assert_eq!(in_readme, described, "README (left) and openapi.json (right)");
 
-    let source = read("src/server/routes.rs");
+    let source = read("src/server/paths.rs");
     let variants = source.split("pub enum Route").nth(1).unwrap().split("\n}").next().unwrap();
     let in_code: BTreeSet<_> =
         variants.split("/// `").skip(1).map(|rest| rest.split('`').next().unwrap()).collect();
     let paths: BTreeSet<_> = described.iter().map(|route| route.split(' ').nth(1).unwrap()).collect();
-    assert_eq!(paths, in_code, "openapi.json (left) and routes.rs (right)");
+    assert_eq!(paths, in_code, "openapi.json (left) and paths.rs (right)");
 }
 
 #[test]

@@ -14,10 +14,10 @@ use crate::secret::Tag;
 use crate::telemetry::audit::{Event, Name};
 
 use super::Services;
+use super::paths::Route;
 use super::peer::Peer;
 use super::query::connection;
 use super::reply::Refused;
-use super::routes::Route;
 use super::trace;
 
 /// Where a connection comes from, as far as nobody but the audit log may know: no right depends on a pid.
