@@ -81,7 +81,7 @@ pub enum NotNow {
 pub type Fetching = Pin<Box<dyn Future<Output = Result<Fetched, Unavailable>> + Send>>;
 
 /// What a source knows of a user.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Fetched {
     /// `None`: there is no such user.
     pub profile: Option<Profile>,
@@ -152,7 +152,7 @@ impl Cache {
     }
 
     /// Whether `token` could be served at `now`.
-    pub fn is_alive(&self, token: &IdpToken, now: Moment) -> bool {
+    pub fn is_alive(&self, token: &IdpToken<'_>, now: Moment) -> bool {
         !token.expires.is_some_and(|expires| self.rules().terms.is_over(expires, now))
     }
 
@@ -215,7 +215,7 @@ impl Cache {
             let held = held.and_then(|held| held.value().entry());
             outcome = says(held.as_deref());
             match held.filter(|_| outcome == Reported::Dropped) {
-                Some(held) => Op::Put(Slot::of(user, Arc::new(held.with_refused(fingerprint, now)))),
+                Some(held) => Op::Put(Slot::of(Arc::new(held.with_refused(fingerprint, now)))),
                 None => Op::Nop,
             }
         });

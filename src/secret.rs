@@ -53,6 +53,28 @@ impl fmt::Debug for Secret {
     }
 }
 
+/// A [`Secret`] that is kept in a piece of memory with others.
+#[derive(Clone, Copy)]
+pub struct SecretStr<'a>(&'a str);
+
+impl<'a> SecretStr<'a> {
+    /// Marks `text` as secret. Whoever keeps it answers for its being overwritten.
+    pub fn new(text: &'a str) -> Self {
+        Self(text)
+    }
+
+    /// The text itself, as [`Secret::expose`] gives it.
+    pub fn expose(self) -> &'a str {
+        self.0
+    }
+}
+
+impl fmt::Debug for SecretStr<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[secret]")
+    }
+}
+
 /// A name for a text that tells nothing about it: 96 bits of a keyed hash, printed as 16 characters.
 ///
 /// Comparing two takes equally long whether they differ early, late or not at all, since one of them may be what a
@@ -152,7 +174,7 @@ pub struct NoRandomness;
 
 #[cfg(test)]
 mod tests {
-    use super::{Secret, Tag, TagKey};
+    use super::{Secret, SecretStr, Tag, TagKey};
 
     #[test]
     fn a_tag_is_stable_within_a_run_and_differs_between_runs_and_kinds() {
@@ -191,6 +213,7 @@ mod tests {
             format!("{secret:x?}"),
             format!("{:?}", Holder { token: Some(secret.clone()) }),
             format!("{:?}", Err::<(), _>(secret.clone())),
+            format!("{:?}", Some(SecretStr::new(secret.expose()))),
         ];
         for text in printed {
             assert!(text.contains("[secret]"), "{text}");

@@ -1,13 +1,12 @@
 //! What is remembered of one user, and what it says to a question at a given moment. Pure.
 
 use std::mem::size_of;
-use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::Negative;
 use crate::domain::error::LookupError;
 use crate::domain::freshness::{Freshness, Moment, Schedule, Terms};
-use crate::domain::identity::{IdpToken, NoSelection, Profile};
+use crate::domain::identity::{Identity, IdpToken, NoSelection, Profile};
 use crate::domain::user::{Selector, UserId};
 use crate::secret::Tag;
 
@@ -20,7 +19,7 @@ const OVERHEAD: usize = 510;
 /// One answer of Auth0 about one user, and what is to be remembered besides.
 #[derive(Clone, Debug)]
 pub struct Entry {
-    fetched: Arc<Fetched>,
+    fetched: Fetched,
     /// Tokens of this answer that were reported as refused by their providers. Almost always absent.
     refused: Option<Box<Refused>>,
 }
@@ -67,7 +66,7 @@ pub struct Judgement {
 impl Entry {
     /// Wraps an answer.
     pub fn new(fetched: Fetched) -> Self {
-        Self { fetched: Arc::new(fetched), refused: None }
+        Self { fetched, refused: None }
     }
 
     /// The user, or `None` if Auth0 has no such user.
@@ -99,15 +98,13 @@ impl Entry {
         Self { refused: Some(Box::new(Refused { tokens, at })), ..self.clone() }
     }
 
-    /// This answer in the place of `before`: a token that was refused is no better for being sent again.
-    pub fn heir_of(&self, before: &Self) -> Self {
-        let mut heir = self.clone();
+    /// This answer takes the place of `before`: a token that was refused is no better for being sent again.
+    pub fn inherit(&mut self, before: &Self) {
         if let Some(refused) = &before.refused {
             let tokens: Vec<_> =
                 refused.tokens.iter().copied().filter(|tag| self.holds(*tag, &Selector::default())).collect();
-            heir.refused = (!tokens.is_empty()).then(|| Box::new(Refused { tokens, at: refused.at }));
+            self.refused = (!tokens.is_empty()).then(|| Box::new(Refused { tokens, at: refused.at }));
         }
-        heir
     }
 
     /// What the entry says to `question` at `now`.
@@ -134,7 +131,7 @@ impl Entry {
         question: Question<'_>,
         rules: &Rules,
         now: Moment,
-    ) -> Result<Option<&IdpToken>, LookupError> {
+    ) -> Result<Option<IdpToken<'_>>, LookupError> {
         let profile = self.profile().ok_or(LookupError::UserNotFound)?;
         let Question::Token { selector, min_ttl } = question else { return Ok(None) };
         if profile.blocked {
@@ -167,18 +164,18 @@ impl Entry {
         reported && self.refused.as_ref().is_some_and(|refused| self.sent().elapsed <= refused.at.elapsed)
     }
 
-    fn tokens(&self, shown: &Selector) -> impl Iterator<Item = &IdpToken> {
+    fn tokens(&self, shown: &Selector) -> impl Iterator<Item = IdpToken<'_>> {
         let identities = self.profile().map(|profile| profile.identities.as_slice()).unwrap_or_default();
-        let identities = identities.iter().filter(|identity| shown.shows(&identity.connection));
-        identities.filter_map(|identity| identity.token.as_ref())
+        let identities = identities.iter().filter(|identity| shown.shows(identity.connection()));
+        identities.filter_map(Identity::token)
     }
 
     /// Bytes that `user` and this entry take in the cache.
     pub fn weight(&self, user: &UserId) -> u32 {
-        let profile = self.profile().map_or(0, Profile::weight);
+        let profile = self.profile().map_or(0, Profile::apart);
         let refused =
             self.refused.as_ref().map_or(0, |refused| size_of::<Refused>() + refused.tokens.len() * 12);
-        let own = size_of::<Self>() + size_of::<Fetched>() + size_of::<UserId>();
+        let own = size_of::<Self>() + size_of::<UserId>();
         u32::try_from(OVERHEAD + own + user.as_str().len() + profile + refused).unwrap_or(u32::MAX)
     }
 }

@@ -37,10 +37,13 @@ impl Landing {
                 }
                 let shelf = self.shelf.now();
                 shelf.entries.entry_by_ref(user).and_upsert_with(|held| {
-                    if let Some(held) = held.and_then(|held| held.value().entry()) {
-                        entry = Arc::new(entry.heir_of(&held));
+                    // Nobody else has it yet.
+                    if let (Some(held), Some(heir)) =
+                        (held.and_then(|held| held.value().entry()), Arc::get_mut(&mut entry))
+                    {
+                        heir.inherit(&held);
                     }
-                    Slot::of(user, Arc::clone(&entry))
+                    Slot::of(Arc::clone(&entry))
                 });
                 if self.obsolete.is_void() {
                     // Purged in between. A report in between has left its mark on what was stored.

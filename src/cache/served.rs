@@ -100,7 +100,7 @@ impl Served {
     }
 
     /// The identity and token that `selector` means: the same that the lookup found.
-    pub fn select(&self, selector: &Selector) -> Option<(&Identity, &IdpToken)> {
+    pub fn select(&self, selector: &Selector) -> Option<(&Identity, IdpToken<'_>)> {
         self.profile()?.select(selector).ok()
     }
 

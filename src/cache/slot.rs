@@ -22,14 +22,12 @@ pub(super) type Slots = moka::sync::Cache<UserId, Arc<Slot>>;
 #[derive(Debug)]
 pub(super) struct Slot {
     entry: Mutex<Option<Arc<Entry>>>,
-    weight: u32,
 }
 
 impl Slot {
-    /// A place for `entry`, which is about `user`.
-    pub(super) fn of(user: &UserId, entry: Arc<Entry>) -> Arc<Self> {
-        let weight = entry.weight(user);
-        Arc::new(Self { entry: Mutex::new(Some(entry)), weight })
+    /// A place for `entry`.
+    pub(super) fn of(entry: Arc<Entry>) -> Arc<Self> {
+        Arc::new(Self { entry: Mutex::new(Some(entry)) })
     }
 
     /// The entry, unless it has been given up.
@@ -61,7 +59,8 @@ pub(super) fn moved(slots: &Slots, settings: &config::Cache, counters: Arc<Count
 pub(super) fn slots(settings: &config::Cache, counters: Arc<Counters>) -> Slots {
     moka::sync::Cache::builder()
         .max_capacity(settings.max_bytes)
-        .weigher(|_, slot: &Arc<Slot>| slot.weight)
+        // Asked when an entry is put in. One that is given up at that very moment goes with its place.
+        .weigher(|user, slot: &Arc<Slot>| slot.entry().map_or(0, |entry| entry.weight(user)))
         .time_to_live(kept_for(settings))
         // Called before whoever removes or replaces an entry goes on.
         .eviction_listener(move |_, slot: Arc<Slot>, cause| {

@@ -2,44 +2,52 @@
 
 use std::mem::size_of;
 
-use crate::secret::{Secret, Tag};
+use smallvec::SmallVec;
+
+use crate::secret::{Secret, SecretStr, Tag};
 
 use super::freshness::{Deadline, Timestamp};
-use super::user::{Selector, UserId};
+use super::user::Selector;
 
 /// What Auth0 knows of a user, less everything we have no use for. Refresh tokens are never kept.
 #[derive(Clone, Debug)]
 pub struct Profile {
-    /// The id Auth0 answered with.
-    pub user_id: UserId,
     /// Auth0 refuses this user's logins; so do we refuse their tokens.
     pub blocked: bool,
-    /// The primary identity first, linked ones after it, as Auth0 orders them.
-    pub identities: Vec<Identity>,
+    /// The primary identity first, linked ones after it, as Auth0 orders them. Most users have one.
+    pub identities: SmallVec<[Identity; 1]>,
 }
 
 /// One account at one identity provider.
+///
+/// These are kept by the hundred thousand. So all texts of one are in a single piece of memory, which is overwritten
+/// when it is given back, since a token is among them.
 #[derive(Clone, Debug)]
 pub struct Identity {
-    /// The connection's name: the right selector.
-    pub connection: String,
-    /// The provider's name; an open set.
-    pub provider: String,
-    /// The account's id at the provider. Auth0 sends a number for some providers; here it is always text.
-    pub user_id: String,
+    texts: Secret,
+    /// Where each but the last of the texts ends: connection, provider, user id, token, its second half.
+    ends: [u32; 4],
     /// Whether Auth0 counts the provider as social.
     pub is_social: bool,
-    /// The token the provider issued, if Auth0 has it and lets us see it.
-    pub token: Option<IdpToken>,
+    token: Option<Facts>,
+}
+
+/// What is kept of a token besides its texts.
+#[derive(Clone, Copy, Debug)]
+struct Facts {
+    has_second: bool,
+    expires: Option<Deadline>,
+    basis: ExpiryBasis,
+    fingerprint: Tag,
 }
 
 /// An access token that an identity provider issued to a user.
-#[derive(Clone, Debug)]
-pub struct IdpToken {
+#[derive(Clone, Copy, Debug)]
+pub struct IdpToken<'a> {
     /// The token.
-    pub access_token: Secret,
+    pub access_token: SecretStr<'a>,
     /// Its second half where the provider speaks OAuth 1: the token is useless without it.
-    pub access_token_secret: Option<Secret>,
+    pub access_token_secret: Option<SecretStr<'a>>,
     /// When it dies, if that is known.
     pub expires: Option<Deadline>,
     /// How we know.
@@ -96,8 +104,8 @@ impl Profile {
     ///
     /// Never by position: only one match may carry a token, dead or alive, so that which identity is meant does
     /// not change when a token expires.
-    pub fn select(&self, selector: &Selector) -> Result<(&Identity, &IdpToken), NoSelection> {
-        let shown = || self.identities.iter().filter(|identity| selector.shows(&identity.connection));
+    pub fn select(&self, selector: &Selector) -> Result<(&Identity, IdpToken<'_>), NoSelection> {
+        let shown = || self.identities.iter().filter(|identity| selector.shows(identity.connection()));
         let matching = || shown().filter(|identity| identity.matches(selector));
         let mut found = matching().filter_map(Identity::with_token);
         match (found.next(), found.next()) {
@@ -113,30 +121,84 @@ impl Profile {
         }
     }
 
-    /// Bytes of memory this profile takes, its own struct included.
-    pub fn weight(&self) -> usize {
-        let identities: usize = self.identities.iter().map(Identity::weight).sum();
-        size_of::<Self>().saturating_add(self.user_id.as_str().len()).saturating_add(identities)
+    /// Bytes of memory this profile takes besides its own struct.
+    pub fn apart(&self) -> usize {
+        let texts = self.identities.iter().map(|identity| identity.texts.len()).sum::<usize>();
+        let identities = if self.identities.spilled() { self.identities.capacity() } else { 0 };
+        identities.saturating_mul(size_of::<Identity>()).saturating_add(texts)
     }
 }
 
 impl Identity {
-    fn matches(&self, selector: &Selector) -> bool {
-        selector.connection.as_ref().is_none_or(|wanted| *wanted == self.connection)
-            && selector.provider.as_ref().is_none_or(|wanted| *wanted == self.provider)
-    }
-
-    fn with_token(&self) -> Option<(&Self, &IdpToken)> {
-        self.token.as_ref().map(|token| (self, token))
-    }
-
-    fn weight(&self) -> usize {
-        let texts = [self.connection.len(), self.provider.len(), self.user_id.len()];
-        let secrets = self.token.as_ref().map_or(0, |token| {
-            let second = token.access_token_secret.as_ref().map_or(0, Secret::len);
-            token.access_token.len().saturating_add(second)
+    /// An account of the id `user_id`, always text: Auth0 sends a number for some providers. The connection's name is
+    /// the right selector; provider's names are an open set.
+    pub fn new(
+        connection: &str,
+        provider: &str,
+        user_id: &str,
+        is_social: bool,
+        token: Option<IdpToken<'_>>,
+    ) -> Self {
+        let access_token = token.map_or("", |token| token.access_token.expose());
+        let second = token.and_then(|token| token.access_token_secret).map(SecretStr::expose);
+        let mut end = 0_usize;
+        let ends = [connection, provider, user_id, access_token].map(|text| {
+            end = end.saturating_add(text.len());
+            // Auth0's answers are bounded far below that.
+            u32::try_from(end).unwrap_or(u32::MAX)
         });
-        size_of::<Self>().saturating_add(texts.iter().sum()).saturating_add(secrets)
+        let texts = [connection, provider, user_id, access_token, second.unwrap_or_default()].concat();
+        let token = token.map(|IdpToken { expires, basis, fingerprint, .. }| Facts {
+            has_second: second.is_some(),
+            expires,
+            basis,
+            fingerprint,
+        });
+        Self { texts: Secret::new(texts), ends, is_social, token }
+    }
+
+    /// The connection's name: the right selector.
+    pub fn connection(&self) -> &str {
+        self.text(0, self.ends[0])
+    }
+
+    /// The provider's name; an open set.
+    pub fn provider(&self) -> &str {
+        self.text(self.ends[0], self.ends[1])
+    }
+
+    /// The account's id at the provider.
+    pub fn user_id(&self) -> &str {
+        self.text(self.ends[1], self.ends[2])
+    }
+
+    /// The token the provider issued, if Auth0 has it and lets us see it.
+    pub fn token(&self) -> Option<IdpToken<'_>> {
+        let Facts { has_second, expires, basis, fingerprint } = self.token?;
+        let secret = |begin, end| SecretStr::new(self.text(begin, end));
+        Some(IdpToken {
+            access_token: secret(self.ends[2], self.ends[3]),
+            access_token_secret: has_second.then(|| secret(self.ends[3], u32::MAX)),
+            expires,
+            basis,
+            fingerprint,
+        })
+    }
+
+    /// From one end to another, or to that of all.
+    fn text(&self, begin: u32, end: u32) -> &str {
+        let texts = self.texts.expose();
+        let at = |end| usize::try_from(end).unwrap_or(usize::MAX).min(texts.len());
+        texts.get(at(begin)..at(end)).unwrap_or_default()
+    }
+
+    fn matches(&self, selector: &Selector) -> bool {
+        selector.connection.as_ref().is_none_or(|wanted| *wanted == self.connection())
+            && selector.provider.as_ref().is_none_or(|wanted| *wanted == self.provider())
+    }
+
+    fn with_token(&self) -> Option<(&Self, IdpToken<'_>)> {
+        self.token().map(|token| (self, token))
     }
 }
 
@@ -144,8 +206,8 @@ impl Identity {
 fn connections<'a>(identities: impl Iterator<Item = &'a Identity>) -> Vec<String> {
     let mut names: Vec<String> = Vec::new();
     for identity in identities {
-        if !names.contains(&identity.connection) {
-            names.push(identity.connection.clone());
+        if !names.iter().any(|name| name == identity.connection()) {
+            names.push(identity.connection().to_owned());
         }
     }
     names
@@ -157,23 +219,49 @@ mod tests {
     use crate::secret::TagKey;
 
     fn identity(connection: &str, provider: &str, token: Option<&str>) -> Identity {
-        Identity {
-            connection: connection.into(),
-            provider: provider.into(),
-            user_id: "1".into(),
-            is_social: true,
-            token: token.map(|text| IdpToken {
-                access_token: Secret::new(text),
-                access_token_secret: None,
+        let token = token.map(|text| IdpToken {
+            access_token: SecretStr::new(text),
+            access_token_secret: None,
+            expires: None,
+            basis: ExpiryBasis::None,
+            fingerprint: TagKey::random().unwrap().tag("token", text),
+        });
+        Identity::new(connection, provider, "1", true, token)
+    }
+
+    #[test]
+    fn an_identitys_texts_are_told_apart() {
+        let fingerprint = TagKey::random().unwrap().tag("token", "t");
+        for second in [None, Some(""), Some("second")] {
+            let token = IdpToken {
+                access_token: SecretStr::new("canary-\u{f6}"),
+                access_token_secret: second.map(SecretStr::new),
                 expires: None,
                 basis: ExpiryBasis::None,
-                fingerprint: TagKey::random().unwrap().tag("token", text),
-            }),
+                fingerprint,
+            };
+            for identity in
+                [("c", "p\u{fc}", "583231"), ("", "", "")].map(|(connection, provider, user_id)| {
+                    let identity = Identity::new(connection, provider, user_id, false, Some(token));
+                    assert_eq!(
+                        (identity.connection(), identity.provider(), identity.user_id()),
+                        (connection, provider, user_id)
+                    );
+                    identity
+                })
+            {
+                let kept = identity.token().unwrap();
+                assert_eq!(kept.access_token.expose(), "canary-\u{f6}");
+                assert_eq!(kept.access_token_secret.map(SecretStr::expose), second);
+                assert_eq!(kept.fingerprint, fingerprint);
+                assert!(!format!("{identity:?}").contains("canary"), "{identity:?}");
+            }
         }
+        assert!(Identity::new("c", "p", "1", false, None).token().is_none());
     }
 
     fn profile(identities: Vec<Identity>) -> Profile {
-        Profile { user_id: UserId::parse("auth0|1").unwrap(), blocked: false, identities }
+        Profile { blocked: false, identities: identities.into() }
     }
 
     fn pick(

@@ -9,7 +9,7 @@ use crate::domain::error::LookupError;
 use crate::domain::freshness::Deadline;
 use crate::domain::urgency::Flow;
 use crate::domain::user::{Selector, UserId};
-use crate::secret::Tag;
+use crate::secret::{SecretStr, Tag};
 
 use super::answers::{IdentitiesAnswer, IdentityAnswer, ManagementTokenAnswer, ReportAnswer};
 use super::body;
@@ -91,11 +91,11 @@ pub(super) async fn token(
     let left = |expires: Deadline| (expires.wall().rfc3339(), expires.remaining(served.now).as_secs());
     let body = body::Token {
         user_id: user.as_str(),
-        connection: &identity.connection,
-        provider: &identity.provider,
-        identity_user_id: &identity.user_id,
+        connection: identity.connection(),
+        provider: identity.provider(),
+        identity_user_id: identity.user_id(),
         access_token: token.access_token.expose(),
-        access_token_secret: token.access_token_secret.as_ref().map(|second| second.expose()),
+        access_token_secret: token.access_token_secret.map(SecretStr::expose),
         expires: token.expires.map(left),
         expiry_basis: token.basis.as_str(),
         fetched_at: served.fetched().wall.rfc3339(),
@@ -114,18 +114,18 @@ pub(super) async fn identities(
     let served = before_the_end(services, services.cache.identities(flow, user)).await?;
     trail.served(services, served.state, None);
     let profile = served.profile().ok_or(Refused::NoRoute)?;
-    let identities = profile.identities.iter().filter(|identity| shown.shows(&identity.connection));
+    let identities = profile.identities.iter().filter(|identity| shown.shows(identity.connection()));
     let identities = identities.map(|identity| {
-        let token = identity.token.as_ref();
+        let token = identity.token();
         let state = match token {
             None => "none",
-            Some(token) if services.cache.is_alive(token, served.now) => "available",
+            Some(token) if services.cache.is_alive(&token, served.now) => "available",
             Some(_) => "expired",
         };
         IdentityAnswer {
-            connection: identity.connection.as_str().into(),
-            provider: identity.provider.as_str().into(),
-            identity_user_id: identity.user_id.as_str().into(),
+            connection: identity.connection().into(),
+            provider: identity.provider().into(),
+            identity_user_id: identity.user_id().into(),
             is_social: identity.is_social,
             token: state.into(),
             expires_at: token.and_then(|token| token.expires).map(|expires| expires.wall().to_string()),

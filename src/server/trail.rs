@@ -85,12 +85,17 @@ impl Trail {
     }
 
     /// A lookup is answered: from where, and with which token, if with one.
-    pub fn served(&mut self, services: &Services, state: CacheState, token: Option<(&Identity, &IdpToken)>) {
+    pub fn served(
+        &mut self,
+        services: &Services,
+        state: CacheState,
+        token: Option<(&Identity, IdpToken<'_>)>,
+    ) {
         self.cache = Some(state);
         if let Some((identity, token)) = token
             && services.audit.takes(state != CacheState::Hit)
         {
-            self.connection = Some(Name::new(&identity.connection));
+            self.connection = Some(Name::new(identity.connection()));
             self.fingerprint = Some(token.fingerprint);
         }
     }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use hyper::StatusCode;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use smallvec::SmallVec;
 
 use crate::domain::error::{EMPTY, Failure, NOT_A_GRANT, NOT_JSON, Refusal};
 use crate::domain::freshness::{Deadline, Moment, Timestamp};
@@ -17,7 +18,7 @@ use crate::domain::identity::{Identity, IdpToken, Profile, earliest};
 use crate::domain::user::UserId;
 use crate::json::{self, Object};
 use crate::management::Grant;
-use crate::secret::{Secret, TagKey};
+use crate::secret::{Secret, SecretStr, TagKey};
 
 use super::answer::{Answer, Exchange, Limit};
 use super::lenient::{Bar, Flag, Number, Text};
@@ -164,43 +165,35 @@ fn parse_profile(
     let behind = answer.clock_behind(exchange);
     let deadline = |stated| Deadline::at(stated, exchange.sent, behind);
     let identities = wire.identities.into_iter().flatten().flatten();
-    let mut identities: Vec<_> =
-        identities.map(|Object(wire)| identity(wire, last_login, deadline, tags)).collect();
-    // These are kept by the hundred thousand, and most users have one.
+    let mut identities: SmallVec<_> =
+        identities.map(|Object(wire)| identity(&wire, last_login, deadline, tags)).collect();
+    // These are kept by the hundred thousand.
     identities.shrink_to_fit();
-    Ok(Profile { user_id: user.clone(), blocked: wire.blocked.0, identities })
+    Ok(Profile { blocked: wire.blocked.0, identities })
 }
 
-fn identity(
-    wire: WireIdentity,
+fn identity<'a>(
+    wire: &'a WireIdentity,
     last_login: Option<Timestamp>,
     deadline: impl Fn(Timestamp) -> Deadline,
     tags: &TagKey,
 ) -> Identity {
+    let some = |text: &'a Text| Some(text.as_str()).filter(|text| !text.is_empty());
     let lifetime = wire.expires_in.seconds();
-    let token = wire.access_token.0.filter(|token| !token.is_empty()).map(|text| {
-        let own = claims::<Claims>(&text).and_then(|claims| claims.exp.timestamp());
+    let token = some(&wire.access_token).map(|text| {
+        let own = claims::<Claims>(text).and_then(|claims| claims.exp.timestamp());
         let login = lifetime.zip(last_login).map(|(span, login)| login.after(span.min(FOR_EVER)));
         let (expires_at, basis) = earliest(own, login);
         IdpToken {
-            fingerprint: tags.tag("token", &text),
-            access_token: Secret::new(text),
-            access_token_secret: wire
-                .access_token_secret
-                .0
-                .filter(|second| !second.is_empty())
-                .map(Secret::new),
+            fingerprint: tags.tag("token", text),
+            access_token: SecretStr::new(text),
+            access_token_secret: some(&wire.access_token_secret).map(SecretStr::new),
             expires: expires_at.map(deadline),
             basis,
         }
     });
-    Identity {
-        connection: wire.connection.0.unwrap_or_default(),
-        provider: wire.provider.0.unwrap_or_default(),
-        user_id: wire.user_id.0.unwrap_or_default(),
-        is_social: wire.is_social.0,
-        token,
-    }
+    let [connection, provider, user_id] = [&wire.connection, &wire.provider, &wire.user_id].map(Text::as_str);
+    Identity::new(connection, provider, user_id, wire.is_social.0, token)
 }
 
 /// The claims of a token that looks like a JWT. Nothing is verified: a claim here can only shorten a life.

@@ -197,7 +197,7 @@ impl Asked {
 
         // Guarantee 2.
         let asked = self.connection.is_none_or(|connection| connection == owned.connection);
-        if owned.user != self.user || owned.connection != identity.connection || !asked {
+        if owned.user != self.user || owned.connection != identity.connection() || !asked {
             return Err(format!("{text} is of {owned:?}"));
         }
 

@@ -130,7 +130,7 @@ fn profile(body: &str) -> Profile {
 fn token(last_login: &str, identity: &str) -> Option<(Option<u64>, &'static str)> {
     let body = format!(r#"{{"user_id":"u|1","last_login":{last_login},"identities":[{identity}]}}"#);
     let profile = profile(&body);
-    let token = profile.identities[0].token.as_ref()?;
+    let token = profile.identities[0].token()?;
     Some((token.expires.map(|expires| expires.remaining(now()).as_secs()), token.basis.as_str()))
 }
 
@@ -169,7 +169,7 @@ fn a_clock_here_that_is_behind_auth0s_lengthens_no_life() {
         let exchange = Exchange { sent: now(), received: now().after(Duration::from_secs(took)) };
         match parse_user(&answer, &user, exchange, &TagKey::random().unwrap()) {
             Ok(UserAnswer::User(Some(profile))) => {
-                profile.identities[0].token.as_ref().unwrap().expires.unwrap().remaining(now()).as_secs()
+                profile.identities[0].token().unwrap().expires.unwrap().remaining(now()).as_secs()
             }
             other => panic!("{other:?}"),
         }
@@ -216,9 +216,9 @@ fn ids_at_the_provider_may_be_numbers_and_unknown_fields_do_not_hurt() {
             {"connection":"db","provider":"auth0","user_id":"abc","access_token":"t","access_token_secret":"s"}]}"#,
     );
     assert!(profile.blocked);
-    assert_eq!(profile.identities[0].user_id, "583231");
+    assert_eq!(profile.identities[0].user_id(), "583231");
     assert!(profile.identities[0].is_social);
-    let second = profile.identities[1].token.as_ref().unwrap().access_token_secret.as_ref().unwrap();
+    let second = profile.identities[1].token().unwrap().access_token_secret.unwrap();
     assert_eq!(second.expose(), "s");
     assert!(!format!("{profile:?}").contains("\"t\""));
 }
