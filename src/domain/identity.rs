@@ -185,6 +185,11 @@ impl Identity {
         })
     }
 
+    /// All of its texts, one after the other, to be looked through in one go.
+    pub fn texts(&self) -> SecretStr<'_> {
+        SecretStr::new(self.texts.expose())
+    }
+
     /// From one end to another, or to that of all.
     fn text(&self, begin: u32, end: u32) -> &str {
         let texts = self.texts.expose();

@@ -93,16 +93,23 @@ impl fmt::Display for UserId {
 /// Decodes `%XX` once, into `room` for as much as there was; `None` where one is incomplete. Decoders commonly leave a
 /// lone `%` as it is; then two spellings would name one user.
 fn decode<'a>(segment: &str, room: &'a mut [u8]) -> Option<&'a [u8]> {
-    let (mut bytes, mut length) = (segment.bytes(), 0);
-    for place in room.iter_mut() {
-        *place = match bytes.next() {
-            Some(b'%') => hex(bytes.next()?)? << 4 | hex(bytes.next()?)?,
-            Some(plain) => plain,
-            None => break,
+    let (mut rest, mut length) = (segment.as_bytes(), 0);
+    loop {
+        // Hardly a byte of an id is encoded, so the others are copied together.
+        let (plain, encoded) =
+            rest.split_at(rest.iter().position(|byte| *byte == b'%').unwrap_or(rest.len()));
+        room.get_mut(length..)?.get_mut(..plain.len())?.copy_from_slice(plain);
+        length += plain.len();
+        rest = match encoded {
+            [] => return room.get(..length),
+            [_, high, low, rest @ ..] => {
+                *room.get_mut(length)? = hex(*high)? << 4 | hex(*low)?;
+                length += 1;
+                rest
+            }
+            _ => return None,
         };
-        length += 1;
     }
-    room.get(..length)
 }
 
 fn hex(digit: u8) -> Option<u8> {

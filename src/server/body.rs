@@ -1,132 +1,140 @@
 //! The one body that is written by hand, because nearly every answer is one: a token's. Byte for byte what serde makes of
 //! a [`TokenAnswer`], which still writes those few that have something to escape.
 
-use crate::domain::freshness::Rfc3339;
-use crate::secret::TagText;
+use crate::domain::freshness::{Moment, Timestamp};
+use crate::domain::identity::{Identity, IdpToken};
+use crate::domain::user::UserId;
+use crate::secret::SecretStr;
 
 use super::answers::TokenAnswer;
 use super::reply::written;
 
 /// What a token's answer says.
 pub struct Token<'a> {
-    pub user_id: &'a str,
-    pub connection: &'a str,
-    pub provider: &'a str,
-    pub identity_user_id: &'a str,
-    pub access_token: &'a str,
-    pub access_token_secret: Option<&'a str>,
-    /// When it expires, and whole seconds until then.
-    pub expires: Option<(Rfc3339, u64)>,
-    pub expiry_basis: &'a str,
-    pub fetched_at: Rfc3339,
-    pub fingerprint: TagText,
+    /// As asked for.
+    pub user: &'a UserId,
+    pub identity: &'a Identity,
+    pub token: IdpToken<'a>,
+    /// When Auth0 was asked.
+    pub fetched: Timestamp,
+    /// When it was decided that this may be the answer.
+    pub now: Moment,
 }
 
 impl Token<'_> {
     /// As JSON.
     pub fn write(&self) -> Vec<u8> {
-        let second = self.access_token_secret.unwrap_or_default();
-        let texts = [self.user_id, self.connection, self.provider, self.identity_user_id, self.access_token];
-        if !texts.iter().chain([&second, &self.expiry_basis]).all(|text| is_plain(text.as_bytes())) {
+        let Self { user, identity, token, .. } = self;
+        if !(is_plain(user.as_str()) && is_plain(identity.texts().expose())) {
             return written(&self.for_serde());
         }
-        let [user_id, connection, provider, identity_user_id, access_token] = texts.map(str::as_bytes);
-        let (before_second, kind): (&[u8], &[u8]) = match self.access_token_secret {
-            Some(_) => (b"\",\"access_token_secret\":\"", b"\",\"token_type\":\"OAuth\""),
-            None => (b"", b"\",\"token_type\":\"Bearer\""),
+        let second = token.access_token_secret.map_or("", SecretStr::expose);
+        let (before_second, kind) = match token.access_token_secret {
+            Some(_) => ("\",\"access_token_secret\":\"", "\",\"token_type\":\"OAuth\""),
+            None => ("", "\",\"token_type\":\"Bearer\""),
         };
-        let mut digits = itoa::Buffer::new();
-        let [before_date, date, before_left, left]: [&[u8]; 4] = match &self.expires {
-            Some((at, left)) => {
-                [b",\"expires_at\":\"", at.as_bytes(), b"\",\"expires_in\":", digits.format(*left).as_bytes()]
+        let (stamp, mut digits);
+        let (before_date, date, before_left, left) = match token.expires {
+            Some(expires) => {
+                (stamp, digits) = (expires.wall().rfc3339(), itoa::Buffer::new());
+                let left = digits.format(expires.remaining(self.now).as_secs());
+                (",\"expires_at\":\"", stamp.as_bytes(), "\",\"expires_in\":", left)
             }
-            None => [b",\"expires_at\":null,\"expires_in\":null", b"", b"", b""],
+            None => (",\"expires_at\":null,\"expires_in\":null", &[][..], "", ""),
         };
-        // In one piece of memory of just that length, which becomes the answer as it is.
-        [
+        let (fetched, fingerprint) = (self.fetched.rfc3339(), token.fingerprint.text());
+        let pieces: [&[u8]; 24] = [
             b"{\"user_id\":\"",
-            user_id,
+            user.as_str().as_bytes(),
             b"\",\"connection\":\"",
-            connection,
+            identity.connection().as_bytes(),
             b"\",\"provider\":\"",
-            provider,
+            identity.provider().as_bytes(),
             b"\",\"identity_user_id\":\"",
-            identity_user_id,
+            identity.user_id().as_bytes(),
             b"\",\"access_token\":\"",
-            access_token,
-            before_second,
+            token.access_token.expose().as_bytes(),
+            before_second.as_bytes(),
             second.as_bytes(),
-            kind,
-            before_date,
+            kind.as_bytes(),
+            before_date.as_bytes(),
             date,
-            before_left,
-            left,
+            before_left.as_bytes(),
+            left.as_bytes(),
             b",\"expiry_basis\":\"",
-            self.expiry_basis.as_bytes(),
+            token.basis.as_str().as_bytes(),
             b"\",\"fetched_at\":\"",
-            self.fetched_at.as_bytes(),
+            fetched.as_bytes(),
             b"\",\"fingerprint\":\"",
-            self.fingerprint.as_bytes(),
+            fingerprint.as_bytes(),
             b"\"}",
-        ]
-        .concat()
+        ];
+        // In one piece of memory of just that length, which becomes the answer as it is.
+        pieces.concat()
     }
 
     fn for_serde(&self) -> TokenAnswer<'_> {
+        let Self { user, identity, token, .. } = self;
         TokenAnswer {
-            user_id: self.user_id.into(),
-            connection: self.connection.into(),
-            provider: self.provider.into(),
-            identity_user_id: self.identity_user_id.into(),
-            access_token: self.access_token.into(),
-            access_token_secret: self.access_token_secret.map(Into::into),
-            token_type: if self.access_token_secret.is_some() { "OAuth" } else { "Bearer" }.into(),
-            expires_at: self.expires.as_ref().map(|(at, _)| at.as_str().to_owned()),
-            expires_in: self.expires.as_ref().map(|(_, left)| *left),
-            expiry_basis: self.expiry_basis.into(),
-            fetched_at: self.fetched_at.as_str().to_owned(),
-            fingerprint: self.fingerprint.as_str().to_owned(),
+            user_id: user.as_str().into(),
+            connection: identity.connection().into(),
+            provider: identity.provider().into(),
+            identity_user_id: identity.user_id().into(),
+            access_token: token.access_token.expose().into(),
+            access_token_secret: token.access_token_secret.map(|second| second.expose().into()),
+            token_type: if token.access_token_secret.is_some() { "OAuth" } else { "Bearer" }.into(),
+            expires_at: token.expires.map(|expires| expires.wall().to_string()),
+            expires_in: token.expires.map(|expires| expires.remaining(self.now).as_secs()),
+            expiry_basis: token.basis.as_str().into(),
+            fetched_at: self.fetched.to_string(),
+            fingerprint: token.fingerprint.to_string(),
         }
     }
 }
 
 /// Whether JSON writes it as it is. Looks at everything whatever comes, which goes many bytes at a time.
-fn is_plain(text: &[u8]) -> bool {
+fn is_plain(text: &str) -> bool {
     let odd = |byte: u8| u8::from((byte < b' ') | (byte == b'"') | (byte == b'\\'));
-    text.iter().fold(0, |so_far, byte| so_far | odd(*byte)) == 0
+    text.bytes().fold(0, |so_far, byte| so_far | odd(byte)) == 0
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use proptest::prelude::*;
 
     use super::*;
-    use crate::domain::freshness::Timestamp;
+    use crate::domain::freshness::Deadline;
+    use crate::domain::identity::ExpiryBasis;
     use crate::secret::TagKey;
 
-    /// Mostly such as nothing of has to be escaped, and one in a while anything.
+    /// Mostly such as nothing of has to be escaped, and once in a while anything.
     fn text() -> impl Strategy<Value = String> {
-        prop_oneof![20 => "[ -!#-\\[\\]-~\u{7f}-\u{ffff}]{0,40}", 1 => ".*"]
+        prop_oneof![20 => "[ -!#-\\[\\]-~\u{a0}-\u{ffff}]{1,40}", 1 => ".+"]
     }
 
     proptest! {
         #[test]
         fn it_is_what_serde_writes(
-            texts in proptest::array::uniform6(text()),
+            user in text().prop_filter_map("no id", |text| UserId::parse(&text).ok()),
+            texts in proptest::array::uniform4(text()),
             second in proptest::option::of(text()),
-            expires in proptest::option::of((0_i64..253_402_207_200, any::<u64>())),
-            fetched in 0_i64..253_402_207_200,
+            expires in proptest::option::of(any::<u32>()),
+            now in 0_i64..200_000_000_000,
         ) {
-            let [user_id, connection, provider, identity_user_id, access_token, expiry_basis] = &texts;
-            let fingerprint = TagKey::derived(access_token.as_bytes(), "").tag("", user_id);
-            let ours = Token {
-                user_id, connection, provider, identity_user_id, access_token,
-                access_token_secret: second.as_deref(),
-                expires: expires.map(|(at, left)| (Timestamp::from_secs(at).rfc3339(), left)),
-                expiry_basis,
-                fetched_at: Timestamp::from_secs(fetched).rfc3339(),
-                fingerprint: fingerprint.text(),
+            let now = Moment { wall: Timestamp::from_secs(now), elapsed: Duration::from_secs(1) };
+            let [connection, provider, user_id, access_token] = &texts;
+            let token = IdpToken {
+                access_token: SecretStr::new(access_token),
+                access_token_secret: second.as_deref().map(SecretStr::new),
+                expires: expires.map(|span| Deadline::after(now, Duration::from_secs(span.into()))),
+                basis: ExpiryBasis::Login,
+                fingerprint: TagKey::derived(access_token.as_bytes(), "").tag("", connection),
             };
+            let identity = Identity::new(connection, provider, user_id, true, Some(token));
+            let token = identity.token().unwrap();
+            let ours = Token { user: &user, identity: &identity, token, fetched: now.wall, now };
             prop_assert_eq!(ours.write(), written(&ours.for_serde()));
         }
     }
@@ -136,7 +144,7 @@ mod tests {
         for character in (0..=0x2ff).filter_map(char::from_u32) {
             let text = character.to_string();
             let as_it_is = serde_json::to_string(&text).unwrap() == format!("\"{text}\"");
-            assert_eq!(is_plain(text.as_bytes()), as_it_is, "{character:?}");
+            assert_eq!(is_plain(&text), as_it_is, "{character:?}");
         }
     }
 }

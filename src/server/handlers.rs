@@ -6,10 +6,9 @@ use hyper::header::{ACCEPT, HeaderMap};
 
 use crate::cache::{Reported, Wish};
 use crate::domain::error::LookupError;
-use crate::domain::freshness::Deadline;
 use crate::domain::urgency::Flow;
 use crate::domain::user::{Selector, UserId};
-use crate::secret::{SecretStr, Tag};
+use crate::secret::Tag;
 
 use super::answers::{IdentitiesAnswer, IdentityAnswer, ManagementTokenAnswer, ReportAnswer};
 use super::body;
@@ -88,19 +87,8 @@ pub(super) async fn token(
     // A lookup that succeeds has found this very token; were it not so, there would be nothing to hand out.
     let (identity, token) = served.select(selector).ok_or(Refused::NoRoute)?;
     trail.served(services, served.state, Some((identity, token)));
-    let left = |expires: Deadline| (expires.wall().rfc3339(), expires.remaining(served.now).as_secs());
-    let body = body::Token {
-        user_id: user.as_str(),
-        connection: identity.connection(),
-        provider: identity.provider(),
-        identity_user_id: identity.user_id(),
-        access_token: token.access_token.expose(),
-        access_token_secret: token.access_token_secret.map(SecretStr::expose),
-        expires: token.expires.map(left),
-        expiry_basis: token.basis.as_str(),
-        fetched_at: served.fetched().wall.rfc3339(),
-        fingerprint: token.fingerprint.text(),
-    };
+    let (fetched, now) = (served.fetched().wall, served.now);
+    let body = body::Token { user, identity, token, fetched, now };
     Ok(reply::lookup(&served, body.write()))
 }
 
