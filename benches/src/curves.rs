@@ -4,14 +4,18 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::load::{Answers, Protocol};
-use crate::subject::Subject;
-use crate::subjects::Ground;
+use crate::subject::{Subject, Way};
+use crate::subjects::{Crowd, Ground, request_for};
 use crate::{many, saturate};
 
 /// What was measured.
 pub struct Curves {
     /// Users remembered, microseconds of processor time per hit, resident bytes for each of them.
     pub users: Vec<(usize, f64, f64)>,
+    /// Bytes of an identity's token, texts that are kept of each user, resident bytes for each.
+    pub payloads: Vec<(usize, usize, f64)>,
+    /// Lookups of one user, and of as many users, at the same time.
+    pub crowds: [Crowd; 2],
     /// Connections, microseconds of processor time per hit.
     pub connections: Vec<(usize, f64)>,
     /// Milliseconds from starting the program to its socket, and to its first Management token; medians.
@@ -24,6 +28,9 @@ pub struct Curves {
 
 const USERS: [usize; 3] = [1_000, 100_000, 1_000_000];
 const CONNECTIONS: [usize; 3] = [1, 32, 1_000];
+/// Google's tokens have some two hundred bytes, Entra's often two thousand.
+const TOKENS: [usize; 4] = [50, 200, 1_000, 2_000];
+const CROWD: usize = 10_000;
 const STARTS: usize = 15;
 
 pub fn measure(ground: &Ground) -> Curves {
@@ -34,30 +41,40 @@ pub fn measure(ground: &Ground) -> Curves {
     let connections =
         CONNECTIONS.map(|connections| (connections, median(3, || saturate(&subject, connections).0)));
     drop(subject);
-    let mut empty = None;
+    // What the daemon takes when it remembers hardly anybody.
+    let base = many_users(ground, 1, many::TOKEN).resident() as f64;
+    let per_user = |subject: &Subject, users: usize| (subject.resident() as f64 - base) / users as f64;
     let users = USERS.map(|users| {
-        let subject = many_users(ground, users);
-        let resident = subject.resident() as f64;
-        // What the daemon takes without any, from the smallest.
-        let base = *empty.get_or_insert(resident - 1_000.0 * 1_024.0);
+        let subject = many_users(ground, users, many::TOKEN);
         let cpu = median(3, || saturate(&subject, 32).0);
-        (users, cpu, (resident - base) / users as f64)
+        (users, cpu, per_user(&subject, users))
     });
-    Curves { users: users.into(), connections: connections.into(), start, miss, binary }
+    let payloads = TOKENS.map(|token| {
+        let subject = many_users(ground, USERS[1], token);
+        (token, many::texts(token), per_user(&subject, USERS[1]))
+    });
+    let crowds = [vec![many::user(0); CROWD], (0..CROWD).map(many::user).collect()];
+    let crowds = crowds.map(|users| ground.crowd(&users));
+    Curves {
+        users: users.into(),
+        payloads: payloads.into(),
+        crowds,
+        connections: connections.into(),
+        start,
+        miss,
+        binary,
+    }
 }
 
-fn many_users(ground: &Ground, users: usize) -> Subject {
-    let socket = ground.directory.path().join(format!("many-{users}.sock"));
+/// A daemon that remembers as many users, with tokens of this length.
+fn many_users(ground: &Ground, users: usize, token: usize) -> Subject {
+    let socket = ground.directory.path().join(format!("many-{users}-{token}.sock"));
     // All over the cache, in no order, and more of them than a processor's own caches hold.
-    let requests = (0..8192).map(|step| {
-        let user = many::user(step * 7919 % users).replace('|', "%7C");
-        format!("GET /v1/users/{user}/token HTTP/1.1\r\nHost: cloakroom\r\nCloakroom-Request: true\r\n\r\n")
-            .into_bytes()
-    });
+    let requests = (0..8192).map(|step| request_for(&many::user(step * 7919 % users)));
     let protocol = Protocol { requests: requests.collect(), answers: Answers::Http(200) };
     let own = std::env::current_exe().unwrap();
-    let arguments = ["many", socket.to_str().unwrap(), &users.to_string()];
-    Subject::start("many", socket.clone(), protocol, &own, &arguments)
+    let arguments = ["many", socket.to_str().unwrap(), &users.to_string(), &token.to_string()];
+    Subject::start("many", socket.clone(), protocol, Way::AsItIs, &own, &arguments)
 }
 
 fn starts(ground: &Ground) -> (f64, f64) {

@@ -2,7 +2,7 @@
 //! it asks at a given rate, and counts a request's time from when it was due, so that nothing is left out that a slow
 //! answer has delayed.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::io::{ErrorKind, Read, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -70,6 +70,37 @@ pub fn run_times(socket: &Path, protocol: &Protocol, times: usize) -> Outcome {
         latencies.saturating_record(due.elapsed().as_nanos() as u64);
     }
     Outcome { answered: times as u64, took: begun.elapsed(), latencies }
+}
+
+/// Asks once through each of as many connections as there are requests, all at the same time: how long it takes until the
+/// last is answered, and the answers' statuses.
+pub fn crowd(socket: &Path, requests: &[Vec<u8>]) -> (Duration, BTreeMap<u16, usize>) {
+    let mut poll = Poll::new().unwrap();
+    let mut events = Events::with_capacity(1024);
+    let mut open: Vec<_> = requests.iter().map(|_| (connect(socket), Vec::new())).collect();
+    for (number, (stream, _)) in open.iter_mut().enumerate() {
+        poll.registry().register(stream, Token(number), Interest::READABLE).unwrap();
+    }
+    let begun = Instant::now();
+    for ((stream, _), request) in open.iter_mut().zip(requests) {
+        assert_eq!(stream.write(request).unwrap(), request.len());
+    }
+    let mut statuses = BTreeMap::new();
+    while statuses.values().sum::<usize>() < requests.len() {
+        poll.poll(&mut events, Some(Duration::from_secs(60))).unwrap();
+        for event in &events {
+            let (stream, received) = &mut open[event.token().0];
+            let mut bytes = [0; 16 * 1024];
+            while let Ok(length @ 1..) = stream.read(&mut bytes) {
+                received.extend_from_slice(&bytes[..length]);
+            }
+            if let Some((status, _)) = http_answer(received).filter(|(_, length)| received.len() == *length) {
+                *statuses.entry(status).or_default() += 1;
+                received.clear();
+            }
+        }
+    }
+    (begun.elapsed(), statuses)
 }
 
 /// Asks at `socket` for `span` through `connections`, `rate` times a second, or as often as it is answered.
@@ -160,18 +191,10 @@ fn connect(socket: &Path) -> UnixStream {
 /// Whether an answer has been received as a whole; then it is taken out.
 fn is_whole(received: &mut Vec<u8>, answers: Answers) -> bool {
     let length = match answers {
-        Answers::Http(status) => {
-            let Some(head) = find(received, b"\r\n\r\n") else { return false };
-            let text = std::str::from_utf8(&received[..head]).unwrap();
-            assert!(text[9..].starts_with(&status.to_string()), "{text}");
-            let length = text
-                .split("\r\n")
-                .find_map(|line| {
-                    let (name, value) = line.split_once(": ")?;
-                    name.eq_ignore_ascii_case("content-length").then(|| value.parse::<usize>().unwrap())
-                })
-                .expect("a length");
-            head + 4 + length
+        Answers::Http(wanted) => {
+            let Some((status, length)) = http_answer(received) else { return false };
+            assert_eq!(status, wanted, "{}", String::from_utf8_lossy(received));
+            length
         }
         Answers::Redis => {
             let Some(head) = find(received, b"\r\n") else { return false };
@@ -185,6 +208,17 @@ fn is_whole(received: &mut Vec<u8>, answers: Answers) -> bool {
     assert_eq!(received.len(), length, "more than was asked for");
     received.clear();
     true
+}
+
+/// Status and length of the answer that has begun to arrive, if its head is there.
+fn http_answer(received: &[u8]) -> Option<(u16, usize)> {
+    let head = find(received, b"\r\n\r\n")?;
+    let text = std::str::from_utf8(&received[..head]).unwrap();
+    let lengths = text.split("\r\n").filter_map(|line| {
+        let (name, value) = line.split_once(": ")?;
+        name.eq_ignore_ascii_case("content-length").then(|| value.parse::<usize>().unwrap())
+    });
+    Some((text[9..12].parse().unwrap(), head + 4 + lengths.last().expect("a length")))
 }
 
 fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {

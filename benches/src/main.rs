@@ -9,6 +9,7 @@
 
 mod bare;
 mod curves;
+mod instructions;
 mod load;
 mod many;
 mod report;
@@ -41,10 +42,19 @@ fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["bare-hyper", socket, length] => bare::serve(Path::new(socket), length.parse().unwrap()),
-        ["many", socket, users] => many::serve(Path::new(socket), users.parse().unwrap()),
+        ["many", socket, users, token] => {
+            many::serve(Path::new(socket), users.parse().unwrap(), token.parse().unwrap());
+        }
         ["quick", ref binaries @ ..] => quick(binaries),
+        ["instructions", ref binaries @ ..] => {
+            for (name, count) in instructions::measure(binaries) {
+                println!("{name:40} {count:6.0}");
+            }
+        }
         [binary, rounds] => compare(Path::new(binary), rounds.parse().unwrap()),
-        _ => panic!("usage: cloakroom-bench CLOAKROOM ROUNDS"),
+        _ => {
+            panic!("usage: cloakroom-bench CLOAKROOM ROUNDS | quick CLOAKROOM... | instructions CLOAKROOM...")
+        }
     }
 }
 
@@ -100,7 +110,8 @@ fn compare(binary: &Path, rounds: usize) {
     }
     drop(subjects);
     let curves = curves::measure(&ground);
-    report::write(&rows, &curves, &ground);
+    let instructions = instructions::measure(&[binary.to_str().unwrap()]);
+    report::write(&rows, &curves, &instructions, &ground);
 }
 
 /// Processor time of the server's per request in microseconds, and what else came of it.

@@ -18,20 +18,23 @@ use http_body_util::Full;
 use hyper::{HeaderMap, Request, StatusCode};
 
 /// Bytes of a token, so that an answer has some 500 bytes.
-const TOKEN: usize = 200;
+pub const TOKEN: usize = 200;
+
+/// Bytes of an id.
+pub const ID: usize = "google-oauth2|1035479915".len() + 11;
 
 /// The id of the `number`th user.
 pub fn user(number: usize) -> String {
     format!("google-oauth2|1035479915{number:011}")
 }
 
-/// What is kept of a user: the id, and the texts of its identity.
-pub fn payload() -> usize {
-    user(0).len() + "google-oauth2".len() * 2 + user(0).len() - "google-oauth2|".len() + TOKEN
+/// What Auth0 says of a user with a token of this length: the id, and the texts of its identity.
+pub fn texts(token: usize) -> usize {
+    ID + "google-oauth2".len() * 2 + ID - "google-oauth2|".len() + token
 }
 
-/// Remembers `users` users, then serves for ever.
-pub fn serve(socket: &Path, users: usize) {
+/// Remembers `users` users with tokens of this length, then serves for ever.
+pub fn serve(socket: &Path, users: usize, token: usize) {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().event_interval(8).build().unwrap();
     runtime.block_on(async {
@@ -51,7 +54,7 @@ pub fn serve(socket: &Path, users: usize) {
         config.upstream.requests_per_second = 1e9;
         config.upstream.burst = 1_000_000_000;
         config.upstream.max_concurrency = 1_000_000;
-        let (clock, transport, manager) = (Clock::system(), Arc::new(Memory), Manager::none());
+        let (clock, transport, manager) = (Clock::system(), Arc::new(Memory { token }), Manager::none());
         let deps = Deps { clock, transport, seed: 7, source: None, manager };
         let running = app::start(&config, deps).await.unwrap();
         running.services().management.obtained().await;
@@ -67,8 +70,10 @@ pub fn serve(socket: &Path, users: usize) {
     });
 }
 
-/// A tenant that answers at once.
-struct Memory;
+/// A tenant that answers at once, with tokens of this length.
+struct Memory {
+    token: usize,
+}
 
 impl Transport for Memory {
     fn send(&self, request: Request<Full<Bytes>>) -> Sending<'_> {
@@ -80,7 +85,7 @@ impl Transport for Memory {
                     let id = segment.replace("%7C", "|");
                     let own = id.split('|').nth(1).unwrap();
                     let login = Clock::system().now().wall;
-                    let token = "x".repeat(TOKEN);
+                    let token = "x".repeat(self.token);
                     format!(
                         r#"{{"user_id":"{id}","last_login":"{login}","identities":[{{"provider":"google-oauth2","connection":"google-oauth2","user_id":"{own}","isSocial":true,"access_token":"{token}","expires_in":86000}}]}}"#
                     )

@@ -54,22 +54,31 @@ struct Bar {
     unit: &'static str,
 }
 
-pub fn write(rows: &[Row], curves: &Curves, ground: &Ground) {
-    let text = format!("{}{}", table(rows), figures(rows, curves));
+pub fn write(rows: &[Row], curves: &Curves, instructions: &[(String, f64)], ground: &Ground) {
+    let text = format!("{}{}{}", table(rows), bars(rows, curves), figures(curves, instructions));
     println!("{text}");
     let place = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     fs::write(place.join("RESULTS.md"), format!("{}{text}{PICTURES}", head(ground))).unwrap();
-    let bars: Vec<_> = rows.iter().map(|row| (row.name, middle(row.cpu.clone()))).collect();
-    draw_bars(&place.join("cpu.svg"), &bars);
+    let cpu: Vec<_> = rows.iter().map(|row| (row.name, middle(row.cpu.clone()))).collect();
+    draw_bars(&place.join("cpu.svg"), &cpu);
     let hits: Vec<_> = curves.users.iter().map(|(users, cpu, _)| (*users as f64, *cpu)).collect();
     draw_curve(&place.join("users.svg"), "CPU per hit against users remembered", "users", &hits);
     let hits: Vec<_> =
         curves.connections.iter().map(|(connections, cpu)| (*connections as f64, *cpu)).collect();
     draw_curve(&place.join("connections.svg"), "CPU per hit against connections", "connections", &hits);
+    let kept: Vec<_> =
+        curves.payloads.iter().map(|(_, texts, resident)| (*texts as f64, *resident)).collect();
+    draw_curve(
+        &place.join("memory.svg"),
+        "Resident bytes per user against bytes of its texts",
+        "bytes",
+        &kept,
+    );
 }
 
 const PICTURES: &str = "\n![CPU per request](cpu.svg)\n\n![CPU per hit against users](users.svg)\n\n\
-                        ![CPU per hit against connections](connections.svg)\n";
+                        ![CPU per hit against connections](connections.svg)\n\n\
+                        ![Resident bytes per user](memory.svg)\n";
 
 fn head(ground: &Ground) -> String {
     let version = |program: &str, argument: &str| {
@@ -119,7 +128,7 @@ fn table(rows: &[Row]) -> String {
     text
 }
 
-fn figures(rows: &[Row], curves: &Curves) -> String {
+fn bars(rows: &[Row], curves: &Curves) -> String {
     let named = |name: &str| rows.iter().find(|row| row.name == name).unwrap();
     let own = named("cloakroom");
     let p99 = |row: &Row| middle(row.quantiles[1].clone());
@@ -138,7 +147,7 @@ fn figures(rows: &[Row], curves: &Curves) -> String {
         bar("CPU per hit at 1 000 000 users against 1 000", users(2).1 / users(0).1, 1.25, "x"),
         bar("p99 at half of saturation against bare hyper's", p99(own) / p99(named("bare hyper")), 1.5, "x"),
         bar("resident, idle, one user remembered", own.resident as f64 / 1_048_576.0, 9.0, " MiB"),
-        bar("resident per user over its bytes, at 1 000 000", users(2).2 / many::payload() as f64, 1.6, "x"),
+        bar("resident per user over key and value, at 1 000 000", users(2).2 / KEY_AND_VALUE, 1.6, "x"),
         bar("miss beyond the tenant's own latency, mean", curves.miss / 1e3, 1.0, " ms"),
         bar("from exec to listening", curves.start.0, 30.0, " ms"),
         bar("the program", curves.binary as f64 / 1_048_576.0, 12.0, " MiB"),
@@ -148,16 +157,57 @@ fn figures(rows: &[Row], curves: &Curves) -> String {
         let verdict = if value <= most { "holds" } else { "**missed**" };
         writeln!(text, "| {figure} | {value:.2}{unit} | {most}{unit} | {verdict} |").unwrap();
     }
-    writeln!(text, "\nFrom exec to ready, a tenant on the same machine: {:.1} ms.\n", curves.start.1)
-        .unwrap();
-    text.push_str("| users | CPU µs per hit | resident bytes per user |\n|---|---|---|\n");
-    for (users, cpu, bytes) in &curves.users {
-        writeln!(text, "| {users} | {cpu:.2} | {bytes:.0} |").unwrap();
+    text
+}
+
+/// What another cache would keep of a user: the id, and the answer as it is.
+const KEY_AND_VALUE: f64 = (many::ID + BODY) as f64;
+
+fn figures(curves: &Curves, instructions: &[(String, f64)]) -> String {
+    let mut text = format!("\nFrom exec to ready, a tenant on the same machine: {:.1} ms.\n", curves.start.1);
+    text.push_str("\n| instructions in user space per request, by callgrind | |\n|---|---|\n");
+    for ((_, count), name) in instructions.iter().zip(["bare hyper", "cloakroom"]) {
+        writeln!(text, "| {name} | {count:.0} |").unwrap();
     }
-    writeln!(text, "\nEach user's id and texts have {} bytes.\n", many::payload()).unwrap();
-    text.push_str("| connections | CPU µs per hit |\n|---|---|\n");
+    writeln!(
+        text,
+        "\nUsers have ids of {} bytes and tokens of {}: their texts have {} bytes, an answer has {BODY}.\n",
+        many::ID,
+        many::TOKEN,
+        many::texts(many::TOKEN)
+    )
+    .unwrap();
+    text.push_str(
+        "| users | CPU µs per hit | resident bytes per user | over id and answer | over its texts |\n",
+    );
+    text.push_str("|---|---|---|---|---|\n");
+    for (users, cpu, bytes) in &curves.users {
+        let (over_answer, over_texts) = (bytes / KEY_AND_VALUE, bytes / many::texts(many::TOKEN) as f64);
+        writeln!(text, "| {users} | {cpu:.2} | {bytes:.0} | {over_answer:.2} | {over_texts:.2} |").unwrap();
+    }
+    text.push_str("\n| bytes of a token | of all texts | resident bytes per user | over its texts |\n|---|---|---|---|\n");
+    for (token, texts, bytes) in &curves.payloads {
+        writeln!(text, "| {token} | {texts} | {bytes:.0} | {:.2} |", bytes / *texts as f64).unwrap();
+    }
+    text.push_str("\n| connections | CPU µs per hit |\n|---|---|\n");
     for (connections, cpu) in &curves.connections {
         writeln!(text, "| {connections} | {cpu:.2} |").unwrap();
+    }
+    text.push_str("\n| cold lookups at the same time | answers | requests to Auth0 | all answered after | resident MiB |\n");
+    text.push_str("|---|---|---|---|---|\n");
+    for (crowd, whom) in curves.crowds.iter().zip(["of one user", "of as many users"]) {
+        let statuses: Vec<_> =
+            crowd.statuses.iter().map(|(status, count)| format!("{count} of {status}")).collect();
+        writeln!(
+            text,
+            "| {} {whom} | {} | {} | {:.0} ms | {:.1} |",
+            crowd.callers,
+            statuses.join(", "),
+            crowd.asked,
+            crowd.took.as_secs_f64() * 1e3,
+            crowd.resident as f64 / 1_048_576.0
+        )
+        .unwrap();
     }
     text
 }
@@ -202,7 +252,7 @@ fn draw_curve(path: &Path, caption: &str, axis: &str, points: &[(f64, f64)]) {
         .y_label_area_size(50)
         .build_cartesian_2d((first..last).log_scale(), 0.0..most)
         .unwrap();
-    chart.configure_mesh().x_desc(axis).y_desc("µs").draw().unwrap();
+    chart.configure_mesh().x_desc(axis).draw().unwrap();
     chart.draw_series(LineSeries::new(points.iter().copied(), BLUE.stroke_width(2))).unwrap();
     chart.draw_series(points.iter().map(|point| Circle::new(*point, 4, BLUE.filled()))).unwrap();
     area.present().unwrap();

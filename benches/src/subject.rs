@@ -16,7 +16,16 @@ pub struct Subject {
     pub name: &'static str,
     pub socket: PathBuf,
     pub protocol: Protocol,
+    /// Where its instructions are counted, if they are.
+    pub counts: PathBuf,
     child: Child,
+}
+
+/// Whether a server runs as it is, or under callgrind, which counts its instructions.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Way {
+    AsItIs,
+    Counted,
 }
 
 impl Subject {
@@ -25,21 +34,27 @@ impl Subject {
         name: &'static str,
         socket: PathBuf,
         protocol: Protocol,
+        way: Way,
         program: &Path,
         arguments: &[&str],
     ) -> Self {
-        let child = Command::new("taskset")
-            .args(["-c", &SERVER.to_string()])
-            .arg(program)
-            .args(arguments)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let subject = Self { name, socket, protocol, child };
+        let counts = socket.with_extension("counts");
+        let mut command = Command::new("taskset");
+        command.args(["-c", &SERVER.to_string()]);
+        if way == Way::Counted {
+            command.args(["valgrind", "--tool=callgrind"]);
+            command.arg(format!("--callgrind-out-file={}", counts.display()));
+        }
+        command.arg(program).args(arguments);
+        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let subject = Self { name, socket, protocol, counts, child };
         subject.wait();
         subject
+    }
+
+    /// Its process's.
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     fn wait(&self) {

@@ -1,10 +1,12 @@
 //! What cloakroom is compared with, set up so that each answers the same: 500 bytes over a Unix socket, for a user whom
 //! it has in memory.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::time::Duration;
 
 use cloakroom::clock::Clock;
 use cloakroom::demo::{CertificateKind, Listening, Tenant, TenantOptions};
@@ -12,7 +14,7 @@ use serde_json::json;
 
 use crate::load::{self, Answers, Protocol};
 use crate::many;
-use crate::subject::Subject;
+use crate::subject::{Subject, Way};
 
 /// Bytes of an answer's body.
 pub const BODY: usize = 500;
@@ -20,10 +22,24 @@ pub const BODY: usize = 500;
 /// The user who is asked for.
 const USER: &str = "google-oauth2|103547991597142817347";
 
+/// What became of many lookups at the same time.
+pub struct Crowd {
+    pub callers: usize,
+    /// Until the last one had its answer.
+    pub took: Duration,
+    /// How many were answered so.
+    pub statuses: BTreeMap<u16, usize>,
+    /// Requests to Auth0.
+    pub asked: usize,
+    /// Bytes of the daemon afterwards.
+    pub resident: u64,
+}
+
 /// A directory with everybody's files, and a tenant in this process.
 pub struct Ground {
     pub directory: tempfile::TempDir,
     pub cloakroom: PathBuf,
+    way: Way,
     tenant: Tenant,
     listening: Listening,
     _runtime: tokio::runtime::Runtime,
@@ -32,6 +48,15 @@ pub struct Ground {
 impl Ground {
     /// `cloakroom` is the release binary.
     pub fn new(cloakroom: &Path) -> Self {
+        Self::prepare(cloakroom, Way::AsItIs)
+    }
+
+    /// The same for servers whose instructions are counted.
+    pub fn counting(cloakroom: &Path) -> Self {
+        Self::prepare(cloakroom, Way::Counted)
+    }
+
+    fn prepare(cloakroom: &Path, way: Way) -> Self {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let tenant = Tenant::new(Clock::system(), TenantOptions::default()).unwrap();
@@ -43,7 +68,7 @@ impl Ground {
         let secret = directory.path().join("secret");
         fs::write(&secret, "demo-client-secret").unwrap();
         fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).unwrap();
-        Self { directory, cloakroom: cloakroom.to_owned(), tenant, listening, _runtime: runtime }
+        Self { directory, cloakroom: cloakroom.to_owned(), way, tenant, listening, _runtime: runtime }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -93,36 +118,52 @@ impl Ground {
     pub fn miss_overhead(&self) -> f64 {
         let budget = "[upstream]\nrequests_per_second = 5000\nburst = 10000\nmax_concurrency = 100\n";
         let (socket, config) = self.configure("miss", "events = \"notable\"", budget);
-        let path = |number: usize| format!("/v1/users/{}/token", many::user(number).replace('|', "%7C"));
         let users = 2_000;
-        for number in 0..users {
-            let id = many::user(number);
-            let own = id.split('|').nth(1).unwrap();
-            let login = Clock::system().now().wall.to_string();
-            let user = json!({"user_id": id, "last_login": login, "identities": [{
-                "provider": "google-oauth2", "connection": "google-oauth2", "user_id": own, "isSocial": true,
-                "access_token": "ya29.x", "expires_in": 86_000}]});
-            assert!(self.tenant.put_user(user));
-        }
-        let ask = |number| {
-            format!("GET {} HTTP/1.1\r\nHost: x\r\nCloakroom-Request: true\r\n\r\n", path(number))
-                .into_bytes()
-        };
-        let protocol = Protocol { requests: (0..users).map(ask).collect(), answers: Answers::Http(200) };
+        (0..users).for_each(|number| self.put_short_user(&many::user(number)));
+        let requests = (0..users).map(|number| request_for(&many::user(number))).collect();
+        let protocol = Protocol { requests, answers: Answers::Http(200) };
         let arguments = ["serve", "--config", config.to_str().unwrap()];
-        let subject = Subject::start("miss", socket, protocol, &self.cloakroom, &arguments);
+        let subject = Subject::start("miss", socket, protocol, self.way, &self.cloakroom, &arguments);
         self.run(&subject, &["wait"]);
         let outcome = load::run_times(&subject.socket, &subject.protocol, users);
-        let metrics = String::from_utf8(self.get(&subject, "/metrics")).unwrap();
-        let number = |name: &str| -> f64 {
-            let line = metrics.lines().find_map(|line| line.strip_prefix(name)).unwrap();
-            line.trim().parse().unwrap()
-        };
-        let of_users = "{endpoint=\"user\"}";
-        let sum = number(&format!("cloakroom_upstream_request_duration_seconds_sum{of_users}"));
-        let count = number(&format!("cloakroom_upstream_request_duration_seconds_count{of_users}"));
+        let (sum, count) = self.upstream_requests(&subject);
         // Means, since the daemon tells no more of its own.
         outcome.latencies.mean() / 1e3 - sum / count * 1e6
+    }
+
+    /// What becomes of as many lookups as these users, all asked at the same time by callers of their own, of a daemon
+    /// that has heard of none of them.
+    pub fn crowd(&self, users: &[String]) -> Crowd {
+        let more = "max_connections = 20000\n[upstream]\nrequests_per_second = 5000\nburst = 10000\nmax_concurrency = 100\n";
+        let (socket, config) = self.configure("crowd", "events = \"notable\"", more);
+        users.iter().for_each(|user| self.put_short_user(user));
+        let arguments = ["serve", "--config", config.to_str().unwrap()];
+        let subject = Subject::start("crowd", socket, http(), self.way, &self.cloakroom, &arguments);
+        self.run(&subject, &["wait"]);
+        let requests: Vec<_> = users.iter().map(|user| request_for(user)).collect();
+        let (took, statuses) = load::crowd(&subject.socket, &requests);
+        let asked = self.upstream_requests(&subject).1 as usize;
+        Crowd { callers: users.len(), took, statuses, asked, resident: subject.resident() }
+    }
+
+    fn put_short_user(&self, id: &str) {
+        let (provider, own) = id.split_once('|').unwrap();
+        let login = Clock::system().now().wall.to_string();
+        let user = json!({"user_id": id, "last_login": login, "identities": [{
+            "provider": provider, "connection": provider, "user_id": own, "isSocial": true,
+            "access_token": "ya29.x", "expires_in": 86_000}]});
+        assert!(self.tenant.put_user(user));
+    }
+
+    /// Seconds that the daemon's requests for users took together, and how many there were.
+    fn upstream_requests(&self, subject: &Subject) -> (f64, f64) {
+        let metrics = String::from_utf8(self.get(subject, "/metrics")).unwrap();
+        let number = |what: &str| -> f64 {
+            let name = format!("cloakroom_upstream_request_duration_seconds_{what}{{endpoint=\"user\"}}");
+            let line = metrics.lines().find_map(|line| line.strip_prefix(&name)).unwrap();
+            line.trim().parse().unwrap()
+        };
+        (number("sum"), number("count"))
     }
 
     fn get(&self, subject: &Subject, path: &str) -> Vec<u8> {
@@ -138,12 +179,10 @@ impl Ground {
     /// The daemon as it is used: a rule, the request header, and the audit log as `audit` says.
     pub fn cloakroom(&self, name: &'static str, audit: &str) -> Subject {
         let (socket, config) = self.configure(name, audit, "");
-        let path = format!("/v1/users/{}/token", USER.replace('|', "%7C"));
-        let request = format!("GET {path} HTTP/1.1\r\nHost: cloakroom\r\nCloakroom-Request: true\r\n\r\n");
-        let protocol = Protocol { requests: vec![request.into_bytes()], answers: Answers::Http(200) };
+        let path = path_of(USER);
         self.put_user(100);
         let arguments = ["serve", "--config", config.to_str().unwrap()];
-        let subject = Subject::start(name, socket, protocol, &self.cloakroom, &arguments);
+        let subject = Subject::start(name, socket, http(), self.way, &self.cloakroom, &arguments);
         let short = self.body_of(&subject, &path);
         self.put_user(100 + BODY - short);
         self.run(&subject, &["purge", "--all"]);
@@ -171,7 +210,7 @@ impl Ground {
         let socket = self.path("hyper.sock");
         let own = std::env::current_exe().unwrap();
         let arguments = ["bare-hyper", socket.to_str().unwrap(), "500"];
-        Subject::start("bare hyper", socket.clone(), http("/"), &own, &arguments)
+        Subject::start("bare hyper", socket.clone(), http(), self.way, &own, &arguments)
     }
 
     /// nginx with an answer that is written into its configuration.
@@ -214,7 +253,7 @@ impl Ground {
         );
         fs::write(&config, text).unwrap();
         let arguments = ["-c", config.to_str().unwrap()];
-        Subject::start(name, socket, http("/"), Path::new("/usr/sbin/nginx"), &arguments)
+        Subject::start(name, socket, http(), self.way, Path::new("/usr/sbin/nginx"), &arguments)
     }
 
     /// Redis with one key.
@@ -228,6 +267,7 @@ impl Ground {
             "redis GET",
             socket.clone(),
             protocol,
+            self.way,
             Path::new("/usr/bin/redis-server"),
             &arguments,
         );
@@ -242,7 +282,17 @@ impl Ground {
     }
 }
 
-fn http(path: &str) -> Protocol {
-    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nCloakroom-Request: true\r\n\r\n");
-    Protocol { requests: vec![request.into_bytes()], answers: Answers::Http(200) }
+/// The same request for everybody who speaks HTTP: to read it is a part of the work.
+fn http() -> Protocol {
+    Protocol { requests: vec![request_for(USER)], answers: Answers::Http(200) }
+}
+
+/// A lookup of `user`, as a caller writes it.
+pub fn request_for(user: &str) -> Vec<u8> {
+    let path = path_of(user);
+    format!("GET {path} HTTP/1.1\r\nHost: cloakroom\r\nCloakroom-Request: true\r\n\r\n").into_bytes()
+}
+
+fn path_of(user: &str) -> String {
+    format!("/v1/users/{}/token", user.replace('|', "%7C"))
 }
