@@ -99,12 +99,12 @@ fn decode<'a>(segment: &str, room: &'a mut [u8]) -> Option<&'a [u8]> {
         let (plain, encoded) =
             rest.split_at(rest.iter().position(|byte| *byte == b'%').unwrap_or(rest.len()));
         room.get_mut(length..)?.get_mut(..plain.len())?.copy_from_slice(plain);
-        length += plain.len();
+        length = length.saturating_add(plain.len());
         rest = match encoded {
             [] => return room.get(..length),
             [_, high, low, rest @ ..] => {
                 *room.get_mut(length)? = hex(*high)? << 4 | hex(*low)?;
-                length += 1;
+                length = length.saturating_add(1);
                 rest
             }
             _ => return None,

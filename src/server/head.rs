@@ -44,7 +44,7 @@ impl Reply {
     }
 
     /// Says how a lookup's answer came about.
-    pub fn from_cache(self, state: CacheState, age: u64) -> Self {
+    pub fn looked_up(self, state: CacheState, age: u64) -> Self {
         Self { lookup: Some((state, age)), ..self }
     }
 
@@ -91,7 +91,7 @@ mod tests {
     #[test]
     fn a_lookups_answer_has_its_values_under_their_names() {
         let reply = Reply::new(StatusCode::OK, "application/json", Bytes::from_static(b"{}"));
-        let reply = reply.from_cache(CacheState::Stale, 7);
+        let reply = reply.looked_up(CacheState::Stale, 7);
         let mut response = reply.into_response(HeaderValue::from_static("1-2"));
         let headers = std::mem::take(response.headers_mut());
         let mut text: Vec<_> = headers.iter().map(|(name, value)| format!("{name}: {value:?}")).collect();

@@ -336,7 +336,7 @@ fn lookup_detail(error: &LookupError) -> String {
 /// An answer that a lookup gave, with the headers that say how it came about.
 pub fn lookup(served: &Served, json: Vec<u8>) -> Reply {
     let age = served.fetched().age(served.now).as_secs();
-    Reply::new(StatusCode::OK, "application/json", json.into()).from_cache(served.state, age)
+    Reply::new(StatusCode::OK, "application/json", json.into()).looked_up(served.state, age)
 }
 
 /// An answer in JSON.
