@@ -149,9 +149,9 @@ pub fn run(
                 next_due += interval;
             }
         }
-        // An open load looks again and again, since what is due next may be due within microseconds.
-        let patience = if interval.is_some() { Duration::ZERO } else { Duration::from_millis(100) };
-        poll.poll(&mut events, Some(patience)).unwrap();
+        // It looks again and again, for what is due next may be due within microseconds; and were it asleep, servers
+        // would have to wake it, the more often the slower they are.
+        poll.poll(&mut events, Some(Duration::ZERO)).unwrap();
         for event in &events {
             let number = event.token().0;
             let connection = &mut open[number];
