@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use moka::ops::compute::Op;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
 use crate::clock::Clock;
 use crate::config;
@@ -227,7 +227,7 @@ impl Cache {
     }
 
     fn lookup<'a>(&'a self, flow: Flow, user: &'a UserId, question: Question<'a>, fresh: bool) -> Lookup<'a> {
-        let (begun, now) = (Instant::now(), self.clock.now());
+        let now = self.clock.now();
         let (held, judgement) = {
             let shelf = self.shelf.now();
             let held = shelf.held(user);
@@ -240,12 +240,12 @@ impl Cache {
             match judgement.freshness {
                 Freshness::Fresh => {
                     let answer = served(entry, judgement.outcome, CacheState::Hit, now);
-                    return Lookup::Known(Some(self.count(answer, begun)));
+                    return Lookup::Known(Some(self.count(answer, now)));
                 }
                 Freshness::RefreshDue => {
                     self.refresh_behind(flow, user, entry, Urgency::Ahead, now);
                     let answer = served(entry, judgement.outcome, CacheState::Hit, now);
-                    return Lookup::Known(Some(self.count(answer, begun)));
+                    return Lookup::Known(Some(self.count(answer, now)));
                 }
                 Freshness::Stale => is_stale = true,
                 Freshness::Expired => {}
@@ -253,7 +253,7 @@ impl Cache {
         }
         Lookup::Asked(Box::pin(async move {
             let stale = held.as_ref().filter(|_| is_stale);
-            self.count(self.asked(flow, user, question, fresh, held.as_ref(), stale).await, begun)
+            self.count(self.asked(flow, user, question, fresh, held.as_ref(), stale).await, now)
         }))
     }
 
@@ -389,7 +389,7 @@ impl Cache {
         })
     }
 
-    fn count(&self, answer: Result<Served, LookupError>, begun: Instant) -> Result<Served, LookupError> {
+    fn count(&self, answer: Result<Served, LookupError>, begun: Moment) -> Result<Served, LookupError> {
         let (counters, took) = (&self.counters, &self.counters.lookup_durations);
         let (counter, histogram) = match &answer {
             Ok(Served { state: CacheState::Hit, .. }) => (&counters.hits, &took.hit),
@@ -399,7 +399,7 @@ impl Cache {
             Err(_) => (&counters.errors, &took.error),
         };
         counter.add();
-        histogram.observe(begun.elapsed());
+        histogram.observe(self.clock.since(begun));
         answer
     }
 }

@@ -6,6 +6,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use nix::sys::time::TimeSpec;
 use nix::time::{ClockId, clock_gettime};
 
 use crate::domain::freshness::{Moment, Timestamp};
@@ -44,19 +45,18 @@ impl Clock {
     /// Reads both clocks.
     pub fn now(&self) -> Moment {
         match &self.0 {
-            Source::System => Moment {
-                wall: Timestamp::from_millis(millis(ClockId::CLOCK_REALTIME)),
-                elapsed: Duration::from_millis(u64::try_from(millis(ClockId::CLOCK_BOOTTIME)).unwrap_or(0)),
-            },
-            Source::Simulated(simulated) => {
-                let simulated = simulated.lock().unwrap_or_else(PoisonError::into_inner);
-                let passed = simulated.anchor.elapsed();
-                Moment {
-                    wall: simulated.at_anchor.wall.after(passed),
-                    elapsed: simulated.at_anchor.elapsed.saturating_add(passed),
-                }
-            }
+            Source::System => Moment { wall: wall(), elapsed: elapsed() },
+            Source::Simulated(simulated) => simulated.lock().unwrap_or_else(PoisonError::into_inner).now(),
         }
+    }
+
+    /// How long ago `begun` was, for which one clock has to be read.
+    pub fn since(&self, begun: Moment) -> Duration {
+        let elapsed = match &self.0 {
+            Source::System => elapsed(),
+            Source::Simulated(_) => self.now().elapsed,
+        };
+        elapsed.saturating_sub(begun.elapsed)
     }
 
     /// Sets the wall clock of a simulated clock, as `settimeofday` would; a system clock is left alone.
@@ -82,11 +82,29 @@ impl Clock {
     }
 }
 
-/// Milliseconds on `clock`. Reading either clock cannot fail on a Linux that runs this binary; were it to, the
-/// epoch is the answer that makes every token look unready rather than alive on the elapsed clock.
-fn millis(clock: ClockId) -> i64 {
-    clock_gettime(clock)
-        .map_or(0, |time| time.tv_sec().saturating_mul(1000).saturating_add(time.tv_nsec() / 1_000_000))
+impl Simulated {
+    fn now(&self) -> Moment {
+        let passed = self.anchor.elapsed();
+        Moment {
+            wall: self.at_anchor.wall.after(passed),
+            elapsed: self.at_anchor.elapsed.saturating_add(passed),
+        }
+    }
+}
+
+/// Reading either clock cannot fail on a Linux that runs this binary; were it to, the epoch is the answer that makes
+/// every token look unready rather than alive on the elapsed clock.
+fn read(clock: ClockId) -> TimeSpec {
+    clock_gettime(clock).unwrap_or(TimeSpec::new(0, 0))
+}
+
+fn wall() -> Timestamp {
+    let time = read(ClockId::CLOCK_REALTIME);
+    Timestamp::from_millis(time.tv_sec().saturating_mul(1000).saturating_add(time.tv_nsec() / 1_000_000))
+}
+
+fn elapsed() -> Duration {
+    read(ClockId::CLOCK_BOOTTIME).into()
 }
 
 #[cfg(test)]
