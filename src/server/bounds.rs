@@ -74,8 +74,7 @@ pub async fn read(body: Incoming) -> Result<Bytes, Refused> {
     if body.size_hint().lower() > MAX_BODY as u64 {
         return Err(Refused::BodyTooLarge);
     }
-    // Apart, since hardly a request has one.
-    match Box::pin(tokio::time::timeout(BODY_TIME, copy(Limited::new(body, MAX_BODY)))).await {
+    match tokio::time::timeout(BODY_TIME, copy(Limited::new(body, MAX_BODY))).await {
         Err(_) => Err(Refused::Timeout),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Refused::BodyTooLarge),
         // Cut short or in broken chunks: what was meant may have been something else than what is there.

@@ -12,14 +12,16 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use nix::sys::socket::Shutdown;
 use tokio::net::UnixStream;
+use tokio::net::unix::OwnedWriteHalf;
 use tokio::sync::watch;
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::peer::Visitor;
 use super::reply::Refused;
+use super::routes::{self, Answering};
 use super::turnstile::step_back;
 use super::watched::{Activity, State, Watched, hung_up, shut};
-use super::{Phase, Services, routes};
+use super::{Phase, Services};
 
 /// From the first byte of a header section to its last; and from connecting to the end of the first one, so that
 /// nobody holds a connection by saying nothing.
@@ -60,17 +62,15 @@ pub(super) async fn serve(stream: UnixStream, visitor: Visitor, services: Arc<Se
             if seen.is_another_of_this_step() {
                 step_back().await;
             }
-            let peer = visitor.peer();
-            let mut reply = tokio::select! {
-                biased;
-                reply = routes::answer(known, &peer, request) => reply,
-                gone = hung_up(written.as_ref()) => return Err(gone),
+            let mut reply = match routes::answer(known, visitor.peer(), request) {
+                Answering::Now(reply) => reply,
+                Answering::Later(reply) => Box::pin(unless_gone(reply, written)).await?,
             };
             if known.is_closing() {
                 reply.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
             seen.set(State::Telling);
-            Ok(reply)
+            Ok::<_, std::io::Error>(reply)
         }
     });
     let mut connection = http1::Builder::new()
@@ -105,6 +105,15 @@ pub(super) async fn serve(stream: UnixStream, visitor: Visitor, services: Arc<Se
     };
     if let End::Refused(why) = end {
         tell(why, (*stream).as_ref(), &services).await;
+    }
+}
+
+/// The answer, if there is still somebody to be told.
+async fn unless_gone<T>(answer: impl Future<Output = T>, stream: &OwnedWriteHalf) -> std::io::Result<T> {
+    tokio::select! {
+        biased;
+        answer = answer => Ok(answer),
+        gone = hung_up(stream.as_ref()) => Err(gone),
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::PoisonError;
 
 use hyper::header::{ACCEPT, HeaderMap};
 
-use crate::cache::{Reported, Wish};
+use crate::cache::{Reported, Served, Wish};
 use crate::domain::error::LookupError;
 use crate::domain::urgency::Flow;
 use crate::domain::user::{Selector, UserId};
@@ -84,12 +84,23 @@ pub(super) async fn token(
     trail: &mut Trail,
 ) -> Result<Reply, Refused> {
     let served = before_the_end(services, services.cache.token(flow, user, selector, wish)).await?;
+    found(services, user, selector, &served, trail)
+}
+
+/// A lookup of `user`'s token has come to this.
+pub(super) fn found(
+    services: &Services,
+    user: &UserId,
+    selector: &Selector,
+    served: &Served,
+    trail: &mut Trail,
+) -> Result<Reply, Refused> {
     // A lookup that succeeds has found this very token; were it not so, there would be nothing to hand out.
     let (identity, token) = served.select(selector).ok_or(Refused::NoRoute)?;
     trail.served(services, served.state, Some((identity, token)));
     let (fetched, now) = (served.fetched().wall, served.now);
     let body = body::Token { user, identity, token, fetched, now };
-    Ok(reply::lookup(&served, body.write()))
+    Ok(reply::lookup(served, body.write()))
 }
 
 pub(super) async fn identities(

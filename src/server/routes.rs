@@ -5,66 +5,113 @@
 //! nothing about users, not even whether an id is well-formed.
 
 use std::borrow::Cow;
+use std::pin::Pin;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use hyper::http::request::Parts;
 use hyper::{Request, Response};
 
+use crate::cache::{Lookup, Wish};
 use crate::domain::policy::{self, Allowed, Operation};
 use crate::domain::user::{Selector, UserId};
 
 use super::Services;
 use super::bounds::{Shown, read};
-use super::handlers::{identities, management_token, me, metrics, reload, report, token};
+use super::handlers::{found, identities, management_token, me, metrics, reload, report, token};
 use super::head::Reply;
 use super::paths::Route;
 use super::peer::Peer;
 use super::query::{fingerprint, nothing, token_query, user};
 use super::reply::{self, Refused};
+use super::request_id::RequestId;
 use super::trace;
 use super::trail::{Over, Refusal, Trail};
 
+/// A request's answer. Most are there at once, and have nothing to carry about of what the others need.
+pub enum Answering<'a> {
+    /// This is it.
+    Now(Response<Full<Bytes>>),
+    /// Something has to be waited for.
+    Later(Pin<Box<dyn Future<Output = Response<Full<Bytes>>> + Send + 'a>>),
+}
+
 /// Answers one request of `peer`.
-pub async fn answer(services: &Services, peer: &Peer, request: Request<Incoming>) -> Response<Full<Bytes>> {
-    let mut trail = Trail::begin();
+pub fn answer(services: &Services, peer: Arc<Peer>, request: Request<Incoming>) -> Answering<'_> {
+    let trail = Trail::begin();
     let request_id = services.next_request_id();
     let (mut head, body) = request.into_parts();
     let shown = Shown::of(&mut head.headers);
-    let (found, query) = (Route::find(head.uri.path()), head.uri.query().unwrap_or_default());
-    let outcome = match admit(peer, &head, &shown, found) {
-        Ok(route) => match read(body).await {
-            Ok(body) => handle(services, peer, route, &head, &body, &mut trail).await,
-            Err(refused) => Err(refused),
-        },
-        Err(refused) => Err(refused),
-    };
-    let route = found.map_or("none", |route| route.name());
-    let refusal = outcome.as_ref().err().map(Refusal::of);
-    let uid = peer.rights.caller().uid;
-    let reply = outcome.unwrap_or_else(|refused| {
-        services.tally.refused(&refused);
-        let trace_id = trace::shown(trace::of(&head.headers));
-        tracing::debug!(route, uid, code = refused.code(), %request_id, trace_id, "Refused");
-        refused.reply(request_id.as_str())
-    });
-    let status = reply.status();
-    services.tally.answered(found, status);
-    tracing::trace!(route, uid, status, %request_id, "Answered");
-    trail.end(
-        services,
-        peer,
-        Over {
+    let mut exchange = Exchange { services, peer, request_id, head, trail };
+    match admit(&exchange.peer, &exchange.head, &shown) {
+        Err(refused) => Answering::Now(exchange.end(Err(refused))),
+        Ok(Route::Token(segment)) if body.is_end_stream() => {
+            let query = exchange.head.uri.query().unwrap_or_default();
+            let (user, selector, wish) = match asked_for(services, &exchange.peer, segment, query) {
+                Ok(asked) => asked,
+                Err(refused) => return Answering::Now(exchange.end(Err(refused))),
+            };
+            let flow = exchange.peer.flow();
+            if let Lookup::Known(Some(answer)) = services.cache.token(flow, &user, &selector, wish) {
+                let outcome = answer.map_err(Refused::Lookup);
+                let outcome = outcome
+                    .and_then(|served| found(services, &user, &selector, &served, &mut exchange.trail));
+                return Answering::Now(exchange.end(outcome));
+            }
+            Answering::Later(Box::pin(async move {
+                let outcome = token(services, flow, &user, &selector, wish, &mut exchange.trail).await;
+                exchange.end(outcome)
+            }))
+        }
+        Ok(_) => Answering::Later(Box::pin(async move {
+            let outcome = match read(body).await {
+                Ok(body) => exchange.handle(&body).await,
+                Err(refused) => Err(refused),
+            };
+            exchange.end(outcome)
+        })),
+    }
+}
+
+/// A request and what has become known of it.
+struct Exchange<'a> {
+    services: &'a Services,
+    peer: Arc<Peer>,
+    request_id: RequestId,
+    head: Parts,
+    trail: Trail,
+}
+
+impl Exchange<'_> {
+    /// The answer with this outcome: counted, and told to the logs.
+    fn end(self, outcome: Result<Reply, Refused>) -> Response<Full<Bytes>> {
+        let Self { services, peer, request_id, head, trail } = self;
+        let found = Route::find(head.uri.path());
+        let route = found.map_or("none", |route| route.name());
+        let refusal = outcome.as_ref().err().map(Refusal::of);
+        let uid = peer.rights.caller().uid;
+        let reply = outcome.unwrap_or_else(|refused| {
+            services.tally.refused(&refused);
+            let trace_id = trace::shown(trace::of(&head.headers));
+            tracing::debug!(route, uid, code = refused.code(), %request_id, trace_id, "Refused");
+            refused.reply(request_id.as_str())
+        });
+        let status = reply.status();
+        services.tally.answered(found, status);
+        tracing::trace!(route, uid, status, %request_id, "Answered");
+        let over = Over {
             route: found,
-            query,
+            query: head.uri.query().unwrap_or_default(),
             refusal,
             status,
             request_id: request_id.as_str(),
             headers: &head.headers,
-        },
-    );
-    reply.into_response(request_id.header())
+        };
+        trail.end(services, &peer, over);
+        reply.into_response(request_id.header())
+    }
 }
 
 /// Answers what anybody may ask for, and nothing else: for [`crate::admin`].
@@ -85,12 +132,8 @@ pub fn answer_openly<B>(services: &Services, request: &Request<B>) -> Response<F
 }
 
 /// Everything that is decided before anything of the request's parameters is looked at.
-fn admit<'a>(
-    peer: &Peer,
-    head: &Parts,
-    shown: &Shown,
-    route: Option<Route<'a>>,
-) -> Result<Route<'a>, Refused> {
+fn admit<'a>(peer: &Peer, head: &'a Parts, shown: &Shown) -> Result<Route<'a>, Refused> {
+    let route = Route::find(head.uri.path());
     shown.check(head)?;
     let needs_header = peer.require_request_header && !route.is_some_and(|route| route.is_probe());
     if needs_header && !shown.is_meant() {
@@ -136,6 +179,27 @@ fn count(services: &Services, peer: &Peer, rates: &[(usize, f64)]) -> Result<(),
     })
 }
 
+/// The lookup of a token that a request asks for, if that is permitted.
+fn asked_for(
+    services: &Services,
+    peer: &Peer,
+    segment: &str,
+    query: &str,
+) -> Result<(UserId, Selector, Wish), Refused> {
+    let (user, (mut selector, wish)) = (user(segment)?, token_query(query)?);
+    let allowed = permit(services, peer, Operation::Token, Some(&user), selector.connection.as_deref())?;
+    selector.within = allowed.connections;
+    Ok((user, selector, wish))
+}
+
+impl Exchange<'_> {
+    async fn handle(&mut self, body: &[u8]) -> Result<Reply, Refused> {
+        let Self { services, peer, head, trail, .. } = self;
+        let route = Route::find(head.uri.path()).ok_or(Refused::NoRoute)?;
+        handle(services, peer, route, head, body, trail).await
+    }
+}
+
 async fn handle(
     services: &Services,
     peer: &Peer,
@@ -151,9 +215,7 @@ async fn handle(
     let permit = |operation, user, connection| permit(services, peer, operation, user, connection);
     match route {
         Route::Token(segment) => {
-            let (user, (mut selector, wish)) = (user(segment)?, token_query(query)?);
-            let allowed = permit(Operation::Token, Some(&user), selector.connection.as_deref())?;
-            selector.within = allowed.connections;
+            let (user, selector, wish) = asked_for(services, peer, segment, query)?;
             token(services, peer.flow(), &user, &selector, wish, trail).await
         }
         Route::Identities(segment) => {
@@ -164,14 +226,14 @@ async fn handle(
         Route::MyToken => {
             let (mut selector, wish) = token_query(query)?;
             count(services, peer, &peer.rights.rates(Operation::Me))?;
-            let user = Box::pin(me(services, &head.headers)).await?;
+            let user = me(services, &head.headers).await?;
             trail.user = Some(user.clone());
             selector.within = permit(Operation::Me, Some(&user), selector.connection.as_deref())?.connections;
             token(services, peer.flow(), &user, &selector, wish, trail).await
         }
         Route::MyIdentities => {
             count(services, peer, &peer.rights.rates(Operation::Me))?;
-            let user = Box::pin(me(services, &head.headers)).await?;
+            let user = me(services, &head.headers).await?;
             trail.user = Some(user.clone());
             let within = permit(Operation::Me, Some(&user), None)?.connections;
             identities(services, peer.flow(), &user, &Selector { within, ..Selector::default() }, trail).await
@@ -194,11 +256,11 @@ async fn handle(
         }
         Route::ManagementToken => {
             permit(Operation::ManagementToken, None, None)?;
-            Box::pin(management_token(services)).await
+            management_token(services).await
         }
         Route::Reload => {
             permit(Operation::Reload, None, None)?;
-            Box::pin(reload(services)).await
+            reload(services).await
         }
         Route::Status => Ok(reply::ok(&services.status())),
         Route::OpenApi => Ok(reply::document(include_str!("openapi.json"))),
