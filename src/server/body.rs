@@ -21,6 +21,16 @@ pub struct Token<'a> {
     pub now: Moment,
 }
 
+/// These pieces one after the other, in memory of just their length, which becomes the answer as it is. A macro, so that
+/// the length of what stands here is known where it is copied.
+macro_rules! joined {
+    ($($piece:expr,)*) => {{
+        let mut all = Vec::with_capacity(0_usize$(.saturating_add($piece.len()))*);
+        $(all.extend_from_slice($piece);)*
+        all
+    }};
+}
+
 impl Token<'_> {
     /// As JSON.
     pub fn write(&self) -> Vec<u8> {
@@ -43,17 +53,21 @@ impl Token<'_> {
             None => (",\"expires_at\":null,\"expires_in\":null", &[][..], "", ""),
         };
         let (fetched, fingerprint) = (self.fetched.rfc3339(), token.fingerprint.text());
-        let pieces: [&[u8]; 24] = [
+        let (user, connection, provider) = (user.as_str(), identity.connection(), identity.provider());
+        let (user_id, access_token) = (identity.user_id(), token.access_token.expose());
+        let (basis, fetched, fingerprint) =
+            (token.basis.as_str(), fetched.as_bytes(), fingerprint.as_bytes());
+        joined![
             b"{\"user_id\":\"",
-            user.as_str().as_bytes(),
+            user.as_bytes(),
             b"\",\"connection\":\"",
-            identity.connection().as_bytes(),
+            connection.as_bytes(),
             b"\",\"provider\":\"",
-            identity.provider().as_bytes(),
+            provider.as_bytes(),
             b"\",\"identity_user_id\":\"",
-            identity.user_id().as_bytes(),
+            user_id.as_bytes(),
             b"\",\"access_token\":\"",
-            token.access_token.expose().as_bytes(),
+            access_token.as_bytes(),
             before_second.as_bytes(),
             second.as_bytes(),
             kind.as_bytes(),
@@ -62,15 +76,13 @@ impl Token<'_> {
             before_left.as_bytes(),
             left.as_bytes(),
             b",\"expiry_basis\":\"",
-            token.basis.as_str().as_bytes(),
+            basis.as_bytes(),
             b"\",\"fetched_at\":\"",
-            fetched.as_bytes(),
+            fetched,
             b"\",\"fingerprint\":\"",
-            fingerprint.as_bytes(),
+            fingerprint,
             b"\"}",
-        ];
-        // In one piece of memory of just that length, which becomes the answer as it is.
-        pieces.concat()
+        ]
     }
 
     fn for_serde(&self) -> TokenAnswer<'_> {
