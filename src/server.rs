@@ -142,10 +142,14 @@ impl Services {
         RequestId::new(self.run_id, self.requests.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// Whether a connection is to be closed when what was begun is finished. Asked with every answer, so it takes the lock
-    /// around the phase only when that has changed since the start.
+    /// Whether a connection is to be closed when what was begun is finished.
     fn is_closing(&self) -> bool {
-        self.phase.has_changed().unwrap_or(true) && *self.phase.borrow() >= Phase::Closing
+        self.phase_has_changed() && *self.phase.borrow() >= Phase::Closing
+    }
+
+    /// Whether the daemon's end has begun or come further. Unlike the phase itself this takes no lock.
+    fn phase_has_changed(&self) -> bool {
+        self.phase.has_changed().unwrap_or(true)
     }
 
     /// Whether the daemon's end has begun.

@@ -84,25 +84,30 @@ pub(super) async fn serve(stream: UnixStream, visitor: Visitor, services: Arc<Se
 
     let mut patience = Patience::default();
     let mut last_call = pin!(last_call(services.phase.clone(), &activity));
-    let end = loop {
-        tokio::select! {
-            biased;
-            end = std::future::poll_fn(|cx| {
-                let step = |cx: &mut Context<'_>| {
-                    let before = activity.work();
-                    activity.begin_step();
-                    let outcome = Pin::new(&mut connection).poll(cx);
-                    (outcome, activity.work() != before)
-                };
-                match turnstile.poll(cx, step) {
-                    Poll::Ready(outcome) => Poll::Ready(End::of(outcome)),
-                    Poll::Pending => patience.poll(&activity, cx),
-                }
-            }) => break end,
+    let mut waits_for_it = false;
+    let end = std::future::poll_fn(|cx| {
+        loop {
+            let step = |cx: &mut Context<'_>| {
+                let before = activity.work();
+                activity.begin_step();
+                let outcome = Pin::new(&mut connection).poll(cx);
+                (outcome, activity.work() != before)
+            };
+            let end = match turnstile.poll(cx, step) {
+                Poll::Ready(outcome) => return Poll::Ready(End::of(outcome)),
+                Poll::Pending => patience.poll(&activity, cx),
+            };
+            // It wakes this task, having been polled once; to poll it with every request is to take its locks.
+            let is_quiet = waits_for_it && !services.phase_has_changed();
+            if end.is_ready() || activity.is_over() || is_quiet || last_call.as_mut().poll(cx).is_pending() {
+                waits_for_it = true;
+                return end;
+            }
             // The connection is polled once more, and finds out.
-            () = &mut last_call, if !activity.is_over() => activity.say_that_it_is_over(),
+            activity.say_that_it_is_over();
         }
-    };
+    })
+    .await;
     if let End::Refused(why) = end {
         tell(why, (*stream).as_ref(), &services).await;
     }
@@ -181,6 +186,8 @@ impl End {
 struct Patience {
     timer: Option<Pin<Box<Sleep>>>,
     armed: Option<Armed>,
+    /// The timer wakes this task when it fires.
+    waits: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -211,11 +218,18 @@ impl Patience {
                 Some(armed) if armed.state == State::Idle && state == State::Idle => armed,
                 _ => {
                     timer.as_mut().reset(Instant::now() + time);
+                    self.waits = false;
                     *self.armed.insert(Armed { state, progress })
                 }
             };
+            if self.waits && !timer.is_elapsed() {
+                return Poll::Pending;
+            }
             match timer.as_mut().poll(cx) {
-                Poll::Pending => return Poll::Pending,
+                Poll::Pending => {
+                    self.waits = true;
+                    return Poll::Pending;
+                }
                 Poll::Ready(()) if armed.progress == progress => {
                     let slow_head = state == State::Reading;
                     return Poll::Ready(if slow_head { End::Refused(Refused::Timeout) } else { End::Done });
