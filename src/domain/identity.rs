@@ -105,6 +105,12 @@ impl Profile {
     /// Never by position: only one match may carry a token, dead or alive, so that which identity is meant does
     /// not change when a token expires.
     pub fn select(&self, selector: &Selector) -> Result<(&Identity, IdpToken<'_>), NoSelection> {
+        // Most users have one identity, and most callers do not say which.
+        if let [only] = self.identities.as_slice()
+            && *selector == Selector::default()
+        {
+            return only.with_token().ok_or(NoSelection::NoToken);
+        }
         let shown = || self.identities.iter().filter(|identity| selector.shows(identity.connection()));
         let matching = || shown().filter(|identity| identity.matches(selector));
         let mut found = matching().filter_map(Identity::with_token);

@@ -40,6 +40,9 @@ pub fn bearer(headers: &HeaderMap) -> Result<Secret, InvalidUserToken> {
 
 /// What a token lookup may be told.
 pub fn token_query(query: &str) -> Result<(Selector, Wish), Refused> {
+    if query.is_empty() {
+        return Ok((Selector::default(), Wish::default()));
+    }
     let mut parameters = Parameters::parse(query, &["connection", "provider", "min_ttl", "fresh"])?;
     let (connection, provider) = (parameters.take("connection"), parameters.take("provider"));
     let selector = Selector { connection, provider, within: None };

@@ -44,8 +44,10 @@ pub fn answer(services: &Services, peer: Arc<Peer>, request: Request<Incoming>) 
     let request_id = services.next_request_id();
     let (mut head, body) = request.into_parts();
     let shown = Shown::of(&mut head.headers);
-    let mut exchange = Exchange { services, peer, request_id, head, trail };
-    match admit(&exchange.peer, &exchange.head, &shown) {
+    let mut exchange = Exchange { services, peer, request_id, head, route: None, trail };
+    let route = Route::find(exchange.head.uri.path());
+    exchange.route = route.map(Route::of_anybody);
+    match admit(&exchange.peer, &exchange.head, &shown, route) {
         Err(refused) => Answering::Now(exchange.end(Err(refused))),
         Ok(Route::Token(segment)) if body.is_end_stream() => {
             let query = exchange.head.uri.query().unwrap_or_default();
@@ -81,14 +83,14 @@ struct Exchange<'a> {
     peer: Arc<Peer>,
     request_id: RequestId,
     head: Parts,
+    route: Option<Route<'static>>,
     trail: Trail,
 }
 
 impl Exchange<'_> {
     /// The answer with this outcome: counted, and told to the logs.
     fn end(self, outcome: Result<Reply, Refused>) -> Response<Full<Bytes>> {
-        let Self { services, peer, request_id, head, trail } = self;
-        let found = Route::find(head.uri.path());
+        let Self { services, peer, request_id, head, route: found, trail } = self;
         let route = found.map_or("none", |route| route.name());
         let refusal = outcome.as_ref().err().map(Refusal::of);
         let uid = peer.rights.caller().uid;
@@ -103,7 +105,7 @@ impl Exchange<'_> {
         tracing::trace!(route, uid, status, %request_id, "Answered");
         let over = Over {
             route: found,
-            query: head.uri.query().unwrap_or_default(),
+            uri: &head.uri,
             refusal,
             status,
             request_id: request_id.as_str(),
@@ -132,8 +134,12 @@ pub fn answer_openly<B>(services: &Services, request: &Request<B>) -> Response<F
 }
 
 /// Everything that is decided before anything of the request's parameters is looked at.
-fn admit<'a>(peer: &Peer, head: &'a Parts, shown: &Shown) -> Result<Route<'a>, Refused> {
-    let route = Route::find(head.uri.path());
+fn admit<'a>(
+    peer: &Peer,
+    head: &Parts,
+    shown: &Shown,
+    route: Option<Route<'a>>,
+) -> Result<Route<'a>, Refused> {
     shown.check(head)?;
     let needs_header = peer.require_request_header && !route.is_some_and(|route| route.is_probe());
     if needs_header && !shown.is_meant() {

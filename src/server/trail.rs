@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use hyper::Uri;
 use hyper::header::HeaderMap;
 use tokio::net::UnixStream;
 use tokio::time::Instant;
@@ -69,8 +70,8 @@ impl Refusal {
 
 /// What is known of a request when it is over.
 pub struct Over<'a> {
-    pub route: Option<Route<'a>>,
-    pub query: &'a str,
+    pub route: Option<Route<'static>>,
+    pub uri: &'a Uri,
     pub refusal: Option<Refusal>,
     pub status: u16,
     pub request_id: &'a str,
@@ -109,8 +110,8 @@ impl Trail {
         }
         let is_notable = over.refusal.is_some() || operation.is_some_and(|is| is_notable(is, self.cache));
         services.audit.write(is_notable, || {
-            let named = || over.route.and_then(|route| UserId::from_path_segment(route.user()?).ok());
-            let asked = || connection(over.query).map(|name| Name::new(&name));
+            let named = || UserId::from_path_segment(Route::find(over.uri.path())?.user()?).ok();
+            let asked = || connection(over.uri.query()?).map(|name| Name::new(&name));
             Event {
                 at: services.clock.now(),
                 listener: Arc::clone(&peer.origin.listener),
