@@ -21,14 +21,14 @@ use crate::telemetry::{BudgetStanding, Counters};
 use crate::user_token::UserTokens;
 
 pub mod answers;
-mod body;
+pub mod body;
 mod bounds;
 mod connection;
 mod door;
 mod handlers;
-mod head;
+pub mod head;
 mod metrics;
-mod paths;
+pub mod paths;
 mod peer;
 pub mod pulse;
 mod query;

@@ -13,7 +13,9 @@ use super::reply::written;
 pub struct Token<'a> {
     /// As asked for.
     pub user: &'a UserId,
+    /// The identity that carries the token.
     pub identity: &'a Identity,
+    /// The token.
     pub token: IdpToken<'a>,
     /// When Auth0 was asked.
     pub fetched: Timestamp,

@@ -166,6 +166,7 @@ impl<'a> Route<'a> {
         }
     }
 
+    /// Whether it tells how the daemon is, to whoever asks.
     pub fn is_probe(&self) -> bool {
         matches!(self, Self::Live | Self::Ready | Self::Started | Self::Metrics)
     }
