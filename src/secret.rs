@@ -75,12 +75,12 @@ impl fmt::Debug for SecretStr<'_> {
     }
 }
 
-/// A name for a text that tells nothing about it: 96 bits of a keyed hash, printed as 16 characters.
+/// A name for a text that tells nothing about it: 96 bits of a keyed hash, as 16 characters.
 ///
 /// Comparing two takes equally long whether they differ early, late or not at all, since one of them may be what a
 /// caller guesses.
 #[derive(Clone, Copy, Debug)]
-pub struct Tag([u8; 12]);
+pub struct Tag([u8; 16]);
 
 impl PartialEq for Tag {
     fn eq(&self, other: &Self) -> bool {
@@ -92,39 +92,27 @@ impl Eq for Tag {}
 
 impl fmt::Display for Tag {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.text().as_str())
-    }
-}
-
-/// A tag's text, without an allocation.
-#[derive(Clone, Copy, Debug)]
-pub struct TagText([u8; 16]);
-
-impl TagText {
-    /// The same, as bytes.
-    pub fn as_bytes(&self) -> &[u8] {
-        &self.0
-    }
-
-    /// The text.
-    pub fn as_str(&self) -> &str {
-        std::str::from_utf8(&self.0).unwrap_or_default()
+        f.write_str(str::from_utf8(&self.0).unwrap_or_default())
     }
 }
 
 impl Tag {
-    /// As it is printed.
-    pub fn text(&self) -> TagText {
+    fn of(hash: [u8; 12]) -> Self {
         let mut text = [0; 16];
         // Twelve bytes are exactly sixteen characters of base64, so this cannot fail.
-        URL_SAFE_NO_PAD.encode_slice(self.0, &mut text).ok();
-        TagText(text)
+        URL_SAFE_NO_PAD.encode_slice(hash, &mut text).ok();
+        Self(text)
+    }
+
+    /// Its characters, all of them ASCII.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
     }
 
     /// Reads a tag as it is printed; `None` if it is not one.
     pub fn parse(text: &str) -> Option<Self> {
-        let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
-        bytes.try_into().ok().map(Self)
+        let hash: Vec<u8> = URL_SAFE_NO_PAD.decode(text).ok()?;
+        hash.try_into().ok().map(Self::of)
     }
 }
 
@@ -157,7 +145,7 @@ impl TagKey {
         let hash = context.sign();
         let mut tag = [0; 12];
         tag.iter_mut().zip(hash.as_ref()).for_each(|(to, from)| *to = *from);
-        Tag(tag)
+        Tag::of(tag)
     }
 }
 

@@ -173,8 +173,10 @@ impl Entry {
     /// Bytes that `user` and this entry take in the cache.
     pub fn weight(&self, user: &UserId) -> u32 {
         let profile = self.profile().map_or(0, Profile::apart);
-        let refused =
-            self.refused.as_ref().map_or(0, |refused| size_of::<Refused>() + refused.tokens.len() * 12);
+        let refused = self
+            .refused
+            .as_ref()
+            .map_or(0, |refused| size_of::<Refused>() + refused.tokens.len() * size_of::<Tag>());
         let own = size_of::<Self>() + size_of::<UserId>();
         u32::try_from(OVERHEAD + own + user.as_str().len() + profile + refused).unwrap_or(u32::MAX)
     }

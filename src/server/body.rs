@@ -54,11 +54,11 @@ impl Token<'_> {
             }
             None => (",\"expires_at\":null,\"expires_in\":null", &[][..], "", ""),
         };
-        let (fetched, fingerprint) = (self.fetched.rfc3339(), token.fingerprint.text());
+        let fetched = self.fetched.rfc3339();
         let (user, connection, provider) = (user.as_str(), identity.connection(), identity.provider());
         let (user_id, access_token) = (identity.user_id(), token.access_token.expose());
         let (basis, fetched, fingerprint) =
-            (token.basis.as_str(), fetched.as_bytes(), fingerprint.as_bytes());
+            (token.basis.as_str(), fetched.as_bytes(), token.fingerprint.as_bytes());
         joined![
             b"{\"user_id\":\"",
             user.as_bytes(),
