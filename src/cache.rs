@@ -4,8 +4,6 @@
 //! and one refresh serve them all. moka bounds the size; freshness is decided here on every read, because
 //! moka's clock stands still while the machine sleeps.
 
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,10 +14,10 @@ use crate::clock::Clock;
 use crate::config;
 use crate::domain::error::{Failure, LookupError, Stage, Unavailable};
 use crate::domain::freshness::{Freshness, Moment};
-use crate::domain::identity::{IdpToken, Profile};
+use crate::domain::identity::IdpToken;
 use crate::domain::urgency::{Flow, Urgency};
 use crate::domain::user::{Selector, UserId};
-use crate::flight::{Flight, Flights, NoFlight, Owners};
+use crate::flight::{Flight, Flights, NoFlight};
 use crate::secret::Tag;
 use crate::telemetry::{Counters, UserNames};
 
@@ -29,8 +27,9 @@ mod landing;
 mod served;
 mod shelf;
 mod slot;
+mod source;
 
-use entry::{Entry, Question, Rules};
+use entry::{Entry, Judgement, Question, Rules};
 use failing::Failing;
 use landing::Landing;
 use served::served;
@@ -38,6 +37,7 @@ use shelf::Shelf;
 use slot::Slot;
 
 pub use served::{CacheState, Lookup, Reported, Served, Wish};
+pub use source::{Fetched, Fetching, ForWhom, NotNow, ProfileSource};
 
 /// Flights at a time. Callers that leave do not end their flights, so without a bound a caller that asks for one
 /// unknown user after another and hangs up could pile them up. No uid, be it root's or the daemon's own, has more of
@@ -50,46 +50,6 @@ const AFTER_A_FAULT: Duration = Duration::from_secs(1);
 /// For how long a caller waits for Auth0 although a token is held that is alive, but older than `cache.max_ttl`. Far
 /// longer than a tenant that is well takes to answer, and shorter than callers of a local daemon are used to wait.
 const PATIENCE: Duration = Duration::from_secs(1);
-
-/// Where profiles come from when the cache has none to serve.
-pub trait ProfileSource: Send + Sync + 'static {
-    /// Asks for `user`, when it is the turn of one of those `for_whom` it is. Ends within `tenant.request_timeout`,
-    /// retries included.
-    fn fetch(&self, user: UserId, for_whom: ForWhom) -> Fetching;
-
-    /// The same if that can be done at once and there is room to spare for something of this urgency. Does not wait,
-    /// and tries once.
-    fn fetch_if_spare(&self, user: UserId, urgency: Urgency) -> Result<Fetching, NotNow>;
-
-    /// Spends as much without asking: for what makes others ask.
-    fn spare(&self, urgency: Urgency) -> Result<(), Duration>;
-}
-
-/// The flows that wait for a fetch: that of the lookup that began it, and of those that have joined.
-pub type ForWhom = Owners<Flow>;
-
-/// Why a source does not ask at once.
-#[derive(Debug)]
-pub enum NotNow {
-    /// There is no room to spare; when there may be.
-    NoRoom(Duration),
-    /// It cannot ask at all.
-    Unavailable(Unavailable),
-}
-
-/// A fetch under way; it owns what it needs, since it outlives the caller that wanted it.
-pub type Fetching = Pin<Box<dyn Future<Output = Result<Fetched, Unavailable>> + Send>>;
-
-/// What a source knows of a user.
-#[derive(Clone, Debug)]
-pub struct Fetched {
-    /// `None`: there is no such user.
-    pub profile: Option<Profile>,
-    /// When the request was sent; everything ages from then.
-    pub sent: Moment,
-    /// The source was not allowed to see tokens, so their absence says nothing about the user.
-    pub tokens_withheld: bool,
-}
 
 /// The cache. One instance serves the whole daemon.
 pub struct Cache {
@@ -143,12 +103,24 @@ impl Cache {
         selector: &'a Selector,
         wish: Wish,
     ) -> Lookup<'a> {
-        self.lookup(flow, user, Question::Token { selector, min_ttl: wish.min_ttl }, wish.fresh)
+        self.token_at(self.clock.now(), flow, user, selector, wish)
+    }
+
+    /// The same for whoever has read this cache's clock just now.
+    pub fn token_at<'a>(
+        &'a self,
+        now: Moment,
+        flow: Flow,
+        user: &'a UserId,
+        selector: &'a Selector,
+        wish: Wish,
+    ) -> Lookup<'a> {
+        self.lookup(now, flow, user, Question::Token { selector, min_ttl: wish.min_ttl }, wish.fresh)
     }
 
     /// The identities of `user`. If Auth0 has to be asked, that is done in a turn of `flow`.
     pub fn identities<'a>(&'a self, flow: Flow, user: &'a UserId) -> Lookup<'a> {
-        self.lookup(flow, user, Question::Identities, false)
+        self.lookup(self.clock.now(), flow, user, Question::Identities, false)
     }
 
     /// Whether `token` could be served at `now`.
@@ -226,8 +198,14 @@ impl Cache {
         self.shelf.now().held(user)
     }
 
-    fn lookup<'a>(&'a self, flow: Flow, user: &'a UserId, question: Question<'a>, fresh: bool) -> Lookup<'a> {
-        let now = self.clock.now();
+    fn lookup<'a>(
+        &'a self,
+        now: Moment,
+        flow: Flow,
+        user: &'a UserId,
+        question: Question<'a>,
+        fresh: bool,
+    ) -> Lookup<'a> {
         let (held, judgement) = {
             let shelf = self.shelf.now();
             let held = shelf.held(user);
@@ -235,22 +213,20 @@ impl Cache {
             let judgement = servable.map(|entry| entry.judge(question, &shelf.rules, now));
             (held, judgement)
         };
-        let mut is_stale = false;
-        if let (Some(entry), Some(judgement)) = (&held, judgement) {
-            match judgement.freshness {
-                Freshness::Fresh => {
-                    let answer = served(entry, judgement.outcome, CacheState::Hit, now);
-                    return Lookup::Known(Some(self.count(answer, now)));
-                }
-                Freshness::RefreshDue => {
-                    self.refresh_behind(flow, user, entry, Urgency::Ahead, now);
-                    let answer = served(entry, judgement.outcome, CacheState::Hit, now);
-                    return Lookup::Known(Some(self.count(answer, now)));
-                }
-                Freshness::Stale => is_stale = true,
-                Freshness::Expired => {}
+        let (held, is_stale) = match (held, judgement) {
+            (Some(entry), Some(Judgement { freshness: Freshness::Fresh, outcome })) => {
+                let answer = served(entry, outcome, CacheState::Hit, now);
+                return Lookup::Known(Some(self.count(answer, now)));
             }
-        }
+            (Some(entry), Some(Judgement { freshness: Freshness::RefreshDue, outcome })) => {
+                self.refresh_behind(flow, user, &entry, Urgency::Ahead, now);
+                let answer = served(entry, outcome, CacheState::Hit, now);
+                return Lookup::Known(Some(self.count(answer, now)));
+            }
+            (held, judgement) => {
+                (held, judgement.is_some_and(|judgement| judgement.freshness == Freshness::Stale))
+            }
+        };
         Lookup::Asked(Box::pin(async move {
             let stale = held.as_ref().filter(|_| is_stale);
             self.count(self.asked(flow, user, question, fresh, held.as_ref(), stale).await, now)
@@ -277,13 +253,14 @@ impl Cache {
         }
         let urgency = if fresh { Urgency::Fresh } else { Urgency::Caller };
         let entry = self.ask(flow, user, held, urgency).await?;
-        self.served_now(&entry, question)
+        self.served_now(entry, question)
     }
 
     /// What `entry`, which Auth0 was just asked for, says.
-    fn served_now(&self, entry: &Arc<Entry>, question: Question<'_>) -> Result<Served, LookupError> {
+    fn served_now(&self, entry: Arc<Entry>, question: Question<'_>) -> Result<Served, LookupError> {
         let now = self.clock.now();
-        served(entry, entry.judge(question, &self.rules(), now).outcome, CacheState::Miss, now)
+        let outcome = entry.judge(question, &self.rules(), now).outcome;
+        served(entry, outcome, CacheState::Miss, now)
     }
 
     /// Asks Auth0 for `user`, of whom something is held that is stale: if that can be done now, and for no longer
@@ -300,7 +277,7 @@ impl Cache {
             self.refresh_behind(flow, user, held, Urgency::Stale, self.clock.now());
         } else {
             match timeout(PATIENCE, self.ask(flow, user, Some(held), Urgency::Stale)).await {
-                Ok(Ok(entry)) => return Some(self.served_now(&entry, question)),
+                Ok(Ok(entry)) => return Some(self.served_now(entry, question)),
                 Ok(Err(_)) => {}
                 Err(_) => self.failing.expect(),
             }
@@ -308,7 +285,7 @@ impl Cache {
         let now = self.clock.now();
         let judgement = held.judge(question, &self.rules(), now);
         let servable = judgement.outcome.is_ok() && judgement.freshness != Freshness::Expired;
-        servable.then(|| served(held, Ok(()), CacheState::Stale, now))
+        servable.then(|| served(Arc::clone(held), Ok(()), CacheState::Stale, now))
     }
 
     /// Asks Auth0 for `user`, or joins whoever is asking already. `held` is what was not good enough.

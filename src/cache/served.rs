@@ -85,12 +85,12 @@ impl CacheState {
 
 /// What a lookup comes to, given what `entry` says.
 pub(super) fn served(
-    entry: &Arc<Entry>,
+    entry: Arc<Entry>,
     outcome: Result<(), LookupError>,
     state: CacheState,
     now: Moment,
 ) -> Result<Served, LookupError> {
-    outcome.map(|()| Served { entry: Arc::clone(entry), state, now })
+    outcome.map(|()| Served { entry, state, now })
 }
 
 impl Served {

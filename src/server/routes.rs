@@ -40,7 +40,8 @@ pub enum Answering<'a> {
 
 /// Answers one request of `peer`.
 pub fn answer(services: &Services, peer: Arc<Peer>, request: Request<Incoming>) -> Answering<'_> {
-    let trail = Trail::begin();
+    let now = services.clock.now();
+    let trail = Trail::begin(now);
     let request_id = services.next_request_id();
     let (mut head, body) = request.into_parts();
     let shown = Shown::of(&mut head.headers);
@@ -56,7 +57,7 @@ pub fn answer(services: &Services, peer: Arc<Peer>, request: Request<Incoming>) 
                 Err(refused) => return Answering::Now(exchange.end(Err(refused))),
             };
             let flow = exchange.peer.flow();
-            if let Lookup::Known(Some(answer)) = services.cache.token(flow, &user, &selector, wish) {
+            if let Lookup::Known(Some(answer)) = services.cache.token_at(now, flow, &user, &selector, wish) {
                 let outcome = answer.map_err(Refused::Lookup);
                 let outcome = outcome
                     .and_then(|served| found(services, &user, &selector, &served, &mut exchange.trail));
@@ -108,7 +109,7 @@ impl Exchange<'_> {
             uri: &head.uri,
             refusal,
             status,
-            request_id: request_id.as_str(),
+            request_id: &request_id,
             headers: &head.headers,
         };
         trail.end(services, &peer, over);

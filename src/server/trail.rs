@@ -5,9 +5,9 @@ use std::sync::Arc;
 use hyper::Uri;
 use hyper::header::HeaderMap;
 use tokio::net::UnixStream;
-use tokio::time::Instant;
 
 use crate::cache::CacheState;
+use crate::domain::freshness::Moment;
 use crate::domain::identity::{Identity, IdpToken};
 use crate::domain::policy::Operation;
 use crate::domain::user::UserId;
@@ -19,6 +19,7 @@ use super::paths::Route;
 use super::peer::Peer;
 use super::query::connection;
 use super::reply::Refused;
+use super::request_id::RequestId;
 use super::trace;
 
 /// Where a connection comes from, as far as nobody but the audit log may know: no right depends on a pid.
@@ -39,7 +40,7 @@ impl Origin {
 
 /// What has become known of a request. Handlers note what only they know.
 pub struct Trail {
-    begun: Instant,
+    begun: Moment,
     /// The user, where the path does not name them.
     pub user: Option<UserId>,
     /// What came of a request that was answered, if that is more than the answer.
@@ -74,14 +75,13 @@ pub struct Over<'a> {
     pub uri: &'a Uri,
     pub refusal: Option<Refusal>,
     pub status: u16,
-    pub request_id: &'a str,
+    pub request_id: &'a RequestId,
     pub headers: &'a HeaderMap,
 }
 
 impl Trail {
     /// A request has come.
-    pub fn begin() -> Self {
-        let begun = Instant::now();
+    pub fn begin(begun: Moment) -> Self {
         Self { begun, user: None, outcome: None, fingerprint: None, cache: None, connection: None }
     }
 
@@ -125,9 +125,9 @@ impl Trail {
                 code: over.refusal.as_ref().map(|why| why.code),
                 cache: self.cache.map(CacheState::as_str),
                 fingerprint: self.fingerprint,
-                request_id: over.request_id.to_owned(),
+                request_id: over.request_id.to_string(),
                 trace: trace::of(over.headers),
-                took: self.begun.elapsed(),
+                took: services.clock.since(self.begun),
             }
         });
     }
