@@ -14,7 +14,7 @@ use super::Fetched;
 
 /// What the cache spends on an entry besides its own bytes: moka's nodes and queues, the hash table, reference
 /// counts, and what the allocator rounds up. As measured; `tests/bounded.rs` holds it to that.
-const OVERHEAD: usize = 510;
+const OVERHEAD: usize = 400;
 
 /// One answer of Auth0 about one user, and what is to be remembered besides.
 #[derive(Clone, Debug)]
