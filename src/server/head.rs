@@ -68,7 +68,10 @@ impl Reply {
             (Some((state, age)), Some(content_type)) => {
                 *headers = LOOKUP.clone();
                 let state = HeaderValue::from_static(state.as_str());
-                let values = [request_id, content_type, state, age.into()];
+                // In memory of just its length, where `HeaderValue::from` takes some to grow in.
+                let age =
+                    HeaderValue::from_str(itoa::Buffer::new().format(age)).unwrap_or_else(|_| age.into());
+                let values = [request_id, content_type, state, age];
                 headers.values_mut().zip(values).for_each(|(place, value)| *place = value);
             }
             (_, content_type) => {
