@@ -3,7 +3,7 @@
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help check fmt lint install-test-deps test model soak-minute soak host manifests pod prometheus fuzz-short fuzz
-.PHONY: mutations doc deb image deny bench
+.PHONY: mutations doc deb image deny bench order
 
 CARGO ?= cargo
 
@@ -70,6 +70,10 @@ fuzz-short: ## Every fuzz target for ten seconds and more, once they are built
 # Needs a quiet machine with two processors, and some ten minutes.
 bench: ## cloakroom beside hyper, nginx and Redis; writes benches/RESULTS.md
 	bash benches/run.sh
+
+# After a change of the compiler or of dependencies, since names have hashes of both in them.
+order: ## Which functions the linker puts next to each other; writes deploy/link/order.txt
+	bash deploy/link/order.sh
 
 fuzz: ## The same for an hour
 	bash fuzz/run.sh 3600

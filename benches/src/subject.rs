@@ -42,7 +42,7 @@ impl Subject {
         let mut command = Command::new("taskset");
         command.args(["-c", &SERVER.to_string()]);
         if way == Way::Counted {
-            command.args(["valgrind", "--tool=callgrind"]);
+            command.args(["valgrind", "--tool=callgrind", "--demangle=no"]);
             command.arg(format!("--callgrind-out-file={}", counts.display()));
         }
         command.arg(program).args(arguments);
