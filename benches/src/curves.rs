@@ -53,8 +53,7 @@ pub fn measure(ground: &Ground) -> Curves {
         let subject = many_users(ground, USERS[1], token);
         (token, many::texts(token), per_user(&subject, USERS[1]))
     });
-    let crowds = [vec![many::user(0); CROWD], (0..CROWD).map(many::user).collect()];
-    let crowds = crowds.map(|users| ground.crowd(&users));
+    let crowds = crowds(ground);
     Curves {
         users: users.into(),
         payloads: payloads.into(),
@@ -64,6 +63,11 @@ pub fn measure(ground: &Ground) -> Curves {
         miss,
         binary,
     }
+}
+
+/// Cold lookups of one user, and of as many users, at the same time.
+pub fn crowds(ground: &Ground) -> [Crowd; 2] {
+    [vec![many::user(0); CROWD], (0..CROWD).map(many::user).collect()].map(|users| ground.crowd(&users))
 }
 
 /// A daemon that remembers as many users, with tokens of this length.

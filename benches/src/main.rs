@@ -51,11 +51,12 @@ fn main() {
                 println!("{name:40} {count:6.0}");
             }
         }
+        ["crowds", binary] => print!("{}", report::crowds(&curves::crowds(&Ground::new(Path::new(binary))))),
         ["order", binary] => instructions::order(binary).iter().for_each(|name| println!("{name}")),
         [binary, rounds] => compare(Path::new(binary), rounds.parse().unwrap()),
         _ => {
             panic!(
-                "usage: cloakroom-bench CLOAKROOM ROUNDS | quick CLOAKROOM... | instructions CLOAKROOM... | order CLOAKROOM"
+                "usage: cloakroom-bench CLOAKROOM ROUNDS | quick CLOAKROOM... | instructions CLOAKROOM... | crowds CLOAKROOM | order CLOAKROOM"
             )
         }
     }

@@ -9,7 +9,7 @@ use plotters::prelude::*;
 
 use crate::curves::{Curves, middle};
 use crate::many;
-use crate::subjects::{BODY, Ground};
+use crate::subjects::{BODY, Crowd, Ground};
 
 /// What was measured of one subject; a figure for each round.
 pub struct Row {
@@ -193,9 +193,15 @@ fn figures(curves: &Curves, instructions: &[(String, f64)]) -> String {
     for (connections, cpu) in &curves.connections {
         writeln!(text, "| {connections} | {cpu:.2} |").unwrap();
     }
+    text.push_str(&crowds(&curves.crowds));
+    text
+}
+
+pub fn crowds(crowds: &[Crowd]) -> String {
+    let mut text = String::new();
     text.push_str("\n| cold lookups at the same time | answers | requests to Auth0 | all answered after | resident MiB |\n");
     text.push_str("|---|---|---|---|---|\n");
-    for (crowd, whom) in curves.crowds.iter().zip(["of one user", "of as many users"]) {
+    for (crowd, whom) in crowds.iter().zip(["of one user", "of as many users"]) {
         let statuses: Vec<_> =
             crowd.statuses.iter().map(|(status, count)| format!("{count} of {status}")).collect();
         writeln!(

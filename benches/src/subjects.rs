@@ -35,6 +35,9 @@ pub struct Crowd {
     pub resident: u64,
 }
 
+/// More than anybody here asks for, so that the daemon's own work is measured and not how it keeps to a budget.
+const BUDGET: &str = "[upstream]\nrequests_per_second = 5000\nburst = 10000\nmax_concurrency = 100\n";
+
 /// A directory with everybody's files, and a tenant in this process.
 pub struct Ground {
     pub directory: tempfile::TempDir,
@@ -103,7 +106,8 @@ impl Ground {
         let uid = nix::unistd::geteuid();
         let text = format!(
             "[tenant]\ndomain = {:?}\naudience = {:?}\nca_file = {:?}\n[tenant.client]\nid = \"demo-client\"\n\
-             secret_file = {:?}\n[audit]\n{audit}\n[[listener]]\npath = {socket:?}\n[[listener.allow]]\nuid = {uid}\n{more}",
+             secret_file = {:?}\n[audit]\n{audit}\n[[listener]]\npath = {socket:?}\nmax_connections = 20000\n\
+             [[listener.allow]]\nuid = {uid}\n{more}",
             self.listening.domain(),
             self.tenant.audience(),
             self.path("ca.pem"),
@@ -116,8 +120,7 @@ impl Ground {
     /// How many microseconds a lookup of somebody who is not remembered takes beyond what Auth0 takes to answer: what a
     /// caller waits for, less what the daemon says of its requests. Over real TLS, one after the other.
     pub fn miss_overhead(&self) -> f64 {
-        let budget = "[upstream]\nrequests_per_second = 5000\nburst = 10000\nmax_concurrency = 100\n";
-        let (socket, config) = self.configure("miss", "events = \"notable\"", budget);
+        let (socket, config) = self.configure("miss", "events = \"notable\"", BUDGET);
         let users = 2_000;
         (0..users).for_each(|number| self.put_short_user(&many::user(number)));
         let requests = (0..users).map(|number| request_for(&many::user(number))).collect();
@@ -134,8 +137,7 @@ impl Ground {
     /// What becomes of as many lookups as these users, all asked at the same time by callers of their own, of a daemon
     /// that has heard of none of them.
     pub fn crowd(&self, users: &[String]) -> Crowd {
-        let more = "max_connections = 20000\n[upstream]\nrequests_per_second = 5000\nburst = 10000\nmax_concurrency = 100\n";
-        let (socket, config) = self.configure("crowd", "events = \"notable\"", more);
+        let (socket, config) = self.configure("crowd", "events = \"notable\"", BUDGET);
         users.iter().for_each(|user| self.put_short_user(user));
         let arguments = ["serve", "--config", config.to_str().unwrap()];
         let subject = Subject::start("crowd", socket, http(), self.way, &self.cloakroom, &arguments);
