@@ -23,7 +23,7 @@ fmt: ## Is the code formatted? (cargo fmt mends it)
 lint: ## Clippy on everything, warnings forbidden
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	$(CARGO) clippy --locked --manifest-path fuzz/Cargo.toml --target-dir target --lib -- -D warnings
-	$(CARGO) clippy --locked --manifest-path benches/Cargo.toml --target-dir target -- -D warnings
+	$(CARGO) clippy --locked --manifest-path benches/Cargo.toml --target-dir target --all-targets -- -D warnings
 
 install-test-deps: ## Install what the tests need besides cargo
 	bash tests/install.sh
