@@ -1,5 +1,6 @@
 //! Who is at the other end of a connection, and what goes for it: by rules that may change while it is open.
 
+use std::borrow::Cow;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::watch;
@@ -39,23 +40,33 @@ pub(super) struct Peer {
 pub(super) struct Visitor {
     pub caller: Caller,
     origin: Origin,
-    now: Mutex<(watch::Receiver<Arc<ListenerTerms>>, Arc<Peer>)>,
+    /// Never marked as seen, so that it tells whether anything has changed since the connection was made.
+    terms: watch::Receiver<Arc<ListenerTerms>>,
+    first: Arc<Peer>,
+    /// What goes for it once something has.
+    later: Mutex<(watch::Receiver<Arc<ListenerTerms>>, Arc<Peer>)>,
 }
 
 impl Visitor {
     pub fn new(caller: Caller, origin: Origin, mut terms: watch::Receiver<Arc<ListenerTerms>>) -> Self {
-        let peer = Peer::new(caller, &origin, &terms.borrow_and_update());
-        Self { caller, origin, now: Mutex::new((terms, peer)) }
+        let first = Peer::new(caller, &origin, &terms.borrow_and_update());
+        let later = Mutex::new((terms.clone(), Arc::clone(&first)));
+        Self { caller, origin, terms, first, later }
     }
 
-    /// As it is for a request that begins now.
-    pub fn peer(&self) -> Arc<Peer> {
-        let mut now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
-        let (terms, peer) = &mut *now;
-        if terms.has_changed().unwrap_or(false) {
+    /// As it is for a request that begins now. Hardly a connection lives to see its terms change, and until then there is
+    /// nothing to lock and nothing to count.
+    pub fn peer(&self) -> Cow<'_, Arc<Peer>> {
+        if self.terms.has_changed().is_ok_and(|changed| !changed) {
+            return Cow::Borrowed(&self.first);
+        }
+        let mut later = self.later.lock().unwrap_or_else(PoisonError::into_inner);
+        let (terms, peer) = &mut *later;
+        // What was said before whoever says it was gone still goes.
+        if terms.has_changed().unwrap_or(true) {
             *peer = Peer::new(self.caller, &self.origin, &terms.borrow_and_update());
         }
-        Arc::clone(peer)
+        Cow::Owned(Arc::clone(peer))
     }
 }
 

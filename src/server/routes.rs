@@ -39,7 +39,11 @@ pub enum Answering<'a> {
 }
 
 /// Answers one request of `peer`.
-pub fn answer(services: &Services, peer: Arc<Peer>, request: Request<Incoming>) -> Answering<'_> {
+pub fn answer<'a>(
+    services: &'a Services,
+    peer: Cow<'a, Arc<Peer>>,
+    request: Request<Incoming>,
+) -> Answering<'a> {
     let now = services.clock.now();
     let trail = Trail::begin(now);
     let request_id = services.next_request_id();
@@ -81,7 +85,7 @@ pub fn answer(services: &Services, peer: Arc<Peer>, request: Request<Incoming>) 
 /// A request and what has become known of it.
 struct Exchange<'a> {
     services: &'a Services,
-    peer: Arc<Peer>,
+    peer: Cow<'a, Arc<Peer>>,
     request_id: RequestId,
     head: Parts,
     route: Option<Route<'static>>,
