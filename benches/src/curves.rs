@@ -32,37 +32,39 @@ const CONNECTIONS: [usize; 3] = [1, 32, 1_000];
 const TOKENS: [usize; 4] = [50, 200, 1_000, 2_000];
 const CROWD: usize = 10_000;
 const STARTS: usize = 15;
+const ROUNDS: usize = 5;
 
 pub fn measure(ground: &Ground) -> Curves {
     let binary = std::fs::metadata(&ground.cloakroom).unwrap().len();
     let start = starts(ground);
     let miss = ground.miss_overhead();
     let subject = ground.cloakroom("connections", "events = \"notable\"");
-    let connections =
-        CONNECTIONS.map(|connections| (connections, median(3, || saturate(&subject, connections).0)));
+    let cpu = in_turns(&CONNECTIONS, |connections| saturate(&subject, *connections).0);
+    let connections: Vec<_> = CONNECTIONS.into_iter().zip(cpu).collect();
     drop(subject);
-    // What the daemon takes when it remembers hardly anybody.
-    let base = many_users(ground, 1, many::TOKEN).resident() as f64;
-    let per_user = |subject: &Subject, users: usize| (subject.resident() as f64 - base) / users as f64;
-    let users = USERS.map(|users| {
-        let subject = many_users(ground, users, many::TOKEN);
-        let cpu = median(3, || saturate(&subject, 32).0);
-        (users, cpu, per_user(&subject, users))
-    });
+    let users = users(ground);
+    let base = base(ground);
     let payloads = TOKENS.map(|token| {
         let subject = many_users(ground, USERS[1], token);
-        (token, many::texts(token), per_user(&subject, USERS[1]))
+        (token, many::texts(token), (subject.resident() as f64 - base) / USERS[1] as f64)
     });
     let crowds = crowds(ground);
-    Curves {
-        users: users.into(),
-        payloads: payloads.into(),
-        crowds,
-        connections: connections.into(),
-        start,
-        miss,
-        binary,
-    }
+    Curves { users, payloads: payloads.into(), crowds, connections, start, miss, binary }
+}
+
+/// Users remembered, microseconds of processor time per hit, resident bytes for each of them.
+pub fn users(ground: &Ground) -> Vec<(usize, f64, f64)> {
+    let base = base(ground);
+    let subjects = USERS.map(|users| many_users(ground, users, many::TOKEN));
+    let cpu = in_turns(&subjects, |subject| saturate(subject, 32).0);
+    let all = USERS.into_iter().zip(&subjects).zip(cpu);
+    all.map(|((users, subject), cpu)| (users, cpu, (subject.resident() as f64 - base) / users as f64))
+        .collect()
+}
+
+/// What the daemon takes when it remembers hardly anybody.
+fn base(ground: &Ground) -> f64 {
+    many_users(ground, 1, many::TOKEN).resident() as f64
 }
 
 /// Cold lookups of one user, and of as many users, at the same time.
@@ -114,8 +116,13 @@ fn until(mut holds: impl FnMut() -> bool) {
     }
 }
 
-fn median(times: usize, measure: impl FnMut() -> f64) -> f64 {
-    middle(std::iter::repeat_with(measure).take(times).collect())
+/// The medians of what is measured of each, in rounds, because a machine is another one a minute later.
+fn in_turns<T>(all: &[T], mut measure: impl FnMut(&T) -> f64) -> Vec<f64> {
+    let mut values = vec![Vec::new(); all.len()];
+    for _ in 0..ROUNDS {
+        all.iter().zip(&mut values).for_each(|(one, values)| values.push(measure(one)));
+    }
+    values.into_iter().map(middle).collect()
 }
 
 /// The median.

@@ -51,12 +51,19 @@ fn main() {
                 println!("{name:40} {count:6.0}");
             }
         }
+        ["users", binary] => {
+            let ground = Ground::new(Path::new(binary));
+            keep_to_own_processor();
+            for (users, cpu, bytes) in curves::users(&ground) {
+                println!("{users:8} users {cpu:6.2} us {bytes:6.0} bytes each");
+            }
+        }
         ["crowds", binary] => print!("{}", report::crowds(&curves::crowds(&Ground::new(Path::new(binary))))),
         ["order", binary] => instructions::order(binary).iter().for_each(|name| println!("{name}")),
         [binary, rounds] => compare(Path::new(binary), rounds.parse().unwrap()),
         _ => {
             panic!(
-                "usage: cloakroom-bench CLOAKROOM ROUNDS | quick CLOAKROOM... | instructions CLOAKROOM... | crowds CLOAKROOM | order CLOAKROOM"
+                "usage: cloakroom-bench CLOAKROOM ROUNDS | quick CLOAKROOM... | instructions CLOAKROOM... | users CLOAKROOM | crowds CLOAKROOM | order CLOAKROOM"
             )
         }
     }
