@@ -178,20 +178,23 @@ impl AsyncRead for Watched {
     }
 }
 
-/// hyper is not offered to write several pieces in one go: it then puts head and body into one, and to copy a body of
-/// some hundred bytes costs less than to have the kernel look at two pieces.
-impl AsyncWrite for Watched {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
+/// What is copied to be written in one piece. Less than a connection may make us hold anyway.
+const ONE_PIECE: usize = 16 * 1024;
+
+impl Watched {
+    /// Writes as `write` does, if it is for the caller; `all` is how much that would be.
+    fn write(
+        &mut self,
         cx: &mut Context<'_>,
-        buf: &[u8],
+        all: usize,
+        mut write: impl FnMut(&UnixStream) -> std::io::Result<usize>,
     ) -> Poll<std::io::Result<usize>> {
         if self.hushes() {
-            return Poll::Ready(Ok(buf.len()));
+            return Poll::Ready(Ok(all));
         }
         loop {
             ready!((*self.stream).as_ref().poll_write_ready(cx))?;
-            match (*self.stream).as_ref().try_write(buf) {
+            match write((*self.stream).as_ref()) {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                 written => {
                     self.activity.note_progress();
@@ -199,6 +202,16 @@ impl AsyncWrite for Watched {
                 }
             }
         }
+    }
+}
+
+impl AsyncWrite for Watched {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<std::io::Result<usize>> {
+        self.write(cx, buf.len(), |stream| stream.try_write(buf))
     }
 
     /// Only called when everything has been written.
@@ -211,6 +224,27 @@ impl AsyncWrite for Watched {
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
         Poll::Ready(if self.hushed { Ok(()) } else { shut((*self.stream).as_ref(), Shutdown::Write) })
+    }
+
+    /// Head and body, as a rule. To copy some hundred bytes costs less than to have the kernel look at two pieces. hyper
+    /// would copy them, too, but into memory that it keeps: a token would be there until the connection ends. This is
+    /// given back, and overwritten, at once.
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[std::io::IoSlice<'_>],
+    ) -> Poll<std::io::Result<usize>> {
+        let all = bufs.iter().map(|buf| buf.len()).sum();
+        if all > ONE_PIECE {
+            return self.write(cx, all, |stream| stream.try_write_vectored(bufs));
+        }
+        let mut whole = Vec::with_capacity(all);
+        bufs.iter().for_each(|buf| whole.extend_from_slice(buf));
+        self.write(cx, all, |stream| stream.try_write(&whole))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
     }
 }
 
