@@ -81,9 +81,10 @@ struct Player {
 
 impl Player {
     fn start(stage: &Stage, uid: u32, role: &str) -> Self {
-        // Processors are not what callers compete for here.
-        let mut command = Command::new("nice");
-        command.args(["-n", if uid == ABUSER { "15" } else { "0" }]).arg(stage.path("caller"));
+        // Processors are not what callers compete for here: whoever is idle to the scheduler gives way at once, not at the
+        // end of its slice, as one with a low priority does.
+        let mut command = Command::new("chrt");
+        command.args([if uid == ABUSER { "--idle" } else { "--other" }, "0"]).arg(stage.path("caller"));
         command.args(["--exact", "a_caller_under_another_uid", "--nocapture", "--quiet"]);
         command.env_clear().env(ROLE, role).current_dir(stage.deployment.directory.path());
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).uid(uid).gid(uid);
