@@ -6,12 +6,11 @@ use std::time::{Duration, Instant};
 use crate::load::{Answers, Protocol};
 use crate::subject::{Subject, Way};
 use crate::subjects::{Crowd, Ground, request_for};
-use crate::{many, saturate};
+use crate::{called, load, many, saturate};
 
 /// What was measured.
 pub struct Curves {
-    /// Users remembered, microseconds of processor time per hit, resident bytes for each of them.
-    pub users: Vec<(usize, f64, f64)>,
+    pub users: Vec<Remembered>,
     /// Bytes of an identity's token, texts that are kept of each user, resident bytes for each.
     pub payloads: Vec<(usize, usize, f64)>,
     /// Lookups of one user, and of as many users, at the same time.
@@ -26,6 +25,20 @@ pub struct Curves {
     pub binary: u64,
 }
 
+/// What it costs to remember so many users.
+pub struct Remembered {
+    pub users: usize,
+    /// Microseconds of processor time per hit at [`RATE`], and where the daemon is saturated.
+    pub cpu: f64,
+    pub saturated: f64,
+    /// Bytes for each of them.
+    pub resident: f64,
+}
+
+/// Requests a second: about as often as h2load asks, which asks all of its callers' users in the same order, so that
+/// each would be found where the one before has just looked.
+pub const RATE: f64 = 50_000.0;
+
 const USERS: [usize; 3] = [1_000, 100_000, 1_000_000];
 const CONNECTIONS: [usize; 3] = [1, 32, 1_000];
 /// Google's tokens have some two hundred bytes, Entra's often two thousand.
@@ -39,7 +52,7 @@ pub fn measure(ground: &Ground) -> Curves {
     let start = starts(ground);
     let miss = ground.miss_overhead();
     let subject = ground.cloakroom("connections", "events = \"notable\"");
-    let cpu = in_turns(&CONNECTIONS, |connections| saturate(&subject, *connections).0);
+    let cpu = in_turns(&CONNECTIONS, |connections| called(&subject, *connections));
     let connections: Vec<_> = CONNECTIONS.into_iter().zip(cpu).collect();
     drop(subject);
     let users = users(ground);
@@ -52,14 +65,18 @@ pub fn measure(ground: &Ground) -> Curves {
     Curves { users, payloads: payloads.into(), crowds, connections, start, miss, binary }
 }
 
-/// Users remembered, microseconds of processor time per hit, resident bytes for each of them.
-pub fn users(ground: &Ground) -> Vec<(usize, f64, f64)> {
+/// What it costs to remember as many users as in each of [`USERS`].
+pub fn users(ground: &Ground) -> Vec<Remembered> {
     let base = base(ground);
     let subjects = USERS.map(|users| many_users(ground, users, many::TOKEN));
-    let cpu = in_turns(&subjects, |subject| saturate(subject, 32).0);
-    let all = USERS.into_iter().zip(&subjects).zip(cpu);
-    all.map(|((users, subject), cpu)| (users, cpu, (subject.resident() as f64 - base) / users as f64))
-        .collect()
+    let cpu = in_turns(&subjects, |subject| load(subject, 32, Some(RATE)).0);
+    let saturated = in_turns(&subjects, |subject| saturate(subject, 32).0);
+    let all = USERS.into_iter().zip(&subjects).zip(cpu.into_iter().zip(saturated));
+    all.map(|((users, subject), (cpu, saturated))| {
+        let resident = (subject.resident() as f64 - base) / users as f64;
+        Remembered { users, cpu, saturated, resident }
+    })
+    .collect()
 }
 
 /// What the daemon takes when it remembers hardly anybody.

@@ -8,6 +8,7 @@
 )]
 
 mod bare;
+mod callers;
 mod curves;
 mod instructions;
 mod load;
@@ -24,6 +25,7 @@ use nix::unistd::Pid;
 use tikv_jemallocator::Jemalloc;
 use zeroizing_alloc::ZeroAlloc;
 
+use curves::Remembered;
 use report::Row;
 use subject::Subject;
 use subjects::Ground;
@@ -54,8 +56,10 @@ fn main() {
         ["users", binary] => {
             let ground = Ground::new(Path::new(binary));
             keep_to_own_processor();
-            for (users, cpu, bytes) in curves::users(&ground) {
-                println!("{users:8} users {cpu:6.2} us {bytes:6.0} bytes each");
+            for Remembered { users, cpu, saturated, resident } in curves::users(&ground) {
+                println!(
+                    "{users:8} users {cpu:6.2} us {saturated:6.2} us saturated {resident:6.0} bytes each"
+                );
             }
         }
         ["crowds", binary] => print!("{}", report::crowds(&curves::crowds(&Ground::new(Path::new(binary))))),
@@ -63,7 +67,8 @@ fn main() {
         [binary, rounds] => compare(Path::new(binary), rounds.parse().unwrap()),
         _ => {
             panic!(
-                "usage: cloakroom-bench CLOAKROOM ROUNDS | quick CLOAKROOM... | instructions CLOAKROOM... | users CLOAKROOM | crowds CLOAKROOM | order CLOAKROOM"
+                "usage: cloakroom-bench CLOAKROOM ROUNDS | quick CLOAKROOM... | instructions CLOAKROOM... | \
+                 users CLOAKROOM | crowds CLOAKROOM | order CLOAKROOM"
             )
         }
     }
@@ -75,16 +80,20 @@ fn quick(binaries: &[&str]) {
     let mut subjects = vec![grounds[0].bare_hyper()];
     subjects.extend(grounds.iter().map(|ground| ground.cloakroom("cloakroom", "events = \"notable\"")));
     keep_to_own_processor();
-    let mut cpu = vec![Vec::new(); subjects.len()];
+    let mut cpu = vec![[Vec::new(), Vec::new()]; subjects.len()];
     for _ in 0..7 {
         for (subject, cpu) in subjects.iter().zip(&mut cpu) {
-            cpu.push(saturate(subject, CONNECTIONS).0);
+            cpu[0].push(called(subject, CONNECTIONS));
+            cpu[1].push(saturate(subject, CONNECTIONS).0);
         }
     }
-    let bare = curves::middle(cpu[0].clone());
-    for (cpu, name) in cpu.into_iter().zip(std::iter::once(&"bare hyper").chain(binaries)) {
-        let cpu = curves::middle(cpu);
-        println!("{name:40} {cpu:6.2} us {:5.2}", cpu / bare);
+    let middles: Vec<_> = cpu.into_iter().map(|cpu| cpu.map(curves::middle)).collect();
+    for ([called, saturated], name) in middles.iter().zip(std::iter::once(&"bare hyper").chain(binaries)) {
+        println!(
+            "{name:40} {called:6.2} us {:5.2} {saturated:6.2} us saturated {:5.2}",
+            called / middles[0][0],
+            saturated / middles[0][1]
+        );
     }
 }
 
@@ -105,17 +114,19 @@ fn compare(binary: &Path, rounds: usize) {
     keep_to_own_processor();
     for round in 0..=rounds {
         for (subject, row) in subjects.iter().zip(&mut rows) {
-            let (cpu, outcome) = saturate(subject, CONNECTIONS);
+            let called = called(subject, CONNECTIONS);
+            let (saturated, outcome) = saturate(subject, CONNECTIONS);
             // The first round is for everybody to get warm.
             if round > 0 {
-                row.saturated(cpu, outcome.per_second());
+                row.asked([called, saturated], outcome.per_second());
             }
         }
     }
-    for _ in 0..rounds {
+    // Shorter, and more of them: what another machine's neighbour does for some milliseconds is in few of them then.
+    for _ in 0..4 * rounds {
         for (subject, row) in subjects.iter().zip(&mut rows) {
             let rate = Some(row.per_second() / 2.0);
-            let outcome = load::run(&subject.socket, &subject.protocol, CONNECTIONS, SPAN, rate);
+            let outcome = load::run(&subject.socket, &subject.protocol, CONNECTIONS, SPAN / 4, rate);
             row.half([0.5, 0.99, 0.999].map(|quantile| outcome.quantile(quantile)));
         }
     }
@@ -125,10 +136,22 @@ fn compare(binary: &Path, rounds: usize) {
     report::write(&rows, &curves, &instructions, &ground);
 }
 
-/// Processor time of the server's per request in microseconds, and what else came of it.
-fn saturate(subject: &Subject, connections: usize) -> (f64, load::Outcome) {
+/// Processor time of the server's per request in microseconds, asked by callers that sleep until they are answered.
+fn called(subject: &Subject, connections: usize) -> f64 {
     let before = subject.cpu();
-    let outcome = load::run(&subject.socket, &subject.protocol, connections, SPAN, None);
+    let answered = callers::ask(subject, connections, SPAN);
+    (subject.cpu() - before).as_secs_f64() * 1e6 / answered as f64
+}
+
+/// The same when it has all that it can do, and what else came of it.
+fn saturate(subject: &Subject, connections: usize) -> (f64, load::Outcome) {
+    load(subject, connections, None)
+}
+
+/// The same when it is asked so often.
+fn load(subject: &Subject, connections: usize, rate: Option<f64>) -> (f64, load::Outcome) {
+    let before = subject.cpu();
+    let outcome = load::run(&subject.socket, &subject.protocol, connections, SPAN, rate);
     ((subject.cpu() - before).as_secs_f64() * 1e6 / outcome.answered as f64, outcome)
 }
 

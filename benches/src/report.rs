@@ -7,7 +7,7 @@ use std::process::Command;
 
 use plotters::prelude::*;
 
-use crate::curves::{Curves, middle};
+use crate::curves::{Curves, RATE, Remembered, middle};
 use crate::many;
 use crate::subjects::{BODY, Crowd, Ground};
 
@@ -15,18 +15,25 @@ use crate::subjects::{BODY, Crowd, Ground};
 pub struct Row {
     name: &'static str,
     resident: u64,
-    cpu: Vec<f64>,
+    /// Called by services, and saturated.
+    cpu: [Vec<f64>; 2],
     per_second: Vec<f64>,
     quantiles: [Vec<f64>; 3],
 }
 
 impl Row {
     pub fn new(name: &'static str, resident: u64) -> Self {
-        Self { name, resident, cpu: Vec::new(), per_second: Vec::new(), quantiles: Default::default() }
+        Self {
+            name,
+            resident,
+            cpu: Default::default(),
+            per_second: Vec::new(),
+            quantiles: Default::default(),
+        }
     }
 
-    pub fn saturated(&mut self, cpu: f64, per_second: f64) {
-        self.cpu.push(cpu);
+    pub fn asked(&mut self, cpu: [f64; 2], per_second: f64) {
+        self.cpu.iter_mut().zip(cpu).for_each(|(all, one)| all.push(one));
         self.per_second.push(per_second);
     }
 
@@ -39,12 +46,18 @@ impl Row {
     }
 
     /// The median of the rounds' ratios, and how far they lie apart.
-    fn ratio_to(&self, other: &Self) -> [f64; 3] {
-        let mut ratios: Vec<_> = self.cpu.iter().zip(&other.cpu).map(|(own, other)| own / other).collect();
+    fn ratio_to(&self, other: &Self, how: usize) -> [f64; 3] {
+        let mut ratios: Vec<_> =
+            self.cpu[how].iter().zip(&other.cpu[how]).map(|(own, other)| own / other).collect();
         ratios.sort_by(f64::total_cmp);
         [ratios[0], middle(ratios.clone()), ratios[ratios.len() - 1]]
     }
 }
+
+/// Asked by callers that sleep until they are answered.
+const CALLED: usize = 0;
+/// Asked for as much as it can do.
+const SATURATED: usize = 1;
 
 /// A bar that the figures are held to.
 struct Bar {
@@ -59,9 +72,9 @@ pub fn write(rows: &[Row], curves: &Curves, instructions: &[(String, f64)], grou
     println!("{text}");
     let place = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     fs::write(place.join("RESULTS.md"), format!("{}{text}{PICTURES}", head(ground))).unwrap();
-    let cpu: Vec<_> = rows.iter().map(|row| (row.name, middle(row.cpu.clone()))).collect();
+    let cpu: Vec<_> = rows.iter().map(|row| (row.name, middle(row.cpu[CALLED].clone()))).collect();
     draw_bars(&place.join("cpu.svg"), &cpu);
-    let hits: Vec<_> = curves.users.iter().map(|(users, cpu, _)| (*users as f64, *cpu)).collect();
+    let hits: Vec<_> = curves.users.iter().map(|at| (at.users as f64, at.cpu)).collect();
     draw_curve(&place.join("users.svg"), "CPU per hit against users remembered", "users", &hits);
     let hits: Vec<_> =
         curves.connections.iter().map(|(connections, cpu)| (*connections as f64, *cpu)).collect();
@@ -104,19 +117,23 @@ fn head(ground: &Ground) -> String {
 
 fn table(rows: &[Row]) -> String {
     let mut text = format!(
-        "Answers of {BODY} bytes over a Unix socket, 32 connections kept open, medians of the rounds; latencies at half of \
-         what each\ncan do at most, in microseconds from when a request was due.\n\n\
-         | server | CPU µs per request | of bare hyper's (spread) | requests/s | p50 | p99 | p99.9 | resident MiB |\n\
-         |---|---|---|---|---|---|---|---|\n"
+        "Answers of {BODY} bytes over a Unix socket, 32 connections kept open, medians of the rounds. Callers are h2load and \
+         redis-benchmark,\nwhich sleep until they are answered; saturated is a server by a load that never sleeps. Latencies \
+         at half of what each can do\nat most, in microseconds from when a request was due.\n\n\
+         | server | CPU µs per request | of bare hyper's (spread) | saturated: CPU µs | of bare hyper's (spread) | \
+         requests/s | p50 | p99 | p99.9 | resident MiB |\n|---|---|---|---|---|---|---|---|---|---|\n"
     );
     for row in rows {
-        let [least, ratio, most] = row.ratio_to(&rows[0]);
+        let figures = [CALLED, SATURATED].map(|how| {
+            let [least, ratio, most] = row.ratio_to(&rows[0], how);
+            format!("{:.2} | {ratio:.2} ({least:.2} to {most:.2})", middle(row.cpu[how].clone()))
+        });
         let quantile = |at: usize| middle(row.quantiles[at].clone());
         writeln!(
             text,
-            "| {} | {:.2} | {ratio:.2} ({least:.2} to {most:.2}) | {:.0} | {:.0} | {:.0} | {:.0} | {:.1} |",
+            "| {} | {} | {:.0} | {:.0} | {:.0} | {:.0} | {:.1} |",
             row.name,
-            middle(row.cpu.clone()),
+            figures.join(" | "),
             row.per_second(),
             quantile(0),
             quantile(1),
@@ -132,22 +149,27 @@ fn bars(rows: &[Row], curves: &Curves) -> String {
     let named = |name: &str| rows.iter().find(|row| row.name == name).unwrap();
     let own = named("cloakroom");
     let p99 = |row: &Row| middle(row.quantiles[1].clone());
-    let users = |at: usize| curves.users[at];
+    let users = |at: usize| &curves.users[at];
     let bar =
         |figure: &str, value: f64, most: f64, unit| Bar { figure: figure.to_owned(), value, most, unit };
     let bars = [
-        bar("CPU per hit against bare hyper", own.ratio_to(named("bare hyper"))[1], 1.20, "x"),
+        bar("CPU per hit against bare hyper", own.ratio_to(named("bare hyper"), CALLED)[1], 1.20, "x"),
         bar(
             "CPU per hit against nginx `proxy_cache`",
-            own.ratio_to(named("nginx proxy_cache"))[1],
+            own.ratio_to(named("nginx proxy_cache"), CALLED)[1],
             0.60,
             "x",
         ),
-        bar("CPU per hit against Redis `GET`", own.ratio_to(named("redis GET"))[1], 1.25, "x"),
-        bar("CPU per hit at 1 000 000 users against 1 000", users(2).1 / users(0).1, 1.25, "x"),
+        bar("CPU per hit against Redis `GET`", own.ratio_to(named("redis GET"), CALLED)[1], 1.25, "x"),
+        bar("CPU per hit at 1 000 000 users against 1 000", users(2).cpu / users(0).cpu, 1.25, "x"),
         bar("p99 at half of saturation against bare hyper's", p99(own) / p99(named("bare hyper")), 1.5, "x"),
         bar("resident, idle, one user remembered", own.resident as f64 / 1_048_576.0, 9.0, " MiB"),
-        bar("resident per user over key and value, at 1 000 000", users(2).2 / KEY_AND_VALUE, 1.6, "x"),
+        bar(
+            "resident per user over key and value, at 1 000 000",
+            users(2).resident / KEY_AND_VALUE,
+            1.6,
+            "x",
+        ),
         bar("miss beyond the tenant's own latency, mean", curves.miss / 1e3, 1.0, " ms"),
         bar("from exec to listening", curves.start.0, 30.0, " ms"),
         bar("the program", curves.binary as f64 / 1_048_576.0, 12.0, " MiB"),
@@ -171,19 +193,25 @@ fn figures(curves: &Curves, instructions: &[(String, f64)]) -> String {
     }
     writeln!(
         text,
-        "\nUsers have ids of {} bytes and tokens of {}: their texts have {} bytes, an answer has {BODY}.\n",
+        "\nUsers have ids of {} bytes and tokens of {}: their texts have {} bytes, an answer has {BODY}. They \
+         are asked for\n{RATE:.0} times a second.\n",
         many::ID,
         many::TOKEN,
         many::texts(many::TOKEN)
     )
     .unwrap();
     text.push_str(
-        "| users | CPU µs per hit | resident bytes per user | over id and answer | over its texts |\n",
+        "| users | CPU µs per hit | saturated | resident bytes per user | over id and answer | over its texts |\n",
     );
-    text.push_str("|---|---|---|---|---|\n");
-    for (users, cpu, bytes) in &curves.users {
-        let (over_answer, over_texts) = (bytes / KEY_AND_VALUE, bytes / many::texts(many::TOKEN) as f64);
-        writeln!(text, "| {users} | {cpu:.2} | {bytes:.0} | {over_answer:.2} | {over_texts:.2} |").unwrap();
+    text.push_str("|---|---|---|---|---|---|\n");
+    for Remembered { users, cpu, saturated, resident } in &curves.users {
+        let over = [KEY_AND_VALUE, many::texts(many::TOKEN) as f64].map(|bytes| resident / bytes);
+        let [over_answer, over_texts] = over;
+        writeln!(
+            text,
+            "| {users} | {cpu:.2} | {saturated:.2} | {resident:.0} | {over_answer:.2} | {over_texts:.2} |"
+        )
+        .unwrap();
     }
     text.push_str("\n| bytes of a token | of all texts | resident bytes per user | over its texts |\n|---|---|---|---|\n");
     for (token, texts, bytes) in &curves.payloads {
