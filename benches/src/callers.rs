@@ -1,6 +1,5 @@
-//! Callers as services are: they sleep until they are answered, and do something with an answer before they ask again.
-//! So a server has time to fall asleep, too, and pays for waking up and for waking them. Played by programs that others
-//! measure servers with.
+//! Callers as services are: they do something with an answer before they ask again. So a server has time to fall asleep,
+//! and pays for waking up. Played by programs that others measure servers with.
 
 use std::path::Path;
 use std::process::Command;

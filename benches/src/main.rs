@@ -136,7 +136,7 @@ fn compare(binary: &Path, rounds: usize) {
     report::write(&rows, &curves, &instructions, &ground);
 }
 
-/// Processor time of the server's per request in microseconds, asked by callers that sleep until they are answered.
+/// Processor time of the server's per request in microseconds, asked by callers that take their time.
 fn called(subject: &Subject, connections: usize) -> f64 {
     let before = subject.cpu();
     let answered = callers::ask(subject, connections, SPAN);

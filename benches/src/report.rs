@@ -54,7 +54,7 @@ impl Row {
     }
 }
 
-/// Asked by callers that sleep until they are answered.
+/// Asked by callers that take their time.
 const CALLED: usize = 0;
 /// Asked for as much as it can do.
 const SATURATED: usize = 1;
@@ -118,7 +118,7 @@ fn head(ground: &Ground) -> String {
 fn table(rows: &[Row]) -> String {
     let mut text = format!(
         "Answers of {BODY} bytes over a Unix socket, 32 connections kept open, medians of the rounds. Callers are h2load and \
-         redis-benchmark,\nwhich sleep until they are answered; saturated is a server by a load that never sleeps. Latencies \
+         redis-benchmark,\nwhich leave a server time to fall asleep; saturated is one that is asked for all that it can do. Latencies \
          at half of what each can do\nat most, in microseconds from when a request was due.\n\n\
          | server | CPU µs per request | of bare hyper's (spread) | saturated: CPU µs | of bare hyper's (spread) | \
          requests/s | p50 | p99 | p99.9 | resident MiB |\n|---|---|---|---|---|---|---|---|---|---|\n"
