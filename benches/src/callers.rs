@@ -1,12 +1,12 @@
 //! Callers as services are: they do something with an answer before they ask again. So a server has time to fall asleep,
-//! and pays for waking up. Played by programs that others measure servers with.
+//! and pays for waking up. Played by programs that others measure servers with, on the load's processor, which they inherit.
 
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
 use crate::load::Answers;
-use crate::subject::{self, Subject};
+use crate::subject::Subject;
 
 /// redis-benchmark is told how often to ask, not for how long; this takes it some seconds.
 const ASKED_OF_REDIS: u64 = 200_000;
@@ -28,7 +28,7 @@ fn h2load(subject: &Subject, connections: usize, span: Duration, status: u16) ->
     let request = std::str::from_utf8(&subject.protocol.requests[0]).unwrap();
     let (line, fields) = request.trim_end().split_once("\r\n").unwrap();
     let path = line.split(' ').nth(1).unwrap();
-    let mut command = on_own_processor("h2load");
+    let mut command = Command::new("h2load");
     command.arg("--h1").arg(format!("--clients={connections}")).arg(format!("--duration={}", span.as_secs()));
     fields.split("\r\n").filter(|field| !field.starts_with("Host")).for_each(|field| {
         command.args(["--header", field]);
@@ -42,18 +42,12 @@ fn h2load(subject: &Subject, connections: usize, span: Duration, status: u16) ->
 }
 
 fn redis_benchmark(socket: &Path, connections: usize) -> u64 {
-    let mut command = on_own_processor("redis-benchmark");
+    let mut command = Command::new("redis-benchmark");
     command.arg("-s").arg(socket).arg("-c").arg(connections.to_string());
     command.arg("-n").arg(ASKED_OF_REDIS.to_string()).args(["-e", "-q", "GET", "user"]);
     let said = said_by(&mut command);
     assert!(said.contains("requests per second") && !said.contains("rror"), "{said}");
     ASKED_OF_REDIS
-}
-
-fn on_own_processor(program: &str) -> Command {
-    let mut command = Command::new("taskset");
-    command.args(["-c", &subject::LOAD.to_string(), program]);
-    command
 }
 
 fn said_by(command: &mut Command) -> String {

@@ -140,7 +140,7 @@ fn compare(binary: &Path, rounds: usize) {
 fn called(subject: &Subject, connections: usize) -> f64 {
     let before = subject.cpu();
     let answered = callers::ask(subject, connections, SPAN);
-    (subject.cpu() - before).as_secs_f64() * 1e6 / answered as f64
+    each(subject, before, answered)
 }
 
 /// The same when it has all that it can do, and what else came of it.
@@ -152,7 +152,12 @@ fn saturate(subject: &Subject, connections: usize) -> (f64, load::Outcome) {
 fn load(subject: &Subject, connections: usize, rate: Option<f64>) -> (f64, load::Outcome) {
     let before = subject.cpu();
     let outcome = load::run(&subject.socket, &subject.protocol, connections, SPAN, rate);
-    ((subject.cpu() - before).as_secs_f64() * 1e6 / outcome.answered as f64, outcome)
+    (each(subject, before, outcome.answered), outcome)
+}
+
+/// What each of as many answers has cost since the subject had used so much.
+fn each(subject: &Subject, before: Duration, answered: u64) -> f64 {
+    (subject.cpu() - before).as_secs_f64() * 1e6 / answered as f64
 }
 
 /// The load's; whatever is started has the other.
