@@ -88,6 +88,7 @@ async fn everything(world: &World) -> Vec<[&'static str; 6]> {
     let google_token = |cache| ["token", "answered", "-", cache, users::GOOGLE, "google-oauth2"];
     sent("GET", &google, &[HEADER], 200, Some(google_token("miss"))).await;
     sent("GET", &google, &[HEADER], 200, Some(google_token("hit"))).await;
+    sent("HEAD", &google, &[HEADER], 200, Some(google_token("hit"))).await;
     sent(
         "GET",
         &format!("{user}/identities"),
@@ -154,7 +155,7 @@ async fn with_all_every_request_with_an_operation_and_every_refusal_has_a_line()
     let expected = everything(&world).await;
     let lines = lines_at_the_end(world).await;
     assert_eq!(lines.iter().map(gist).collect::<Vec<_>>(), expected);
-    assert_eq!(lines.len(), 17);
+    assert_eq!(lines.len(), 18);
 }
 
 #[tokio::test(start_paused = true)]
@@ -301,9 +302,9 @@ async fn no_line_holds_a_secret_or_what_a_caller_could_forge_one_with() {
     for secret in &secrets {
         assert!(!text.contains(secret), "{secret}");
     }
-    assert_eq!(lines.len(), 17 + 6);
-    assert_eq!(lines[21]["connection"], "a\u{fffd}{\"outcome\":\"answered\"}\u{fffd}\u{fffd}\"");
-    assert_eq!(lines[22]["connection"], "x".repeat(128));
+    assert_eq!(lines.len(), 18 + 6);
+    assert_eq!(lines[22]["connection"], "a\u{fffd}{\"outcome\":\"answered\"}\u{fffd}\u{fffd}\"");
+    assert_eq!(lines[23]["connection"], "x".repeat(128));
     assert!(text.lines().all(|line| line.len() < 1024), "{text}");
 }
 

@@ -134,7 +134,22 @@ impl<'a> Route<'a> {
         }
     }
 
-    /// The one method the route takes.
+    /// Whether the route takes `method`: its own, and HEAD wherever that is GET (RFC 9110 §9.1).
+    pub fn takes(&self, method: &Method) -> bool {
+        let own = self.method();
+        *method == own || (own == Method::GET && *method == Method::HEAD)
+    }
+
+    /// The methods that the route takes, as `Allow` lists them.
+    pub fn allow(&self) -> &'static str {
+        match self.method() {
+            Method::DELETE => "DELETE",
+            Method::POST => "POST",
+            _ => "GET, HEAD",
+        }
+    }
+
+    /// The one method the route is for.
     pub fn method(&self) -> Method {
         match self {
             Self::User(_) | Self::Users => Method::DELETE,

@@ -4,8 +4,8 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use bytes::Bytes;
+use hyper::StatusCode;
 use hyper::header::{ALLOW, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
-use hyper::{Method, StatusCode};
 use serde::Serialize;
 
 use crate::cache::Served;
@@ -17,6 +17,7 @@ use crate::user_token::NotVerified;
 
 use super::answers::Problem;
 use super::head::Reply;
+use super::paths::Route;
 
 /// Why a request is not answered with what it asks for.
 #[derive(Debug)]
@@ -40,8 +41,8 @@ pub enum Refused {
     MeIsOff,
     /// The end user's own token is no good.
     UserToken(InvalidUserToken),
-    /// The route does not take this method; these it does.
-    Method(Method),
+    /// This route does not take this method.
+    Method(Route<'static>),
     /// Too many header fields, or too long ones.
     HeadersTooLarge,
     /// A body of more than 64 KiB.
@@ -125,7 +126,7 @@ impl Refused {
             Self::NoRoute => "GET /openapi.json describes the routes there are".into(),
             Self::MeIsOff => "/v1/me is off: [me] audiences in the daemon's configuration turns it on".into(),
             Self::UserToken(why) => why.to_string(),
-            Self::Method(allow) => format!("use {allow}"),
+            Self::Method(route) => format!("use {}", route.method()),
             Self::HeadersTooLarge => "send at most 64 header fields and 16 KiB of them, the request line included".into(),
             Self::BodyTooLarge => "send at most 64 KiB".into(),
             Self::Timeout => "send the whole header section within 5 seconds, and the whole body within another 5".into(),
@@ -203,10 +204,8 @@ impl Refused {
         if let Some(seconds) = self.retry_after() {
             reply = reply.with(RETRY_AFTER, seconds.into());
         }
-        if let Self::Method(allow) = self
-            && let Ok(allow) = HeaderValue::from_str(allow.as_str())
-        {
-            reply = reply.with(ALLOW, allow);
+        if let Self::Method(route) = self {
+            reply = reply.with(ALLOW, HeaderValue::from_static(route.allow()));
         }
         if matches!(self, Self::UserToken(_)) {
             reply = reply.with(WWW_AUTHENTICATE, INVALID_TOKEN);

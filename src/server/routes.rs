@@ -127,7 +127,7 @@ pub fn answer_openly<B>(services: &Services, request: &Request<B>) -> Response<F
     let route = Route::find(request.uri().path()).filter(|route| route.is_probe());
     let outcome = match route {
         None => Err(Refused::NoRoute),
-        Some(route) if *request.method() != route.method() => Err(Refused::Method(route.method())),
+        Some(route) if !route.takes(request.method()) => Err(Refused::Method(route.of_anybody())),
         Some(Route::Started) => Ok(reply::probe(services.started())),
         Some(Route::Ready) => Ok(reply::probe(services.ready())),
         Some(Route::Metrics) => Ok(metrics(services, request.headers())),
@@ -151,8 +151,8 @@ fn admit<'a>(
         return Err(Refused::NoRequestHeader);
     }
     let route = route.ok_or(Refused::NoRoute)?;
-    if head.method != route.method() {
-        return Err(Refused::Method(route.method()));
+    if !route.takes(&head.method) {
+        return Err(Refused::Method(route.of_anybody()));
     }
     if let Some(operation) = route.operation() {
         peer.rights.may(operation).map_err(Refused::Forbidden)?;

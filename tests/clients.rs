@@ -1,0 +1,145 @@
+//! What client libraries send and expect beyond the contract's letter: HEAD, spellings, kept connections, slips.
+
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    missing_docs,
+    dead_code,
+    reason = "tests stop at the first surprise, and use the part of the support that they need"
+)]
+
+mod support {
+    pub mod world;
+}
+
+use std::collections::BTreeMap;
+
+use cloakroom::demo::{Endpoint, TenantOptions, users};
+use support::world::World;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpStream, UnixStream};
+
+const HEADER: (&str, &str) = ("cloakroom-request", "true");
+
+async fn world_with(settings: &str) -> World {
+    let world = World::simulated(TenantOptions::default(), settings).await;
+    world.ready().await;
+    world
+}
+
+/// One answer of a connection that is kept: status and headers, and its body unless it answers a HEAD.
+async fn answer(
+    stream: &mut (impl AsyncRead + Unpin),
+    has_body: bool,
+) -> (u16, BTreeMap<String, String>, Vec<u8>) {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await.expect("the head of an answer"));
+    }
+    let head = String::from_utf8(head).unwrap();
+    let status = head.strip_prefix("HTTP/1.1 ").unwrap_or_else(|| panic!("{head:?}"))[..3].parse().unwrap();
+    let fields = head.lines().skip(1).filter_map(|line| line.split_once(": "));
+    let headers: BTreeMap<_, _> = fields.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    let length = headers.get("content-length").map_or(0, |length| length.parse().unwrap());
+    let mut body = vec![0; if has_body { length } else { 0 }];
+    stream.read_exact(&mut body).await.unwrap();
+    (status, headers, body)
+}
+
+fn request(method: &str, path: &str, more: &str) -> String {
+    format!("{method} {path} HTTP/1.1\r\nhost: x\r\ncloakroom-request: true\r\n{more}\r\n")
+}
+
+/// Without what is different in every answer.
+fn lasting(mut headers: BTreeMap<String, String>) -> BTreeMap<String, String> {
+    headers.remove("cloakroom-request-id");
+    headers
+}
+
+/// RFC 9110 section 9.3.2: the headers of a GET, and nothing behind them that the next answer would be read from.
+#[tokio::test(start_paused = true)]
+async fn head_is_answered_as_get_without_a_body_wherever_get_is() {
+    let world =
+        world_with("[[listener]]\npath = \"{dir}/api.sock\"\n[me]\naudiences = [\"https://api\"]").await;
+    let mut stream = UnixStream::connect(&world.socket).await.unwrap();
+    let google = World::path(users::GOOGLE);
+    for path in [
+        google.as_str(),
+        &google.replace("/token", "/identities"),
+        "/v1/me/token",
+        "/v1/me/identities",
+        "/v1/management-token",
+        "/v1/status",
+        "/livez",
+        "/readyz",
+        "/startupz",
+        "/openapi.json",
+        "/metrics",
+        &World::path("auth0|nobody"),
+        "/v1/users/a%/token",
+    ] {
+        // Both at once, so that a body after the HEAD would be taken for the answer to the GET.
+        stream.write_all(request("GET", path, "").as_bytes()).await.unwrap();
+        let warm = answer(&mut stream, true).await;
+        let both = request("HEAD", path, "") + &request("GET", path, "");
+        stream.write_all(both.as_bytes()).await.unwrap();
+        let (head, got) = (answer(&mut stream, false).await, answer(&mut stream, true).await);
+        assert_eq!((head.0, got.0), (warm.0, warm.0), "{path}");
+        assert_ne!(got.2.len(), 0, "{path}");
+        if path == "/metrics" {
+            // Counts the request before.
+            assert!(head.1["content-length"].parse::<usize>().unwrap() > 1_000, "{path}");
+        } else {
+            assert_eq!(lasting(head.1), lasting(got.1), "{path}");
+        }
+    }
+    assert_eq!(world.tenant.calls_to(Endpoint::User).len(), 2, "a HEAD asks Auth0 no more often than a GET");
+
+    // A HEAD that misses is a lookup, and the GET after it is a hit.
+    let path = World::path(users::JOHN);
+    let miss = world.send("HEAD", &path, &[HEADER]).await;
+    assert_eq!((miss.status.as_u16(), miss.header("cloakroom-cache")), (200, Some("miss")));
+    assert_eq!(world.get(&path).await.header("cloakroom-cache"), Some("hit"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_route_takes_is_said_in_full() {
+    let world = world_with("").await;
+    for (method, path, allow) in [
+        ("POST", "/v1/users/a/token", "GET, HEAD"),
+        ("PUT", "/livez", "GET, HEAD"),
+        ("DELETE", "/metrics", "GET, HEAD"),
+        ("OPTIONS", "/v1/status", "GET, HEAD"),
+        ("HEAD", "/v1/users/a", "DELETE"),
+        ("HEAD", "/v1/users/a/report", "POST"),
+        ("HEAD", "/v1/reload", "POST"),
+    ] {
+        let got = world.send(method, path, &[HEADER]).await;
+        assert_eq!((got.status.as_u16(), got.header("allow")), (405, Some(allow)), "{method} {path}");
+    }
+}
+
+/// Load balancers and uptime checks ask so.
+#[tokio::test]
+async fn head_is_answered_over_tcp_too() {
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let world = world_with(&format!(
+        "[[listener]]\npath = \"{{dir}}/api.sock\"\n[admin]\naddress = \"127.0.0.1:{port}\""
+    ))
+    .await;
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    for path in ["/livez", "/readyz", "/startupz", "/metrics", "/v1/status"] {
+        let both = request("HEAD", path, "") + &request("GET", path, "");
+        stream.write_all(both.as_bytes()).await.unwrap();
+        let (head, got) = (answer(&mut stream, false).await, answer(&mut stream, true).await);
+        let status = if path == "/v1/status" { 404 } else { 200 };
+        assert_eq!((head.0, got.0), (status, status), "{path}");
+        assert!(head.1["content-length"].parse::<usize>().unwrap() > 0 && !got.2.is_empty(), "{path}");
+    }
+    stream.write_all(request("POST", "/livez", "").as_bytes()).await.unwrap();
+    let (status, headers, _) = answer(&mut stream, true).await;
+    assert_eq!((status, headers["allow"].as_str()), (405, "GET, HEAD"));
+    drop(world);
+}
