@@ -12,5 +12,6 @@ pub mod freshness;
 pub mod identity;
 pub mod policy;
 pub mod retry;
+pub mod span;
 pub mod urgency;
 pub mod user;

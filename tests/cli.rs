@@ -78,6 +78,14 @@ fn an_identity_is_selected_by_the_query() {
 }
 
 #[test]
+fn a_lifetime_is_typed_in_seconds_or_with_a_unit() {
+    for (typed, sent) in [("60", "60"), ("60s", "60"), ("1m30s", "90"), ("1500ms", "2")] {
+        let path = format!("GET /v1/users/auth0%7C1/token?min_ttl={sent}");
+        told(&path, json(TOKEN), &["token", "auth0|1", "--min-ttl", typed]).printed("ya29.canary\n");
+    }
+}
+
+#[test]
 fn half_an_oauth_1_token_makes_no_header() {
     let answer = json(&TOKEN.replace("Bearer", "OAuth"));
     let ran = told("GET /v1/users/auth0%7C1/token", answer, &["token", "auth0|1", "--output", "header"]);

@@ -143,3 +143,54 @@ async fn head_is_answered_over_tcp_too() {
     assert_eq!((status, headers["allow"].as_str()), (405, "GET, HEAD"));
     drop(world);
 }
+
+/// As `http_build_query`, Python's `str` and people write them.
+#[tokio::test(start_paused = true)]
+async fn yes_and_no_and_durations_are_taken_in_their_usual_spellings() {
+    let world = world_with("").await;
+    let path = World::path(users::GOOGLE);
+    world.get(&path).await;
+    for (query, state) in [
+        ("fresh=true", "miss"),
+        ("fresh=True", "miss"),
+        ("fresh=TRUE", "miss"),
+        ("fresh=1", "miss"),
+        ("fresh=false", "hit"),
+        ("fresh=False", "hit"),
+        ("fresh=FALSE", "hit"),
+        ("fresh=0", "hit"),
+        ("min_ttl=60", "hit"),
+        ("min_ttl=60s", "hit"),
+        ("min_ttl=1m30s", "hit"),
+        ("min_ttl=1500ms", "hit"),
+        ("min_ttl=0", "hit"),
+    ] {
+        let got = world.get(&format!("{path}?{query}")).await;
+        assert_eq!((got.status.as_u16(), got.header("cloakroom-cache")), (200, Some(state)), "{query}");
+    }
+    // Issued for an hour a minute ago.
+    for query in ["min_ttl=3540", "min_ttl=3540s", "min_ttl=59m", "min_ttl=1h"] {
+        let got = world.get(&format!("{path}?{query}")).await;
+        assert_eq!(got.problem(), (422, "min_ttl_unsatisfiable".into()), "{query}");
+    }
+    for (query, accepted) in [
+        ("fresh=yes", "fresh=true"),
+        ("fresh=", "leave it out"),
+        ("fresh=2", "fresh=true"),
+        ("fresh=true&fresh=true", "more than once"),
+        ("min_ttl=-1", "min_ttl=60 or min_ttl=1m30s"),
+        ("min_ttl=-60s", "min_ttl=60 or min_ttl=1m30s"),
+        ("min_ttl=1.5", "min_ttl=60 or min_ttl=1m30s"),
+        ("min_ttl=1e3", "min_ttl=60 or min_ttl=1m30s"),
+        ("min_ttl=PT60S", "min_ttl=60 or min_ttl=1m30s"),
+        ("min_ttl=soon", "min_ttl=60 or min_ttl=1m30s"),
+        ("min_ttl=4294967296", "min_ttl=60 or min_ttl=1m30s"),
+        ("min_ttl=2000000h", "min_ttl=60 or min_ttl=1m30s"),
+        ("min_ttl=", "leave it out"),
+        ("min_ttl=60&min_ttl=60s", "more than once"),
+    ] {
+        let got = world.get(&format!("{path}?{query}")).await;
+        assert_eq!(got.problem(), (400, "invalid_request".into()), "{query}");
+        assert!(got.detail().contains(accepted), "{query}: {}", got.detail());
+    }
+}

@@ -38,7 +38,7 @@ pub struct Args {
     /// The identity at this provider; one provider may serve several connections
     #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
     pub provider: Option<String>,
-    /// The token has to be valid for this long, such as 60s or 5m
+    /// The token has to be valid for this long, such as 60s or 5m; a number alone is seconds
     #[arg(long, value_name = "DURATION", value_parser = super::wait::duration)]
     pub min_ttl: Option<Duration>,
     /// Ask Auth0 now, whatever is cached; there may be no room for that

@@ -3,6 +3,8 @@
 use std::io;
 use std::time::Duration;
 
+use crate::domain::span;
+
 use super::client::{Client, ClientError};
 use super::text::visible;
 use super::{CommandError, Exit, Socket};
@@ -24,7 +26,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// What `wait` takes.
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// How long, such as 30s or 2m
+    /// How long, such as 30s or 2m; a number alone is seconds
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration)]
     pub timeout: Duration,
     /// Where the daemon is.
@@ -67,8 +69,8 @@ fn without_verdict(reason: &str) -> String {
 }
 
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
-    let parsed = text.parse::<jiff::SignedDuration>().ok().and_then(|span| Duration::try_from(span).ok());
-    parsed.ok_or_else(|| "a duration looks like 30s, 2m or 1h".into())
+    span::parse_seconds_or_units(text)
+        .ok_or_else(|| "give seconds or a duration: 60, 30s, 2m or 1h30m".into())
 }
 
 #[cfg(test)]
@@ -77,11 +79,12 @@ mod tests {
     use std::time::Duration;
 
     #[test]
-    fn durations_are_read_with_their_unit() {
+    fn durations_are_read_with_their_unit_and_seconds_without() {
+        assert_eq!(duration("30"), Ok(Duration::from_secs(30)));
         assert_eq!(duration("30s"), Ok(Duration::from_secs(30)));
         assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));
         assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
-        for wrong in ["30", "-30s", "", "soon", "1y"] {
+        for wrong in ["-30", "-30s", "1.5", "", "soon", "1y"] {
             assert!(duration(wrong).is_err(), "{wrong}");
         }
     }

@@ -8,7 +8,9 @@ use std::time::Duration;
 use ::config::ValueKind;
 use bytesize::ByteSize;
 use jiff::SignedDuration;
-use jiff::fmt::friendly::{Spacing, SpanParser, SpanPrinter};
+use jiff::fmt::friendly::{Spacing, SpanPrinter};
+
+use crate::domain::span::{self, NotADuration, is_bare_number};
 
 use super::keys::Kind;
 
@@ -115,18 +117,13 @@ pub(super) fn number(value: &ValueKind) -> Parsed<f64> {
 /// `"90s"`, `"1h30m"`, `"500ms"`: hours, minutes, seconds and below, and never without a unit.
 pub(super) fn duration(value: &ValueKind) -> Parsed<Duration> {
     let ValueKind::String(text) = value else { return wrong_type(Kind::Duration, value) };
-    let text = text.trim();
     let example = r#"write "90s", "10m", "1h" or "1h30m""#;
-    if is_bare_number(text) {
-        return Err(format!("a duration needs a unit: {example}"));
-    }
-    if text.trim_start_matches(['+', '-']).starts_with(['P', 'p']) {
-        return Err(format!("durations are not written as in ISO 8601 here: {example}"));
-    }
-    let span = SpanParser::new()
-        .parse_duration(text)
-        .map_err(|_| format!("is no duration, which is made of h, m, s and ms: {example}"))?;
-    Duration::try_from(span).map_err(|_| "must not be negative".to_owned())
+    span::parse(text).map_err(|why| match why {
+        NotADuration::NoUnit => format!("a duration needs a unit: {example}"),
+        NotADuration::Iso8601 => format!("durations are not written as in ISO 8601 here: {example}"),
+        NotADuration::Malformed => format!("is no duration, which is made of h, m, s and ms: {example}"),
+        NotADuration::Negative => "must not be negative".to_owned(),
+    })
 }
 
 /// `"64MiB"`, and never without a unit.
@@ -184,10 +181,6 @@ impl Shown for i64 {
     fn shown(&self) -> String {
         self.to_string()
     }
-}
-
-fn is_bare_number(text: &str) -> bool {
-    !text.is_empty() && text.parse::<f64>().is_ok()
 }
 
 /// What a value must be and is not.

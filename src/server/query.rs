@@ -7,6 +7,7 @@ use hyper::header::{AUTHORIZATION, HeaderMap};
 
 use crate::cache::Wish;
 use crate::domain::claims::InvalidUserToken;
+use crate::domain::span;
 use crate::domain::user::{Selector, UserId};
 use crate::json;
 use crate::secret::{Secret, Tag};
@@ -50,15 +51,18 @@ pub fn token_query(query: &str) -> Result<(Selector, Wish), Refused> {
         parameter: parameter.into(),
         detail: detail.into(),
     };
-    let min_ttl = parameters.take("min_ttl").map(|text| {
-        text.parse::<u32>().map_err(|_| wrong("min_ttl", "give whole seconds, such as min_ttl=60"))
-    });
-    let fresh = match parameters.take("fresh").as_deref() {
-        None | Some("false") => false,
-        Some("true") => true,
-        Some(_) => return Err(wrong("fresh", "give fresh=true, or leave it out")),
+    let min_ttl = match parameters.take("min_ttl") {
+        None => Duration::ZERO,
+        Some(text) => span::parse_seconds_or_units(&text).ok_or_else(|| {
+            wrong("min_ttl", "give whole seconds or a duration: min_ttl=60 or min_ttl=1m30s")
+        })?,
     };
-    let min_ttl = Duration::from_secs(min_ttl.transpose()?.unwrap_or(0).into());
+    // As libraries write what is true: JavaScript, Python, PHP.
+    let fresh = match parameters.take("fresh").as_deref() {
+        None | Some("false" | "False" | "FALSE" | "0") => false,
+        Some("true" | "True" | "TRUE" | "1") => true,
+        Some(_) => return Err(wrong("fresh", "give fresh=true or fresh=1, or leave it out")),
+    };
     Ok((selector, Wish { min_ttl, fresh }))
 }
 
@@ -128,10 +132,10 @@ mod tests {
             "connection=",
             "connection",
             "connection=a&connection=b",
-            "fresh=1",
+            "fresh=yes",
             "fresh",
             "min_ttl=-1",
-            "min_ttl=60s",
+            "min_ttl=60x",
             "min_ttl=99999999999",
         ] {
             assert!(matches!(token_query(query), Err(Refused::InvalidRequest { .. })), "{query}");
