@@ -37,6 +37,7 @@ mod reply;
 mod request_id;
 mod room;
 mod routes;
+mod slips;
 pub mod socket;
 mod tally;
 mod trace;

@@ -17,6 +17,7 @@ mod support {
 use std::collections::BTreeMap;
 
 use cloakroom::demo::{Endpoint, TenantOptions, users};
+use serde_json::json;
 use support::world::World;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
@@ -193,4 +194,100 @@ async fn yes_and_no_and_durations_are_taken_in_their_usual_spellings() {
         assert_eq!(got.problem(), (400, "invalid_request".into()), "{query}");
         assert!(got.detail().contains(accepted), "{query}: {}", got.detail());
     }
+}
+
+/// The slips that libraries and people make with paths, each named for what it is.
+#[tokio::test(start_paused = true)]
+async fn a_path_that_is_nearly_right_is_told_what_is_wrong_with_it() {
+    let world = world_with("").await;
+    let told = async |method: &str, path: &str| world.send(method, path, &[HEADER]).await;
+    for (path, hint) in [
+        ("/v1/users/samlp%7Cx/y/token", "`/` in a user id is sent as %2F"),
+        ("/v1/users/samlp|x/y/z/identities", "`/` in a user id is sent as %2F"),
+        ("/v1/users/a/b", "`/` in a user id is sent as %2F"),
+        ("/v1/users/auth0%7C1/token/", "leave the `/` at its end out"),
+        ("/v1/status/", "leave the `/` at its end out"),
+        ("/livez/", "leave the `/` at its end out"),
+        ("/v1/users/auth0%7C1/tokens", "/v1/users/{user_id}/token?"),
+        ("/v1/users/auth0%7C1/identites", "/v1/users/{user_id}/identities?"),
+        ("/v1/users/auth0%7C1/reprot", "/v1/users/{user_id}/report?"),
+        ("/users/auth0%7C1/token", "/v1/users/{user_id}/token?"),
+        ("/v2/users/auth0%7C1/identities", "/v1/users/{user_id}/identities?"),
+        ("/api/v2/users/auth0%7C1/token", "/v1/users/{user_id}/token?"),
+        ("/v1/user/auth0%7C1/token", "/v1/users/{user_id}/token?"),
+        ("/V1/Users/auth0%7C1/token", "/v1/users/{user_id}/token?"),
+        ("/v1/me/tokens", "/v1/me/token?"),
+        ("/v1/stauts", "/v1/status?"),
+        ("/status", "/v1/status?"),
+        ("/metric", "/metrics?"),
+        ("/healthz", "/livez or /readyz"),
+        ("/health", "/livez or /readyz"),
+        ("/openapi.yaml", "/openapi.json?"),
+        ("/nowhere", "GET /openapi.json describes"),
+        ("/", "GET /openapi.json describes"),
+    ] {
+        let got = told("GET", path).await;
+        assert_eq!(got.problem(), (404, "route_not_found".into()), "{path}");
+        assert!(got.detail().contains(hint), "{path}: {}", got.detail());
+    }
+    for path in ["/v1/users/auth0%7C1", "/v1/users", "/v1/users/"] {
+        let got = told("GET", path).await;
+        assert_eq!(got.problem(), (405, "method_not_allowed".into()), "{path}");
+        for named in ["GET /v1/users/{user_id}/token", "/v1/users/{user_id}/identities"] {
+            assert!(got.detail().contains(named), "{path}: {}", got.detail());
+        }
+    }
+    assert!(told("POST", "/v1/status").await.detail().contains("use GET"));
+    assert!(told("GET", "/v1/reload").await.detail().contains("use POST"));
+
+    // Whatever is asked for wrongly, no answer says how everything would be forgotten.
+    for path in
+        ["/v1/users", "/v1/users/a", "/v1/user", "/v1/usres", "/v1/users/a/b", "/users", "/v1/users/a/"]
+    {
+        for method in ["GET", "HEAD", "POST", "PUT", "PATCH"] {
+            let body = told(method, path).await.body.to_ascii_lowercase();
+            let body = String::from_utf8(body).unwrap();
+            assert!(!body.contains("delete") && !body.contains("purge"), "{method} {path}: {body}");
+        }
+    }
+    // And none repeats what the caller sent.
+    let body = told("GET", "/v1/canary-path/canary-more").await.body;
+    assert!(!String::from_utf8(body.to_vec()).unwrap().contains("canary"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_id_that_was_encoded_twice_is_told_apart_from_one_that_nobody_has() {
+    let world = world_with("").await;
+    for suffix in ["token", "identities"] {
+        for (id, is_twice) in [
+            ("google-oauth2%257C103547991597142817347", true),
+            ("google-oauth2%257c1", true),
+            ("samlp%257Curn%25253Ax", true),
+            ("jane%2540corp.example", true),
+            ("auth0%7Cnobody", false),
+            // An id may well hold such a text of its own.
+            ("samlp%7Curn%253Anobody", false),
+            ("auth0%7C100%25", false),
+        ] {
+            let got = world.get(&format!("/v1/users/{id}/{suffix}")).await;
+            assert_eq!(got.problem(), (404, "user_not_found".into()), "{id}");
+            assert_eq!(got.detail().contains("percent-encoded twice"), is_twice, "{id}: {}", got.detail());
+        }
+    }
+    // It is a hint and no refusal: whoever has such a text in their id is answered.
+    world.tenant.put_user(json!({"user_id": "samlp|urn%3Ax", "identities": [
+        {"connection": "saml", "provider": "samlp", "user_id": "urn%3Ax", "access_token": "t"}]}));
+    assert_eq!(world.get("/v1/users/samlp%7Curn%253Ax/token").await.json()["access_token"], "t");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_header_with_another_value_is_told_so() {
+    let world = world_with("").await;
+    for value in ["True", "1", "yes", ""] {
+        let got = world.send("GET", "/v1/status", &[("cloakroom-request", value)]).await;
+        assert_eq!(got.problem(), (403, "request_header_required".into()), "{value}");
+        assert!(got.detail().contains("is there, but its value is not `true`"), "{value}: {}", got.detail());
+    }
+    let got = world.send("GET", "/v1/status", &[]).await;
+    assert!(!got.detail().contains("is there"), "{}", got.detail());
 }

@@ -55,6 +55,11 @@ impl Shown {
         self.forwarded.clone().map_or(Ok(()), |name| Err(Refused::Forwarded(name)))
     }
 
+    /// Whether the request header is there, whatever it says.
+    pub fn has_request_header(&self) -> bool {
+        self.is_meant.is_some()
+    }
+
     /// Whether the request says that it is meant for this daemon.
     pub fn is_meant(&self) -> bool {
         self.is_meant == Some(true)

@@ -18,6 +18,7 @@ use crate::user_token::NotVerified;
 use super::answers::Problem;
 use super::head::Reply;
 use super::paths::Route;
+use super::slips;
 
 /// Why a request is not answered with what it asks for.
 #[derive(Debug)]
@@ -32,11 +33,16 @@ pub enum Refused {
     /// The caller may not do this.
     Forbidden(Denied),
     /// `Cloakroom-Request: true` is missing.
-    NoRequestHeader,
+    NoRequestHeader {
+        /// The header is there, and says something else.
+        is_there: bool,
+    },
     /// It bears a header of requests that were sent on for somebody else; this one.
     Forwarded(HeaderName),
     /// No such route.
     NoRoute,
+    /// No such route over TCP.
+    NotOpen,
     /// A route that the configuration has not turned on.
     MeIsOff,
     /// The end user's own token is no good.
@@ -86,13 +92,15 @@ impl Refused {
         match self {
             Self::InvalidRequest { .. } => (S::BAD_REQUEST, "invalid_request", "The request is malformed"),
             Self::Forbidden(_) => (S::FORBIDDEN, "forbidden", "This caller may not do this"),
-            Self::NoRequestHeader => {
+            Self::NoRequestHeader { .. } => {
                 (S::FORBIDDEN, "request_header_required", "The request header is missing")
             }
             Self::Forwarded(_) => {
                 (S::FORBIDDEN, "forwarded_request", "The request was sent on for somebody else")
             }
-            Self::NoRoute | Self::MeIsOff => (S::NOT_FOUND, "route_not_found", "There is no such route"),
+            Self::NoRoute | Self::NotOpen | Self::MeIsOff => {
+                (S::NOT_FOUND, "route_not_found", "There is no such route")
+            }
             Self::UserToken(_) => {
                 (S::UNAUTHORIZED, "invalid_user_token", "The user's own token is not accepted")
             }
@@ -113,20 +121,27 @@ impl Refused {
         }
     }
 
-    fn detail(&self) -> String {
+    /// `path` is what was asked for, of which nothing is repeated.
+    fn detail(&self, path: &str) -> String {
         match self {
             Self::InvalidRequest { detail, .. } => detail.clone(),
             Self::Forbidden(denied) => denied.to_string(),
-            Self::NoRequestHeader => {
+            Self::NoRequestHeader { is_there: true } => {
+                "the header `Cloakroom-Request` is there, but its value is not `true`: send `Cloakroom-Request: true`".into()
+            }
+            Self::NoRequestHeader { is_there: false } => {
                 "send the header `Cloakroom-Request: true`; it shows that the request was meant for this daemon".into()
             }
             Self::Forwarded(name) => {
                 format!("the request bears the header `{name}`; call this daemon directly, not through a proxy or a browser")
             }
-            Self::NoRoute => "GET /openapi.json describes the routes there are".into(),
+            Self::NoRoute => slips::of_path(path).into_owned(),
+            Self::NotOpen => {
+                "over TCP there are /livez, /readyz, /startupz and /metrics alone; ask the Unix socket for the rest".into()
+            }
             Self::MeIsOff => "/v1/me is off: [me] audiences in the daemon's configuration turns it on".into(),
             Self::UserToken(why) => why.to_string(),
-            Self::Method(route) => format!("use {}", route.method()),
+            Self::Method(route) => slips::of_method(*route).into_owned(),
             Self::HeadersTooLarge => "send at most 64 header fields and 16 KiB of them, the request line included".into(),
             Self::BodyTooLarge => "send at most 64 KiB".into(),
             Self::Timeout => "send the whole header section within 5 seconds, and the whole body within another 5".into(),
@@ -134,6 +149,11 @@ impl Refused {
             Self::Configuration(problems) => problems.join("\n"),
             Self::TooOften { .. } => {
                 "the rule that allows this caller's lookups has a rate, and it is used up: ask again later, or raise it".into()
+            }
+            Self::Lookup(LookupError::UserNotFound) if slips::is_encoded_twice(path) => {
+                "the id that came still holds an escape such as %7C: was it percent-encoded twice? Encode it once, so \
+                 that `|` is sent as %7C and not as %257C"
+                    .into()
             }
             Self::Lookup(error) => lookup_detail(error),
         }
@@ -156,13 +176,13 @@ impl Refused {
         }
     }
 
-    fn problem(&self, (status, code, title): Kind, request_id: &str) -> Problem {
+    fn problem(&self, (status, code, title): Kind, request_id: &str, path: &str) -> Problem {
         let mut problem = Problem {
             kind: format!("urn:cloakroom:problem:{code}"),
             title: title.into(),
             status: status.as_u16(),
             code: code.into(),
-            detail: self.detail(),
+            detail: self.detail(path),
             request_id: request_id.into(),
             parameter: None,
             connections: None,
@@ -197,10 +217,10 @@ impl Refused {
         problem
     }
 
-    /// The answer that says so.
-    pub fn reply(&self, request_id: &str) -> Reply {
+    /// The answer that says so, to a request for `path`.
+    pub fn reply(&self, request_id: &str, path: &str) -> Reply {
         let kind = self.kind();
-        let mut reply = json(kind.0, "application/problem+json", &self.problem(kind, request_id));
+        let mut reply = json(kind.0, "application/problem+json", &self.problem(kind, request_id, path));
         if let Some(seconds) = self.retry_after() {
             reply = reply.with(RETRY_AFTER, seconds.into());
         }
@@ -216,7 +236,7 @@ impl Refused {
     /// The same as the bytes of a whole answer, for a connection that HTTP has given up on.
     pub fn raw(&self, request_id: &str) -> String {
         let kind = self.kind();
-        let body = serde_json::to_string(&self.problem(kind, request_id)).unwrap_or_default();
+        let body = serde_json::to_string(&self.problem(kind, request_id, "")).unwrap_or_default();
         format!(
             "HTTP/1.1 {}\r\ncontent-type: application/problem+json\r\ncache-control: no-store\r\n\
              cloakroom-request-id: {request_id}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",

@@ -103,7 +103,7 @@ impl Exchange<'_> {
             services.tally.refused(&refused);
             let trace_id = trace::shown(trace::of(&head.headers));
             tracing::debug!(route, uid, code = refused.code(), %request_id, trace_id, "Refused");
-            refused.reply(request_id.as_str())
+            refused.reply(request_id.as_str(), head.uri.path())
         });
         let status = reply.status();
         services.tally.answered(found, status);
@@ -126,14 +126,14 @@ pub fn answer_openly<B>(services: &Services, request: &Request<B>) -> Response<F
     let request_id = services.next_request_id();
     let route = Route::find(request.uri().path()).filter(|route| route.is_probe());
     let outcome = match route {
-        None => Err(Refused::NoRoute),
+        None => Err(Refused::NotOpen),
         Some(route) if !route.takes(request.method()) => Err(Refused::Method(route.of_anybody())),
         Some(Route::Started) => Ok(reply::probe(services.started())),
         Some(Route::Ready) => Ok(reply::probe(services.ready())),
         Some(Route::Metrics) => Ok(metrics(services, request.headers())),
         Some(_) => Ok(reply::probe(Ok(Cow::Borrowed("live")))),
     };
-    let reply = outcome.unwrap_or_else(|refused| refused.reply(request_id.as_str()));
+    let reply = outcome.unwrap_or_else(|refused| refused.reply(request_id.as_str(), request.uri().path()));
     services.tally.answered(route, reply.status());
     reply.into_response(request_id.header())
 }
@@ -148,7 +148,7 @@ fn admit<'a>(
     shown.check(head)?;
     let needs_header = peer.require_request_header && !route.is_some_and(|route| route.is_probe());
     if needs_header && !shown.is_meant() {
-        return Err(Refused::NoRequestHeader);
+        return Err(Refused::NoRequestHeader { is_there: shown.has_request_header() });
     }
     let route = route.ok_or(Refused::NoRoute)?;
     if !route.takes(&head.method) {

@@ -1,0 +1,136 @@
+//! Mistakes that callers make with paths, told apart so that the answer can name them. Pure.
+//!
+//! No hint repeats what the caller sent, and none leads to a route that forgets users: a caller that follows every hint
+//! blindly must not empty the cache.
+
+use std::borrow::Cow;
+
+use hyper::Method;
+use strsim::osa_distance;
+
+use crate::domain::user::UserId;
+
+use super::paths::{Route, TEMPLATES};
+
+/// A longer path is no slip of one of ours, and comparing takes time.
+const LONGEST: usize = 64;
+
+/// Letters that may be wrong, missing or swapped.
+const MOST_WRONG: usize = 2;
+
+/// What can be asked of one user, below `/v1/users/{user_id}/`.
+const OF_A_USER: [&str; 3] = ["token", "identities", "report"];
+
+/// What other daemons call their probes and descriptions.
+const ELSEWHERE: [(&str, &str); 8] = [
+    ("/health", "/livez or /readyz"),
+    ("/healthz", "/livez or /readyz"),
+    ("/healthcheck", "/livez or /readyz"),
+    ("/ping", "/livez or /readyz"),
+    ("/openapi", "/openapi.json"),
+    ("/openapi.yaml", "/openapi.json"),
+    ("/openapi.yml", "/openapi.json"),
+    ("/swagger.json", "/openapi.json"),
+];
+
+/// What is likely wrong with a path that leads nowhere.
+pub fn of_path(path: &str) -> Cow<'static, str> {
+    let trimmed = path.trim_end_matches('/');
+    if trimmed != path && Route::find(trimmed).is_some_and(|route| route.method() != Method::DELETE) {
+        return "the path is right but for its end: leave the `/` at its end out".into();
+    }
+    let lower = trimmed.to_ascii_lowercase();
+    let (before, last) = lower.rsplit_once('/').unwrap_or_default();
+    if trimmed.starts_with("/v1/users/") && (OF_A_USER.contains(&last) || near(last, &OF_A_USER).is_none()) {
+        return "a `/` in a user id is sent as %2F, so that the id is one segment; a user's paths end in /token, \
+                /identities or /report"
+            .into();
+    }
+    if ["/users/", "/user/"].iter().any(|part| format!("{before}/").contains(part))
+        && let Some(asked) = near(last, &OF_A_USER)
+    {
+        return format!("did you mean /v1/users/{{user_id}}/{asked}?").into();
+    }
+    if let Some((_, ours)) = ELSEWHERE.iter().find(|(theirs, _)| *theirs == lower) {
+        return format!("did you mean {ours}?").into();
+    }
+    let fixed = TEMPLATES.iter().copied().filter(|path| !path.contains('{') && *path != "/v1/users");
+    let fixed: Vec<_> = fixed.collect();
+    match near(&lower, &fixed).or_else(|| near(&format!("/v1{lower}"), &fixed)) {
+        Some(path) => format!("did you mean {path}?").into(),
+        None => "GET /openapi.json describes the routes there are".into(),
+    }
+}
+
+/// What to ask instead where a path takes another method.
+pub fn of_method(route: Route<'_>) -> Cow<'static, str> {
+    match route {
+        Route::User(_) | Route::Users => "this path answers no questions: GET /v1/users/{user_id}/token gives a \
+                                          user's token, GET /v1/users/{user_id}/identities lists the identities"
+            .into(),
+        _ => format!("use {}", route.method()).into(),
+    }
+}
+
+/// Whether the id in this path looks as if it had been percent-encoded twice: it holds an escape, and no `|`, which all
+/// of Auth0's ids have. An escape alone shows nothing, because an id may hold one of its own.
+pub fn is_encoded_twice(path: &str) -> bool {
+    let segment = Route::find(path).and_then(|route| route.user());
+    let Some(user) = segment.and_then(|segment| UserId::from_path_segment(segment).ok()) else {
+        return false;
+    };
+    let id = user.as_str();
+    let is_escape = |rest: &str| rest.bytes().take(2).filter(u8::is_ascii_hexdigit).count() == 2;
+    !id.contains('|') && id.split('%').skip(1).any(is_escape)
+}
+
+/// The nearest of `names`, if it is near enough to be meant.
+fn near<'a>(text: &str, names: &[&'a str]) -> Option<&'a str> {
+    if text.len() > LONGEST {
+        return None;
+    }
+    let slips = names.iter().filter(|name| name.len().abs_diff(text.len()) <= MOST_WRONG);
+    let slips = slips.map(|name| (osa_distance(text, name), *name));
+    slips.filter(|(slips, _)| *slips <= MOST_WRONG).min().map(|(_, name)| name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_hint_leads_to_forgetting() {
+        let paths = [
+            "/v1/users/",
+            "/v1/user",
+            "/v1/usrs",
+            "/users",
+            "/v1/users/a/",
+            "/v1/users/a/b",
+            "/",
+            "",
+            "*",
+            "//",
+        ];
+        let hints = paths
+            .iter()
+            .map(|path| of_path(path))
+            .chain(TEMPLATES.iter().filter_map(|path| Route::find(path)).map(of_method));
+        for hint in hints {
+            let ways: Vec<_> =
+                hint.match_indices("/v1/users").map(|(at, way)| &hint[at + way.len()..]).collect();
+            assert!(
+                ways.iter().all(|way| way.starts_with("/{user_id}/")) && !hint.contains("DELETE"),
+                "{hint}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_far_from_everything_is_no_slip() {
+        for path in ["/nowhere", "/v1/nothing/at/all", &"/x".repeat(10_000), "/\u{fc}\u{fc}", "/v1/me"] {
+            let hint = of_path(path);
+            assert!(hint.starts_with("GET /openapi.json"), "{path:.40}: {hint}");
+        }
+    }
+}
