@@ -16,6 +16,7 @@ mod environment;
 mod file;
 mod files;
 mod host;
+mod invisible;
 mod keys;
 mod layer;
 mod listener;

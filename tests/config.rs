@@ -483,9 +483,10 @@ fn fixtures(kind: &str, extensions: &[&str]) -> BTreeSet<String> {
 }
 
 /// What git does not keep.
-const MODES: [(&str, u32); 4] = [
+const MODES: [(&str, u32); 5] = [
     ("good/client-secret", 0o600),
     ("bad/files/secret", 0o440),
+    ("bad/files/byte-order-mark", 0o440),
     ("bad/files/secret-for-all", 0o644),
     ("bad/files/secret-for-its-group-to-write", 0o660),
 ];

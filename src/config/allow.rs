@@ -8,7 +8,7 @@ use super::keys;
 use super::listener::{gid, uid};
 use super::problem::Checked;
 use super::reader::{Reader, Setting};
-use super::values::{Parsed, lines, number, within};
+use super::values::{Parsed, lines, number, users, within};
 use crate::domain::policy::pattern::Pattern;
 use crate::domain::policy::{DEFAULT_OPERATIONS, OVERFLOW_ID, Operation, Rule};
 
@@ -33,7 +33,7 @@ fn one(reader: &mut Reader, table: &str) -> Checked<Rule> {
     let gid = reader.optional(&key("gid"), |value| named(gid(value)?));
     let operations = reader.setting(&key("operations"), DEFAULT_OPERATIONS.to_vec(), operations);
     let connections = reader.optional(&key("connections"), lines);
-    let users = reader.optional(&key("users"), lines);
+    let users = reader.optional(&key("users"), users);
     // A rate of a lookup in ten seconds is as low as makes sense.
     let rate = reader.optional(&key("rate"), within(0.1..=1_000_000.0, number));
 

@@ -6,6 +6,7 @@ use ::config::ValueKind;
 
 use super::environment::variable;
 use super::files::{self, Content, Exposure};
+use super::invisible;
 use super::problem::Checked;
 use super::reader::{Reader, Setting};
 use super::values::{Parsed, absolute_path, choice, line, text};
@@ -120,15 +121,17 @@ fn parse_secret(value: &ValueKind) -> Parsed<Secret> {
     check(text(value)?).map_err(|problem| format!("the text {problem}"))
 }
 
-fn check(text: &str) -> Result<Secret, &'static str> {
+fn check(text: &str) -> Parsed<Secret> {
     if text.trim().is_empty() {
-        return Err("is empty");
+        return Err("is empty".to_owned());
     }
-    // A byte order mark is what some editors put before everything, and nobody sees.
-    if text.chars().any(|c| c.is_control() || c == '\u{feff}') {
-        return Err(
-            "must hold the secret and nothing else: there are line breaks or other control characters in it",
-        );
+    if text.chars().any(char::is_control) {
+        let what =
+            "must hold the secret and nothing else: there are line breaks or other control characters in it";
+        return Err(what.to_owned());
+    }
+    if let Some(found) = invisible::first(text) {
+        return Err(format!("must hold the secret and nothing else: there is an invisible {found} in it"));
     }
     Ok(Secret::new(text))
 }

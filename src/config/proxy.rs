@@ -3,6 +3,7 @@
 use super::Proxy;
 use super::environment::Env;
 use super::host;
+use super::invisible;
 use super::problem::{Checked, in_variable};
 use super::reader::{Reader, Setting};
 use super::values::{Parsed, text};
@@ -48,6 +49,9 @@ fn with_scheme(url: &str) -> String {
 
 /// Checks the URL without ever repeating any of it: there may be a password inside.
 fn parse(url: &str) -> Parsed<Secret> {
+    if let Some(found) = invisible::first(url) {
+        return Err(format!("must not hold an invisible {found}, which comes along with pasted text"));
+    }
     let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
     let rest = match scheme.to_ascii_lowercase().as_str() {
         "http" => rest.strip_suffix('/').unwrap_or(rest),

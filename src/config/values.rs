@@ -12,6 +12,7 @@ use jiff::fmt::friendly::{Spacing, SpanPrinter};
 
 use crate::domain::span::{self, NotADuration, is_bare_number};
 
+use super::invisible;
 use super::keys::Kind;
 
 /// A value, or why it is none.
@@ -25,8 +26,16 @@ pub(super) fn text(value: &ValueKind) -> Parsed<&str> {
     }
 }
 
-/// Text that is not empty, all on one line, and without blanks around it.
+/// Text that is not empty, all on one line, all of it visible, and without blanks around it.
 pub(super) fn line(value: &ValueKind) -> Parsed<&str> {
+    match invisible::first(text(value)?) {
+        Some(found) => Err(format!("must not hold an invisible {found}, which comes along with pasted text")),
+        None => printed_line(value),
+    }
+}
+
+/// Text as [`line`] gives it, but with whatever joiners and spaces a user's id may be written with.
+fn printed_line(value: &ValueKind) -> Parsed<&str> {
     let text = text(value)?;
     if text.trim().is_empty() {
         return Err("must not be empty".to_owned());
@@ -52,6 +61,15 @@ pub(super) fn absolute_path(value: &ValueKind) -> Parsed<&str> {
 
 /// A list of lines, not empty, each of them once.
 pub(super) fn lines(value: &ValueKind) -> Parsed<Vec<String>> {
+    list(value, line)
+}
+
+/// Such a list of users, whose ids are the operator's own names and may be in any script.
+pub(super) fn users(value: &ValueKind) -> Parsed<Vec<String>> {
+    list(value, printed_line)
+}
+
+fn list(value: &ValueKind, line: impl Fn(&ValueKind) -> Parsed<&str>) -> Parsed<Vec<String>> {
     let ValueKind::Array(list) = value else { return wrong_type(Kind::Texts, value) };
     let mut lines: Vec<String> = Vec::new();
     for (at, element) in list.iter().enumerate() {
