@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 use crate::server::{self, Services};
 
 /// Connections at a time: a few scrapers and probes, each of which asks and leaves. Further ones wait.
-const MAX_CONNECTIONS: usize = 32;
+pub const MAX_CONNECTIONS: usize = 32;
 
 /// For a request's head, and for how long a connection may stay without one.
 const HEAD_TIME: Duration = Duration::from_secs(10);

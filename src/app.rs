@@ -30,10 +30,12 @@ use crate::upstream::transport::{self, Transport, TransportError};
 use crate::upstream::{Auth0, Parts, Profiles, issuers};
 use crate::user_token::UserTokens;
 
+pub mod descriptors;
 pub mod reload;
 mod rotation;
 mod upkeep;
 
+use descriptors::Descriptors;
 use reload::{Reloader, Reloads, Source};
 
 /// After the deadline: time for the last answers, which say that it is over, to reach their callers.
@@ -102,7 +104,17 @@ pub enum StartError {
 #[derive(Debug)]
 pub struct Bound {
     sockets: Vec<Socket>,
+    /// For each of them, how many connections it may have.
+    connections: Vec<usize>,
     admin: Option<TcpListener>,
+}
+
+impl Bound {
+    /// With no more connections than `descriptors` leave room for.
+    #[must_use]
+    pub fn within(self, descriptors: Descriptors) -> Self {
+        Self { connections: descriptors.connections, ..self }
+    }
 }
 
 /// A daemon that runs. Dropping it stops it without ceremony; [`Running::stop`] is the orderly end.
@@ -155,7 +167,8 @@ pub fn bind(config: &Config, mut passed: Vec<Passed>) -> Result<Bound, StartErro
         return Err(StartError::Unclaimed(unclaimed.path));
     }
     let admin = config.admin.address.map(admin::bind).transpose()?;
-    Ok(Bound { sockets, admin })
+    let connections = config.listeners.iter().map(|listener| listener.max_connections).collect();
+    Ok(Bound { sockets, connections, admin })
 }
 
 /// Starts the daemon on `bound`, which [`bind`] has made of the same `config`: the Management token's keeper, then
@@ -170,7 +183,8 @@ pub async fn start_on(bound: Bound, config: &Config, deps: Deps) -> Result<Runni
     let own_uid = nix::unistd::geteuid().as_raw();
     let (mut listening, mut terms) = (Vec::new(), Vec::new());
     let (pulse, beats) = Pulse::of(config.listeners.len());
-    for ((socket, settings), beat) in bound.sockets.into_iter().zip(&config.listeners).zip(beats) {
+    let sockets = bound.sockets.into_iter().zip(bound.connections);
+    for (((socket, max_connections), settings), beat) in sockets.zip(&config.listeners).zip(beats) {
         let (listener, file) = socket.into_parts();
         listener.set_nonblocking(true)?;
         let policy = Policy::new(own_uid, settings.allow.as_slice());
@@ -181,7 +195,7 @@ pub async fn start_on(bound: Bound, config: &Config, deps: Deps) -> Result<Runni
             listener: tokio::net::UnixListener::from_std(listener)?,
             file,
             beat,
-            max_connections: settings.max_connections,
+            max_connections,
             terms: now,
             info: Arc::new(ListenerInfo { path: settings.path.clone(), connections: AtomicU64::new(0) }),
         });

@@ -3,6 +3,7 @@
 pub mod activation;
 pub mod directories;
 pub mod hardening;
+pub mod limits;
 pub mod manager;
 pub mod panics;
 pub mod sandbox;

@@ -25,6 +25,7 @@ pub mod answer;
 pub mod budget;
 pub mod connect;
 pub mod credentials;
+mod descriptors;
 mod keys;
 mod lenient;
 pub mod pace;

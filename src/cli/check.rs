@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::app::descriptors::Descriptors;
 use crate::clock::Clock;
 use crate::config::{self, Config, Loaded};
 use crate::domain::error::{Failure, Sort};
@@ -12,6 +13,7 @@ use crate::domain::freshness::Timestamp;
 use crate::domain::urgency::Urgency;
 use crate::domain::user::UserId;
 use crate::management;
+use crate::process::limits;
 use crate::secret::TagKey;
 use crate::telemetry::BudgetStanding;
 use crate::upstream::wire::UserAnswer;
@@ -70,6 +72,11 @@ pub fn run(args: &Args, environment: Environment, out: &mut impl io::Write) -> R
     }
     if !args.explain.is_empty() {
         return question?.answer(&config, out);
+    }
+    // The daemon's own limit may be another, but where not even this process has enough, it is to be looked at.
+    let descriptors = limits::raise_descriptors().map(|limit| Descriptors::within(limit, &config));
+    if let Some(warning) = descriptors.as_ref().and_then(Descriptors::warning) {
+        writeln!(out, "warning: here, {warning}")?;
     }
     writeln!(out, "ok: the configuration is right (tenant {})", config.tenant.domain)?;
     rules::print(&config, out)?;

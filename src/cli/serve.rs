@@ -2,13 +2,14 @@
 
 use std::path::PathBuf;
 
+use crate::app::descriptors::Descriptors;
 use crate::app::reload::Source;
 use crate::app::{self, Bound, Deps, Ended, Running, StartError};
 use crate::config::{self, AuditOutput, Config, Env, Loaded};
 use crate::process::manager::Manager;
 use crate::process::sandbox::{self, Needs};
 use crate::process::signals::{Signals, Wish};
-use crate::process::{activation, hardening};
+use crate::process::{activation, hardening, limits};
 use crate::task;
 use crate::telemetry;
 
@@ -51,6 +52,7 @@ pub fn run(args: &Args, environment: Environment) -> Result<(), CommandError> {
         .map_err(|cause| CommandError::failed(format!("signals cannot be handled: {cause}")))?;
     let passed = activation::take().map_err(|cause| CommandError::failed(cause.to_string()))?;
     let manager = Manager::found(environment.contains_key("NOTIFY_SOCKET"));
+    let limit = limits::raise_descriptors();
     let steps = hardening::give_up_what_is_not_needed();
     let source = source(args.config.clone(), environment.into_iter().collect());
     let Loaded { config, warnings, files } = (source.load)().map_err(|problems| wrong(&problems))?;
@@ -65,7 +67,14 @@ pub fn run(args: &Args, environment: Environment) -> Result<(), CommandError> {
     }
     let deps = Deps::production(&config).map_err(|cause| failed(cause.into()))?;
     let deps = Deps { source: Some(source), manager, ..deps };
-    let bound = app::bind(&config, passed).map_err(failed)?;
+    let mut bound = app::bind(&config, passed).map_err(failed)?;
+    if let Some(limit) = limit {
+        let descriptors = Descriptors::within(limit, &config);
+        if let Some(warning) = descriptors.warning() {
+            tracing::warn!("{warning}");
+        }
+        bound = bound.within(descriptors);
+    }
     let remove = config.listeners.iter().map(|listener| listener.path.clone()).collect();
     let add_to = match &config.audit.output {
         AuditOutput::File(path) => vec![path.clone()],

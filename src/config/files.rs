@@ -1,10 +1,11 @@
 //! Files that the configuration names. Each way of not being readable has its own sentence.
 
 use std::fs::{self, File};
-use std::io::{ErrorKind, Read};
+use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use nix::errno::Errno;
 use nix::sys::statfs::{TMPFS_MAGIC, statfs};
 
 /// What is in a file.
@@ -54,13 +55,15 @@ pub(super) enum Unusable {
     Irregular,
     #[error("the file is larger than {0} KiB")]
     TooLarge(u64),
+    #[error("the file cannot be read: no file descriptor is left")]
+    NoDescriptors,
     #[error("the file cannot be read: {0}")]
     Other(ErrorKind),
 }
 
 /// Reads a regular file of at most `limit_kib` KiB.
 pub(super) fn read(path: &Path, limit_kib: u64) -> Result<Content, Unusable> {
-    let about = fs::metadata(path).map_err(|error| unusable(error.kind()))?;
+    let about = fs::metadata(path).map_err(|error| unusable(&error))?;
     if about.is_dir() {
         return Err(Unusable::Directory);
     }
@@ -69,10 +72,10 @@ pub(super) fn read(path: &Path, limit_kib: u64) -> Result<Content, Unusable> {
     }
     let limit = limit_kib.saturating_mul(1024);
     let mut bytes = Vec::new();
-    let file = File::open(path).map_err(|error| unusable(error.kind()))?;
+    let file = File::open(path).map_err(|error| unusable(&error))?;
     // One byte more than allowed tells a file that is too large from one that just fits.
     let read = file.take(limit.saturating_add(1)).read_to_end(&mut bytes);
-    let length = read.map_err(|error| unusable(error.kind()))?;
+    let length = read.map_err(|error| unusable(&error))?;
     if u64::try_from(length).is_ok_and(|length| length <= limit) {
         Ok(Content { bytes, exposure: exposure(path, about.permissions().mode()) })
     } else {
@@ -96,8 +99,11 @@ fn is_kubernetes(path: &Path) -> bool {
     through && swapped && statfs(path).is_ok_and(|about| about.filesystem_type() == TMPFS_MAGIC)
 }
 
-fn unusable(kind: ErrorKind) -> Unusable {
-    match kind {
+fn unusable(error: &io::Error) -> Unusable {
+    if let Some(Errno::EMFILE | Errno::ENFILE) = error.raw_os_error().map(Errno::from_raw) {
+        return Unusable::NoDescriptors;
+    }
+    match error.kind() {
         ErrorKind::NotFound | ErrorKind::NotADirectory => Unusable::Absent,
         ErrorKind::PermissionDenied => Unusable::Forbidden(nix::unistd::geteuid()),
         other => Unusable::Other(other),

@@ -58,6 +58,15 @@ pub enum Failure {
         /// What is wrong.
         problem: ProxyProblem,
     },
+    /// The process, or the machine, has no file descriptor left for a connection or for what resolving takes.
+    #[error(
+        "no file descriptor is left to reach {host} with: raise LimitNOFILE= in the unit, or the container's limit of \
+         open files, or lower listener.max_connections"
+    )]
+    NoDescriptors {
+        /// Host and port.
+        host: Arc<str>,
+    },
     /// The connection broke before the answer was complete.
     #[error("{host} closed the connection before its answer was complete")]
     Broken {
@@ -252,6 +261,7 @@ impl Failure {
             | Self::Unreachable { .. }
             | Self::Untrusted { .. }
             | Self::Proxy { .. }
+            | Self::NoDescriptors { .. }
             | Self::Broken { .. }
             | Self::TimedOut { .. }
             | Self::Fault => Sort::Passing,
@@ -268,6 +278,7 @@ impl Failure {
             | Self::ConnectTimeout { .. }
             | Self::Unreachable { .. }
             | Self::Proxy { .. }
+            | Self::NoDescriptors { .. }
             | Self::Broken { .. } => "connect",
             _ => "malformed",
         }

@@ -1,5 +1,5 @@
 //! SIGTERM and SIGINT: the first asks for an orderly end, the second ends the process at once. SIGHUP asks for the
-//! configuration to be read again.
+//! configuration to be read again. SIGXFSZ, SIGUSR1 and SIGUSR2, which end a process by default, change nothing.
 //!
 //! Registered before anything else happens, so that a signal during start-up is not lost.
 
@@ -8,12 +8,16 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2, SIGXFSZ};
 use signal_hook::{flag, low_level};
 use tokio::io::AsyncReadExt;
 
 /// The exit code when a second signal does not wait for the orderly end.
 const IMPATIENT: i32 = 1;
+
+/// Without a handler each of these ends the process. The kernel sends SIGXFSZ with a write beyond `RLIMIT_FSIZE`, which
+/// then fails with `EFBIG` as on a full disk; the other two come from scripts that rotate another program's log.
+const WITHOUT_EFFECT: [i32; 3] = [SIGXFSZ, SIGUSR1, SIGUSR2];
 
 /// The signals that the daemon heeds.
 #[derive(Debug)]
@@ -39,7 +43,7 @@ pub enum Wish {
 }
 
 impl Signals {
-    /// Takes SIGTERM, SIGINT and SIGHUP over. Needs no runtime.
+    /// Takes over SIGTERM, SIGINT, SIGHUP, and those that are to have no effect. Needs no runtime.
     pub fn register() -> io::Result<Self> {
         let (end, send) = pipe()?;
         let once = Arc::new(AtomicBool::new(false));
@@ -51,6 +55,9 @@ impl Signals {
         }
         let (reload, send) = pipe()?;
         low_level::pipe::register(SIGHUP, send)?;
+        for signal in WITHOUT_EFFECT {
+            flag::register(signal, Arc::default())?;
+        }
         Ok(Self { end, reload })
     }
 

@@ -38,7 +38,8 @@ pub fn init(settings: &Log) {
         LogFormat::Json => json(stderr),
         LogFormat::Auto if !stderr().is_terminal() => json(stderr),
         LogFormat::Auto | LogFormat::Text => {
-            fmt::layer().with_writer(stderr).with_ansi(stderr().is_terminal()).with_target(false).boxed()
+            let layer = fmt::layer().with_ansi(stderr().is_terminal()).with_target(false);
+            layer.with_writer(stderr).log_internal_errors(false).boxed()
         }
     };
     // Another subscriber is there already: then that one stays.
@@ -59,5 +60,7 @@ where
         .with_current_span(false)
         .with_span_list(false)
         .with_writer(stderr)
+        // They would go to the same output, by a macro that panics where it cannot be written.
+        .log_internal_errors(false)
         .boxed()
 }

@@ -23,7 +23,7 @@ use crate::domain::error::{Failure, ProxyProblem};
 
 use super::answer::Answer;
 use super::connect::{ConnectTimedOut, ResolveFailed, Resolver, Step, Tcp, Timed};
-use super::tls;
+use super::{descriptors, tls};
 
 /// Far beyond any answer we ask for: a user with a hundred linked identities is some 300 KiB.
 const MAX_BODY: usize = 1024 * 1024;
@@ -156,6 +156,10 @@ where
             return Failure::Broken { host };
         }
         let late = chain().find_map(|error| Some(error.downcast_ref::<ConnectTimedOut>()?.0));
+        let is_unresolved = chain().any(|error| error.is::<ResolveFailed>());
+        if chain().any(descriptors::are_lacking) || (is_unresolved && descriptors::are_gone()) {
+            return Failure::NoDescriptors { host };
+        }
         if let Some(proxy) = &self.proxy {
             let problem = match late {
                 Some(Step::Resolving | Step::Reaching) => ProxyProblem::Unreachable,
@@ -165,7 +169,7 @@ where
             };
             return Failure::Proxy { proxy: Arc::clone(proxy), problem };
         }
-        if late == Some(Step::Resolving) || chain().any(|error| error.is::<ResolveFailed>()) {
+        if late == Some(Step::Resolving) || is_unresolved {
             return Failure::UnknownHost { host };
         }
         if late.is_some() {

@@ -1,0 +1,102 @@
+//! How many connections the limit of file descriptors leaves room for. Pure.
+//!
+//! A connection that is accepted takes a descriptor. Were all of them taken, Auth0 could not be asked, no file read and
+//! no probe answered; so what the daemon itself opens is reserved before anything is accepted.
+
+use std::fmt;
+
+use crate::admin;
+use crate::config::Config;
+
+/// Listeners, the runtime, signals, logs, watched directories, files that are read, names that are resolved.
+const OWN: u64 = 64;
+
+/// For each request to Auth0 under way: its connection, and one that is being made or is idle.
+const PER_REQUEST: u64 = 2;
+
+/// The fewest connections of a listener, for its limit is halved and quartered among callers.
+const FEWEST: u64 = 8;
+
+/// What a configuration needs of descriptors, and what the limit has for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Descriptors {
+    limit: u64,
+    reserved: u64,
+    wanted: u64,
+    /// For each listener, in order: how many connections it may have at a time.
+    pub connections: Vec<usize>,
+}
+
+impl Descriptors {
+    /// Divides `limit` descriptors among what `config` needs.
+    pub fn within(limit: u64, config: &Config) -> Self {
+        let of_listeners: Vec<_> = config.listeners.iter().map(|listener| listener.max_connections).collect();
+        let admin = if config.admin.address.is_some() { admin::MAX_CONNECTIONS } else { 0 };
+        Self::divide(limit, &of_listeners, config.upstream.max_concurrency, admin)
+    }
+
+    fn divide(limit: u64, of_listeners: &[usize], requests: u32, admin: usize) -> Self {
+        let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
+        let of_requests = u64::from(requests).saturating_mul(PER_REQUEST);
+        let reserved = OWN.saturating_add(of_requests).saturating_add(count(admin));
+        let wanted = of_listeners.iter().fold(0, |sum: u64, each| sum.saturating_add(count(*each)));
+        let left = limit.saturating_sub(reserved);
+        let share = |each: &usize| {
+            // Of 128 bits, because a limit may be as large as 64 have room for.
+            let share = u128::from(left) * u128::from(count(*each)) / u128::from(wanted.max(1));
+            usize::try_from(share.max(u128::from(FEWEST))).unwrap_or(usize::MAX).min(*each)
+        };
+        let connections = of_listeners.iter().map(share).collect();
+        Self { limit, reserved, wanted, connections }
+    }
+
+    /// What to change, where not everything that is configured fits.
+    pub fn warning(&self) -> Option<Warning<'_>> {
+        let fits = self.wanted.saturating_add(self.reserved) <= self.limit;
+        (!fits).then_some(Warning(self))
+    }
+}
+
+/// Prints as one sentence.
+#[derive(Clone, Copy, Debug)]
+pub struct Warning<'a>(&'a Descriptors);
+
+impl fmt::Display for Warning<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Descriptors { limit, reserved, wanted, connections } = self.0;
+        let connections: usize = connections.iter().sum();
+        let needed = wanted.saturating_add(*reserved);
+        write!(
+            f,
+            "file descriptors are limited to {limit}, and {needed} are needed: {wanted} for max_connections of all \
+             listeners, {reserved} for Auth0, files and probes; the listeners take {connections} connections together: \
+             raise LimitNOFILE= in the unit, or the container's limit of open files, or lower max_connections"
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_fits_is_left_alone_and_the_rest_is_shared() {
+        let divided = |limit, listeners: &[usize]| Descriptors::divide(limit, listeners, 16, 32);
+        // 64 of its own, 32 for Auth0, 32 for probes.
+        let fits = divided(2176, &[1024, 1024]);
+        assert_eq!((fits.connections.as_slice(), fits.warning().is_none()), (&[1024, 1024][..], true));
+        let short = divided(2175, &[1024, 1024]);
+        assert_eq!((short.connections.as_slice(), short.warning().is_none()), (&[1023, 1023][..], false));
+        assert_eq!(divided(528, &[3000, 1000, 4]).connections, [299, 99, 4], "less than the fewest");
+        assert_eq!(divided(20, &[1024, 2]).connections, [8, 2], "the daemon is still of use");
+        assert_eq!(divided(u64::MAX, &[65_536; 3]).connections, [65_536; 3], "without a limit");
+    }
+
+    #[test]
+    fn the_warning_names_the_numbers() {
+        let text = Descriptors::divide(256, &[1024, 1024], 16, 0).warning().unwrap().to_string();
+        for number in ["256", "2144", "2048", "96", "160 connections", "LimitNOFILE="] {
+            assert!(text.contains(number), "{number}: {text}");
+        }
+    }
+}
