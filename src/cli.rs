@@ -53,6 +53,7 @@ Exit codes:
    4  the user must log in again
    5  forbidden: the daemon or the socket's permissions do not let this user in
   69  unavailable: no daemon, or Auth0 cannot be asked; trying again later may help
+  75  the configuration names a user or group that is not known yet; trying again later may help
   78  the configuration is wrong
 
 Data goes to standard output, everything else to standard error.";
@@ -207,7 +208,7 @@ fn block_on<T>(
     outcome
 }
 
-/// The configuration, or every problem of it and exit code 78. Takes the environment away: there may be a secret in
+/// The configuration, or every problem of it and exit code 75 or 78. Takes the environment away: there may be a secret in
 /// it, of which nothing but the configuration should be left.
 fn configuration(file: Option<&Path>, environment: Environment) -> Result<Loaded, CommandError> {
     let env: Env = environment.into_iter().collect();
@@ -215,7 +216,8 @@ fn configuration(file: Option<&Path>, environment: Environment) -> Result<Loaded
 }
 
 fn wrong(problems: &Problems) -> CommandError {
-    CommandError::new(Exit::Configuration, format!("the configuration is wrong\n{problems}"))
+    let exit = if problems.may_pass() { Exit::UnknownAccount } else { Exit::Configuration };
+    CommandError::new(exit, format!("the configuration is wrong\n{problems}"))
 }
 
 /// A user id from the command line, as Auth0 writes it.

@@ -67,7 +67,12 @@ fn load_from(path: &Path, may_be_absent: bool, env: &Env) -> Result<Loaded, Prob
     const LIMIT_KIB: u64 = 1024;
 
     let name = path.display().to_string();
-    let whole_file = |text: &str| Problem { key: None, origin: Some(name.clone()), text: text.to_owned() };
+    let whole_file = |text: &str| Problem {
+        key: None,
+        origin: Some(name.clone()),
+        text: text.to_owned(),
+        may_pass: false,
+    };
     match files::read(path, LIMIT_KIB) {
         Ok(content) => {
             let text = std::str::from_utf8(&content.bytes)
@@ -85,12 +90,12 @@ fn load_from(path: &Path, may_be_absent: bool, env: &Env) -> Result<Loaded, Prob
 
 /// The number of a user that is given by name or by number, as `uid` in a rule is.
 pub fn uid(text: &str) -> Result<u32, String> {
-    listener::uid(&text.into())
+    listener::uid(&text.into()).map_err(|wrong| wrong.text)
 }
 
 /// The same of a group.
 pub fn gid(text: &str) -> Result<u32, String> {
-    listener::gid(&text.into())
+    listener::gid(&text.into()).map_err(|wrong| wrong.text)
 }
 
 /// The secret in `path`, a `tenant.client.secret_file`; `None` where there is none that could be used.

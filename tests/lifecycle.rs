@@ -215,6 +215,63 @@ fn a_wrong_configuration_ends_with_78_and_names_every_problem() {
     }
 }
 
+/// A daemon whose `/etc/passwd` is the file that this gives.
+fn with_users_of_its_own(deployment: &Deployment) -> (Daemon, std::path::PathBuf) {
+    let passwd = deployment.directory.path().join("passwd");
+    std::fs::write(&passwd, "root:x:0:0::/:/bin/sh\n").unwrap();
+    let script = format!(
+        "mount --bind {} /etc/passwd && exec {} serve --config {}",
+        passwd.display(),
+        env!("CARGO_BIN_EXE_cloakroom"),
+        deployment.config().display()
+    );
+    let mut command = std::process::Command::new("unshare");
+    command.args(["--mount", "sh", "-c", &script]).env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+    command.stdin(Stdio::null()).stdout(Stdio::null());
+    (Daemon::launch(command, &deployment.config(), &deployment.socket()), passwd)
+}
+
+const LATECOMER: &str =
+    "[[listener]]\npath = \"{dir}/run/api.sock\"\n[[listener.allow]]\nuid = \"latecomer\"\n";
+
+/// As with LDAP, sssd, or another unit's `DynamicUser=`.
+#[test]
+fn a_user_that_is_known_later_is_waited_for() {
+    if !is_root() {
+        return;
+    }
+    let deployment = Deployment::new(LATECOMER);
+    let (mut daemon, passwd) = with_users_of_its_own(&deployment);
+    daemon
+        .until("it says what it waits for", |daemon| daemon.log().contains("there is no user of that name"));
+    assert!(!deployment.socket().exists(), "nothing is bound before the rules are known");
+    let mut file = std::fs::OpenOptions::new().append(true).open(passwd).unwrap();
+    file.write_all(b"latecomer:x:54321:54321::/:/bin/sh\n").unwrap();
+    daemon.until("it is ready", |daemon| daemon.run(&["healthcheck", "--ready"]).0 == 0);
+    // Root is not whom the rule names.
+    assert_eq!(daemon.run(&["token", "auth0|1"]).0, 5);
+}
+
+#[test]
+fn a_user_that_does_not_come_ends_a_start_with_75_and_a_signal_ends_the_waiting() {
+    let deployment = Deployment::new(&LATECOMER.replace("latecomer", "nosuchuser"));
+    let mut daemon = Daemon::spawn(&deployment.config(), &deployment.socket());
+    let another = deployment.directory.path().join("another.toml");
+    std::fs::copy(deployment.config(), &another).unwrap();
+    let mut ended = Daemon::spawn(&another, &deployment.socket());
+    ended.until("it waits", |daemon| daemon.log().contains("waiting for users or groups"));
+    ended.signal(Signal::SIGTERM);
+    assert_eq!(ended.wait().code(), Some(0));
+    let (exit, _, err) = run(&["check", "--config", deployment.config().to_str().unwrap()]);
+    assert_eq!(exit, 75, "{err}");
+    assert!(err.contains("listener.0.allow.0.uid: there is no user of that name"), "{err}");
+    assert_eq!(daemon.wait().code(), Some(75), "{}", daemon.log());
+    // Beside anything else that is wrong, waiting would not help.
+    let text = std::fs::read_to_string(deployment.config()).unwrap();
+    std::fs::write(deployment.config(), text.replace("nosuchuser\"", "nosuchuser\"\nrate = -1")).unwrap();
+    assert_eq!(run(&["serve", "--config", deployment.config().to_str().unwrap()]).0, 78);
+}
+
 #[test]
 fn everything_can_come_from_the_environment() {
     let deployment = Deployment::new("");

@@ -35,7 +35,8 @@ needed, this machine's clock, whether users can be read, and whether [upstream] 
 The rules of each listener are printed as the daemon understands them. --explain says which of them decides about a \
 request: give it uid=, operation=, and what else there is of gid=, user=, connection= and listener=.
 
-Exit code 0 if all is well, 78 if the configuration is wrong, 69 if Auth0 cannot be asked, 5 if --explain finds that \
+Exit code 0 if all is well, 78 if the configuration is wrong, 75 if all that is wrong with it are users or groups that \
+this machine does not know yet, 69 if Auth0 cannot be asked, 5 if --explain finds that \
 the request is refused.
 
 Examples:

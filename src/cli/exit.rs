@@ -26,6 +26,8 @@ pub enum Exit {
     Forbidden,
     /// 69 (`EX_UNAVAILABLE`): no daemon, or Auth0 cannot be asked.
     Unavailable,
+    /// 75 (`EX_TEMPFAIL`): the configuration names a user or a group that this machine does not know yet.
+    UnknownAccount,
     /// 78 (`EX_CONFIG`): the configuration is wrong.
     Configuration,
 }
@@ -41,6 +43,7 @@ impl Exit {
             Self::LoginRequired => 4,
             Self::Forbidden => 5,
             Self::Unavailable => 69,
+            Self::UnknownAccount => 75,
             Self::Configuration => 78,
         }
     }

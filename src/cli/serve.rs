@@ -1,6 +1,8 @@
 //! `cloakroom serve`: the daemon.
 
+use std::io::{self, Write};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::app::descriptors::Descriptors;
 use crate::app::reload::Source;
@@ -25,7 +27,8 @@ the file is /etc/cloakroom/cloakroom.toml, which may be absent when the environm
 
 SIGTERM and Ctrl-C finish what was begun and end with exit code 0; a second one ends it at once. SIGHUP, \
 `cloakroom reload` and a new client secret have the configuration read again. A configuration that is wrong is reported \
-whole: at the start with exit code 78, later by going on with the old one.
+whole: at the start with exit code 78, later by going on with the old one. A user or group that is not known yet is \
+waited for at the start, ten seconds, and then ends it with exit code 75, with which a supervisor starts it again.
 
 Under systemd it uses the sockets that it is passed, and tells when it is ready and how it is.
 
@@ -33,6 +36,11 @@ Examples:
   cloakroom serve
   cloakroom serve --config ./cloakroom.toml
   CLOAKROOM_LOG__LEVEL=debug cloakroom serve";
+
+/// How often users and groups that are not known are looked for, and how long between. With the ten seconds until a start
+/// without Auth0 counts as one, less than a service manager's patience.
+const ATTEMPTS: u32 = 10;
+const BETWEEN_ATTEMPTS: Duration = Duration::from_secs(1);
 
 /// What `serve` takes.
 #[derive(clap::Args, Debug)]
@@ -55,7 +63,7 @@ pub fn run(args: &Args, environment: Environment) -> Result<(), CommandError> {
     let limit = limits::raise_descriptors();
     let steps = hardening::give_up_what_is_not_needed();
     let source = source(args.config.clone(), environment.into_iter().collect());
-    let Loaded { config, warnings, files } = (source.load)().map_err(|problems| wrong(&problems))?;
+    let Some(Loaded { config, warnings, files }) = load(&source, &signals)? else { return Ok(()) };
     telemetry::log::init(&config.log);
     steps.into_iter().for_each(hardening::Step::tell);
     for warning in warnings {
@@ -89,6 +97,31 @@ fn source(file: Option<PathBuf>, env: Env) -> Source {
     Source::new(move || config::load(file.as_deref(), &env))
 }
 
+/// Reads the configuration, and again for a while if all that is wrong are users or groups that may come: with a
+/// directory such as LDAP, or another unit's `DynamicUser=`. `None` if a signal ended that.
+///
+/// Waited for here, because callers who connect to a socket of systemd's have a service that fails at once started again
+/// at once, until both are given up on.
+fn load(source: &Source, signals: &Signals) -> Result<Option<Loaded>, CommandError> {
+    for attempt in 0..ATTEMPTS {
+        match (source.load)() {
+            Ok(loaded) => return Ok(Some(loaded)),
+            Err(problems) if !problems.may_pass() => return Err(wrong(&problems)),
+            // There is no log yet. If this cannot be written, the exit code remains.
+            Err(problems) if attempt == 0 => {
+                writeln!(io::stderr(), "waiting for users or groups that are not known yet:\n{problems}")
+                    .ok();
+            }
+            Err(_) => {}
+        }
+        let end = signals.end_within(BETWEEN_ATTEMPTS);
+        if end.map_err(|cause| CommandError::failed(format!("signals cannot be received: {cause}")))? {
+            return Ok(None);
+        }
+    }
+    (source.load)().map(Some).map_err(|problems| wrong(&problems))
+}
+
 fn failed(cause: StartError) -> CommandError {
     CommandError::failed(cause.to_string())
 }
@@ -114,7 +147,7 @@ async fn serve(config: &Config, deps: Deps, bound: Bound, signals: Signals) -> R
 }
 
 /// Reloads as often as it is asked to. What comes of it is in the log.
-async fn until_the_end(running: &Running, signals: Signals) -> std::io::Result<()> {
+async fn until_the_end(running: &Running, signals: Signals) -> io::Result<()> {
     let mut signals = signals.receive()?;
     while signals.next().await? == Wish::Reload {
         let reload = running.reload();

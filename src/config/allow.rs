@@ -6,7 +6,7 @@ use ::config::ValueKind;
 
 use super::keys;
 use super::listener::{gid, uid};
-use super::problem::Checked;
+use super::problem::{Checked, Wrong};
 use super::reader::{Reader, Setting};
 use super::values::{Parsed, lines, number, users, within};
 use crate::domain::policy::pattern::Pattern;
@@ -29,8 +29,8 @@ pub(super) fn read(reader: &mut Reader, list: &str) -> Checked<Vec<Rule>> {
 
 fn one(reader: &mut Reader, table: &str) -> Checked<Rule> {
     let key = |name: &str| format!("{table}.{name}");
-    let uid = reader.optional(&key("uid"), |value| named(uid(value)?));
-    let gid = reader.optional(&key("gid"), |value| named(gid(value)?));
+    let uid = reader.optional(&key("uid"), |value| Ok::<_, Wrong>(named(uid(value)?)?));
+    let gid = reader.optional(&key("gid"), |value| Ok::<_, Wrong>(named(gid(value)?)?));
     let operations = reader.setting(&key("operations"), DEFAULT_OPERATIONS.to_vec(), operations);
     let connections = reader.optional(&key("connections"), lines);
     let users = reader.optional(&key("users"), users);

@@ -6,7 +6,7 @@ use ::config::ValueKind;
 use nix::unistd::{Group, User};
 
 use super::keys::{self, Kind, LISTENER};
-use super::problem::Checked;
+use super::problem::{Checked, Wrong};
 use super::reader::{Reader, Setting};
 use super::values::{Parsed, absolute_path, boolean, integer, line, within, wrong_type};
 use super::{Listener, allow, place};
@@ -131,31 +131,38 @@ fn count(number: i64) -> Parsed<usize> {
 }
 
 /// A user's number, or the number that goes with its name.
-pub(super) fn uid(value: &ValueKind) -> Parsed<u32> {
+pub(super) fn uid(value: &ValueKind) -> Result<u32, Wrong> {
     account(value, "user", user)
 }
 
 /// A group's number, or the number that goes with its name.
-pub(super) fn gid(value: &ValueKind) -> Parsed<u32> {
+pub(super) fn gid(value: &ValueKind) -> Result<u32, Wrong> {
     account(value, "group", group)
 }
 
-fn account(value: &ValueKind, what: &str, find: impl Fn(&str) -> nix::Result<Option<u32>>) -> Parsed<u32> {
+/// A name that is not known may be known later: directories such as LDAP, and `DynamicUser=` of another unit, bring
+/// users after the start.
+fn account(
+    value: &ValueKind,
+    what: &str,
+    find: impl Fn(&str) -> nix::Result<Option<u32>>,
+) -> Result<u32, Wrong> {
     if let ValueKind::I64(number) = value {
-        return id(*number);
+        return Ok(id(*number)?);
     }
     if !matches!(value, ValueKind::String(_)) {
-        return wrong_type(Kind::Account, value);
+        return Ok(wrong_type(Kind::Account, value)?);
     }
     let name = line(value)?;
     if let Ok(number) = name.parse() {
-        return id(number);
+        return Ok(id(number)?);
     }
-    match find(name) {
-        Ok(Some(id)) => Ok(id),
-        Ok(None) => Err(format!("there is no {what} of that name on this machine")),
-        Err(error) => Err(format!("the {what} cannot be looked up: {}", error.desc())),
-    }
+    let text = match find(name) {
+        Ok(Some(id)) => return Ok(id),
+        Ok(None) => format!("there is no {what} of that name on this machine"),
+        Err(error) => format!("the {what} cannot be looked up: {}", error.desc()),
+    };
+    Err(Wrong { text, may_pass: true })
 }
 
 fn id(number: i64) -> Parsed<u32> {
@@ -214,10 +221,11 @@ mod tests {
         assert_eq!([read("root".into()), read("0".into()), read(7.into())], [Ok(0), Ok(0), Ok(7)]);
         assert_eq!(
             read("nosuchuser".into()),
-            Err("there is no user of that name on this machine".to_owned())
+            Err(Wrong { text: "there is no user of that name on this machine".to_owned(), may_pass: true })
         );
         assert!(read("".into()).is_err() && read("ro\0ot".into()).is_err());
         assert!(read((-1).into()).is_err() && read(i64::from(u32::MAX).into()).is_err());
-        assert!(read(true.into()).unwrap_err().contains("a name in quotes or a number"));
+        assert!(!read("".into()).unwrap_err().may_pass);
+        assert!(read(true.into()).unwrap_err().text.contains("a name in quotes or a number"));
     }
 }

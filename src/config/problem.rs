@@ -16,6 +16,8 @@ pub struct Problem {
     pub origin: Option<String>,
     /// What is wrong, and what would be right.
     pub text: String,
+    /// It may be right later without anybody's doing: a user or a group that this machine does not know yet.
+    pub may_pass: bool,
 }
 
 impl fmt::Display for Problem {
@@ -36,6 +38,11 @@ impl Problems {
     /// The problems one by one.
     pub fn iter(&self) -> std::slice::Iter<'_, Problem> {
         self.0.iter()
+    }
+
+    /// Whether all of it may be right later without a change of the configuration.
+    pub fn may_pass(&self) -> bool {
+        self.0.iter().all(|problem| problem.may_pass)
     }
 
     /// Just one.
@@ -70,6 +77,21 @@ impl fmt::Display for Problems {
 
 impl std::error::Error for Problems {}
 
+/// What is wrong with one value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Wrong {
+    /// What, and what would be right.
+    pub(super) text: String,
+    /// As in [`Problem`].
+    pub(super) may_pass: bool,
+}
+
+impl<T: Into<String>> From<T> for Wrong {
+    fn from(text: T) -> Self {
+        Self { text: text.into(), may_pass: false }
+    }
+}
+
 /// Proof that a problem has been noted, for whoever has no value to go on with.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Reported(());
@@ -86,8 +108,8 @@ pub(super) struct Report {
 
 impl Report {
     /// Notes a problem.
-    pub(super) fn problem(&mut self, key: &str, origin: Option<&str>, text: impl Into<String>) -> Reported {
-        self.problems.push(problem(key, origin, text.into()));
+    pub(super) fn problem(&mut self, key: &str, origin: Option<&str>, wrong: impl Into<Wrong>) -> Reported {
+        self.problems.push(problem(key, origin, wrong.into()));
         Reported(())
     }
 
@@ -99,7 +121,7 @@ impl Report {
 
     /// Notes something that is allowed, but likely not meant.
     pub(super) fn warning(&mut self, key: &str, origin: Option<&str>, text: impl Into<String>) {
-        self.warnings.push(problem(key, origin, text.into()));
+        self.warnings.push(problem(key, origin, Wrong::from(text.into())));
     }
 
     /// The value and the warnings' texts, or every problem. `file` is the name that places in the file begin with.
@@ -139,9 +161,9 @@ pub(super) fn in_variable(name: &str) -> String {
     }
 }
 
-fn problem(key: &str, origin: Option<&str>, text: String) -> Problem {
+fn problem(key: &str, origin: Option<&str>, Wrong { text, may_pass }: Wrong) -> Problem {
     let key = (!key.is_empty()).then(|| key.to_owned());
-    Problem { key, origin: origin.map(str::to_owned), text }
+    Problem { key, origin: origin.map(str::to_owned), text, may_pass }
 }
 
 /// The file line by line, then the environment, then what is nowhere.

@@ -7,7 +7,7 @@ use ::config::{Value, ValueKind};
 
 use super::environment::variable;
 use super::files::Exposure;
-use super::problem::{Checked, Report, Reported, in_variable};
+use super::problem::{Checked, Report, Reported, Wrong, in_variable};
 use super::values::{Parsed, Shown};
 
 /// One key's value and where it came from.
@@ -39,10 +39,10 @@ impl Reader {
     }
 
     /// A key that may be absent.
-    pub(super) fn optional<T>(
+    pub(super) fn optional<T, E: Into<Wrong>>(
         &mut self,
         key: &str,
-        parse: impl FnOnce(&ValueKind) -> Parsed<T>,
+        parse: impl FnOnce(&ValueKind) -> Result<T, E>,
     ) -> Checked<Option<Setting<T>>> {
         let Some(found) = find(&self.root, key) else { return Ok(None) };
         let origin = found.origin().map(str::to_owned);
@@ -51,7 +51,7 @@ impl Reader {
         }
         match parse(&found.kind) {
             Ok(value) => Ok(Some(Setting { key: key.to_owned(), origin, value })),
-            Err(text) => Err(self.report.problem(key, origin.as_deref(), text)),
+            Err(wrong) => Err(self.report.problem(key, origin.as_deref(), wrong)),
         }
     }
 
@@ -106,7 +106,7 @@ impl Reader {
 
     /// Notes what is wrong with a setting beyond what its own text says.
     pub(super) fn refuse<T>(&mut self, setting: &Setting<T>, text: impl Into<String>) -> Reported {
-        self.report.problem(&setting.key, setting.origin.as_deref(), text)
+        self.report.problem(&setting.key, setting.origin.as_deref(), text.into())
     }
 
     /// Whether the setting stands in the configuration's file, and not in the environment.
@@ -157,7 +157,7 @@ impl Reader {
 
     /// Notes that a key must be set.
     pub(super) fn missing(&mut self, key: &str, text: impl Into<String>) -> Reported {
-        self.report.problem(key, None, text)
+        self.report.problem(key, None, text.into())
     }
 }
 

@@ -3,10 +3,11 @@
 //!
 //! Registered before anything else happens, so that a signal during start-up is not lost.
 
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2, SIGXFSZ};
 use signal_hook::{flag, low_level};
@@ -59,6 +60,27 @@ impl Signals {
             flag::register(signal, Arc::default())?;
         }
         Ok(Self { end, reload })
+    }
+
+    /// Waits for a signal that ends the daemon, at most for `patience`, and says whether one came. Needs no runtime.
+    pub fn end_within(&self, patience: Duration) -> io::Result<bool> {
+        self.end.set_nonblocking(false)?;
+        self.end.set_read_timeout(Some(patience))?;
+        let read = loop {
+            match (&self.end).read(&mut [0]) {
+                // By the very signal, or by one that ends nothing.
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                read => break read,
+            }
+        };
+        self.end.set_nonblocking(true)?;
+        match read {
+            Ok(_) => Ok(true),
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Ready to be waited for; those that have come are not lost.
