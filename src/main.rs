@@ -2,6 +2,9 @@
 
 use std::io::{self, Write};
 use std::process::ExitCode;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
 use clap::Parser;
 use cloakroom::cli::{self, Cli, CommandError, Environment};
@@ -36,10 +39,22 @@ fn no_command(message: &clap::Error) -> ExitCode {
 
 fn failed(error: &CommandError) -> ExitCode {
     if !error.text.is_empty() {
-        // Not `eprintln!`, which panics where standard error is closed.
-        writeln!(io::stderr(), "error: {}", error.text).ok();
+        tell(format!("error: {}\n", error.text));
     }
     error.exit.into()
+}
+
+/// Writes to standard error, and waits a second at the most for a reader: one that does not read must not keep the
+/// process from ending. Not `eprintln!`, which panics where standard error is closed.
+fn tell(text: String) {
+    let (done, told) = mpsc::sync_channel(0);
+    let write = move || {
+        io::stderr().write_all(text.as_bytes()).ok();
+        drop(done);
+    };
+    if thread::Builder::new().spawn(write).is_ok() {
+        told.recv_timeout(Duration::from_secs(1)).unwrap_or(());
+    }
 }
 
 /// The process's environment as text, read once.

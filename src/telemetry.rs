@@ -14,6 +14,7 @@ pub mod log;
 mod names;
 pub mod trouble;
 mod usage;
+mod writer;
 
 pub use histogram::Histogram;
 pub use names::UserNames;

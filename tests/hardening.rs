@@ -224,6 +224,7 @@ fn the_daemons_own_user_can_read_neither_its_memory_nor_its_environment() {
 fn the_real_binary_is_in_its_sandbox() {
     let deployment = Deployment::new("");
     let mut daemon = deployment.start();
+    daemon.until("it is said", |daemon| daemon.log().contains("andboxed"));
     let (sandboxed, not) = (daemon.log().contains("\"Sandboxed"), daemon.log().contains("\"Not sandboxed"));
     assert!(sandboxed != not, "{}", daemon.log());
     let (run, elsewhere) =

@@ -122,7 +122,7 @@ fn a_start_without_auth0_is_a_start_after_ten_seconds() {
     let mut daemon = Daemon::spawn_in(&deployment.config(), &deployment.socket(), &manager.environment());
     let (ready, _) = manager.until("READY=1");
     assert!(ready.contains("STATUS=Not ready: no Management token: "), "{ready}");
-    assert!(daemon.log().contains("Still no Management token"), "{}", daemon.log());
+    daemon.until("it is said", |daemon| daemon.log().contains("Still no Management token"));
     assert_eq!(daemon.run(&["healthcheck", "--live"]).0, 0);
     assert_eq!(daemon.run(&["token", users::GOOGLE]).0, 69);
     let guard = deployment.runtime.enter();

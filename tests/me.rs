@@ -644,7 +644,7 @@ async fn over_tls_a_key_set_is_bounded_and_a_redirect_not_followed() {
 #[test]
 fn nothing_of_a_users_own_token_shows_in_the_log() {
     let deployment = Deployment::new(&format!("{SETTINGS}\n[log]\nlevel = \"trace\""));
-    let daemon = deployment.start();
+    let mut daemon = deployment.start();
     let good = deployment.tenant.user_token(users::GOOGLE, API, MINUTE).unwrap();
     let expired = deployment.tenant.user_token(users::GITHUB, "elsewhere", MINUTE).unwrap();
     let forged = format!("{good}x");
@@ -661,6 +661,7 @@ fn nothing_of_a_users_own_token_shows_in_the_log() {
         stream.read_to_string(&mut answer).unwrap();
         assert_eq!(answer.split(' ').nth(1), Some(status), "{answer}");
     }
+    daemon.until("all refusals are said", |daemon| daemon.log().matches("invalid_user_token").count() == 3);
     let log = daemon.log();
     assert!(log.contains("me_token") && log.contains("invalid_user_token"), "{log}");
     tokens.push(users::GITHUB.to_owned());

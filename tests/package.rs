@@ -140,7 +140,7 @@ fn the_units_limits_leave_room_for_the_daemons_own() {
         });
         found.unwrap_or_else(|| panic!("{directive}"))
     };
-    // The audit log's last lines and the last answers take up to 3 s more.
+    // The last lines of both logs and the last answers take up to 3 s more.
     let end = config.shutdown.min_delay + config.shutdown.deadline + Duration::from_secs(3);
     assert!(Duration::from_secs(number("TimeoutStopSec")) > end);
     assert!(number("LimitNOFILE") > 2 * config.listeners[0].max_connections as u64);

@@ -77,7 +77,7 @@ fn a_wrong_configuration_is_refused_whole_with_every_problem_and_the_old_one_goe
     assert_eq!(daemon.run(&["token", users::GOOGLE]).0, 0);
     // SIGHUP says the same in the log, once.
     let said = |log: &str| log.matches("is refused; the old one goes on").count();
-    assert_eq!(said(&daemon.log()), 1);
+    daemon.until("it is said", |daemon| said(&daemon.log()) == 1);
     edit(&deployment, "max_ttl = \"5\"", "max_ttl = \"5m\"");
     daemon.signal(Signal::SIGHUP);
     daemon.until("another problem is said", |daemon| said(&daemon.log()) == 2);
@@ -92,7 +92,8 @@ fn a_wrong_configuration_is_refused_whole_with_every_problem_and_the_old_one_goe
 #[test]
 fn a_file_beyond_the_sandbox_is_told_apart_from_one_without_permission() {
     let deployment = Deployment::new("");
-    let daemon = deployment.start();
+    let mut daemon = deployment.start();
+    daemon.until("it is said", |daemon| daemon.log().contains("andboxed"));
     if !daemon.log().contains("Sandboxed") {
         return;
     }

@@ -121,6 +121,8 @@ def fill(board):
                "abs(cloakroom_clock_skew_seconds{@})", "s", [(None, GREEN), (2, YELLOW), (5, RED)])
     board.stat("Are audit lines lost?", "Lines of the audit log in the time shown that could not be written.",
                "increase(cloakroom_audit_lines_dropped_total{@}[$__range])", "short", BAD_IF_1, decimals=0)
+    board.stat("Are log lines lost?", "Lines of the log in the time shown that could not be written.",
+               "increase(cloakroom_log_lines_dropped_total{@}[$__range])", "short", BAD_IF_1, decimals=0)
     board.stat("Has it restarted?", "Starts in the time shown, but the first. Each empties the cache.",
                "changes(process_start_time_seconds{@}[$__range])", "short", [(None, GREEN), (1, YELLOW), (3, RED)])
     board.stat("How many reloads were refused?", "Reloads in the time shown whose configuration was wrong.",

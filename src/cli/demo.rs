@@ -85,6 +85,8 @@ struct Stage {
     socket: PathBuf,
     /// A header with a user's own token, for curl.
     user_token: PathBuf,
+    /// Until everything else has ended.
+    _log: telemetry::log::Log,
 }
 
 impl Stage {
@@ -95,12 +97,13 @@ impl Stage {
         let listening = tenant.listen(CertificateKind::Good).map_err(failed("the tenant cannot listen"))?;
         tenant.fault(Endpoint::User, Fault::Latency(LATENCY));
         let config = configuration(&tenant, &listening, directory, socket)?;
-        telemetry::log::init(&config.log);
+        let mut log = telemetry::log::init(&config.log).map_err(failed("the log cannot be written"))?;
+        log.start().map_err(failed("the log cannot be written"))?;
         let deps = Deps::production(&config).map_err(failed("the daemon does not start"))?;
         let running = app::start(&config, deps).await.map_err(failed("the daemon does not start"))?;
         let user_token = user_token(&tenant, directory)?;
         let (client, socket) = (Client::new(socket), socket.to_owned());
-        let stage = Self { tenant, listening, running, client, socket, user_token };
+        let stage = Self { tenant, listening, running, client, socket, user_token, _log: log };
         stage.wait_until_ready().await?;
         Ok(stage)
     }

@@ -54,7 +54,8 @@ pub struct Args {
 ///
 /// Signals first, so that one that comes during start-up is not lost; then what keeps a secret in this process, before
 /// there is one; then the configuration, before anything is bound; then whatever a sandbox would not let us do, and the
-/// sandbox; and only then threads, which are in it because the one that starts them is.
+/// sandbox; and only then threads, which are in it because the one that starts them is. What was logged before that is
+/// written by one of them.
 pub fn run(args: &Args, environment: Environment) -> Result<(), CommandError> {
     let signals = Signals::register()
         .map_err(|cause| CommandError::failed(format!("signals cannot be handled: {cause}")))?;
@@ -64,7 +65,8 @@ pub fn run(args: &Args, environment: Environment) -> Result<(), CommandError> {
     let steps = hardening::give_up_what_is_not_needed();
     let source = source(args.config.clone(), environment.into_iter().collect());
     let Some(Loaded { config, warnings, files }) = load(&source, &signals)? else { return Ok(()) };
-    telemetry::log::init(&config.log);
+    // Its lines are written at the end of this function at the latest, before the error that it may return.
+    let mut log = telemetry::log::init(&config.log).map_err(|cause| no_log(&cause))?;
     steps.into_iter().for_each(hardening::Step::tell);
     for warning in warnings {
         tracing::warn!("{warning}");
@@ -89,6 +91,7 @@ pub fn run(args: &Args, environment: Environment) -> Result<(), CommandError> {
         AuditOutput::Stdout | AuditOutput::Journald(_) => Vec::new(),
     };
     sandbox::enter(&Needs { read: files, remove, add_to }).tell();
+    log.start().map_err(|cause| no_log(&cause))?;
     super::block_on(config.runtime.threads, serve(&config, deps, bound, signals))
 }
 
@@ -124,6 +127,10 @@ fn load(source: &Source, signals: &Signals) -> Result<Option<Loaded>, CommandErr
 
 fn failed(cause: StartError) -> CommandError {
     CommandError::failed(cause.to_string())
+}
+
+fn no_log(cause: &std::io::Error) -> CommandError {
+    CommandError::failed(format!("the log cannot be written: {cause}"))
 }
 
 async fn serve(config: &Config, deps: Deps, bound: Bound, signals: Signals) -> Result<(), CommandError> {

@@ -12,7 +12,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
 use crate::domain::freshness::Timestamp;
-use crate::telemetry::{Histogram, Usage};
+use crate::telemetry::{Histogram, Usage, log};
 
 use super::Services;
 
@@ -205,6 +205,7 @@ impl Snapshot {
                 ),
             ),
             counter("audit_lines_dropped", "Audit lines that were not written", one(services.audit.lost())),
+            counter("log_lines_dropped", "Lines of the log that were not written", one(log::lost())),
             counter(
                 "config_reloads",
                 "Times that the configuration was read again, by result",

@@ -6,9 +6,7 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::thread;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::config::{self, AuditEvents};
@@ -18,6 +16,7 @@ use crate::domain::user::UserId;
 use crate::secret::Tag;
 
 use super::UserNames;
+use super::writer::{self, NotTaken, Queue, Work};
 
 mod journal;
 mod line;
@@ -29,13 +28,6 @@ pub use output::OutputError;
 
 /// Lines that may wait to be written. With the longest of all user ids they take some eight MiB.
 const QUEUE: usize = 4096;
-
-/// Lines that are written in one go where many wait.
-const BATCH: usize = 64;
-
-/// After the first line, time for others to come. A thread that waits in the queue has to be woken for each line, which
-/// costs whoever answers more than all the rest; one that sleeps has not.
-const GATHER: Duration = Duration::from_millis(2);
 
 /// Lines lost one after the other are worth one line of the log a minute.
 const BETWEEN_COMPLAINTS: Duration = Duration::from_secs(60);
@@ -104,11 +96,9 @@ impl fmt::Display for TraceId {
 pub struct Audit {
     /// An [`AuditEvents`], by its place among [`EVENTS`].
     events: AtomicU8,
-    /// `None` once it is closed.
-    queue: RwLock<Option<SyncSender<Box<Event>>>>,
+    /// `None` where nothing was to be written at the start.
+    queue: Option<Queue<Box<Event>>>,
     losses: Arc<Losses>,
-    /// Disconnected when the thread that writes has ended.
-    writer: Mutex<Receiver<()>>,
 }
 
 impl Audit {
@@ -118,38 +108,21 @@ impl Audit {
     /// The output cannot be used.
     pub fn start(settings: &config::Audit, names: UserNames) -> Result<Self, OutputError> {
         match settings.events {
-            AuditEvents::None => {
-                Ok(Self::new(AuditEvents::None, None, mpsc::sync_channel(0).1, Arc::default()))
-            }
+            AuditEvents::None => Ok(Self {
+                events: AtomicU8::new(place(AuditEvents::None)),
+                queue: None,
+                losses: Arc::default(),
+            }),
             events => Self::to(Output::open(&settings.output)?, events, names),
         }
     }
 
     fn to(output: Output, events: AuditEvents, names: UserNames) -> Result<Self, OutputError> {
-        let (queue, received) = mpsc::sync_channel(QUEUE);
-        let (alive, writer) = mpsc::sync_channel(0);
+        let (queue, receiving) = writer::queue(QUEUE);
         let losses = Arc::new(Losses::default());
-        let work = Writer { events: received, output, names, losses: Arc::clone(&losses), told: 0 };
-        let run = move || {
-            work.run();
-            drop(alive);
-        };
-        thread::Builder::new().name("audit".into()).spawn(run).map_err(OutputError::Thread)?;
-        Ok(Self::new(events, Some(queue), writer, losses))
-    }
-
-    fn new(
-        events: AuditEvents,
-        queue: Option<SyncSender<Box<Event>>>,
-        writer: Receiver<()>,
-        losses: Arc<Losses>,
-    ) -> Self {
-        Self {
-            events: AtomicU8::new(place(events)),
-            queue: RwLock::new(queue),
-            losses,
-            writer: Mutex::new(writer),
-        }
+        let work = Writer { output, names, losses: Arc::clone(&losses), told: 0 };
+        receiving.start("audit", work).map_err(OutputError::Thread)?;
+        Ok(Self { events: AtomicU8::new(place(events)), queue: Some(queue), losses })
     }
 
     /// Whether an event has a line. Most lookups end with this `false`, and then nothing more is done about them.
@@ -174,15 +147,12 @@ impl Audit {
         }
         let event = Box::new(event());
         let at = event.at;
-        let queue = self.queue.read().unwrap_or_else(PoisonError::into_inner);
-        match queue.as_ref().map(|queue| queue.try_send(event)) {
+        match self.queue.as_ref().map(|queue| queue.put(event)) {
             Some(Ok(())) => {}
-            Some(Err(mpsc::TrySendError::Full(_))) => {
+            Some(Err(NotTaken::Full(_))) => {
                 self.losses.add(1, at, &"they come faster than they can be written");
             }
-            Some(Err(mpsc::TrySendError::Disconnected(_))) | None => {
-                self.losses.add(1, at, &"the audit log is closed");
-            }
+            Some(Err(NotTaken::Closed(_))) | None => self.losses.add(1, at, &"the audit log is closed"),
         }
     }
 
@@ -194,9 +164,7 @@ impl Audit {
     /// Writes what waits, for at most this long, and ends. Blocks. Returns whether everything was written or counted
     /// as lost; what is tried later is lost.
     pub fn close(&self, patience: Duration) -> bool {
-        drop(self.queue.write().unwrap_or_else(PoisonError::into_inner).take());
-        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        writer.recv_timeout(patience) != Err(RecvTimeoutError::Timeout)
+        self.queue.as_ref().is_none_or(|queue| queue.close(patience))
     }
 }
 
@@ -245,7 +213,6 @@ impl Losses {
 
 /// The other end of the queue.
 struct Writer {
-    events: Receiver<Box<Event>>,
     output: Output,
     names: UserNames,
     losses: Arc<Losses>,
@@ -253,22 +220,7 @@ struct Writer {
     told: u64,
 }
 
-impl Writer {
-    /// Writes until everybody who could send an event is gone.
-    fn run(mut self) {
-        let mut batch = Vec::with_capacity(BATCH);
-        while let Ok(first) = self.events.recv() {
-            batch.push(first);
-            thread::sleep(GATHER);
-            while !batch.is_empty() {
-                batch.extend(self.events.try_iter().take(BATCH.saturating_sub(batch.len())));
-                self.write(&batch);
-                batch.clear();
-                batch.extend(self.events.try_recv());
-            }
-        }
-    }
-
+impl Work<Box<Event>> for Writer {
     fn write(&mut self, batch: &[Box<Event>]) {
         let Some(first) = batch.first() else { return };
         let lost = self.losses.total().saturating_sub(self.told);

@@ -209,6 +209,7 @@ fn where_others_could_put_another_socket_the_daemon_says_so_and_starts() {
         assert_eq!(exit, 0, "{case}: {why}");
         let socket = volume.join(socket);
         let mut daemon = Daemon::start(&config, &socket);
+        daemon.until("it listens", |daemon| daemon.log().contains("Listening"));
         for said in [checked, daemon.log()] {
             let said: Vec<_> = said.lines().filter(|line| line.contains("listener.0.path: ")).collect();
             assert_eq!(said.len(), usize::from(warning.is_some()), "{case}: {said:?}");

@@ -1,7 +1,7 @@
 //! Lines of JSON, to standard output or to a file.
 
 use std::fs::{self, File, Metadata, OpenOptions, Permissions};
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind};
 use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -14,6 +14,7 @@ use crate::domain::freshness::Moment;
 
 use super::line::Line;
 use super::output::OutputError;
+use crate::telemetry::writer::Lines;
 
 /// How often is looked whether the file was moved away, as whoever rotates logs does.
 const BETWEEN_LOOKS: Duration = Duration::from_secs(1);
@@ -21,16 +22,10 @@ const BETWEEN_LOOKS: Duration = Duration::from_secs(1);
 /// Of a file that is made: nobody but the daemon's own user reads it.
 const OWNERS: u32 = 0o600;
 
-/// Before a pipe that its reader has set to non-blocking is tried again.
-const WHILE_FULL: Duration = Duration::from_millis(10);
-
 /// Standard output or a file.
 pub struct Stream {
-    file: File,
+    lines: Lines,
     place: Option<Place>,
-    /// The last line was cut short, and is ended before the next one begins.
-    is_midway: bool,
-    buffer: Vec<u8>,
 }
 
 /// Where a file was opened.
@@ -57,7 +52,7 @@ impl Stream {
     }
 
     fn new(file: File, place: Option<Place>) -> Self {
-        Self { file, place, is_midway: false, buffer: Vec::new() }
+        Self { lines: Lines::new(file), place }
     }
 
     /// As [`super::output::Output::write`] says.
@@ -67,23 +62,14 @@ impl Stream {
         now: Moment,
     ) -> (usize, io::Result<()>) {
         self.follow(now);
-        self.buffer.clear();
-        if self.is_midway {
-            self.buffer.push(b'\n');
-        }
-        let mut ends = Vec::new();
-        for line in lines {
-            // Our own type always serialises: its keys are text and it has no maps.
-            if serde_json::to_writer(&mut self.buffer, &line).is_ok() {
-                self.buffer.push(b'\n');
+        self.lines.write(lines.map(|line| {
+            move |buffer: &mut Vec<u8>| {
+                // Our own type always serialises: its keys are text and it has no maps.
+                if serde_json::to_writer(&mut *buffer, &line).is_ok() {
+                    buffer.push(b'\n');
+                }
             }
-            ends.push(self.buffer.len());
-        }
-        let (sent, outcome) = write(&self.file, &self.buffer);
-        if sent > 0 {
-            self.is_midway = self.buffer.get(sent.saturating_sub(1)) != Some(&b'\n');
-        }
-        (ends.iter().filter(|end| **end <= sent).count(), outcome)
+        }))
     }
 
     /// Goes on in a new file where the old one was moved away. Until that can be opened, the old one is used.
@@ -93,7 +79,7 @@ impl Stream {
             return;
         }
         place.looked = Some(now);
-        let here = self.file.metadata();
+        let here = self.lines.file.metadata();
         let there = fs::symlink_metadata(&place.path);
         if let (Ok(here), Ok(there)) = (here, there)
             && is_same(&here, &there)
@@ -102,10 +88,7 @@ impl Stream {
             return;
         }
         match open(&place.path) {
-            Ok(file) => {
-                self.file = file;
-                self.is_midway = false;
-            }
+            Ok(file) => self.lines = Lines::new(file),
             Err(why) if !place.said => {
                 place.said = true;
                 tracing::warn!(%why, "The audit log's file was moved, and a new one cannot be used; going on in the old one");
@@ -146,21 +129,6 @@ fn open(path: &Path) -> Result<File, OutputError> {
         return Err(OutputError::WritableByOthers(path.to_owned()));
     }
     Ok(file)
-}
-
-/// Writes all of `bytes`, or says how many it were and why not more.
-fn write(mut file: &File, bytes: &[u8]) -> (usize, io::Result<()>) {
-    let mut sent = 0;
-    while let Some(rest) = bytes.get(sent..).filter(|rest| !rest.is_empty()) {
-        match file.write(rest) {
-            Ok(0) => return (sent, Err(ErrorKind::WriteZero.into())),
-            Ok(more) => sent = sent.saturating_add(more),
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) if error.kind() == ErrorKind::WouldBlock => std::thread::sleep(WHILE_FULL),
-            Err(error) => return (sent, Err(error)),
-        }
-    }
-    (sent, Ok(()))
 }
 
 #[cfg(test)]
@@ -272,10 +240,10 @@ mod tests {
         let (written, outcome) = put(&mut stream, 0, &many);
         reading.join().unwrap();
         assert_eq!(outcome.unwrap_err().kind(), ErrorKind::BrokenPipe);
-        assert!(0 < written && written < 1000 && stream.is_midway);
+        assert!(0 < written && written < 1000 && stream.lines.is_midway);
 
         let (mut reader, pipe) = io::pipe().unwrap();
-        stream.file = OwnedFd::from(pipe).into();
+        stream.lines.file = OwnedFd::from(pipe).into();
         assert_eq!(put(&mut stream, 0, &["next"]).0, 1);
         drop(stream);
         let mut text = String::new();
