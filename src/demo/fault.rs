@@ -70,15 +70,30 @@ pub enum Fault {
     TooManyAttempts,
     /// 503 from the edge: a web page, none of Auth0's headers.
     Edge503Html,
+    /// A web page under any status: an edge that turns a client away or is overloaded, a corporate proxy, a captive
+    /// portal. Where it asks to wait, it does so as a 429 may.
+    EdgePage {
+        /// The status code.
+        status: u16,
+        /// When to come back.
+        wait: WaitHint,
+    },
+    /// JSON of a gateway on the way under any status: an error, and none of Auth0's.
+    GatewayJson {
+        /// The status code.
+        status: u16,
+    },
     /// A genuine grant with another `expires_in`.
     ExpiresIn(ExpiresIn),
+    /// A genuine grant whose token ends in this text besides, as after a line that was folded or a field that was padded.
+    TokenEndsIn(&'static str),
     /// A genuine grant whose JWT has expired long ago.
     JwtExpInThePast,
     /// Shifts the `Date` header by this many seconds.
     DateOffset(i64),
 }
 
-/// How a 429 says when to come back.
+/// How a 429 or a 503 says when to come back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WaitHint {
     /// `Retry-After` in seconds.
@@ -159,6 +174,7 @@ pub(super) struct Plan {
     pub late: Duration,
     pub date_offset: i64,
     pub expires_in: Option<ExpiresIn>,
+    pub token_ends_in: &'static str,
     pub jwt_expired: bool,
     pub delivery: Delivery,
     /// A fault that replaces or spoils the genuine answer.
@@ -172,6 +188,7 @@ impl Plan {
             Fault::LateAnswer(span) => self.late += *span,
             Fault::DateOffset(secs) => self.date_offset = *secs,
             Fault::ExpiresIn(kind) => self.expires_in = Some(*kind),
+            Fault::TokenEndsIn(text) => self.token_ends_in = text,
             Fault::JwtExpInThePast => self.jwt_expired = true,
             Fault::RefuseConnections => self.delivery = Delivery::Refused,
             Fault::ResetWhileReading => self.delivery = Delivery::ResetMidway,
@@ -211,6 +228,16 @@ impl Plan {
             }
             Fault::Edge503Html => {
                 reply::with_type(StatusCode::SERVICE_UNAVAILABLE, "text/html; charset=UTF-8", EDGE)
+            }
+            Fault::EdgePage { status, wait } => {
+                let page =
+                    format!("<html><body><h1>{status}</h1><hr><center>cloudflare</center></body></html>");
+                let mut response = reply::with_type(any(*status), "text/html; charset=UTF-8", page);
+                hint_at(&mut response, *wait, now);
+                response
+            }
+            Fault::GatewayJson { status } => {
+                reply::with_type(any(*status), "application/json", r#"{"message":"Forbidden"}"#)
             }
             _ => return None,
         })
@@ -252,9 +279,13 @@ const EDGE: &str = "<html>\r\n<head><title>503 Service Temporarily Unavailable</
                     <center><h1>503 Service Temporarily Unavailable</h1></center>\r\n\
                     <hr><center>cloudflare</center>\r\n</body>\r\n</html>\r\n";
 
+fn any(status: u16) -> StatusCode {
+    StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+}
+
 fn arbitrary(status: u16, headers: &[(String, String)], body: &str) -> Response<Bytes> {
     let mut response = Response::new(Bytes::from(body.to_owned()));
-    *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    *response.status_mut() = any(status);
     for (name, value) in headers {
         if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
             response.headers_mut().append(name, value);
@@ -271,18 +302,22 @@ fn rate_limited(endpoint: Endpoint, hint: WaitHint, now: Moment) -> Response<Byt
         }
         _ => oauth_error(status, "too_many_requests", "Rate limit exceeded. Please retry after some time."),
     };
+    hint_at(&mut response, hint, now);
+    response
+}
+
+fn hint_at(response: &mut Response<Bytes>, hint: WaitHint, now: Moment) {
     let ahead = |span: Duration| now.wall.after(span).as_secs();
     match hint {
-        WaitHint::Seconds(secs) => reply::set(&mut response, "retry-after", &secs.to_string()),
-        WaitHint::Date(span) => reply::set(&mut response, "retry-after", &http_date(ahead(span))),
+        WaitHint::Seconds(secs) => reply::set(response, "retry-after", &secs.to_string()),
+        WaitHint::Date(span) => reply::set(response, "retry-after", &http_date(ahead(span))),
         WaitHint::Reset(span) => {
-            reply::set(&mut response, "x-ratelimit-limit", "50");
-            reply::set(&mut response, "x-ratelimit-remaining", "0");
-            reply::set(&mut response, "x-ratelimit-reset", &ahead(span).to_string());
+            reply::set(response, "x-ratelimit-limit", "50");
+            reply::set(response, "x-ratelimit-remaining", "0");
+            reply::set(response, "x-ratelimit-reset", &ahead(span).to_string());
         }
         WaitHint::None => {}
     }
-    response
 }
 
 fn quota_exceeded(retry_after: u64) -> Response<Bytes> {

@@ -78,6 +78,7 @@ fn grant(
     let token = state.keys.sign(&claims).map_err(|_| internal_error())?;
     state.issued(&token);
 
+    let token = format!("{token}{}", plan.token_ends_in);
     let mut body = json!({ "access_token": token, "scope": scope, "token_type": "Bearer" });
     if let (Some(expires_in), Some(body)) = (plan.expires_in(lifetime.as_secs()), body.as_object_mut()) {
         body.insert("expires_in".into(), expires_in);

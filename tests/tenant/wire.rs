@@ -111,6 +111,10 @@ async fn answers_are_replaced_as_asked() {
     assert_eq!(user(Fault::Unauthorized).await.json()["message"], "Invalid token");
     let edge = user(Fault::Edge503Html).await;
     assert_eq!((edge.status.as_u16(), edge.header("x-ratelimit-limit")), (503, None));
+    let page = user(Fault::EdgePage { status: 401, wait: WaitHint::None }).await;
+    assert_eq!((page.status.as_u16(), page.header("content-type")), (401, Some("text/html; charset=UTF-8")));
+    let gateway = user(Fault::GatewayJson { status: 403 }).await;
+    assert_eq!((gateway.status.as_u16(), gateway.json()), (403, json!({ "message": "Forbidden" })));
     let headers = vec![("x-one".into(), "1".into()), ("bad name".into(), "2".into())];
     let any = user(Fault::Status { status: 418, headers, body: "tea".into() }).await;
     assert_eq!((any.status.as_u16(), any.header("x-one"), &any.body[..]), (418, Some("1"), &b"tea"[..]));
@@ -153,6 +157,11 @@ async fn a_429_says_when_to_come_back_in_each_form() {
     assert_eq!(policy.header("auth0-ratelimit"), Some("client=demo;q=10;t=9;r=0"));
     let body = json!({ "error": "too_many_requests", "error_description": "Rate limit exceeded." });
     assert_says(&policy, 429, body);
+    let busy = refused(Fault::EdgePage { status: 503, wait: WaitHint::Date(Duration::from_secs(60)) }).await;
+    assert_eq!(busy.header("retry-after"), Some("Fri, 15 Jan 2027 08:01:00 GMT"));
+    let broken =
+        refused(Fault::TokenEndsIn("\r\n")).await.json()["access_token"].as_str().unwrap().to_owned();
+    assert!(broken.starts_with("eyJ") && broken.ends_with("\r\n"));
     assert_eq!(refused(Fault::TooManyAttempts).await.json()["error"], "too_many_attempts");
 }
 
