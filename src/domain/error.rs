@@ -99,6 +99,24 @@ pub enum Failure {
         /// The status code.
         status: u16,
     },
+    /// 400, 401 or 403, and not in Auth0's words: what is on the way there has answered. It says nothing of a token,
+    /// nor of credentials.
+    #[error(
+        "something on the way to Auth0 answered with status {status} in its place: a proxy, a captive portal, or an edge \
+         that turns this machine away; check what is between here and tenant.domain"
+    )]
+    NotFromAuth0 {
+        /// The status code.
+        status: u16,
+    },
+    /// 5xx with `Retry-After`: about what was asked for, and not about the tenant's limits.
+    #[error("Auth0 answered with status {status}, and asks to be asked again later")]
+    AskedToWait {
+        /// The status code.
+        status: u16,
+        /// How long the answer asks to wait.
+        retry_after: Duration,
+    },
     /// A body that is no answer.
     #[error("Auth0 answered with something that is no answer: {what}")]
     Malformed {
@@ -235,7 +253,7 @@ pub enum Sort {
 }
 
 /// Bodies that are cut short or come from somebody in between: the next may well be whole.
-pub const NO_ANSWER_YET: [&str; 3] = [EMPTY, NOT_JSON, NOT_A_GRANT];
+pub const NO_ANSWER_YET: [&str; 4] = [EMPTY, NOT_JSON, NOT_A_GRANT, UNSENDABLE];
 
 /// The status was 200 and the body empty.
 pub const EMPTY: &str = "an empty body";
@@ -245,6 +263,9 @@ pub const NOT_JSON: &str = "a body that is not JSON as documented";
 
 /// The status was 200 and the body is JSON without a token.
 pub const NOT_A_GRANT: &str = "a grant without an access token";
+
+/// The status was 200, and what is called the token holds a line break, a space or another byte that no token has.
+pub const UNSENDABLE: &str = "an access token that cannot be sent in a header";
 
 impl Failure {
     /// What should be done about it.
@@ -264,6 +285,8 @@ impl Failure {
             | Self::NoDescriptors { .. }
             | Self::Broken { .. }
             | Self::TimedOut { .. }
+            | Self::NotFromAuth0 { .. }
+            | Self::AskedToWait { .. }
             | Self::Fault => Sort::Passing,
         }
     }
@@ -288,8 +311,18 @@ impl Failure {
     pub fn asks_to_wait(&self) -> Option<Duration> {
         match self {
             Self::Throttled { retry_after } => *retry_after,
-            Self::OverBudget { retry_after } => Some(*retry_after),
+            Self::OverBudget { retry_after } | Self::AskedToWait { retry_after, .. } => Some(*retry_after),
             _ => None,
+        }
+    }
+
+    /// Whether `other` is the same but for how long it asks to wait, which may differ each time.
+    pub fn is_like(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Throttled { .. }, Self::Throttled { .. })
+            | (Self::OverBudget { .. }, Self::OverBudget { .. }) => true,
+            (Self::AskedToWait { status, .. }, Self::AskedToWait { status: other, .. }) => status == other,
+            _ => self == other,
         }
     }
 }
@@ -374,7 +407,17 @@ mod tests {
         assert_eq!([408, 500, 503].map(status), [Sort::Passing; 3]);
         assert_eq!([302, 418].map(status), [Sort::Malformed; 2]);
         assert_eq!(Failure::Denied(Refusal::GrantType).sort(), Sort::Permanent);
+        assert_eq!(Failure::NotFromAuth0 { status: 401 }.sort(), Sort::Passing);
         let host: Arc<str> = "h".into();
         assert_eq!(Failure::Untrusted { host, problem: TlsProblem::WrongTime }.sort(), Sort::Passing);
+    }
+
+    #[test]
+    fn the_same_failure_with_another_wait_is_the_same_failure() {
+        let later = |status, secs| Failure::AskedToWait { status, retry_after: Duration::from_secs(secs) };
+        assert!(later(503, 1).is_like(&later(503, 2)) && !later(503, 1).is_like(&later(502, 1)));
+        let throttled = |secs| Failure::Throttled { retry_after: Some(Duration::from_secs(secs)) };
+        assert!(throttled(1).is_like(&throttled(2)) && !throttled(1).is_like(&later(503, 1)));
+        assert!(!Failure::Status { status: 503 }.is_like(&Failure::Status { status: 500 }));
     }
 }

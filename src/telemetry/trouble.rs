@@ -27,7 +27,7 @@ impl Trouble {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let say = match &state.said {
             None => true,
-            Some((said, at)) => (!state.open || said != failure) && at.age(now) >= BETWEEN_LINES,
+            Some((said, at)) => (!state.open || !said.is_like(failure)) && at.age(now) >= BETWEEN_LINES,
         };
         if say {
             state.said = Some((failure.clone(), now));

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use smallvec::SmallVec;
 
-use crate::domain::error::{EMPTY, Failure, NOT_A_GRANT, NOT_JSON, Refusal};
+use crate::domain::error::{EMPTY, Failure, NOT_A_GRANT, NOT_JSON, Refusal, UNSENDABLE};
 use crate::domain::freshness::{Deadline, Moment, Timestamp};
 use crate::domain::identity::{Identity, IdpToken, Profile, earliest};
 use crate::domain::user::UserId;
@@ -56,9 +56,17 @@ pub fn user_path(user: &UserId) -> String {
 impl Answer {
     /// The failure of a status that is no answer to anything.
     pub(super) fn no_answer(&self) -> Failure {
-        match self.status.is_redirection() {
-            true => Failure::Malformed { what: "a redirect, which is never followed; check tenant.domain" },
-            false => Failure::Status { status: self.status.as_u16() },
+        let status = self.status.as_u16();
+        match self.status {
+            redirect if redirect.is_redirection() => {
+                Failure::Malformed { what: "a redirect, which is never followed; check tenant.domain" }
+            }
+            StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN
+                if !self.error().is_the_management_apis(self.status) =>
+            {
+                Failure::NotFromAuth0 { status }
+            }
+            _ => Failure::Status { status },
         }
     }
 
@@ -80,7 +88,11 @@ pub fn parse_grant(answer: &Answer, audience: &Arc<str>, exchange: Exchange) -> 
     match answer.status {
         StatusCode::OK => parse_granted(answer, exchange.sent),
         StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-            Err(Failure::Denied(grant_refusal(status, &answer.error(), audience)))
+            let error = answer.error();
+            match error.is_oauths() {
+                true => Err(Failure::Denied(grant_refusal(status, &error, audience))),
+                false => Err(answer.no_answer()),
+            }
         }
         _ => Err(answer.no_answer()),
     }
@@ -108,6 +120,9 @@ fn parse_granted(answer: &Answer, sent: Moment) -> Result<Grant, Failure> {
     let granted: Granted = answer.parse()?;
     let token = granted.access_token.0.filter(|token| !token.is_empty());
     let token = token.ok_or(Failure::Malformed { what: NOT_A_GRANT })?;
+    if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(Failure::Malformed { what: UNSENDABLE });
+    }
     let claims: Claims = claims(&token).unwrap_or_default();
     let stated = granted.expires_in.seconds().map(|span| Deadline::after(sent, span.min(LONGEST_LIFETIME)));
     // Measured by the clock that wrote it, so that a wrong one here cannot make every new token look dead.
@@ -142,6 +157,8 @@ pub fn parse_user(
         (StatusCode::BAD_REQUEST, "invalid_uri") if error.message.as_str().contains("property id") => {
             Ok(UserAnswer::User(None))
         }
+        // Whatever else says no is on the way to Auth0, and knows nothing of the token.
+        _ if !error.is_the_management_apis(answer.status) => Err(answer.no_answer()),
         (StatusCode::BAD_REQUEST, "Bearer") | (StatusCode::UNAUTHORIZED, _) => {
             Ok(UserAnswer::BearerRefused(Refusal::Bearer { status }))
         }
@@ -231,6 +248,23 @@ struct ErrorBody {
     message: Text,
     #[serde(rename = "errorCode")]
     code: Text,
+    #[serde(rename = "statusCode")]
+    status: Text,
+}
+
+impl ErrorBody {
+    /// Whether the Management API wrote it: each of its errors repeats the answer's status and names it. Gateways and
+    /// portals answer in HTML, or in JSON of other forms.
+    fn is_the_management_apis(&self, status: StatusCode) -> bool {
+        self.status.as_str() == status.as_str() && !self.error.as_str().is_empty()
+    }
+
+    /// Whether an OAuth server wrote it: its errors are codes such as `access_denied` (RFC 6749 §5.2). A code that is not
+    /// known is a refusal all the same, because Auth0 has more than the RFC; a phrase such as `Forbidden` is none.
+    fn is_oauths(&self) -> bool {
+        let code = self.error.as_str();
+        !code.is_empty() && code.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')
+    }
 }
 
 #[derive(Deserialize)]

@@ -83,7 +83,6 @@ fn every_refusal_of_a_grant_is_told_apart() {
         (401, denied("Unauthorized"), Refusal::Credentials { status: 401 }),
         (401, r#"{"error":"invalid_client"}"#.into(), Refusal::Credentials { status: 401 }),
         (400, r#"{"error":"invalid_client"}"#.into(), Refusal::Credentials { status: 400 }),
-        (401, "<html>".into(), Refusal::Credentials { status: 401 }),
         (
             403,
             denied("Service not enabled within domain: https://x/api/v2"),
@@ -95,12 +94,42 @@ fn every_refusal_of_a_grant_is_told_apart() {
             Refusal::NoClientGrant { audience },
         ),
         (403, r#"{"error":"unauthorized_client"}"#.into(), Refusal::GrantType),
-        (403, "".into(), Refusal::Grant { status: 403 }),
+        (403, r#"{"error":"of_a_kind_to_come"}"#.into(), Refusal::Grant { status: 403 }),
         (400, r#"{"error":"invalid_request"}"#.into(), Refusal::Grant { status: 400 }),
     ];
     for (status, body, refusal) in cases {
         assert_eq!(grant(status, &body).unwrap_err(), Failure::Denied(refusal), "{status} {body}");
     }
+}
+
+/// It says nothing of the credentials, so it passes like an outage.
+#[test]
+fn a_grant_that_was_turned_away_on_the_way_is_no_refusal() {
+    let status_of_its_own = r#"{"statusCode":500,"error":"Unauthorized"}"#;
+    let bodies = ["", "<html>", "[]", "{}", r#"{"message":"Forbidden"}"#, r#"{"error":"Forbidden"}"#];
+    let objects = [r#"{"error":{"code":403}}"#, r#"{"error":403}"#, status_of_its_own];
+    for body in bodies.into_iter().chain(objects) {
+        for status in [400, 401, 403] {
+            let failure = grant(status, body).unwrap_err();
+            assert_eq!(failure, Failure::NotFromAuth0 { status }, "{status} {body}");
+            assert_eq!(failure.sort(), Sort::Passing);
+        }
+    }
+    // In the form of the other half of Auth0: no refusal of a grant, but no stranger's either.
+    let other = r#"{"statusCode":401,"error":"Unauthorized","message":"Invalid token"}"#;
+    assert_eq!(grant(401, other).unwrap_err(), Failure::Status { status: 401 });
+}
+
+/// What cannot be sent is no token; what is opaque is one.
+#[test]
+fn a_token_that_no_header_can_carry_is_none() {
+    for token in ["a\\nb", "a\\r\\nx: 1", "\\u0000", "a b", " a", "a\\u007f", "a\\u00e9", "\\ud83d\\ude00"] {
+        let failure = grant(200, &format!(r#"{{"access_token":"{token}","expires_in":60}}"#)).unwrap_err();
+        assert_eq!(failure, Failure::Malformed { what: UNSENDABLE }, "{token}");
+        assert_eq!(failure.sort(), Sort::Passing);
+    }
+    let all: String = (0x21..0x7f_u8).map(char::from).filter(|c| !matches!(c, '"' | '\\')).collect();
+    assert!(grant(200, &format!(r#"{{"access_token":"{all}","expires_in":60}}"#)).is_ok());
 }
 
 #[test]
@@ -240,22 +269,55 @@ fn only_auth0s_own_words_make_no_such_user_a_fact() {
     assert_eq!(user(404, "u|1", "<html>").unwrap_err(), Failure::Status { status: 404 });
     let id = r#"{"message":"Path validation error: … on property id (…)","errorCode":"invalid_uri"}"#;
     assert!(matches!(user(400, "u|1", id), Ok(UserAnswer::User(None))));
-    let query = r#"{"message":"Query validation error","errorCode":"invalid_query_string"}"#;
+    let query = r#"{"statusCode":400,"error":"Bad Request","errorCode":"invalid_query_string"}"#;
     assert_eq!(user(400, "u|1", query).unwrap_err(), Failure::Status { status: 400 });
+}
+
+/// An error as the Management API writes them: with the status, and the status in words.
+fn error(status: u16, code: &str) -> String {
+    format!(r#"{{"statusCode":{status},"error":"Words","message":"m","errorCode":"{code}"}}"#)
 }
 
 #[test]
 fn a_refused_bearer_is_told_apart_from_everything_else() {
-    let refused = |status, body| match user(status, "u|1", body) {
+    let refused = |status, body: &str| match user(status, "u|1", body) {
         Ok(UserAnswer::BearerRefused(refusal)) => Some(refusal),
         _ => None,
     };
-    assert_eq!(refused(401, r#"{"message":"Invalid token"}"#), Some(Refusal::Bearer { status: 401 }));
-    assert_eq!(refused(401, ""), Some(Refusal::Bearer { status: 401 }));
-    assert_eq!(refused(400, r#"{"errorCode":"Bearer"}"#), Some(Refusal::Bearer { status: 400 }));
-    assert_eq!(refused(403, r#"{"errorCode":"insufficient_scope"}"#), Some(Refusal::Scope));
-    assert_eq!(refused(403, "<html>"), None);
-    assert_eq!(refused(429, r#"{"errorCode":"too_many_requests"}"#), None);
+    let attributes = r#"{"statusCode":401,"error":"Unauthorized","message":"x","attributes":{"error":"x"}}"#;
+    assert_eq!(refused(401, attributes), Some(Refusal::Bearer { status: 401 }));
+    assert_eq!(refused(401, &error(401, "")), Some(Refusal::Bearer { status: 401 }));
+    assert_eq!(refused(400, &error(400, "Bearer")), Some(Refusal::Bearer { status: 400 }));
+    assert_eq!(refused(403, &error(403, "insufficient_scope")), Some(Refusal::Scope));
+    assert_eq!(refused(403, &error(403, "insufficient_entitlement")), None);
+    assert_eq!(refused(429, &error(429, "too_many_requests")), None);
+}
+
+/// What is in between may say the same with the same status; the token is as good as before.
+#[test]
+fn what_turns_a_read_away_on_the_way_is_no_refusal_of_the_token() {
+    let bodies = [
+        "",
+        "<html>",
+        "[]",
+        "{}",
+        "Unauthorized",
+        r#"{"message":"Unauthorized"}"#,
+        r#"{"error":"Unauthorized"}"#,
+        r#"{"statusCode":401}"#,
+        r#"{"errorCode":"Bearer"}"#,
+        r#"{"errorCode":"insufficient_scope"}"#,
+        // Of another answer.
+        r#"{"statusCode":402,"error":"Unauthorized","message":"Invalid token","errorCode":"insufficient_scope"}"#,
+        r#"{"statusCode":[401],"error":"Unauthorized"}"#,
+    ];
+    for body in bodies {
+        for status in [400, 401, 403] {
+            let failure = user(status, "u|1", body).unwrap_err();
+            assert_eq!(failure, Failure::NotFromAuth0 { status }, "{status} {body}");
+            assert_eq!(failure.sort(), Sort::Passing);
+        }
+    }
 }
 
 #[test]
