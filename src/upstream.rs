@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::header::{ACCEPT, AUTHORIZATION, CONNECTION, CONTENT_TYPE, HeaderValue, USER_AGENT};
+use hyper::header::{ACCEPT, AUTHORIZATION, HeaderValue, USER_AGENT};
 use hyper::{Method, Request, StatusCode};
 
 use crate::clock::Clock;
 use crate::config::{self, Client, Tenant};
-use crate::domain::error::{Failure, Sort, Stage, Unavailable};
+use crate::domain::error::{Failure, Sort, Stage, UNSENDABLE, Unavailable};
 use crate::domain::freshness::{Moment, Timestamp};
 use crate::domain::retry::Backoff;
 use crate::domain::urgency::Urgency;
@@ -180,6 +180,13 @@ impl Auth0 {
         self.0.budget.reconfigure(upstream);
     }
 
+    /// `client` as it is to be kept: with a secret that is in memory already, where it has the same.
+    pub fn known(&self, client: Arc<Client>) -> Arc<Client> {
+        let in_use = self.means().credentials.share(&client);
+        let shared = in_use.or_else(|| self.replaced().as_ref().and_then(|replaced| replaced.share(&client)));
+        shared.unwrap_or(client)
+    }
+
     fn means(&self) -> Arc<Means> {
         Arc::clone(&self.0.means.read().unwrap_or_else(PoisonError::into_inner))
     }
@@ -232,7 +239,7 @@ impl Auth0 {
         let leave = inner.budget.leave_for_itself(Urgency::Management, means.request_timeout);
         let permit = leave.await.map_err(over)?;
         inner.counters.token_requests.add();
-        let request = self.grant_request(credentials);
+        let request = credentials.grant_request(&inner.domain, &inner.audience);
         let outcome =
             self.send(means, Endpoint::Token, request, permit).await.and_then(|(answer, exchange)| {
                 let grant = wire::parse_grant(&answer, &inner.audience, exchange)?;
@@ -282,8 +289,7 @@ impl Auth0 {
         _permit: Permit,
     ) -> Result<(Answer, Exchange), Failure> {
         let inner = &self.0;
-        let request =
-            request.ok_or(Failure::Malformed { what: "a token that cannot be sent in a header" })?;
+        let request = request.ok_or(Failure::Malformed { what: UNSENDABLE })?;
         let sent = inner.clock.now();
         let mut counted = Counted { inner, endpoint, sent, result: None };
         let answer = means.transport.send(request).await;
@@ -330,24 +336,6 @@ impl Auth0 {
             );
         }
         closed
-    }
-
-    fn grant_request(&self, credentials: &Credentials) -> Option<Request<Full<Bytes>>> {
-        let inner = &self.0;
-        let proof = credentials.proof();
-        let fields = [("grant_type", "client_credentials"), ("audience", &*inner.audience)];
-        let body = credentials::form(&fields, &proof);
-        let mut request = Request::builder()
-            .method(Method::POST)
-            .uri(format!("https://{}/oauth/token", inner.domain))
-            .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
-            .header(ACCEPT, "application/json")
-            .header(USER_AGENT, AGENT);
-        if let Some(authorization) = proof.authorization {
-            // A header that was sent is in the connection's buffer until another is, or it is closed; a body is not.
-            request = request.header(AUTHORIZATION, authorization).header(CONNECTION, "close");
-        }
-        request.body(Full::from(body)).ok()
     }
 
     fn user_request(&self, user: &UserId, bearer: &Secret) -> Option<Request<Full<Bytes>>> {

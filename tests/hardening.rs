@@ -123,8 +123,8 @@ impl Caller {
 }
 
 /// The client's secret is in memory once, wherever it comes from and however it is sent: where it is kept to be sent
-/// again. That it is in the environment as well is the doing of whoever put it there, and so is that what a reload reads
-/// again holds it a second time.
+/// again. What a reload reads is dropped where it is the same. That it is in the environment as well is the doing of whoever
+/// put it there, and so is that what a reload reads again holds it a second time.
 #[test]
 fn the_clients_secret_is_in_memory_once() {
     if !is_root() {
@@ -144,8 +144,18 @@ fn the_clients_secret_is_in_memory_once() {
         fs::write(deployment.config(), config).unwrap();
         let variable = [("CLOAKROOM_TENANT__CLIENT__SECRET", secret.text())];
         let environment = if from_file { &[][..] } else { &variable[..] };
-        let daemon = Daemon::spawn_in(&deployment.config(), &deployment.socket(), environment);
+        let mut daemon = Daemon::spawn_in(&deployment.config(), &deployment.socket(), environment);
         assert_eq!(daemon.run(&["wait"]).0, 0, "{}", daemon.log());
+        let at_start = places(&daemon, &secret);
+        // What a reload reads is the same once more, and is not kept.
+        for number in 1..=3 {
+            daemon.signal(Signal::SIGHUP);
+            daemon.until("it is reloaded", |daemon| {
+                daemon.log().matches("Configuration reloaded").count() == number
+            });
+        }
+        assert_eq!(daemon.run(&["reload"]).0, 0);
+        assert_eq!(places(&daemon, &secret), at_start, "{auth}");
         let memory = Memory::of(daemon.pid());
         let (stack, elsewhere): (Vec<_>, Vec<_>) =
             memory.places(&secret).into_iter().partition(|(part, ..)| part == "[stack]");
@@ -158,6 +168,13 @@ fn the_clients_secret_is_in_memory_once() {
         let command_line = fs::read(format!("/proc/{}/cmdline", daemon.pid())).unwrap();
         assert!(!String::from_utf8_lossy(&command_line).contains(secret.text()));
     }
+}
+
+/// How often `secret` is in the stack and elsewhere.
+fn places(daemon: &Daemon, secret: &Canary) -> (usize, usize) {
+    let places = Memory::of(daemon.pid()).places(secret);
+    let in_stack = places.iter().filter(|(part, ..)| part == "[stack]").count();
+    (in_stack, places.len() - in_stack)
 }
 
 /// On its way into the daemon's environment the secret is anybody's who may read that: which is root, and not even

@@ -124,7 +124,8 @@ impl Reloader {
     }
 
     /// Cannot fail.
-    fn put_into_force(&mut self, config: Config, transport: Arc<dyn Transport>) {
+    fn put_into_force(&mut self, mut config: Config, transport: Arc<dyn Transport>) {
+        config.client = self.auth0.known(config.client);
         let (before, services) = (&self.running, &self.services);
         let new_credentials = !before.client.has_credentials_of(&config.client);
         telemetry::log::set_level(config.log.level);

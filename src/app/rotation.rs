@@ -39,7 +39,7 @@ fn look(client: &Client, key: &TagKey) -> Found {
     match client.secret_file.as_deref().map(config::secret_in) {
         None => Found::Same,
         Some(None) => Found::Unusable,
-        Some(Some(there)) if there == client.secret => Found::Same,
+        Some(Some(there)) if there == *client.secret => Found::Same,
         Some(Some(there)) => Found::Another(key.tag("secret", there.expose())),
     }
 }

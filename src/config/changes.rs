@@ -223,7 +223,7 @@ fn settings(config: &Config) -> Vec<Setting> {
         change("tenant.connect_timeout", span(connect_timeout)),
         change("tenant.request_timeout", span(request_timeout)),
         change("tenant.client.id", text(id)),
-        change("tenant.client.secret", Value::Secret(Some(secret.clone()), String::new())),
+        change("tenant.client.secret", Value::Secret(Some(Secret::clone(secret)), String::new())),
         change(
             "tenant.client.secret_file",
             hidden(secret_file.iter().map(|path| path.as_os_str().as_encoded_bytes()).collect()),

@@ -1,6 +1,7 @@
 //! `[tenant.client]`: the application that asks, and its secret.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use ::config::ValueKind;
 
@@ -27,7 +28,7 @@ pub(super) fn read(reader: &mut Reader) -> Checked<Client> {
     let secret = secret(reader);
     let auth = reader.value("tenant.client.auth", ClientAuth::SecretPost, parse_auth);
     let (id, (secret, secret_file), auth) = (id?, secret?, auth?);
-    Ok(Client { id, secret, secret_file, auth })
+    Ok(Client { id, secret: Arc::new(secret), secret_file, auth })
 }
 
 fn id(reader: &mut Reader) -> Checked<String> {

@@ -1,15 +1,20 @@
-//! How the application authenticates at the token endpoint.
+//! How the application authenticates at the token endpoint, and what it asks for there.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
 use form_urlencoded::Serializer;
-use hyper::header::HeaderValue;
+use http_body_util::Full;
+use hyper::header::{ACCEPT, AUTHORIZATION, CONNECTION, CONTENT_TYPE, HeaderValue, USER_AGENT};
+use hyper::{Method, Request};
 
 use crate::config::{Client, ClientAuth};
 use crate::secret::Secret;
+
+use super::AGENT;
 
 /// A client id and what proves it.
 #[derive(Clone, Debug)]
@@ -20,11 +25,11 @@ pub struct Credentials {
 }
 
 /// What the credentials add to a grant request.
-pub struct Proof {
+struct Proof {
     /// Fields of the form.
-    pub fields: Vec<(&'static str, Secret)>,
+    fields: Vec<(&'static str, Secret)>,
     /// The `Authorization` header, marked as sensitive.
-    pub authorization: Option<HeaderValue>,
+    authorization: Option<HeaderValue>,
 }
 
 impl Credentials {
@@ -38,6 +43,12 @@ impl Credentials {
         self.client.has_credentials_of(client)
     }
 
+    /// `client`, with the secret that these hold where it is the same: so it is in memory once.
+    pub fn share(&self, client: &Arc<Client>) -> Option<Arc<Client>> {
+        let secret = Some(&self.client.secret).filter(|secret| **secret == client.secret)?;
+        Some(Arc::new(Client { secret: Arc::clone(secret), ..Client::clone(client) }))
+    }
+
     /// Auth0 has accepted them. Says whether it had before.
     pub fn works(&self) -> bool {
         self.worked.swap(true, Ordering::Relaxed)
@@ -48,13 +59,33 @@ impl Credentials {
         self.worked.load(Ordering::Relaxed)
     }
 
+    /// Asks the tenant at `domain` for a token for `audience`.
+    pub fn grant_request(&self, domain: &str, audience: &str) -> Option<Request<Full<Bytes>>> {
+        let proof = self.proof();
+        let body = form(&[("grant_type", "client_credentials"), ("audience", audience)], &proof);
+        let mut request = Request::builder()
+            .method(Method::POST)
+            .uri(format!("https://{domain}/oauth/token"))
+            .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .header(ACCEPT, "application/json")
+            .header(USER_AGENT, AGENT);
+        if let Some(authorization) = proof.authorization {
+            // A header that was sent is in the connection's buffer until another is, or it is closed; a body is not.
+            request = request.header(AUTHORIZATION, authorization).header(CONNECTION, "close");
+        }
+        request.body(Full::from(body)).ok()
+    }
+
     /// What to add to a grant request. RFC 6749 §2.3.1: either in the form, or as HTTP Basic with both halves
     /// form-encoded first, so that a colon in one cannot move the border between them.
-    pub fn proof(&self) -> Proof {
+    fn proof(&self) -> Proof {
         let Client { id, secret, secret_file: _, auth } = &*self.client;
         match auth {
             ClientAuth::SecretPost => Proof {
-                fields: vec![("client_id", Secret::new(id.clone())), ("client_secret", secret.clone())],
+                fields: vec![
+                    ("client_id", Secret::new(id.clone())),
+                    ("client_secret", Secret::clone(secret)),
+                ],
                 authorization: None,
             },
             ClientAuth::SecretBasic => {
@@ -76,7 +107,7 @@ fn encode(text: &str) -> String {
 }
 
 /// Writes a form body: `grant_type=client_credentials&…`.
-pub fn form(fields: &[(&str, &str)], proof: &Proof) -> String {
+fn form(fields: &[(&str, &str)], proof: &Proof) -> String {
     let mut form = Serializer::new(String::new());
     form.extend_pairs(fields);
     form.extend_pairs(proof.fields.iter().map(|(name, value)| (name, value.expose())));
@@ -88,7 +119,8 @@ mod tests {
     use super::*;
 
     fn proof(auth: ClientAuth) -> Proof {
-        let client = Client { id: "id:1".into(), secret: Secret::new("p&ss %:"), secret_file: None, auth };
+        let secret = Arc::new(Secret::new("p&ss %:"));
+        let client = Client { id: "id:1".into(), secret, secret_file: None, auth };
         Credentials::new(&Arc::new(client)).proof()
     }
 
