@@ -220,7 +220,7 @@ fn a_wrong_configuration_ends_with_78_and_names_every_problem() {
 }
 
 /// A daemon whose `/etc/passwd` is the file that this gives.
-fn with_users_of_its_own(deployment: &Deployment) -> (Daemon, std::path::PathBuf) {
+fn with_users_of_its_own(deployment: &Deployment) -> (Daemon, PathBuf) {
     let passwd = deployment.directory.path().join("passwd");
     std::fs::write(&passwd, "root:x:0:0::/:/bin/sh\n").unwrap();
     let script = format!(

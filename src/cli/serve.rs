@@ -129,7 +129,7 @@ fn failed(cause: StartError) -> CommandError {
     CommandError::failed(cause.to_string())
 }
 
-fn no_log(cause: &std::io::Error) -> CommandError {
+fn no_log(cause: &io::Error) -> CommandError {
     CommandError::failed(format!("the log cannot be written: {cause}"))
 }
 
