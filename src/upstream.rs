@@ -303,8 +303,15 @@ impl Auth0 {
         if let Some(skew) = answer.clock_skew(exchange) {
             inner.counters.clock_skew(skew);
         }
-        match self.account_for(endpoint, &answer, exchange) {
-            Some(wait) => Err(Failure::Throttled { retry_after: Some(wait) }),
+        if let Some(wait) = self.account_for(endpoint, &answer, exchange) {
+            return Err(Failure::Throttled { retry_after: Some(wait) });
+        }
+        // The gate stays open: that one request came at a bad time says nothing of the next.
+        match answer.retry_after(exchange).filter(|_| answer.status.is_server_error()) {
+            Some(wait) => {
+                let (status, retry_after) = (answer.status.as_u16(), pace::jittered(wait, self.chance()));
+                Err(Failure::AskedToWait { status, retry_after })
+            }
             None => Ok((answer, exchange)),
         }
     }
@@ -314,7 +321,7 @@ impl Auth0 {
     fn account_for(&self, endpoint: Endpoint, answer: &Answer, exchange: Exchange) -> Option<Duration> {
         // The others have rate limits of their own, which a few grants a day and key sets an hour do not come near.
         let limit = answer.rate_limit(exchange).filter(|_| matches!(endpoint, Endpoint::User));
-        let chance = self.draw() as f64 / u64::MAX as f64;
+        let chance = self.chance();
         let mut closed = None;
         self.0.budget.learn(|pace, now| {
             if let Some(limit) = limit {
@@ -355,6 +362,11 @@ impl Auth0 {
     /// A number that differs from one draw to the next, and not from one run with the same seed to another.
     fn draw(&self) -> u64 {
         self.0.random.lock().unwrap_or_else(PoisonError::into_inner).u64(..)
+    }
+
+    /// Between 0 and 1.
+    fn chance(&self) -> f64 {
+        self.draw() as f64 / u64::MAX as f64
     }
 
     fn troubled(&self, why: &Failure) {

@@ -98,11 +98,14 @@ impl Failing {
         self.users.invalidate_all();
     }
 
-    /// Why `user` is not asked for now, if it has just failed. `again`: only if it has failed more than once.
+    /// Why `user` is not asked for now, if it has just failed. `again`: only if it has failed more than once, or Auth0 asked
+    /// to wait.
     pub fn is_quiet(&self, user: &UserId, again: bool, now: Moment) -> Option<Unavailable> {
         let trouble = self.users.get(user)?;
         let left = now.age(trouble.until);
-        let quiet = !left.is_zero() && (!again || trouble.attempts > 1);
+        // Who was asked to come back later is not asked before.
+        let waits = trouble.attempts > 1 || trouble.why.failure.asks_to_wait().is_some();
+        let quiet = !left.is_zero() && (!again || waits);
         quiet.then(|| Unavailable { retry_after: left, ..trouble.why.clone() })
     }
 }

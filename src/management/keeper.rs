@@ -106,7 +106,13 @@ impl Keeper {
             self.backoff = Some((sort, backoff.waits(self.random.u64(..))));
         }
         let next = self.backoff.as_mut().and_then(|(_, waits)| waits.next());
-        failure.asks_to_wait().or(next).unwrap_or(LOOK_AT_THE_CLOCK)
+        let next = next.unwrap_or(LOOK_AT_THE_CLOCK);
+        match failure.asks_to_wait() {
+            // The tenant knows when there is more to give.
+            Some(asked) if sort == Sort::Throttled => asked,
+            // What fails may go on failing, however soon it asks to be asked again.
+            asked => next.max(asked.unwrap_or_default()),
+        }
     }
 
     /// Waits until `until`, or until a token is needed sooner; `None` if nobody is left who could need one.
@@ -152,7 +158,7 @@ impl Shared {
     fn reject(&self, failure: Failure, until: Moment) {
         self.state.send_modify(|state| {
             let (known, attempts) = match &state.failure {
-                Some((before, attempts)) => (*before == failure, attempts.saturating_add(1)),
+                Some((before, attempts)) => (before.is_like(&failure), attempts.saturating_add(1)),
                 None => (false, 1),
             };
             let (why, next_attempt_at) = (&failure, until.wall);
@@ -178,3 +184,4 @@ fn warn_of(missing: &[&str]) {
          API. Without read:user_idp_tokens Auth0 leaves every token out of its answers, silently"
     );
 }
+            state.is_urgent &= failure.asks_to_wait().is_none();

@@ -88,8 +88,13 @@ impl Answer {
     /// believed is for `pace` to say.
     pub fn asks_to_wait(&self, exchange: Exchange) -> Option<Duration> {
         let now = self.date().unwrap_or(exchange.received.wall);
-        let asked = self.text(RETRY_AFTER).and_then(|value| retry::retry_after(value, now));
-        asked.or_else(|| self.reset(now))
+        self.retry_after(exchange).or_else(|| self.reset(now))
+    }
+
+    /// What `Retry-After` asks for, within bounds.
+    pub fn retry_after(&self, exchange: Exchange) -> Option<Duration> {
+        let now = self.date().unwrap_or(exchange.received.wall);
+        self.text(RETRY_AFTER).and_then(|value| retry::retry_after(value, now))
     }
 
     /// Until the tenant's limit has more to give.

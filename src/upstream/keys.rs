@@ -75,6 +75,7 @@ impl Auth0 {
                 tracing::warn!(why = %failure, "The tenant's keys cannot be read; those held are used on");
             }
             let wait = if failure.sort() == Sort::Passing { waits.next() } else { None };
+            let wait = wait.map(|wait| wait.max(failure.asks_to_wait().unwrap_or_default()));
             let Some(next) = wait.map(|wait| Instant::now() + wait).filter(|next| *next < deadline) else {
                 return Err(unavailable(Stage::Keys, failure));
             };

@@ -9,7 +9,7 @@ use crate::domain::retry::{LONGEST_ASKED_FOR, SHORTEST_ASKED_FOR};
 use super::answer::Limit;
 use super::budget::Held;
 
-/// The gate stays closed for up to this fraction longer than asked, lest a fleet come back at once.
+/// What an answer asks to wait is kept to for up to this fraction longer.
 const JITTER: f64 = 0.1;
 
 /// Where the tenant does not say for how long: no longer than this, which leaves room for the jitter below the cap.
@@ -63,8 +63,7 @@ impl Pace {
             SHORTEST_ASKED_FOR.saturating_mul(1 << self.refusals_in_a_row.min(6)).min(LONGEST_OF_OURS);
         self.refusals_in_a_row = self.refusals_in_a_row.saturating_add(1);
         let wait = asked.unwrap_or(doubled).clamp(SHORTEST_ASKED_FOR, LONGEST_ASKED_FOR);
-        // On top, so that it is never shorter than asked; the cap holds all the same.
-        let wait = wait.mul_f64(1.0 + JITTER * chance).min(LONGEST_ASKED_FOR);
+        let wait = jittered(wait, chance);
         if self.gate_closed_for(now).is_none_or(|left| left < wait) {
             self.gate_closed = Some((now, wait));
         }
@@ -104,6 +103,12 @@ impl Pace {
     pub fn said(&self) -> Option<(u64, u64)> {
         self.said
     }
+}
+
+/// `wait` and a bit more, so that it is never shorter than asked and a fleet does not come back at once; the cap holds all
+/// the same.
+pub fn jittered(wait: Duration, chance: f64) -> Duration {
+    wait.mul_f64(1.0 + JITTER * chance).min(LONGEST_ASKED_FOR)
 }
 
 fn left(since_and_for: Option<(Moment, Duration)>, now: Moment) -> Option<Duration> {

@@ -74,6 +74,7 @@ impl Profiles {
                 }
             };
             let wait = if failure.sort() == Sort::Passing { waits.next() } else { None };
+            let wait = wait.map(|wait| wait.max(failure.asks_to_wait().unwrap_or_default()));
             let Some(next) = wait.map(|wait| Instant::now() + wait).filter(|next| *next < deadline) else {
                 return Err(unavailable(Stage::User, failure));
             };
