@@ -36,7 +36,7 @@ mod rotation;
 mod upkeep;
 
 use descriptors::Descriptors;
-use reload::{Reloader, Reloads, Source};
+use reload::{By, Reloader, Reloads, Source};
 
 /// After the deadline: time for the last answers, which say that it is over, to reach their callers.
 const LAST_WORDS: Duration = Duration::from_millis(500);
@@ -290,7 +290,7 @@ fn wire(
         cache: Cache::new(&config.cache, profiles, clock.clone(), Arc::clone(&counters), names, seed),
         management,
         user_tokens: RwLock::new(user_tokens(config)),
-        reload: Box::new(move || reloads.ask()),
+        reload: Box::new(move || reloads.ask(By::Person)),
         counters,
         tally: Arc::default(),
         audit,
@@ -315,7 +315,7 @@ impl Running {
 
     /// Reads the configuration again; what comes of it is in the log, too.
     pub fn reload(&self) -> Reloading {
-        self.reloads.ask()
+        self.reloads.ask(By::Person)
     }
 
     /// The orderly end: not ready at once, accepting for `shutdown.min_delay`, then finishing what was begun for

@@ -184,6 +184,7 @@ impl Management {
             clock: clock.clone(),
             random: fastrand::Rng::with_seed(seed),
             backoff: None,
+            asked: clock.now(),
         };
         task::spawn("management", keeper.run());
         Self { shared, clock }
@@ -298,18 +299,16 @@ impl Management {
         self.shared.state.borrow().last_success.is_some()
     }
 
-    /// Goes by these settings from the next token on. Where `credentials` are new and the last attempt has failed, or the
-    /// tokens that it brought are refused, the next is made at once.
-    pub fn reconfigure(&self, settings: config::Management, credentials: bool) {
+    /// Goes by these settings from the next token on. Where there is `hope`, because the credentials are new or a person
+    /// asks, and the last attempt has failed, or the tokens that it brought are refused, the next is made at once: unless
+    /// Auth0 said when, and not within a second of the last.
+    pub fn reconfigure(&self, settings: config::Management, hope: bool) {
         self.shared.state.send_modify(|state| {
             state.settings = settings;
-            if credentials && state.refusal.is_some() {
-                // What was granted to the others is refused; what is granted to these may not be.
-                (state.held, state.refusal, state.refusals) = (None, None, 0);
-                state.is_urgent = true;
-            }
-            // An attempt that is under way is one with the others.
-            state.is_urgent |= credentials && (state.failure.is_some() || state.phase == Phase::Asking);
+            let failed = state.failure.as_ref().is_some_and(|(why, _)| why.asks_to_wait().is_none());
+            // An attempt that is under way may have been sent before what gives hope.
+            let needed = failed || state.refusal.is_some() || state.phase == Phase::Asking;
+            state.is_urgent |= hope && needed;
         });
         self.shared.wake.notify_one();
     }

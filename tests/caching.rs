@@ -1037,3 +1037,130 @@ async fn missing_scopes_show_in_status_and_in_the_answer() {
     assert_eq!(snapshot.missing_scopes, ["read:user_idp_tokens"]);
     assert_eq!(world.look_up(users::GOOGLE).await, Err(LookupError::NoToken { withheld: true }));
 }
+
+/// What an edge, a corporate proxy, a captive portal or a gateway says to a request for a user. Auth0 refuses a
+/// Management token in JSON of its own, and what is not that says nothing of the token.
+#[tokio::test(start_paused = true)]
+async fn what_turns_a_read_away_on_the_way_to_auth0_costs_no_management_token() {
+    let pages = [401, 403, 400].map(|status| Fault::EdgePage { status, wait: WaitHint::None });
+    let gateways = [401, 403].map(|status| Fault::GatewayJson { status });
+    for fault in pages.into_iter().chain(gateways) {
+        let world = world("").await;
+        assert_eq!(world.state(users::GITHUB).await, "miss");
+        world.tenant.fault(Endpoint::User, fault.clone());
+        for _ in 0..5 {
+            let got = world.get(&World::path(users::GOOGLE)).await;
+            assert_eq!(got.problem(), (503, "upstream_unavailable".into()), "{fault:?}");
+            assert!(
+                got.detail().contains("proxy") && !got.detail().contains("credentials"),
+                "{}",
+                got.detail()
+            );
+            assert_eq!(world.state(users::GITHUB).await, "hit", "{fault:?}");
+            sleep(SECOND).await;
+        }
+        assert_eq!(world.grants(), 1, "{fault:?}: the token was good all the time");
+        let status = world.get("/v1/status").await.json();
+        assert_eq!(status["ready"], true, "{fault:?}");
+        world.tenant.clear_all();
+        assert_eq!(world.state(users::JOHN).await, "miss", "{fault:?}");
+        // One that passes is not even seen.
+        world.tenant.fault_next(Endpoint::User, 2, fault.clone());
+        assert_eq!(world.state(users::ENTRA).await, "miss", "{fault:?}");
+        assert_eq!(world.grants(), 1, "{fault:?}");
+    }
+}
+
+/// Nor does it say anything of the client's credentials where a grant is asked for.
+#[tokio::test(start_paused = true)]
+async fn what_turns_a_grant_away_on_the_way_to_auth0_is_tried_again_within_seconds() {
+    let pages = [401, 403, 400].map(|status| Fault::EdgePage { status, wait: WaitHint::None });
+    for fault in pages.into_iter().chain([Fault::GatewayJson { status: 403 }]) {
+        let world = World::simulated(TenantOptions::default(), "").await;
+        world.tenant.fault_next(Endpoint::Token, 2, fault.clone());
+        let got = world.get(&World::path(users::GOOGLE)).await;
+        assert_eq!(got.problem(), (503, "management_token_unavailable".into()), "{fault:?}");
+        assert_eq!(got.json()["permanent"], false, "{fault:?}");
+        let begun = tokio::time::Instant::now();
+        world.running.services().management.obtained().await;
+        assert!(begun.elapsed() < 10 * SECOND, "{fault:?}: {:?}", begun.elapsed());
+        assert_eq!(world.grants(), 3);
+    }
+}
+
+/// A 503 is about what was asked for: nobody else waits.
+#[tokio::test(start_paused = true)]
+async fn a_503_that_says_when_to_come_back_is_obeyed_for_its_user_alone() {
+    let forms = [WaitHint::Seconds(20), WaitHint::Date(20 * SECOND)];
+    for wait in forms {
+        let world = world("").await;
+        world.tenant.fault_next(Endpoint::User, 1, Fault::EdgePage { status: 503, wait });
+        let got = world.get(&World::path(users::GOOGLE)).await;
+        assert_eq!(got.problem(), (503, "upstream_unavailable".into()));
+        assert!((20..=22).contains(&got.retry_after().unwrap()), "{wait:?}: {:?}", got.retry_after());
+        assert_eq!(world.user_calls(), 1, "{wait:?}");
+        assert_eq!(world.state(users::GITHUB).await, "miss");
+        for _ in 0..19 {
+            sleep(SECOND).await;
+            assert_eq!(world.state(users::GOOGLE).await, "unavailable", "{wait:?}");
+        }
+        assert_eq!(world.user_calls(), 2, "{wait:?}");
+        sleep(3 * SECOND).await;
+        assert_eq!(world.state(users::GOOGLE).await, "miss", "{wait:?}");
+    }
+    // An hour is not believed, and a wait that fits into the request's own time is waited for.
+    let world = world("").await;
+    world.tenant.fault_next(
+        Endpoint::User,
+        1,
+        Fault::EdgePage { status: 503, wait: WaitHint::Seconds(3600) },
+    );
+    assert_eq!(failure(world.look_up(users::GOOGLE).await.unwrap_err()).retry_after.as_secs(), 60);
+    let (wait, begun) = (WaitHint::Seconds(2), tokio::time::Instant::now());
+    world.tenant.fault_next(Endpoint::User, 1, Fault::EdgePage { status: 502, wait });
+    assert_eq!(world.state(users::JOHN).await, "miss");
+    assert!(begun.elapsed() >= 2 * SECOND, "{:?}", begun.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_503_at_the_grant_that_says_when_to_come_back_is_obeyed() {
+    let world = World::simulated(TenantOptions::default(), "").await;
+    world.tenant.fault_next(Endpoint::Token, 1, Fault::EdgePage { status: 503, wait: WaitHint::Seconds(45) });
+    let got = world.get(&World::path(users::GOOGLE)).await;
+    assert_eq!(got.problem(), (503, "management_token_unavailable".into()));
+    assert_eq!(got.retry_after(), Some(30), "callers look again no later than this");
+    sleep(44 * SECOND).await;
+    assert_eq!(world.grants(), 1);
+    sleep(6 * SECOND).await;
+    assert_eq!(world.grants(), 2);
+    assert_eq!(world.state(users::GOOGLE).await, "miss");
+}
+
+/// Whatever the keeper waits for: a person may mend it at any moment, and callers should notice.
+#[tokio::test(start_paused = true)]
+async fn callers_are_told_to_come_back_within_half_a_minute_however_long_the_keeper_waits() {
+    let world = World::simulated(TenantOptions::default(), "").await;
+    world.tenant.set_client_grant(false);
+    for _ in 0..40 {
+        let got = world.get(&World::path(users::GOOGLE)).await;
+        assert_eq!(got.json()["permanent"], true);
+        assert!(got.retry_after().unwrap() <= 30, "{:?}", got.retry_after());
+        sleep(29 * SECOND).await;
+    }
+}
+
+/// A token that cannot be sent is none: the daemon is not ready with it, and asks again.
+#[tokio::test(start_paused = true)]
+async fn a_grant_whose_token_no_header_can_carry_is_none() {
+    for end in ["\n", "\r\nx-admin: 1", "\0", " ", "\u{7f}", "\u{e9}"] {
+        let world = World::simulated(TenantOptions::default(), "").await;
+        world.tenant.fault_next(Endpoint::Token, 1, Fault::TokenEndsIn(end));
+        let got = world.get(&World::path(users::GOOGLE)).await;
+        assert_eq!(got.problem(), (503, "management_token_unavailable".into()), "{end:?}");
+        assert!(got.detail().contains("cannot be sent"), "{}", got.detail());
+        assert_eq!(got.json()["permanent"], false, "{end:?}");
+        sleep(3 * SECOND).await;
+        assert_eq!(world.state(users::GOOGLE).await, "miss", "{end:?}");
+        assert_eq!(world.grants(), 2);
+    }
+}

@@ -23,7 +23,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use cloakroom::demo::{Endpoint, Fault, TenantOptions, users};
+use cloakroom::demo::{Endpoint, Fault, TenantOptions, WaitHint, users};
 use cloakroom::secret::Secret;
 use nix::sys::signal::Signal;
 use support::caller::{Caller, token_path};
@@ -483,4 +483,66 @@ async fn credentials_that_come_during_a_grant_are_tried_when_that_fails() {
     let begun = tokio::time::Instant::now();
     world.running.services().management.obtained().await;
     assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+}
+
+/// What was wrong may have been mended in Auth0's dashboard, of which the daemon is told by nobody but the person.
+#[tokio::test(start_paused = true)]
+async fn a_reload_that_changes_nothing_tries_a_grant_that_was_refused_at_once() {
+    let world = World::reloadable("").await;
+    let grants = || world.tenant.calls_to(Endpoint::Token).len();
+    world.tenant.set_client_grant(false);
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    assert_eq!(grants(), 1);
+    assert_eq!(world.reload("").await, Ok([vec![], vec![]]));
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    assert_eq!(grants(), 2, "tried, and refused again");
+    // As often as it is asked to, and no more than once a second.
+    for _ in 0..50 {
+        world.reload("").await.unwrap();
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert!((6..=8).contains(&grants()), "{} in five seconds", grants());
+    world.tenant.set_client_grant(true);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    world.reload("").await.unwrap();
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    assert!(world.look_up(users::GOOGLE).await.is_ok());
+    // With a token that is good nothing is asked for.
+    let before = grants();
+    world.reload("").await.unwrap();
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(grants(), before);
+}
+
+/// The same where grants are given, and the tokens that they bring may not read users.
+#[tokio::test(start_paused = true)]
+async fn a_reload_that_changes_nothing_ends_the_pause_after_refused_tokens() {
+    let world = World::reloadable("").await;
+    world.ready().await;
+    world.tenant.grant_scopes(&["read:clients"]);
+    world.tenant.revoke_management_tokens();
+    for _ in 0..4 {
+        assert!(world.look_up(users::GOOGLE).await.is_err());
+        tokio::time::sleep(Duration::from_secs(100)).await;
+    }
+    assert!(world.look_up(users::GOOGLE).await.is_err());
+    world.tenant.grant_scopes(&["read:users", "read:user_idp_tokens"]);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert!(world.look_up(users::GOOGLE).await.is_err(), "the pause goes on by itself");
+    world.reload("").await.unwrap();
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    assert!(world.look_up(users::GOOGLE).await.is_ok());
+}
+
+/// When Auth0 has said when to come back, a person is no reason to come back sooner.
+#[tokio::test(start_paused = true)]
+async fn a_reload_does_not_ask_for_a_grant_before_auth0_said_to() {
+    let world = World::reloadable("").await;
+    let fault = Fault::EdgePage { status: 503, wait: WaitHint::Seconds(40) };
+    world.tenant.fault_next(Endpoint::Token, 1, fault);
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    world.reload("").await.unwrap();
+    tokio::time::sleep(Duration::from_secs(34)).await;
+    assert_eq!(world.tenant.calls_to(Endpoint::Token).len(), 1);
+    world.running.services().management.obtained().await;
 }

@@ -39,24 +39,39 @@ pub(super) type Outcome = Result<ReloadAnswer, Vec<String>>;
 
 /// Asks the task that reloads.
 #[derive(Clone)]
-pub(super) struct Reloads(mpsc::Sender<oneshot::Sender<Outcome>>);
+pub(super) struct Reloads(mpsc::Sender<Asked>);
+
+/// One who wants a reload.
+pub(super) struct Asked {
+    by: By,
+    answer: oneshot::Sender<Outcome>,
+}
+
+/// Why there is a reload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum By {
+    /// A person wants it, by whichever way. Something may have been mended that no file shows, as in Auth0's dashboard.
+    Person,
+    /// The client's secret was replaced on disk.
+    Watch,
+}
 
 impl Reloads {
     /// The asking end, and the task's.
-    pub(super) fn new() -> (Self, mpsc::Receiver<oneshot::Sender<Outcome>>) {
+    pub(super) fn new() -> (Self, mpsc::Receiver<Asked>) {
         // Further ones wait; each of them wants what is on disk when its turn comes.
         let (ask, asked) = mpsc::channel(8);
         (Self(ask), asked)
     }
 
     /// Reads the configuration again. A caller that goes away aborts nothing.
-    pub(super) fn ask(&self) -> Reloading {
+    pub(super) fn ask(&self, by: By) -> Reloading {
         let ask = self.0.clone();
         Box::pin(async move {
             let (answer, answered) = oneshot::channel();
             let gone =
                 || Err(vec!["the daemon is shutting down, and reads no configuration any more".to_owned()]);
-            if ask.send(answer).await.is_err() {
+            if ask.send(Asked { by, answer }).await.is_err() {
                 return gone();
             }
             answered.await.unwrap_or_else(|_| gone())
@@ -84,10 +99,10 @@ pub(super) struct Reloader {
 
 impl Reloader {
     /// Ends when nobody is left who could ask.
-    pub(super) async fn run(mut self, mut asked: mpsc::Receiver<oneshot::Sender<Outcome>>) {
-        while let Some(answer) = asked.recv().await {
+    pub(super) async fn run(mut self, mut asked: mpsc::Receiver<Asked>) {
+        while let Some(Asked { by, answer }) = asked.recv().await {
             self.manager.reloading();
-            let outcome = self.reload().await;
+            let outcome = self.reload(by).await;
             self.services.counters.reloaded(outcome.is_ok());
             self.tell(&outcome);
             self.manager.reloaded(self.services.sentence());
@@ -96,7 +111,7 @@ impl Reloader {
         }
     }
 
-    async fn reload(&mut self) -> Outcome {
+    async fn reload(&mut self, by: By) -> Outcome {
         let Some(source) = self.source.clone() else {
             return Err(vec![
                 "this daemon's configuration comes from no file that could be read again".to_owned(),
@@ -115,7 +130,7 @@ impl Reloader {
         let fault = |_| Err(vec!["reading the configuration has failed by a fault of ours".to_owned()]);
         let (reread, warnings, transport) = read.await.unwrap_or_else(fault)?;
         let Reread { config, changed, needs_restart } = reread;
-        self.put_into_force(config, transport);
+        self.put_into_force(config, transport, by);
         Ok(ReloadAnswer {
             changed: changed.into_iter().map(answer).collect(),
             needs_restart: needs_restart.into_iter().map(answer).collect(),
@@ -124,14 +139,14 @@ impl Reloader {
     }
 
     /// Cannot fail.
-    fn put_into_force(&mut self, mut config: Config, transport: Arc<dyn Transport>) {
+    fn put_into_force(&mut self, mut config: Config, transport: Arc<dyn Transport>, by: By) {
         config.client = self.auth0.known(config.client);
         let (before, services) = (&self.running, &self.services);
         let new_credentials = !before.client.has_credentials_of(&config.client);
         telemetry::log::set_level(config.log.level);
         services.audit.reconfigure(config.audit.events);
         self.auth0.reconfigure(&config.tenant, &config.client, config.upstream, transport);
-        services.management.reconfigure(config.management, new_credentials);
+        services.management.reconfigure(config.management, new_credentials || by == By::Person);
         services.cache.reconfigure(&config.cache);
         if before.me.audiences != config.me.audiences {
             let user_tokens = (self.user_tokens)(&config);

@@ -13,7 +13,7 @@ use crate::config::{self, Client};
 use crate::process::directories::Directories;
 use crate::secret::{Tag, TagKey};
 
-use super::reload::Reloads;
+use super::reload::{By, Reloads};
 
 /// What is replaced is rarely replaced by one step; after the first, time for the others.
 const SETTLE: Duration = Duration::from_millis(100);
@@ -70,7 +70,7 @@ pub async fn watch(mut client: watch::Receiver<Arc<Client>>, reloads: Reloads, k
                 if found != Found::Same {
                     let file = file.display();
                     tracing::info!(%file, "The client's secret was replaced; reading the configuration again");
-                    if reloads.ask().await.is_ok() {
+                    if reloads.ask(By::Watch).await.is_ok() {
                         tokio::time::sleep(SETTLE).await;
                         break;
                     }

@@ -14,7 +14,8 @@ use crate::task;
 
 use super::{Grant, GrantSource, ManagementToken, Phase, Shared, missing};
 
-/// Never ask for the next token sooner than this after one was obtained, however short its life.
+/// Never ask for the next token sooner than this after one was obtained, however short its life, or after an attempt,
+/// however often a person asks for another.
 const LEAST_INTERVAL: Duration = Duration::from_secs(1);
 
 /// For failures that may pass. A minute is short against an outage and long against a rate limit.
@@ -37,12 +38,15 @@ pub(super) struct Keeper {
     pub clock: Clock,
     pub random: fastrand::Rng,
     pub backoff: Option<(Sort, Waits)>,
+    /// When the last attempt began.
+    pub asked: Moment,
 }
 
 impl Keeper {
     /// Ends when nobody is left who could ask.
     pub async fn run(mut self) {
         loop {
+            self.asked = self.clock.now();
             let source = Arc::clone(&self.source);
             // In a task of its own: a panic in it must not end the keeper, whom everybody waits for.
             let outcome = task::run("grant", async move { source.grant().await }).await;
@@ -119,14 +123,23 @@ impl Keeper {
     async fn wait(&mut self, until: Moment) -> Option<()> {
         loop {
             let now = self.clock.now();
-            let left = until.elapsed.saturating_sub(now.elapsed);
+            let mut left = until.elapsed.saturating_sub(now.elapsed);
             let shared = self.shared.upgrade()?;
             let is_urgent = shared.state.borrow().is_urgent;
-            if left.is_zero() || is_urgent || shared.state.borrow().needs_one(now) {
+            if is_urgent {
+                left = left.min(LEAST_INTERVAL.saturating_sub(self.asked.age(now)));
+            }
+            if left.is_zero() || shared.state.borrow().needs_one(now) {
                 if is_urgent {
                     self.backoff = None;
                 }
-                shared.state.send_modify(|state| (state.phase, state.is_urgent) = (Phase::Asking, false));
+                shared.state.send_modify(|state| {
+                    if state.is_urgent && state.refusal.is_some() {
+                        // What was granted before is refused; what is granted now may not be.
+                        (state.held, state.refusal, state.refusals) = (None, None, 0);
+                    }
+                    (state.phase, state.is_urgent) = (Phase::Asking, false);
+                });
                 return Some(());
             }
             drop(shared);
@@ -147,6 +160,9 @@ impl Shared {
             let known = state.held.as_ref().map(|held| missing(held.scopes.as_deref()));
             if !lacks.is_empty() && known.is_none_or(|known| known != lacks) {
                 warn_of(&lacks);
+            }
+            if state.is_urgent {
+                (state.refusal, state.refusals) = (None, 0);
             }
             state.held = Some(Arc::new(token));
             state.phase = Phase::Waiting { until };
@@ -170,6 +186,7 @@ impl Shared {
                 }
                 _ => tracing::warn!(%why, %next_attempt_at, "No Management token"),
             }
+            state.is_urgent &= failure.asks_to_wait().is_none();
             state.failure = Some((failure, attempts));
             state.phase = Phase::Waiting { until };
         });
@@ -184,4 +201,3 @@ fn warn_of(missing: &[&str]) {
          API. Without read:user_idp_tokens Auth0 leaves every token out of its answers, silently"
     );
 }
-            state.is_urgent &= failure.asks_to_wait().is_none();

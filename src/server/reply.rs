@@ -170,7 +170,7 @@ impl Refused {
                 | LookupError::RateLimited { retry_after },
             ) => Some(whole_seconds(*retry_after)),
             Self::Lookup(LookupError::Unavailable(unavailable)) => {
-                Some(whole_seconds(unavailable.retry_after))
+                Some(whole_seconds(ask_again_after(unavailable)))
             }
             _ => None,
         }
@@ -254,6 +254,16 @@ impl Refused {
     pub fn code(&self) -> &'static str {
         self.kind().1
     }
+}
+
+/// When a caller is told to come back. Waits of our own making are told up to half a minute: an attempt that a reload
+/// asks for, or that succeeds, ends them, and asking again costs Auth0 nothing. What the tenant asked for is told as it is.
+fn ask_again_after(unavailable: &Unavailable) -> Duration {
+    const LONGEST: Duration = Duration::from_secs(30);
+
+    let is_the_tenants = unavailable.stage != Stage::ManagementToken
+        && matches!(unavailable.failure, Failure::Throttled { .. } | Failure::AskedToWait { .. });
+    if is_the_tenants { unavailable.retry_after } else { unavailable.retry_after.min(LONGEST) }
 }
 
 fn lookup_kind(error: &LookupError) -> Kind {

@@ -85,6 +85,12 @@ pub fn unavailable(calls: u64) -> Expected {
     expected(Answer::Problem(503, "upstream_unavailable", None), Wait::Exactly(2), calls, &[MISS])
 }
 
+/// Auth0 fails for now, and says when to come back: nothing is asked for this user before that.
+pub fn asked_to_wait(wait: Wait) -> Expected {
+    let answer = Answer::Problem(503, "upstream_unavailable", None);
+    expected(answer, wait, 1, &[answer])
+}
+
 /// Auth0 does not answer in time.
 pub fn timeout(calls: u64) -> Expected {
     expected(Answer::Problem(504, "upstream_timeout", None), Wait::Exactly(2), calls, &[MISS])

@@ -6,8 +6,8 @@ use std::time::Duration;
 use cloakroom::demo::{CertificateKind, ExpiresIn, Fault, WaitHint};
 
 use crate::expected::{
-    Expected, HIT_NEW, LOGIN_REQUIRED, MISS, NOT_FOUND, Wait, hit, login_required, miss, no_answer,
-    no_management_token, not_found, rate_limited, refused_for_good, stale, timeout, unavailable,
+    Expected, HIT_NEW, LOGIN_REQUIRED, MISS, NOT_FOUND, Wait, asked_to_wait, hit, login_required, miss,
+    no_answer, no_management_token, not_found, rate_limited, refused_for_good, stale, timeout, unavailable,
 };
 use crate::states::State;
 
@@ -123,6 +123,7 @@ fn users() -> Vec<Row> {
     };
     let a_moment = rate_limited(1, Wait::Between(1, 2));
     let limited = |name, hint, wait| fails(name, Fault::RateLimited(hint), rate_limited(1, wait));
+    let later = |name, wait, told| fails(name, Fault::EdgePage { status: 503, wait }, asked_to_wait(told));
     vec![
         fails("200, empty", Fault::Empty200, unavailable(3)),
         fails("200, a web page", Fault::Html200, unavailable(3)),
@@ -141,6 +142,9 @@ fn users() -> Vec<Row> {
             miss(2).and_a_grant(),
         ),
         refused("401, for any Management token", Fault::Unauthorized),
+        fails("401, a web page", edge(401), unavailable(3)),
+        fails("403, a web page", edge(403), unavailable(3)),
+        fails("403, JSON of a gateway", Fault::GatewayJson { status: 403 }, unavailable(3)),
         refused("403 `insufficient_scope`", json(403, INSUFFICIENT_SCOPE)),
         fails("404, a web page", page(404), no_answer(1)),
         row(
@@ -166,6 +170,9 @@ fn users() -> Vec<Row> {
         ),
         fails("500", page(500), unavailable(3)),
         fails("503, a web page", Fault::Edge503Html, unavailable(3)),
+        later("503, `Retry-After` of 7 s", WaitHint::Seconds(7), Wait::Between(7, 8)),
+        later("503, `Retry-After` of an hour", WaitHint::Seconds(3600), Wait::Exactly(60)),
+        later("503, `Retry-After` as a date, in 30 s", in_30_s(), Wait::Between(30, 33)),
         row(
             "`Date` an hour ahead",
             At::Users(Fault::DateOffset(3600)),
@@ -191,12 +198,17 @@ fn grants() -> Vec<Row> {
         no_grant_yet("200, a web page", Fault::Html200),
         no_grant_yet("no answer, ever", Fault::StallHeaders),
         no_grant_yet("503, a web page", Fault::Edge503Html),
-        no_grant("401", Fault::Unauthorized, refused_for_good(0, Wait::Between(60, 120))),
         no_grant(
-            "429, quota exceeded, `Retry-After` of 40 s",
-            quota,
-            no_management_token(Wait::Between(40, 44)),
+            "503, `Retry-After` of 7 s",
+            Fault::EdgePage { status: 503, wait: WaitHint::Seconds(7) },
+            no_management_token(Wait::Between(7, 8)),
         ),
+        no_grant_yet("401, a web page", edge(401)),
+        no_grant_yet("403, JSON of a gateway", Fault::GatewayJson { status: 403 }),
+        no_grant_yet("a token with a line break in it", Fault::TokenEndsIn("\r\n")),
+        no_grant_yet("a token with a NUL in it", Fault::TokenEndsIn("\0")),
+        no_grant("401", Fault::Unauthorized, refused_for_good(0, Wait::Exactly(30))),
+        no_grant("429, quota exceeded, `Retry-After` of 40 s", quota, no_management_token(Wait::Exactly(30))),
     ]
 }
 
@@ -214,6 +226,10 @@ fn json(status: u16, body: &str) -> Fault {
 fn page(status: u16) -> Fault {
     let headers = vec![("content-type".into(), "text/html; charset=utf-8".into())];
     Fault::Status { status, headers, body: format!("<html><body><h1>{status}</h1></body></html>") }
+}
+
+fn edge(status: u16) -> Fault {
+    Fault::EdgePage { status, wait: WaitHint::None }
 }
 
 fn moved(to: &str) -> Fault {
