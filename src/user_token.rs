@@ -12,6 +12,7 @@ use crate::clock::Clock;
 use crate::domain::claims::{Expected, InvalidUserToken};
 use crate::domain::error::Unavailable;
 use crate::domain::freshness::Moment;
+use crate::domain::urgency::Flow;
 use crate::domain::user::UserId;
 use crate::secret::Secret;
 
@@ -64,15 +65,16 @@ impl UserTokens {
         Self { expected, keyring: Keyring::new(source, clock.clone(), seed), clock }
     }
 
-    /// The user whose session `token` is. Waits only where keys have to be asked for first.
+    /// The user whose session `token` is, which a caller of `flow` has sent. Waits only where keys have to be asked for
+    /// first.
     ///
     /// # Panics
     /// Outside a tokio runtime.
-    pub async fn verify(&self, token: &Secret) -> Result<UserId, NotVerified> {
+    pub async fn verify(&self, token: &Secret, flow: Flow) -> Result<UserId, NotVerified> {
         let jwt = Jwt::parse(token.expose())?;
         // Before the signature: a token that is no good anyhow makes nobody ask the tenant.
         let user = self.expected.judge(&jwt.claims, self.clock.now().wall)?;
-        let key = self.keyring.find(&jwt.key).await?;
+        let key = self.keyring.find(&jwt.key, flow).await?;
         jwt.check(&key)?;
         Ok(user)
     }

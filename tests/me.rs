@@ -26,6 +26,8 @@ use bytes::Bytes;
 use cloakroom::clock::Clock;
 use cloakroom::demo::{Endpoint, Fault, Tenant, TenantOptions, WaitHint, users};
 use cloakroom::domain::freshness::Timestamp;
+use cloakroom::domain::urgency::Flow;
+use cloakroom::secret::Secret;
 use hyper::Request;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::{Value, json};
@@ -535,6 +537,40 @@ async fn while_the_tenant_is_away_the_keys_held_are_used_and_it_is_not_hammered(
     let token = world.session(users::GITHUB);
     assert_eq!(world.me(&token).await.status, 200);
     world.tenant.fault(Endpoint::Keys, Fault::StallHeaders);
+/// Guarantee 5 for each uid. What one makes up keeps no other from a key that is new.
+#[tokio::test(start_paused = true)]
+async fn a_key_that_one_uid_made_up_keeps_no_other_uid_from_a_new_one() {
+    let world = world().await;
+    let verify = async |uid: u32, token: &str| {
+        let user_tokens = world.running.services().user_tokens.read().unwrap().clone().unwrap();
+        user_tokens.verify(&Secret::new(token), Flow::Uid(uid)).await
+    };
+    let made_up = |n: usize| world.signed_as(|header| header.kid = Some(format!("made-up-{n}")));
+    assert!(verify(1, &world.session(users::GOOGLE)).await.is_ok());
+    assert!(verify(1, &made_up(0)).await.is_err());
+    assert_eq!(world.key_calls(), 2);
+    // Two, because the next key is published before it signs.
+    let renew = || (0..2).for_each(|_| world.tenant.rotate_signing_key().unwrap());
+    renew();
+    assert!(verify(1, &made_up(1)).await.is_err(), "it has had its search");
+    assert_eq!(world.key_calls(), 2);
+    assert!(verify(2, &world.session(users::GOOGLE)).await.is_ok());
+    assert_eq!(world.key_calls(), 3);
+    // A search that found its key is nothing to be quiet about.
+    renew();
+    assert!(verify(2, &world.session(users::GOOGLE)).await.is_ok());
+    assert_eq!(world.key_calls(), 4);
+    // And however many uids there are, the tenant is not asked for each of them.
+    for uid in 10..1000 {
+        assert!(verify(uid, &made_up(2)).await.is_err());
+    }
+    assert!(world.key_calls() <= 4 + 16, "{}", world.key_calls());
+    sleep(5 * MINUTE).await;
+    let before = world.key_calls();
+    assert!(verify(1, &made_up(3)).await.is_err());
+    assert_eq!(world.key_calls(), before + 1, "after five minutes it may search again");
+}
+
     for minute in 0..180 {
         let before = tokio::time::Instant::now();
         assert_eq!(world.me(&token).await.status, 200, "{minute}");

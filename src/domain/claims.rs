@@ -130,7 +130,7 @@ pub enum InvalidUserToken {
     /// A `kid` that the tenant does not publish.
     #[error(
         "the token is signed with a key that the tenant does not publish: check that the tenant of tenant.domain issued \
-         it (the key set is asked for again at most every 5 minutes because of such a token)"
+         it (the key set is asked for again at most every 5 minutes because of such tokens of one uid)"
     )]
     UnknownKey,
     /// The key set states another algorithm for the key.

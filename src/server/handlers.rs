@@ -27,12 +27,12 @@ pub(super) fn metrics(services: &Services, headers: &HeaderMap) -> Reply {
     reply::metrics(super::metrics::render(services, is_open_metrics), is_open_metrics)
 }
 
-/// The user whose own token the request bears.
-pub(super) async fn me(services: &Services, headers: &HeaderMap) -> Result<UserId, Refused> {
+/// The user whose own token the request bears, which is one of `flow`.
+pub(super) async fn me(services: &Services, flow: Flow, headers: &HeaderMap) -> Result<UserId, Refused> {
     let user_tokens = services.user_tokens.read().unwrap_or_else(PoisonError::into_inner).clone();
     let user_tokens = user_tokens.ok_or(Refused::MeIsOff)?;
     let token = bearer(headers).map_err(Refused::UserToken)?;
-    before_the_end(services, user_tokens.verify(&token)).await
+    before_the_end(services, user_tokens.verify(&token, flow)).await
 }
 
 /// Reads the configuration again, or says everything that is wrong with the new one.

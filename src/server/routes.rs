@@ -237,14 +237,14 @@ async fn handle(
         Route::MyToken => {
             let (mut selector, wish) = token_query(query)?;
             count(services, peer, &peer.rights.rates(Operation::Me))?;
-            let user = me(services, &head.headers).await?;
+            let user = me(services, peer.flow(), &head.headers).await?;
             trail.user = Some(user.clone());
             selector.within = permit(Operation::Me, Some(&user), selector.connection.as_deref())?.connections;
             token(services, peer.flow(), &user, &selector, wish, trail).await
         }
         Route::MyIdentities => {
             count(services, peer, &peer.rights.rates(Operation::Me))?;
-            let user = me(services, &head.headers).await?;
+            let user = me(services, peer.flow(), &head.headers).await?;
             trail.user = Some(user.clone());
             let within = permit(Operation::Me, Some(&user), None)?.connections;
             identities(services, peer.flow(), &user, &Selector { within, ..Selector::default() }, trail).await

@@ -5,7 +5,8 @@
 //! longer than `cache.max_ttl` and `cache.max_stale` without the tenant.
 //!
 //! A token chooses the id of its key, and anybody can make one up. So an id that is not known makes us look for it
-//! once in a while and no more often.
+//! once in a while for each uid whose callers send such tokens, and no more often: what one uid makes up keeps no other
+//! from a key that is new. A search that finds its key does not count.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -15,6 +16,7 @@ use crate::domain::claims::InvalidUserToken;
 use crate::domain::error::{Failure, Stage, Unavailable};
 use crate::domain::freshness::Moment;
 use crate::domain::retry::{Backoff, Waits};
+use crate::domain::urgency::Flow;
 use crate::flight::{Flight, Flights, NoFlight};
 
 use super::keys::Key;
@@ -27,8 +29,12 @@ const REFRESH_AFTER: Duration = Duration::from_secs(600);
 /// Older keys, which nobody has used for a while, are replaced before they are used again, if that can be done.
 const FRESH_FOR: Duration = Duration::from_secs(3600);
 
-/// Between two looks for a key that is not known. Auth0's staff recommend as much (community.auth0.com, 17654).
+/// Between two looks for a key that is not known, for one uid. Auth0's staff recommend as much (community.auth0.com, 17654).
 const BETWEEN_SEARCHES: Duration = Duration::from_secs(300);
+
+/// Uids that may have looked within [`BETWEEN_SEARCHES`]: all of them together ask no more often than this, one after the
+/// other, and further ones not at all. A daemon has few callers, and few of these send users' tokens.
+const MOST_SEARCHES: usize = 16;
 
 /// Between attempts that fail.
 const AFTER_FAILURES: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60));
@@ -54,8 +60,8 @@ struct Shared {
 struct State {
     held: Option<FetchedKeys>,
     failing: Option<Failing>,
-    /// When an unknown key was last looked for, and the tenant answered.
-    searched: Option<Moment>,
+    /// Whose callers had an unknown key looked for in vain, and when; not those for which that is long ago.
+    searches: Vec<(Flow, Moment)>,
 }
 
 /// The last attempt failed.
@@ -83,25 +89,25 @@ impl Keyring {
         Self { shared: Arc::new(shared), flights: Flights::new(1) }
     }
 
-    /// The key called `id`.
+    /// The key called `id`, for a caller of `flow`.
     ///
     /// # Panics
     /// Outside a tokio runtime.
-    pub async fn find(&self, id: &str) -> Result<Arc<Key>, NotVerified> {
+    pub async fn find(&self, id: &str, flow: Flow) -> Result<Arc<Key>, NotVerified> {
         // Not in the match: it would stay locked in its arms, which lock it again.
         let at_once = self.shared.lock().at_once(id, self.shared.clock.now());
         match at_once {
             Some((key, false)) => return Ok(key),
             Some((key, true)) => {
                 // Nobody waits for it.
-                self.ask(id).ok();
+                self.ask(id, flow).ok();
                 return Ok(key);
             }
             None => {}
         }
         // A flight that was under way may have been sent before the key was there; the next has not.
         for _ in 0..2 {
-            let flight = match self.ask(id) {
+            let flight = match self.ask(id, flow) {
                 Ok(flight) => flight,
                 Err(NoFlight::Refused(Hold::Failing(why))) => return self.shared.held(id).ok_or(why.into()),
                 Err(NoFlight::Refused(Hold::NoNeed | Hold::Searched) | NoFlight::Full) => break,
@@ -119,13 +125,13 @@ impl Keyring {
     }
 
     /// Asks the tenant for the sake of the key `id`, or joins those who do already.
-    fn ask(&self, id: &str) -> Result<Flight<Asked>, NoFlight<Hold>> {
+    fn ask(&self, id: &str, flow: Flow) -> Result<Flight<Asked>, NoFlight<Hold>> {
         self.flights.join((), (), |_, _| {
-            self.shared.lock().may_ask(id, self.shared.clock.now())?;
-            let shared = Arc::clone(&self.shared);
+            self.shared.lock().may_ask(id, flow, self.shared.clock.now())?;
+            let (shared, id) = (Arc::clone(&self.shared), id.to_owned());
             Ok(async move {
                 let outcome = shared.source.fetch().await;
-                shared.land(outcome)
+                shared.land(outcome, &id, flow)
             })
         })
     }
@@ -140,9 +146,14 @@ impl Shared {
         self.lock().held.as_ref()?.keys.find(id)
     }
 
-    fn land(&self, outcome: Result<FetchedKeys, Unavailable>) -> Asked {
+    /// What was asked for the sake of the key `id`, for a caller of `flow`, has come to this.
+    fn land(&self, outcome: Result<FetchedKeys, Unavailable>, id: &str, flow: Flow) -> Asked {
         let now = self.clock.now();
         let mut state = self.lock();
+        if outcome.as_ref().map_or(true, |fetched| fetched.keys.find(id).is_some()) {
+            // It was found, or not looked for after all.
+            state.searches.retain(|(of, _)| *of != flow);
+        }
         match outcome {
             Ok(fetched) => {
                 state.held = Some(fetched);
@@ -150,8 +161,6 @@ impl Shared {
                 Ok(())
             }
             Err(why) => {
-                // It was not looked for after all.
-                state.searched = None;
                 let before = state.failing.take().map(|failing| failing.waits);
                 let mut waits = before.unwrap_or_else(|| AFTER_FAILURES.waits(self.seed));
                 let wait =
@@ -174,8 +183,8 @@ impl State {
         held.keys.find(id).filter(|_| at_once).map(|key| (key, age >= REFRESH_AFTER))
     }
 
-    /// Whether the tenant may be asked for the sake of the key `id`. Called when nobody is asking.
-    fn may_ask(&mut self, id: &str, now: Moment) -> Result<(), Hold> {
+    /// Whether the tenant may be asked for the sake of the key `id`, for a caller of `flow`. Called when nobody is asking.
+    fn may_ask(&mut self, id: &str, flow: Flow, now: Moment) -> Result<(), Hold> {
         if let Some(failing) = self.failing.as_ref().filter(|failing| failing.until.elapsed > now.elapsed) {
             let retry_after = now.age(failing.until);
             return Err(Hold::Failing(Unavailable { retry_after, ..failing.why.clone() }));
@@ -184,9 +193,13 @@ impl State {
         match held.keys.find(id) {
             Some(_) if held.sent.age(now) < REFRESH_AFTER => Err(Hold::NoNeed),
             Some(_) => Ok(()),
-            None if self.searched.is_some_and(|at| at.age(now) < BETWEEN_SEARCHES) => Err(Hold::Searched),
             None => {
-                self.searched = Some(now);
+                self.searches.retain(|(_, at)| at.age(now) < BETWEEN_SEARCHES);
+                let has_searched = self.searches.iter().any(|(of, _)| *of == flow);
+                if has_searched || self.searches.len() >= MOST_SEARCHES {
+                    return Err(Hold::Searched);
+                }
+                self.searches.push((flow, now));
                 Ok(())
             }
         }
