@@ -279,7 +279,9 @@ fn wire(
         let (auth0, clock) = (auth0.clone(), clock.clone());
         Box::new(move |config| {
             (!config.me.audiences.is_empty()).then(|| {
-                let expected = Expected::new(issuers(&config.tenant), config.me.audiences.clone());
+                let mut issuers = issuers(&config.tenant);
+                issuers.extend(config.me.issuers.iter().cloned());
+                let expected = Expected::new(issuers, config.me.audiences.clone());
                 Arc::new(UserTokens::new(expected, Arc::new(auth0.clone()), clock.clone(), seed))
             })
         })

@@ -74,6 +74,7 @@ fn the_least_configuration_takes_every_default() {
     assert_eq!((config.listeners[0].mode, config.listeners[0].owner), (0o660, None));
     assert_eq!((config.log.format, config.log.user_ids), (LogFormat::Auto, UserIds::Hashed));
     assert_eq!(config.me.audiences, [""; 0]);
+    assert_eq!(config.me.issuers, [""; 0]);
 }
 
 #[test]
@@ -137,6 +138,7 @@ fn the_environment_alone_is_enough() {
     assert_eq!(config.listeners[1].path, Path::new("/run/cloakroom/cloakroom.sock"));
     assert_eq!((config.listeners[1].mode, config.runtime.threads), (0o600, 4));
     assert_eq!(config.me.audiences, ["https://api.acme.example", "3Xk9"]);
+    assert_eq!(config.me.issuers, ["https://login.acme.example/", "https://shop.acme.example:8443/"]);
 }
 
 #[test]
@@ -184,6 +186,15 @@ fn what_is_likely_not_meant_is_a_warning() {
              as well, whichever API it is meant for: name your API's identifier",
         ]
     );
+}
+
+#[test]
+fn issuers_without_audiences_are_likely_not_meant() {
+    let text = "[tenant]\ndomain = \"acme.eu.auth0.com\"\n[tenant.client]\nid = \"3Xk9\"\nsecret = \"s\"\n[me]\n\
+                issuers = [\"https://login.acme.example/\"]";
+    let warnings = config::parse("f.toml", text, &Env::default()).unwrap().warnings;
+    let text = "f.toml, line 7: me.issuers: without me.audiences no token is accepted, whoever issued it";
+    assert!(warnings.iter().any(|warning| warning == text), "{warnings:?}");
 }
 
 #[test]
@@ -360,7 +371,7 @@ proptest! {
     }
 }
 
-const KEYS: [&str; 24] = [
+const KEYS: [&str; 25] = [
     "domain",
     "audience",
     "ca_file",
@@ -384,6 +395,7 @@ const KEYS: [&str; 24] = [
     "output",
     "threads",
     "audiences",
+    "issuers",
     "nonsense",
 ];
 const TABLES: [&str; 13] = [

@@ -219,6 +219,49 @@ async fn ps256_is_accepted_unless_the_key_set_states_another_algorithm() {
     assert_eq!(silent.me(&silent.signed(json!({}))).await.status, 200, "and RS256 with the same key");
 }
 
+/// A token that only its holder's key makes good is no bearer token, and the proof cannot be checked here.
+#[tokio::test(start_paused = true)]
+async fn a_token_that_is_bound_to_a_key_is_refused_as_a_bearer_token() {
+    let world = world().await;
+    for cnf in [
+        json!({"jkt": "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I"}),
+        json!({"x5t#S256": "bwcK0esc3ACC3DB2Y5_lESsXE8o9ltc05O89jdN-dg2"}),
+        json!({}),
+        json!("jkt"),
+    ] {
+        let token = world.signed(json!({"cnf": cnf}));
+        let detail = refusal(&world.me(&token).await, &token);
+        assert!(detail.contains("sender-constrained") && detail.contains("DPoP"), "{detail}");
+    }
+}
+
+/// A tenant has several custom domains, signs with the same keys on each, and names the one that was used.
+#[tokio::test(start_paused = true)]
+async fn further_issuers_of_the_tenant_are_accepted_where_they_are_named() {
+    let token = |world: &World| world.signed(json!({"iss": "https://login.acme.example/"}));
+    let strict = world().await;
+    let detail = refusal(&strict.me(&token(&strict)).await, &token(&strict));
+    assert!(
+        detail.contains("not issued by https://tenant.example/") && detail.contains("[me] issuers"),
+        "{detail}"
+    );
+    for spelled in
+        ["https://login.acme.example/", "https://login.acme.example", "https://LOGIN.acme.example:443"]
+    {
+        let settings = format!("{SETTINGS}\nissuers = [{spelled:?}]");
+        let world = World::simulated(TenantOptions::default(), &settings).await;
+        world.ready().await;
+        assert_eq!(world.me(&token(&world)).await.status, 200, "{spelled}");
+        assert_eq!(world.me(&world.session(users::GOOGLE)).await.status, 200, "{spelled}: its own go on");
+        for other in ["https://login.acme.example", "https://other.example/", "http://login.acme.example/"] {
+            let token = world.signed(json!({"iss": other}));
+            assert!(refusal(&world.me(&token).await, &token).contains("not issued by"), "{spelled} {other}");
+        }
+        // The keys are those that the tenant publishes at its own domain.
+        assert_eq!(world.key_calls(), 1);
+    }
+}
+
 /// Rules with `me` among their operations, and not `token`: what the routes are for.
 #[tokio::test(start_paused = true)]
 async fn whoever_may_only_use_me_needs_each_users_own_token() {
@@ -494,6 +537,40 @@ async fn a_flood_of_unknown_keys_asks_the_tenant_once_in_five_minutes() {
     assert_eq!(world.key_calls(), 3);
 }
 
+/// Guarantee 5 for each uid. What one makes up keeps no other from a key that is new.
+#[tokio::test(start_paused = true)]
+async fn a_key_that_one_uid_made_up_keeps_no_other_uid_from_a_new_one() {
+    let world = world().await;
+    let verify = async |uid: u32, token: &str| {
+        let user_tokens = world.running.services().user_tokens.read().unwrap().clone().unwrap();
+        user_tokens.verify(&Secret::new(token), Flow::Uid(uid)).await
+    };
+    let made_up = |n: usize| world.signed_as(|header| header.kid = Some(format!("made-up-{n}")));
+    assert!(verify(1, &world.session(users::GOOGLE)).await.is_ok());
+    assert!(verify(1, &made_up(0)).await.is_err());
+    assert_eq!(world.key_calls(), 2);
+    // Two, because the next key is published before it signs.
+    let renew = || (0..2).for_each(|_| world.tenant.rotate_signing_key().unwrap());
+    renew();
+    assert!(verify(1, &made_up(1)).await.is_err(), "it has had its search");
+    assert_eq!(world.key_calls(), 2);
+    assert!(verify(2, &world.session(users::GOOGLE)).await.is_ok());
+    assert_eq!(world.key_calls(), 3);
+    // A search that found its key is nothing to be quiet about.
+    renew();
+    assert!(verify(2, &world.session(users::GOOGLE)).await.is_ok());
+    assert_eq!(world.key_calls(), 4);
+    // And however many uids there are, the tenant is not asked for each of them.
+    for uid in 10..1000 {
+        assert!(verify(uid, &made_up(2)).await.is_err());
+    }
+    assert!(world.key_calls() <= 4 + 16, "{}", world.key_calls());
+    sleep(5 * MINUTE).await;
+    let before = world.key_calls();
+    assert!(verify(1, &made_up(3)).await.is_err());
+    assert_eq!(world.key_calls(), before + 1, "after five minutes it may search again");
+}
+
 #[tokio::test(start_paused = true)]
 async fn keys_in_use_are_replaced_behind_the_token_that_uses_them() {
     let world = world().await;
@@ -537,40 +614,6 @@ async fn while_the_tenant_is_away_the_keys_held_are_used_and_it_is_not_hammered(
     let token = world.session(users::GITHUB);
     assert_eq!(world.me(&token).await.status, 200);
     world.tenant.fault(Endpoint::Keys, Fault::StallHeaders);
-/// Guarantee 5 for each uid. What one makes up keeps no other from a key that is new.
-#[tokio::test(start_paused = true)]
-async fn a_key_that_one_uid_made_up_keeps_no_other_uid_from_a_new_one() {
-    let world = world().await;
-    let verify = async |uid: u32, token: &str| {
-        let user_tokens = world.running.services().user_tokens.read().unwrap().clone().unwrap();
-        user_tokens.verify(&Secret::new(token), Flow::Uid(uid)).await
-    };
-    let made_up = |n: usize| world.signed_as(|header| header.kid = Some(format!("made-up-{n}")));
-    assert!(verify(1, &world.session(users::GOOGLE)).await.is_ok());
-    assert!(verify(1, &made_up(0)).await.is_err());
-    assert_eq!(world.key_calls(), 2);
-    // Two, because the next key is published before it signs.
-    let renew = || (0..2).for_each(|_| world.tenant.rotate_signing_key().unwrap());
-    renew();
-    assert!(verify(1, &made_up(1)).await.is_err(), "it has had its search");
-    assert_eq!(world.key_calls(), 2);
-    assert!(verify(2, &world.session(users::GOOGLE)).await.is_ok());
-    assert_eq!(world.key_calls(), 3);
-    // A search that found its key is nothing to be quiet about.
-    renew();
-    assert!(verify(2, &world.session(users::GOOGLE)).await.is_ok());
-    assert_eq!(world.key_calls(), 4);
-    // And however many uids there are, the tenant is not asked for each of them.
-    for uid in 10..1000 {
-        assert!(verify(uid, &made_up(2)).await.is_err());
-    }
-    assert!(world.key_calls() <= 4 + 16, "{}", world.key_calls());
-    sleep(5 * MINUTE).await;
-    let before = world.key_calls();
-    assert!(verify(1, &made_up(3)).await.is_err());
-    assert_eq!(world.key_calls(), before + 1, "after five minutes it may search again");
-}
-
     for minute in 0..180 {
         let before = tokio::time::Instant::now();
         assert_eq!(world.me(&token).await.status, 200, "{minute}");

@@ -352,7 +352,7 @@ async fn everything_that_can_change_does_and_the_rest_is_named() {
          [cache]\nmax_bytes = \"1MiB\"\nmax_ttl = \"1m\"\nmax_stale = \"2m\"\nmin_ttl = \"3s\"\nrefresh_ahead = 0.5\n\
          [cache.negative]\nuser_not_found = \"1s\"\nno_token = \"2s\"\nlogin_required = \"3s\"\n\
          [upstream]\nrequests_per_second = 1\nburst = 2\nmax_concurrency = 3\nmax_retries = 0\n\
-         [me]\naudiences = [\"https://api.example\"]\n[shutdown]\nmin_delay = \"1s\"\ndeadline = \"2s\"\n\
+         [me]\naudiences = [\"https://api.example\"]\nissuers = [\"https://login.example\"]\n[shutdown]\nmin_delay = \"1s\"\ndeadline = \"2s\"\n\
          [admin]\naddress = \"127.0.0.1:1\"\n[log]\nlevel = \"warn\"\nformat = \"text\"\nuser_ids = \"plain\"\n\
          [runtime]\nthreads = 2\nlock_memory = true\n\
          [[listener]]\npath = \"{path}\"\nmode = \"0660\"\nmax_connections = 7\nrequire_request_header = false\n\
@@ -379,6 +379,7 @@ async fn everything_that_can_change_does_and_the_rest_is_named() {
             "upstream.max_concurrency",
             "upstream.max_retries",
             "me.audiences",
+            "me.issuers",
             "shutdown.min_delay",
             "shutdown.deadline",
             "log.level",
@@ -406,7 +407,7 @@ async fn everything_that_can_change_does_and_the_rest_is_named() {
         if nix::unistd::geteuid().is_root() { "invalid_user_token" } else { "forbidden" }
     );
     let [changed, needs_restart] = world.reload("").await.unwrap();
-    assert_eq!((changed.len(), needs_restart.len()), (22, 0));
+    assert_eq!((changed.len(), needs_restart.len()), (23, 0));
     assert_eq!(
         world.send("GET", "/v1/me/token", &[("cloakroom-request", "true")]).await.problem().1,
         "route_not_found"

@@ -148,7 +148,7 @@ impl Reloader {
         self.auth0.reconfigure(&config.tenant, &config.client, config.upstream, transport);
         services.management.reconfigure(config.management, new_credentials || by == By::Person);
         services.cache.reconfigure(&config.cache);
-        if before.me.audiences != config.me.audiences {
+        if before.me != config.me {
             let user_tokens = (self.user_tokens)(&config);
             *services.user_tokens.write().unwrap_or_else(PoisonError::into_inner) = user_tokens;
         }

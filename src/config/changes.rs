@@ -199,7 +199,7 @@ fn settings(config: &Config) -> Vec<Setting> {
     let Cache { max_bytes, max_ttl, max_stale, min_ttl, refresh_ahead, negative } = cache;
     let Negative { user_not_found, no_token, login_required } = negative;
     let Upstream { requests_per_second, burst, max_concurrency, max_retries } = upstream;
-    let Me { audiences } = me;
+    let Me { audiences, issuers } = me;
     let Audit { events, output } = audit;
     let Admin { address } = admin;
     let Shutdown { min_delay, deadline } = shutdown;
@@ -244,6 +244,7 @@ fn settings(config: &Config) -> Vec<Setting> {
         change("upstream.max_concurrency", word(max_concurrency)),
         change("upstream.max_retries", word(max_retries)),
         change("me.audiences", hidden(audiences.iter().map(String::as_bytes).collect())),
+        change("me.issuers", hidden(issuers.iter().map(String::as_bytes).collect())),
         Setting { key: "audit.events", value: word(events), is_fixed: *events == AuditEvents::None },
         fixed("audit.output", output),
         fixed(

@@ -149,7 +149,7 @@ const TABLES: &[Table] = &[
             ("rate", Kind::Number),
         ],
     },
-    Table { path: "me", keys: &[("audiences", Kind::Texts)] },
+    Table { path: "me", keys: &[("audiences", Kind::Texts), ("issuers", Kind::Texts)] },
     Table { path: "audit", keys: &[("events", Kind::Text), ("output", Kind::Text)] },
     Table { path: "admin", keys: &[("address", Kind::Text), ("allow_remote", Kind::Boolean)] },
     Table { path: "shutdown", keys: &[("min_delay", Kind::Duration), ("deadline", Kind::Duration)] },

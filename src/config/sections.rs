@@ -5,9 +5,10 @@ use std::time::Duration;
 use ::config::ValueKind;
 use bytesize::ByteSize;
 
+use super::host::{self, HostPort};
 use super::problem::Checked;
 use super::reader::{Reader, Setting};
-use super::values::{boolean, choice, duration, integer, lines, number, size, within};
+use super::values::{Parsed, boolean, choice, duration, integer, lines, number, size, within};
 use super::{
     Cache, Log, LogFormat, Management, Me, Negative, Runtime, Shutdown, Upstream, UserIds, user_key,
 };
@@ -103,7 +104,36 @@ pub(super) fn me(reader: &mut Reader) -> Checked<Me> {
                     it is meant for: name your API's identifier";
         reader.warn(&audiences, text);
     }
-    Ok(Me { audiences: audiences.value })
+    let issuers = reader.setting("me.issuers", Vec::new(), |value| match value {
+        ValueKind::Array(list) if list.is_empty() => Ok(Vec::new()),
+        value => issuers(value),
+    })?;
+    if audiences.value.is_empty() && !issuers.value.is_empty() {
+        reader.warn(&issuers, "without me.audiences no token is accepted, whoever issued it");
+    }
+    Ok(Me { audiences: audiences.value, issuers: issuers.value })
+}
+
+/// Custom domains as Auth0 writes them into tokens: in lower case, with a slash at the end.
+fn issuers(value: &ValueKind) -> Parsed<Vec<String>> {
+    let mut issuers: Vec<String> = Vec::new();
+    for (at, element) in lines(value)?.iter().enumerate() {
+        let wrong = |text: &str| format!("element {at} {text}");
+        let origin = element.strip_prefix("https://").ok_or_else(|| wrong("must begin with https://"))?;
+        let authority = origin.strip_suffix('/').unwrap_or(origin);
+        if authority.contains(['/', '?', '#', '@']) {
+            return Err(wrong("must be a domain of the tenant, as in \"https://login.acme.example/\""));
+        }
+        let HostPort { host, port } =
+            host::split(authority).map_err(|text| wrong(&format!("is no domain: {text}")))?;
+        let port = port.filter(|port| *port != 443).map(|port| format!(":{port}")).unwrap_or_default();
+        let issuer = format!("https://{}{port}/", host.to_ascii_lowercase());
+        if issuers.contains(&issuer) {
+            return Err(wrong("is there twice"));
+        }
+        issuers.push(issuer);
+    }
+    Ok(issuers)
 }
 
 /// `[shutdown]`. Supervisors kill after a while of their own: 90 s under systemd, 30 s under Kubernetes.

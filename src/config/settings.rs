@@ -176,10 +176,12 @@ pub struct Listener {
 }
 
 /// `[me]`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Me {
     /// A user token has to be for one of these; with none, `/v1/me` is off.
     pub audiences: Vec<String>,
+    /// Further issuers whose tokens are accepted, besides the tenant's own: origins with a slash at their end.
+    pub issuers: Vec<String>,
 }
 
 /// `[audit]`.

@@ -124,6 +124,12 @@ pub enum InvalidUserToken {
     /// By its header a token of another kind: a logout token, or one with demands that are not understood.
     #[error("the token is a JWT of another kind: send the user's own access or ID token")]
     AnotherKind,
+    /// `cnf`: only who proves possession of a key may use it (RFC 7800, 8705, 9449).
+    #[error(
+        "a sender-constrained token, which is bound to its holder's key by DPoP or mTLS: as a bearer token it is not \
+         accepted, because the proof cannot be checked here; request one for this API that is not bound to a key"
+    )]
+    Bound,
     /// No `kid`.
     #[error("the token does not name the key that signed it: send it as Auth0 issued it")]
     NoKey,
@@ -145,7 +151,10 @@ pub enum InvalidUserToken {
     )]
     Signature,
     /// Issued by somebody else.
-    #[error("the token was not issued by {expected}: send one that this tenant issued")]
+    #[error(
+        "the token was not issued by {expected}: send one that this tenant issued, or, if it names another custom domain \
+         of the tenant, add that to [me] issuers"
+    )]
     Issuer {
         /// Who may have.
         expected: Arc<str>,

@@ -60,6 +60,9 @@ impl<'a> Jwt<'a> {
         if payload.events.is_some() {
             return Err(InvalidUserToken::AnotherKind);
         }
+        if payload.cnf.is_some() {
+            return Err(InvalidUserToken::Bound);
+        }
         Ok(Self { claims: payload.into(), key, algorithm, message, signature })
     }
 
@@ -105,6 +108,7 @@ struct Payload {
     iat: Option<f64>,
     gty: Option<OneOrMore>,
     events: Option<IgnoredAny>,
+    cnf: Option<IgnoredAny>,
 }
 
 #[derive(Deserialize)]
@@ -233,6 +237,10 @@ mod tests {
             ("[]x", No::Malformed),
             ("", No::Malformed),
             (r#"{"events":{"logout":{}}}"#, No::AnotherKind),
+            (r#"{"cnf":{"jkt":"x"}}"#, No::Bound),
+            (r#"{"cnf":{"x5t#S256":"x"}}"#, No::Bound),
+            (r#"{"cnf":{}}"#, No::Bound),
+            (r#"{"cnf":"x"}"#, No::Bound),
         ] {
             assert_eq!(refusal(&token(HEADER, payload)), why, "{payload}");
         }
