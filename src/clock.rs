@@ -3,6 +3,7 @@
 //! Everything that decides takes a [`Moment`]; whoever needs one asks a [`Clock`]. Timers are tokio's, which
 //! tests can pause; a simulated clock follows them, and can be stepped or put to sleep besides.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -10,10 +11,28 @@ use nix::sys::time::TimeSpec;
 use nix::time::{ClockId, clock_gettime};
 
 use crate::domain::freshness::{Moment, Timestamp};
+use crate::domain::lost::Lost;
 
-/// Where the time comes from. Cheap to clone.
+/// Where the time comes from. Cheap to clone; clones share what has been learned of lost time.
 #[derive(Clone, Debug)]
-pub struct Clock(Source);
+pub struct Clock {
+    source: Source,
+    learned: Arc<Learned>,
+}
+
+/// What the dates of Auth0's answers have shown.
+#[derive(Debug, Default)]
+struct Learned {
+    /// Milliseconds that the elapsed clock has missed and that every reading adds, so that what was cached before they
+    /// were noticed is judged by them as well.
+    lost: AtomicU64,
+    dates: Mutex<Lost>,
+}
+
+/// When a request was sent, by the elapsed clock as it counts by itself: lost time may be noticed before the answer is
+/// read.
+#[derive(Clone, Copy, Debug)]
+pub struct Sent(Moment);
 
 #[derive(Clone, Debug)]
 enum Source {
@@ -30,7 +49,11 @@ struct Simulated {
 impl Clock {
     /// `CLOCK_REALTIME` and `CLOCK_BOOTTIME`.
     pub fn system() -> Self {
-        Self(Source::System)
+        Self::of(Source::System)
+    }
+
+    fn of(source: Source) -> Self {
+        Self { source, learned: Arc::default() }
     }
 
     /// A clock that reads `start` now and from then on follows tokio's timers, paused or not.
@@ -39,21 +62,62 @@ impl Clock {
     pub fn simulated(start: Timestamp) -> Self {
         let at_anchor = Moment { wall: start, elapsed: Duration::from_secs(1_000_000) };
         let anchor = tokio::time::Instant::now();
-        Self(Source::Simulated(Arc::new(Mutex::new(Simulated { anchor, at_anchor }))))
+        Self::of(Source::Simulated(Arc::new(Mutex::new(Simulated { anchor, at_anchor }))))
     }
 
-    /// Reads both clocks.
+    /// Reads both clocks. What the elapsed clock is known to have missed is added to it.
     pub fn now(&self) -> Moment {
-        match &self.0 {
+        self.corrected(self.uncorrected())
+    }
+
+    fn uncorrected(&self) -> Moment {
+        match &self.source {
             Source::System => Moment { wall: wall(), elapsed: elapsed() },
             Source::Simulated(simulated) => simulated.lock().unwrap_or_else(PoisonError::into_inner).now(),
         }
     }
 
+    fn corrected(&self, moment: Moment) -> Moment {
+        Moment { elapsed: moment.elapsed.saturating_add(self.lost()), ..moment }
+    }
+
+    /// The time that both clocks are known to have missed, while a virtual machine was paused.
+    pub fn lost(&self) -> Duration {
+        Duration::from_millis(self.learned.lost.load(Ordering::Relaxed))
+    }
+
+    /// A request is sent now.
+    pub fn sends(&self) -> Sent {
+        Sent(self.uncorrected())
+    }
+
+    /// The answer to what was `sent` is complete, and is dated `date` by Auth0 if it is known to be Auth0's. Returns
+    /// when it was sent and received, on the same clocks, and how much lost time it has made known.
+    pub fn receives(&self, sent: Sent, date: Option<Timestamp>) -> (Moment, Moment, Option<Duration>) {
+        let (Sent(sent), received) = (sent, self.uncorrected());
+        let noticed = date.and_then(|date| {
+            let mut dates = self.learned.dates.lock().unwrap_or_else(PoisonError::into_inner);
+            let noticed = dates.learn(date, sent.elapsed, received.elapsed)?;
+            let lost = u64::try_from(dates.so_far().as_millis()).unwrap_or(u64::MAX);
+            self.learned.lost.store(lost, Ordering::Relaxed);
+            Some(noticed)
+        });
+        // Both by what is known now: an answer that reveals lost time was asked for after it.
+        (self.corrected(sent), self.corrected(received), noticed)
+    }
+
+    /// The date by our wall clock, or by Auth0's as far as its latest answer tells, whichever is later: dates of Auth0
+    /// are judged by it where a wall clock that is behind would make something outlive its own.
+    pub fn latest_wall(&self) -> Timestamp {
+        let now = self.now();
+        let dates = self.learned.dates.lock().unwrap_or_else(PoisonError::into_inner);
+        dates.their_wall(now.elapsed).map_or(now.wall, |theirs| theirs.max(now.wall))
+    }
+
     /// How long ago `begun` was, for which one clock has to be read.
     pub fn since(&self, begun: Moment) -> Duration {
-        let elapsed = match &self.0 {
-            Source::System => elapsed(),
+        let elapsed = match &self.source {
+            Source::System => elapsed().saturating_add(self.lost()),
             Source::Simulated(_) => self.now().elapsed,
         };
         elapsed.saturating_sub(begun.elapsed)
@@ -73,8 +137,8 @@ impl Clock {
     }
 
     fn adjust(&self, change: impl FnOnce(&mut Moment)) {
-        let mut now = self.now();
-        if let Source::Simulated(simulated) = &self.0 {
+        let mut now = self.uncorrected();
+        if let Source::Simulated(simulated) = &self.source {
             change(&mut now);
             let mut simulated = simulated.lock().unwrap_or_else(PoisonError::into_inner);
             *simulated = Simulated { anchor: tokio::time::Instant::now(), at_anchor: now };
@@ -110,6 +174,26 @@ fn elapsed() -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn lost_time_is_added_to_every_reading_and_to_what_was_sent_before_it_was_noticed() {
+        let start = Timestamp::from_secs(1_000);
+        let (clock, hours) = (Clock::simulated(start), Duration::from_secs(8 * 3_600));
+        let (before, other) = (clock.now(), clock.clone());
+        assert_eq!(clock.receives(clock.sends(), Some(start)), (before, before, None));
+        let sent = clock.sends();
+        assert_eq!(clock.receives(clock.sends(), None).2, None, "an answer without a date tells nothing");
+        let (_, _, noticed) = other.receives(other.sends(), Some(start.after(hours)));
+        assert_eq!(noticed, Some(hours + Duration::from_secs(1)));
+        let (sent, received, again) = clock.receives(sent, Some(start.after(hours)));
+        assert_eq!((sent.age(received), again), (Duration::ZERO, None));
+        assert_eq!(Some(before.age(clock.now())), noticed);
+        assert_eq!(clock.now().wall, start, "the wall clock is left as it is");
+        assert!(clock.latest_wall() >= start.after(hours));
+        clock.step_wall(start.after(2 * hours));
+        assert_eq!(clock.latest_wall(), start.after(2 * hours));
+        assert_eq!(Some(before.age(clock.now())), noticed, "a step of the wall clock is no lost time");
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_simulated_clock_follows_the_timers_and_can_be_stepped() {

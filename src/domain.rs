@@ -10,6 +10,7 @@ pub mod claims;
 pub mod error;
 pub mod freshness;
 pub mod identity;
+pub mod lost;
 pub mod policy;
 pub mod retry;
 pub mod span;

@@ -25,6 +25,7 @@ pub mod answer;
 pub mod budget;
 pub mod connect;
 pub mod credentials;
+mod dates;
 mod descriptors;
 mod keys;
 mod lenient;
@@ -290,19 +291,16 @@ impl Auth0 {
     ) -> Result<(Answer, Exchange), Failure> {
         let inner = &self.0;
         let request = request.ok_or(Failure::Malformed { what: UNSENDABLE })?;
-        let sent = inner.clock.now();
-        let mut counted = Counted { inner, endpoint, sent, result: None };
+        let sent = inner.clock.sends();
+        let mut counted = Counted { inner, endpoint, sent: inner.clock.now(), result: None };
         let answer = means.transport.send(request).await;
         counted.result = Some(match &answer {
             Ok(answer) => answer.status.as_str().to_owned(),
             Err(failure) => failure.label().to_owned(),
         });
         drop(counted);
-        let exchange = Exchange { sent, received: inner.clock.now() };
         let answer = answer?;
-        if let Some(skew) = answer.clock_skew(exchange) {
-            inner.counters.clock_skew(skew);
-        }
+        let exchange = inner.exchange(sent, &answer);
         if let Some(wait) = self.account_for(endpoint, &answer, exchange) {
             return Err(Failure::Throttled { retry_after: Some(wait) });
         }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::StatusCode;
-use hyper::header::{AsHeaderName, DATE, HeaderMap, RETRY_AFTER};
+use hyper::header::{AsHeaderName, CONTENT_TYPE, DATE, HeaderMap, RETRY_AFTER};
 
 use crate::domain::freshness::{Moment, Timestamp};
 use crate::domain::retry;
@@ -73,6 +73,20 @@ impl Answer {
             }
             _ => Duration::ZERO,
         }
+    }
+
+    /// The earliest moment on our elapsed clock at which something can have happened that the server dates `stated`;
+    /// `None` where that is later than the answer, so that one of the two dates is wrong.
+    pub fn not_before(&self, stated: Timestamp, exchange: Exchange) -> Option<Duration> {
+        // The answer was dated no earlier than its request was sent, up to a second before what is hidden by the date.
+        let hidden = Duration::from_secs(1);
+        let latest = self.date().map_or(exchange.sent.wall, |date| date.after(hidden));
+        (stated <= latest).then(|| exchange.sent.elapsed.saturating_sub(latest.since(stated)))
+    }
+
+    /// Whether the server calls its body JSON, as Auth0 does all of its own.
+    pub fn is_json(&self) -> bool {
+        self.text(CONTENT_TYPE).is_some_and(|kind| kind.trim_start().starts_with("application/json"))
     }
 
     fn text(&self, name: impl AsHeaderName) -> Option<&str> {

@@ -193,7 +193,11 @@ fn grants() -> Vec<Row> {
         granted("`expires_in` as text", Fault::ExpiresIn(ExpiresIn::Text)),
         granted("`expires_in` of 1e18", Fault::ExpiresIn(ExpiresIn::Huge)),
         no_grant_yet("JWT with `exp` in the past", Fault::JwtExpInThePast),
-        granted("`Date` an hour ahead", Fault::DateOffset(3600)),
+        // What is held looks an hour older from then on.
+        Row {
+            due: hit(0).and_a_grant().then(MISS),
+            ..granted("`Date` an hour ahead", Fault::DateOffset(3600))
+        },
         granted("`Date` an hour behind", Fault::DateOffset(-3600)),
         no_grant_yet("200, a web page", Fault::Html200),
         no_grant_yet("no answer, ever", Fault::StallHeaders),
