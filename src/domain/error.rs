@@ -291,6 +291,19 @@ impl Failure {
         }
     }
 
+    /// Whether Auth0 answered at all, or was not asked: unlike silence, that says nothing of other requests.
+    pub fn is_an_answer(&self) -> bool {
+        matches!(
+            self,
+            Self::Throttled { .. }
+                | Self::OverBudget { .. }
+                | Self::Status { .. }
+                | Self::Malformed { .. }
+                | Self::Denied(_)
+                | Self::Fault
+        )
+    }
+
     /// As the metric `upstream_requests_total` names it where there was no status to name.
     pub fn label(&self) -> &'static str {
         match self {
