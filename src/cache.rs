@@ -24,6 +24,7 @@ use crate::telemetry::{Counters, UserNames};
 pub mod entry;
 mod failing;
 mod landing;
+mod refusals;
 mod served;
 mod shelf;
 mod slot;
@@ -32,6 +33,7 @@ mod source;
 use entry::{Entry, Judgement, Question, Rules};
 use failing::Failing;
 use landing::Landing;
+use refusals::{Refusal, Refusals};
 use served::served;
 use shelf::Shelf;
 use slot::Slot;
@@ -56,6 +58,7 @@ pub struct Cache {
     shelf: Shelf,
     flights: Flights<UserId, Flow, Result<Arc<Entry>, Unavailable>>,
     failing: Failing,
+    refusals: Refusals,
     source: Arc<dyn ProfileSource>,
     clock: Clock,
     counters: Arc<Counters>,
@@ -78,6 +81,7 @@ impl Cache {
             shelf: Shelf::new(settings, Arc::clone(&counters)),
             flights: Flights::new(MAX_FLIGHTS),
             failing: Failing::new(seed),
+            refusals: Refusals::default(),
             source,
             clock,
             counters,
@@ -133,6 +137,7 @@ impl Cache {
     pub fn purge(&self, user: &UserId) {
         // In this order: an answer that lands in between is either told, or forgotten with the rest.
         self.flights.void(user);
+        self.refusals.forget(user);
         self.shelf.now().entries.invalidate(user);
         self.failing.forget(user);
     }
@@ -140,6 +145,7 @@ impl Cache {
     /// Forgets everybody.
     pub fn purge_all(&self) {
         self.flights.void_all();
+        self.refusals.forget_all();
         slot::clear_all(&self.shelf.now().entries);
         self.failing.forget_all();
     }
@@ -163,19 +169,26 @@ impl Cache {
 
     /// A caller says that its provider refused the token with this fingerprint. It is dropped if it is still the
     /// one held, so that a late report about one that was replaced does nothing; and what is not `shown` to the caller
-    /// is not there.
+    /// is not there. What has been reported already is dropped, and is not reported again.
     ///
     /// # Errors
     /// [`LookupError::RateLimited`]: a report makes Auth0 be asked, so it spends from the budget.
-    pub fn report(&self, user: &UserId, fingerprint: Tag, shown: &Selector) -> Result<Reported, LookupError> {
+    pub fn report(
+        &self,
+        flow: Flow,
+        user: &UserId,
+        fingerprint: Tag,
+        shown: &Selector,
+    ) -> Result<Reported, LookupError> {
         let says = |entry: Option<&Entry>| match entry {
             Some(entry) if entry.holds(fingerprint, shown) => Reported::Dropped,
             Some(entry) if entry.shows_a_token(shown) => Reported::AlreadyReplaced,
             _ => Reported::Unknown,
         };
-        let outcome = says(self.held(user).as_deref());
-        if outcome != Reported::Dropped {
-            return Ok(outcome);
+        let is_news = |entry: &Arc<Entry>| entry.holds(fingerprint, shown) && !entry.is_refused(fingerprint);
+        let held = self.held(user);
+        if !held.as_ref().is_some_and(is_news) {
+            return Ok(says(held.as_deref()));
         }
         self.source.spare(Urgency::Fresh).map_err(|retry_after| LookupError::RateLimited { retry_after })?;
         let now = self.clock.now();
@@ -186,10 +199,10 @@ impl Cache {
         self.shelf.now().entries.entry_by_ref(user).and_compute_with(|held| {
             let held = held.and_then(|held| held.value().entry());
             outcome = says(held.as_deref());
-            match held.filter(|_| outcome == Reported::Dropped) {
-                Some(held) => Op::Put(Slot::of(Arc::new(held.with_refused(fingerprint, now)))),
-                None => Op::Nop,
-            }
+            let Some(held) = held.filter(is_news) else { return Op::Nop };
+            let refusal = Refusal { fingerprint, at: now.elapsed };
+            self.refusals.add(user, flow, refusal, held.expiry_of(fingerprint), now);
+            Op::Put(Slot::of(Arc::new(held.with_refused(refusal))))
         });
         Ok(outcome)
     }
@@ -345,6 +358,7 @@ impl Cache {
         self.flights.join(user.clone(), flow, |obsolete, for_whom| {
             // With several threads a flight may have landed since the caller looked: then it has what it wants.
             let landed = self.held(user).filter(|now| held.is_none_or(|held| !Arc::ptr_eq(held, now)));
+            let landed = landed.filter(|landed| !landed.is_before_a_report());
             if let (Some(entry), Urgency::Caller | Urgency::Stale) = (landed, urgency) {
                 return Err(Instead::Landed(entry));
             }
@@ -359,6 +373,7 @@ impl Cache {
                 obsolete,
                 shelf: self.shelf.clone(),
                 failing: self.failing.clone(),
+                refusals: self.refusals.clone(),
                 clock: self.clock.clone(),
                 names: self.names.clone(),
             };

@@ -675,10 +675,10 @@ async fn a_reported_token_is_not_served_again_and_a_late_report_does_nothing() {
     let served = world.cache().token(FLOW, &user, &selector, Wish::default()).await.unwrap();
     let fingerprint = served.select(&selector).unwrap().1.fingerprint;
     assert_eq!(
-        world.cache().report(&UserId::parse(users::JOHN).unwrap(), fingerprint, &Selector::default()),
+        world.cache().report(FLOW, &UserId::parse(users::JOHN).unwrap(), fingerprint, &Selector::default()),
         Ok(Reported::Unknown)
     );
-    assert_eq!(world.cache().report(&user, fingerprint, &Selector::default()), Ok(Reported::Dropped));
+    assert_eq!(world.cache().report(FLOW, &user, fingerprint, &Selector::default()), Ok(Reported::Dropped));
     sleep(SECOND).await;
     // Auth0 still holds the very token.
     assert_eq!(world.state(users::GOOGLE).await, "login_required");
@@ -687,7 +687,10 @@ async fn a_reported_token_is_not_served_again_and_a_late_report_does_nothing() {
     let new = world.tenant.login(users::GOOGLE, "google-oauth2").unwrap();
     sleep(31 * SECOND).await;
     assert_eq!(world.look_up(users::GOOGLE).await, Ok((new, "miss")));
-    assert_eq!(world.cache().report(&user, fingerprint, &Selector::default()), Ok(Reported::AlreadyReplaced));
+    assert_eq!(
+        world.cache().report(FLOW, &user, fingerprint, &Selector::default()),
+        Ok(Reported::AlreadyReplaced)
+    );
     assert_eq!(world.state(users::GOOGLE).await, "hit");
 }
 
@@ -701,7 +704,7 @@ async fn a_report_reaches_no_further_than_what_the_caller_is_shown() {
     let fingerprint = served.select(&google).unwrap().1.fingerprint;
     let within =
         |connection: &str| Selector { within: Some([connection.to_owned()].into()), ..Selector::default() };
-    let report = |shown: &str| world.cache().report(&user, fingerprint, &within(shown));
+    let report = |shown: &str| world.cache().report(FLOW, &user, fingerprint, &within(shown));
     assert_eq!(
         report("github"),
         Ok(Reported::AlreadyReplaced),
@@ -771,7 +774,7 @@ async fn with_several_threads_too_no_report_is_lost() {
         for _ in 0..round * 37 % 20_000 {
             std::hint::spin_loop();
         }
-        let reported = world.cache().report(&user, fingerprint, &selector);
+        let reported = world.cache().report(FLOW, &user, fingerprint, &selector);
         fresh.await.unwrap();
         assert_eq!(reported, Ok(Reported::Dropped), "round {round}");
         let after = world.look_up(users::GOOGLE).await;

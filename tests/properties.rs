@@ -83,7 +83,7 @@ proptest! {
         let exchange = Exchange { sent: now, received: now };
         for status in [status, 200] {
             let answer = answer(status, &body, &date);
-            if let Ok(UserAnswer::User(Some(profile))) = wire::parse_user(&answer, &user, exchange, &tags) {
+            if let Ok(UserAnswer::User(Some(profile), _)) = wire::parse_user(&answer, &user, exchange, &tags) {
                 prop_assert_eq!(status, 200);
                 prop_assert!(profile.identities.len() <= body.len());
                 let sent: serde_json::Value = serde_json::from_slice(&body).unwrap();

@@ -142,7 +142,7 @@ impl ProfileSource for Memory {
             let identity =
                 Identity::new("google-oauth2", "google-oauth2", "103547991597142817347", true, Some(token));
             let profile = Profile { blocked: false, identities: vec![identity].into() };
-            Ok(Fetched { profile: Some(profile), sent, tokens_withheld: false })
+            Ok(Fetched { profile: Some(profile), sent, tokens_withheld: false, logged_in: None })
         })
     }
 

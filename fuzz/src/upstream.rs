@@ -31,13 +31,13 @@ pub fn user(data: &[u8]) {
     let (exchange, tags) = (exchange(0), TagKey::random().unwrap());
     let body: Option<Value> = serde_json::from_slice(&answer.body).ok();
     match wire::parse_user(&answer, &asked, exchange, &tags) {
-        Ok(UserAnswer::User(Some(profile))) => {
+        Ok(UserAnswer::User(Some(profile), _)) => {
             assert_eq!(answer.status, StatusCode::OK);
             // What no type of JSON holds is skipped where it stands in what is not read.
             body.iter().for_each(|body| is_what_was_sent(&profile, &asked, body, exchange, &tags));
             is_selected_by_name(&profile);
         }
-        Ok(UserAnswer::User(None)) => {
+        Ok(UserAnswer::User(None, _)) => {
             let code = body.as_ref().map(|body| body["errorCode"].as_str().unwrap_or_default());
             let (not_found, bad) = (code.unwrap_or("inexistent_user"), code.unwrap_or("invalid_uri"));
             assert!(matches!(

@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use crate::config::Negative;
 use crate::domain::error::LookupError;
-use crate::domain::freshness::{Freshness, Moment, Schedule, Terms};
+use crate::domain::freshness::{Deadline, Freshness, Moment, Schedule, Terms};
 use crate::domain::identity::{Identity, IdpToken, NoSelection, Profile};
 use crate::domain::user::{Selector, UserId};
 use crate::secret::Tag;
 
 use super::Fetched;
+use super::refusals::Refusal;
 
 /// What the cache spends on an entry besides its own bytes: moka's nodes and queues, the hash table, reference
 /// counts, and what the allocator rounds up. As measured; `tests/bounded.rs` holds it to that.
@@ -19,17 +20,17 @@ const OVERHEAD: usize = 400;
 /// One answer of Auth0 about one user, and what is to be remembered besides.
 #[derive(Clone, Debug)]
 pub struct Entry {
-    fetched: Fetched,
+    /// `None`: there is no such user.
+    profile: Option<Profile>,
+    sent: Moment,
+    tokens_withheld: bool,
     /// Tokens of this answer that were reported as refused by their providers. Almost always absent.
     refused: Option<Box<Refused>>,
 }
 
+/// Apart from the entry, which is smaller so.
 #[derive(Clone, Debug)]
-struct Refused {
-    tokens: Vec<Tag>,
-    /// When the latest was reported. Until Auth0 has been asked after that, it may hold a newer one.
-    at: Moment,
-}
+struct Refused(Vec<Refusal>);
 
 /// What a caller wants to know of a user.
 #[derive(Clone, Copy, Debug)]
@@ -66,17 +67,18 @@ pub struct Judgement {
 impl Entry {
     /// Wraps an answer.
     pub fn new(fetched: Fetched) -> Self {
-        Self { fetched, refused: None }
+        let Fetched { profile, sent, tokens_withheld, logged_in: _ } = fetched;
+        Self { profile, sent, tokens_withheld, refused: None }
     }
 
     /// The user, or `None` if Auth0 has no such user.
     pub fn profile(&self) -> Option<&Profile> {
-        self.fetched.profile.as_ref()
+        self.profile.as_ref()
     }
 
     /// When the request was sent.
     pub fn sent(&self) -> Moment {
-        self.fetched.sent
+        self.sent
     }
 
     /// Whether one of its tokens has this fingerprint, of those that are `shown`.
@@ -89,22 +91,55 @@ impl Entry {
         self.tokens(shown).next().is_some()
     }
 
-    /// The same answer, with one token known to be refused.
-    pub fn with_refused(&self, fingerprint: Tag, at: Moment) -> Self {
-        let mut tokens = self.refused.as_ref().map(|refused| refused.tokens.clone()).unwrap_or_default();
-        if !tokens.contains(&fingerprint) {
-            tokens.push(fingerprint);
-        }
-        Self { refused: Some(Box::new(Refused { tokens, at })), ..self.clone() }
+    /// When one of its tokens, the one with this fingerprint, is over, if that is known.
+    pub fn expiry_of(&self, fingerprint: Tag) -> Option<Deadline> {
+        self.tokens(&Selector::default()).find(|token| token.fingerprint == fingerprint)?.expires
     }
 
-    /// This answer takes the place of `before`: a token that was refused is no better for being sent again.
-    pub fn inherit(&mut self, before: &Self) {
-        if let Some(refused) = &before.refused {
-            let tokens: Vec<_> =
-                refused.tokens.iter().copied().filter(|tag| self.holds(*tag, &Selector::default())).collect();
-            self.refused = (!tokens.is_empty()).then(|| Box::new(Refused { tokens, at: refused.at }));
+    /// Whether Auth0 has other tokens of this user instead of the one with this fingerprint. That there is none at all
+    /// says nothing: it may have been withheld, and the user may come back.
+    pub fn replaces(&self, fingerprint: Tag) -> bool {
+        let all = Selector::default();
+        self.shows_a_token(&all) && !self.holds(fingerprint, &all)
+    }
+
+    /// Whether the token with this fingerprint was reported.
+    pub fn is_refused(&self, fingerprint: Tag) -> bool {
+        self.refusals().iter().any(|refusal| refusal.fingerprint == fingerprint)
+    }
+
+    /// Whether one of its tokens was reported after Auth0 was asked, which may hold a newer one by then.
+    pub fn is_before_a_report(&self) -> bool {
+        self.refusals().iter().any(|refusal| self.sent.elapsed <= refusal.at)
+    }
+
+    fn refusals(&self) -> &[Refusal] {
+        self.refused.as_ref().map_or(&[], |refused| &refused.0)
+    }
+
+    /// The same answer, with one token known to be refused.
+    pub fn with_refused(&self, refusal: Refusal) -> Self {
+        let mut refused = self.refusals().to_vec();
+        refused.push(refusal);
+        Self { refused: Some(Box::new(Refused(refused))), ..self.clone() }
+    }
+
+    /// This answer takes the place of `before`, and these tokens were `reported`, as far as is remembered beside the
+    /// entries. A token is no better for being sent again: it lives no longer than was known, and what was refused stays
+    /// so, unless the user, who can have `logged_in` no earlier than that, has logged in since.
+    pub fn inherit(&mut self, before: Option<&Self>, reported: &[Refusal], logged_in: Option<Duration>) {
+        if let (Some(profile), Some(before)) = (&mut self.profile, before.and_then(Self::profile)) {
+            profile.keep_expiries(before);
         }
+        let mut refused: Vec<Refusal> = Vec::new();
+        for refusal in before.map(Self::refusals).into_iter().flatten().chain(reported) {
+            let is_known = refused.iter().any(|known| known.fingerprint == refusal.fingerprint);
+            let is_here = self.holds(refusal.fingerprint, &Selector::default());
+            if is_here && !is_known && !refusal.is_lifted(logged_in) {
+                refused.push(*refusal);
+            }
+        }
+        self.refused = (!refused.is_empty()).then(|| Box::new(Refused(refused)));
     }
 
     /// What the entry says to `question` at `now`.
@@ -139,12 +174,12 @@ impl Entry {
         }
         let (_, token) = profile.select(selector).map_err(|why| match why {
             NoSelection::IdentityNotFound(connections) => LookupError::IdentityNotFound(connections),
-            NoSelection::NoToken => LookupError::NoToken { withheld: self.fetched.tokens_withheld },
+            NoSelection::NoToken => LookupError::NoToken { withheld: self.tokens_withheld },
             NoSelection::Ambiguous(connections) => LookupError::Ambiguous(connections),
         })?;
         // Auth0 may be asked again whether the user has logged in since, but not at every lookup.
         let retry_after = rules.negative.login_required.saturating_sub(self.sent().age(now));
-        if self.refused.as_ref().is_some_and(|refused| refused.tokens.contains(&token.fingerprint)) {
+        if self.refused.is_some() && self.is_refused(token.fingerprint) {
             return Err(LookupError::LoginRequired { expired_at: None, retry_after });
         }
         let Some(expires) = token.expires else { return Ok(Some(token)) };
@@ -161,7 +196,7 @@ impl Entry {
     /// Whether the fact is a report that Auth0 has not been asked about yet.
     fn must_ask(&self, fact: &LookupError) -> bool {
         let reported = matches!(fact, LookupError::LoginRequired { expired_at: None, .. });
-        reported && self.refused.as_ref().is_some_and(|refused| self.sent().elapsed <= refused.at.elapsed)
+        reported && self.is_before_a_report()
     }
 
     fn tokens(&self, shown: &Selector) -> impl Iterator<Item = IdpToken<'_>> {
@@ -176,7 +211,7 @@ impl Entry {
         let refused = self
             .refused
             .as_ref()
-            .map_or(0, |refused| size_of::<Refused>() + refused.tokens.len() * size_of::<Tag>());
+            .map_or(0, |refused| size_of::<Refused>() + refused.0.len() * size_of::<Refusal>());
         let own = size_of::<Self>() + size_of::<UserId>();
         u32::try_from(OVERHEAD + own + user.as_str().len() + profile + refused).unwrap_or(u32::MAX)
     }
@@ -189,5 +224,51 @@ fn remembered(fact: &LookupError, rules: &Rules) -> Duration {
             rules.negative.login_required
         }
         _ => rules.negative.no_token,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::freshness::Timestamp;
+    use crate::domain::identity::ExpiryBasis;
+    use crate::secret::{SecretStr, TagKey};
+
+    #[test]
+    fn a_token_that_is_sent_again_keeps_the_earliest_expiry_known_of_it() {
+        let now = Moment { wall: Timestamp::from_secs(1_000), elapsed: Duration::from_secs(50) };
+        let tags = TagKey::random().unwrap();
+        let with = |text: &str, expires: Option<i64>, basis| {
+            let at = |stated| Deadline::at(Timestamp::from_secs(stated), now, Duration::ZERO);
+            let token = IdpToken {
+                access_token: SecretStr::new(text),
+                access_token_secret: None,
+                expires: expires.map(at),
+                basis,
+                fingerprint: tags.tag("token", text),
+            };
+            let identities = [
+                Identity::new("db", "auth0", "1", false, None),
+                Identity::new("c", "p", "1", true, Some(token)),
+            ];
+            Entry::new(Fetched {
+                profile: Some(Profile { blocked: false, identities: identities.into_iter().collect() }),
+                sent: now,
+                tokens_withheld: false,
+                logged_in: None,
+            })
+        };
+        let then_now = |before: &Entry, mut after: Entry| {
+            after.inherit(Some(before), &[], None);
+            let token = after.tokens(&Selector::default()).next().unwrap();
+            (token.expires.map(|expires| expires.wall().as_secs()), token.basis)
+        };
+        let (jwt, login, none) = (ExpiryBasis::Jwt, ExpiryBasis::Login, ExpiryBasis::None);
+        let first = with("t", Some(1_100), login);
+        assert_eq!(then_now(&first, with("t", Some(4_700), jwt)), (Some(1_100), login));
+        assert_eq!(then_now(&first, with("t", Some(1_050), jwt)), (Some(1_050), jwt));
+        assert_eq!(then_now(&first, with("t", None, none)), (Some(1_100), login));
+        assert_eq!(then_now(&first, with("u", Some(4_700), login)), (Some(4_700), login), "another token");
+        assert_eq!(then_now(&with("t", None, none), with("t", Some(4_700), login)), (Some(4_700), login));
     }
 }

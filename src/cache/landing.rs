@@ -11,6 +11,7 @@ use crate::telemetry::UserNames;
 use super::Fetched;
 use super::entry::Entry;
 use super::failing::Failing;
+use super::refusals::Refusals;
 use super::shelf::Shelf;
 use super::slot::Slot;
 
@@ -20,28 +21,32 @@ pub(super) struct Landing {
     pub obsolete: Obsolete,
     pub shelf: Shelf,
     pub failing: Failing,
+    pub refusals: Refusals,
     pub clock: Clock,
     pub names: UserNames,
 }
 
 impl Landing {
-    /// Stores what came, unless something has happened since that it does not know of.
+    /// Stores what came, unless it was asked for before a purge. A report that it does not know of is no reason: what was
+    /// refused stays so, and whoever asks after the report does not join this flight.
     pub fn land(self, outcome: Result<Fetched, Unavailable>) -> Result<Arc<Entry>, Unavailable> {
         let user = &self.user;
         match outcome {
             Ok(fetched) => {
                 self.failing.worked(user);
+                let logged_in = fetched.logged_in;
                 let mut entry = Arc::new(Entry::new(fetched));
-                if self.obsolete.get() {
+                if self.obsolete.is_void() {
+                    // Asked for before a purge, which forgets what was known of tokens as well.
                     return Ok(entry);
                 }
                 let shelf = self.shelf.now();
                 shelf.entries.entry_by_ref(user).and_upsert_with(|held| {
                     // Nobody else has it yet.
-                    if let (Some(held), Some(heir)) =
-                        (held.and_then(|held| held.value().entry()), Arc::get_mut(&mut entry))
-                    {
-                        heir.inherit(&held);
+                    if let Some(heir) = Arc::get_mut(&mut entry) {
+                        let held = held.and_then(|held| held.value().entry());
+                        let reported = self.refusals.of(user, heir, logged_in);
+                        heir.inherit(held.as_deref(), &reported, logged_in);
                     }
                     Slot::of(Arc::clone(&entry))
                 });

@@ -105,7 +105,7 @@ async fn online(config: &Config, out: &mut impl io::Write) -> Result<(), Command
     let leave = budget.leave_for_itself(Urgency::Caller, config.tenant.request_timeout).await;
     let leave = leave.map_err(|_| CommandError::failed("[upstream] leaves no room for a second request"))?;
     match auth0.user(&nobody, &grant.token, leave).await.map_err(refusal)? {
-        (UserAnswer::User(_), _) => writeln!(out, "ok: users can be read")?,
+        (UserAnswer::User(..), _) => writeln!(out, "ok: users can be read")?,
         (UserAnswer::BearerRefused(why), _) => return Err(refusal(Failure::Denied(why))),
     }
     judge_budget(config, budget.standing(clock.now()), out)?;

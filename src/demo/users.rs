@@ -147,9 +147,14 @@ pub(super) fn login(
     let token = renew(identity, now, number);
     let logins = user.get("logins_count").and_then(Value::as_u64).unwrap_or(0) + 1;
     user.insert("logins_count".into(), logins.into());
+    logged_in(user, now);
+    token
+}
+
+/// `user` has logged in at `now`.
+pub fn logged_in(user: &mut Map<String, Value>, now: Timestamp) {
     user.insert("last_login".into(), iso(now).into());
     user.insert("updated_at".into(), iso(now).into());
-    token
 }
 
 /// A new token for `identity`, if its provider gives tokens.

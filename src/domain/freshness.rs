@@ -137,6 +137,8 @@ impl Moment {
 /// An expiry on both clocks. It has passed as soon as either of them says so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Deadline {
+    /// The date by the clock of whoever stated it.
+    stated: Timestamp,
     wall: Timestamp,
     elapsed: Duration,
 }
@@ -147,18 +149,40 @@ impl Deadline {
     /// The result is by our clock, so it is that much earlier than the date as stated.
     pub fn at(stated: Timestamp, learned: Moment, behind: Duration) -> Self {
         let wall = stated.before(behind);
-        Self { wall, elapsed: learned.elapsed.saturating_add(wall.since(learned.wall)) }
+        Self { stated, wall, elapsed: learned.elapsed.saturating_add(wall.since(learned.wall)) }
     }
 
     /// A span that somebody stated, counted from `from`.
     pub fn after(from: Moment, span: Duration) -> Self {
         let Moment { wall, elapsed } = from.after(span);
-        Self { wall, elapsed }
+        Self { stated: wall, wall, elapsed }
     }
 
     /// Whichever of the two comes first, on each clock.
     pub fn earlier(self, other: Self) -> Self {
-        Self { wall: self.wall.min(other.wall), elapsed: self.elapsed.min(other.elapsed) }
+        Self {
+            stated: self.stated.min(other.stated),
+            wall: self.wall.min(other.wall),
+            elapsed: self.elapsed.min(other.elapsed),
+        }
+    }
+
+    /// This expiry, which was just learned of something whose expiry was `known` before: a date that was stated is never
+    /// followed by a later one. Dates are compared as they were stated, and not on our clocks, because what an earlier
+    /// answer was read with may be a clock that has been set right since.
+    #[must_use]
+    pub fn not_later_than(self, known: Self) -> Self {
+        let later = self.stated.since(known.stated);
+        Self {
+            stated: self.stated.before(later),
+            wall: self.wall.before(later),
+            elapsed: self.elapsed.saturating_sub(later),
+        }
+    }
+
+    /// Whether this was stated as a later date than `other`.
+    pub fn is_later_than(self, other: Self) -> bool {
+        self.stated > other.stated
     }
 
     /// What is left by the clock that leaves less; zero once it has passed.
@@ -319,6 +343,23 @@ mod tests {
         assert_eq!(Deadline::at(stated, T0, Duration::ZERO).remaining(T0), S * 3600);
         assert_eq!(Deadline::at(stated, T0, S * 3500).remaining(T0), S * 100);
         assert_eq!(Deadline::at(stated, T0, S * 7200).remaining(T0), Duration::ZERO);
+    }
+
+    #[test]
+    fn an_expiry_moves_no_later_and_is_read_with_the_clocks_of_the_newer_answer() {
+        let (early, late) = (T0.wall.after(S * 100), T0.wall.after(S * 3_700));
+        let first = Deadline::at(early, T0, Duration::ZERO);
+        let second = Deadline::at(late, later(40), Duration::ZERO).not_later_than(first);
+        assert_eq!((second, second.remaining(later(40))), (first, S * 60));
+        let earlier = Deadline::at(early, later(40), Duration::ZERO);
+        assert_eq!(earlier.not_later_than(Deadline::at(late, T0, Duration::ZERO)), earlier);
+        // The first answer was read with a wall clock that was a day behind, and then one that was a day ahead.
+        for wrong in [T0.wall.before(S * 86_400), T0.wall.after(S * 86_400)] {
+            let behind = T0.wall.since(wrong);
+            let then = Deadline::at(early, Moment { wall: wrong, ..T0 }, behind);
+            let now = Deadline::at(late, later(40), Duration::ZERO).not_later_than(then);
+            assert_eq!(now.remaining(later(40)), S * 60, "by a clock that is right again");
+        }
     }
 
     #[test]

@@ -127,11 +127,31 @@ impl Profile {
         }
     }
 
+    /// This profile was answered after `before`, about the same user: a token that both carry keeps the earliest expiry
+    /// that was ever known of it. What moves is `last_login`, which is the user's and not the token's.
+    pub fn keep_expiries(&mut self, before: &Self) {
+        for facts in self.identities.iter_mut().filter_map(|identity| identity.token.as_mut()) {
+            let held = before.identities.iter().filter_map(|identity| identity.token);
+            held.for_each(|held| facts.keep_expiry(held));
+        }
+    }
+
     /// Bytes of memory this profile takes besides its own struct.
     pub fn apart(&self) -> usize {
         let texts = self.identities.iter().map(|identity| identity.texts.len()).sum::<usize>();
         let identities = if self.identities.spilled() { self.identities.capacity() } else { 0 };
         identities.saturating_mul(size_of::<Identity>()).saturating_add(texts)
+    }
+}
+
+impl Facts {
+    fn keep_expiry(&mut self, held: Self) {
+        let Some(known) = held.expires.filter(|_| held.fingerprint == self.fingerprint) else { return };
+        let expires = self.expires.unwrap_or(known);
+        if self.expires.is_none() || expires.is_later_than(known) {
+            self.basis = held.basis;
+        }
+        self.expires = Some(expires.not_later_than(known));
     }
 }
 

@@ -60,13 +60,14 @@ pub(super) async fn management_token(services: &Services) -> Result<Reply, Refus
 /// Only what `shown` shows is there to be reported.
 pub(super) fn report(
     services: &Services,
+    flow: Flow,
     user: &UserId,
     fingerprint: Tag,
     shown: &Selector,
     trail: &mut Trail,
 ) -> Result<Reply, Refused> {
     trail.fingerprint = Some(fingerprint);
-    let outcome = match services.cache.report(user, fingerprint, shown).map_err(Refused::Lookup)? {
+    let outcome = match services.cache.report(flow, user, fingerprint, shown).map_err(Refused::Lookup)? {
         Reported::Dropped => "dropped",
         Reported::AlreadyReplaced => "already_replaced",
         Reported::Unknown => "unknown",

@@ -252,7 +252,14 @@ async fn handle(
         Route::Report(segment) => {
             let (user, fingerprint) = (user(segment)?, fingerprint(body)?);
             let within = permit(Operation::Report, Some(&user), None)?.connections;
-            report(services, &user, fingerprint, &Selector { within, ..Selector::default() }, trail)
+            report(
+                services,
+                peer.flow(),
+                &user,
+                fingerprint,
+                &Selector { within, ..Selector::default() },
+                trail,
+            )
         }
         Route::User(segment) => {
             let user = user(segment)?;

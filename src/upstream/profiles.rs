@@ -47,9 +47,10 @@ impl Profiles {
                 None => self.leave(deadline, &leave).await?,
             };
             let failure = match timeout_at(deadline, self.auth0.user(user, token.token(), permit)).await {
-                Ok(Ok((UserAnswer::User(profile), sent))) => {
+                Ok(Ok((UserAnswer::User(profile, logged_in), sent))) => {
                     self.management.accepted();
-                    return Ok(Fetched { profile, sent, tokens_withheld: token.tokens_withheld() });
+                    let tokens_withheld = token.tokens_withheld();
+                    return Ok(Fetched { profile, sent, tokens_withheld, logged_in });
                 }
                 Ok(Ok((UserAnswer::BearerRefused(refusal), _))) => {
                     // Once: it may have been revoked, or granted before its scopes were. If the next one is

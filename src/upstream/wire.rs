@@ -38,8 +38,9 @@ const FOR_EVER: Duration = Duration::from_secs(3_155_760_000);
 /// What became of a request for a user.
 #[derive(Debug)]
 pub enum UserAnswer {
-    /// The user. `None`: Auth0 says that there is no such user.
-    User(Option<Profile>),
+    /// The user, and the earliest moment on our elapsed clock at which it can have logged in last. `None`: Auth0 says
+    /// that there is no such user, or not when it logged in.
+    User(Option<Profile>, Option<Duration>),
     /// Auth0 does not accept the Management token: a new one may help, and if it does not, this is why.
     BearerRefused(Refusal),
 }
@@ -148,14 +149,15 @@ pub fn parse_user(
 ) -> Result<UserAnswer, Failure> {
     let status = answer.status.as_u16();
     if answer.status == StatusCode::OK {
-        return parse_profile(answer, user, exchange, tags).map(|profile| UserAnswer::User(Some(profile)));
+        let (profile, logged_in) = parse_profile(answer, user, exchange, tags)?;
+        return Ok(UserAnswer::User(Some(profile), logged_in));
     }
     let error = answer.error();
     match (answer.status, error.code.as_str()) {
-        (StatusCode::NOT_FOUND, "inexistent_user") => Ok(UserAnswer::User(None)),
+        (StatusCode::NOT_FOUND, "inexistent_user") => Ok(UserAnswer::User(None, None)),
         // Auth0 says that no id looks like this: then nobody has it.
         (StatusCode::BAD_REQUEST, "invalid_uri") if error.message.as_str().contains("property id") => {
-            Ok(UserAnswer::User(None))
+            Ok(UserAnswer::User(None, None))
         }
         // Whatever else says no is on the way to Auth0, and knows nothing of the token.
         _ if !error.is_the_management_apis(answer.status) => Err(answer.no_answer()),
@@ -172,7 +174,7 @@ fn parse_profile(
     user: &UserId,
     exchange: Exchange,
     tags: &TagKey,
-) -> Result<Profile, Failure> {
+) -> Result<(Profile, Option<Duration>), Failure> {
     let malformed = |what| Failure::Malformed { what };
     let wire: WireUser = answer.parse()?;
     if wire.user_id.0.as_deref() != Some(user.as_str()) {
@@ -186,7 +188,8 @@ fn parse_profile(
         identities.map(|Object(wire)| identity(&wire, last_login, deadline, tags)).collect();
     // These are kept by the hundred thousand.
     identities.shrink_to_fit();
-    Ok(Profile { blocked: wire.blocked.0, identities })
+    let logged_in = last_login.and_then(|login| answer.not_before(login, exchange));
+    Ok((Profile { blocked: wire.blocked.0, identities }, logged_in))
 }
 
 fn identity<'a>(

@@ -216,7 +216,8 @@ impl Game {
             text.map_or(unknown, |text| (text.clone(), truth.tags[&text]))
         };
         let (text, tag) = reported;
-        let outcome = self.cache.report(&UserId::parse(user).unwrap(), tag, &Selector::default());
+        let outcome =
+            self.cache.report(Flow::Uid(9), &UserId::parse(user).unwrap(), tag, &Selector::default());
         let mut ledger = self.wire.ledger();
         let seq = ledger.tick();
         let certain = heard.as_ref().is_some_and(|(_, certain)| *certain);

@@ -150,7 +150,7 @@ fn user(status: u16, id: &str, body: &str) -> Result<UserAnswer, Failure> {
 
 fn profile(body: &str) -> Profile {
     match user(200, "u|1", body) {
-        Ok(UserAnswer::User(Some(profile))) => profile,
+        Ok(UserAnswer::User(Some(profile), _)) => profile,
         other => panic!("{other:?}"),
     }
 }
@@ -197,7 +197,7 @@ fn a_clock_here_that_is_behind_auth0s_lengthens_no_life() {
         let user = UserId::parse("u|1").unwrap();
         let exchange = Exchange { sent: now(), received: now().after(Duration::from_secs(took)) };
         match parse_user(&answer, &user, exchange, &TagKey::random().unwrap()) {
-            Ok(UserAnswer::User(Some(profile))) => {
+            Ok(UserAnswer::User(Some(profile), _)) => {
                 profile.identities[0].token().unwrap().expires.unwrap().remaining(now()).as_secs()
             }
             other => panic!("{other:?}"),
@@ -265,10 +265,10 @@ fn another_user_or_no_user_is_no_answer() {
 #[test]
 fn only_auth0s_own_words_make_no_such_user_a_fact() {
     let gone = r#"{"statusCode":404,"error":"Not Found","errorCode":"inexistent_user"}"#;
-    assert!(matches!(user(404, "u|1", gone), Ok(UserAnswer::User(None))));
+    assert!(matches!(user(404, "u|1", gone), Ok(UserAnswer::User(None, _))));
     assert_eq!(user(404, "u|1", "<html>").unwrap_err(), Failure::Status { status: 404 });
     let id = r#"{"message":"Path validation error: … on property id (…)","errorCode":"invalid_uri"}"#;
-    assert!(matches!(user(400, "u|1", id), Ok(UserAnswer::User(None))));
+    assert!(matches!(user(400, "u|1", id), Ok(UserAnswer::User(None, _))));
     let query = r#"{"statusCode":400,"error":"Bad Request","errorCode":"invalid_query_string"}"#;
     assert_eq!(user(400, "u|1", query).unwrap_err(), Failure::Status { status: 400 });
 }
@@ -335,7 +335,7 @@ fn a_block_is_believed_however_it_is_written() {
         let body = format!(r#"{{"user_id":"u|1","blocked":{value},"identities":[]}}"#);
         let user = UserId::parse("u|1").unwrap();
         match parse_user(&answer(200, &body), &user, at_once(), &TagKey::random().unwrap()) {
-            Ok(UserAnswer::User(Some(profile))) => profile.blocked,
+            Ok(UserAnswer::User(Some(profile), _)) => profile.blocked,
             other => panic!("{other:?}"),
         }
     };
