@@ -29,7 +29,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use cloakroom::demo::TenantOptions;
+use cloakroom::demo::{TenantOptions, users};
 use cloakroom::process::panics;
 use cloakroom::secret::Secret;
 use nix::sys::signal::Signal;
@@ -168,6 +168,64 @@ fn the_clients_secret_is_in_memory_once() {
         let command_line = fs::read(format!("/proc/{}/cmdline", daemon.pid())).unwrap();
         assert!(!String::from_utf8_lossy(&command_line).contains(secret.text()));
     }
+}
+
+/// Those before the new ones are kept until Auth0 has accepted these, and not a moment longer.
+#[test]
+fn of_secrets_that_were_replaced_none_is_in_memory_that_is_of_no_use() {
+    if !is_root() {
+        return;
+    }
+    let (first, second) = (Canary::new(b'F'), Canary::new(b'G'));
+    let options = TenantOptions { client_secret: Secret::new(first.text()), ..TenantOptions::default() };
+    let deployment = Deployment::with(options, "");
+    let file = deployment.directory.path().join("secret");
+    fs::write(&file, first.text()).unwrap();
+    let mut daemon = Daemon::spawn_in(&deployment.config(), &deployment.socket(), &[]);
+    assert_eq!(daemon.run(&["wait"]).0, 0, "{}", daemon.log());
+    let (none, once) = ((0, 0), (0, 1));
+    // It may have come too early; it is taken back; it comes again.
+    for (number, by, expected) in
+        [(1, &second, [once, once]), (2, &first, [once, none]), (3, &second, [once, once])]
+    {
+        fs::write(&file, by.text()).unwrap();
+        daemon.until("the secret is noticed", |daemon| {
+            daemon.log().matches("\"changed\":\"tenant.client.secret\"").count() == number
+        });
+        // The watch over the file looks at the one before for a moment more.
+        daemon.until("what is of no use is gone", |daemon| {
+            [&first, &second].map(|canary| places(daemon, canary)) == expected
+        });
+    }
+    deployment.tenant.rotate_client_secret(Secret::new(second.text()));
+    deployment.tenant.revoke_management_tokens();
+    daemon.until("the new one is accepted", |daemon| {
+        daemon.run(&["token", users::GOOGLE]);
+        daemon.log().contains("Auth0 accepts the client's new credentials")
+    });
+    daemon.until("the one before is gone", |daemon| places(daemon, &first) == none);
+    assert_eq!(places(&daemon, &second), once);
+}
+
+/// What a reload reads of the proxy's password takes the place of what was read before.
+#[test]
+fn a_proxys_password_is_in_memory_no_oftener_after_reloads() {
+    if !is_root() {
+        return;
+    }
+    let (deployment, password) = (Deployment::new(""), Canary::new(b'P'));
+    let config = fs::read_to_string(deployment.config()).unwrap();
+    let proxy = format!("[tenant]\nproxy = \"http://user:{}@localhost:1\"\n", password.text());
+    fs::write(deployment.config(), config.replacen("[tenant]\n", &proxy, 1)).unwrap();
+    fs::set_permissions(deployment.config(), PermissionsExt::from_mode(0o600)).unwrap();
+    let mut daemon = Daemon::start(&deployment.config(), &deployment.socket());
+    daemon.until("it has tried", |daemon| daemon.log().contains("No Management token"));
+    let at_start = places(&daemon, &password);
+    assert!(at_start.1 >= 1);
+    for _ in 0..4 {
+        assert_eq!(daemon.run(&["reload"]).0, 0);
+    }
+    daemon.until("what was before is gone", |daemon| places(daemon, &password).1 <= at_start.1);
 }
 
 /// How often `secret` is in the stack and elsewhere.

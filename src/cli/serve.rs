@@ -92,7 +92,7 @@ pub fn run(args: &Args, environment: Environment) -> Result<(), CommandError> {
     };
     sandbox::enter(&Needs { read: files, remove, add_to }).tell();
     log.start().map_err(|cause| no_log(&cause))?;
-    super::block_on(config.runtime.threads, serve(&config, deps, bound, signals))
+    super::block_on(config.runtime.threads, serve(config, deps, bound, signals))
 }
 
 /// The same file and the same environment each time; what is in them may differ.
@@ -133,14 +133,16 @@ fn no_log(cause: &io::Error) -> CommandError {
     CommandError::failed(format!("the log cannot be written: {cause}"))
 }
 
-async fn serve(config: &Config, deps: Deps, bound: Bound, signals: Signals) -> Result<(), CommandError> {
-    let running = app::start_on(bound, config, deps).await.map_err(failed)?;
+async fn serve(config: Config, deps: Deps, bound: Bound, signals: Signals) -> Result<(), CommandError> {
+    let running = app::start_on(bound, &config, deps).await.map_err(failed)?;
     for socket in &running.sockets {
         tracing::info!(version = env!("CARGO_PKG_VERSION"), tenant = %config.tenant.domain, socket = %socket.display(), "Listening");
     }
     if let Some(address) = config.admin.address {
         tracing::info!(%address, "Listening for probes and metrics");
     }
+    // It holds secrets, which a reload may replace.
+    drop(config);
     // A pipe that breaks can bring no signal any more: better to end now than never.
     if let Err(cause) = until_the_end(&running, signals).await {
         tracing::error!(%cause, "Signals cannot be received");
