@@ -152,7 +152,16 @@ mod tests {
     #[test]
     fn a_header_is_made_of_bearer_tokens_alone() {
         assert_eq!(header(&answer("ya29.x", "Bearer")).unwrap(), "Authorization: Bearer ya29.x");
-        for refused in [answer("t", "OAuth"), answer("t\r\nX-Admin: 1", "Bearer"), answer("t x", "Bearer")] {
+        let broken = [
+            "t\r\nX-Admin: 1",
+            "t\nX-Admin: 1",
+            "t\rX-Admin: 1",
+            "t\0",
+            "t x",
+            "t\u{85}X-Admin: 1",
+            "t\u{2028}",
+        ];
+        for refused in broken.map(|token| answer(token, "Bearer")).into_iter().chain([answer("t", "OAuth")]) {
             let error = header(&refused).unwrap_err();
             assert_eq!(error.exit, Exit::Failed);
             assert!(!error.text.contains("X-Admin"));
