@@ -7,6 +7,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
+use hyper::header::HeaderValue;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -21,6 +22,9 @@ pub const MAX_CONNECTIONS: usize = 32;
 
 /// For a request's head, and for how long a connection may stay without one.
 const HEAD_TIME: Duration = Duration::from_secs(10);
+
+/// For how long callers are told that an idle connection stays open: less than [`HEAD_TIME`].
+const KEPT: HeaderValue = HeaderValue::from_static("timeout=5");
 
 /// A connection is over after this long, whatever it does; a scraper that keeps its own open makes another.
 const LIFETIME: Duration = Duration::from_secs(300);
@@ -80,7 +84,7 @@ pub async fn serve(listener: tokio::net::TcpListener, services: Arc<Services>) {
 async fn answer(stream: TcpStream, services: Arc<Services>) {
     let service = service_fn(|request| {
         let services = Arc::clone(&services);
-        async move { Ok::<_, Infallible>(server::answer_openly(&services, &request)) }
+        async move { Ok::<_, Infallible>(server::answer_openly(&services, &request, KEPT)) }
     });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())

@@ -15,12 +15,15 @@ mod support {
 }
 
 use std::collections::BTreeMap;
+use std::io::Write;
+use std::time::Duration;
 
 use cloakroom::demo::{Endpoint, TenantOptions, users};
 use serde_json::json;
 use support::world::World;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
+use tokio::time::Instant;
 
 const HEADER: (&str, &str) = ("cloakroom-request", "true");
 
@@ -137,6 +140,8 @@ async fn head_is_answered_over_tcp_too() {
         let (head, got) = (answer(&mut stream, false).await, answer(&mut stream, true).await);
         let status = if path == "/v1/status" { 404 } else { 200 };
         assert_eq!((head.0, got.0), (status, status), "{path}");
+        // hyper closes there after ten seconds.
+        assert_eq!((promised(&head.1), promised(&got.1)), (Some(5), Some(5)), "{path}");
         assert!(head.1["content-length"].parse::<usize>().unwrap() > 0 && !got.2.is_empty(), "{path}");
     }
     stream.write_all(request("POST", "/livez", "").as_bytes()).await.unwrap();
@@ -290,4 +295,101 @@ async fn a_request_header_with_another_value_is_told_so() {
     }
     let got = world.send("GET", "/v1/status", &[]).await;
     assert!(!got.detail().contains("is there"), "{}", got.detail());
+}
+
+/// The seconds that an answer's `Keep-Alive` promises.
+fn promised(headers: &BTreeMap<String, String>) -> Option<u64> {
+    headers.get("keep-alive").map(|value| value.strip_prefix("timeout=").unwrap().parse().unwrap())
+}
+
+/// A connection that has asked once.
+async fn kept(world: &World) -> UnixStream {
+    let mut stream = UnixStream::connect(&world.socket).await.unwrap();
+    stream.write_all(request("GET", "/livez", "").as_bytes()).await.unwrap();
+    assert_eq!(answer(&mut stream, true).await.0, 200);
+    stream
+}
+
+/// Who believes the header never meets the daemon's own limit.
+#[tokio::test(start_paused = true)]
+async fn a_kept_connection_is_promised_for_less_than_it_lasts() {
+    let world = world_with("").await;
+    let mut least = u64::MAX;
+    let mut stream = UnixStream::connect(&world.socket).await.unwrap();
+    for path in [&World::path(users::GOOGLE), &World::path("auth0|nobody"), "/livez", "/v1/nowhere"] {
+        for method in ["GET", "HEAD"] {
+            stream.write_all(request(method, path, "").as_bytes()).await.unwrap();
+            let (_, headers, _) = answer(&mut stream, method == "GET").await;
+            least = least.min(promised(&headers).unwrap_or_else(|| panic!("{method} {path}: {headers:?}")));
+            assert!(!headers.contains_key("connection"), "{headers:?}");
+        }
+    }
+    assert!((30..110).contains(&least), "{least}");
+    tokio::time::sleep(Duration::from_secs(least)).await;
+    stream.write_all(request("GET", "/livez", "").as_bytes()).await.unwrap();
+    assert_eq!(answer(&mut stream, true).await.0, 200);
+
+    // Where the connection ends with the answer, nothing is promised.
+    for (version, connection, is_kept) in [
+        ("1.1", "connection: close\r\n", false),
+        ("1.1", "connection: foo, Close\r\n", false),
+        ("1.1", "connection: keep-alive\r\n", true),
+        ("1.1", "", true),
+        ("1.0", "", false),
+        ("1.0", "connection: Keep-Alive\r\n", true),
+    ] {
+        let mut stream = UnixStream::connect(&world.socket).await.unwrap();
+        let text = request("GET", &World::path(users::GOOGLE), connection)
+            .replace("HTTP/1.1", &format!("HTTP/{version}"));
+        stream.write_all(text.as_bytes()).await.unwrap();
+        let mut said = vec![0; 8192];
+        let length = stream.read(&mut said).await.unwrap();
+        let said = String::from_utf8(said[..length].to_vec()).unwrap();
+        assert!(said.contains("\r\ncloakroom-cache: hit\r\n"), "{said}");
+        assert_eq!(said.contains("\r\nkeep-alive: timeout="), is_kept, "{version} {connection:?}: {said}");
+        if !is_kept {
+            assert_eq!(stream.read(&mut [0; 1]).await.unwrap(), 0);
+        }
+    }
+    // A body that is not read to its end ends the connection, too.
+    let mut stream = UnixStream::connect(&world.socket).await.unwrap();
+    let text = request("GET", "/v1/status", "content-length: 70000\r\n");
+    stream.write_all(text.as_bytes()).await.unwrap();
+    let (status, headers, _) = answer(&mut stream, true).await;
+    assert_eq!((status, promised(&headers)), (413, None));
+    assert_eq!(headers.get("connection").map(String::as_str), Some("close"));
+}
+
+/// A request that is in the kernel's hands when the idle limit comes is answered; in virtual time to the instant.
+#[tokio::test(start_paused = true)]
+async fn a_request_that_comes_at_the_idle_limit_is_answered_and_not_reset() {
+    let world = world_with("").await;
+    let mut calm = kept(&world).await;
+    let begun = Instant::now();
+    assert_eq!(calm.read(&mut [0; 1]).await.unwrap(), 0);
+    let limit = begun.elapsed();
+    assert!(limit >= Duration::from_secs(120), "{limit:?}");
+
+    // Asked for before the daemon's own timers are, so that what is written then finds them due and not yet seen to.
+    let start = Instant::now();
+    let mut ring = Box::pin(tokio::time::sleep_until(start + limit));
+    assert!(tokio::time::timeout(Duration::ZERO, &mut ring).await.is_err());
+    let mut streams = Vec::new();
+    for _ in 0..8 {
+        streams.push(kept(&world).await);
+    }
+    let mut streams: Vec<_> = streams.into_iter().map(|stream| stream.into_std().unwrap()).collect();
+    assert_eq!(Instant::now(), start, "no time has passed");
+    ring.await;
+    for stream in &mut streams {
+        stream.write_all(request("GET", "/livez", "").as_bytes()).expect("the daemon has not closed it yet");
+    }
+    for stream in streams {
+        let mut stream = UnixStream::from_std(stream).unwrap();
+        let (status, headers, body) = answer(&mut stream, true).await;
+        assert_eq!((status, body.as_slice()), (200, b"live\n".as_slice()));
+        assert_eq!(headers.get("connection").map(String::as_str), Some("close"), "{headers:?}");
+        assert_eq!(promised(&headers), None);
+        assert_eq!(stream.read(&mut [0; 1]).await.unwrap(), 0, "it ends as it should");
+    }
 }

@@ -329,7 +329,9 @@ fn over_tcp_there_are_probes_and_metrics_and_nothing_else() {
             let answer =
                 over_tcp(port, &format!("{method} {}", path.replace("{user_id}", "google-oauth2%7C1")));
             assert!(
-                answer.starts_with("HTTP/1.1 404 ") && answer.contains("over TCP there are /livez"),
+                answer.starts_with("HTTP/1.1 404 ")
+                    && answer.contains("route_not_found")
+                    && answer.contains("over TCP there are /livez"),
                 "{path}: {answer}"
             );
         }

@@ -16,7 +16,7 @@ use cloakroom::domain::urgency::{Flow, Urgency};
 use cloakroom::domain::user::{Selector, UserId};
 use cloakroom::secret::{SecretStr, TagKey};
 use cloakroom::server::body::Token;
-use cloakroom::server::head::Reply;
+use cloakroom::server::head::{KEPT, Reply};
 use cloakroom::server::paths::Route;
 use cloakroom::telemetry::{Counters, UserNames};
 use divan::Bencher;
@@ -99,7 +99,7 @@ fn reply_head(bencher: Bencher) {
     let state = hit(&cache, &user, &selector).state;
     bencher.bench(|| {
         let reply = Reply::new(StatusCode::OK, "application/json", black_box("{}").into());
-        reply.looked_up(state, black_box(77)).into_response(HeaderValue::from_static("8c1f03aa-1f"))
+        reply.looked_up(state, black_box(77)).into_response(HeaderValue::from_static("8c1f03aa-1f"), Some(KEPT))
     });
 }
 

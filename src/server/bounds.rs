@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::Version;
 use hyper::body::{Body, Incoming};
-use hyper::header::{AUTHORIZATION, FORWARDED, HeaderMap, HeaderName, ORIGIN, REFERER};
+use hyper::header::{AUTHORIZATION, CONNECTION, FORWARDED, HeaderMap, HeaderName, ORIGIN, REFERER};
 use hyper::http::request::Parts;
 
 use super::reply::Refused;
@@ -24,6 +25,8 @@ pub struct Shown {
     bytes: usize,
     /// A header of requests that were sent on for somebody else.
     forwarded: Option<HeaderName>,
+    /// It says something of the connection.
+    says_connection: bool,
     /// What it says of being meant for this daemon; the first word counts.
     is_meant: Option<bool>,
 }
@@ -39,6 +42,8 @@ impl Shown {
                 value.set_sensitive(true);
             } else if *name == REQUEST_HEADER {
                 shown.is_meant.get_or_insert(*value == "true");
+            } else if *name == CONNECTION {
+                shown.says_connection = true;
             } else if shown.forwarded.is_none() && is_forwarding(name) {
                 shown.forwarded = Some(name.clone());
             }
@@ -55,6 +60,12 @@ impl Shown {
         self.forwarded.clone().map_or(Ok(()), |name| Err(Refused::Forwarded(name)))
     }
 
+    /// Whether the caller wants the connection to go on after this request.
+    pub fn goes_on(&self, head: &Parts) -> bool {
+        let is_plain = head.version == Version::HTTP_11 && !self.says_connection;
+        is_plain || goes_on(head.version, &head.headers)
+    }
+
     /// Whether the request header is there, whatever it says.
     pub fn has_request_header(&self) -> bool {
         self.is_meant.is_some()
@@ -64,6 +75,15 @@ impl Shown {
     pub fn is_meant(&self) -> bool {
         self.is_meant == Some(true)
     }
+}
+
+/// Whether a connection goes on after a request, as RFC 9112 §9.3 reads it.
+pub fn goes_on(version: Version, headers: &HeaderMap) -> bool {
+    let says = |option: &str| {
+        let values = headers.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok());
+        values.flat_map(|value| value.split(',')).any(|one| one.trim().eq_ignore_ascii_case(option))
+    };
+    !says("close") && (version == Version::HTTP_11 || says("keep-alive"))
 }
 
 /// Headers that proxies and browsers add, and nobody who calls a local socket on purpose.

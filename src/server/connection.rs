@@ -16,6 +16,7 @@ use tokio::net::unix::OwnedWriteHalf;
 use tokio::sync::watch;
 use tokio::time::{Instant, Sleep, sleep};
 
+use super::head::KEEP_ALIVE;
 use super::peer::Visitor;
 use super::reply::Refused;
 use super::routes::{self, Answering};
@@ -27,7 +28,8 @@ use super::{Phase, Services};
 /// nobody holds a connection by saying nothing.
 const HEAD_TIME: Duration = Duration::from_secs(5);
 
-/// A connection on which nothing was asked for this long, or up to twice as long, is closed.
+/// A connection on which nothing was asked for this long, or up to twice as long, is closed. Callers are told of less
+/// ([`super::head::KEPT`]).
 const IDLE_TIME: Duration = Duration::from_secs(120);
 
 /// A connection whose caller reads nothing of its answers for this long is closed. Far longer than a busy machine keeps
@@ -66,8 +68,9 @@ pub(super) async fn serve(stream: UnixStream, visitor: Visitor, services: Arc<Se
                 Answering::Now(reply) => reply,
                 Answering::Later(reply) => Box::pin(unless_gone(reply, written)).await?,
             };
-            if known.is_closing() {
+            if known.is_closing() || seen.is_over() {
                 reply.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                reply.headers_mut().remove(KEEP_ALIVE);
             }
             seen.set(State::Telling);
             Ok::<_, std::io::Error>(reply)
@@ -97,6 +100,11 @@ pub(super) async fn serve(stream: UnixStream, visitor: Visitor, services: Arc<Se
                 Poll::Ready(outcome) => return Poll::Ready(End::of(outcome)),
                 Poll::Pending => patience.poll(&activity, cx),
             };
+            if matches!(end, Poll::Ready(End::Idle)) {
+                // A request may have come that the runtime has not told of yet; to close would reset it.
+                activity.say_that_it_is_over();
+                continue;
+            }
             // It wakes this task, having been polled once; to poll it with every request is to take its locks.
             let is_quiet = waits_for_it && !services.phase_has_changed();
             if end.is_ready() || activity.is_over() || is_quiet || last_call.as_mut().poll(cx).is_pending() {
@@ -161,6 +169,8 @@ async fn tell(why: Refused, stream: &UnixStream, services: &Services) {
 enum End {
     /// There is nobody to tell anything, or nothing to tell.
     Done,
+    /// Nothing has been asked for too long.
+    Idle,
     /// The request cannot be read, or not in time.
     Refused(Refused),
 }
@@ -201,6 +211,11 @@ impl Patience {
     fn poll(&mut self, activity: &Activity, cx: &mut Context<'_>) -> Poll<End> {
         let (state, progress, first) = (activity.get(), activity.progress(), activity.requests() == 0);
         let time = match state {
+            // What has come is read, and then the end, which was drawn with that.
+            State::Idle if activity.is_over() => {
+                self.armed = None;
+                return Poll::Pending;
+            }
             State::Idle if first => HEAD_TIME,
             State::Idle => IDLE_TIME,
             State::Reading => HEAD_TIME,
@@ -231,8 +246,11 @@ impl Patience {
                     return Poll::Pending;
                 }
                 Poll::Ready(()) if armed.progress == progress => {
-                    let slow_head = state == State::Reading;
-                    return Poll::Ready(if slow_head { End::Refused(Refused::Timeout) } else { End::Done });
+                    return Poll::Ready(match state {
+                        State::Idle => End::Idle,
+                        State::Reading => End::Refused(Refused::Timeout),
+                        State::Answering | State::Telling => End::Done,
+                    });
                 }
                 Poll::Ready(()) => self.armed = None,
             }

@@ -12,13 +12,20 @@ use crate::cache::CacheState;
 const CACHE_STATE: HeaderName = HeaderName::from_static("cloakroom-cache");
 const REQUEST_ID: HeaderName = HeaderName::from_static("cloakroom-request-id");
 
+/// Tells callers for how long an idle connection stays open: less than it does, so that a caller that heeds it sends no
+/// request into the close.
+pub const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+
+/// On connections to a Unix socket: less than `connection::IDLE_TIME`.
+pub const KEPT: HeaderValue = HeaderValue::from_static("timeout=100");
+
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
 /// Names and places of a lookup's headers. Nearly every answer is one, and to put each header where its name's hash
 /// leads costs more than all the rest of it: so that was done once, and for each answer only values are filled in.
 static LOOKUP: LazyLock<HeaderMap> = LazyLock::new(|| {
     let names = [REQUEST_ID, CONTENT_TYPE, CACHE_STATE, AGE, CACHE_CONTROL];
-    names.into_iter().map(|name| (name, NO_STORE)).collect()
+    names.into_iter().map(|name| (name, NO_STORE)).chain([(KEEP_ALIVE, KEPT)]).collect()
 });
 
 /// What every handler returns.
@@ -59,8 +66,9 @@ impl Reply {
         self.status.as_u16()
     }
 
-    /// The answer to the request of that name, with all of its headers. Nothing of ours may be kept on the way.
-    pub fn into_response(self, request_id: HeaderValue) -> Response<Full<Bytes>> {
+    /// The answer to the request of that name, with all of its headers; `kept` is what `Keep-Alive` says, where the
+    /// connection goes on. Nothing of ours may be stored on the way.
+    pub fn into_response(self, request_id: HeaderValue, kept: Option<HeaderValue>) -> Response<Full<Bytes>> {
         let mut response = Response::new(Full::new(self.body));
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
@@ -73,11 +81,16 @@ impl Reply {
                     HeaderValue::from_str(itoa::Buffer::new().format(age)).unwrap_or_else(|_| age.into());
                 let values = [request_id, content_type, state, age];
                 headers.values_mut().zip(values).for_each(|(place, value)| *place = value);
+                // Lookups come through Unix sockets alone, so what stands there is right.
+                if kept.is_none() {
+                    headers.remove(KEEP_ALIVE);
+                }
             }
             (_, content_type) => {
                 headers.insert(REQUEST_ID, request_id);
                 headers.insert(CACHE_CONTROL, NO_STORE);
                 headers.extend(content_type.map(|content_type| (CONTENT_TYPE, content_type)));
+                headers.extend(kept.map(|kept| (KEEP_ALIVE, kept)));
             }
         }
         for (name, value) in self.more {
@@ -95,7 +108,7 @@ mod tests {
     fn a_lookups_answer_has_its_values_under_their_names() {
         let reply = Reply::new(StatusCode::OK, "application/json", Bytes::from_static(b"{}"));
         let reply = reply.looked_up(CacheState::Stale, 7);
-        let mut response = reply.into_response(HeaderValue::from_static("1-2"));
+        let mut response = reply.into_response(HeaderValue::from_static("1-2"), Some(KEPT));
         let headers = std::mem::take(response.headers_mut());
         let mut text: Vec<_> = headers.iter().map(|(name, value)| format!("{name}: {value:?}")).collect();
         text.sort();
@@ -107,6 +120,7 @@ mod tests {
                 "cloakroom-cache: \"stale\"",
                 "cloakroom-request-id: \"1-2\"",
                 "content-type: \"application/json\"",
+                "keep-alive: \"timeout=100\"",
             ]
         );
         assert_eq!(headers.get("age"), Some(&HeaderValue::from_static("7")), "and is found by name");

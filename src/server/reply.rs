@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::StatusCode;
-use hyper::header::{ALLOW, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use hyper::header::{ALLOW, CONNECTION, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use serde::Serialize;
 
 use crate::cache::Served;
@@ -150,12 +150,7 @@ impl Refused {
             Self::TooOften { .. } => {
                 "the rule that allows this caller's lookups has a rate, and it is used up: ask again later, or raise it".into()
             }
-            Self::Lookup(LookupError::UserNotFound) if slips::is_encoded_twice(path) => {
-                "the id that came still holds an escape such as %7C: was it percent-encoded twice? Encode it once, so \
-                 that `|` is sent as %7C and not as %257C"
-                    .into()
-            }
-            Self::Lookup(error) => lookup_detail(error),
+            Self::Lookup(error) => lookup_detail(error, path),
         }
     }
 
@@ -226,6 +221,10 @@ impl Refused {
         }
         if let Self::Method(route) = self {
             reply = reply.with(ALLOW, HeaderValue::from_static(route.allow()));
+        }
+        if matches!(self, Self::BodyTooLarge | Self::Timeout) {
+            // What is left of the body is not read.
+            reply = reply.with(CONNECTION, HeaderValue::from_static("close"));
         }
         if matches!(self, Self::UserToken(_)) {
             reply = reply.with(WWW_AUTHENTICATE, INVALID_TOKEN);
@@ -314,11 +313,13 @@ fn unavailable_kind(unavailable: &Unavailable) -> Kind {
     }
 }
 
-fn lookup_detail(error: &LookupError) -> String {
+fn lookup_detail(error: &LookupError, path: &str) -> String {
     match error {
-        LookupError::UserNotFound => {
-            "check the id: it is Auth0's user_id, and after account linking only the primary account's id exists".into()
-        }
+        LookupError::UserNotFound => slips::of_unknown_user(path)
+            .unwrap_or(
+                "check the id: it is Auth0's user_id, and after account linking only the primary account's id exists",
+            )
+            .into(),
         LookupError::UserBlocked => "unblock the user in Auth0, if that is what you want".into(),
         LookupError::IdentityNotFound(connections) => match connections.as_slice() {
             [] => "the user has no identity, or none that this caller's rules show".into(),

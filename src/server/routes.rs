@@ -11,6 +11,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::{Body, Incoming};
+use hyper::header::HeaderValue;
 use hyper::http::request::Parts;
 use hyper::{Request, Response};
 
@@ -19,9 +20,9 @@ use crate::domain::policy::{self, Allowed, Operation};
 use crate::domain::user::{Selector, UserId};
 
 use super::Services;
-use super::bounds::{Shown, read};
+use super::bounds::{Shown, goes_on, read};
 use super::handlers::{found, identities, management_token, me, metrics, reload, report, token};
-use super::head::Reply;
+use super::head::{KEPT, Reply};
 use super::paths::Route;
 use super::peer::Peer;
 use super::query::{fingerprint, nothing, token_query, user};
@@ -49,7 +50,10 @@ pub fn answer<'a>(
     let request_id = services.next_request_id();
     let (mut head, body) = request.into_parts();
     let shown = Shown::of(&mut head.headers);
-    let mut exchange = Exchange { services, peer, request_id, head, route: None, trail };
+    // Where a body has not been read, hyper may have to close the connection.
+    let (goes_on, has_body) = (shown.goes_on(&head), !body.is_end_stream());
+    let kept = goes_on && !has_body;
+    let mut exchange = Exchange { services, peer, request_id, head, route: None, kept, trail };
     let route = Route::find(exchange.head.uri.path());
     exchange.route = route.map(Route::of_anybody);
     match admit(&exchange.peer, &exchange.head, &shown, route) {
@@ -74,7 +78,10 @@ pub fn answer<'a>(
         }
         Ok(_) => Answering::Later(Box::pin(async move {
             let outcome = match read(body).await {
-                Ok(body) => exchange.handle(&body).await,
+                Ok(body) => {
+                    exchange.kept = goes_on;
+                    exchange.handle(&body).await
+                }
                 Err(refused) => Err(refused),
             };
             exchange.end(outcome)
@@ -89,13 +96,15 @@ struct Exchange<'a> {
     request_id: RequestId,
     head: Parts,
     route: Option<Route<'static>>,
+    /// The connection goes on after the answer.
+    kept: bool,
     trail: Trail,
 }
 
 impl Exchange<'_> {
     /// The answer with this outcome: counted, and told to the logs.
     fn end(self, outcome: Result<Reply, Refused>) -> Response<Full<Bytes>> {
-        let Self { services, peer, request_id, head, route: found, trail } = self;
+        let Self { services, peer, request_id, head, route: found, kept, trail } = self;
         let route = found.map_or("none", |route| route.name());
         let refusal = outcome.as_ref().err().map(Refusal::of);
         let uid = peer.rights.caller().uid;
@@ -117,12 +126,17 @@ impl Exchange<'_> {
             headers: &head.headers,
         };
         trail.end(services, &peer, over);
-        reply.into_response(request_id.header())
+        reply.into_response(request_id.header(), kept.then_some(KEPT))
     }
 }
 
-/// Answers what anybody may ask for, and nothing else: for [`crate::admin`].
-pub fn answer_openly<B>(services: &Services, request: &Request<B>) -> Response<Full<Bytes>> {
+/// Answers what anybody may ask for, and nothing else: for [`crate::admin`], which keeps connections for as long as
+/// `kept` says.
+pub fn answer_openly<B: Body>(
+    services: &Services,
+    request: &Request<B>,
+    kept: HeaderValue,
+) -> Response<Full<Bytes>> {
     let request_id = services.next_request_id();
     let route = Route::find(request.uri().path()).filter(|route| route.is_probe());
     let outcome = match route {
@@ -135,7 +149,8 @@ pub fn answer_openly<B>(services: &Services, request: &Request<B>) -> Response<F
     };
     let reply = outcome.unwrap_or_else(|refused| refused.reply(request_id.as_str(), request.uri().path()));
     services.tally.answered(route, reply.status());
-    reply.into_response(request_id.header())
+    let is_kept = goes_on(request.version(), request.headers()) && request.body().is_end_stream();
+    reply.into_response(request_id.header(), is_kept.then_some(kept))
 }
 
 /// Everything that is decided before anything of the request's parameters is looked at.

@@ -72,9 +72,17 @@ pub fn of_method(route: Route<'_>) -> Cow<'static, str> {
     }
 }
 
+/// What is likely wrong with the id in `path`, which Auth0 does not know.
+pub fn of_unknown_user(path: &str) -> Option<&'static str> {
+    is_encoded_twice(path).then_some(
+        "the id that came still holds an escape such as %7C: was it percent-encoded twice? Encode it once, so that `|` is \
+         sent as %7C and not as %257C",
+    )
+}
+
 /// Whether the id in this path looks as if it had been percent-encoded twice: it holds an escape, and no `|`, which all
 /// of Auth0's ids have. An escape alone shows nothing, because an id may hold one of its own.
-pub fn is_encoded_twice(path: &str) -> bool {
+fn is_encoded_twice(path: &str) -> bool {
     let segment = Route::find(path).and_then(|route| route.user());
     let Some(user) = segment.and_then(|segment| UserId::from_path_segment(segment).ok()) else {
         return false;
