@@ -115,7 +115,7 @@ impl Tenant {
         let now = self.0.clock.now();
         let mut state = self.state();
         let host = host(request).map(str::to_owned).unwrap_or_else(|| state.domain());
-        let mut response = match plan.instead(endpoint, now) {
+        let mut response = match plan.instead(endpoint, request, now) {
             Some(response) => response,
             None => match endpoint {
                 Endpoint::Token => token::answer(&mut state, plan, &host, request, now),
@@ -152,7 +152,10 @@ impl Tenant {
 
     /// Makes `endpoint` fail until [`Tenant::clear`]; of several faults that exclude each other the last counts.
     pub fn fault(&self, endpoint: Endpoint, fault: Fault) {
-        self.state().faults.add(endpoint, fault);
+        let mut state = self.state();
+        state.connections_died += u64::from(matches!(fault, Fault::DeadConnections));
+        state.faults.add(endpoint, fault);
+        drop(state);
         self.settle_doors();
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::header::{self, HeaderName, HeaderValue};
-use hyper::{Response, StatusCode};
+use hyper::{Request, Response, StatusCode};
 use serde_json::Value;
 
 use crate::domain::freshness::Moment;
@@ -13,6 +13,7 @@ use crate::domain::freshness::Moment;
 use super::calls::Endpoint;
 use super::reply::{self, Delivery, http_date, oauth_error};
 use super::token;
+use super::wire::Before;
 
 /// A way for an endpoint to fail. Those that change a genuine answer say so; the others replace it.
 #[derive(Clone, Debug)]
@@ -46,8 +47,20 @@ pub enum Fault {
     Html200,
     /// The genuine answer with spaces after it up to this many bytes: right for whoever reads on and on.
     Body(usize),
+    /// The genuine answer under this `Content-Encoding`, its body as it was: edges and middleboxes name `Identity`, or
+    /// nothing.
+    Encoding(String),
+    /// The genuine answer with spaces after it up to this many bytes, in chunks of one byte each.
+    Crumbs(usize),
+    /// This many interim answers (100 Continue) before the genuine one; `None`: without end.
+    Interim(Option<usize>),
+    /// Connections that are open by now stay open, and nothing that is sent on them arrives; new ones work. What a NAT
+    /// or a load balancer does that has lost its state.
+    DeadConnections,
     /// 200 with a gzip body nobody asked for: 66 KB that unpack to 10 MB of zeros.
     GzipBomb,
+    /// The same to a request that does not ask for `identity`, as HTTP allows; else the genuine answer.
+    GzipByDefault,
     /// The genuine answer, as `text/plain`.
     WrongContentType,
     /// 302 to there.
@@ -129,6 +142,9 @@ pub(super) struct Faults {
 
 impl Faults {
     pub fn add(&mut self, endpoint: Endpoint, fault: Fault) {
+        if matches!(fault, Fault::DeadConnections) {
+            return;
+        }
         self.standing.entry(endpoint).or_default().push(fault);
     }
 
@@ -200,12 +216,19 @@ impl Plan {
     }
 
     /// The answer that takes the genuine one's place, if one does. Then nothing is issued, read or counted.
-    pub fn instead(&self, endpoint: Endpoint, now: Moment) -> Option<Response<Bytes>> {
+    pub fn instead(
+        &self,
+        endpoint: Endpoint,
+        request: &Request<Bytes>,
+        now: Moment,
+    ) -> Option<Response<Bytes>> {
+        let wants_identity =
+            request.headers().get(header::ACCEPT_ENCODING).is_some_and(|value| value == "identity");
         Some(match self.body.as_ref()? {
             Fault::Status { status, headers, body } => arbitrary(*status, headers, body),
             Fault::Empty200 => reply::with_type(StatusCode::OK, "application/json; charset=utf-8", ""),
             Fault::Html200 => reply::with_type(StatusCode::OK, "text/html; charset=utf-8", PORTAL),
-            Fault::GzipBomb => {
+            Fault::GzipBomb | Fault::GzipByDefault if !(wants_identity && self.compresses_by_default()) => {
                 let mut response =
                     reply::with_type(StatusCode::OK, "application/json; charset=utf-8", gzip_bomb());
                 reply::set(&mut response, "content-encoding", "gzip");
@@ -243,6 +266,10 @@ impl Plan {
         })
     }
 
+    fn compresses_by_default(&self) -> bool {
+        matches!(self.body, Some(Fault::GzipByDefault))
+    }
+
     /// What is done to an answer, genuine or not.
     pub fn spoil(&self, response: &mut Response<Bytes>) {
         match &self.body {
@@ -251,6 +278,13 @@ impl Plan {
                 padded.resize((*size).max(padded.len()), b' ');
                 *response.body_mut() = padded.into();
             }
+            Some(Fault::Encoding(value)) => reply::set(response, "content-encoding", value),
+            Some(Fault::Crumbs(size)) => {
+                let mut padded = response.body().to_vec();
+                padded.resize((*size).max(padded.len()), b' ');
+                response.extensions_mut().insert(Before::in_crumbs(&padded));
+            }
+            Some(Fault::Interim(count)) => drop(response.extensions_mut().insert(Before::interim(*count))),
             Some(Fault::WrongContentType) => {
                 response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
             }

@@ -21,7 +21,7 @@ use crate::task;
 
 use super::certificates::CertificateKind;
 use super::reply::Delivery;
-use super::wire::{GivenUp, ResetFlag, Sent, Socket, deliver};
+use super::wire::{Before, GivenUp, Preceded, Queue, ResetFlag, Sent, Socket, deliver};
 use super::{Reply, Tenant};
 
 const BACKLOG: u32 = 1024;
@@ -211,9 +211,17 @@ async fn while_open(mut open: watch::Receiver<bool>, connection: impl Future<Out
 
 async fn serve_connection(tenant: Tenant, stream: TcpStream, acceptor: TlsAcceptor) {
     let reset = ResetFlag::default();
-    let title_case = tenant.state().options.title_case_headers;
+    let queue = Queue::default();
+    let (title_case, generation) = {
+        let state = tenant.state();
+        (state.options.title_case_headers, state.connections_died)
+    };
     let Ok(stream) = acceptor.accept(Socket::new(stream, reset.clone())).await else { return };
-    let service = service_fn(|request| respond(&tenant, request, &reset));
+    let stream = Preceded::new(stream, queue.clone());
+    let service = service_fn(|request| {
+        let is_dead = tenant.state().connections_died != generation;
+        respond(&tenant, request, is_dead, &reset, &queue)
+    });
     let served = http1::Builder::new()
         .auto_date_header(false)
         .title_case_headers(title_case)
@@ -228,11 +236,19 @@ async fn serve_connection(tenant: Tenant, stream: TcpStream, acceptor: TlsAccept
 async fn respond(
     tenant: &Tenant,
     request: Request<Incoming>,
+    is_dead: bool,
     reset: &ResetFlag,
+    queue: &Queue,
 ) -> Result<Response<Sent>, GivenUp> {
+    if is_dead {
+        return pending().await;
+    }
     let (parts, body) = request.into_parts();
     let body = Limited::new(body, LONGEST_REQUEST).collect().await.map_err(|_| GivenUp)?.to_bytes();
-    let Reply { response, delivery } = tenant.answer(Request::from_parts(parts, body)).await;
+    let Reply { mut response, delivery } = tenant.answer(Request::from_parts(parts, body)).await;
+    if let Some(before) = response.extensions_mut().remove::<Before>() {
+        queue.put(before);
+    }
     if delivery == Delivery::HeadersStall {
         return pending().await;
     }

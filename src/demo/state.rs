@@ -25,6 +25,8 @@ pub(super) struct State {
     /// The application's, for tokens.
     pub quota: Option<Quota>,
     pub faults: Faults,
+    /// How often all connections have died that were open by then.
+    pub connections_died: u64,
     pub calls: Calls,
     pub logins: u64,
     pub tokens_issued: u64,
@@ -44,6 +46,7 @@ impl State {
             limit: options.rate_limit.map(|limit| Bucket::new(limit, now)),
             quota: None,
             faults: Faults::default(),
+            connections_died: 0,
             calls: Calls::default(),
             logins: 0,
             tokens_issued: 0,

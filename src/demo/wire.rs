@@ -2,9 +2,9 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
@@ -51,6 +51,97 @@ impl AsyncRead for Socket {
 
 impl AsyncWrite for Socket {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+/// Bytes that hyper would not write, which go out before what it writes next.
+#[derive(Clone)]
+pub(super) struct Before {
+    bytes: Bytes,
+    is_endless: bool,
+}
+
+impl Before {
+    /// Interim answers; `None`: without end.
+    pub fn interim(count: Option<usize>) -> Self {
+        let bytes = b"HTTP/1.1 100 \r\n\r\n".repeat(count.unwrap_or(1000)).into();
+        Self { bytes, is_endless: count.is_none() }
+    }
+
+    /// A whole answer, in chunks of one byte each. What hyper writes comes after the answer's end, on a connection that
+    /// is said to end there.
+    pub fn in_crumbs(body: &[u8]) -> Self {
+        let head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\n\
+                     transfer-encoding: chunked\r\n\r\n";
+        let chunks = body.iter().flat_map(|byte| [b'1', b'\r', b'\n', *byte, b'\r', b'\n']);
+        let bytes: Vec<u8> = head.iter().copied().chain(chunks).chain(*b"0\r\n\r\n").collect();
+        Self { bytes: bytes.into(), is_endless: false }
+    }
+}
+
+/// Where a connection finds what goes out before anything else.
+#[derive(Clone, Default)]
+pub(super) struct Queue(Arc<Mutex<Option<Before>>>);
+
+impl Queue {
+    pub fn put(&self, before: Before) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(before);
+    }
+
+    fn take(&self) -> Option<Before> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// A stream that writes what is in the queue first.
+pub(super) struct Preceded<S> {
+    stream: S,
+    queue: Queue,
+    under_way: Option<(Before, usize)>,
+}
+
+impl<S: AsyncWrite + Unpin> Preceded<S> {
+    pub fn new(stream: S, queue: Queue) -> Self {
+        Self { stream, queue, under_way: None }
+    }
+
+    fn poll_queue(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if let Some(before) = self.queue.take() {
+            self.under_way = Some((before, 0));
+        }
+        while let Some((before, sent)) = &mut self.under_way {
+            match before.bytes.get(*sent..).filter(|rest| !rest.is_empty()) {
+                Some(rest) => *sent += ready!(Pin::new(&mut self.stream).poll_write(cx, rest))?,
+                None if before.is_endless => *sent = 0,
+                None => self.under_way = None,
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Preceded<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buf)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Preceded<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        ready!(self.poll_queue(cx))?;
         Pin::new(&mut self.stream).poll_write(cx, buf)
     }
 
