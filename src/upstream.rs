@@ -11,7 +11,7 @@ use hyper::{Method, Request, StatusCode};
 
 use crate::clock::Clock;
 use crate::config::{self, Client, Tenant};
-use crate::domain::error::{Failure, Sort, Stage, UNSENDABLE, Unavailable};
+use crate::domain::error::{Failure, Sort, Stage, Unavailable};
 use crate::domain::freshness::{Moment, Timestamp};
 use crate::domain::retry::Backoff;
 use crate::domain::urgency::Urgency;
@@ -29,8 +29,13 @@ mod dates;
 mod descriptors;
 mod keys;
 mod lenient;
+pub mod line;
+mod no_proxy;
 pub mod pace;
 mod profiles;
+mod reading;
+mod sending;
+pub mod tcp;
 pub mod tls;
 pub mod transport;
 mod turns;
@@ -241,11 +246,12 @@ impl Auth0 {
         let permit = leave.await.map_err(over)?;
         inner.counters.token_requests.add();
         let request = credentials.grant_request(&inner.domain, &inner.audience);
-        let outcome =
-            self.send(means, Endpoint::Token, request, permit).await.and_then(|(answer, exchange)| {
+        let outcome = self.send(means, Endpoint::Token, request, permit, Urgency::Management).await.and_then(
+            |(answer, exchange)| {
                 let grant = wire::parse_grant(&answer, &inner.audience, exchange)?;
                 Ok((grant, answer.date()))
-            });
+            },
+        );
         match &outcome {
             Ok(_) => inner.counters.grants_succeeded.add(),
             Err(_) => inner.counters.grants_failed.add(),
@@ -253,21 +259,23 @@ impl Auth0 {
         outcome.inspect_err(|failure| self.failed(failure))
     }
 
-    /// Asks for `user` once, with `bearer` and a leave of the [`Budget`].
+    /// Asks for `user` once, with `bearer` and a leave of the [`Budget`] that was given for something of this urgency.
     pub async fn user(
         &self,
         user: &UserId,
         bearer: &Secret,
         permit: Permit,
+        urgency: Urgency,
     ) -> Result<(UserAnswer, Moment), Failure> {
         let (inner, means) = (&self.0, self.means());
         inner.counters.user_requests.add();
         let request = self.user_request(user, bearer);
-        let outcome =
-            self.send(&means, Endpoint::User, request, permit).await.and_then(|(answer, exchange)| {
+        let outcome = self.send(&means, Endpoint::User, request, permit, urgency).await.and_then(
+            |(answer, exchange)| {
                 let parsed = wire::parse_user(&answer, user, exchange, &inner.tags)?;
                 Ok((parsed, exchange.sent))
-            });
+            },
+        );
         match &outcome {
             Ok(_) if inner.trouble.ends() => tracing::info!("Users can be read again"),
             Ok(_) => {}
@@ -279,39 +287,6 @@ impl Auth0 {
     /// The budget that every request spends from.
     pub fn budget(&self) -> &Budget {
         &self.0.budget
-    }
-
-    /// `None` is a request that cannot be written, as with a token that is no header value.
-    async fn send(
-        &self,
-        means: &Means,
-        endpoint: Endpoint,
-        request: Option<Request<Full<Bytes>>>,
-        _permit: Permit,
-    ) -> Result<(Answer, Exchange), Failure> {
-        let inner = &self.0;
-        let request = request.ok_or(Failure::Malformed { what: UNSENDABLE })?;
-        let sent = inner.clock.sends();
-        let mut counted = Counted { inner, endpoint, sent: inner.clock.now(), result: None };
-        let answer = means.transport.send(request).await;
-        counted.result = Some(match &answer {
-            Ok(answer) => answer.status.as_str().to_owned(),
-            Err(failure) => failure.label().to_owned(),
-        });
-        drop(counted);
-        let answer = answer?;
-        let exchange = inner.exchange(sent, &answer);
-        if let Some(wait) = self.account_for(endpoint, &answer, exchange) {
-            return Err(Failure::Throttled { retry_after: Some(wait) });
-        }
-        // The gate stays open: that one request came at a bad time says nothing of the next.
-        match answer.retry_after(exchange).filter(|_| answer.status.is_server_error()) {
-            Some(wait) => {
-                let (status, retry_after) = (answer.status.as_u16(), pace::jittered(wait, self.chance()));
-                Err(Failure::AskedToWait { status, retry_after })
-            }
-            None => Ok((answer, exchange)),
-        }
     }
 
     /// Takes what the answer says of the tenant's limits into account; if it is a 429, says for how long the gate
@@ -375,23 +350,6 @@ impl Auth0 {
 
     fn failed(&self, failure: &Failure) {
         self.0.counters.upstream_failed(self.0.clock.now().wall, failure.to_string());
-    }
-}
-
-/// Counts a request when it is over; also one that is given up on because whoever waits for it has run out of time.
-struct Counted<'a> {
-    inner: &'a Inner,
-    endpoint: Endpoint,
-    sent: Moment,
-    /// `None` as long as nothing came.
-    result: Option<String>,
-}
-
-impl Drop for Counted<'_> {
-    fn drop(&mut self) {
-        let result = self.result.take().unwrap_or_else(|| "timeout".to_owned());
-        let took = self.sent.age(self.inner.clock.now());
-        self.inner.counters.upstream_result(self.endpoint.label(), result, took);
     }
 }
 

@@ -94,6 +94,48 @@ fn nothing_is_left_of_a_token_that_was_purged() {
     }
 }
 
+/// Buffers of the connections to Auth0 hold the latest answers for as long as those are open: also where one was large,
+/// so that buffers grew, and small ones came after it; and where the last is one of them.
+#[test]
+fn nothing_is_left_of_tokens_whose_answers_came_after_a_large_one() {
+    const USERS: usize = 60;
+    if !is_root() {
+        return;
+    }
+    for (threads, large) in [(1, 40 << 10), (1, 300 << 10), (4, 40 << 10)] {
+        let deployment = Deployment::new(&format!(
+            "[runtime]\nthreads = {threads}\n[upstream]\nrequests_per_second = 1000\nburst = 1000"
+        ));
+        let daemon = deployment.start();
+        let token = Canary::new(b'U');
+        let put = |user: &str, token: &str, padding: usize| {
+            let identity = json!({
+                "provider": "oauth2", "connection": "c1", "user_id": "1", "access_token": token,
+                // Never asked for, and sent all the same.
+                "profileData": "x".repeat(padding),
+            });
+            let profile = json!({"user_id": user, "identities": [identity]});
+            deployment.tenant.put_user(profile);
+        };
+        put("oauth2|large", "x", large);
+        (0..USERS).for_each(|n| put(&format!("oauth2|{n}"), token.text(), 20 * n));
+        let mut caller = Caller::connect(&daemon.socket);
+        caller.ask("GET", "/v1/users/oauth2%7Clarge/token");
+        for n in 0..USERS {
+            let body = caller.ask("GET", &format!("/v1/users/oauth2%7C{n}/token"));
+            assert!(body.contains(token.text()), "{body}");
+            // The caller's connection has no part in this.
+            caller.ask("GET", "/v1/users/oauth2%7Clarge/token");
+        }
+        assert!(Memory::of(daemon.pid()).places(&token).len() >= USERS);
+        for n in 0..USERS {
+            caller.ask("DELETE", &format!("/v1/users/oauth2%7C{n}"));
+        }
+        let left = Memory::of(daemon.pid());
+        assert_eq!(left.places(&token), [], "{threads} {large}");
+    }
+}
+
 /// Asks one thing after the other on one connection.
 struct Caller(BufReader<UnixStream>);
 

@@ -104,7 +104,7 @@ async fn online(config: &Config, out: &mut impl io::Write) -> Result<(), Command
     let budget = auth0.budget();
     let leave = budget.leave_for_itself(Urgency::Caller, config.tenant.request_timeout).await;
     let leave = leave.map_err(|_| CommandError::failed("[upstream] leaves no room for a second request"))?;
-    match auth0.user(&nobody, &grant.token, leave).await.map_err(refusal)? {
+    match auth0.user(&nobody, &grant.token, leave, Urgency::Caller).await.map_err(refusal)? {
         (UserAnswer::User(..), _) => writeln!(out, "ok: users can be read")?,
         (UserAnswer::BearerRefused(why), _) => return Err(refusal(Failure::Denied(why))),
     }

@@ -193,7 +193,15 @@ fn settings(config: &Config) -> Vec<Setting> {
         runtime,
     } = config;
     // With another domain or audience nothing is compared: see `reread`.
-    let Tenant { domain: _, audience: _, extra_roots, proxy, connect_timeout, request_timeout } = tenant;
+    let Tenant {
+        domain: _,
+        is_absolute: _,
+        audience: _,
+        extra_roots,
+        proxy,
+        connect_timeout,
+        request_timeout,
+    } = tenant;
     let Client { id, secret, secret_file, auth } = &**client;
     let Management { refresh_at, min_ttl: management_min_ttl } = management;
     let Cache { max_bytes, max_ttl, max_stale, min_ttl, refresh_ahead, negative } = cache;

@@ -1,12 +1,14 @@
 //! `host` or `host:port`, as `tenant.domain` and a proxy's address are written. Pure.
 
-use std::net::Ipv6Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// A host and perhaps a port, both as written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct HostPort<'a> {
-    /// A name, an IPv4 address, or an IPv6 address in brackets.
+    /// A name without a dot at its end, an IPv4 address, or an IPv6 address in brackets.
     pub(super) host: &'a str,
+    /// There was such a dot: the name is complete, and no search domain is appended to it.
+    pub(super) is_absolute: bool,
     /// The port, if there is one.
     pub(super) port: Option<u16>,
 }
@@ -17,13 +19,18 @@ pub(super) fn split(text: &str) -> Result<HostPort<'_>, &'static str> {
         Some(end) => text.split_at_checked(end.saturating_add(1)).unwrap_or((text, "")),
         None => text.split_at_checked(text.find(':').unwrap_or(text.len())).unwrap_or((text, "")),
     };
+    let (host, is_absolute) = match host.strip_suffix('.') {
+        Some(name) if name.parse::<Ipv4Addr>().is_ok() => return Err("an address has no dot at its end"),
+        Some(name) => (name, true),
+        None => (host, false),
+    };
     check_host(host)?;
     let port = match port.strip_prefix(':') {
         Some(port) => Some(parse_port(port)?),
         None if port.is_empty() => None,
         None => return Err("what follows the ] of an IPv6 address can only be a port"),
     };
-    Ok(HostPort { host, port })
+    Ok(HostPort { host, is_absolute, port })
 }
 
 fn check_host(host: &str) -> Result<(), &'static str> {
@@ -54,13 +61,20 @@ mod tests {
 
     #[test]
     fn hosts_and_ports() {
-        let good = |text| split(text).map(|HostPort { host, port }| (host, port));
+        let good = |text| split(text).map(|HostPort { host, port, .. }| (host, port));
         assert_eq!(good("acme.eu.auth0.com"), Ok(("acme.eu.auth0.com", None)));
         assert_eq!(good("localhost:8443"), Ok(("localhost", Some(8443))));
         assert_eq!(good("[::1]:65535"), Ok(("[::1]", Some(65535))));
         assert_eq!(good("[::1]"), Ok(("[::1]", None)));
+        assert_eq!(good("acme.eu.auth0.com.:443"), Ok(("acme.eu.auth0.com", Some(443))));
+        let is_absolute = |text| split(text).map(|split| split.is_absolute);
+        assert_eq!(["a.", "a.:1", "a", "a:1"].map(is_absolute), [Ok(true), Ok(true), Ok(false), Ok(false)]);
         for bad in [
             "",
+            ".",
+            "a..",
+            "127.0.0.1.",
+            "[::1].",
             ":1",
             "a:",
             "a:0",
@@ -73,7 +87,6 @@ mod tests {
             "[x]",
             "]",
             "a..b",
-            "a.",
             ".a",
             "-a",
             "a-",
@@ -82,7 +95,7 @@ mod tests {
             "a@b",
             "a/b",
             &"a".repeat(64),
-            &"a.".repeat(127),
+            &"a.".repeat(128),
         ] {
             assert!(split(bad).is_err(), "{bad}");
         }

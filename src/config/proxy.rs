@@ -79,11 +79,12 @@ fn parse(url: &str) -> Parsed<Secret> {
     if address.contains(['/', '?', '#']) {
         return Err("must end after the port: a proxy has no path".into());
     }
-    let host::HostPort { host, port } =
+    let host::HostPort { host, is_absolute, port } =
         host::split(address).map_err(|problem| format!("no usable address: {problem}"))?;
     let user = if user.is_empty() { String::new() } else { format!("{user}@") };
     let port = port.map_or_else(String::new, |port| format!(":{port}"));
-    Ok(Secret::new(format!("http://{user}{host}{port}")))
+    let dot = if is_absolute { "." } else { "" };
+    Ok(Secret::new(format!("http://{user}{host}{dot}{port}")))
 }
 
 /// RFC 3986, §3.2.1.
@@ -103,6 +104,7 @@ mod tests {
         assert_eq!(good("http://proxy.corp:3128/"), "http://proxy.corp:3128");
         assert_eq!(good("HTTP://u:p%40@[::1]:3128"), "http://u:p%40@[::1]:3128");
         assert_eq!(good("http://proxy"), "http://proxy");
+        assert_eq!(good("http://proxy.corp.:3128"), "http://proxy.corp.:3128");
         for bad in [
             "",
             "canary",

@@ -124,7 +124,7 @@ fn issuers(value: &ValueKind) -> Parsed<Vec<String>> {
         if authority.contains(['/', '?', '#', '@']) {
             return Err(wrong("must be a domain of the tenant, as in \"https://login.acme.example/\""));
         }
-        let HostPort { host, port } =
+        let HostPort { host, port, .. } =
             host::split(authority).map_err(|text| wrong(&format!("is no domain: {text}")))?;
         let port = port.filter(|port| *port != 443).map(|port| format!(":{port}")).unwrap_or_default();
         let issuer = format!("https://{}{port}/", host.to_ascii_lowercase());

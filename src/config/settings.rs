@@ -45,6 +45,9 @@ pub struct Config {
 pub struct Tenant {
     /// Host, or host and port; never a scheme or a path. https is the only scheme there is.
     pub domain: Arc<str>,
+    /// The domain was written with a dot at its end: its name is resolved as it is, without search domains. The dot is
+    /// in no other place: not in TLS, `Host`, the audience or an issuer.
+    pub is_absolute: bool,
     /// The Management API's identifier.
     pub audience: Arc<str>,
     /// Certificates from `ca_file`, trusted besides the platform's.

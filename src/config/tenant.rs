@@ -10,6 +10,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::{PemObject, SectionKind};
 
 use super::environment::{Env, variable};
+use super::host::HostPort;
 use super::problem::Checked;
 use super::reader::{Reader, Setting};
 use super::values::{Parsed, absolute_path, duration, line, within};
@@ -28,8 +29,10 @@ pub(super) fn read(reader: &mut Reader, env: &Env, timeouts: &Checked<Timeouts>)
     let extra_roots = extra_roots(reader);
     let proxy = proxy::read(reader, env);
     let timeouts = timeouts.as_ref().map_err(|reported| *reported)?;
+    let domain = domain?.value;
     Ok(Tenant {
-        domain: domain?.value.into(),
+        domain: domain.text.into(),
+        is_absolute: domain.is_absolute,
         audience: audience?,
         extra_roots: extra_roots?,
         proxy: proxy?,
@@ -60,7 +63,16 @@ pub(super) fn timeouts(reader: &mut Reader) -> Checked<Timeouts> {
     Ok(Timeouts { connect, request })
 }
 
-fn domain(reader: &mut Reader) -> Checked<Setting<String>> {
+/// `tenant.domain` as it is used everywhere but to resolve the name.
+#[derive(Debug, PartialEq, Eq)]
+struct Domain {
+    /// Host, or host and port.
+    text: String,
+    /// It was written with a dot at the host's end.
+    is_absolute: bool,
+}
+
+fn domain(reader: &mut Reader) -> Checked<Setting<Domain>> {
     const KEY: &str = "tenant.domain";
     reader.optional(KEY, parse_domain)?.ok_or_else(|| {
         let text = format!("required: the tenant's host name, here or in {}", variable(KEY));
@@ -69,7 +81,7 @@ fn domain(reader: &mut Reader) -> Checked<Setting<String>> {
 }
 
 /// In lower case, because the default audience is made of it and Auth0 compares that letter by letter.
-fn parse_domain(value: &ValueKind) -> Parsed<String> {
+fn parse_domain(value: &ValueKind) -> Parsed<Domain> {
     let domain = line(value)?.to_ascii_lowercase();
     let fault = if domain.contains(char::is_whitespace) {
         "must not hold spaces"
@@ -83,7 +95,10 @@ fn parse_domain(value: &ValueKind) -> Parsed<String> {
         "must end after the host name or its port, without a slash or a path"
     } else {
         match host::split(&domain) {
-            Ok(_) => return Ok(domain),
+            Ok(HostPort { host, is_absolute, port }) => {
+                let port = port.map_or_else(String::new, |port| format!(":{port}"));
+                return Ok(Domain { text: format!("{host}{port}"), is_absolute });
+            }
             Err(fault) => return Err(format!("must be a host name, or a host name and a port: {fault}")),
         }
     };
@@ -92,10 +107,10 @@ fn parse_domain(value: &ValueKind) -> Parsed<String> {
 
 /// The Management API's identifier does not change with a custom domain, so it can only be told from a canonical
 /// one.
-fn audience(reader: &mut Reader, domain: &Checked<Setting<String>>) -> Checked<Arc<str>> {
+fn audience(reader: &mut Reader, domain: &Checked<Setting<Domain>>) -> Checked<Arc<str>> {
     const KEY: &str = "tenant.audience";
     let set = reader.owned(KEY, parse_audience)?;
-    let canonical = domain.as_ref().ok().and_then(|domain| canonical_audience(&domain.value));
+    let canonical = domain.as_ref().ok().and_then(|domain| canonical_audience(&domain.value.text));
     match (set, canonical, domain) {
         (Some(audience), canonical, _) => {
             if canonical.is_some_and(|canonical| canonical != audience.value) {
@@ -123,7 +138,7 @@ fn parse_audience(value: &ValueKind) -> Parsed<&str> {
     let audience = line(value)?;
     let host = audience.strip_prefix("https://").and_then(|rest| rest.strip_suffix("/api/v2/"));
     match host.map(host::split) {
-        Some(Ok(_)) => Ok(audience),
+        Some(Ok(host)) if !host.is_absolute => Ok(audience),
         None if audience.ends_with("/api/v2") => {
             Err("must end in a slash, as /api/v2/: Auth0 knows no API by the name without it".to_owned())
         }
@@ -184,8 +199,11 @@ mod tests {
     #[test]
     fn domains_are_hosts() {
         let good = |text: &str| parse_domain(&text.into());
-        assert_eq!(good("Acme.EU.auth0.com"), Ok("acme.eu.auth0.com".to_owned()));
-        assert_eq!(good("127.0.0.1:8443"), Ok("127.0.0.1:8443".to_owned()));
+        let domain = |text: &str, is_absolute| Ok(Domain { text: text.to_owned(), is_absolute });
+        assert_eq!(good("Acme.EU.auth0.com"), domain("acme.eu.auth0.com", false));
+        assert_eq!(good("127.0.0.1:8443"), domain("127.0.0.1:8443", false));
+        assert_eq!(good("Acme.EU.auth0.com."), domain("acme.eu.auth0.com", true));
+        assert_eq!(good("acme.eu.auth0.com.:443"), domain("acme.eu.auth0.com:443", true));
         for bad in [
             "",
             " ",
@@ -215,6 +233,7 @@ mod tests {
             "http://a/api/v2/",
             "https:///api/v2/",
             "https://a/b/api/v2/",
+            "https://acme.eu.auth0.com./api/v2/",
             "a/api/v2/",
         ] {
             assert!(!good(bad), "{bad}");

@@ -11,7 +11,6 @@ use hyper::Uri;
 use hyper::rt::{Read, Write};
 use hyper_util::client::legacy::connect::dns::{GaiResolver, Name};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
 use tower_service::Service;
 
 use super::wiped::Wiped;
@@ -45,7 +44,7 @@ tokio::task_local! {
 }
 
 /// Notes how far the attempt has come of which this is a part; if there is none, nobody wants to know.
-fn has_come_to(step: Step) {
+pub(super) fn has_come_to(step: Step) {
     STEP.try_with(|at| at.set(step)).ok();
 }
 
@@ -84,37 +83,12 @@ where
         let connecting = tokio::time::timeout(self.timeout, self.inner.call(uri));
         Box::pin(STEP.scope(Cell::new(Step::Reaching), async move {
             match connecting.await {
-                Ok(connected) => Ok(TokioIo::new(Wiped(TokioIo::new(connected.map_err(Into::into)?)))),
+                Ok(connected) => {
+                    Ok(TokioIo::new(Wiped::of_answers(TokioIo::new(connected.map_err(Into::into)?))))
+                }
                 Err(_) => Err(ConnectTimedOut(STEP.with(Cell::get)).into()),
             }
         }))
-    }
-}
-
-/// The TCP connector, which notes when it has done its part.
-#[derive(Clone, Debug)]
-pub struct Tcp<C>(pub C);
-
-impl<C> Service<Uri> for Tcp<C>
-where
-    C: Service<Uri, Response = TokioIo<TcpStream>>,
-    C::Future: Send + 'static,
-{
-    type Response = Clean<TcpStream>;
-    type Error = C::Error;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, C::Error>> + Send>>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), C::Error>> {
-        self.0.poll_ready(cx)
-    }
-
-    fn call(&mut self, uri: Uri) -> Self::Future {
-        let connecting = self.0.call(uri);
-        Box::pin(async move {
-            let connected = connecting.await;
-            has_come_to(Step::Reached);
-            connected.map(|stream| TokioIo::new(Wiped(stream.into_inner())))
-        })
     }
 }
 
@@ -125,6 +99,13 @@ pub struct Resolver<R = GaiResolver>(R);
 impl Default for Resolver {
     fn default() -> Self {
         Self(GaiResolver::new())
+    }
+}
+
+impl<R> Resolver<R> {
+    /// Has `inner` resolve names.
+    pub fn new(inner: R) -> Self {
+        Self(inner)
     }
 }
 
@@ -157,8 +138,7 @@ mod tests {
     use std::convert::Infallible;
     use std::net::SocketAddr;
 
-    use hyper_util::client::legacy::connect::HttpConnector;
-
+    use super::super::tcp::Tcp;
     use super::*;
 
     /// A name server that is away.
@@ -181,9 +161,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_name_that_is_still_being_resolved_at_the_deadline_is_told_from_a_host_that_does_not_answer() {
-        let mut tcp = HttpConnector::new_with_resolver(Resolver(Silent));
-        tcp.enforce_http(false);
-        let mut connector = Timed::new(Tcp(tcp), Duration::from_secs(2));
+        let tcp = Tcp::new(Resolver::new(Silent), false);
+        let mut connector = Timed::new(tcp, Duration::from_secs(2));
         let begun = tokio::time::Instant::now();
         let late = connector.call("https://tenant.example/".parse().unwrap()).await.unwrap_err();
         assert_eq!(late.downcast_ref::<ConnectTimedOut>().unwrap().0, Step::Resolving);

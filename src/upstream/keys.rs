@@ -56,7 +56,7 @@ impl Auth0 {
             let leave = inner.budget.leave_for_itself(Urgency::Caller, patience).await;
             let permit = leave.map_err(|held| unavailable(Stage::Keys, over(held)))?;
             inner.counters.key_requests.add();
-            let sent = self.send(&means, Endpoint::Keys, self.keys_request(), permit);
+            let sent = self.send(&means, Endpoint::Keys, self.keys_request(), permit, Urgency::Caller);
             let failure = match timeout_at(deadline, sent).await {
                 Ok(Ok((answer, exchange))) => match parse(&answer) {
                     Ok(keys) => {
@@ -214,6 +214,7 @@ mod tests {
             let (domain, audience) = (domain.into(), audience.into());
             issuers(&Tenant {
                 domain,
+                is_absolute: false,
                 audience,
                 extra_roots: Vec::new(),
                 proxy: crate::config::Proxy::default(),

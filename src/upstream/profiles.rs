@@ -38,6 +38,7 @@ impl Profiles {
             Leave::InTurn(_) => (self.auth0.means().max_retries as usize, None, leave),
             Leave::Spared(permit, urgency) => (0, permit, Leave::Spared(None, urgency)),
         };
+        let urgency = leave.urgency();
         let mut waits = BETWEEN_ATTEMPTS.waits(self.auth0.draw()).take(retries);
         let mut token = self.bearer(deadline).await?;
         let (mut renewed, mut last) = (false, None);
@@ -46,34 +47,35 @@ impl Profiles {
                 Some(permit) => permit,
                 None => self.leave(deadline, &leave).await?,
             };
-            let failure = match timeout_at(deadline, self.auth0.user(user, token.token(), permit)).await {
-                Ok(Ok((UserAnswer::User(profile, logged_in), sent))) => {
-                    self.management.accepted();
-                    let tokens_withheld = token.tokens_withheld();
-                    return Ok(Fetched { profile, sent, tokens_withheld, logged_in });
-                }
-                Ok(Ok((UserAnswer::BearerRefused(refusal), _))) => {
-                    // Once: it may have been revoked, or granted before its scopes were. If the next one is
-                    // refused as well, tokens are not what is wrong.
-                    self.auth0.failed(&Failure::Denied(refusal.clone()));
-                    if renewed || !self.management.refused(&token) {
-                        let retry_after = self.management.still_refused(&refusal);
-                        let (stage, failure) = (Stage::ManagementToken, Failure::Denied(refusal));
-                        return Err(Unavailable { stage, failure, retry_after });
+            let failure =
+                match timeout_at(deadline, self.auth0.user(user, token.token(), permit, urgency)).await {
+                    Ok(Ok((UserAnswer::User(profile, logged_in), sent))) => {
+                        self.management.accepted();
+                        let tokens_withheld = token.tokens_withheld();
+                        return Ok(Fetched { profile, sent, tokens_withheld, logged_in });
                     }
-                    renewed = true;
-                    token = self.bearer(deadline).await?;
-                    continue;
-                }
-                Ok(Err(failure)) => failure,
-                Err(_) => {
-                    // The attempt that was cut off says less than the one before it.
-                    let failure = last.unwrap_or_else(|| self.timed_out());
-                    self.auth0.troubled(&failure);
-                    self.auth0.failed(&failure);
-                    return Err(unavailable(Stage::User, failure));
-                }
-            };
+                    Ok(Ok((UserAnswer::BearerRefused(refusal), _))) => {
+                        // Once: it may have been revoked, or granted before its scopes were. If the next one is
+                        // refused as well, tokens are not what is wrong.
+                        self.auth0.failed(&Failure::Denied(refusal.clone()));
+                        if renewed || !self.management.refused(&token) {
+                            let retry_after = self.management.still_refused(&refusal);
+                            let (stage, failure) = (Stage::ManagementToken, Failure::Denied(refusal));
+                            return Err(Unavailable { stage, failure, retry_after });
+                        }
+                        renewed = true;
+                        token = self.bearer(deadline).await?;
+                        continue;
+                    }
+                    Ok(Err(failure)) => failure,
+                    Err(_) => {
+                        // The attempt that was cut off says less than the one before it.
+                        let failure = last.unwrap_or_else(|| self.timed_out());
+                        self.auth0.troubled(&failure);
+                        self.auth0.failed(&failure);
+                        return Err(unavailable(Stage::User, failure));
+                    }
+                };
             let wait = if failure.sort() == Sort::Passing { waits.next() } else { None };
             let wait = wait.map(|wait| wait.max(failure.asks_to_wait().unwrap_or_default()));
             let Some(next) = wait.map(|wait| Instant::now() + wait).filter(|next| *next < deadline) else {
@@ -122,6 +124,15 @@ enum Leave {
     InTurn(ForWhom),
     /// Has the first, given for something of this urgency, and takes another only if that can be spared at once.
     Spared(Option<Permit>, Urgency),
+}
+
+impl Leave {
+    fn urgency(&self) -> Urgency {
+        match self {
+            Self::InTurn(_) => Urgency::Caller,
+            Self::Spared(_, urgency) => *urgency,
+        }
+    }
 }
 
 impl ProfileSource for Profiles {

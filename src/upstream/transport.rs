@@ -4,37 +4,80 @@ use std::error::Error;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use http_body_util::Full;
 use hyper::Request;
-use hyper::header::CONTENT_ENCODING;
+use hyper::header::{ACCEPT_ENCODING, HeaderValue};
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::connect::proxy::Tunnel;
-use hyper_util::client::legacy::connect::{Connect, HttpConnector};
+use hyper_util::client::legacy::connect::{CaptureConnection, Connect, capture_connection};
 use hyper_util::client::legacy::{self, Client};
 use hyper_util::client::proxy::matcher::{Intercept, Matcher};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use tokio::time::Instant;
 
 use crate::config::{Proxy, Tenant};
 use crate::domain::error::{Failure, ProxyProblem};
 
 use super::answer::Answer;
-use super::connect::{ConnectTimedOut, ResolveFailed, Resolver, Step, Tcp, Timed};
-use super::{descriptors, tls};
-
-/// Far beyond any answer we ask for: a user with a hundred linked identities is some 300 KiB.
-const MAX_BODY: usize = 1024 * 1024;
+use super::connect::{ConnectTimedOut, ResolveFailed, Resolver, Step, Timed};
+use super::line::{Line, READ_BUFFER, TooMuch};
+use super::tcp::Tcp;
+use super::{descriptors, no_proxy, reading, tls};
 
 /// Auth0 closes idle connections after about a minute; ours should be gone by then.
 const POOL_IDLE: Duration = Duration::from_secs(45);
 
+/// So many connections are kept for later. A burst that needs more makes more; when a network has lost its connections
+/// without closing them, these are what is lost.
+const MOST_IDLE: usize = 4;
+
 /// One request, one answer. What a status means is not its business.
 pub trait Transport: Send + Sync + 'static {
-    /// Sends `request`, whose URI is absolute, and reads the whole answer.
+    /// Sends `request`, whose URI is absolute, and reads the whole answer. Where there is a [`Seen`] among its
+    /// extensions, that tells of the connection.
     fn send(&self, request: Request<Full<Bytes>>) -> Sending<'_>;
+
+    /// Sends `request` through a connection of its own.
+    fn send_anew(&self, request: Request<Full<Bytes>>) -> Sending<'_> {
+        self.send(request)
+    }
+
+    /// Uses no connection again that there is by now.
+    fn retire(&self) {}
+}
+
+/// What can be told, while a request is under way, of the connection that it went through.
+#[derive(Clone)]
+pub struct Seen {
+    begun: Instant,
+    connection: Arc<OnceLock<CaptureConnection>>,
+}
+
+impl Seen {
+    /// By a request that is about to be sent.
+    pub fn new() -> Self {
+        Self { begun: Instant::now(), connection: Arc::default() }
+    }
+
+    /// Whether the request went through a connection that was not made for it, and nothing has come through it since.
+    pub fn is_silent(&self) -> bool {
+        let Some(connection) = self.connection.get() else { return false };
+        let mut parts = Request::new(());
+        if let Some(connected) = connection.connection_metadata().as_ref() {
+            connected.get_extras(parts.extensions_mut());
+        }
+        parts.extensions().get::<Line>().is_some_and(|line| line.is_silent_since(self.begun))
+    }
+}
+
+impl Default for Seen {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 /// A request under way.
@@ -45,7 +88,11 @@ pub type Sending<'a> = Pin<Box<dyn Future<Output = Result<Answer, Failure>> + Se
 /// HTTP/1.1 alone: the tenant's budget is a handful of requests per second, and HTTP/2 would double the code
 /// that an upstream can reach.
 pub struct Https<C> {
-    client: Client<C, Full<Bytes>>,
+    connector: C,
+    /// Keeps connections.
+    pooled: RwLock<Client<C, Full<Bytes>>>,
+    /// Makes one for each request.
+    anew: Client<C, Full<Bytes>>,
     /// The tenant, for texts.
     host: Arc<str>,
     /// The proxy in front of it, for texts.
@@ -67,12 +114,10 @@ pub enum TransportError {
 /// Builds the transport that `[tenant]` describes.
 pub fn build(tenant: &Tenant) -> Result<Arc<dyn Transport>, TransportError> {
     let tls = tls::client_config(&tenant.extra_roots)?;
-    let mut tcp = HttpConnector::new_with_resolver(Resolver::default());
-    tcp.enforce_http(false);
-    tcp.set_nodelay(true);
-    let tcp = Tcp(tcp);
+    let proxy = proxy(&tenant.proxy, &tenant.domain)?;
+    let tcp = Tcp::new(Resolver::default(), tenant.is_absolute && proxy.is_none());
     let https = hyper_rustls::HttpsConnectorBuilder::new().with_tls_config(tls).https_only().enable_http1();
-    Ok(match proxy(&tenant.proxy, &tenant.domain)? {
+    Ok(match proxy {
         None => Arc::new(Https::new(https.wrap_connector(tcp), tenant, None)),
         Some(proxy) => {
             let host: Arc<str> = proxy.uri().authority().map_or("?", |authority| authority.as_str()).into();
@@ -88,13 +133,13 @@ pub fn build(tenant: &Tenant) -> Result<Arc<dyn Transport>, TransportError> {
 /// The proxy to go through for `domain`, if any.
 fn proxy(settings: &Proxy, domain: &str) -> Result<Option<Intercept>, TransportError> {
     let Some(url) = &settings.url else { return Ok(None) };
-    let matcher = Matcher::builder().https(url.expose()).no(settings.no_proxy.as_str()).build();
-    let tenant = format!("https://{domain}/").parse().map_err(|_| TransportError::Proxy)?;
-    // Nothing intercepted and nothing excluded: then the address could not be read.
-    match matcher.intercept(&tenant) {
-        None if settings.no_proxy.is_empty() => Err(TransportError::Proxy),
-        proxy => Ok(proxy),
+    if no_proxy::names(&settings.no_proxy, domain) {
+        return Ok(None);
     }
+    let matcher = Matcher::builder().https(url.expose()).build();
+    let tenant = format!("https://{domain}/").parse().map_err(|_| TransportError::Proxy)?;
+    // Nothing is excluded: then the address could not be read.
+    matcher.intercept(&tenant).map(Some).ok_or(TransportError::Proxy)
 }
 
 impl<C> Https<Timed<HttpsConnector<C>>>
@@ -102,12 +147,28 @@ where
     Timed<HttpsConnector<C>>: Connect + Clone + Send + Sync + 'static,
 {
     fn new(connector: HttpsConnector<C>, tenant: &Tenant, proxy: Option<Arc<str>>) -> Self {
-        let client = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(POOL_IDLE)
-            .build(Timed::new(connector, tenant.connect_timeout));
-        Self { client, host: Arc::clone(&tenant.domain), proxy, request_timeout: tenant.request_timeout }
+        let connector = Timed::new(connector, tenant.connect_timeout);
+        Self {
+            pooled: RwLock::new(client(connector.clone(), MOST_IDLE)),
+            anew: client(connector.clone(), 0),
+            connector,
+            host: Arc::clone(&tenant.domain),
+            proxy,
+            request_timeout: tenant.request_timeout,
+        }
     }
+}
+
+fn client<C>(connector: C, most_idle: usize) -> Client<C, Full<Bytes>>
+where
+    C: Connect + Clone,
+{
+    Client::builder(TokioExecutor::new())
+        .pool_timer(TokioTimer::new())
+        .pool_idle_timeout(POOL_IDLE)
+        .pool_max_idle_per_host(most_idle)
+        .http1_read_buf_exact_size(READ_BUFFER)
+        .build(connector)
 }
 
 impl<C> Transport for Https<C>
@@ -115,12 +176,17 @@ where
     C: Connect + Clone + Send + Sync + 'static,
 {
     fn send(&self, request: Request<Full<Bytes>>) -> Sending<'_> {
-        Box::pin(async move {
-            match tokio::time::timeout(self.request_timeout, self.exchange(request)).await {
-                Ok(outcome) => outcome,
-                Err(_) => Err(Failure::TimedOut { host: Arc::clone(&self.host) }),
-            }
-        })
+        let client = self.pooled.read().unwrap_or_else(PoisonError::into_inner).clone();
+        self.send_through(client, request)
+    }
+
+    fn send_anew(&self, request: Request<Full<Bytes>>) -> Sending<'_> {
+        self.send_through(self.anew.clone(), request)
+    }
+
+    fn retire(&self) {
+        let client = client(self.connector.clone(), MOST_IDLE);
+        *self.pooled.write().unwrap_or_else(PoisonError::into_inner) = client;
     }
 }
 
@@ -128,32 +194,67 @@ impl<C> Https<C>
 where
     C: Connect + Clone + Send + Sync + 'static,
 {
-    async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<Answer, Failure> {
-        let response = self.client.request(request).await.map_err(|error| self.classify(&error))?;
+    fn send_through(&self, client: Client<C, Full<Bytes>>, request: Request<Full<Bytes>>) -> Sending<'_> {
+        Box::pin(async move {
+            match tokio::time::timeout(self.request_timeout, self.exchange(client, request)).await {
+                Ok(outcome) => outcome,
+                Err(_) => Err(Failure::TimedOut { host: Arc::clone(&self.host) }),
+            }
+        })
+    }
+
+    async fn exchange(
+        &self,
+        client: Client<C, Full<Bytes>>,
+        mut request: Request<Full<Bytes>>,
+    ) -> Result<Answer, Failure> {
+        // Without it any encoding would be right.
+        request.headers_mut().insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        let connection = capture_connection(&mut request);
+        if let Some(seen) = request.extensions().get::<Seen>() {
+            seen.connection.set(connection.clone()).ok();
+        }
+        let enough = reading::count_interim(&mut request);
+        let response = tokio::select! {
+            response = client.request(request) => response.map_err(|error| self.classify(&error))?,
+            () = enough.notified() => return Err(Failure::Malformed { what: reading::INTERIM }),
+        };
+        if let Some(line) = response.extensions().get::<Line>() {
+            if line.has_grown() {
+                connection.connection_metadata().as_ref().inspect(|connected| connected.poison());
+            }
+            line.head_is_read();
+        }
         let (head, body) = response.into_parts();
-        // None was asked for, and a compressed body could unfold to any size.
-        if head.headers.get(CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {
+        // A compressed body could unfold to any size.
+        if reading::is_encoded(&head.headers) {
             return Err(Failure::Malformed { what: "a compressed body that was not asked for" });
         }
-        let body = Limited::new(body, MAX_BODY).collect().await.map_err(|error| {
-            match error.is::<LengthLimitError>() {
-                true => Failure::Malformed { what: "a body of more than 1 MiB" },
-                false => Failure::Broken { host: Arc::clone(&self.host) },
-            }
-        })?;
-        Ok(Answer { status: head.status, headers: head.headers, body: body.to_bytes() })
+        Ok(Answer {
+            status: head.status,
+            headers: head.headers,
+            body: reading::whole(body, |error| self.broken(&error)).await?,
+        })
+    }
+
+    /// What cut an answer off.
+    fn broken(&self, error: &(dyn Error + 'static)) -> Failure {
+        match chain(error).any(|error| error.is::<TooMuch>()) {
+            true => Failure::Malformed { what: "headers without end" },
+            false => Failure::Broken { host: Arc::clone(&self.host) },
+        }
     }
 
     /// Finds the cause in the chain of errors. Their texts are never used: they may quote what a peer sent.
     fn classify(&self, error: &legacy::Error) -> Failure {
         let host = Arc::clone(&self.host);
-        let chain = || std::iter::successors(Some(error as &(dyn Error + 'static)), |error| cause(*error));
+        let chain = || chain(error);
         let tls = chain().find_map(tls::problem);
         if let Some(problem) = tls {
             return Failure::Untrusted { host, problem };
         }
         if !error.is_connect() {
-            return Failure::Broken { host };
+            return self.broken(error);
         }
         let late = chain().find_map(|error| Some(error.downcast_ref::<ConnectTimedOut>()?.0));
         let is_unresolved = chain().any(|error| error.is::<ResolveFailed>());
@@ -181,6 +282,11 @@ where
             None => Failure::Broken { host },
         }
     }
+}
+
+/// An error, and what caused it.
+fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |error| cause(*error))
 }
 
 /// The next link of a chain of errors. An io error that wraps another hides it from `source`, and TLS errors come
@@ -221,6 +327,7 @@ mod tests {
         let address = listener.local_addr().unwrap().to_string();
         let tenant = Tenant {
             domain: "tenant.example".into(),
+            is_absolute: false,
             audience: "https://tenant.example/api/v2/".into(),
             extra_roots: vec![
                 rcgen::generate_simple_self_signed(vec!["corp".into()]).unwrap().cert.der().clone(),

@@ -4,17 +4,47 @@
 //! so that a token would be there for as long as the connection is. Both ask for more as soon as an answer has been
 //! dealt with, and wait for it: that is when there is nothing to be read, and when the place to read to is handed down
 //! to the stream below, which is here.
+//!
+//! That overwrites what was dealt with only where the same place is read to again. rustls begins at the front of its
+//! buffer whenever that is empty. hyper does as long as its buffer has the size that it is told to read at a time
+//! ([`READ_BUFFER`](super::line::READ_BUFFER)); what it has dealt with is then at the front, and it either moves back
+//! there or takes a new buffer, and the allocator overwrites the old one. A buffer that has grown is read to further
+//! behind, so such a connection is noted here ([`Line`]), and not used again.
 
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::line::Line;
+
 /// A stream that overwrites what it is to read to before it reads.
 #[derive(Debug)]
-pub struct Wiped<S>(pub S);
+pub struct Wiped<S> {
+    stream: S,
+    /// Where this is what hyper reads from.
+    line: Option<Line>,
+}
+
+impl<S> Wiped<S> {
+    /// Below TLS.
+    pub fn new(stream: S) -> Self {
+        Self { stream, line: None }
+    }
+
+    /// Above TLS, where answers can be read: bounds them.
+    pub fn of_answers(stream: S) -> Self {
+        Self { stream, line: Some(Line::new()) }
+    }
+
+    fn sends(&self) {
+        if let Some(line) = &self.line {
+            line.sends();
+        }
+    }
+}
 
 impl<S: AsyncRead + Unpin> AsyncRead for Wiped<S> {
     fn poll_read(
@@ -22,22 +52,31 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wiped<S> {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if let Some(line) = &self.line {
+            line.is_to_read(buf.remaining()).map_err(io::Error::other)?;
+        }
+        let before = buf.filled().len();
         buf.initialize_unfilled().fill(0);
-        Pin::new(&mut self.0).poll_read(cx, buf)
+        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
+        if let Some(line) = &self.line {
+            line.has_read(buf.filled().len().saturating_sub(before));
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Wiped<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(cx, buf)
+        self.sends();
+        Pin::new(&mut self.stream).poll_write(cx, buf)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx)
+        Pin::new(&mut self.stream).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(cx)
+        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 
     fn poll_write_vectored(
@@ -45,16 +84,21 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Wiped<S> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write_vectored(cx, bufs)
+        self.sends();
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.0.is_write_vectored()
+        self.stream.is_write_vectored()
     }
 }
 
 impl<S: Connection> Connection for Wiped<S> {
     fn connected(&self) -> Connected {
-        self.0.connected()
+        let connected = self.stream.connected();
+        match &self.line {
+            Some(line) => connected.extra(line.clone()),
+            None => connected,
+        }
     }
 }
