@@ -20,7 +20,9 @@ use std::net::TcpListener;
 use std::time::Duration;
 
 use cloakroom::clock::Clock;
-use cloakroom::demo::{CertificateKind, Endpoint, Fault, Listening, RateLimit, Tenant, TenantOptions, users};
+use cloakroom::demo::{
+    CertificateKind, Endpoint, Fault, Listening, RateLimit, Tenant, TenantOptions, WaitHint, users,
+};
 use cloakroom::secret::Secret;
 use serde_json::json;
 use support::process::{Daemon, run};
@@ -171,6 +173,41 @@ fn cases() -> Vec<Case> {
                 config
             },
             ..case("an outage", 69, "Auth0 answered with status 503, which is no answer to this request")
+        },
+        Case {
+            spoil: |tenant, _, config| {
+                let wait = WaitHint::Seconds(1);
+                tenant.fault(Endpoint::Token, Fault::EdgePage { status: 503, wait });
+                config
+            },
+            ..case(
+                "an outage with a time",
+                69,
+                "Auth0 answered with status 503, and asks to be asked again later",
+            )
+        },
+        Case {
+            spoil: |tenant, _, config| {
+                tenant.fault(Endpoint::Token, Fault::EdgePage { status: 403, wait: WaitHint::None });
+                config
+            },
+            ..case(
+                "a portal",
+                69,
+                "something on the way to Auth0 answered with status 403 in its place: a proxy, a captive portal, or an \
+                 edge that turns this machine away; check what is between here and tenant.domain",
+            )
+        },
+        Case {
+            spoil: |tenant, _, config| {
+                tenant.fault(Endpoint::Token, Fault::TokenEndsIn("\r\nx-admin: 1"));
+                config
+            },
+            ..case(
+                "a broken token",
+                69,
+                "Auth0 answered with something that is no answer: an access token that cannot be sent in a header",
+            )
         },
         Case {
             spoil: |tenant, _, config| {

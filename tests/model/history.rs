@@ -129,7 +129,7 @@ impl Game {
         };
         let client = Arc::new(config::Client {
             id: "demo-client".into(),
-            secret: Secret::new("demo-client-secret"),
+            secret: Arc::new(Secret::new("demo-client-secret")),
             secret_file: None,
             auth: config::ClientAuth::SecretPost,
         });
