@@ -200,7 +200,7 @@ impl Cache {
             let held = held.and_then(|held| held.value().entry());
             outcome = says(held.as_deref());
             let Some(held) = held.filter(is_news) else { return Op::Nop };
-            let refusal = Refusal { fingerprint, at: now.elapsed };
+            let refusal = Refusal { fingerprint, at: self.clock.counted() };
             self.refusals.add(user, flow, refusal, held.expiry_of(fingerprint), now);
             Op::Put(Slot::of(Arc::new(held.with_refused(refusal))))
         });

@@ -86,6 +86,11 @@ impl Clock {
         Duration::from_millis(self.learned.lost.load(Ordering::Relaxed))
     }
 
+    /// The elapsed clock as it counts by itself, without what it is known to have missed.
+    pub fn counted(&self) -> Duration {
+        self.uncorrected().elapsed
+    }
+
     /// A request is sent now.
     pub fn sends(&self) -> Sent {
         Sent(self.uncorrected())

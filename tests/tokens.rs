@@ -401,6 +401,32 @@ async fn what_was_cached_before_the_clocks_stood_still_is_judged_by_the_time_tha
     assert_eq!(world.look_up(users::GITHUB).await.unwrap().1, "hit", "what has just been asked for is not");
 }
 
+/// A report and a flight are in their order whatever the clocks turn out to have missed, and so are a login and a report.
+#[tokio::test(start_paused = true)]
+async fn lost_time_that_is_noticed_after_a_report_neither_lifts_it_nor_passes_for_an_answer() {
+    let world = world("").await;
+    let fingerprint = world.fingerprint(users::GOOGLE, &Selector::default()).await;
+    sleep(MINUTE).await;
+    world.tenant_clock.suspend(MINUTE);
+    world.tenant.sign_on(users::GOOGLE);
+    world.tenant_clock.suspend(MINUTE);
+    world.tenant.fault_next(Endpoint::User, 1, Fault::LateAnswer(SECOND));
+    let calls = world.user_calls();
+    let (_, ()) = tokio::join!(world.ask_afresh(users::GOOGLE), async {
+        sleep(SECOND / 2).await;
+        assert_eq!(world.report(users::GOOGLE, fingerprint), Reported::Dropped);
+    });
+    assert!(world.clock.lost() > MINUTE, "it is noticed");
+    assert!(is_refused(&world.look_up(users::GOOGLE).await));
+    assert_eq!(world.user_calls(), calls + 2, "Auth0 is asked after the report");
+    sleep(MINUTE).await;
+    assert!(is_refused(&world.look_up(users::GOOGLE).await));
+    sleep(5 * MINUTE).await;
+    world.tenant.sign_on(users::GOOGLE);
+    sleep(MINUTE).await;
+    assert!(world.look_up(users::GOOGLE).await.is_ok());
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_token_that_died_while_the_clocks_stood_still_is_not_served_in_an_outage() {
     let world = world("[cache]\nmax_ttl = \"10m\"\nmax_stale = \"24h\"").await;

@@ -30,7 +30,11 @@ pub struct Entry {
 
 /// Apart from the entry, which is smaller so.
 #[derive(Clone, Debug)]
-struct Refused(Vec<Refusal>);
+struct Refused {
+    tokens: Vec<Refusal>,
+    /// Whether Auth0 has been asked since the latest report. Until then it may hold a newer token.
+    is_asked: bool,
+}
 
 /// What a caller wants to know of a user.
 #[derive(Clone, Copy, Debug)]
@@ -110,36 +114,43 @@ impl Entry {
 
     /// Whether one of its tokens was reported after Auth0 was asked, which may hold a newer one by then.
     pub fn is_before_a_report(&self) -> bool {
-        self.refusals().iter().any(|refusal| self.sent.elapsed <= refusal.at)
+        self.refused.as_ref().is_some_and(|refused| !refused.is_asked)
     }
 
     fn refusals(&self) -> &[Refusal] {
-        self.refused.as_ref().map_or(&[], |refused| &refused.0)
+        self.refused.as_ref().map_or(&[], |refused| &refused.tokens)
     }
 
     /// The same answer, with one token known to be refused.
     pub fn with_refused(&self, refusal: Refusal) -> Self {
-        let mut refused = self.refusals().to_vec();
-        refused.push(refusal);
-        Self { refused: Some(Box::new(Refused(refused))), ..self.clone() }
+        let mut tokens = self.refusals().to_vec();
+        tokens.push(refusal);
+        Self { refused: Some(Box::new(Refused { tokens, is_asked: false })), ..self.clone() }
     }
 
     /// This answer takes the place of `before`, and these tokens were `reported`, as far as is remembered beside the
     /// entries. A token is no better for being sent again: it lives no longer than was known, and what was refused stays
-    /// so, unless the user, who can have `logged_in` no earlier than that, has logged in since.
-    pub fn inherit(&mut self, before: Option<&Self>, reported: &[Refusal], logged_in: Option<Duration>) {
+    /// so, unless the user, who can have `logged_in` no earlier than that, has logged in since. `is_asked`: Auth0 was asked
+    /// for it after the latest report.
+    pub fn inherit(
+        &mut self,
+        before: Option<&Self>,
+        reported: &[Refusal],
+        logged_in: Option<Duration>,
+        is_asked: bool,
+    ) {
         if let (Some(profile), Some(before)) = (&mut self.profile, before.and_then(Self::profile)) {
             profile.keep_expiries(before);
         }
-        let mut refused: Vec<Refusal> = Vec::new();
+        let mut tokens: Vec<Refusal> = Vec::new();
         for refusal in before.map(Self::refusals).into_iter().flatten().chain(reported) {
-            let is_known = refused.iter().any(|known| known.fingerprint == refusal.fingerprint);
+            let is_known = tokens.iter().any(|known| known.fingerprint == refusal.fingerprint);
             let is_here = self.holds(refusal.fingerprint, &Selector::default());
             if is_here && !is_known && !refusal.is_lifted(logged_in) {
-                refused.push(*refusal);
+                tokens.push(*refusal);
             }
         }
-        self.refused = (!refused.is_empty()).then(|| Box::new(Refused(refused)));
+        self.refused = (!tokens.is_empty()).then(|| Box::new(Refused { tokens, is_asked }));
     }
 
     /// What the entry says to `question` at `now`.
@@ -211,7 +222,7 @@ impl Entry {
         let refused = self
             .refused
             .as_ref()
-            .map_or(0, |refused| size_of::<Refused>() + refused.0.len() * size_of::<Refusal>());
+            .map_or(0, |refused| size_of::<Refused>() + refused.tokens.len() * size_of::<Refusal>());
         let own = size_of::<Self>() + size_of::<UserId>();
         u32::try_from(OVERHEAD + own + user.as_str().len() + profile + refused).unwrap_or(u32::MAX)
     }
@@ -259,7 +270,7 @@ mod tests {
             })
         };
         let then_now = |before: &Entry, mut after: Entry| {
-            after.inherit(Some(before), &[], None);
+            after.inherit(Some(before), &[], None, true);
             let token = after.tokens(&Selector::default()).next().unwrap();
             (token.expires.map(|expires| expires.wall().as_secs()), token.basis)
         };

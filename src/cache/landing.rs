@@ -34,7 +34,8 @@ impl Landing {
         match outcome {
             Ok(fetched) => {
                 self.failing.worked(user);
-                let logged_in = fetched.logged_in;
+                let lost = self.clock.lost();
+                let logged_in = fetched.logged_in.map(|at| at.saturating_sub(lost));
                 let mut entry = Arc::new(Entry::new(fetched));
                 if self.obsolete.is_void() {
                     // Asked for before a purge, which forgets what was known of tokens as well.
@@ -46,7 +47,9 @@ impl Landing {
                     if let Some(heir) = Arc::get_mut(&mut entry) {
                         let held = held.and_then(|held| held.value().entry());
                         let reported = self.refusals.of(user, heir, logged_in);
-                        heir.inherit(held.as_deref(), &reported, logged_in);
+                        // A report outdates first and marks then, in a step like this one.
+                        let is_asked = !self.obsolete.get();
+                        heir.inherit(held.as_deref(), &reported, logged_in, is_asked);
                     }
                     Slot::of(Arc::clone(&entry))
                 });

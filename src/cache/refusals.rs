@@ -20,13 +20,14 @@ const MOST: usize = 2_048;
 pub struct Refusal {
     /// Which token.
     pub fingerprint: Tag,
-    /// When that was reported, on the elapsed clock.
+    /// When that was reported, on the elapsed clock as it counts by itself.
     pub at: Duration,
 }
 
 impl Refusal {
-    /// Whether a user who can have `logged_in` no earlier than that has certainly logged in since: then the token works
-    /// again, though Auth0 sends the same one.
+    /// Whether a user who can have `logged_in` no earlier than that, on the same clock, has certainly logged in since:
+    /// then the token works again, though Auth0 sends the same one. Time that the clock turns out to have missed may be
+    /// from before the report or from after it; as it is not counted here, it makes the login look earlier.
     pub fn is_lifted(self, logged_in: Option<Duration>) -> bool {
         logged_in.is_some_and(|logged_in| logged_in > self.at)
     }

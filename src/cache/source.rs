@@ -49,6 +49,6 @@ pub struct Fetched {
     pub sent: Moment,
     /// The source was not allowed to see tokens, so their absence says nothing about the user.
     pub tokens_withheld: bool,
-    /// The earliest moment on our elapsed clock at which the user can have logged in last.
+    /// The earliest moment on our elapsed clock at which the user can have logged in last, if that is known.
     pub logged_in: Option<Duration>,
 }
