@@ -174,6 +174,11 @@ impl Game {
         self.clock.now()
     }
 
+    /// What the daemon knows of lost time.
+    pub fn lost(&self) -> Duration {
+        self.clock.lost()
+    }
+
     /// One caller.
     async fn look(self: Arc<Self>, look: Look, patience: Option<Duration>) {
         let user = UserId::parse(USERS[look.user]).unwrap();
@@ -200,6 +205,17 @@ impl Game {
         Some((heard, since && !self.setup.evicts()))
     }
 
+    /// The earliest expiry that the daemon has certainly heard of the token `text` that `heard` holds: with the answers
+    /// before it that hold it as well, unless there was a purge in between.
+    pub fn known_expiry(&self, heard: &Heard, text: &str) -> Option<i64> {
+        let purged = self.truth().purged.get(&heard.user).copied().unwrap_or(0);
+        let ledger = self.wire.ledger();
+        let of_user = ledger.heard.iter().rev().filter(|other| other.user == heard.user);
+        let before = of_user.filter(|other| other.heard_seq < heard.heard_seq);
+        let chain = before.take_while(|other| other.sent_seq > purged && other.said.holds(text));
+        std::iter::once(heard).chain(chain).filter_map(|heard| heard.said.expiry_of(text)).min()
+    }
+
     fn report(&self, which: Which, user: &str) {
         let heard = self.heard(user);
         let holds = |text: &str| heard.as_ref().is_some_and(|(heard, _)| heard.said.holds(text));
@@ -210,6 +226,7 @@ impl Game {
             let known: Vec<_> = truth.tags.keys().filter(of_user).cloned().collect();
             let text = match which {
                 Which::Right => known.into_iter().find(|text| holds(text)),
+                Which::Other => known.into_iter().rev().find(|text| holds(text)),
                 Which::Late => known.into_iter().find(|text| !holds(text)),
                 Which::Unknown => None,
             };
@@ -228,7 +245,15 @@ impl Game {
                 if !holds(&text) {
                     ledger.breaks(format!("{text} is dropped by a report, and was not held"));
                 }
-                self.truth().dropped(user, text, seq);
+                let last = heard.map(|(heard, _)| heard);
+                self.truth().dropped(
+                    user,
+                    text,
+                    seq,
+                    self.wire.true_now(),
+                    last.as_ref(),
+                    ledger.doubt_about_logins(),
+                );
                 self.tally.dropped.fetch_add(1, Ordering::Relaxed);
             }
             Ok(other) if certain && (holds(&text) || (other == Reported::Unknown) == some) => {
@@ -289,6 +314,10 @@ impl Player {
                 game.tenant.login(USERS[*user], CONNECTIONS[*connection]);
                 game.learn(USERS[*user]);
             }
+            Step::SignOn(user) => {
+                game.tenant.sign_on(USERS[*user]);
+                game.learn(USERS[*user]);
+            }
             Step::Report(which, user) => game.report(*which, USERS[*user]),
             Step::Purge(user) => {
                 game.cache.purge(&UserId::parse(USERS[*user]).unwrap());
@@ -315,6 +344,10 @@ impl Player {
             Step::Suspend(span) => {
                 game.clock.suspend(*span);
                 game.true_clock.suspend(*span);
+            }
+            Step::Pause(span) => {
+                game.true_clock.suspend(*span);
+                game.wire.ledger().pauses(*span);
             }
             Step::Revoke => game.tenant.revoke_management_tokens(),
             Step::Scopes(scopes) => game.tenant.grant_scopes(scopes),
@@ -352,7 +385,7 @@ impl Player {
             let at = heard.sent.elapsed + age;
             i64::try_from(at.as_millis()).unwrap() - i64::try_from(game.now().elapsed.as_millis()).unwrap()
         };
-        let expires = || Some(heard.said.earliest_expiry()? - game.wire.true_now());
+        let expires = || Some(game.truth().earliest_expiry(&heard.said)? - game.wire.true_now());
         Some(match edge {
             Edge::Expiry => expires()?,
             Edge::MinTtl => expires()? - i64::try_from(cache.min_ttl.as_millis()).unwrap(),

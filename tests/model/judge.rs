@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use cloakroom::cache::{CacheState, Served, Wish};
-use cloakroom::domain::error::{Failure, LookupError, Unavailable};
+use cloakroom::domain::error::{Failure, LookupError, Sort, Stage, Unavailable};
 use cloakroom::domain::freshness::Moment;
 use cloakroom::domain::user::Selector;
 use tokio::time::Instant;
@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::history::Game;
 use super::ledger::Heard;
 use super::plan::S;
-use super::truth::{Kind, Token, left};
+use super::truth::{Kind, Token, left, shows_a_login_after};
 
 /// A question as it was put.
 pub struct Asked {
@@ -22,6 +22,7 @@ pub struct Asked {
     seq: u64,
     at: Instant,
     wall_steps: u64,
+    lost: Duration,
     due: Option<Due>,
     /// Auth0 can be asked, so a stale token is no answer.
     must_ask: bool,
@@ -45,16 +46,18 @@ fn millis(span: Duration) -> i64 {
 }
 
 /// What is left of `token`, at the least and at the most.
-fn lifetime(heard: &Heard, token: &Token, now: Moment) -> (i64, i64) {
-    token.expires.map_or((i64::MAX, i64::MAX), |expires| left(heard, expires, now))
+fn lifetime(game: &Game, heard: &Heard, token: &Token, now: Moment) -> (i64, i64) {
+    let expires = game.known_expiry(heard, &token.text);
+    expires.map_or((i64::MAX, i64::MAX), |expires| left(heard, expires, now))
 }
 
 impl Asked {
     pub fn now(game: &Game, user: &'static str, connection: Option<&'static str>, wish: Wish) -> Self {
         let seq = game.wire.ledger().tick();
         let wall_steps = game.truth().wall_steps;
-        let at = Instant::now();
-        let mut asked = Self { user, connection, wish, seq, at, wall_steps, due: None, must_ask: false };
+        let (at, lost) = (Instant::now(), game.lost());
+        let mut asked =
+            Self { user, connection, wish, seq, at, wall_steps, lost, due: None, must_ask: false };
         asked.due = asked.what_is_due(game).filter(|_| !wish.fresh);
         let mut ledger = game.wire.ledger();
         let longest = 2 * game.setup.request_timeout;
@@ -76,10 +79,12 @@ impl Asked {
             Ok(token) => token,
             Err(kind) => return fact(kind),
         };
-        if game.truth().is_refused(self.user, &token.text) {
+        let (refused, doubt) =
+            (game.truth().refused(self.user, &token.text), game.wire.ledger().doubt_about_logins());
+        if refused.is_some_and(|(_, at)| shows_a_login_after(&heard, at, doubt) != Some(true)) {
             return None;
         }
-        let (least, most) = lifetime(&heard, token, now);
+        let (least, most) = lifetime(game, &heard, token, now);
         if most <= 0 || most < millis(cache.min_ttl) {
             return fact(Kind::Dead);
         }
@@ -132,8 +137,10 @@ impl Asked {
         }
         let could_not_ask = match &outcome {
             Ok(served) => served.state == CacheState::Stale && self.came_to_nothing(game),
-            // That the budget is spent says nothing of Auth0.
-            Err(LookupError::Unavailable(why)) => !matches!(why.failure, Failure::OverBudget { .. }),
+            // That the budget is spent, or a Management token wanting, says nothing of this user.
+            Err(LookupError::Unavailable(why)) => {
+                why.stage == Stage::User && why.failure.sort() != Sort::Throttled
+            }
             Err(_) => false,
         };
         if could_not_ask {
@@ -145,7 +152,8 @@ impl Asked {
     fn came_to_nothing(&self, game: &Game) -> bool {
         let ledger = game.wire.ledger();
         let heard = ledger.heard.last().map_or(0, |heard| heard.heard_seq);
-        ledger.nothing.get(self.user).is_some_and(|seq| *seq > heard)
+        let came_to_nothing = ledger.nothing.get(self.user).is_some_and(|seq| *seq > heard);
+        came_to_nothing && !ledger.pages.contains(self.user)
     }
 
     /// Guarantee 3, and that everything ends.
@@ -166,7 +174,7 @@ impl Asked {
             let failed = outcome.as_ref().is_err_and(|why| !why.is_fact());
             game.tally.soon.fetch_add(1, Ordering::Relaxed);
             return match waited > PATIENCE || failed {
-                true if game.truth().wall_steps == self.wall_steps => {
+                true if !self.is_stepped(game) => {
                     Err(format!("a token was held, and this came after {waited:?}"))
                 }
                 _ => Ok(()),
@@ -209,10 +217,15 @@ impl Asked {
         let heard = heard.ok_or("Auth0 did not say so when it is said to have been asked")?;
 
         // Guarantee 1. A clock that is behind can be told by an honest date alone.
-        if let Some(expires) = owned.expires
+        let doubt = game.wire.ledger().doubt();
+        let known = match game.setup.evicts() {
+            true => heard.said.expiry_of(text),
+            false => game.known_expiry(&heard, text),
+        };
+        if let (Some(expires), Some(doubt)) = (known, doubt)
             && (heard.date_is_honest() || heard.behind() <= 0)
         {
-            let left = expires - true_now + heard.excusable();
+            let left = expires - true_now + heard.excusable() + doubt;
             let least = millis(game.setup.cache.min_ttl.max(self.wish.min_ttl));
             if left <= 0 || left < least {
                 return Err(format!("{text} has {left} ms left, {least} are needed"));
@@ -220,15 +233,16 @@ impl Asked {
         }
 
         self.is_up_to_date(game, &heard)?;
-        let refused = game.truth().refused.get(&(self.user.to_owned(), text.to_owned())).copied();
-        if refused.is_some_and(|seq| seq < self.seq) && !game.setup.evicts() {
+        let refused = game.truth().refused(self.user, text).filter(|(seq, _)| *seq < self.seq);
+        let doubt = game.wire.ledger().doubt_about_logins();
+        if refused.is_some_and(|(_, at)| shows_a_login_after(&heard, at, doubt) == Some(false)) {
             return Err(format!("{text} was reported"));
         }
 
         // The label.
         let cache = &game.setup.cache;
         let (age, new) = (heard.sent.age(now), heard.heard_seq > self.seq);
-        let stepped = game.truth().wall_steps != self.wall_steps;
+        let stepped = self.is_stepped(game);
         let truthful = match served.state {
             CacheState::Hit => {
                 !new && age <= cache.max_ttl && self.at.elapsed().is_zero() && !self.wish.fresh
@@ -240,6 +254,11 @@ impl Asked {
             }
         };
         if truthful { Ok(()) } else { Err(format!("fetched {age:?} ago, new: {new}")) }
+    }
+
+    /// Whether a clock moved on its own since: it was set, or was found to have stood still.
+    fn is_stepped(&self, game: &Game) -> bool {
+        game.truth().wall_steps != self.wall_steps || game.lost() != self.lost
     }
 
     /// Whoever asks after a purge is not answered with what was asked for before it.
@@ -272,12 +291,16 @@ impl Asked {
             Ok(token) => token,
             Err(fact) => return fact == kind,
         };
-        let (least, _) = lifetime(heard, token, now);
+        let (least, _) = lifetime(game, heard, token, now);
         match kind {
             // Auth0 may hold a newer one by the time of a report: it has to be asked after that.
             Kind::Refused => {
-                let reported = game.truth().reported(self.user, &token.text);
-                reported.is_some_and(|seq| heard.sent_seq > seq || seq > self.seq)
+                let (reported, doubt) =
+                    (game.truth().reported(self.user, &token.text), game.wire.ledger().doubt_about_logins());
+                let refused = game.truth().refused(self.user, &token.text);
+                let lifted =
+                    refused.is_some_and(|(_, at)| shows_a_login_after(heard, at, doubt) == Some(true));
+                reported.is_some_and(|seq| heard.sent_seq > seq || seq > self.seq) && !lifted
             }
             Kind::Dead => least <= 0 || least < millis(game.setup.cache.min_ttl),
             Kind::MinTtl => least < millis(self.wish.min_ttl),

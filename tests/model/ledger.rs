@@ -1,7 +1,7 @@
 //! The line between the daemon and the tenant: carries requests in memory, writes down what passes, and holds the
 //! requests to the budget and the gate (guarantees 4 and 5).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use hyper::{Request, StatusCode};
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::truth::Said;
+use super::truth::{Doubt, Said};
 
 /// Something that Auth0 said about a user, and the daemon heard.
 #[derive(Clone, Debug)]
@@ -37,6 +37,8 @@ pub struct Heard {
     pub true_received: i64,
     /// The `Date` header.
     pub date: i64,
+    /// The lost time that `sent` and `received` count, until that is added which the answer itself tells of.
+    counted: Option<(Duration, Duration)>,
 }
 
 impl Heard {
@@ -71,13 +73,25 @@ pub struct Ledger {
     pub gate: Duration,
     /// By then it is open, whatever the jitter.
     gate_at_most: Duration,
+    /// The gate that the last answer closes, and the lost time that this counts.
+    closes: Option<(Duration, Duration)>,
     refusals_in_a_row: u32,
     pub heard: Vec<Heard>,
     /// When somebody last asked the daemon.
     asked: Option<Instant>,
     /// When a request last came to nothing: any, and those for each user.
     pub trouble: u64,
+    /// When there last was no answer at all, or one that is about all users, and when there last was any other.
+    silence: u64,
+    answer: u64,
+    /// For how long the daemon's clocks stood still, and how much of that an answer's date has told.
+    paused: Duration,
+    told: Duration,
+    /// A date was wrong: then what an answer's date tells of lost time is wrong as well.
+    dates_lie: bool,
     pub nothing: BTreeMap<String, u64>,
+    /// Users for whom a page was answered whose status is that of a refusal: whether it is one is not judged here.
+    pub pages: BTreeSet<String>,
     pub requests: u64,
     pub throttled: u64,
     pub broken: Vec<String>,
@@ -100,8 +114,70 @@ impl Ledger {
         let alone = self.asked.replace(Instant::now()).is_none_or(|last| last.elapsed() > longest);
         let full = f64::from(limits.burst) / limits.requests_per_second;
         let rested = self.sends.last().is_none_or(|last| (now.elapsed - *last).as_secs_f64() > full);
-        let answered = self.heard.last().is_some_and(|heard| heard.heard_seq > self.trouble);
+        // That something is no answer for one user is nobody else's reason not to ask.
+        let answered = self.answer > self.silence;
         alone && self.under_way == 0 && rested && answered && now.elapsed > self.gate.max(self.gate_at_most)
+    }
+
+    /// The daemon's clocks stood still.
+    pub fn pauses(&mut self, span: Duration) {
+        self.paused += span;
+    }
+
+    /// What the daemon cannot know of the time, in milliseconds: what it lost and was not told of yet, and dates that
+    /// have whole seconds.
+    pub fn doubt(&self) -> Doubt {
+        let untold = i64::try_from((self.paused - self.told).as_millis()).unwrap();
+        match self.paused.is_zero() {
+            true => Some(0),
+            // Less than ten seconds are taken for an answer that was long on its way.
+            false => (!self.dates_lie).then_some(untold + 30_000),
+        }
+    }
+
+    /// The same where the time of a report is compared with that of a login: a date that lies makes the one look older.
+    pub fn doubt_about_logins(&self) -> Doubt {
+        // Lost time is counted as if it were from before the report.
+        let paused = i64::try_from(self.paused.as_millis()).unwrap();
+        self.doubt().filter(|_| !self.dates_lie).map(|doubt| doubt + paused)
+    }
+
+    /// What the last answer has told of lost time is known by now, and the daemon counts it.
+    fn settle(&mut self, lost: Duration) {
+        if let Some(heard) = self.heard.last_mut()
+            && let Some((sent, received)) = heard.counted.take()
+        {
+            heard.sent.elapsed += lost - sent;
+            heard.received.elapsed += lost - received;
+        }
+        if let Some((gate, counted)) = self.closes.take() {
+            self.gate = self.gate.max(gate + (lost - counted));
+            self.gate_at_most += lost - counted;
+        }
+    }
+
+    /// An answer came to what was sent when so much was `paused`.
+    fn came(
+        &mut self,
+        answer: &Answer,
+        is_about_a_user: bool,
+        true_sent: i64,
+        true_now: i64,
+        paused: Duration,
+    ) {
+        let seq = self.tick();
+        let is_a_refusal = is_json(answer) && matches!(answer.status.as_u16(), 400 | 401 | 403);
+        let is_about_all = is_a_refusal || answer.status == StatusCode::TOO_MANY_REQUESTS;
+        match is_about_a_user {
+            true if !is_about_all => self.answer = seq,
+            false if answer.status == StatusCode::OK => {}
+            _ => self.silence = seq,
+        }
+        if is_json(answer) {
+            let date = date(answer);
+            self.dates_lie |= date < true_sent.div_euclid(1000) * 1000 || date > true_now;
+            self.told = self.told.max(paused);
+        }
     }
 
     fn leaves(&mut self, now: Moment, limits: &config::Upstream) {
@@ -128,7 +204,7 @@ impl Ledger {
     }
 
     /// What an answer means for the gate.
-    fn heeds(&mut self, answer: &Answer, now: Moment) {
+    fn heeds(&mut self, answer: &Answer, now: Moment, lost: Duration) {
         if answer.status != StatusCode::TOO_MANY_REQUESTS {
             self.refusals_in_a_row = 0;
             return;
@@ -137,7 +213,9 @@ impl Ledger {
         self.refusals_in_a_row += 1;
         self.throttled += 1;
         let wait = asked(answer).unwrap_or(unsaid).clamp(1_000, 60_000);
-        self.gate = self.gate.max(now.elapsed + Duration::from_millis(wait as u64));
+        let gate = now.elapsed + Duration::from_millis(wait as u64);
+        self.gate = self.gate.max(gate);
+        self.closes = Some((gate, lost));
         self.gate_at_most = now.elapsed + Duration::from_secs(60);
     }
 }
@@ -187,7 +265,9 @@ impl Wire {
     }
 
     pub fn ledger(&self) -> MutexGuard<'_, Ledger> {
-        self.0.ledger.lock().unwrap()
+        let mut ledger = self.0.ledger.lock().unwrap();
+        ledger.settle(self.0.clock.lost());
+        ledger
     }
 
     pub fn now(&self) -> Moment {
@@ -207,10 +287,11 @@ impl Transport for Wire {
             let body = body.collect().await.unwrap().to_bytes();
             let user = user_in(head.uri.path());
             let (sent, sent_at, true_sent) = (self.now(), Instant::now(), self.true_now());
-            let sent_seq = {
+            let sent_lost = self.0.clock.lost();
+            let (sent_seq, paused) = {
                 let mut ledger = self.ledger();
                 ledger.leaves(sent, &self.0.limits);
-                ledger.tick()
+                (ledger.tick(), ledger.paused)
             };
             let mut under_way = UnderWay::new(self, user.clone());
             let exchange = async {
@@ -230,9 +311,11 @@ impl Transport for Wire {
             };
             let (head, body) = response.into_parts();
             let answer = Answer { status: head.status, headers: head.headers, body };
-            let received = self.now();
+            let (received, lost) = (self.now(), self.0.clock.lost());
             let mut ledger = self.ledger();
-            ledger.heeds(&answer, received);
+            ledger.heeds(&answer, received, lost);
+            ledger.came(&answer, user.is_some(), true_sent, self.true_now(), paused);
+            under_way.silent = false;
             if let Some(user) = user
                 && let Some(said) = said(&answer, &user)
             {
@@ -250,9 +333,19 @@ impl Transport for Wire {
                     true_sent,
                     true_received,
                     date,
+                    counted: Some((sent_lost, lost)),
                 });
             }
-            under_way.refused = matches!(answer.status.as_u16(), 400 | 401 | 403);
+            if let Some(user) = &under_way.user
+                && matches!(answer.status.as_u16(), 400 | 401 | 403)
+                && !is_json(&answer)
+            {
+                ledger.pages.insert(user.clone());
+            }
+            under_way.refused = match answer.status.as_u16() {
+                400 | 401 | 403 => is_json(&answer),
+                status => status == 429,
+            };
             under_way.answered |= under_way.user.is_none() && answer.status == StatusCode::OK;
             drop(ledger);
             Ok(answer)
@@ -266,8 +359,10 @@ struct UnderWay<'a> {
     user: Option<String>,
     /// Unless it was, it came to nothing: it failed, or was given up.
     answered: bool,
-    /// Nor was it about the user, but about the Management token.
+    /// Nor was it about the user, but about the Management token, or the tenant's limit.
     refused: bool,
+    /// There was no answer at all.
+    silent: bool,
 }
 
 impl<'a> UnderWay<'a> {
@@ -284,7 +379,7 @@ impl<'a> UnderWay<'a> {
             Some(user) => ledger.users_under_way.push(user.clone()),
             None => ledger.grants_under_way += 1,
         }
-        Self { wire, user, answered: false, refused: false }
+        Self { wire, user, answered: false, refused: false, silent: true }
     }
 }
 
@@ -293,6 +388,9 @@ impl Drop for UnderWay<'_> {
         // Poisoned where an assertion has failed already.
         let Ok(mut ledger) = self.wire.0.ledger.lock() else { return };
         ledger.under_way -= 1;
+        if self.silent {
+            ledger.silence = ledger.tick();
+        }
         if !self.answered {
             let seq = ledger.tick();
             ledger.trouble = seq;
@@ -308,6 +406,13 @@ impl Drop for UnderWay<'_> {
             None => ledger.grants_under_way -= 1,
         }
     }
+}
+
+fn is_json(answer: &Answer) -> bool {
+    answer
+        .headers
+        .get("content-type")
+        .is_some_and(|kind| kind.to_str().unwrap().starts_with("application/json"))
 }
 
 fn user_in(path: &str) -> Option<String> {

@@ -68,10 +68,15 @@ mutant stale-beyond-max-stale src/domain/freshness.rs \
     '|| age > self.terms.servable_for {' '|| age > self.terms.servable_for.saturating_mul(2) {'
 mutant age-counts-from-the-answer src/upstream.rs 'Ok((parsed, exchange.sent))' 'Ok((parsed, exchange.received))'
 
+mutant expiry-moves-with-the-login src/domain/identity.rs \
+    'self.expires = Some(expires.not_later_than(known));' 'self.expires = Some(expires);'
+mutant lost-time-is-not-counted src/clock.rs \
+    'self.learned.lost.store(lost, Ordering::Relaxed);' 'let _ = lost;'
+
 # Guarantee 2: whose.
 mutant any-user-is-believed src/upstream/wire.rs \
     'if wire.user_id.0.as_deref() != Some(user.as_str()) {' 'if wire.user_id.0.is_none() {'
-mutant first-of-several-tokens src/domain/identity.rs '[only] => Ok(*only),' '[only, ..] => Ok(*only),'
+mutant first-of-several-tokens src/domain/identity.rs '(Some(only), None) => Ok(only),' '(Some(only), _) => Ok(only),'
 
 # Guarantee 3: waiting, facts and reports.
 mutant hit-asks-again src/domain/freshness.rs 'age > self.terms.fresh_for {' 'age >= self.terms.fresh_for / 2 {'
@@ -86,7 +91,7 @@ mutant stale-waits-in-the-queue src/cache.rs \
                 Urgency::Stale |' 'Urgency::Management | Urgency::Caller | Urgency::Stale => self.source.fetch(user.clone(), for_whom),
                '
 mutant stale-that-died-meanwhile src/cache.rs \
-    'servable.then(|| served(held' 'Some(servable).map(|_| served(held'
+    'servable.then(|| served(Arc::clone(held)' 'Some(servable).map(|_| served(Arc::clone(held)'
 mutant negative-answer-never-expires src/cache/entry.rs \
     'self.sent().age(now) < remembered(&fact, rules) &&' 'remembered(&fact, rules) > Duration::ZERO &&'
 mutant negative-answer-a-little-too-long src/cache/entry.rs \
@@ -96,14 +101,26 @@ mutant any-404-is-a-fact src/upstream/wire.rs \
 mutant report-without-compare src/cache/entry.rs \
     'self.tokens(shown).any(|token| token.fingerprint == fingerprint)' 'self.tokens(shown).any(|_| true) || fingerprint == fingerprint'
 mutant report-forgotten-by-the-next-answer src/cache/entry.rs \
-    'if let Some(refused) = &before.refused {' 'if let Some(refused) = before.refused.as_ref().filter(|_| false) {'
+    'if is_here && !is_known &&' 'if is_here && !is_known && false &&'
+mutant report-lost-with-its-entry src/cache/landing.rs \
+    'let reported = self.refusals.of(user, heir, logged_in);' 'let reported = Vec::new();'
+mutant report-lost-by-a-second-one src/cache/landing.rs 'if self.obsolete.is_void() {
+                    // Asked' 'if self.obsolete.get() {
+                    // Asked'
+mutant report-that-no-login-lifts src/cache/refusals.rs \
+    'logged_in.is_some_and(|logged_in| logged_in > self.at)' 'logged_in.is_some_and(|_| false)'
+mutant report-that-any-login-lifts src/cache/refusals.rs \
+    'logged_in.is_some_and(|logged_in| logged_in > self.at)' 'logged_in.is_some()'
+mutant one-users-failure-is-everybodys src/cache/failing.rs \
+    '(true, Stage::User) if sort != Sort::Throttled => self.everybody.store(false, Ordering::Relaxed),' \
+    '(true, Stage::User) if sort != Sort::Throttled => self.everybody.store(true, Ordering::Relaxed),'
 mutant report-without-asking src/cache/entry.rs '&& !self.must_ask(&fact);' ';'
 mutant report-unseen-by-a-flight-under-way src/cache.rs \
     '        self.flights.outdate(user);
         // One step' '        // One step'
 mutant purge-unseen-by-a-flight-under-way src/cache.rs \
     '        self.flights.void(user);
-        self.entries.invalidate(user);' '        self.entries.invalidate(user);'
+' ''
 mutant purge-of-all-leaves-flights src/cache.rs '        self.flights.void_all();
 ' ''
 
@@ -148,7 +165,7 @@ mutant gate-may-be-no-time-at-all src/upstream/pace.rs \
         // On top'
 mutant refusals-never-double src/upstream/pace.rs '1 << self.refusals_in_a_row.min(6)' '1'
 mutant concurrency-unbounded src/upstream/budget.rs \
-    '|| self.under_way >= settings.max_concurrency {' '|| self.under_way >= settings.max_concurrency * 2 {'
+    '|| self.under_way >= self.settings.max_concurrency {' '|| self.under_way >= self.settings.max_concurrency * 2 {'
 mutant jitter-shortens src/upstream/pace.rs '1.0 + JITTER * chance' '1.0 - JITTER * chance'
 
 exit $((survivors > 0))

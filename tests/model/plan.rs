@@ -80,6 +80,8 @@ pub enum Edge {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Which {
     Right,
+    /// The one that is held and `Right` does not mean, where there are two.
+    Other,
     Late,
     Unknown,
 }
@@ -104,6 +106,8 @@ pub enum Step {
     /// Time passes until this far (in ms) from an edge, then the user is looked up.
     Edge(Edge, i64, usize),
     Login(usize, usize),
+    /// A login that brings no new token: single sign-on into another application.
+    SignOn(usize),
     Report(Which, usize),
     Purge(usize),
     PurgeAll,
@@ -115,6 +119,8 @@ pub enum Step {
     WallStepped(i64),
     WallSetRight,
     Suspend(Duration),
+    /// Both of the daemon's clocks stand still for so long, as those of a paused virtual machine do.
+    Pause(Duration),
     Revoke,
     Scopes(&'static [&'static str]),
     ManagementLifetime(Duration),
@@ -131,6 +137,10 @@ pub fn histories() -> impl Strategy<Value = History> {
         1 => shortage(),
         1 => relogin(),
         1 => overtaken(),
+        1 => signed_on(),
+        1 => reported_twice(),
+        1 => paused(),
+        1 => one_fails(),
     ];
     (setup(), vec(some, 5..26)).prop_map(|(setup, steps)| History { setup, steps: steps.concat() })
 }
@@ -191,6 +201,76 @@ fn overtaken() -> impl Strategy<Value = Vec<Step>> {
         steps.extend([Step::Look(plain(user)), Step::Pass(12 * S)]);
         steps
     })
+}
+
+/// A token is sent again after another login, which may be after a report of it; and looked up when it is over.
+fn signed_on() -> impl Strategy<Value = Vec<Step>> {
+    let spans = select(vec![S, 5 * S, 12 * S, 61 * S, 600 * S]);
+    (user(), any::<bool>(), spans, select(&[0_i64, 1, -1, 1_500][..])).prop_map(
+        |(user, reported, span, off)| {
+            let fresh = || Step::Look(Look { fresh: true, ..plain(user) });
+            let mut steps = vec![Step::Look(plain(user))];
+            if reported {
+                steps.push(Step::Report(Which::Right, user));
+                steps.push(Step::Look(plain(user)));
+            }
+            steps.extend([Step::Pass(span), Step::SignOn(user), Step::Pass(12 * S), fresh()]);
+            steps.extend([Step::Edge(Edge::Expiry, off, user), Step::Pass(61 * S), Step::Look(plain(user))]);
+            steps
+        },
+    )
+}
+
+/// A second report while Auth0 is being asked because of the first: of the same token, or of the user's other one.
+fn reported_twice() -> impl Strategy<Value = Vec<Step>> {
+    (user(), any::<bool>()).prop_map(|(user, other)| {
+        let (which, of_other) =
+            (if other { Which::Other } else { Which::Right }, Some(1).filter(|_| user == 1));
+        let late = Fault::LateAnswer(Duration::from_millis(2_500));
+        let look = || Look { connection: of_other, ..plain(user) };
+        vec![
+            Step::Look(plain(user)),
+            Step::Look(look()),
+            Step::Report(Which::Right, user),
+            Step::Pass(S),
+            Step::Fault(Endpoint::User, late, 1),
+            Step::Look(Look { waits: false, ..look() }),
+            Step::Pass(Duration::from_millis(50)),
+            Step::Report(which, user),
+            Step::Pass(12 * S),
+            Step::Look(look()),
+        ]
+    })
+}
+
+/// The machine is paused, and another user's answer tells.
+fn paused() -> impl Strategy<Value = Vec<Step>> {
+    let spans = select(vec![61 * S, 600 * S, 3_600 * S, 28_800 * S]);
+    (user(), 2..5_usize, spans).prop_map(|(user, other, span)| {
+        let fresh = Look { fresh: true, ..plain(other) };
+        vec![Step::Look(plain(user)), Step::Pause(span), Step::Look(fresh), Step::Look(plain(user))]
+    })
+}
+
+/// Auth0 has no answer for one user, and another's entry gets old.
+fn one_fails() -> impl Strategy<Value = Vec<Step>> {
+    let status = |status| Fault::Status { status, headers: Vec::new(), body: "{}".into() };
+    let faults = vec![status(500), status(404), Fault::Html200, page(502), page(403)];
+    (user(), select(faults)).prop_map(|(user, fault)| {
+        vec![
+            Step::Look(plain(user)),
+            Step::Fault(Endpoint::User, fault, 0),
+            Step::Look(plain(if user == 5 { 6 } else { 5 })),
+            Step::Clear,
+            Step::Edge(Edge::MaxTtl, 1, user),
+        ]
+    })
+}
+
+/// What a portal or an edge between here and Auth0 says, which is nobody's word about a token.
+fn page(status: u16) -> Fault {
+    let headers = vec![("content-type".to_owned(), "text/html".to_owned())];
+    Fault::Status { status, headers, body: "<html>Please sign in</html>".into() }
 }
 
 /// A token dies, and sooner or later there is a new one.
@@ -346,7 +426,8 @@ fn step() -> impl Strategy<Value = Step> {
         34 => look().prop_map(Step::Look),
         14 => (edge, select(&[0_i64, -1, 1, 1_500][..]), user()).prop_map(|(e, d, u)| Step::Edge(e, d, u)),
         8 => login(),
-        7 => (select(&[Which::Right, Which::Late, Which::Unknown][..]), user()).prop_map(|(w, u)| Step::Report(w, u)),
+        3 => user().prop_map(Step::SignOn),
+        7 => (select(&[Which::Right, Which::Other, Which::Late, Which::Unknown][..]), user()).prop_map(|(w, u)| Step::Report(w, u)),
         3 => user().prop_map(Step::Purge),
         1 => Just(Step::PurgeAll),
         16 => select(pass).prop_map(Step::Pass),
@@ -356,6 +437,7 @@ fn step() -> impl Strategy<Value = Step> {
         3 => select(steps).prop_map(Step::WallStepped),
         1 => Just(Step::WallSetRight),
         3 => seconds(&[20, 61, 3_600, 86_400]).prop_map(Step::Suspend),
+        1 => seconds(&[5, 61, 3_600, 28_800]).prop_map(Step::Pause),
         1 => Just(Step::Revoke),
         1 => select(scopes).prop_map(Step::Scopes),
         1 => seconds(&[86_400, 60, 10]).prop_map(Step::ManagementLifetime),
@@ -405,6 +487,9 @@ fn fault() -> impl Strategy<Value = Step> {
         status(404, "<html>not here</html>"),
         status(408, ""),
         status(400, "{}"),
+        page(401),
+        page(403),
+        page(502),
     ];
     let of_grants = vec![
         Fault::ExpiresIn(ExpiresIn::Zero),

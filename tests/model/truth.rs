@@ -18,6 +18,8 @@ use super::ledger::Heard;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Said {
     exists: bool,
+    /// The last login, in milliseconds.
+    pub login: Option<i64>,
     blocked: bool,
     identities: Vec<Identity>,
 }
@@ -79,7 +81,7 @@ impl Kind {
 
 impl Said {
     pub fn no_such_user() -> Self {
-        Self { exists: false, blocked: false, identities: Vec::new() }
+        Self { exists: false, login: None, blocked: false, identities: Vec::new() }
     }
 
     /// Reads a user as Auth0 writes it.
@@ -97,6 +99,7 @@ impl Said {
         };
         Self {
             exists: true,
+            login: login.map(|login| login.as_millisecond()),
             blocked: user["blocked"] == true,
             identities: user["identities"].as_array().unwrap().iter().map(identity).collect(),
         }
@@ -116,8 +119,8 @@ impl Said {
         self.tokens().next().is_some()
     }
 
-    pub fn earliest_expiry(&self) -> Option<i64> {
-        self.tokens().filter_map(|(_, token)| token.expires).min()
+    pub fn expiry_of(&self, text: &str) -> Option<i64> {
+        self.tokens().find(|(_, token)| token.text == text)?.1.expires
     }
 
     /// The token in question, or why there is none.
@@ -164,6 +167,22 @@ pub fn left(heard: &Heard, expires: i64, now: Moment) -> (i64, i64) {
     (least, most)
 }
 
+/// What cannot be told for certain of two moments on different clocks, in milliseconds; `None`: nothing can.
+pub type Doubt = Option<i64>;
+
+/// Whether an answer shows a login after `reported`, by the tenant's clock. `Some(false)`: it certainly does not;
+/// `None`: that cannot be told.
+pub fn shows_a_login_after(heard: &Heard, reported: i64, doubt: Doubt) -> Option<bool> {
+    let Some(login) = heard.said.login else { return Some(false) };
+    let (doubt, took) = (doubt?, heard.true_received - heard.true_sent);
+    match login - reported {
+        // The daemon goes by whole seconds, and does not know when the answer was dated.
+        after if after > took + 2_000 + doubt && heard.date_is_honest() => Some(true),
+        after if after <= -doubt => Some(false),
+        _ => None,
+    }
+}
+
 /// What is known besides what was heard.
 #[derive(Default)]
 pub struct Truth {
@@ -171,8 +190,8 @@ pub struct Truth {
     pub tokens: BTreeMap<String, Owned>,
     /// The daemon's names for them, as far as it has told.
     pub tags: BTreeMap<String, Tag>,
-    /// Reported and dropped, and when.
-    pub refused: BTreeMap<(String, String), u64>,
+    /// Reported and dropped, and when: in the order of events, and by the tenant's clock.
+    pub refused: BTreeMap<(String, String), (u64, i64)>,
     /// When users were last purged.
     pub purged: BTreeMap<String, u64>,
     /// When a user was last purged, or a token of that user dropped.
@@ -197,13 +216,21 @@ impl Truth {
     pub fn learn(&mut self, user: &str, description: Option<&Value>) {
         let Some(description) = description else { return };
         for (connection, token) in Said::of(description).tokens() {
-            let owned = Owned { user: user.into(), connection: connection.into(), expires: token.expires };
+            let before = self.tokens.get(&token.text).and_then(|owned| owned.expires);
+            let expires = [before, token.expires].into_iter().flatten().min();
+            let owned = Owned { user: user.into(), connection: connection.into(), expires };
             self.tokens.insert(token.text.clone(), owned);
         }
     }
 
-    pub fn is_refused(&self, user: &str, token: &str) -> bool {
-        self.refused.contains_key(&(user.to_owned(), token.to_owned()))
+    /// When the first of the tokens that were `said` is over, by what Auth0 said of it at first.
+    pub fn earliest_expiry(&self, said: &Said) -> Option<i64> {
+        said.tokens().filter_map(|(_, token)| self.tokens.get(&token.text)?.expires).min()
+    }
+
+    /// When `token` was reported, since the last purge.
+    pub fn refused(&self, user: &str, token: &str) -> Option<(u64, i64)> {
+        self.refused.get(&(user.to_owned(), token.to_owned())).copied()
     }
 
     /// When `token` was reported, if it ever was.
@@ -211,11 +238,35 @@ impl Truth {
         self.ever_refused.get(&(user.to_owned(), token.to_owned())).copied()
     }
 
-    /// A token was reported, and dropped.
-    pub fn dropped(&mut self, user: &str, token: String, seq: u64) {
-        self.outdate(user);
-        self.ever_refused.insert((user.to_owned(), token.clone()), seq);
-        self.refused.insert((user.to_owned(), token), seq);
+    /// A token was reported, and dropped. If it was before, that changes nothing, unless `last` shows a login since.
+    pub fn dropped(
+        &mut self,
+        user: &str,
+        token: String,
+        seq: u64,
+        now: i64,
+        last: Option<&Heard>,
+        doubt: Doubt,
+    ) {
+        let key = (user.to_owned(), token);
+        let lifted = match (self.refused.get(&key), last) {
+            (Some((_, at)), Some(last)) => shows_a_login_after(last, *at, doubt),
+            (Some(_), None) => None,
+            (None, _) => Some(true),
+        };
+        match lifted {
+            Some(true) => {
+                self.outdate(user);
+                self.ever_refused.insert(key.clone(), seq);
+                self.refused.insert(key, (seq, now));
+            }
+            // It may be a report like the first.
+            None => {
+                self.outdate(user);
+                self.refused.insert(key, (u64::MAX, i64::MAX));
+            }
+            Some(false) => {}
+        }
     }
 
     fn outdate(&mut self, user: &str) {
