@@ -4,6 +4,7 @@ pub mod activation;
 pub mod directories;
 pub mod hardening;
 pub mod limits;
+pub mod links;
 pub mod manager;
 pub mod panics;
 pub mod sandbox;

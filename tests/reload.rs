@@ -240,6 +240,108 @@ fn a_secret_that_is_swapped_twice_is_used_each_time() {
     assert!(!daemon.log().contains("second-secret") && !daemon.log().contains("third-secret"));
 }
 
+/// As by tools that put each generation into a directory of its own, and move a link to it.
+#[test]
+fn a_secret_whose_directory_is_swapped_as_a_whole_is_noticed_and_used() {
+    let deployment = Deployment::new("");
+    // Not beside the configuration, where everything may be read.
+    let place = tempfile::tempdir().unwrap();
+    let path = |name: &str| place.path().join(name);
+    let swap = |generation: &str, secret: &str| {
+        let directory = path("s.d").join(generation);
+        fs::create_dir_all(&directory).unwrap();
+        fs::write(directory.join("secret"), secret).unwrap();
+        fs::set_permissions(directory.join("secret"), PermissionsExt::from_mode(0o400)).unwrap();
+        symlink(directory, path("s.new")).unwrap();
+        fs::rename(path("s.new"), path("s")).unwrap();
+    };
+    swap("1", "demo-client-secret");
+    let old = deployment.directory.path().join("secret");
+    edit(&deployment, old.to_str().unwrap(), path("s/secret").to_str().unwrap());
+    let mut daemon = deployment.start();
+    println!("tried with {}", daemon.log().lines().find(|line| line.contains("andboxed")).unwrap());
+    for (number, generation) in ["2", "3"].into_iter().enumerate() {
+        swap(generation, &format!("secret-{generation}"));
+        // The old one goes at once, as it does with a volume that is renewed.
+        fs::remove_dir_all(path("s.d").join((number + 1).to_string())).unwrap();
+        daemon.until("the secret is noticed", |daemon| {
+            daemon.log().matches("\"changed\":\"tenant.client.secret\"").count() == number + 1
+        });
+    }
+    assert!(!daemon.log().contains("permission denied"), "{}", daemon.log());
+    assert_eq!(daemon.run(&["reload"]), (0, "reloaded; nothing changed\n".into(), String::new()));
+}
+
+/// As the service manager renews credentials: a mount takes the place of a mount.
+#[test]
+fn a_secret_on_a_mount_that_is_renewed_is_used() {
+    if !is_root() {
+        return;
+    }
+    let deployment = Deployment::new("");
+    // Not beside the configuration, where everything may be read.
+    let place = tempfile::tempdir().unwrap();
+    let mount = place.path().join("credentials/unit");
+    fs::create_dir_all(&mount).unwrap();
+    let old = deployment.directory.path().join("secret");
+    edit(&deployment, old.to_str().unwrap(), mount.join("secret").to_str().unwrap());
+    let renew = |secret: &str| {
+        let (mount, secret) = (mount.display(), secret.to_owned());
+        format!(
+            "mount -t tmpfs none {mount} && printf %s {secret} > {mount}/secret && chmod 0400 {mount}/secret"
+        )
+    };
+    let shell = |script: String, program: &str, args: &[&str]| {
+        let mut command = std::process::Command::new(program);
+        command
+            .args(args)
+            .args(["sh", "-c", &script])
+            .env_clear()
+            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+        command.stdin(std::process::Stdio::null()).stdout(std::process::Stdio::null());
+        command
+    };
+    let serve = format!(
+        "{} && exec {} serve --config {}",
+        renew("demo-client-secret"),
+        env!("CARGO_BIN_EXE_cloakroom"),
+        deployment.config().display()
+    );
+    let command = shell(serve, "unshare", &["--mount"]);
+    let mut daemon = support::process::Daemon::launch(command, &deployment.config(), &deployment.socket());
+    daemon.until("it is ready", |daemon| daemon.run(&["healthcheck", "--ready"]).0 == 0);
+    println!("tried with {}", daemon.log().lines().find(|line| line.contains("andboxed")).unwrap());
+    let pid = daemon.pid().to_string();
+    let over = format!("umount {} && {}", mount.display(), renew("second-secret"));
+    // Once in its place and once over it.
+    for (number, script) in [over, renew("third-secret")].into_iter().enumerate() {
+        assert!(shell(script, "nsenter", &["--mount", "--target", &pid]).status().unwrap().success());
+        daemon.run(&["reload"]);
+        daemon.until("the new secret is in force", |daemon| {
+            daemon.log().matches("\"changed\":\"tenant.client.secret\"").count() == number + 1
+        });
+    }
+    assert!(!daemon.log().contains("permission denied"), "{}", daemon.log());
+}
+
+/// What lies beside `/tmp/…` or `/run/…` is everybody's, and a sandbox that may read all of it is none.
+#[test]
+fn a_directory_that_the_sandbox_could_not_follow_is_said() {
+    let deployment = Deployment::new("");
+    let place = tempfile::tempdir_in("/tmp").unwrap();
+    let link = deployment.directory.path().join("s");
+    symlink(place.path(), &link).unwrap();
+    let old = deployment.directory.path().join("secret");
+    fs::copy(&old, place.path().join("secret")).unwrap();
+    edit(&deployment, old.to_str().unwrap(), link.join("secret").to_str().unwrap());
+    let said = format!("leads to {}: if that is replaced", place.path().display());
+    let daemon = deployment.start();
+    assert_eq!(daemon.log().contains(&said), daemon.log().contains("\"Sandboxed"), "{}", daemon.log());
+    let (exit, out, _) = daemon.run(&["check", "--config", deployment.config().to_str().unwrap()]);
+    assert!(exit == 0 && out.contains(&format!("warning: {}", link.join("secret").display())), "{out}");
+    assert!(out.contains(&said), "{out}");
+}
+
 /// A daemon that Auth0 turned away need not wait for its next attempt, which may be minutes off.
 #[test]
 fn a_secret_that_mends_a_refusal_is_tried_at_once() {

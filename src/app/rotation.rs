@@ -2,7 +2,8 @@
 //!
 //! The kernel tells of changes in the directories of the file, of its name and of what that leads to: a file that is
 //! replaced, as Kubernetes does by moving a link, is another one afterwards, and a watch over the first hears nothing
-//! more. What counts is the content. A slow look besides is for file systems that tell nothing.
+//! more; the same holds for directories. What counts is the content. A slow look besides, along the path as it is then, is
+//! for file systems that tell nothing, and for what is mounted over a directory.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -87,6 +88,8 @@ pub async fn watch(mut client: watch::Receiver<Arc<Client>>, reloads: Reloads, k
                 () = directories.changed() => tokio::time::sleep(SETTLE).await,
                 () = tokio::time::sleep(wait) => {}
             }
+            // Before the next look, so that nothing comes between.
+            directories.renew(&file);
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::domain::freshness::Timestamp;
 use crate::domain::urgency::Urgency;
 use crate::domain::user::UserId;
 use crate::management;
-use crate::process::limits;
+use crate::process::{limits, sandbox};
 use crate::secret::TagKey;
 use crate::telemetry::BudgetStanding;
 use crate::upstream::wire::UserAnswer;
@@ -67,8 +67,8 @@ const NOBODY: &str = "auth0|cloakroom-check";
 /// Judges the configuration.
 pub fn run(args: &Args, environment: Environment, out: &mut impl io::Write) -> Result<(), CommandError> {
     let question = Question::parse(&args.explain);
-    let Loaded { config, warnings, .. } = super::configuration(args.config.as_deref(), environment)?;
-    for warning in warnings {
+    let Loaded { config, warnings, files } = super::configuration(args.config.as_deref(), environment)?;
+    for warning in warnings.into_iter().chain(sandbox::lost(&files)) {
         writeln!(out, "warning: {warning}")?;
     }
     if !args.explain.is_empty() {

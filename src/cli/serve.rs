@@ -9,7 +9,7 @@ use crate::app::reload::Source;
 use crate::app::{self, Bound, Deps, Ended, Running, StartError};
 use crate::config::{self, AuditOutput, Config, Env, Loaded};
 use crate::process::manager::Manager;
-use crate::process::sandbox::{self, Needs};
+use crate::process::sandbox::{self, Needs, Sandbox};
 use crate::process::signals::{Signals, Wish};
 use crate::process::{activation, hardening, limits};
 use crate::task;
@@ -90,7 +90,12 @@ pub fn run(args: &Args, environment: Environment) -> Result<(), CommandError> {
         AuditOutput::File(path) => vec![path.clone()],
         AuditOutput::Stdout | AuditOutput::Journald(_) => Vec::new(),
     };
-    sandbox::enter(&Needs { read: files, remove, add_to }).tell();
+    let lost = sandbox::lost(&files);
+    let sandbox = sandbox::enter(&Needs { read: files, remove, add_to });
+    sandbox.tell();
+    if !matches!(sandbox, Sandbox::None(_)) {
+        lost.iter().for_each(|text| tracing::warn!("{text}"));
+    }
     log.start().map_err(|cause| no_log(&cause))?;
     super::block_on(config.runtime.threads, serve(config, deps, bound, signals))
 }

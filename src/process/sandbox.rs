@@ -12,6 +12,8 @@ use landlock::{
     RulesetCreatedAttr, RulesetError, RulesetStatus, Scope, make_bitflags, path_beneath_rules,
 };
 
+use super::links::Way;
+
 /// What is read wherever the daemon runs: by the C library and whatever `nsswitch.conf` has it load, to resolve names,
 /// and by ourselves in `/proc`. Directories and not files, because a rule is about what is there now, and `resolv.conf`
 /// is replaced while the daemon runs. Those that a machine does not have are left out.
@@ -44,6 +46,18 @@ pub struct Needs {
     pub add_to: Vec<PathBuf>,
 }
 
+/// Says which of `files` a running daemon could not read any more, if a directory on the way to it were replaced.
+pub fn lost(files: &[PathBuf]) -> Vec<String> {
+    let said = files.iter().filter_map(|file| {
+        let (file, directory) = (file.display(), Way::to(file).lost()?.display().to_string());
+        Some(format!(
+            "{file} leads to {directory}: if that is replaced by another directory, a running daemon is kept from it by its \
+             sandbox until it is restarted; one that lies a level deeper, such as {directory}.d/1, is followed"
+        ))
+    });
+    said.collect()
+}
+
 /// How much of it the kernel enforces.
 #[derive(Debug)]
 pub enum Sandbox {
@@ -74,7 +88,7 @@ fn restrict(needs: &Needs) -> Result<RestrictionStatus, RulesetError> {
     const BOTH: BitFlags<AccessFs> = make_bitflags!(AccessFs::{ReadFile | WriteFile});
 
     // Named versions, not the newest: a kernel that learns of another right must not take it away from us.
-    let read = needs.read.iter().flat_map(|path| beside(path));
+    let read = needs.read.iter().flat_map(|path| on_the_way(path));
     let remove = needs.remove.iter().flat_map(|path| beside(path));
     let add_to = needs.add_to.iter().flat_map(|path| beside(path));
     let standing = ALWAYS_READ.iter().map(PathBuf::from).chain(beside(Path::new(NAME_SERVERS)));
@@ -88,6 +102,13 @@ fn restrict(needs: &Needs) -> Result<RestrictionStatus, RulesetError> {
         .add_rules(path_beneath_rules(add_to, ADD))?
         .add_rules(path_beneath_rules(["/dev/null"], BOTH))?
         .restrict_self()
+}
+
+/// The directories that `path`, a file to be read, is found in, now and after one of those on the way to it has been
+/// replaced as a whole: a rule holds for the directory that is there now, and not for another of its name.
+fn on_the_way(path: &Path) -> Vec<PathBuf> {
+    let around: Vec<_> = Way::to(path).around().map(Path::to_owned).collect();
+    beside(path).into_iter().chain(around).collect()
 }
 
 /// The directories that `path` lies in: by its name, and by where links lead. The file alone where that would be
