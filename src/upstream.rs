@@ -34,6 +34,7 @@ mod no_proxy;
 pub mod pace;
 mod profiles;
 mod reading;
+pub mod resolver;
 mod sending;
 pub mod tcp;
 pub mod tls;

@@ -82,7 +82,7 @@ const NARROW: &[(&str, &str, &[&str])] = &[
     ("cli", "demo", &["src/cli/demo.rs"]),
     ("cli", "management", &["src/cli/check.rs"]),
     ("cli", "secret", &["src/cli/check.rs"]),
-    ("cli", "upstream", &["src/cli/check.rs"]),
+    ("cli", "upstream", &["src/cli/check.rs", "src/cli/check/unit.rs"]),
 ];
 
 /// The files in which a secret leaves its type, and why each may.

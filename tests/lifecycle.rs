@@ -219,6 +219,58 @@ fn a_wrong_configuration_ends_with_78_and_names_every_problem() {
     }
 }
 
+/// A shell's script in mounts of its own.
+fn in_own_mounts(script: &str) -> std::process::Command {
+    let mut command = std::process::Command::new("unshare");
+    command.args(["--mount", "sh", "-c", script]).env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+    command.stdin(Stdio::null());
+    command
+}
+
+/// As clouds have them. What forbids that one is the unit; here nothing answers there.
+#[test]
+fn a_link_local_name_server_is_named_where_names_are_not_resolved() {
+    if !is_root() {
+        return;
+    }
+    let deployment = Deployment::new("");
+    let path = |name: &str| deployment.directory.path().join(name);
+    let text = std::fs::read_to_string(deployment.config()).unwrap();
+    let domain = deployment.listening.as_ref().unwrap().domain();
+    std::fs::write(deployment.config(), text.replace(domain, "acme.eu.auth0.com")).unwrap();
+    std::fs::write(path("resolv.conf"), "nameserver 169.254.169.253\n").unwrap();
+    std::fs::create_dir(path("units")).unwrap();
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("systemd");
+    std::fs::copy(root.join("cloakroom.service"), path("units/cloakroom.service")).unwrap();
+    let script = |command: &str| {
+        format!(
+            "mount --bind {} /etc/resolv.conf && mount --bind {} /etc/systemd/system && exec {} {command} \
+             --config {}",
+            path("resolv.conf").display(),
+            path("units").display(),
+            env!("CARGO_BIN_EXE_cloakroom"),
+            deployment.config().display()
+        )
+    };
+    let check = || {
+        let (exit, out, err) = finish(in_own_mounts(&script("check")).output().unwrap());
+        assert_eq!(exit, 0, "{err}");
+        out
+    };
+    assert!(check().contains("warning: the name server 169.254.169.253"), "{}", check());
+    std::fs::create_dir(path("units/cloakroom.service.d")).unwrap();
+    let drop_in = root.join("drop-ins/link-local-resolver.conf");
+    std::fs::copy(drop_in, path("units/cloakroom.service.d/resolver.conf")).unwrap();
+    assert!(!check().contains("name server"), "{}", check());
+
+    let mut command = in_own_mounts(&script("serve"));
+    command.stdout(Stdio::null());
+    let mut daemon = Daemon::launch(command, &deployment.config(), &deployment.socket());
+    daemon.until("it says what may be the cause", |daemon| {
+        daemon.log().contains("the name server 169.254.169.253 in /etc/resolv.conf is link-local")
+    });
+}
+
 /// A daemon whose `/etc/passwd` is the file that this gives.
 fn with_users_of_its_own(deployment: &Deployment) -> (Daemon, PathBuf) {
     let passwd = deployment.directory.path().join("passwd");
@@ -229,9 +281,8 @@ fn with_users_of_its_own(deployment: &Deployment) -> (Daemon, PathBuf) {
         env!("CARGO_BIN_EXE_cloakroom"),
         deployment.config().display()
     );
-    let mut command = std::process::Command::new("unshare");
-    command.args(["--mount", "sh", "-c", &script]).env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
-    command.stdin(Stdio::null()).stdout(Stdio::null());
+    let mut command = in_own_mounts(&script);
+    command.stdout(Stdio::null());
     (Daemon::launch(command, &deployment.config(), &deployment.socket()), passwd)
 }
 

@@ -22,6 +22,7 @@ use crate::upstream::{Auth0, Parts, transport};
 use super::{CommandError, Environment, Exit};
 
 mod rules;
+mod unit;
 
 use rules::Question;
 
@@ -68,7 +69,7 @@ const NOBODY: &str = "auth0|cloakroom-check";
 pub fn run(args: &Args, environment: Environment, out: &mut impl io::Write) -> Result<(), CommandError> {
     let question = Question::parse(&args.explain);
     let Loaded { config, warnings, files } = super::configuration(args.config.as_deref(), environment)?;
-    for warning in warnings.into_iter().chain(sandbox::lost(&files)) {
+    for warning in warnings.into_iter().chain(sandbox::lost(&files)).chain(unit::unreachable_name_server()) {
         writeln!(out, "warning: {warning}")?;
     }
     if !args.explain.is_empty() {

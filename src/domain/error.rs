@@ -20,6 +20,18 @@ pub enum Failure {
         /// The tenant's domain, or the proxy's host.
         host: Arc<str>,
     },
+    /// Name resolution failed, and a name server is link-local, which the packaged unit keeps the daemon from.
+    #[error(
+        "the host name {host} cannot be resolved: the name server {server} in /etc/resolv.conf is link-local, which \
+         IPAddressDeny=link-local in the systemd unit forbids: add the drop-in link-local-resolver.conf; where it is not \
+         forbidden, check tenant.domain and that name server"
+    )]
+    LinkLocalResolver {
+        /// The tenant's domain, or the proxy's host.
+        host: Arc<str>,
+        /// The name server, from this machine's own configuration.
+        server: Arc<str>,
+    },
     /// The host answered, and nothing listens there.
     #[error("nothing listens at {host}: check tenant.domain and its port, and any proxy or firewall between")]
     Refused {
@@ -277,6 +289,7 @@ impl Failure {
             Self::Status { status: 408 | 500.. } => Sort::Passing,
             Self::Status { .. } | Self::Malformed { .. } => Sort::Malformed,
             Self::UnknownHost { .. }
+            | Self::LinkLocalResolver { .. }
             | Self::Refused { .. }
             | Self::ConnectTimeout { .. }
             | Self::Unreachable { .. }
@@ -310,6 +323,7 @@ impl Failure {
             Self::TimedOut { .. } => "timeout",
             Self::Untrusted { .. } => "tls",
             Self::UnknownHost { .. }
+            | Self::LinkLocalResolver { .. }
             | Self::Refused { .. }
             | Self::ConnectTimeout { .. }
             | Self::Unreachable { .. }

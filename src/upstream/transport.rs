@@ -26,7 +26,7 @@ use super::answer::Answer;
 use super::connect::{ConnectTimedOut, ResolveFailed, Resolver, Step, Timed};
 use super::line::{Line, READ_BUFFER, TooMuch};
 use super::tcp::Tcp;
-use super::{descriptors, no_proxy, reading, tls};
+use super::{descriptors, no_proxy, reading, resolver, tls};
 
 /// Auth0 closes idle connections after about a minute; ours should be gone by then.
 const POOL_IDLE: Duration = Duration::from_secs(45);
@@ -271,7 +271,10 @@ where
             return Failure::Proxy { proxy: Arc::clone(proxy), problem };
         }
         if late == Some(Step::Resolving) || is_unresolved {
-            return Failure::UnknownHost { host };
+            return match resolver::link_local() {
+                Some(server) => Failure::LinkLocalResolver { host, server: server.to_string().into() },
+                None => Failure::UnknownHost { host },
+            };
         }
         if late.is_some() {
             return Failure::ConnectTimeout { host };

@@ -1,0 +1,82 @@
+//! What the unit forbids the daemon and not the person who runs `check`.
+
+use std::fs;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use crate::upstream::resolver;
+
+/// Where systemd looks for units, the strongest last (systemd.unit(5)).
+const DIRECTORIES: [&str; 5] = [
+    "/lib/systemd/system",
+    "/usr/lib/systemd/system",
+    "/usr/local/lib/systemd/system",
+    "/run/systemd/system",
+    "/etc/systemd/system",
+];
+
+const UNIT: &str = "cloakroom.service";
+
+/// A name server that the installed unit keeps the daemon from, and what to do about it.
+pub fn unreachable_name_server() -> Option<String> {
+    let server = resolver::link_local().filter(|server| denies(&installed(), *server))?;
+    Some(format!(
+        "the name server {server} in /etc/resolv.conf is link-local, and IPAddressDeny= in {UNIT} keeps the daemon from it, \
+         though not this command: add the drop-in link-local-resolver.conf with that address"
+    ))
+}
+
+/// The unit that counts, and its drop-ins.
+fn installed() -> String {
+    let unit = DIRECTORIES
+        .iter()
+        .rev()
+        .find_map(|directory| fs::read_to_string(Path::new(directory).join(UNIT)).ok());
+    let mut drop_ins: Vec<PathBuf> = DIRECTORIES
+        .iter()
+        .filter_map(|directory| fs::read_dir(Path::new(directory).join(format!("{UNIT}.d"))).ok())
+        .flatten()
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.extension().is_some_and(|extension| extension == "conf"))
+        .collect();
+    drop_ins.sort_by(|one, other| one.file_name().cmp(&other.file_name()));
+    let drop_ins = drop_ins.iter().filter_map(|path| fs::read_to_string(path).ok());
+    unit.into_iter().chain(drop_ins).map(|text| text + "\n").collect()
+}
+
+/// Whether `unit` denies `server`: what is allowed counts before what is denied (systemd.resource-control(5)).
+fn denies(unit: &str, server: IpAddr) -> bool {
+    let listed = |directive: &str, words: &[&str]| {
+        let values = unit.lines().filter_map(|line| line.trim().strip_prefix(directive)?.strip_prefix('='));
+        // An empty value empties the list.
+        let list = values.fold(Vec::new(), |mut list, value| {
+            if value.trim().is_empty() {
+                list.clear();
+            }
+            list.extend(value.split_ascii_whitespace());
+            list
+        });
+        let is_server = |word: &&str| word.split('/').next().is_some_and(|word| word.parse() == Ok(server));
+        list.iter().any(|word| words.contains(word) || is_server(word))
+    };
+    // Wider networks, which are as wide as what they are to make an exception from.
+    let networks = ["any", "link-local", "169.254.0.0/16", "fe80::/64", "fe80::/10"];
+    listed("IPAddressDeny", &networks) && !listed("IPAddressAllow", &networks)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_packaged_unit_denies_what_its_drop_in_allows() {
+        let aws: IpAddr = "169.254.169.253".parse().unwrap();
+        let unit = include_str!("../../../systemd/cloakroom.service");
+        let drop_in = include_str!("../../../systemd/drop-ins/link-local-resolver.conf");
+        assert!(denies(unit, aws));
+        assert!(!denies(&format!("{unit}\n{drop_in}"), aws));
+        assert!(denies(&format!("{unit}\n{drop_in}"), "fe80::1".parse().unwrap()), "another address");
+        assert!(!denies(&format!("{unit}\nIPAddressDeny=\n"), aws), "the list is emptied");
+        assert!(!denies("", aws), "no unit is installed");
+    }
+}
