@@ -271,6 +271,46 @@ fn a_link_local_name_server_is_named_where_names_are_not_resolved() {
     });
 }
 
+/// As Compose mounts one: the host's file with the host's mode, over a file of its own.
+#[test]
+fn a_secret_that_a_container_is_given_may_be_open_within_it_and_nowhere_else() {
+    if !is_root() {
+        return;
+    }
+    let deployment = Deployment::new("");
+    let secret = deployment.directory.path().join("secret");
+    std::fs::set_permissions(&secret, PermissionsExt::from_mode(0o444)).unwrap();
+    let text = std::fs::read_to_string(deployment.config()).unwrap();
+    let moved = text.replace(secret.to_str().unwrap(), "/run/secrets/client_secret");
+    std::fs::write(deployment.config(), moved).unwrap();
+    let check = |mark: &str, put: &str| {
+        let script = format!(
+            "mount -t tmpfs none /run && mkdir /run/secrets && touch {mark} /run/secrets/client_secret && {put} {} \
+             /run/secrets/client_secret && exec {} check --config {}",
+            secret.display(),
+            env!("CARGO_BIN_EXE_cloakroom"),
+            deployment.config().display()
+        );
+        finish(in_own_mounts(&script).output().unwrap())
+    };
+    let (exit, out, err) = check("/run/.containerenv", "mount --bind");
+    assert_eq!(exit, 0, "{err}");
+    assert!(out.contains("warning: ") && out.contains("every process in this container may read"), "{out}");
+    // A machine that is a container itself has a mark that cannot be taken away.
+    let is_container = std::path::Path::new("/.dockerenv").exists();
+    let elsewhere = ("/run/other", "mount --bind");
+    for (mark, put) in [elsewhere, ("/run/.containerenv", "cp --preserve=mode")] {
+        if (mark, put) == elsewhere && is_container {
+            continue;
+        }
+        let (exit, _, err) = check(mark, put);
+        assert_eq!(exit, 78, "{mark} {put}");
+        assert!(err.contains("every user of this machine may read"), "{err}");
+    }
+    std::fs::set_permissions(&secret, PermissionsExt::from_mode(0o666)).unwrap();
+    assert_eq!(check("/run/.containerenv", "mount --bind").0, 78, "others may change it");
+}
+
 /// A daemon whose `/etc/passwd` is the file that this gives.
 fn with_users_of_its_own(deployment: &Deployment) -> (Daemon, PathBuf) {
     let passwd = deployment.directory.path().join("passwd");

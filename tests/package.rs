@@ -164,6 +164,41 @@ fn every_unit_is_installed() {
     }
 }
 
+// Containers, and other machines.
+
+#[test]
+fn the_compose_example_is_a_right_configuration() {
+    let compose = read("deploy/compose/compose.yaml");
+    let place = Place::new();
+    let variable = |line: &str| {
+        let (name, value) = line.trim().split_once(": ")?;
+        let value = value.trim_matches('"');
+        let secret = place.0.path().join("client_secret").display().to_string();
+        let value = if value == "/run/secrets/client_secret" { secret } else { value.to_owned() };
+        name.starts_with("CLOAKROOM_").then(|| (name.to_owned(), value))
+    };
+    let env: Vec<_> = compose.lines().filter_map(variable).collect();
+    assert!(env.len() >= 4, "{env:?}");
+    let env: Env = env.into_iter().collect();
+    let loaded = config::parse("compose.yaml", "", &env).unwrap_or_else(|problems| panic!("{problems}"));
+    let config = loaded.config;
+    // What the rest of it relies on.
+    let rule = config.listeners[0].allow[0].uid.unwrap();
+    assert!(compose.contains(&format!("user: \"{rule}:{rule}\"")), "the rule is about the application");
+    let directory = config.listeners[0].path.parent().unwrap().display().to_string();
+    for line in [
+        format!("volumes: [\"socket:{directory}\"]"),
+        format!("volumes: [\"socket:{directory}:ro\"]"),
+        "group_add: [\"10002\"]".to_owned(),
+        "file: ./secrets/client_secret".to_owned(),
+    ] {
+        assert!(compose.contains(&line), "{line}");
+    }
+    assert!(read("deploy/Dockerfile").contains("USER 10002:10002"), "whose group it is");
+    let end = config.shutdown.min_delay + config.shutdown.deadline + Duration::from_secs(3);
+    assert!(Duration::from_secs(20) > end && compose.contains("stop_grace_period: 20s"));
+}
+
 /// Every line that says something to systemd.
 fn directives(unit: &str) -> Vec<String> {
     unit.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).map(str::to_owned).collect()

@@ -22,22 +22,48 @@ pub(super) struct Content {
 pub(super) struct Exposure {
     /// They may change it; else everybody may read it.
     is_writable: bool,
-    /// It is one of those that Kubernetes mounts. What keeps others from those is that they are in other containers.
-    pub(super) is_kubernetes: bool,
+    mounted: Mounted,
+}
+
+/// Who has put a file where it is. What keeps others from one that is mounted into a container is that they are in other
+/// containers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mounted {
+    /// Whoever writes files on this machine.
+    Not,
+    /// Kubernetes.
+    ByKubernetes,
+    /// Compose, Docker or Podman, as a secret of this container alone.
+    IntoContainer,
 }
 
 impl Exposure {
+    /// Whether it can be no more than a warning. Compose heeds no mode: it is that of a file on the host.
+    pub(super) fn is_bearable(self) -> bool {
+        match self.mounted {
+            Mounted::Not => false,
+            Mounted::ByKubernetes => true,
+            Mounted::IntoContainer => !self.is_writable,
+        }
+    }
+
     /// What is wrong, and what would be right.
     pub(super) fn of(self, file: &str) -> String {
-        let who = match (self.is_writable, self.is_kubernetes) {
+        let who = match (self.is_writable, self.mounted) {
             (true, _) => "others than its owner may change",
-            (false, true) => "every process in this container may read",
-            (false, false) => "every user of this machine may read",
+            (false, Mounted::ByKubernetes | Mounted::IntoContainer) => {
+                "every process in this container may read"
+            }
+            (false, Mounted::Not) => "every user of this machine may read",
         };
-        match self.is_kubernetes {
-            true => format!("{who} {file}; defaultMode 0400 of its volume, or 0440 with fsGroup, would do"),
-            false => format!("{who} {file}: chmod 0400 or 0440 it, or have it mounted with that mode"),
-        }
+        let fix = match self.mounted {
+            Mounted::ByKubernetes => "; defaultMode 0400 of its volume, or 0440 with fsGroup, would do",
+            Mounted::IntoContainer => {
+                "; on the host, give it to this container's user with mode 0400, or close its directory to others"
+            }
+            Mounted::Not => ": chmod 0400 or 0440 it, or have it mounted with that mode",
+        };
+        format!("{who} {file}{fix}")
     }
 }
 
@@ -88,7 +114,37 @@ fn exposure(path: &Path, mode: u32) -> Option<Exposure> {
     const OTHERS_WRITE: u32 = 0o022;
 
     (mode & (OTHERS_READ | OTHERS_WRITE) != 0)
-        .then(|| Exposure { is_writable: mode & OTHERS_WRITE != 0, is_kubernetes: is_kubernetes(path) })
+        .then(|| Exposure { is_writable: mode & OTHERS_WRITE != 0, mounted: mounted(path) })
+}
+
+fn mounted(path: &Path) -> Mounted {
+    let is_secret = || {
+        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+        let is_container = CONTAINER_MARKS.iter().any(|mark| Path::new(mark).exists());
+        path.canonicalize().is_ok_and(|path| is_mounted_secret(&path, &mounts, is_container))
+    };
+    match is_kubernetes(path) {
+        true => Mounted::ByKubernetes,
+        false if is_secret() => Mounted::IntoContainer,
+        false => Mounted::Not,
+    }
+}
+
+/// What Docker and Podman put into a container.
+const CONTAINER_MARKS: [&str; 2] = ["/.dockerenv", "/run/.containerenv"];
+
+/// Where Compose, Docker and Podman mount secrets.
+const SECRETS: &str = "/run/secrets";
+
+/// Whether `path` is a secret that has been mounted into a container: below `/run/secrets`, on a mount of its own or of that
+/// directory.
+fn is_mounted_secret(path: &Path, mounts: &str, is_container: bool) -> bool {
+    // The fifth field is where (proc_pid_mountinfo(5)).
+    let mut places = mounts.lines().filter_map(|line| line.split(' ').nth(4).map(Path::new));
+    is_container
+        && path.starts_with(SECRETS)
+        && path != Path::new(SECRETS)
+        && places.any(|place| place == path || place == Path::new(SECRETS))
 }
 
 /// Whether the file is in a volume of Kubernetes' making: a link through another one, `..data`, which is moved to a new
@@ -127,5 +183,20 @@ mod tests {
         assert_eq!(read(dir.path(), 1).err(), Some(Unusable::Directory));
         assert_eq!(read(&path.join("below"), 1).err(), Some(Unusable::Absent));
         assert_eq!(read(Path::new("/dev/null"), 1).err(), Some(Unusable::Irregular));
+    }
+
+    #[test]
+    fn a_secret_that_was_mounted_is_told_from_any_other_file() {
+        let root = "600 500 0:50 / / ro,relatime - overlay overlay rw\n";
+        let secret = "610 600 8:1 /home/x/secret /run/secrets/client_secret ro - ext4 /dev/sda1 rw\n";
+        let swarm = "610 600 0:60 / /run/secrets ro,relatime - tmpfs tmpfs ro\n";
+        let is = |path: &str, mounts: &[&str]| is_mounted_secret(Path::new(path), &mounts.concat(), true);
+        let path = "/run/secrets/client_secret";
+        assert!(is(path, &[root, secret]) && is(path, &[root, swarm]));
+        assert!(!is(path, &[root]), "a part of the image");
+        assert!(!is_mounted_secret(Path::new(path), &[root, secret].concat(), false), "no container");
+        assert!(!is("/run/secrets/other", &[root, secret]));
+        assert!(!is("/etc/cloakroom/secret", &[root, "6 5 8:1 / /etc/cloakroom/secret ro - ext4 x rw\n"]));
+        assert!(!is("/run/secrets", &[root, swarm]) && !is(path, &["\n - \n1 2 3\n"]));
     }
 }

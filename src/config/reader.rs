@@ -123,7 +123,7 @@ impl Reader {
     ) -> Checked<()> {
         let Some(exposure) = exposure else { return Ok(()) };
         let text = exposure.of(file);
-        if exposure.is_kubernetes {
+        if exposure.is_bearable() {
             self.warn(setting, text);
             return Ok(());
         }
