@@ -199,6 +199,23 @@ fn the_compose_example_is_a_right_configuration() {
     assert!(Duration::from_secs(20) > end && compose.contains("stop_grace_period: 20s"));
 }
 
+/// A program for arm64 that is built for pages of 4 KiB ends at its start where the kernel's are larger. That it runs there
+/// takes such a machine.
+#[test]
+fn the_allocator_is_built_for_the_largest_pages_that_arm64_has() {
+    let settings = read(".cargo/config.toml");
+    for target in ["AARCH64_UNKNOWN_LINUX_GNU", "AARCH64_UNKNOWN_LINUX_MUSL"] {
+        // 2 to the power of 16 are 64 KiB.
+        let line = format!("{target}_JEMALLOC_SYS_WITH_LG_PAGE = \"16\"");
+        assert!(settings.lines().any(|found| found == line), "{line}");
+    }
+    // Builds elsewhere read the same settings.
+    assert!(read(".dockerignore").lines().any(|line| line == "!.cargo"));
+    assert!(
+        read("deploy/Dockerfile").contains("COPY . .") && read("deploy/deb/build.sh").contains("cargo build")
+    );
+}
+
 /// Every line that says something to systemd.
 fn directives(unit: &str) -> Vec<String> {
     unit.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).map(str::to_owned).collect()
