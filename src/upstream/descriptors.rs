@@ -11,10 +11,19 @@ pub(super) fn are_lacking(error: &(dyn Error + 'static)) -> bool {
     code.is_some_and(|code| [Errno::EMFILE, Errno::ENFILE].contains(&Errno::from_raw(code)))
 }
 
-/// Whether there is none at this moment. The C library's resolver does not pass on why it could not open `hosts`,
-/// `resolv.conf` or a socket; trying to have one tells it.
+/// The C library's resolver has this many open at a time, at most: a configuration, and a socket or two.
+const TO_RESOLVE: usize = 4;
+
+/// Whether there are fewer at this moment than what a name takes to be resolved. The resolver does not pass on why it
+/// could not open `hosts`, `resolv.conf` or a socket; trying to have as many tells it.
 pub(super) fn are_gone() -> bool {
-    std::net::UdpSocket::bind("[::]:0")
-        .or_else(|_| std::net::UdpSocket::bind("0.0.0.0:0"))
-        .is_err_and(|error| are_lacking(&error))
+    let socket = || std::net::UdpSocket::bind("[::]:0").or_else(|_| std::net::UdpSocket::bind("0.0.0.0:0"));
+    let mut sockets = Vec::new();
+    (0..TO_RESOLVE).any(|_| match socket() {
+        Ok(socket) => {
+            sockets.push(socket);
+            false
+        }
+        Err(error) => are_lacking(&error),
+    })
 }
