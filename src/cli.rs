@@ -4,6 +4,7 @@
 //! standard output, and returns everything else as a [`CommandError`], which `main` prints and turns into the
 //! exit code. Nothing here takes a secret as an argument: other users of the machine can read those.
 
+mod access;
 pub mod check;
 pub mod client;
 pub mod completions;

@@ -3,9 +3,8 @@
 //! The errors are for the person at the terminal. Each names the cause and the mend, so that "connection refused"
 //! need not be looked up.
 
-use std::fmt;
 use std::io;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -15,13 +14,13 @@ use hyper::client::conn::http1;
 use hyper::header::{CONTENT_TYPE, HOST, HeaderMap, RETRY_AFTER};
 use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
-use nix::unistd::{Group, Uid, User, getegid, geteuid};
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
 use crate::server::answers::Problem;
 use crate::task;
 
+use super::access::Access;
 use super::text::visible;
 
 /// Everything, from connecting to the last byte. Longer than a lookup takes at its slowest: `tenant.request_timeout`
@@ -231,7 +230,9 @@ impl Client {
                 self.not_cloakroom("it is no socket but a file or a directory")
             }
             io::ErrorKind::ConnectionRefused => ClientError::Dead { socket },
-            io::ErrorKind::PermissionDenied => ClientError::Denied { access: Access::of(&socket), socket },
+            io::ErrorKind::PermissionDenied => {
+                ClientError::Denied { access: Access::of(&socket, cause.raw_os_error()), socket }
+            }
             _ if socket.as_os_str().len() > MAX_PATH => ClientError::PathTooLong { socket },
             _ => ClientError::Io { socket, cause },
         }
@@ -275,56 +276,6 @@ struct Raw {
     is_problem: bool,
     retry_after: Option<u64>,
     body: Bytes,
-}
-
-/// Who may use a socket, and who tried to.
-#[derive(Debug)]
-pub struct Access {
-    /// Its owner, its group and its permissions; nothing where a directory above hides even those.
-    socket: Option<(u32, u32, u32)>,
-    uid: u32,
-    gid: u32,
-}
-
-impl Access {
-    fn of(socket: &Path) -> Self {
-        let socket = socket.metadata().ok().map(|found| (found.uid(), found.gid(), found.mode() & 0o7777));
-        Self { socket, uid: geteuid().as_raw(), gid: getegid().as_raw() }
-    }
-}
-
-impl fmt::Display for Access {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (user, group) = (user_name(self.uid), group_name(self.gid));
-        match self.socket {
-            Some((owner, of_group, mode)) => write!(
-                f,
-                "the socket belongs to user {} and group {} with mode {mode:04o}, and this is user {user} with group \
-                 {group}; run as its owner, join its group, or change owner, group or mode of that listener",
-                user_name(owner),
-                group_name(of_group),
-            ),
-            None => write!(
-                f,
-                "a directory above it is closed to user {user} with group {group}; open it to them, or run as another \
-                 user"
-            ),
-        }
-    }
-}
-
-fn user_name(uid: u32) -> String {
-    match User::from_uid(Uid::from_raw(uid)) {
-        Ok(Some(user)) => format!("{} ({uid})", user.name),
-        _ => uid.to_string(),
-    }
-}
-
-fn group_name(gid: u32) -> String {
-    match Group::from_gid(gid.into()) {
-        Ok(Some(group)) => format!("{} ({gid})", group.name),
-        _ => gid.to_string(),
-    }
 }
 
 fn is_socket(path: &Path) -> bool {
