@@ -148,7 +148,7 @@ impl Output {
         out: &mut impl io::Write,
     ) -> Result<(), CommandError> {
         match self {
-            Self::Json => writeln!(out, "{:#}", answer.json::<serde_json::Value>()?)?,
+            Self::Json => writeln!(out, "{}", text::json(&answer.json()?))?,
             Self::Text => write!(out, "{}", render(&answer.json()?, Clock::system().now().wall))?,
         }
         Ok(())

@@ -14,5 +14,6 @@ pub mod lost;
 pub mod policy;
 pub mod retry;
 pub mod span;
+pub mod unseen;
 pub mod urgency;
 pub mod user;

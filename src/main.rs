@@ -39,7 +39,7 @@ fn no_command(message: &clap::Error) -> ExitCode {
 
 fn failed(error: &CommandError) -> ExitCode {
     if !error.text.is_empty() {
-        tell(format!("error: {}\n", error.text));
+        tell(format!("error: {error}\n"));
     }
     error.exit.into()
 }

@@ -116,6 +116,57 @@ fn every_refusal_has_its_exit_code_its_code_and_what_to_do() {
     }
 }
 
+/// Nothing that a provider chose can drive the terminal, hide, or turn the line around; and JSON is the same JSON.
+#[test]
+fn no_character_that_cannot_be_seen_is_printed_as_it_is() {
+    let odd = "a\u{9b}2Jb\u{202e}c\u{2028}d\u{200b}e\u{7f}f\u{e0041}g\u{feff}h";
+    let is_clean = |text: &str| {
+        let seen = text.chars().filter(|c| *c != '\n').all(|c| c == '\u{fc}' || (' '..='~').contains(&c));
+        assert!(seen, "{text:?}");
+    };
+    let identities = IDENTITIES.replace("corp", odd).replace("waad", "\u{fc}ber");
+    let path = "GET /v1/users/auth0%7C1/identities";
+    let text = told(path, json(&identities), &["identities", "auth0|1"]);
+    is_clean(&text.out);
+    assert!(
+        text.out.contains("a\\u{9b}2Jb\\u{202e}c\\u{2028}d\\u{200b}e\\u{7f}f\\u{e0041}g\\u{feff}h"),
+        "{text:?}"
+    );
+    assert!(text.out.contains("\u{fc}ber"), "letters stay as they are: {text:?}");
+
+    let status = STATUS.replace("acme.eu.auth0.com", odd);
+    let token = TOKEN.replace("\"google-oauth2\"", &format!("\"{odd}\""));
+    let same = |written: &str, sent: &str| {
+        let read = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
+        is_clean(written);
+        assert_eq!(read(written), read(sent));
+    };
+    same(&told(path, json(&identities), &["identities", "auth0|1", "--output", "json"]).out, &identities);
+    same(&told("GET /v1/status", json(&status), &["status", "--output", "json"]).out, &status);
+    let asked = "GET /v1/users/auth0%7C1/token";
+    same(&told(asked, json(&token), &["token", "auth0|1", "--output", "json"]).out, &token);
+    is_clean(&told("GET /v1/status", json(&status), &["status"]).out);
+
+    for more in [
+        format!(r#","connections":["{odd}"]"#),
+        format!(r#","problems":["{odd}"]"#),
+        format!(r#","parameter":"{odd}""#),
+    ] {
+        let ran = token_told(problem(409, "ambiguous_identity", &more).saying(odd));
+        is_clean(&ran.err);
+        assert!(ran.err.contains("\\u{9b}"), "{ran:?}");
+    }
+    let place = Place::new();
+    let ran = place.run(&["status", "--socket", &format!("/nowhere/{odd}")]);
+    is_clean(&ran.err);
+    let ran = told("GET /readyz", plain(503, &format!("not ready: {odd}")), &["healthcheck"]);
+    is_clean(&ran.out);
+
+    // What a program reads is what the provider issued, to the byte.
+    let token = TOKEN.replace("ya29.canary", odd);
+    told(asked, json(&token), &["token", "auth0|1"]).printed(&format!("{odd}\n"));
+}
+
 #[test]
 fn answers_that_are_no_answers_are_named() {
     token_told(json("{}")).failed(1, &["is not cloakroom", "not the JSON"]);

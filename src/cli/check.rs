@@ -19,6 +19,7 @@ use crate::telemetry::BudgetStanding;
 use crate::upstream::wire::UserAnswer;
 use crate::upstream::{Auth0, Parts, transport};
 
+use super::text::visible;
 use super::{CommandError, Environment, Exit};
 
 mod rules;
@@ -159,7 +160,8 @@ fn judge_scopes(granted: Option<&[String]>, out: &mut impl io::Write) -> io::Res
         let beyond = beyond.into_iter().map(String::as_str).collect::<Vec<_>>().join(" ");
         writeln!(
             out,
-            "warning: the token has scopes beyond what is needed, which a thief would have too: {beyond}"
+            "warning: the token has scopes beyond what is needed, which a thief would have too: {}",
+            visible(&beyond)
         )?;
     }
     if missing.is_empty() {

@@ -1,13 +1,13 @@
 //! How a command ends: the exit code to decide by, and the text for the person who reads it.
 
-use std::fmt::Write;
+use std::fmt::{self, Write};
 use std::io;
 use std::process::ExitCode;
 
 use crate::server::answers::Problem;
 
 use super::client::ClientError;
-use super::text::visible;
+use super::text::{visible, visible_lines};
 
 /// The exit codes; scripts rely on their numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,6 +86,13 @@ impl CommandError {
         self.text.push_str("\nhint: ");
         self.text.push_str(hint);
         self
+    }
+}
+
+/// The text as it is printed: nothing in it drives a terminal, whatever it was made of.
+impl fmt::Display for CommandError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&visible_lines(&self.text))
     }
 }
 

@@ -3,15 +3,35 @@
 use std::borrow::Cow;
 use std::fmt::Write;
 
-use crate::domain::freshness::Timestamp;
+use serde_json::Value;
 
-/// `text` with every control character escaped, so that a name some provider chose cannot move the cursor.
+use crate::domain::freshness::Timestamp;
+use crate::domain::unseen;
+
+/// `text` with every character escaped that cannot be seen, so that a name some provider chose neither moves the cursor
+/// nor hides or turns around what is beside it.
 pub fn visible(text: &str) -> Cow<'_, str> {
-    if !text.contains(char::is_control) {
-        return Cow::Borrowed(text);
-    }
-    let escape = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
-    Cow::Owned(text.chars().map(escape).collect())
+    unseen::escaped(text, |c, all| all.extend(c.escape_default()))
+}
+
+/// The same for a text of several lines.
+pub fn visible_lines(text: &str) -> Cow<'_, str> {
+    unseen::escaped(text, |c, all| if c == '\n' { all.push(c) } else { all.extend(c.escape_default()) })
+}
+
+/// JSON for people and programs alike: every character that cannot be seen is escaped as JSON has it, so that the same is
+/// read from it. Such characters stand within texts alone.
+pub fn json(value: &Value) -> String {
+    let written = format!("{value:#}");
+    let escaped = unseen::escaped(&written, |c, all| match c {
+        '\n' => all.push(c),
+        // Writing to a String cannot fail.
+        _ => c
+            .encode_utf16(&mut [0; 2])
+            .iter()
+            .for_each(|unit| write!(all, "\\u{unit:04x}").unwrap_or_default()),
+    });
+    escaped.into_owned()
 }
 
 /// A date as a person reads it, seen from `now`: `in 42 min (2026-11-22T10:15:30Z)`.

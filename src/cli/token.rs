@@ -1,17 +1,18 @@
 //! `cloakroom token`: one lookup.
 
-use std::io;
+use std::io::{self, IsTerminal};
 use std::time::Duration;
 
 use clap::ValueEnum;
 use clap::builder::NonEmptyStringValueParser;
-use serde_json::Value;
 
 use crate::domain::retry::whole_seconds;
+use crate::domain::unseen::is_unseen;
 use crate::domain::user::UserId;
 use crate::server::answers::TokenAnswer;
 
 use super::client::Client;
+use super::text::json;
 use super::{CommandError, Socket, user_id};
 
 /// For `--help`.
@@ -67,8 +68,8 @@ pub enum Output {
 pub async fn run(args: &Args, out: &mut impl io::Write) -> Result<(), CommandError> {
     let answer = Client::new(&args.socket.path).get(&path(args)).await?;
     let text = match args.output {
-        Output::Token => answer.json::<TokenAnswer<'_>>()?.access_token.into_owned(),
-        Output::Json => format!("{:#}", answer.json::<Value>()?),
+        Output::Token => bare(&answer.json()?, io::stdout().is_terminal())?,
+        Output::Json => json(&answer.json()?),
         Output::Header => header(&answer.json()?)?,
     };
     Ok(writeln!(out, "{text}")?)
@@ -91,6 +92,18 @@ fn path(args: &Args) -> String {
     let (user, query) = (args.user.to_path_segment(), query.finish());
     let mark = if query.is_empty() { "" } else { "?" };
     format!("/v1/users/{user}/token{mark}{query}")
+}
+
+/// To the byte as it was issued, for a program to read; a terminal must not be driven by it.
+fn bare(answer: &TokenAnswer<'_>, is_terminal: bool) -> Result<String, CommandError> {
+    if is_terminal && answer.access_token.contains(is_unseen) {
+        return Err(CommandError::failed(
+            "this token holds characters that cannot be seen, or that a terminal would obey: it is printed as it is to a \
+             file or a pipe alone",
+        )
+        .hint("--output json escapes them"));
+    }
+    Ok(answer.access_token.to_string())
 }
 
 fn header(answer: &TokenAnswer<'_>) -> Result<String, CommandError> {
@@ -147,6 +160,16 @@ mod tests {
             path(&args(&["a%7C", "--connection", "a&b", "--provider", "c d"])),
             "/v1/users/a%257C/token?connection=a%26b&provider=c+d"
         );
+    }
+
+    #[test]
+    fn a_token_that_would_drive_a_terminal_is_not_shown_on_one() {
+        for odd in ["a\u{1b}[2J", "a\u{9b}2J", "a\u{202e}b", "a\nb"] {
+            assert_eq!(bare(&answer(odd, "Bearer"), false).unwrap(), odd);
+            let error = bare(&answer(odd, "Bearer"), true).unwrap_err();
+            assert!(error.text.contains("--output json") && !error.text.contains(odd), "{}", error.text);
+        }
+        assert_eq!(bare(&answer("ya29.x", "Bearer"), true).unwrap(), "ya29.x");
     }
 
     #[test]

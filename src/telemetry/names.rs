@@ -6,6 +6,7 @@ use std::fs;
 use std::path::Path;
 
 use crate::config::{Log, UserIds};
+use crate::domain::unseen;
 use crate::domain::user::UserId;
 use crate::secret::{NoRandomness, TagKey};
 
@@ -60,18 +61,10 @@ fn key_of_machine(file: &Path) -> Option<TagKey> {
     (is_id && id.bytes().any(|byte| byte != b'0')).then(|| TagKey::derived(id.as_bytes(), PURPOSE))
 }
 
-/// `text`, with what ends a line for some readers, or turns its direction, escaped: a line is about one user, and shows
-/// what is in it.
+/// `text`, with what cannot be seen, ends a line for some readers, or turns its direction, escaped: a line is about one
+/// user, and shows what is in it.
 fn on_one_line(text: &str) -> String {
-    let is_odd = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
-    let mut line = String::with_capacity(text.len());
-    for c in text.chars() {
-        if is_odd(c) { line.extend(c.escape_unicode()) } else { line.push(c) }
-    }
-    line
+    unseen::escaped(text, |c, line| line.extend(c.escape_unicode())).into_owned()
 }
 
 #[cfg(test)]

@@ -44,6 +44,14 @@ pub fn problem(status: u16, code: &str, more: &str) -> Canned {
 }
 
 impl Canned {
+    /// With this detail instead, which needs no escaping in JSON.
+    pub fn saying(mut self, detail: &str) -> Self {
+        let (before, rest) = self.body.split_once("\"detail\":\"").unwrap();
+        let (_, after) = rest.split_once('"').unwrap();
+        self.body = format!("{before}\"detail\":\"{detail}\"{after}");
+        self
+    }
+
     pub fn with(mut self, name: &'static str, value: &'static str) -> Self {
         self.header = Some((name, value));
         self
