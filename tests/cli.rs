@@ -116,6 +116,65 @@ fn every_refusal_has_its_exit_code_its_code_and_what_to_do() {
     }
 }
 
+/// `error: what happened: what to do`, for every code that the daemon has.
+#[test]
+fn an_error_says_what_happened_and_then_what_to_do() {
+    let described = fs::read_to_string("src/server/openapi.json").unwrap();
+    let described: serde_json::Value = serde_json::from_str(&described).unwrap();
+    let codes =
+        described["components"]["schemas"]["Problem"]["properties"]["code"]["enum"].as_array().unwrap();
+    assert!(codes.len() > 20, "{codes:?}");
+    for code in codes.iter().map(|code| code.as_str().unwrap()) {
+        let ran = token_told(problem(418, code, ""));
+        let event = format!("error: the title of {code}: the detail of {code}\ncode: {code} (request r-1)");
+        assert!(ran.err.starts_with(&event), "{ran:?}");
+    }
+    let ran = token_told(problem(422, "invalid_configuration", r#","problems":["a is wrong","b is wrong"]"#));
+    let event = "error: the title of invalid_configuration: the daemon goes on with the old one\na is wrong\nb is wrong\n";
+    assert!(ran.err.starts_with(event), "{ran:?}");
+
+    // Where a command reports in passing it says the same.
+    let refused = || problem(403, "forwarded_request", "");
+    let ran = told("GET /readyz", refused(), &["healthcheck"]);
+    assert_eq!(ran.out, "the title of forwarded_request: the detail of forwarded_request\n");
+    let place = Place::new();
+    let _daemon = StandIn::at(&place.socket(), &[("GET /readyz", refused())]);
+    place.run(&["wait", "--timeout", "100ms"]).failed(
+        69,
+        &["not ready after 100ms: the title of forwarded_request: the detail of forwarded_request"],
+    );
+}
+
+/// A shell has no `?connection=`.
+#[test]
+fn parameters_are_named_as_the_command_line_names_them() {
+    for (said, shown) in [
+        (
+            "choose one with ?connection=, ?provider= or ?identity_user_id=",
+            "choose one with --connection, --provider or --identity-user-id",
+        ),
+        ("ask again later, or without fresh=true", "ask again later, or without --fresh"),
+        ("give seconds, such as min_ttl=60", "give seconds, such as --min-ttl=60"),
+        ("nearer than cache.min_ttl", "nearer than cache.min_ttl"),
+    ] {
+        let answer = problem(409, "ambiguous_identity", "").saying(said);
+        token_told(answer).failed(2, &[&format!("error: the title of ambiguous_identity: {shown}\n")]);
+    }
+    for (parameter, shown) in [
+        ("connection", "--connection"),
+        ("provider", "--provider"),
+        ("identity_user_id", "--identity-user-id"),
+        ("min_ttl", "--min-ttl"),
+        ("fresh", "--fresh"),
+        ("user_id", "USER_ID"),
+        ("body", "body"),
+    ] {
+        let answer = problem(400, "invalid_request", &format!(r#","parameter":"{parameter}""#));
+        let event = format!("error: the title of invalid_request: {shown}: the detail of invalid_request\n");
+        token_told(answer).failed(2, &[&event]);
+    }
+}
+
 /// Nothing that a provider chose can drive the terminal, hide, or turn the line around; and JSON is the same JSON.
 #[test]
 fn no_character_that_cannot_be_seen_is_printed_as_it_is() {

@@ -297,6 +297,45 @@ async fn a_request_header_with_another_value_is_told_so() {
     assert!(!got.detail().contains("is there"), "{}", got.detail());
 }
 
+/// What the daemon says, as a person at a shell reads it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_command_line_says_what_happened_in_its_own_words() {
+    let world = world_with("[upstream]\nrequests_per_second = 1\nburst = 12").await;
+    let run = async |arguments: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_cloakroom"));
+        command.arg("token").args(arguments).env_clear().env("CLOAKROOM_SOCKET", &world.socket);
+        let ran = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+        (ran.status.code(), String::from_utf8(ran.stderr).unwrap())
+    };
+    for (arguments, exit, event) in [
+        (&[users::BLOCKED][..], 5, "the user is blocked in Auth0: unblock "),
+        (&[users::LINKED], 2, "several identities carry a token: choose one with --connection or --provider"),
+        (
+            &[users::LINKED, "--connection", "x"],
+            3,
+            "the user has no such identity: the user's connections are: ",
+        ),
+        (&["auth0|nobody"], 3, "Auth0 has no such user: check the id"),
+        (&["google-oauth2%7C1"], 3, "Auth0 has no such user: the id that came still holds an escape"),
+        (&[users::DATABASE], 3, "the identity carries no token: Auth0 holds no access token for it"),
+        (&[users::EXPIRED], 4, "the user must log in again: the provider's token has an expiry of"),
+        (&[users::EXPIRED, "--min-ttl", "60"], 4, "the user must log in again: "),
+        (&[users::GITHUB, "--fresh"], 69, "there is no room for this wish now: "),
+    ] {
+        let is_spent = |err: &str| err.is_empty();
+        let mut ran = run(arguments).await;
+        // Until the budget has no room for it.
+        while arguments.contains(&"--fresh") && is_spent(&ran.1) {
+            ran = run(arguments).await;
+        }
+        assert_eq!(ran.0, Some(exit), "{arguments:?}: {}", ran.1);
+        assert!(ran.1.starts_with(&format!("error: {event}")), "{arguments:?}: {}", ran.1);
+        for of_http in ["?connection", "?provider", "fresh=", "min_ttl="] {
+            assert!(!ran.1.contains(of_http), "{arguments:?}: {}", ran.1);
+        }
+    }
+}
+
 /// The seconds that an answer's `Keep-Alive` promises.
 fn promised(headers: &BTreeMap<String, String>) -> Option<u64> {
     headers.get("keep-alive").map(|value| value.strip_prefix("timeout=").unwrap().parse().unwrap())

@@ -21,6 +21,7 @@ use crate::server::answers::Problem;
 use crate::task;
 
 use super::access::Access;
+use super::exit;
 use super::text::visible;
 
 /// Everything, from connecting to the last byte. Longer than a lookup takes at its slowest: `tenant.request_timeout`
@@ -109,7 +110,7 @@ pub enum ClientError {
         socket: PathBuf,
     },
     /// The daemon answered, and explained why not.
-    #[error("{}", .problem.detail)]
+    #[error("{}", exit::event(.problem))]
     Problem {
         /// The explanation.
         problem: Box<Problem>,

@@ -269,7 +269,7 @@ fn lookup_kind(error: &LookupError) -> Kind {
     use StatusCode as S;
     match error {
         LookupError::UserNotFound => (S::NOT_FOUND, "user_not_found", "Auth0 has no such user"),
-        LookupError::UserBlocked => (S::FORBIDDEN, "user_blocked", "Auth0 has blocked this user"),
+        LookupError::UserBlocked => (S::FORBIDDEN, "user_blocked", "The user is blocked in Auth0"),
         LookupError::IdentityNotFound(_) => {
             (S::NOT_FOUND, "identity_not_found", "The user has no such identity")
         }

@@ -37,7 +37,7 @@ pub fn plain(status: u16, body: &str) -> Canned {
 /// A problem with the members that each has, and those of `more` (JSON members with a comma before each).
 pub fn problem(status: u16, code: &str, more: &str) -> Canned {
     let body = format!(
-        r#"{{"type":"urn:cloakroom:problem:{code}","title":"t","status":{status},"code":"{code}",
+        r#"{{"type":"urn:cloakroom:problem:{code}","title":"The title of {code}","status":{status},"code":"{code}",
             "detail":"the detail of {code}","request_id":"r-1"{more}}}"#
     );
     Canned { status, kind: "application/problem+json", header: None, body }
