@@ -12,6 +12,7 @@ use super::keys::NotOurs;
 use super::limit::Standing;
 use super::reply::{self, Refusal, jwt_error, management_error};
 use super::state::State;
+use super::users::LONE_SURROGATE;
 
 /// The fields that may be asked for; Auth0 refuses any other.
 const FIELDS: [&str; 19] = [
@@ -98,7 +99,13 @@ fn read(
     if !sees_tokens {
         hide_tokens(&mut user);
     }
-    Ok(reply::json(StatusCode::OK, &Value::Object(user)))
+    let mut response = reply::json(StatusCode::OK, &Value::Object(user));
+    if let Ok(text) = std::str::from_utf8(response.body())
+        && text.contains(LONE_SURROGATE)
+    {
+        *response.body_mut() = text.replace(LONE_SURROGATE, "\\ud800").into();
+    }
+    Ok(response)
 }
 
 /// The claims of a bearer that is a token of this tenant, alive, and meant for this API.

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::{Map, Value, json};
 
 use crate::domain::freshness::Timestamp;
@@ -35,6 +35,22 @@ pub const SLASH: &str = "oidc|corp/jane@corp.example";
 pub const EMPTY_TOKEN: &str = "google-oauth2|100000000000000000001";
 /// A user whose `expires_in` is a number written as text.
 pub const TEXT_EXPIRY: &str = "oauth2|acme-00417";
+/// A user with two accounts of one connection, both with a token: the second one's id is a number.
+pub const TWINS: &str = "google-oauth2|100000000000000000002";
+/// A user whose `expires_in` is 0: what some providers send for "does not expire".
+pub const ZERO_EXPIRY: &str = "oauth2|acme-00418";
+/// A user without `last_login`, as an import leaves it, whose token has a lifetime all the same.
+pub const NO_LOGIN: &str = "google-oauth2|100000000000000000003";
+/// A user whose `expires_in` is the date at which the token expires, in seconds since the UNIX epoch.
+pub const DATED_EXPIRY: &str = "oauth2|acme-00419";
+/// A user whose token is a JWT in the plain base64 alphabet, with padding.
+pub const PADDED_JWT: &str = "oidc|corp/padded@corp.example";
+/// A user with two identities, of which the linked one has a token with [`LONE_SURROGATE`] in it.
+pub const UNREADABLE: &str = "google-oauth2|100000000000000000004";
+
+/// Stands in a user's texts for half of a UTF-16 pair, which no Rust text can hold. It is sent as the escape
+/// `\ud800`, as programs that cut texts after so many UTF-16 units send it.
+pub const LONE_SURROGATE: char = '\u{fdd0}';
 
 /// The lifetime that Google tells, in seconds.
 const HOUR: u32 = 3_599;
@@ -131,6 +147,67 @@ pub(super) fn samples(now: Timestamp) -> Vec<Value> {
             )],
         ),
     ]
+    .into_iter()
+    .chain(odd_samples(now, login))
+    .collect()
+}
+
+/// Those whose identities say what few providers' say.
+fn odd_samples(now: Timestamp, login: Timestamp) -> [Value; 6] {
+    let google = |user: Value, token: &str| {
+        identity("google-oauth2", &user, true, json!({ "access_token": token, "expires_in": HOUR }))
+    };
+    let acme = |user: &str, tokens: Value| {
+        with(identity("oauth2", &json!(user), true, tokens), json!({ "connection": "acme" }))
+    };
+    let mut no_login =
+        user(NO_LOGIN, "No Login", login, vec![google(json!("100000000000000000003"), "ya29.demo-no-login")]);
+    no_login.as_object_mut().into_iter().for_each(|user| drop(user.remove("last_login")));
+    let dated = now.after(Duration::from_secs(1_800)).as_secs();
+    let padded = json!({ "access_token": padded_jwt(now), "expires_in": HOUR });
+    let cut = json!({ "access_token": format!("gho_demo-{LONE_SURROGATE}") });
+    [
+        user(
+            TWINS,
+            "Twi Ns",
+            login,
+            vec![
+                google(json!("100000000000000000002"), "ya29.demo-twin-1"),
+                google(json!(1_034), "ya29.demo-twin-2"),
+            ],
+        ),
+        user(
+            ZERO_EXPIRY,
+            "Ze Ro",
+            login,
+            vec![acme("acme-00418", json!({ "access_token": "demo-acme-zero", "expires_in": 0 }))],
+        ),
+        no_login,
+        user(
+            DATED_EXPIRY,
+            "Da Ted",
+            login,
+            vec![acme("acme-00419", json!({ "access_token": "demo-acme-dated", "expires_in": dated }))],
+        ),
+        user(
+            PADDED_JWT,
+            "Pad Ded",
+            login,
+            vec![with(
+                identity("oidc", &json!("corp/padded@corp.example"), false, padded),
+                json!({ "connection": "corp" }),
+            )],
+        ),
+        user(
+            UNREADABLE,
+            "Un Readable",
+            login,
+            vec![
+                google(json!("100000000000000000004"), "ya29.demo-readable"),
+                identity("github", &json!(9_920), true, cut),
+            ],
+        ),
+    ]
 }
 
 /// See [`super::Tenant::login`].
@@ -223,6 +300,16 @@ fn jwt(now: Timestamp, name: &str) -> String {
     format!("{}.{}.{}", part(&header), part(&claims), URL_SAFE_NO_PAD.encode("demo-signature"))
 }
 
+/// A JWT with a quarter of an hour to live, as encoders write it that are not made for JWTs: its claims' text has two of
+/// the characters that the plain alphabet has for itself, and a length that takes padding.
+fn padded_jwt(now: Timestamp) -> String {
+    let exp = now.after(Duration::from_secs(900)).as_secs();
+    let claims = json!({ "exp": exp, "name": "???>>>~~~", "sub": "padded" });
+    let part = |value: &Value| STANDARD.encode(value.to_string());
+    let header = json!({ "alg": "RS256", "typ": "JWT" });
+    format!("{}.{}.{}", part(&header), part(&claims), STANDARD.encode("demo-signature"))
+}
+
 /// `object` with the members of `more` added, or replaced by them.
 fn with(mut object: Value, more: Value) -> Value {
     if let (Value::Object(object), Value::Object(more)) = (&mut object, more) {
@@ -256,7 +343,7 @@ mod tests {
         let samples = samples(NOW);
         let of = |id: &str| samples.iter().find(|user| user["user_id"] == id).unwrap().clone();
         let token = |id: &str| of(id)["identities"][0].get("access_token").cloned();
-        assert_eq!(samples.len(), 12);
+        assert_eq!(samples.len(), 18);
         for id in [GOOGLE, JOHN, LINKED, BLOCKED, SLASH, TEXT_EXPIRY] {
             assert_eq!(expiry(&of(id), 0), Some(3_539), "{id}");
         }
@@ -270,6 +357,14 @@ mod tests {
         assert_eq!(token(EMPTY_TOKEN), Some(json!("")));
         assert_eq!(of(BLOCKED)["blocked"], true);
         assert!(of(TEXT_EXPIRY)["identities"][0]["expires_in"].is_string());
+
+        assert_eq!(of(TWINS)["identities"][0]["connection"], of(TWINS)["identities"][1]["connection"]);
+        assert_eq!(expiry(&of(ZERO_EXPIRY), 0), Some(-60));
+        assert_eq!(of(NO_LOGIN).get("last_login"), None);
+        assert_eq!(of(DATED_EXPIRY)["identities"][0]["expires_in"], NOW.as_secs() + 1_800);
+        let padded = token(PADDED_JWT).unwrap();
+        assert!(padded.as_str().unwrap().contains(['+', '/']) && padded.as_str().unwrap().contains('='));
+        assert!(of(UNREADABLE)["identities"][1]["access_token"].as_str().unwrap().ends_with(LONE_SURROGATE));
 
         let jwt = token(ENTRA).unwrap();
         let claims = URL_SAFE_NO_PAD.decode(jwt.as_str().unwrap().split('.').nth(1).unwrap()).unwrap();
