@@ -49,7 +49,7 @@ const EXIT_CODES: &str = "\
 Exit codes:
    0  done
    1  failed
-   2  the command line is wrong, or --connection is needed to choose between identities
+   2  the command line is wrong, or an option is needed to choose between identities
    3  not found: the user, the identity or the token
    4  the user must log in again
    5  forbidden: the daemon or the socket's permissions do not let this user in

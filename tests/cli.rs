@@ -75,6 +75,12 @@ fn an_identity_is_selected_by_the_query() {
         &["token", "a%2Fb", "--connection", "a&b", "--provider", "waad"],
     )
     .printed("ya29.canary\n");
+    told(
+        "GET /v1/users/a/token?identity_user_id=corp%7C1%2B1",
+        json(TOKEN),
+        &["token", "a", "--identity-user-id", "corp|1+1"],
+    )
+    .printed("ya29.canary\n");
 }
 
 #[test]
@@ -96,8 +102,14 @@ fn half_an_oauth_1_token_makes_no_header() {
 #[test]
 fn every_refusal_has_its_exit_code_its_code_and_what_to_do() {
     let names = r#","connections":["corp","google-oauth2"]"#;
+    let twins = r#","connections":["google-oauth2"],"identities":[
+        {"connection":"google-oauth2","provider":"google-oauth2","identity_user_id":"1034"},
+        {"connection":"google-oauth2","provider":"google-oauth2","identity_user_id":"a b"}]"#;
+    let choice = "hint: name one of them:\n  --connection google-oauth2 --provider google-oauth2 --identity-user-id 1034\n  \
+                  --connection google-oauth2 --provider google-oauth2 --identity-user-id 'a b'\n";
     let cases = [
         (problem(400, "invalid_request", ""), 2, ""),
+        (problem(409, "ambiguous_identity", twins), 2, choice),
         (problem(409, "ambiguous_identity", names), 2, "--connection takes one of: corp, google-oauth2"),
         (problem(404, "user_not_found", ""), 3, "as Auth0 writes it"),
         (problem(404, "identity_not_found", names), 3, "--connection takes one of: corp, google-oauth2"),

@@ -184,7 +184,7 @@ fn is_selected_by_name(profile: &Profile) {
         [(connection.clone(), None), (None, provider.clone()), (connection, provider)]
     });
     for (connection, provider) in named.take(30).chain([(None, None)]) {
-        let selector = Selector { connection, provider, within: None };
+        let selector = Selector { connection, provider, ..Selector::default() };
         match (profile.select(&selector), reversed.select(&selector)) {
             (Ok((_, one)), Ok((_, other))) => assert_eq!(shown(one), shown(other)),
             (Err(NoSelection::NoToken), Err(NoSelection::NoToken)) => {}

@@ -186,7 +186,7 @@ impl Entry {
         let (_, token) = profile.select(selector).map_err(|why| match why {
             NoSelection::IdentityNotFound(connections) => LookupError::IdentityNotFound(connections),
             NoSelection::NoToken => LookupError::NoToken { withheld: self.tokens_withheld },
-            NoSelection::Ambiguous(connections) => LookupError::Ambiguous(connections),
+            NoSelection::Ambiguous(candidates) => LookupError::Ambiguous(candidates),
         })?;
         // Auth0 may be asked again whether the user has logged in since, but not at every lookup.
         let retry_after = rules.negative.login_required.saturating_sub(self.sent().age(now));

@@ -4,7 +4,7 @@ use std::fmt::{self, Write};
 use std::io;
 use std::process::ExitCode;
 
-use crate::server::answers::Problem;
+use crate::server::answers::{CandidateAnswer, Problem};
 
 use super::client::ClientError;
 use super::text::{visible, visible_lines};
@@ -204,6 +204,11 @@ fn hint(problem: &Problem, retry_after: Option<u64>) -> Option<String> {
     }
     match problem.code.as_str() {
         "user_not_found" => Some("give the id as Auth0 writes it, in quotes: 'google-oauth2|1034'".into()),
+        "ambiguous_identity" if problem.identities.as_ref().is_some_and(|them| !them.is_empty()) => {
+            let identities = problem.identities.iter().flatten();
+            let lines = identities.map(|one| format!("\n  {}", visible(&options(one))));
+            Some(format!("name one of them:{}", lines.collect::<String>()))
+        }
         "identity_not_found" | "ambiguous_identity" => {
             let connections = problem.connections.as_deref().filter(|names| !names.is_empty())?;
             Some(format!("--connection takes one of: {}", visible(&connections.join(", "))))
@@ -221,6 +226,24 @@ fn hint(problem: &Problem, retry_after: Option<u64>) -> Option<String> {
     }
 }
 
+/// What selects it on a command line. Each option stands only where there is a name to give it.
+fn options(identity: &CandidateAnswer) -> String {
+    let CandidateAnswer { connection, provider, identity_user_id } = identity;
+    let options =
+        [("connection", connection), ("provider", provider), ("identity-user-id", identity_user_id)];
+    let given = options.iter().filter(|(_, value)| !value.is_empty());
+    given.map(|(name, value)| format!("--{name} {}", quoted(value))).collect::<Vec<_>>().join(" ")
+}
+
+/// As a shell takes it for one word.
+fn quoted(value: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.,:@/+=".contains(c);
+    match value.chars().all(is_plain) {
+        true => value.to_owned(),
+        false => format!("'{}'", value.replace('\'', r"'\''")),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -235,6 +258,7 @@ mod tests {
             request_id: "r-1".into(),
             parameter: None,
             connections: None,
+            identities: None,
             expired_at: None,
             expires_in: None,
             permanent: None,
@@ -288,6 +312,18 @@ mod tests {
             "ambiguous identity: what went wrong\n\
              code: ambiguous_identity (request r-1)\n\
              hint: --connection takes one of: corp, google-oauth2"
+        );
+        let named = |provider: &str, id: &str| CandidateAnswer {
+            connection: "google-oauth2".into(),
+            provider: provider.into(),
+            identity_user_id: id.into(),
+        };
+        let identities = Some(vec![named("google-oauth2", "1034"), named("", "it's|\u{e9}1")]);
+        assert_eq!(
+            explain(&Problem { identities, ..ambiguous }, None).text.split_once("hint: ").unwrap().1,
+            "name one of them:\n\
+             \u{20} --connection google-oauth2 --provider google-oauth2 --identity-user-id 1034\n\
+             \u{20} --connection google-oauth2 --identity-user-id 'it'\\''s|\u{e9}1'"
         );
         assert!(explain(&problem(503, "upstream_unavailable"), Some(7)).text.ends_with("try again in 7 s"));
         let permanent = Problem { permanent: Some(true), ..problem(503, "management_token_unavailable") };

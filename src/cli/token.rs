@@ -20,7 +20,7 @@ pub const ABOUT: &str = "\
 Print a user's identity-provider access token.
 
 USER_ID is the id as Auth0 writes it, not percent-encoded; quote it, because most contain a `|`. Where several of \
-the user's identities carry a token, --connection or --provider says which one is meant.
+the user's identities carry a token, --connection, --provider or --identity-user-id says which one is meant.
 
 Examples:
   cloakroom token 'google-oauth2|103547991597142817347'
@@ -39,6 +39,9 @@ pub struct Args {
     /// The identity at this provider; one provider may serve several connections
     #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
     pub provider: Option<String>,
+    /// The identity with this id at its provider, which tells several accounts of one connection apart
+    #[arg(long, value_name = "ID", value_parser = NonEmptyStringValueParser::new())]
+    pub identity_user_id: Option<String>,
     /// The token has to be valid for this long, such as 60s or 5m; a number alone is seconds
     #[arg(long, value_name = "DURATION", value_parser = super::wait::duration)]
     pub min_ttl: Option<Duration>,
@@ -77,7 +80,10 @@ pub async fn run(args: &Args, out: &mut impl io::Write) -> Result<(), CommandErr
 
 fn path(args: &Args) -> String {
     let mut query = form_urlencoded::Serializer::new(String::new());
-    for (name, value) in [("connection", &args.connection), ("provider", &args.provider)] {
+    let Args { connection, provider, identity_user_id, .. } = args;
+    for (name, value) in
+        [("connection", connection), ("provider", provider), ("identity_user_id", identity_user_id)]
+    {
         if let Some(value) = value {
             query.append_pair(name, value);
         }
@@ -160,6 +166,8 @@ mod tests {
             path(&args(&["a%7C", "--connection", "a&b", "--provider", "c d"])),
             "/v1/users/a%257C/token?connection=a%26b&provider=c+d"
         );
+        let by_id = args(&["a", "--identity-user-id", "corp|a/b+1"]);
+        assert_eq!(path(&by_id), "/v1/users/a/token?identity_user_id=corp%7Ca%2Fb%2B1");
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::freshness::Timestamp;
+use super::identity::Candidate;
 
 /// Why Auth0 gave no usable answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -390,8 +391,8 @@ pub enum LookupError {
         /// The Management token lacks `read:user_idp_tokens`, so Auth0 leaves every token out without a word.
         withheld: bool,
     },
-    /// Several identities carry a token; these are their connections.
-    Ambiguous(Vec<String>),
+    /// Several identities carry a token; these.
+    Ambiguous(Vec<Candidate>),
     /// The token has expired or its provider refused it, and Auth0 holds no newer one.
     LoginRequired {
         /// When it expired, or when it will within `cache.min_ttl`; `None` if it was reported as refused.

@@ -88,15 +88,30 @@ pub fn earliest(jwt: Option<Timestamp>, login: Option<Timestamp>) -> (Option<Tim
     }
 }
 
-/// Why a selector leads to no token of a profile.
+/// An identity by the names that select it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Candidate {
+    /// The connection's name.
+    pub connection: String,
+    /// The provider's name.
+    pub provider: String,
+    /// The account's id at the provider.
+    pub user_id: String,
+}
+
+/// So many identities or connections are listed where none is selected, and none that would take more than this many
+/// bytes with those before it. Both are far beyond what users have; what is listed is made anew for each answer.
+const MOST_LISTED: (usize, usize) = (32, 16 << 10);
+
+/// Why a selector leads to no token of a profile. What it lists is cut off at some thirty.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NoSelection {
     /// The user has no such identity; these are the connections there are.
     IdentityNotFound(Vec<String>),
     /// The identity, or every identity, carries no token.
     NoToken,
-    /// Several identities that match carry one; these are their connections.
-    Ambiguous(Vec<String>),
+    /// Several identities that match carry one; these.
+    Ambiguous(Vec<Candidate>),
 }
 
 impl Profile {
@@ -113,12 +128,12 @@ impl Profile {
         }
         let shown = || self.identities.iter().filter(|identity| selector.shows(identity.connection()));
         let matching = || shown().filter(|identity| identity.matches(selector));
-        let mut found = matching().filter_map(Identity::with_token);
+        let carrying = || matching().filter_map(Identity::with_token);
+        let mut found = carrying();
         match (found.next(), found.next()) {
             (Some(only), None) => Ok(only),
             (Some(_), Some(_)) => {
-                let several = matching().filter_map(Identity::with_token).map(|(identity, _)| identity);
-                Err(NoSelection::Ambiguous(connections(several)))
+                Err(NoSelection::Ambiguous(candidates(carrying().map(|(identity, _)| identity))))
             }
             (None, _) if matching().next().is_none() && *selector != Selector::default() => {
                 Err(NoSelection::IdentityNotFound(connections(shown())))
@@ -226,6 +241,7 @@ impl Identity {
     fn matches(&self, selector: &Selector) -> bool {
         selector.connection.as_ref().is_none_or(|wanted| *wanted == self.connection())
             && selector.provider.as_ref().is_none_or(|wanted| *wanted == self.provider())
+            && selector.identity_user_id.as_ref().is_none_or(|wanted| *wanted == self.user_id())
     }
 
     fn with_token(&self) -> Option<(&Self, IdpToken<'_>)> {
@@ -235,134 +251,31 @@ impl Identity {
 
 /// Each connection once, in the order of the identities.
 fn connections<'a>(identities: impl Iterator<Item = &'a Identity>) -> Vec<String> {
-    let mut names: Vec<String> = Vec::new();
-    for identity in identities {
-        if !names.iter().any(|name| name == identity.connection()) {
-            names.push(identity.connection().to_owned());
+    let (mut names, (most, mut room)) = (Vec::<String>::new(), MOST_LISTED);
+    for name in identities.map(Identity::connection) {
+        if names.len() < most && name.len() <= room && !names.iter().any(|known| known == name) {
+            room = room.saturating_sub(name.len());
+            names.push(name.to_owned());
         }
     }
     names
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::secret::TagKey;
-
-    fn identity(connection: &str, provider: &str, token: Option<&str>) -> Identity {
-        let token = token.map(|text| IdpToken {
-            access_token: SecretStr::new(text),
-            access_token_secret: None,
-            expires: None,
-            basis: ExpiryBasis::None,
-            fingerprint: TagKey::random().unwrap().tag("token", text),
-        });
-        Identity::new(connection, provider, "1", true, token)
-    }
-
-    #[test]
-    fn an_identitys_texts_are_told_apart() {
-        let fingerprint = TagKey::random().unwrap().tag("token", "t");
-        for second in [None, Some(""), Some("second")] {
-            let token = IdpToken {
-                access_token: SecretStr::new("canary-\u{f6}"),
-                access_token_secret: second.map(SecretStr::new),
-                expires: None,
-                basis: ExpiryBasis::None,
-                fingerprint,
-            };
-            for identity in
-                [("c", "p\u{fc}", "583231"), ("", "", "")].map(|(connection, provider, user_id)| {
-                    let identity = Identity::new(connection, provider, user_id, false, Some(token));
-                    assert_eq!(
-                        (identity.connection(), identity.provider(), identity.user_id()),
-                        (connection, provider, user_id)
-                    );
-                    identity
-                })
-            {
-                let kept = identity.token().unwrap();
-                assert_eq!(kept.access_token.expose(), "canary-\u{f6}");
-                assert_eq!(kept.access_token_secret.map(SecretStr::expose), second);
-                assert_eq!(kept.fingerprint, fingerprint);
-                assert!(!format!("{identity:?}").contains("canary"), "{identity:?}");
-            }
-        }
-        assert!(Identity::new("c", "p", "1", false, None).token().is_none());
-    }
-
-    fn profile(identities: Vec<Identity>) -> Profile {
-        Profile { blocked: false, identities: identities.into() }
-    }
-
-    fn pick(
-        profile: &Profile,
-        connection: Option<&str>,
-        provider: Option<&str>,
-    ) -> Result<String, NoSelection> {
-        let selector = Selector {
-            connection: connection.map(Into::into),
-            provider: provider.map(Into::into),
-            within: None,
-        };
-        profile.select(&selector).map(|(_, token)| token.access_token.expose().to_owned())
-    }
-
-    #[test]
-    fn without_a_selector_the_only_token_is_meant_wherever_it_stands() {
-        let linked = profile(vec![identity("db", "auth0", None), identity("gh", "github", Some("t"))]);
-        assert_eq!(pick(&linked, None, None), Ok("t".into()));
-        assert_eq!(
-            pick(&profile(vec![identity("db", "auth0", None)]), None, None),
-            Err(NoSelection::NoToken)
-        );
-        assert_eq!(pick(&profile(vec![]), None, None), Err(NoSelection::NoToken));
-    }
-
-    #[test]
-    fn several_tokens_need_a_selector_and_either_half_may_do() {
-        let two = profile(vec![
-            identity("corp-a", "waad", Some("a")),
-            identity("corp-b", "waad", Some("b")),
-            identity("google-oauth2", "google-oauth2", Some("g")),
-        ]);
-        let all = vec!["corp-a".into(), "corp-b".into(), "google-oauth2".into()];
-        assert_eq!(pick(&two, None, None), Err(NoSelection::Ambiguous(all.clone())));
-        assert_eq!(pick(&two, None, Some("waad")), Err(NoSelection::Ambiguous(all[..2].to_vec())));
-        assert_eq!(pick(&two, Some("corp-b"), None), Ok("b".into()));
-        assert_eq!(pick(&two, None, Some("google-oauth2")), Ok("g".into()));
-        assert_eq!(pick(&two, Some("corp-a"), Some("github")), Err(NoSelection::IdentityNotFound(all)));
-    }
-
-    #[test]
-    fn an_identity_that_is_there_but_empty_is_no_token_rather_than_no_identity() {
-        let linked = profile(vec![identity("db", "auth0", None), identity("gh", "github", Some("t"))]);
-        assert_eq!(pick(&linked, Some("db"), None), Err(NoSelection::NoToken));
-        assert_eq!(
-            pick(&linked, Some("google-oauth2"), None),
-            Err(NoSelection::IdentityNotFound(vec!["db".into(), "gh".into()]))
-        );
-    }
-
-    #[test]
-    fn what_a_caller_is_not_shown_is_not_there() {
-        let two = profile(vec![identity("a", "p", Some("t")), identity("b", "p", Some("u"))]);
-        let pick = |connection: Option<&str>, within: &[&str]| {
-            let within = Some(within.iter().map(|&name| name.to_owned()).collect());
-            let selector = Selector { connection: connection.map(Into::into), provider: None, within };
-            two.select(&selector).map(|(_, token)| token.access_token.expose().to_owned())
-        };
-        assert_eq!(pick(None, &["b"]), Ok("u".into()), "so nothing is ambiguous");
-        assert_eq!(pick(Some("a"), &["b"]), Err(NoSelection::IdentityNotFound(vec!["b".into()])));
-        assert_eq!(pick(None, &["c"]), Err(NoSelection::IdentityNotFound(vec![])));
-    }
-
-    #[test]
-    fn the_earliest_known_expiry_counts() {
-        let (early, late) = (Timestamp::from_secs(10), Timestamp::from_secs(20));
-        assert_eq!(earliest(Some(early), Some(late)), (Some(early), ExpiryBasis::Jwt));
-        assert_eq!(earliest(Some(late), Some(early)), (Some(early), ExpiryBasis::Login));
-        assert_eq!(earliest(None, Some(late)), (Some(late), ExpiryBasis::Login));
-        assert_eq!(earliest(None, None), (None, ExpiryBasis::None));
-    }
+/// Each of them by its names.
+fn candidates<'a>(identities: impl Iterator<Item = &'a Identity>) -> Vec<Candidate> {
+    let (most, mut room) = MOST_LISTED;
+    let fitting = identities.filter(|identity| {
+        let left = room.checked_sub(identity.text(0, identity.ends[2]).len());
+        room = left.unwrap_or(room);
+        left.is_some()
+    });
+    let named = fitting.take(most).map(|identity| Candidate {
+        connection: identity.connection().to_owned(),
+        provider: identity.provider().to_owned(),
+        user_id: identity.user_id().to_owned(),
+    });
+    named.collect()
 }
+
+#[cfg(test)]
+mod tests;

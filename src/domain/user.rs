@@ -116,13 +116,15 @@ fn hex(digit: u8) -> Option<u8> {
     char::from(digit).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
 }
 
-/// Which identity of a user a caller means. With neither field set: the only one that carries a token.
+/// Which identity of a user a caller means. With none of the three names: the only one that carries a token.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Selector {
     /// The connection's name, such as `google-oauth2` or `Username-Password-Authentication`.
     pub connection: Option<String>,
     /// The provider's name, such as `google-oauth2` or `waad`: one provider may serve several connections.
     pub provider: Option<String>,
+    /// The account's id at the provider, which tells several of one connection apart.
+    pub identity_user_id: Option<String>,
     /// Only identities of these connections are there, as far as this caller is concerned; `None` is all.
     pub within: Option<Arc<[String]>>,
 }

@@ -6,6 +6,8 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
+use crate::domain::identity::Candidate;
+
 /// `GET /v1/users/{user_id}/token`: one identity provider's token.
 #[derive(Deserialize, Serialize)]
 pub struct TokenAnswer<'a> {
@@ -119,6 +121,9 @@ pub struct Problem {
     /// The connections there are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connections: Option<Vec<String>>,
+    /// The identities that could be meant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identities: Option<Vec<CandidateAnswer>>,
     /// When the token expired, RFC 3339.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expired_at: Option<String>,
@@ -131,6 +136,24 @@ pub struct Problem {
     /// Everything that is wrong with the configuration, one line each.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problems: Option<Vec<String>>,
+}
+
+/// An identity of a [`Problem`], by the names that select it.
+#[derive(Debug, Deserialize, Serialize)]
+pub struct CandidateAnswer {
+    /// The connection's name.
+    pub connection: String,
+    /// The provider's name.
+    pub provider: String,
+    /// The account's id at the provider; always text.
+    pub identity_user_id: String,
+}
+
+impl From<&Candidate> for CandidateAnswer {
+    fn from(Candidate { connection, provider, user_id }: &Candidate) -> Self {
+        let [connection, provider, identity_user_id] = [connection, provider, user_id].map(String::clone);
+        Self { connection, provider, identity_user_id }
+    }
 }
 
 /// `POST /v1/reload`: the configuration was read again and is in force.

@@ -44,9 +44,11 @@ pub fn token_query(query: &str) -> Result<(Selector, Wish), Refused> {
     if query.is_empty() {
         return Ok((Selector::default(), Wish::default()));
     }
-    let mut parameters = Parameters::parse(query, &["connection", "provider", "min_ttl", "fresh"])?;
-    let (connection, provider) = (parameters.take("connection"), parameters.take("provider"));
-    let selector = Selector { connection, provider, within: None };
+    let known = ["connection", "provider", "identity_user_id", "min_ttl", "fresh"];
+    let mut parameters = Parameters::parse(query, &known)?;
+    let [connection, provider, identity_user_id] =
+        ["connection", "provider", "identity_user_id"].map(|name| parameters.take(name));
+    let selector = Selector { connection, provider, identity_user_id, within: None };
     let wrong = |parameter: &str, detail: &str| Refused::InvalidRequest {
         parameter: parameter.into(),
         detail: detail.into(),
@@ -125,6 +127,8 @@ mod tests {
     fn a_query_is_understood_as_a_whole_or_refused() {
         assert_eq!(token_query("").unwrap(), (Selector::default(), Wish::default()));
         assert_eq!(token_query("connection=a%20b").unwrap().0.connection.as_deref(), Some("a b"));
+        let one = token_query("identity_user_id=a%7C1&provider=p").unwrap().0;
+        assert_eq!((one.identity_user_id.as_deref(), one.provider.as_deref()), (Some("a|1"), Some("p")));
         let (_, wish) = token_query("fresh=true&min_ttl=60").unwrap();
         assert_eq!(wish, Wish { min_ttl: Duration::from_secs(60), fresh: true });
         for query in [

@@ -11,6 +11,7 @@ use serde::Serialize;
 use crate::cache::Served;
 use crate::domain::claims::InvalidUserToken;
 use crate::domain::error::{Failure, LookupError, Sort, Stage, Unavailable};
+use crate::domain::identity::Candidate;
 use crate::domain::policy::Denied;
 use crate::domain::retry::whole_seconds;
 use crate::user_token::NotVerified;
@@ -181,6 +182,7 @@ impl Refused {
             request_id: request_id.into(),
             parameter: None,
             connections: None,
+            identities: None,
             expired_at: None,
             expires_in: None,
             permanent: None,
@@ -189,10 +191,12 @@ impl Refused {
         match self {
             Self::InvalidRequest { parameter, .. } => problem.parameter = Some(parameter.clone()),
             Self::Configuration(problems) => problem.problems = Some(problems.clone()),
-            Self::Lookup(
-                LookupError::IdentityNotFound(connections) | LookupError::Ambiguous(connections),
-            ) => {
+            Self::Lookup(LookupError::IdentityNotFound(connections)) => {
                 problem.connections = Some(connections.clone());
+            }
+            Self::Lookup(LookupError::Ambiguous(candidates)) => {
+                problem.connections = Some(connections(candidates));
+                problem.identities = Some(candidates.iter().map(Into::into).collect());
             }
             Self::Lookup(LookupError::LoginRequired { expired_at, .. }) => {
                 problem.expired_at = expired_at.map(|at| at.to_string());
@@ -313,6 +317,17 @@ fn unavailable_kind(unavailable: &Unavailable) -> Kind {
     }
 }
 
+/// Their connections, each once.
+fn connections(candidates: &[Candidate]) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    for Candidate { connection, .. } in candidates {
+        if !names.contains(connection) {
+            names.push(connection.clone());
+        }
+    }
+    names
+}
+
 fn lookup_detail(error: &LookupError, path: &str) -> String {
     match error {
         LookupError::UserNotFound => slips::of_unknown_user(path)
@@ -336,9 +351,10 @@ fn lookup_detail(error: &LookupError, path: &str) -> String {
              them"
                 .into()
         }
-        LookupError::Ambiguous(connections) => {
-            format!("choose one with ?connection= or ?provider=; these carry a token: {}", connections.join(", "))
-        }
+        LookupError::Ambiguous(candidates) => format!(
+            "choose one with ?connection=, ?provider= or ?identity_user_id=; these connections carry a token: {}",
+            connections(candidates).join(", ")
+        ),
         LookupError::LoginRequired { expired_at: None, .. } => {
             "the token was reported as refused by its provider and Auth0 holds no newer one; Auth0 never renews it, so \
              send the user through a login with this connection"
