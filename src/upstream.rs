@@ -40,6 +40,7 @@ pub mod tcp;
 pub mod tls;
 pub mod transport;
 mod turns;
+mod unreadable;
 pub mod wiped;
 pub mod wire;
 

@@ -29,6 +29,7 @@ pub struct Identity {
     ends: [u32; 4],
     /// Whether Auth0 counts the provider as social.
     pub is_social: bool,
+    has_unreadable_token: bool,
     token: Option<Facts>,
 }
 
@@ -117,8 +118,8 @@ pub enum NoSelection {
 impl Profile {
     /// The identity that `selector` means, and its token.
     ///
-    /// Never by position: only one match may carry a token, dead or alive, so that which identity is meant does
-    /// not change when a token expires.
+    /// Never by position: only one match may carry a token, dead or alive or unreadable, so that which identity is meant
+    /// does not change when a token expires, or when Auth0 sends it in a way that cannot be read.
     pub fn select(&self, selector: &Selector) -> Result<(&Identity, IdpToken<'_>), NoSelection> {
         // Most users have one identity, and most callers do not say which.
         if let [only] = self.identities.as_slice()
@@ -128,13 +129,14 @@ impl Profile {
         }
         let shown = || self.identities.iter().filter(|identity| selector.shows(identity.connection()));
         let matching = || shown().filter(|identity| identity.matches(selector));
-        let carrying = || matching().filter_map(Identity::with_token);
+        let carrying =
+            || matching().filter(|identity| identity.token.is_some() || identity.has_unreadable_token);
         let mut found = carrying();
         match (found.next(), found.next()) {
-            (Some(only), None) => Ok(only),
-            (Some(_), Some(_)) => {
-                Err(NoSelection::Ambiguous(candidates(carrying().map(|(identity, _)| identity))))
-            }
+            (Some(only), None) => only.with_token().ok_or(NoSelection::NoToken),
+            (Some(_), Some(_)) => Err(NoSelection::Ambiguous(candidates(
+                carrying().filter(|identity| identity.token.is_some()),
+            ))),
             (None, _) if matching().next().is_none() && *selector != Selector::default() => {
                 Err(NoSelection::IdentityNotFound(connections(shown())))
             }
@@ -195,7 +197,13 @@ impl Identity {
             basis,
             fingerprint,
         });
-        Self { texts: Secret::new(texts), ends, is_social, token }
+        Self { texts: Secret::new(texts), ends, is_social, has_unreadable_token: false, token }
+    }
+
+    /// The same identity, which has a token that cannot be read. It cannot be served, but no other is meant for it.
+    #[must_use]
+    pub fn with_unreadable_token(self) -> Self {
+        Self { has_unreadable_token: true, ..self }
     }
 
     /// The connection's name: the right selector.

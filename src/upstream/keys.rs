@@ -105,9 +105,9 @@ fn parse(answer: &Answer) -> Result<KeySet, Failure> {
 }
 
 fn key(wire: WireKey) -> Option<Key> {
-    let is_for_signatures = wire.usage.0.as_deref().is_none_or(|usage| usage == "sig");
+    let is_for_signatures = wire.usage.given().is_none_or(|usage| usage == "sig");
     // A tenant may leave `alg` out; what it states has to be one of the two.
-    let algorithm = wire.alg.0.as_deref().map(|name| Algorithm::named(name).ok_or(())).transpose().ok()?;
+    let algorithm = wire.alg.given().map(|name| Algorithm::named(name).ok_or(())).transpose().ok()?;
     let is_ours = is_for_signatures && wire.kty.as_str() == "RSA";
     is_ours.then(|| Key::rsa(wire.kid.as_str(), algorithm, wire.n.as_str(), wire.e.as_str())).flatten()
 }

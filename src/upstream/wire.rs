@@ -16,12 +16,13 @@ use crate::domain::error::{EMPTY, Failure, NOT_A_GRANT, NOT_JSON, Refusal, UNSEN
 use crate::domain::freshness::{Deadline, Moment, Timestamp};
 use crate::domain::identity::{Identity, IdpToken, Profile, earliest};
 use crate::domain::user::UserId;
-use crate::json::{self, Object};
+use crate::json::Object;
 use crate::management::Grant;
 use crate::secret::{Secret, SecretStr, TagKey};
 
 use super::answer::{Answer, Exchange, Limit};
 use super::lenient::{Bar, Flag, Number, Text};
+use super::unreadable;
 
 /// The only fields of a user that are asked for: nothing personal that a token lookup does not need.
 pub const USER_FIELDS: &str = "user_id,identities,last_login,blocked";
@@ -74,12 +75,12 @@ impl Answer {
     /// The body of a 200. One that is none is likely cut off, or an edge's, so it may pass.
     pub(super) fn parse<T: DeserializeOwned>(&self) -> Result<T, Failure> {
         let what = if self.body.is_empty() { EMPTY } else { NOT_JSON };
-        json::object(&self.body).map_err(|_| Failure::Malformed { what })
+        unreadable::object(&self.body).ok_or(Failure::Malformed { what })
     }
 
     fn error(&self) -> ErrorBody {
         // An edge may answer in HTML or not at all: then nothing is known but the status.
-        json::object(&self.body).unwrap_or_default()
+        unreadable::object(&self.body).unwrap_or_default()
     }
 }
 
@@ -119,12 +120,12 @@ fn grant_refusal(status: u16, error: &ErrorBody, audience: &Arc<str>) -> Refusal
 
 fn parse_granted(answer: &Answer, sent: Moment) -> Result<Grant, Failure> {
     let granted: Granted = answer.parse()?;
-    let token = granted.access_token.0.filter(|token| !token.is_empty());
+    let token = granted.access_token.into_given().filter(|token| !token.is_empty());
     let token = token.ok_or(Failure::Malformed { what: NOT_A_GRANT })?;
     if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(Failure::Malformed { what: UNSENDABLE });
     }
-    let claims: Claims = claims(&token).unwrap_or_default();
+    let claims = claims(&token).unwrap_or_default();
     let stated = granted.expires_in.seconds().map(|span| Deadline::after(sent, span.min(LONGEST_LIFETIME)));
     // Measured by the clock that wrote it, so that a wrong one here cannot make every new token look dead.
     let by_their_clock = answer.date().unwrap_or(sent.wall);
@@ -134,7 +135,7 @@ fn parse_granted(answer: &Answer, sent: Moment) -> Result<Grant, Failure> {
         (Some(only), None) | (None, Some(only)) => only.earlier(Deadline::after(sent, LONGEST_LIFETIME)),
         (None, None) => Deadline::after(sent, UNSTATED_LIFETIME),
     };
-    let scope = granted.scope.0.or(claims.scope.0);
+    let scope = granted.scope.into_given().or(claims.scope.into_given());
     let scopes = scope.map(|scope| scope.split_whitespace().map(str::to_owned).collect());
     let scarce = answer.quotas().into_iter().filter(Limit::is_little).map(|quota| quota.reset).max();
     Ok(Grant { token: Secret::new(token), sent, expires, scopes, scarce_for: scarce.unwrap_or_default() })
@@ -177,10 +178,10 @@ fn parse_profile(
 ) -> Result<(Profile, Option<Duration>), Failure> {
     let malformed = |what| Failure::Malformed { what };
     let wire: WireUser = answer.parse()?;
-    if wire.user_id.0.as_deref() != Some(user.as_str()) {
+    if wire.user_id.given() != Some(user.as_str()) {
         return Err(malformed("another user than the one that was asked for"));
     }
-    let last_login = wire.last_login.0.as_deref().and_then(Timestamp::parse);
+    let last_login = wire.last_login.given().and_then(Timestamp::parse);
     let behind = answer.clock_behind(exchange);
     let deadline = |stated| Deadline::at(stated, exchange.sent, behind);
     let identities = wire.identities.into_iter().flatten().flatten();
@@ -192,32 +193,38 @@ fn parse_profile(
     Ok((Profile { blocked: wire.blocked.0, identities }, logged_in))
 }
 
-fn identity<'a>(
-    wire: &'a WireIdentity,
+fn identity(
+    wire: &WireIdentity,
     last_login: Option<Timestamp>,
     deadline: impl Fn(Timestamp) -> Deadline,
     tags: &TagKey,
 ) -> Identity {
-    let some = |text: &'a Text| Some(text.as_str()).filter(|text| !text.is_empty());
-    let lifetime = wire.expires_in.seconds();
-    let token = some(&wire.access_token).map(|text| {
-        let own = claims::<Claims>(text).and_then(|claims| claims.exp.timestamp());
-        let login = lifetime.zip(last_login).map(|(span, login)| login.after(span.min(FOR_EVER)));
+    fn some(text: &Text) -> Option<&str> {
+        text.given().filter(|text| !text.is_empty())
+    }
+    // A token whose second half cannot be read would be taken for one that has none.
+    let (first, second) = (&wire.access_token, &wire.access_token_secret);
+    let is_unreadable = first.is_unreadable() || (some(first).is_some() && second.is_unreadable());
+    let token = some(first).filter(|_| !is_unreadable).map(|text| {
+        let own = claims(text).and_then(|claims| claims.exp.timestamp());
+        let login = wire.expires_in.seconds().zip(last_login);
+        let login = login.map(|(span, login)| login.after(span.min(FOR_EVER)));
         let (expires_at, basis) = earliest(own, login);
         IdpToken {
             fingerprint: tags.tag("token", text),
             access_token: SecretStr::new(text),
-            access_token_secret: some(&wire.access_token_secret).map(SecretStr::new),
+            access_token_secret: some(second).map(SecretStr::new),
             expires: expires_at.map(deadline),
             basis,
         }
     });
     let [connection, provider, user_id] = [&wire.connection, &wire.provider, &wire.user_id].map(Text::as_str);
-    Identity::new(connection, provider, user_id, wire.is_social.0, token)
+    let identity = Identity::new(connection, provider, user_id, wire.is_social.0, token);
+    if is_unreadable { identity.with_unreadable_token() } else { identity }
 }
 
 /// The claims of a token that looks like a JWT. Nothing is verified: a claim here can only shorten a life.
-fn claims<T: DeserializeOwned>(token: &str) -> Option<T> {
+fn claims(token: &str) -> Option<Claims> {
     // Most providers' tokens are opaque, and need no decoding to tell.
     (token.bytes().filter(|byte| *byte == b'.').count() == 2)
         .then(|| jsonwebtoken::dangerous::insecure_decode_claims(token).ok().map(|Object(claims)| claims))

@@ -108,6 +108,17 @@ fn what_a_caller_is_not_shown_is_not_there() {
 }
 
 #[test]
+fn an_unreadable_token_is_none_and_still_the_one_that_may_be_meant() {
+    let odd = || identity("a", "p", None).with_unreadable_token();
+    assert_eq!(pick(&profile(vec![odd()]), None, None), Err(NoSelection::NoToken));
+    let two = profile(vec![odd(), identity("b", "p", Some("t"))]);
+    let b = Candidate { connection: "b".into(), provider: "p".into(), user_id: "1".into() };
+    assert_eq!(pick(&two, None, Some("p")), Err(NoSelection::Ambiguous(vec![b])));
+    assert_eq!(pick(&two, Some("a"), None), Err(NoSelection::NoToken));
+    assert_eq!(pick(&two, Some("b"), None), Ok("t".into()));
+}
+
+#[test]
 fn a_long_list_is_cut_off() {
     let of = |names: Vec<String>| {
         let all = names.iter().map(|name| identity(name, "p", Some("t"))).collect();

@@ -1,0 +1,133 @@
+//! Well-formed JSON that cannot be read as a whole, because a single text or number in it cannot be.
+//!
+//! JSON's grammar allows more than Rust's types hold: `"\ud800"`, half of a UTF-16 pair, which programs send that cut
+//! texts after so many UTF-16 units, or `1e999`. Bytes that are no UTF-8 are treated likewise. serde_json gives the whole
+//! document up for one of them. Here it is blanked and the document is read once more, so that only what is
+//! read from that very place is missing.
+
+use serde::de::{DeserializeOwned, IgnoredAny};
+
+use crate::json;
+
+/// What a text that cannot be read is filled with, so that it is not taken for another: DEL stands in no token (RFC 6749
+/// appendix A), no name of a connection and no id.
+pub const BLANK: char = '\u{7f}';
+
+/// What a number that cannot be read is replaced by: nothing that is read as a number, nor as nothing.
+const NO_NUMBER: &[u8] = b"true";
+
+/// No number with fewer characters and without an exponent is too large.
+const LONG_NUMBER: usize = 300;
+
+/// Reads a text that is one object; what cannot be read of it is [`BLANK`].
+pub fn object<T: DeserializeOwned>(json: &[u8]) -> Option<T> {
+    // Nearly always at once; and what is no JSON at all has nothing to be blanked.
+    json::object(json).ok().or_else(|| json::object(&blanked(json)?).ok())
+}
+
+/// The same text with everything blanked that cannot be read, byte for byte as long; `None` if there is nothing. What is
+/// no JSON does not become JSON: only what is well-formed by itself is replaced, and by what may stand in its place.
+fn blanked(json: &[u8]) -> Option<Vec<u8>> {
+    let (mut rest, mut blanked, mut is_changed) = (json, Vec::with_capacity(json.len()), false);
+    while let [first, ..] = rest {
+        let length = match first {
+            b'"' => text(rest),
+            b'-' | b'0'..=b'9' => number(rest),
+            _ => 1,
+        };
+        let (piece, after) = rest.split_at_checked(length).unwrap_or((rest, &[]));
+        rest = after;
+        match first {
+            b'"' if is_unreadable_text(piece) => {
+                blanked.push(b'"');
+                blanked.resize(blanked.len().saturating_add(piece.len()).saturating_sub(2), BLANK as u8);
+                blanked.push(b'"');
+                is_changed = true;
+            }
+            b'-' | b'0'..=b'9' if is_unreadable_number(piece) => {
+                blanked.extend_from_slice(NO_NUMBER);
+                let spaces = piece.len().saturating_sub(NO_NUMBER.len());
+                blanked.resize(blanked.len().saturating_add(spaces), b' ');
+                is_changed = true;
+            }
+            _ => blanked.extend_from_slice(piece),
+        }
+    }
+    is_changed.then_some(blanked)
+}
+
+/// How long the text is that `json` begins with, its quotes included.
+fn text(json: &[u8]) -> usize {
+    let mut is_escaped = false;
+    let closes = |byte: &u8| {
+        let closes = *byte == b'"' && !is_escaped;
+        is_escaped = *byte == b'\\' && !is_escaped;
+        closes
+    };
+    json.iter().skip(1).position(closes).map_or(json.len(), |at| at.saturating_add(2))
+}
+
+/// How long the number is that `json` begins with.
+fn number(json: &[u8]) -> usize {
+    let is_part = |byte: &u8| byte.is_ascii_digit() || b"+-.eE".contains(byte);
+    json.iter().position(|byte| !is_part(byte)).unwrap_or(json.len())
+}
+
+fn is_unreadable_text(text: &[u8]) -> bool {
+    // Most have nothing that could be wrong.
+    (!text.is_ascii() || text.contains(&b'\\'))
+        && is_well_formed(text)
+        && serde_json::from_slice::<String>(text).is_err()
+}
+
+fn is_unreadable_number(number: &[u8]) -> bool {
+    (number.len() > LONG_NUMBER || number.contains(&b'e') || number.contains(&b'E'))
+        && is_well_formed(number)
+        && serde_json::from_slice::<f64>(number).is_err()
+}
+
+/// By JSON's grammar, whatever it means.
+fn is_well_formed(json: &[u8]) -> bool {
+    serde_json::from_slice::<IgnoredAny>(json).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(json: &[u8]) -> Option<String> {
+        blanked(json).map(|blanked| {
+            assert_eq!(blanked.len(), json.len());
+            String::from_utf8(blanked).unwrap()
+        })
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_blanked_and_nothing_else() {
+        assert_eq!(
+            of(br#"{"a\ud800":"\ud83d\ude00","b":1}"#).unwrap(),
+            "{\"\u{7f}\u{7f}\u{7f}\u{7f}\u{7f}\u{7f}\u{7f}\":\"\\ud83d\\ude00\",\"b\":1}"
+        );
+        assert_eq!(
+            of(b"[\"\xff\", \"\\\"\xfe\\\\\", -1e999,2]").unwrap(),
+            "[\"\u{7f}\", \"\u{7f}\u{7f}\u{7f}\u{7f}\u{7f}\", true  ,2]"
+        );
+        for readable in [
+            &br#"{"a":"b\\","c":["\u00e9","\\ud800",1e308,-1.5E-999,0]}"#[..],
+            b"",
+            b"{",
+            b"\"",
+            b"\"\\",
+            b"<html>\xff</html>",
+            b"\"\xff",
+            b"\"\xff\n\"",
+            b"\"\\ud800\\q\"",
+            b"01e999",
+            b"1.e999",
+            b"1e999.5",
+            b"-",
+        ] {
+            assert_eq!(of(readable), None, "{}", String::from_utf8_lossy(readable));
+        }
+    }
+}
