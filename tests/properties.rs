@@ -39,6 +39,16 @@ fn odd_json() -> impl Strategy<Value = String> {
         Just("\"2026-11-22T09:30:00Z\"".to_owned()),
         Just("[]".to_owned()),
         Just("{}".to_owned()),
+        // What no type holds, and lifetimes that are dates.
+        prop::sample::select(vec![
+            r#""\ud800""#,
+            r#""x\udc00y""#,
+            "1e999",
+            "-1e999",
+            r#"{"\ud800":["\ud800"]}"#
+        ])
+        .prop_map(str::to_owned),
+        (0.0_f64..15.0).prop_map(|exponent| 10_f64.powf(exponent).to_string()),
     ];
     let names = ["user_id", "last_login", "blocked", "connection", "provider", "isSocial", "access_token"];
     let more =
@@ -86,13 +96,53 @@ proptest! {
             if let Ok(UserAnswer::User(Some(profile), _)) = wire::parse_user(&answer, &user, exchange, &tags) {
                 prop_assert_eq!(status, 200);
                 prop_assert!(profile.identities.len() <= body.len());
-                let sent: serde_json::Value = serde_json::from_slice(&body).unwrap();
-                prop_assert_eq!(&sent["user_id"], user.as_str());
+                // Whatever else of it cannot be read.
+                if let Ok(sent) = serde_json::from_slice::<serde_json::Value>(&body) {
+                    prop_assert_eq!(&sent["user_id"], user.as_str());
+                }
             }
             if let Ok(grant) = wire::parse_grant(&answer, &"a".into(), exchange) {
                 prop_assert!(grant.expires.remaining(now) <= Duration::from_secs(30 * 86_400));
                 prop_assert!(!grant.token.is_empty());
             }
+        }
+    }
+
+    /// Whatever `expires_in` is, and whether or not there was a login: no token is taken to live longer than one of the
+    /// things that it can mean, and none is taken to be over for a number that means nothing.
+    #[test]
+    fn a_lifetime_is_a_span_or_a_date_or_nothing(
+        exponent in -3.0_f64..20.0,
+        is_negative in any::<bool>(),
+        is_text in any::<bool>(),
+        login in prop::option::of(0_i64..1_000_000),
+    ) {
+        let number = 10_f64.powf(exponent) * if is_negative { -1.0 } else { 1.0 };
+        let now = moment(1_795_341_600_000, 9_000_000);
+        let quote = if is_text { "\"" } else { "" };
+        let login = login.map(|ago| now.wall.before(Duration::from_secs(ago.unsigned_abs())));
+        let stated = login.map(|login| format!(r#""last_login":"{login}","#)).unwrap_or_default();
+        let body = format!(
+            r#"{{"user_id":"u|1",{stated}"identities":[{{"access_token":"t","expires_in":{quote}{number}{quote}}}]}}"#
+        );
+        let (user, tags) = (UserId::parse("u|1").unwrap(), TagKey::random().unwrap());
+        let exchange = Exchange { sent: now, received: now };
+        let answer = answer(200, body.as_bytes(), b"");
+        let Ok(UserAnswer::User(Some(profile))) = wire::parse_user(&answer, &user, exchange, &tags) else {
+            panic!("{body}");
+        };
+        let token = profile.identities[0].token().unwrap();
+        let (expires, basis) = (token.expires.map(|expires| expires.wall().as_secs()), token.basis.as_str());
+        let begun = login.unwrap_or(now.wall).as_secs();
+        let near = |date: f64| expires.is_some_and(|expires| (expires as f64 - date).abs() <= 2.0);
+        match number {
+            span if (1.0..1e9).contains(&span) => {
+                prop_assert!(near(begun as f64 + span), "{}: {:?}", body, expires);
+                prop_assert_eq!(basis, if login.is_some() { "login" } else { "first_seen" });
+            }
+            date if (1e9..1e10).contains(&date) => prop_assert!(near(date) && basis == "login", "{}", body),
+            date if (1e12..1e13).contains(&date) => prop_assert!(near(date / 1e3) && basis == "login", "{}", body),
+            _ => prop_assert!(expires.is_none() && basis == "none", "{}: {:?}", body, expires),
         }
     }
 

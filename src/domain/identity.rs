@@ -6,7 +6,7 @@ use smallvec::SmallVec;
 
 use crate::secret::{Secret, SecretStr, Tag};
 
-use super::freshness::{Deadline, Timestamp};
+use super::freshness::Deadline;
 use super::user::Selector;
 
 /// What Auth0 knows of a user, less everything we have no use for. Refresh tokens are never kept.
@@ -62,8 +62,11 @@ pub struct IdpToken<'a> {
 pub enum ExpiryBasis {
     /// The token's own `exp` claim.
     Jwt,
-    /// `last_login + expires_in`: an upper bound where identities are linked, since `last_login` is the user's.
+    /// `last_login + expires_in`: an upper bound where identities are linked, since `last_login` is the user's. Or the
+    /// date that `expires_in` is with some providers, which they state at a login as well.
     Login,
+    /// There is no `last_login`: when the token was first seen, plus `expires_in`. An upper bound.
+    FirstSeen,
     /// Nothing is known.
     None,
 }
@@ -74,19 +77,18 @@ impl ExpiryBasis {
         match self {
             Self::Jwt => "jwt",
             Self::Login => "login",
+            Self::FirstSeen => "first_seen",
             Self::None => "none",
         }
     }
 }
 
-/// The earliest of the expiries that the sources know, and which source that is.
-pub fn earliest(jwt: Option<Timestamp>, login: Option<Timestamp>) -> (Option<Timestamp>, ExpiryBasis) {
-    match (jwt, login) {
-        (Some(jwt), Some(login)) if login < jwt => (Some(login), ExpiryBasis::Login),
-        (Some(jwt), _) => (Some(jwt), ExpiryBasis::Jwt),
-        (None, Some(login)) => (Some(login), ExpiryBasis::Login),
-        (None, None) => (None, ExpiryBasis::None),
-    }
+/// The earliest of the expiries that the sources know, and which source that is: of several the one that stands first.
+pub fn earliest(
+    known: impl IntoIterator<Item = Option<(Deadline, ExpiryBasis)>>,
+) -> (Option<Deadline>, ExpiryBasis) {
+    let first = known.into_iter().flatten().min_by_key(|(deadline, _)| deadline.wall());
+    first.map_or((None, ExpiryBasis::None), |(deadline, basis)| (Some(deadline), basis))
 }
 
 /// An identity by the names that select it.

@@ -30,7 +30,7 @@ pub struct TokenAnswer<'a> {
     pub expires_at: Option<String>,
     /// Whole seconds from this answer to then, rounded down; null where nothing is known.
     pub expires_in: Option<u64>,
-    /// How that is known: `jwt`, `login` or `none`.
+    /// How that is known: `jwt`, `login`, `first_seen` or `none`.
     pub expiry_basis: Cow<'a, str>,
     /// When Auth0 was asked for it, RFC 3339.
     pub fetched_at: String,
@@ -95,7 +95,7 @@ pub struct IdentityAnswer<'a> {
     pub token: Cow<'a, str>,
     /// When the token expires or expired, RFC 3339; null where nothing is known.
     pub expires_at: Option<String>,
-    /// How that is known: `jwt`, `login` or `none`.
+    /// How that is known: `jwt`, `login`, `first_seen` or `none`.
     pub expiry_basis: Cow<'a, str>,
 }
 

@@ -25,16 +25,49 @@ pub enum Text {
 #[derive(Debug, Default)]
 pub struct Number(Option<f64>);
 
+/// What a provider's `expires_in` says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lifetime {
+    /// A span from the login on: what it is meant to be.
+    Span(Duration),
+    /// The date itself, as some providers send it.
+    Date(Timestamp),
+}
+
+/// As seconds since the UNIX epoch this is in September 2001, before the first token that is asked for here; as a span it
+/// is nearly 32 years, longer than any token is valid. So what is less is a span, and what is not is a date.
+const EARLIEST_DATE: f64 = 1e9;
+
+/// In the year 2286. A number beyond is no date in seconds, and below a thousand times the earliest none in milliseconds.
+const AFTER_ANY_DATE: f64 = 1e10;
+
 impl Number {
-    /// As a span in seconds; a negative one is over before it began.
+    /// A span in seconds, as a Management token's is meant; a negative one is over before it began.
     pub fn seconds(&self) -> Option<Duration> {
         // Beyond what a Duration holds, the longest there is.
         self.0.map(|secs| Duration::try_from_secs_f64(secs.max(0.0)).unwrap_or(Duration::MAX))
     }
 
-    /// As a date in seconds since the UNIX epoch, as JWTs have it.
-    pub fn timestamp(&self) -> Option<Timestamp> {
-        self.seconds().map(|since_epoch| Timestamp::from_secs(0).after(since_epoch))
+    /// A date in seconds since the UNIX epoch, as JWTs have it, or in milliseconds, as some have it by mistake; `None`
+    /// for a number that is neither.
+    pub fn date(&self) -> Option<Timestamp> {
+        let millis = EARLIEST_DATE * 1e3..AFTER_ANY_DATE * 1e3;
+        let secs = match self.0? {
+            secs if secs < AFTER_ANY_DATE => secs.max(0.0),
+            number if millis.contains(&number) => number / 1e3,
+            _ => return None,
+        };
+        Some(Timestamp::from_secs(0).after(Duration::try_from_secs_f64(secs).ok()?))
+    }
+
+    /// What an identity provider's `expires_in` says. `None` also for less than a second: providers whose tokens do not
+    /// expire send 0, or -1, and no provider issues a token that is over already.
+    pub fn lifetime(&self) -> Option<Lifetime> {
+        match self.0? {
+            secs if secs < 1.0 => None,
+            secs if secs < EARLIEST_DATE => Duration::try_from_secs_f64(secs).ok().map(Lifetime::Span),
+            _ => self.date().map(Lifetime::Date),
+        }
     }
 }
 

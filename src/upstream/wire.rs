@@ -14,14 +14,14 @@ use smallvec::SmallVec;
 
 use crate::domain::error::{EMPTY, Failure, NOT_A_GRANT, NOT_JSON, Refusal, UNSENDABLE};
 use crate::domain::freshness::{Deadline, Moment, Timestamp};
-use crate::domain::identity::{Identity, IdpToken, Profile, earliest};
+use crate::domain::identity::{ExpiryBasis, Identity, IdpToken, Profile, earliest};
 use crate::domain::user::UserId;
 use crate::json::Object;
 use crate::management::Grant;
 use crate::secret::{Secret, SecretStr, TagKey};
 
 use super::answer::{Answer, Exchange, Limit};
-use super::lenient::{Bar, Flag, Number, Text};
+use super::lenient::{Bar, Flag, Lifetime, Number, Text};
 use super::unreadable;
 
 /// The only fields of a user that are asked for: nothing personal that a token lookup does not need.
@@ -32,9 +32,6 @@ const UNSTATED_LIFETIME: Duration = Duration::from_secs(600);
 
 /// Auth0's own limit on a Management token's lifetime, 30 days; whoever states more is not believed.
 const LONGEST_LIFETIME: Duration = Duration::from_secs(2_592_000);
-
-/// A hundred years: an identity provider that states more means "for ever".
-const FOR_EVER: Duration = Duration::from_secs(3_155_760_000);
 
 /// What became of a request for a user.
 #[derive(Debug)]
@@ -126,10 +123,15 @@ fn parse_granted(answer: &Answer, sent: Moment) -> Result<Grant, Failure> {
         return Err(Failure::Malformed { what: UNSENDABLE });
     }
     let claims = claims(&token).unwrap_or_default();
-    let stated = granted.expires_in.seconds().map(|span| Deadline::after(sent, span.min(LONGEST_LIFETIME)));
     // Measured by the clock that wrote it, so that a wrong one here cannot make every new token look dead.
     let by_their_clock = answer.date().unwrap_or(sent.wall);
-    let own = claims.exp.timestamp().map(|exp| Deadline::after(sent, exp.since(by_their_clock)));
+    let span = match granted.expires_in.lifetime() {
+        Some(Lifetime::Date(date)) => Some(date.since(by_their_clock)),
+        // Auth0 says itself how long this token is good for, so nothing is nothing here.
+        _ => granted.expires_in.seconds(),
+    };
+    let stated = span.map(|span| Deadline::after(sent, span.min(LONGEST_LIFETIME)));
+    let own = claims.exp.date().map(|exp| Deadline::after(sent, exp.since(by_their_clock)));
     let expires = match (stated, own) {
         (Some(stated), Some(own)) => stated.earlier(own),
         (Some(only), None) | (None, Some(only)) => only.earlier(Deadline::after(sent, LONGEST_LIFETIME)),
@@ -182,23 +184,38 @@ fn parse_profile(
         return Err(malformed("another user than the one that was asked for"));
     }
     let last_login = wire.last_login.given().and_then(Timestamp::parse);
-    let behind = answer.clock_behind(exchange);
-    let deadline = |stated| Deadline::at(stated, exchange.sent, behind);
+    let learned = Learned { sent: exchange.sent, behind: answer.clock_behind(exchange), last_login };
     let identities = wire.identities.into_iter().flatten().flatten();
     let mut identities: SmallVec<_> =
-        identities.map(|Object(wire)| identity(&wire, last_login, deadline, tags)).collect();
+        identities.map(|Object(wire)| identity(&wire, &learned, tags)).collect();
     // These are kept by the hundred thousand.
     identities.shrink_to_fit();
     let logged_in = last_login.and_then(|login| answer.not_before(login, exchange));
     Ok((Profile { blocked: wire.blocked.0, identities }, logged_in))
 }
 
-fn identity(
-    wire: &WireIdentity,
+/// What an answer tells about the ends of all its tokens.
+struct Learned {
+    sent: Moment,
+    behind: Duration,
     last_login: Option<Timestamp>,
-    deadline: impl Fn(Timestamp) -> Deadline,
-    tags: &TagKey,
-) -> Identity {
+}
+
+impl Learned {
+    /// The expiry that a token itself and its provider's `expires_in` come to.
+    fn expiry(&self, own: Option<Timestamp>, lifetime: Option<Lifetime>) -> (Option<Deadline>, ExpiryBasis) {
+        let at = |date| Deadline::at(date, self.sent, self.behind);
+        let stated = lifetime.map(|lifetime| match (lifetime, self.last_login) {
+            (Lifetime::Date(date), _) => (at(date), ExpiryBasis::Login),
+            (Lifetime::Span(span), Some(login)) => (at(login.after(span)), ExpiryBasis::Login),
+            // It was issued before it was asked for; no date is stated, so the clocks here count.
+            (Lifetime::Span(span), None) => (Deadline::after(self.sent, span), ExpiryBasis::FirstSeen),
+        });
+        earliest([own.map(|exp| (at(exp), ExpiryBasis::Jwt)), stated])
+    }
+}
+
+fn identity(wire: &WireIdentity, learned: &Learned, tags: &TagKey) -> Identity {
     fn some(text: &Text) -> Option<&str> {
         text.given().filter(|text| !text.is_empty())
     }
@@ -206,15 +223,13 @@ fn identity(
     let (first, second) = (&wire.access_token, &wire.access_token_secret);
     let is_unreadable = first.is_unreadable() || (some(first).is_some() && second.is_unreadable());
     let token = some(first).filter(|_| !is_unreadable).map(|text| {
-        let own = claims(text).and_then(|claims| claims.exp.timestamp());
-        let login = wire.expires_in.seconds().zip(last_login);
-        let login = login.map(|(span, login)| login.after(span.min(FOR_EVER)));
-        let (expires_at, basis) = earliest(own, login);
+        let own = claims(text).and_then(|claims| claims.exp.date());
+        let (expires, basis) = learned.expiry(own, wire.expires_in.lifetime());
         IdpToken {
             fingerprint: tags.tag("token", text),
             access_token: SecretStr::new(text),
             access_token_secret: some(second).map(SecretStr::new),
-            expires: expires_at.map(deadline),
+            expires,
             basis,
         }
     });

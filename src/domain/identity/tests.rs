@@ -1,4 +1,7 @@
+use std::time::Duration;
+
 use super::*;
+use crate::domain::freshness::{Moment, Timestamp};
 use crate::secret::TagKey;
 
 fn identity(connection: &str, provider: &str, token: Option<&str>) -> Identity {
@@ -139,9 +142,13 @@ fn a_long_list_is_cut_off() {
 
 #[test]
 fn the_earliest_known_expiry_counts() {
-    let (early, late) = (Timestamp::from_secs(10), Timestamp::from_secs(20));
-    assert_eq!(earliest(Some(early), Some(late)), (Some(early), ExpiryBasis::Jwt));
-    assert_eq!(earliest(Some(late), Some(early)), (Some(early), ExpiryBasis::Login));
-    assert_eq!(earliest(None, Some(late)), (Some(late), ExpiryBasis::Login));
-    assert_eq!(earliest(None, None), (None, ExpiryBasis::None));
+    let now = Moment { wall: Timestamp::from_secs(1_000), elapsed: Duration::ZERO };
+    let after = |secs| Deadline::after(now, Duration::from_secs(secs));
+    let jwt = |secs| Some((after(secs), ExpiryBasis::Jwt));
+    let login = |secs| Some((after(secs), ExpiryBasis::Login));
+    assert_eq!(earliest([jwt(10), login(20)]), (Some(after(10)), ExpiryBasis::Jwt));
+    assert_eq!(earliest([jwt(20), login(10)]), (Some(after(10)), ExpiryBasis::Login));
+    assert_eq!(earliest([jwt(10), login(10)]), (Some(after(10)), ExpiryBasis::Jwt));
+    assert_eq!(earliest([None, login(20)]), (Some(after(20)), ExpiryBasis::Login));
+    assert_eq!(earliest([None, None]), (None, ExpiryBasis::None));
 }

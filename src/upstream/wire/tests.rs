@@ -170,8 +170,7 @@ fn a_tokens_expiry_comes_from_the_login_or_from_the_token_itself() {
     assert_eq!(token(login, r#"{"access_token":"t","expires_in":"3600"}"#), Some((Some(1800), "login")));
     assert_eq!(token(login, r#"{"access_token":"t","expires_in":600}"#), Some((Some(0), "login")));
     assert_eq!(token(login, r#"{"access_token":"t"}"#), Some((None, "none")));
-    assert_eq!(token("null", r#"{"access_token":"t","expires_in":3600}"#), Some((None, "none")));
-    assert_eq!(token(r#""yesterday""#, r#"{"access_token":"t","expires_in":3600}"#), Some((None, "none")));
+    assert_eq!(token("null", r#"{"access_token":"t","expires_in":3600}"#), Some((Some(3600), "first_seen")));
 
     let own = jwt(&format!(r#"{{"exp":{}}}"#, now().wall.as_secs() + 300));
     assert_eq!(token(login, &format!(r#"{{"access_token":"{own}"}}"#)), Some((Some(300), "jwt")));
