@@ -18,7 +18,7 @@ mod support {
 use std::time::Duration;
 
 use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use cloakroom::demo::{Endpoint, TenantOptions, users};
 use cloakroom::domain::error::Failure;
@@ -197,6 +197,40 @@ fn jwt(left: i64, spelling: impl Engine) -> String {
 fn jwt_of(claims: &str, spelling: impl Engine) -> String {
     let parts = [r#"{"alg":"RS256"}"#, claims, "signature?>~?"].map(|part| spelling.encode(part));
     parts.join(".")
+}
+
+#[test]
+fn a_jwts_expiry_counts_however_its_base64_is_spelled() {
+    let of = |token: &str| {
+        let body = format!(r#"{{"user_id":"u|1","identities":[{{"access_token":"{token}"}}]}}"#);
+        let profile = read(body).unwrap();
+        let token = profile.identities[0].token().unwrap();
+        (token.expires.map(|expires| expires.remaining(now()).as_secs()), token.basis.as_str())
+    };
+    let spelled =
+        [jwt(300, URL_SAFE_NO_PAD), jwt(300, URL_SAFE), jwt(300, STANDARD), jwt(300, STANDARD_NO_PAD)];
+    assert!(spelled[1].contains('=') && spelled[2].contains(['+', '/']), "{spelled:?}");
+    for token in &spelled {
+        assert_eq!(of(token), (Some(300), "jwt"), "{token}");
+        assert_eq!(granted(token, "86400"), 300, "{token}");
+        assert_eq!(granted(token, "60"), 60, "{token}");
+    }
+    let exp = now().wall.as_secs() + 300;
+    for claim in [format!("\"{exp}\""), format!("{exp}.9"), format!("{exp}000"), format!("\"{exp}.0\"")] {
+        let token = jwt_of(&format!(r#"{{"exp":{claim}}}"#), URL_SAFE_NO_PAD);
+        assert_eq!(of(&token), (Some(300), "jwt"), "{claim}");
+    }
+    // A claim that cannot be read, or that is beside it, takes nothing from the one that can.
+    let odd = format!(r#"{{"exp":{exp},"scope":"\ud800","\udfff":1,"name":"\ud800","n":1e999}}"#);
+    assert_eq!(of(&jwt_of(&odd, URL_SAFE_NO_PAD)), (Some(300), "jwt"));
+    // Nothing is known of a date that is none, of claims that are no object, and of what is encrypted.
+    for claims in [r#"{"exp":1e18}"#, r#"{"exp":null}"#, "{}", "[]", "7", "\"exp\"", "{\"exp\":"] {
+        assert_eq!(of(&jwt_of(claims, URL_SAFE_NO_PAD)), (None, "none"), "{claims}");
+    }
+    let jwe = format!("{}.{}", jwt(300, URL_SAFE_NO_PAD), "aXY.dGFn");
+    for opaque in [jwe.as_str(), "a.b.c", "..", "ya29.a-b.c=", "gho_x", "é.é.é"] {
+        assert_eq!(of(opaque), (None, "none"), "{opaque}");
+    }
 }
 
 /// Texts that stand between quotes in what Auth0 sends, and that no Rust text can hold.
@@ -381,4 +415,27 @@ async fn two_accounts_of_one_connection_are_told_apart_by_their_own_ids() {
         assert_eq!(refused.json()["parameter"], "identity_user_id");
     }
     assert_eq!(world.tenant.calls_to(Endpoint::User).len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn odd_lifetimes_and_texts_are_answered_for_what_they_are() {
+    let world = world().await;
+    let of = async |user: &str| {
+        let got = world.get(&World::path(user)).await;
+        let body = got.json();
+        (got.status.as_u16(), body["expires_in"].as_u64(), body["expiry_basis"].as_str().map(str::to_owned))
+    };
+    assert_eq!(of(users::ZERO_EXPIRY).await, (200, None, Some("none".into())));
+    assert_eq!(of(users::NO_LOGIN).await, (200, Some(3_599), Some("first_seen".into())));
+    assert_eq!(of(users::DATED_EXPIRY).await, (200, Some(1_800), Some("login".into())));
+    assert_eq!(of(users::PADDED_JWT).await, (200, Some(900), Some("jwt".into())));
+    let path = World::path(users::UNREADABLE);
+    let google = world.get(&format!("{path}?connection=google-oauth2")).await;
+    assert_eq!(google.json()["access_token"], "ya29.demo-readable");
+    assert_eq!(world.get(&format!("{path}?connection=github")).await.problem(), (404, "no_token".into()));
+    let neither = world.get(&path).await;
+    assert_eq!(neither.problem(), (409, "ambiguous_identity".into()));
+    assert_eq!(neither.json()["identities"].as_array().map(Vec::len), Some(1), "those that can be selected");
+    let listed = world.get(path.replace("/token", "/identities").as_str()).await.json();
+    assert_eq!(listed["identities"][1]["token"], "none");
 }
