@@ -15,13 +15,13 @@ mod support {
     pub mod world;
 }
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use cloakroom::demo::{Endpoint, TenantOptions, users};
-use cloakroom::domain::error::Failure;
+use cloakroom::domain::error::{Failure, Sort};
 use cloakroom::domain::freshness::{Moment, Timestamp};
 use cloakroom::domain::identity::{NoSelection, Profile};
 use cloakroom::domain::user::{Selector, UserId};
@@ -31,7 +31,7 @@ use cloakroom::upstream::answer::{Answer, Exchange};
 use cloakroom::upstream::wire::{self, UserAnswer};
 use hyper::StatusCode;
 use hyper::header::{DATE, HeaderMap};
-use serde_json::json;
+use serde_json::{Value, json};
 use support::world::World;
 
 async fn world() -> World {
@@ -39,6 +39,8 @@ async fn world() -> World {
     world.ready().await;
     world
 }
+
+// What is made of one answer.
 
 fn now() -> Moment {
     Moment { wall: Timestamp::parse("2026-11-22T10:00:00Z").unwrap(), elapsed: Duration::from_secs(9_000) }
@@ -54,7 +56,7 @@ fn read_with(body: impl AsRef<[u8]>, date: Option<&str>) -> Result<Profile, Fail
     let (user, tags) = (UserId::parse("u|1").unwrap(), TagKey::random().unwrap());
     let exchange = Exchange { sent: now(), received: now() };
     match wire::parse_user(&answer(body, date), &user, exchange, &tags)? {
-        UserAnswer::User(Some(profile)) => Ok(profile),
+        UserAnswer::User(Some(profile), _) => Ok(profile),
         other => panic!("{other:?}"),
     }
 }
@@ -379,6 +381,59 @@ fn what_is_no_json_is_no_answer_whatever_is_in_its_texts() {
     }
 }
 
+// How many there are.
+
+fn many(identities: impl IntoIterator<Item = String>) -> String {
+    let identities: Vec<_> = identities.into_iter().collect();
+    format!(r#"{{"user_id":"u|1","identities":[{}]}}"#, identities.join(","))
+}
+
+#[test]
+fn more_identities_than_any_user_has_are_no_answer() {
+    let full = |n: usize| {
+        (0..n)
+            .map(|n| format!(r#"{{"connection":"c{n}","provider":"p","user_id":{n},"access_token":"t{n}"}}"#))
+    };
+    assert_eq!(read(many(full(256))).unwrap().identities.len(), 256);
+    for of in ["{}", "null", "{\"a\":[{}]}"] {
+        assert!(read(many((0..256).map(|_| of.to_owned()))).is_ok(), "{of}");
+        let failure = read(many((0..257).map(|_| of.to_owned()))).unwrap_err();
+        assert!(failure.to_string().contains("more than 256 identities"), "{failure}");
+        assert_eq!(failure.sort(), Sort::Malformed, "more of the same is likely");
+    }
+    assert!(read(many(full(257))).is_err());
+    // What comes after counts, and does not take the place of a user that is not the one that was asked for.
+    let after =
+        many(full(300)).replace("}]}", r#"}],"user_id":"u|1"}"#).replacen(r#""user_id":"u|1","#, "", 1);
+    assert!(read(after).unwrap_err().to_string().contains("more than 256 identities"));
+}
+
+#[test]
+fn identities_that_take_more_than_a_small_cache_holds_are_no_answer() {
+    let one = |token: usize| many([format!(r#"{{"access_token":"{}"}}"#, "t".repeat(token))]);
+    assert!(read(one(500_000)).is_ok());
+    let failure = read(one(600_000)).unwrap_err();
+    assert!(failure.to_string().contains("more than 512 KiB"), "{failure}");
+    assert_eq!(failure.sort(), Sort::Malformed);
+    // What is not read does not count.
+    let unread = format!(r#"{{"access_token":"t","refresh_token":"{}"}}"#, "t".repeat(600_000));
+    assert!(read(many([unread])).is_ok());
+}
+
+// Through the socket.
+
+#[tokio::test(start_paused = true)]
+async fn the_largest_user_fits_into_the_smallest_cache() {
+    let world = World::simulated(TenantOptions::default(), "[cache]\nmax_bytes = \"1MiB\"").await;
+    world.ready().await;
+    let identity = json!({ "connection": "c", "access_token": "t".repeat(520_000) });
+    assert!(world.tenant.put_user(user_with("large|1", vec![identity])));
+    for state in ["miss", "hit", "hit"] {
+        let got = world.get(&World::path("large|1")).await;
+        assert_eq!((got.status.as_u16(), got.header("cloakroom-cache")), (200, Some(state)));
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn two_accounts_of_one_connection_are_told_apart_by_their_own_ids() {
     let world = world().await;
@@ -438,4 +493,69 @@ async fn odd_lifetimes_and_texts_are_answered_for_what_they_are() {
     assert_eq!(neither.json()["identities"].as_array().map(Vec::len), Some(1), "those that can be selected");
     let listed = world.get(path.replace("/token", "/identities").as_str()).await.json();
     assert_eq!(listed["identities"][1]["token"], "none");
+}
+
+fn user_with(id: &str, identities: Vec<Value>) -> Value {
+    json!({ "user_id": id, "identities": identities })
+}
+
+/// Whoever can write to one user's profile makes lookups of that user fail, and nothing else.
+#[tokio::test(start_paused = true)]
+async fn a_user_of_very_many_identities_costs_no_more_than_its_answer() {
+    let world = world().await;
+    let few = World::path(users::TWINS);
+    world.get(&few).await;
+    let calm = fastest(&world, &few).await;
+    for (id, identities) in [
+        (
+            "crowd|tokens",
+            (0..20_000).map(|n| json!({ "connection": n.to_string(), "access_token": "t" })).collect(),
+        ),
+        ("crowd|empty", vec![json!({}); 340_000]),
+        ("crowd|null", vec![Value::Null; 200_000]),
+    ] {
+        assert!(world.tenant.put_user(user_with(id, identities)));
+        let got = world.get(&World::path(id)).await;
+        assert_eq!(got.problem(), (502, "upstream_error".into()), "{id}");
+        assert!(got.detail().contains("256"), "{}", got.detail());
+        assert_eq!(
+            world.get(&few).await.problem(),
+            (409, "ambiguous_identity".into()),
+            "others are unaffected"
+        );
+    }
+    // As many as there may be, each as large as an answer lets it be.
+    let large = |n: usize| {
+        let name = format!("{n:03}{}", "x".repeat(500));
+        json!({ "connection": name, "provider": name, "user_id": name, "access_token": "t" })
+    };
+    assert!(world.tenant.put_user(user_with("crowd|large", (0..256).map(large).collect())));
+    let path = World::path("crowd|large");
+    let refused = world.get(&path).await;
+    assert_eq!(refused.problem(), (409, "ambiguous_identity".into()));
+    let listed = refused.json()["identities"].as_array().map(Vec::len).unwrap();
+    assert!((1..=32).contains(&listed), "{listed}");
+    let longest = refused.body.len();
+    assert!(longest < 64 << 10, "{longest} bytes of a 409");
+    let missing = world.get(&format!("{path}?connection=y")).await;
+    assert_eq!(missing.problem(), (404, "identity_not_found".into()));
+    assert!(missing.body.len() < 64 << 10, "{} bytes of a 404", missing.body.len());
+    let asked = world.tenant.calls_to(Endpoint::User).len();
+    let busy = fastest(&world, &path).await;
+    assert_eq!(world.tenant.calls_to(Endpoint::User).len(), asked, "from the cache");
+    assert!(busy < calm * 20, "{busy:?} each, against {calm:?}");
+    let one = world.get(&format!("{path}?identity_user_id=255{}", "x".repeat(500))).await;
+    assert_eq!(one.status.as_u16(), 200, "and it can still be selected");
+}
+
+/// The shortest of some lookups by real time, the connection included.
+#[expect(clippy::disallowed_methods, reason = "what is measured is real time")]
+async fn fastest(world: &World, path: &str) -> Duration {
+    let mut fastest = Duration::MAX;
+    for _ in 0..30 {
+        let begun = Instant::now();
+        world.get(path).await;
+        fastest = fastest.min(begun.elapsed());
+    }
+    fastest
 }

@@ -128,7 +128,7 @@ proptest! {
         let (user, tags) = (UserId::parse("u|1").unwrap(), TagKey::random().unwrap());
         let exchange = Exchange { sent: now, received: now };
         let answer = answer(200, body.as_bytes(), b"");
-        let Ok(UserAnswer::User(Some(profile))) = wire::parse_user(&answer, &user, exchange, &tags) else {
+        let Ok(UserAnswer::User(Some(profile), _)) = wire::parse_user(&answer, &user, exchange, &tags) else {
             panic!("{body}");
         };
         let token = profile.identities[0].token().unwrap();

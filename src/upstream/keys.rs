@@ -15,7 +15,7 @@ use crate::user_token::keys::{Algorithm, Key, KeySet};
 use crate::user_token::{FetchedKeys, FetchingKeys, KeySource};
 
 use super::answer::Answer;
-use super::lenient::Text;
+use super::lenient::{Few, Text};
 use super::{AGENT, Auth0, BETWEEN_ATTEMPTS, Endpoint, over, unavailable};
 
 /// Where every tenant publishes its keys, on each of its domains.
@@ -23,6 +23,9 @@ const PATH: &str = "/.well-known/jwks.json";
 
 /// Auth0 publishes two or three keys. This keeps a set of thousands from being held, and searched for each token.
 const MOST_KEYS: usize = 64;
+
+/// So many are looked at, whatever they are for; the others are passed over.
+const MOST_READ: usize = 1024;
 
 /// Said where there are keys and none of them is for us.
 const NO_USABLE_KEY: &str = "a key set without an RSA key for signatures";
@@ -100,7 +103,7 @@ fn parse(answer: &Answer) -> Result<KeySet, Failure> {
         return Err(answer.no_answer());
     }
     let set: WireSet = answer.parse()?;
-    let keys = set.keys.into_iter().filter_map(|Object(wire)| key(wire)).take(MOST_KEYS).collect();
+    let keys = set.keys.first.into_iter().filter_map(|Object(wire)| key(wire)).take(MOST_KEYS).collect();
     KeySet::new(keys).ok_or(Failure::Malformed { what: NO_USABLE_KEY })
 }
 
@@ -114,7 +117,7 @@ fn key(wire: WireKey) -> Option<Key> {
 
 #[derive(Deserialize)]
 struct WireSet {
-    keys: Vec<Object<WireKey>>,
+    keys: Few<Object<WireKey>, MOST_READ>,
 }
 
 #[derive(Default, Deserialize)]
@@ -204,6 +207,9 @@ mod tests {
         many.push(published(json!({})));
         let many = json!({ "keys": many });
         assert!(parse(&answer(&many)).unwrap().find("k").is_none(), "no more are held than a tenant has");
+        let mut others = vec![json!({}); MOST_READ];
+        others.push(published(json!({})));
+        assert_eq!(failure(json!({ "keys": others })), nothing, "nor looked at");
         let redirect = Answer { status: StatusCode::FOUND, headers: HeaderMap::new(), body: Bytes::new() };
         assert!(matches!(parse(&redirect), Err(Failure::Malformed { .. })));
     }

@@ -1,6 +1,7 @@
 //! Values that Auth0 sends now as one type, now as another, or not at all.
 
 use std::fmt;
+use std::marker::PhantomData;
 use std::time::Duration;
 
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
@@ -78,6 +79,22 @@ pub struct Flag(pub bool);
 /// A truth value that takes something away: anything but a plain no, or nothing at all, is yes.
 #[derive(Debug, Default)]
 pub struct Bar(pub bool);
+
+/// The first `MOST` elements of a list, and whether there are more: those are passed over, not held. None where null
+/// stands in the list's place.
+#[derive(Debug)]
+pub struct Few<T, const MOST: usize> {
+    /// At most `MOST`.
+    pub first: Vec<T>,
+    /// Whether there are more.
+    pub has_more: bool,
+}
+
+impl<T, const MOST: usize> Default for Few<T, MOST> {
+    fn default() -> Self {
+        Self { first: Vec::new(), has_more: false }
+    }
+}
 
 impl Text {
     /// The text; empty where there is none.
@@ -212,5 +229,40 @@ impl<'de> Deserialize<'de> for Number {
             Any::Nothing | Any::Flag(_) | Any::Other => None,
         };
         Ok(Self(number.filter(|number| !number.is_nan())))
+    }
+}
+
+struct FewVisitor<T, const MOST: usize>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>, const MOST: usize> Visitor<'de> for FewVisitor<T, MOST> {
+    type Value = Few<T, MOST>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list")
+    }
+
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        Ok(Few::default())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Self::Value, A::Error> {
+        let mut first = Vec::new();
+        while first.len() < MOST {
+            match elements.next_element()? {
+                Some(element) => first.push(element),
+                None => return Ok(Few { first, has_more: false }),
+            }
+        }
+        let mut has_more = false;
+        while elements.next_element::<IgnoredAny>()?.is_some() {
+            has_more = true;
+        }
+        Ok(Few { first, has_more })
+    }
+}
+
+impl<'de, T: Deserialize<'de>, const MOST: usize> Deserialize<'de> for Few<T, MOST> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(FewVisitor(PhantomData))
     }
 }

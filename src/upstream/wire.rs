@@ -24,7 +24,7 @@ use crate::management::Grant;
 use crate::secret::{Secret, SecretStr, TagKey};
 
 use super::answer::{Answer, Exchange, Limit};
-use super::lenient::{Bar, Flag, Lifetime, Number, Text};
+use super::lenient::{Bar, Few, Flag, Lifetime, Number, Text};
 use super::unreadable;
 
 /// The only fields of a user that are asked for: nothing personal that a token lookup does not need.
@@ -35,6 +35,23 @@ const UNSTATED_LIFETIME: Duration = Duration::from_secs(600);
 
 /// Auth0's own limit on a Management token's lifetime, 30 days; whoever states more is not believed.
 const LONGEST_LIFETIME: Duration = Duration::from_secs(2_592_000);
+
+/// The Management API has some hundred. This keeps a list of hundreds of thousands from being held.
+const MOST_SCOPES: usize = 1024;
+
+/// Far more than any user links, whose accounts a person has to log in to one by one. This keeps a profile of hundreds of
+/// thousands from being held, and searched in every lookup.
+const MOST_IDENTITIES: usize = 256;
+
+/// Said of a profile with more identities than [`MOST_IDENTITIES`], empty ones included.
+const CROWD: &str = "a user with more than 256 identities, of which none is read";
+
+/// Half of the smallest cache (`cache.max_bytes`): what does not fit into it would be asked for with every lookup, and one
+/// user's entry is not to take the place of a thousand others.
+const MOST_KEPT: usize = 512 << 10;
+
+/// Said of a profile that would take more than [`MOST_KEPT`].
+const HEAVY: &str = "a user whose identities take more than 512 KiB, of which none is kept";
 
 /// What became of a request for a user.
 #[derive(Debug)]
@@ -141,7 +158,7 @@ fn parse_granted(answer: &Answer, sent: Moment) -> Result<Grant, Failure> {
         (None, None) => Deadline::after(sent, UNSTATED_LIFETIME),
     };
     let scope = granted.scope.into_given().or(claims.scope.into_given());
-    let scopes = scope.map(|scope| scope.split_whitespace().map(str::to_owned).collect());
+    let scopes = scope.map(|scope| scope.split_whitespace().take(MOST_SCOPES).map(str::to_owned).collect());
     let scarce = answer.quotas().into_iter().filter(Limit::is_little).map(|quota| quota.reset).max();
     Ok(Grant { token: Secret::new(token), sent, expires, scopes, scarce_for: scarce.unwrap_or_default() })
 }
@@ -186,15 +203,22 @@ fn parse_profile(
     if wire.user_id.given() != Some(user.as_str()) {
         return Err(malformed("another user than the one that was asked for"));
     }
+    if wire.identities.has_more {
+        return Err(malformed(CROWD));
+    }
     let last_login = wire.last_login.given().and_then(Timestamp::parse);
     let learned = Learned { sent: exchange.sent, behind: answer.clock_behind(exchange), last_login };
-    let identities = wire.identities.into_iter().flatten().flatten();
+    let identities = wire.identities.first.into_iter().flatten();
     let mut identities: SmallVec<_> =
         identities.map(|Object(wire)| identity(&wire, &learned, tags)).collect();
     // These are kept by the hundred thousand.
     identities.shrink_to_fit();
+    let profile = Profile { blocked: wire.blocked.0, identities };
+    if profile.apart() > MOST_KEPT {
+        return Err(malformed(HEAVY));
+    }
     let logged_in = last_login.and_then(|login| answer.not_before(login, exchange));
-    Ok((Profile { blocked: wire.blocked.0, identities }, logged_in))
+    Ok((profile, logged_in))
 }
 
 /// What an answer tells about the ends of all its tokens.
@@ -314,7 +338,7 @@ struct WireUser {
     #[serde(default)]
     blocked: Bar,
     #[serde(default)]
-    identities: Option<Vec<Option<Object<WireIdentity>>>>,
+    identities: Few<Option<Object<WireIdentity>>, MOST_IDENTITIES>,
 }
 
 /// `refresh_token` and `profileData` are left out on purpose: what is not read cannot leak.

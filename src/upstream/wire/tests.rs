@@ -72,6 +72,11 @@ fn scopes_are_read_from_the_answer_else_from_the_token_else_not_known() {
     let token = jwt(r#"{"scope":"read:users read:user_idp_tokens"}"#);
     assert_eq!(scopes(&format!(r#"{{"access_token":"{token}"}}"#)), both);
     assert_eq!(scopes(r#"{"access_token":"t"}"#), None);
+    let many = format!(r#"{{"access_token":"t","scope":"read:users{}"}}"#, " x".repeat(400_000));
+    assert_eq!(
+        scopes(&many).map(|scopes| (scopes[0].clone(), scopes.len())),
+        Some(("read:users".into(), 1024))
+    );
 }
 
 #[test]
