@@ -2,23 +2,35 @@
 //! token, never a user: of the routes there are it has those that anybody may ask for.
 
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use hyper::header::HeaderValue;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 
-use crate::server::{self, Services};
+use crate::server::turnstile::{Group, step_back};
+use crate::server::{self, Activity, Services};
 
-/// Connections at a time: a few scrapers and probes, each of which asks and leaves. Further ones wait.
+/// Connections at a time: a few scrapers and probes, each of which asks and leaves. For a further one another is closed; see
+/// [`expendable`].
 pub const MAX_CONNECTIONS: usize = 32;
+
+/// Where none can be closed because all wait for their first answer: for how long.
+const WHILE_ALL_WAIT: Duration = Duration::from_millis(1);
+
+/// After so many connections whatever else is ready goes first.
+const IN_ONE_GO: usize = 8;
 
 /// For a request's head, and for how long a connection may stay without one.
 const HEAD_TIME: Duration = Duration::from_secs(10);
@@ -56,43 +68,194 @@ pub fn bind(address: SocketAddr) -> Result<TcpListener, AdminError> {
 }
 
 /// Answers for as long as it is not dropped: probes tell the truth during a shutdown, too.
+///
+/// Nobody is named here, so all connections take turns as one group, beside the callers on the sockets.
 pub async fn serve(listener: tokio::net::TcpListener, services: Arc<Services>) {
-    let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    let mut connections = JoinSet::new();
+    let (mut connections, mut open, mut accepted) = (JoinSet::new(), Vec::new(), 0_usize);
+    let steps = Arc::new(AtomicU64::new(0));
     loop {
-        let next = async {
-            // The semaphore is never closed.
-            let place = Arc::clone(&room).acquire_owned().await;
-            (listener.accept().await, place)
+        if accepted.is_multiple_of(IN_ONE_GO) {
+            step_back().await;
+        }
+        let Ok((stream, _)) = listener.accept().await else {
+            tokio::time::sleep(AFTER_A_FAILED_ACCEPT).await;
+            continue;
         };
-        tokio::select! {
-            (accepted, place) = next => match accepted {
-                Ok((stream, _)) => {
-                    let services = Arc::clone(&services);
-                    connections.spawn(async move {
-                        tokio::time::timeout(LIFETIME, answer(stream, services)).await.ok();
-                        drop(place);
-                    });
-                }
-                Err(_) => tokio::time::sleep(AFTER_A_FAILED_ACCEPT).await,
-            },
-            Some(_) = connections.join_next() => {}
+        accepted = accepted.wrapping_add(1);
+        make_room(&mut open).await;
+        while connections.try_join_next().is_some() {}
+        let standing = Arc::new(Standing::new(steps.fetch_add(1, Ordering::Relaxed)));
+        let answering = answer(stream, Arc::clone(&services), Arc::clone(&standing), Arc::clone(&steps));
+        let task = connections.spawn(async move {
+            tokio::time::timeout(LIFETIME, answering).await.ok();
+        });
+        open.push(Open { task, standing });
+    }
+}
+
+/// A connection, as it is seen from outside of it.
+struct Open {
+    task: AbortHandle,
+    standing: Arc<Standing>,
+}
+
+struct Standing {
+    /// It has something to say and waits for its turn.
+    is_waiting: AtomicBool,
+    /// It has been answered at least once.
+    is_answered: AtomicBool,
+    /// Its last step, or when it was accepted, by the number of all of these so far.
+    last_step: AtomicU64,
+}
+
+impl Standing {
+    /// As it is before its first step.
+    fn new(step: u64) -> Self {
+        Self { is_waiting: true.into(), is_answered: false.into(), last_step: step.into() }
+    }
+}
+
+/// Returns when there is room for another connection.
+async fn make_room(open: &mut Vec<Open>) {
+    loop {
+        open.retain(|one| !one.task.is_finished());
+        if open.len() < MAX_CONNECTIONS {
+            return;
+        }
+        match expendable(open.iter().map(|one| &*one.standing)) {
+            Some(place) => open.swap_remove(place).task.abort(),
+            None => tokio::time::sleep(WHILE_ALL_WAIT).await,
         }
     }
 }
 
-async fn answer(stream: TcpStream, services: Arc<Services>) {
-    let service = service_fn(|request| {
-        let services = Arc::clone(&services);
-        async move { Ok::<_, Infallible>(server::answer_openly(&services, &request, KEPT)) }
+/// The connection that gives way to a new one, by its place: the one that has been idle for longest, or, where all have
+/// something to say, the one whose last answer is the oldest. One that waits for its first answer never does: so
+/// those that come can push out neither one another nor a probe.
+fn expendable<'a>(open: impl Iterator<Item = &'a Standing>) -> Option<usize> {
+    let candidates = open.enumerate().filter_map(|(place, standing)| {
+        let is_waiting = standing.is_waiting.load(Ordering::Relaxed);
+        let is_first = !standing.is_answered.load(Ordering::Relaxed);
+        let last_step = standing.last_step.load(Ordering::Relaxed);
+        (!(is_waiting && is_first)).then_some((is_waiting, last_step, place))
     });
-    let served = http1::Builder::new()
+    candidates.min().map(|(.., place)| place)
+}
+
+async fn answer(stream: TcpStream, services: Arc<Services>, standing: Arc<Standing>, steps: Arc<AtomicU64>) {
+    let activity = Arc::new(Activity::default());
+    let service = service_fn(|request| {
+        activity.begin_request();
+        let (services, activity) = (&services, &activity);
+        async move {
+            if activity.is_another_of_this_step() {
+                step_back().await;
+            }
+            Ok::<_, Infallible>(server::answer_openly(services, &request, KEPT))
+        }
+    });
+    let mut connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIME)
         .max_buf_size(MAX_BUFFER)
-        .serve_connection(TokioIo::new(stream), service)
-        .await;
-    if let Err(error) = served {
+        .serve_connection(TokioIo::new(Noted { stream, activity: Arc::clone(&activity) }), service);
+    let mut turnstile = services.turnstiles.of(Group::Probes);
+    let served = poll_fn(|cx| {
+        let step = |cx: &mut Context<'_>| {
+            let before = activity.work();
+            activity.begin_step();
+            let outcome = Pin::new(&mut connection).poll(cx);
+            if activity.work() != before {
+                standing.last_step.store(steps.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
+            }
+            (outcome, activity.work() != before)
+        };
+        let outcome = turnstile.poll(cx, step);
+        standing.is_waiting.store(turnstile.is_waiting(), Ordering::Relaxed);
+        standing.is_answered.store(activity.requests() > 0, Ordering::Relaxed);
+        outcome
+    });
+    if let Err(error) = served.await {
         tracing::trace!(%error, "A connection to admin.address ended");
+    }
+}
+
+/// A stream that notes when anything comes or goes through it.
+struct Noted {
+    stream: TcpStream,
+    activity: Arc<Activity>,
+}
+
+impl AsyncRead for Noted {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
+        if buf.filled().len() > before {
+            self.activity.note_work();
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Noted {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let written = ready!(Pin::new(&mut self.stream).poll_write(cx, buf));
+        self.activity.note_work();
+        Poll::Ready(written)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = ready!(Pin::new(&mut self.stream).poll_write_vectored(cx, bufs));
+        self.activity.note_work();
+        Poll::Ready(written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn standing((is_waiting, is_answered, last_step): (bool, bool, u64)) -> Standing {
+        Standing {
+            is_waiting: is_waiting.into(),
+            is_answered: is_answered.into(),
+            last_step: last_step.into(),
+        }
+    }
+
+    #[test]
+    fn the_connection_that_gives_way_is_the_one_idle_for_longest_and_never_one_that_waits_for_its_first_answer()
+     {
+        let cases: [(&[_], _); 5] = [
+            (&[(false, true, 3), (false, true, 2), (true, true, 1), (true, false, 0)], Some(1)),
+            (&[(true, true, 3), (true, true, 2), (true, false, 0)], Some(1)),
+            (&[(true, true, 3), (false, false, 9)], Some(1)),
+            (&[(true, false, 0), (true, false, 0)], None),
+            (&[], None),
+        ];
+        for (open, place) in cases {
+            let open: Vec<_> = open.iter().copied().map(standing).collect();
+            assert_eq!(expendable(open.iter()), place);
+        }
     }
 }

@@ -20,6 +20,7 @@ use crate::management::Management;
 use crate::process::activation::Passed;
 use crate::process::manager::Manager;
 use crate::secret::{NoRandomness, TagKey};
+use crate::server::exposition::Exposition;
 use crate::server::pulse::Pulse;
 use crate::server::socket::{Socket, SocketError};
 use crate::server::turnstile::Turnstiles;
@@ -303,6 +304,7 @@ fn wire(
         clock,
         listeners,
         turnstiles: Turnstiles::default(),
+        exposition: Exposition::default(),
         run_id: seed as u32,
         requests: AtomicU64::new(1),
     });

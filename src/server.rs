@@ -25,6 +25,7 @@ pub mod body;
 mod bounds;
 mod connection;
 mod door;
+pub mod exposition;
 mod handlers;
 pub mod head;
 mod metrics;
@@ -33,6 +34,7 @@ mod peer;
 pub mod pulse;
 mod query;
 mod rates;
+mod refusal;
 mod reply;
 mod request_id;
 mod room;
@@ -48,12 +50,14 @@ mod watched;
 pub use peer::ListenerTerms;
 pub use routes::answer_openly;
 pub use tally::Tally;
+pub(crate) use watched::Activity;
 
 use answers::{
     CacheStatus, FailureStatus, ListenerStatus, LookupCounts, ManagementTokenStatus, ReloadAnswer,
     StatusAnswer, UpstreamFailure, UpstreamStatus,
 };
-use door::{Door, Guest};
+use door::{Arrival, Door, Guest};
+use exposition::Exposition;
 use peer::Visitor;
 use pulse::Beat;
 use request_id::RequestId;
@@ -102,8 +106,10 @@ pub struct Services {
     pub started: Moment,
     /// The listeners there are, for `status`.
     pub listeners: Vec<Arc<ListenerInfo>>,
-    /// Where connections of one uid go one after the other.
+    /// Where connections of one group go one after the other.
     pub turnstiles: Turnstiles,
+    /// What `/metrics` answers with.
+    pub exposition: Exposition,
     /// Makes request ids differ from run to run.
     pub run_id: u32,
     /// Makes them differ within a run.
@@ -282,18 +288,32 @@ pub async fn serve(listening: Listening, services: Arc<Services>) {
     let mut phase = services.phase.clone();
     let mut connections = JoinSet::new();
     let name: Arc<str> = info.path.display().to_string().into();
-    let start = |Guest { stream, caller, seat }| {
+    let start = |Guest { stream, caller, group, seat }| {
         let (services, open) = (Arc::clone(&services), Open::new(&info));
         let origin = Origin::new(Arc::clone(&name), &stream);
         let visitor = Visitor::new(caller, origin, terms.clone());
         async move {
-            connection::serve(stream, visitor, services).await;
+            connection::serve(stream, visitor, group, services).await;
             drop((seat, open));
         }
     };
+    let receive = |connections: &mut JoinSet<()>, arrival| {
+        match arrival {
+            Arrival::Admitted(guest) => connections.spawn(start(guest)),
+            Arrival::Refused(stream, seat) => {
+                let services = Arc::clone(&services);
+                connections.spawn(async move {
+                    refusal::tell(stream, &services).await;
+                    drop(seat);
+                })
+            }
+        };
+        // As many may have ended as have come.
+        while connections.try_join_next().is_some() {}
+    };
     loop {
         tokio::select! {
-            guest = door.next() => connections.spawn(start(guest)),
+            arrival = door.next() => receive(&mut connections, arrival),
             _ = phase.wait_for(|phase| *phase >= Phase::Closing) => break,
             Some(_) = connections.join_next() => continue,
             () = beat.answer() => continue,
@@ -304,8 +324,8 @@ pub async fn serve(listening: Listening, services: Arc<Services>) {
     // successor's.
     if let Some(file) = file {
         drop(file);
-        while let Some(guest) = door.next_of_the_last().await {
-            connections.spawn(start(guest));
+        while let Some(arrival) = door.next_of_the_last().await {
+            receive(&mut connections, arrival);
         }
     }
     drop(door);

@@ -25,7 +25,8 @@ mod support {
 }
 
 use std::fmt;
-use std::io::{BufRead, BufReader, Lines, Write};
+use std::io::{BufRead, BufReader, Lines, Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
@@ -42,6 +43,9 @@ use support::process::{Daemon, is_root, memory};
 const ABUSER: u32 = 30_001;
 const OTHER: u32 = 30_002;
 
+/// No rule names it.
+const STRANGER: u32 = 30_003;
+
 /// What is in this variable makes the test binary a caller; see [`support::hostile`].
 const ROLE: &str = "CLOAKROOM_TEST_ROLE";
 
@@ -50,6 +54,16 @@ const FLOOR: Duration = Duration::from_millis(1);
 
 /// How much slower the other's answers may get. They should not get slower at all.
 const SLOWER: u32 = 3;
+
+/// The same beside a crowd that competes for processors as well, which it must to have something to say at all times.
+const FLOOR_IN_A_CROWD: Duration = Duration::from_millis(25);
+
+/// The same of answers over connections that are made for them: they wait in the kernel's queue with those that the abuser
+/// makes, and who made which is only known at its end.
+const FLOOR_OF_NEW: Duration = Duration::from_millis(50);
+
+/// The same of probes: by default they are given up on after a second.
+const FLOOR_OF_PROBES: Duration = Duration::from_millis(500);
 
 /// After the abuse ends.
 const RECOVERY: Duration = Duration::from_secs(1);
@@ -146,10 +160,14 @@ struct Stage {
 
 impl Stage {
     fn new() -> Self {
+        Self::with(MAX_CONNECTIONS, "")
+    }
+
+    fn with(max_connections: u64, settings: &str) -> Self {
         let rule = |uid| format!("[[listener.allow]]\nuid = {uid}\n");
         let deployment = Deployment::new(&format!(
             "[cache]\nmax_bytes = \"8MiB\"\n[[listener]]\npath = \"{{dir}}/run/api.sock\"\nmode = \"0666\"\n\
-             max_connections = {MAX_CONNECTIONS}\n{}{}{}",
+             max_connections = {max_connections}\n{}{}{}{settings}",
             rule(ABUSER),
             rule(OTHER),
             rule(0)
@@ -180,6 +198,12 @@ fn measure(other: &mut Player, what: &str) -> Went {
     Went { lookups: numbers[0], median: micros(1), p95: micros(2), p99: micros(3), failed: numbers[4] }
 }
 
+/// Whether answers came later than they may, median or nearly all of them.
+fn is_later([quiet, meanwhile]: [Went; 2], floor: Duration) -> bool {
+    let later = |(quiet, meanwhile): (Duration, Duration)| meanwhile > (quiet * SLOWER).max(floor);
+    [(quiet.median, meanwhile.median), (quiet.p95, meanwhile.p95)].into_iter().any(later)
+}
+
 fn descriptors(daemon: &Daemon) -> usize {
     std::fs::read_dir(format!("/proc/{}/fd", daemon.pid())).unwrap().count()
 }
@@ -196,7 +220,7 @@ fn recovers(daemon: &mut Daemon, descriptors_before: usize) -> Duration {
     let mut caller = UnixStream::connect(&daemon.socket).unwrap();
     caller.write_all(b"GET /livez HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
     let mut answer = String::new();
-    std::io::Read::read_to_string(&mut caller, &mut answer).unwrap();
+    caller.read_to_string(&mut answer).unwrap();
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
     // The other's own, and the one that asks; and what is kept for the tenant, which is no caller's.
     daemon.until("connections and descriptors are given back", |daemon| {
@@ -205,18 +229,20 @@ fn recovers(daemon: &mut Daemon, descriptors_before: usize) -> Duration {
     begun.elapsed()
 }
 
-/// One kind of abuse, once: how the other's lookups went before it and meanwhile, and how long it took until all was as
-/// before. What may never be is asserted here.
+/// One kind of abuse, once: how the other's lookups went before it and meanwhile, over a connection that it keeps and
+/// over new ones, and how long it took until all was as before. What may never be is asserted here.
 fn abused(
     stage: &Stage,
     daemon: &mut Daemon,
     other: &mut Player,
     at_rest: &AtRest,
     role: &str,
-) -> ([Went; 2], Duration) {
+) -> ([Went; 2], [Went; 2], Duration) {
+    let quiet_anew = measure(other, "time-new 300");
     let quiet = measure(other, "time 600");
     let mut abuser = Player::start(stage, ABUSER, role);
     let begun = abuser.says();
+    let meanwhile_anew = measure(other, "time-new 500");
     let meanwhile = measure(other, "time 1200");
     let (held, resident) = (connections(&daemon.socket), memory(daemon.pid(), "VmRSS:"));
     let done = abuser.told("enough");
@@ -224,17 +250,19 @@ fn abused(
     let recovered = recovers(daemon, at_rest.descriptors);
     let after = measure(other, "time 200");
     println!(
-        "{role}: {begun}; {done}\n  before:    {quiet}\n  meanwhile: {meanwhile}\n  {held} connections, {} KiB resident, \
+        "{role}: {begun}; {done}\n  before:    {quiet}\n  meanwhile: {meanwhile}\n  anew, before:    \
+         {quiet_anew}\n  anew, meanwhile: {meanwhile_anew}\n  {held} connections, {} KiB resident, \
          recovered after {recovered:?}",
         resident >> 10
     );
-    assert_eq!(quiet.failed + meanwhile.failed + after.failed, 0, "{role}");
+    let failed = quiet_anew.failed + meanwhile_anew.failed;
+    assert_eq!(quiet.failed + meanwhile.failed + after.failed + failed, 0, "{role}");
     assert!(meanwhile.lookups >= 100, "{role}: enough to judge by: {meanwhile}");
     // Half is the abuser's; the other's own, its new one, and the one that asks.
     assert!(held <= MAX_CONNECTIONS / 2 + 3, "{role}: {held} connections");
     let bound = at_rest.resident + MAX_BYTES + MAX_CONNECTIONS / 2 * PER_CONNECTION + CHURN;
     assert!(resident <= bound, "{role}: {resident} of {bound}");
-    ([quiet, meanwhile], recovered)
+    ([quiet, meanwhile], [quiet_anew, meanwhile_anew], recovered)
 }
 
 #[test]
@@ -266,15 +294,156 @@ fn whoever_abuses_the_daemon_slows_itself_only() {
     ] {
         // What else the machine does is in every figure, so slower is what is slower each time.
         let is_slower = (0..5).all(|_| {
-            let ([quiet, meanwhile], recovered) = abused(&stage, &mut daemon, &mut other, &at_rest, role);
-            let later = |(quiet, meanwhile): (Duration, Duration)| meanwhile > (quiet * SLOWER).max(FLOOR);
-            [(quiet.median, meanwhile.median), (quiet.p95, meanwhile.p95)].into_iter().any(later)
-                || recovered > RECOVERY
+            let (kept, anew, recovered) = abused(&stage, &mut daemon, &mut other, &at_rest, role);
+            is_later(kept, FLOOR) || is_later(anew, FLOOR_OF_NEW) || recovered > RECOVERY
         });
         assert!(!is_slower, "{role}: the other's answers come later, or it takes too long to recover");
     }
     println!("resident at the most: {} KiB", memory(daemon.pid(), "VmHWM:") >> 10);
     assert!(daemon.log().lines().count() < 50, "{}", daemon.log());
+}
+
+/// Whether what is asked for `what` is slower in each of some attempts while an abuser plays `role`: what else the machine
+/// does is in every figure.
+fn is_slower(
+    stage: &Stage,
+    other: &mut Player,
+    (uid, role): (u32, &str),
+    (what, floor): (&str, Duration),
+) -> bool {
+    (0..5).all(|_| {
+        let quiet = measure(other, what);
+        let mut abuser = Player::start(stage, uid, role);
+        let begun = abuser.says();
+        let meanwhile = measure(other, what);
+        let done = abuser.told("enough");
+        println!("{role}: {begun}; {done}\n  before:    {quiet}\n  meanwhile: {meanwhile}");
+        assert_eq!(quiet.failed + meanwhile.failed, 0, "{role}");
+        is_later([quiet, meanwhile], floor)
+    })
+}
+
+fn other_of(stage: &Stage) -> Player {
+    let mut other = Player::start(stage, OTHER, &format!("other {}", users::GOOGLE));
+    assert_eq!(other.says(), "ready");
+    measure(&mut other, "time 500");
+    other
+}
+
+/// While it connects, the other has no connection that would show that there is another.
+#[test]
+fn who_connects_beside_five_hundred_connections_of_a_stranger_is_answered_as_if_alone() {
+    if !is_root() {
+        return;
+    }
+    let stage = Stage::with(2048, "");
+    let _daemon = stage.start();
+    let mut other = other_of(&stage);
+    let slower = is_slower(&stage, &mut other, (STRANGER, "metrics 500"), ("time-new 1500", FLOOR_OF_NEW));
+    assert!(!slower, "whoever connects is answered later");
+    // Most of those are refused, which is more than to close them.
+    let role = (STRANGER, "connections 2000");
+    let slower = is_slower(&stage, &mut other, role, ("time-kept 1500", FLOOR_IN_A_CROWD));
+    assert!(!slower, "whoever is connected is answered later");
+}
+
+#[test]
+fn a_hundred_and_fifty_strangers_weigh_no_more_than_one() {
+    if !is_root() {
+        return;
+    }
+    let stage = Stage::with(2048, "");
+    let _daemon = stage.start();
+    let mut other = other_of(&stage);
+    // The strangers' own process is root, which becomes each of them to connect.
+    let slower = is_slower(&stage, &mut other, (0, "strangers 150"), ("time-kept 1500", FLOOR_IN_A_CROWD));
+    assert!(!slower, "the other's answers come later");
+}
+
+/// How long each of some probes takes, in order of time.
+fn probes(port: u16) -> Vec<Duration> {
+    let probe = |_| {
+        let begun = Instant::now();
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        stream.write_all(b"GET /livez HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        let read = stream.read_to_string(&mut answer);
+        assert!(answer.starts_with("HTTP/1.1 200 "), "after {:?}: {read:?} {answer}", begun.elapsed());
+        let took = begun.elapsed();
+        sleep(Duration::from_millis(20));
+        took
+    };
+    let mut took: Vec<_> = (0..20).map(probe).collect();
+    took.sort_unstable();
+    took
+}
+
+#[test]
+fn whoever_abuses_the_listener_for_probes_keeps_neither_probes_nor_lookups_waiting() {
+    if !is_root() {
+        return;
+    }
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let stage = Stage::with(MAX_CONNECTIONS, &format!("[admin]\naddress = \"127.0.0.1:{port}\"\n"));
+    let _daemon = stage.start();
+    let mut other = other_of(&stage);
+    for role in ["admin-pipelines", "admin-kept"] {
+        let role = format!("{role} {port}");
+        let probes_are_late = (0..3).all(|_| {
+            let quiet = probes(port);
+            let mut abuser = Player::start(&stage, STRANGER, &role);
+            let begun = abuser.says();
+            let meanwhile = probes(port);
+            println!("{role}: {begun}\n  before:    {quiet:?}\n  meanwhile: {meanwhile:?}");
+            let most = |took: &[Duration]| took[took.len() - 1];
+            most(&meanwhile) > (most(&quiet) * SLOWER).max(FLOOR_OF_PROBES)
+        });
+        assert!(!probes_are_late, "{role}: probes are answered later");
+        let slower = is_slower(&stage, &mut other, (STRANGER, &role), ("time-kept 1500", FLOOR_IN_A_CROWD));
+        assert!(!slower, "{role}: the other's answers come later");
+    }
+}
+
+/// Whoever has all the connections that it may have is told so over each further one, in a way that arrives, whatever it
+/// sends and whenever it reads.
+#[test]
+fn a_connection_beyond_the_limit_is_told_so_and_then_closed() {
+    if !is_root() {
+        return;
+    }
+    let stage = Stage::with(64, "");
+    let mut daemon = stage.start();
+    let at_rest = descriptors(&daemon);
+    for (uid, most) in [(ABUSER, 32), (STRANGER, 16)] {
+        let mut caller = Player::start(&stage, uid, "beyond");
+        assert_eq!(caller.says(), most.to_string());
+        for what in ["get", "part of a head", "post", "megabyte", "nothing", "late", "head"] {
+            let answer: String = serde_json::from_str(&caller.told(what)).unwrap();
+            let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{what}: {answer}"));
+            assert!(head.starts_with("HTTP/1.1 503 "), "{what}: {answer}");
+            for line in ["connection: close", "retry-after: 1", "content-type: application/problem+json"] {
+                assert!(head.lines().any(|found| found == line), "{what}: {line}: {head}");
+            }
+            if what == "head" {
+                assert_eq!(body, "");
+                continue;
+            }
+            let problem: serde_json::Value = serde_json::from_str(body).unwrap();
+            assert_eq!((&problem["code"], &problem["status"]), (&"overloaded".into(), &503.into()), "{what}");
+            assert!(head.lines().any(|line| line == format!("content-length: {}", body.len())), "{head}");
+        }
+        let library: String = serde_json::from_str(&caller.told("library")).unwrap();
+        assert!(library.starts_with("503 1 {") && library.contains("overloaded"), "{library}");
+        assert_eq!(caller.told("crowd"), "\"30\"", "all of them are told");
+        // Whoever says nothing takes some descriptors for a moment, and no more.
+        caller.told("silent crowd");
+        let refused = descriptors(&daemon) - at_rest - most;
+        assert!(refused <= 64 + TO_THE_TENANT, "{refused}");
+        drop(caller);
+        daemon.until("descriptors are given back", |daemon| descriptors(daemon) <= at_rest + TO_THE_TENANT);
+    }
+    assert_eq!(daemon.log().matches("A connection is refused").count(), 1, "{}", daemon.log());
 }
 
 /// Those who are connected notice nothing, and the next ones wait no longer than the abuse lasts.

@@ -1,6 +1,5 @@
 //! One connection: HTTP/1.1 with keep-alive, bounds on time, and an end that finishes what was begun.
 
-use std::io::ErrorKind;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -10,7 +9,6 @@ use hyper::header::{CONNECTION, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use nix::sys::socket::Shutdown;
 use tokio::net::UnixStream;
 use tokio::net::unix::OwnedWriteHalf;
 use tokio::sync::watch;
@@ -18,10 +16,11 @@ use tokio::time::{Instant, Sleep, sleep};
 
 use super::head::KEEP_ALIVE;
 use super::peer::Visitor;
+use super::refusal;
 use super::reply::Refused;
 use super::routes::{self, Answering};
-use super::turnstile::step_back;
-use super::watched::{Activity, State, Watched, hung_up, shut};
+use super::turnstile::{Group, step_back};
+use super::watched::{Activity, State, Watched, hung_up};
 use super::{Phase, Services};
 
 /// From the first byte of a header section to its last; and from connecting to the end of the first one, so that
@@ -36,10 +35,6 @@ const IDLE_TIME: Duration = Duration::from_secs(120);
 /// a process from running.
 const READ_TIME: Duration = Duration::from_secs(30);
 
-/// Whoever is told that its request was not understood may still be sending: for this long that is taken in and thrown
-/// away, since whoever cannot write may not come to read why.
-const LINGER: Duration = Duration::from_secs(1);
-
 /// At the daemon's end: how long whoever has just connected may take to begin its request.
 const LAST_CALL: Duration = Duration::from_millis(100);
 
@@ -48,9 +43,9 @@ const LAST_CALL: Duration = Duration::from_millis(100);
 const MAX_BUFFER: usize = 32 * 1024;
 
 /// Serves `stream` until it ends, is idle, misbehaves, or the daemon ends.
-pub(super) async fn serve(stream: UnixStream, visitor: Visitor, services: Arc<Services>) {
+pub(super) async fn serve(stream: UnixStream, visitor: Visitor, group: Group, services: Arc<Services>) {
     let activity = Arc::new(Activity::default());
-    let mut turnstile = services.turnstiles.of(visitor.caller.uid);
+    let mut turnstile = services.turnstiles.of(group);
     // Halves, because one of them is read by hyper alone, and others look at the stream, too.
     let (reading, stream) = stream.into_split();
     let stream = Arc::new(stream);
@@ -117,7 +112,7 @@ pub(super) async fn serve(stream: UnixStream, visitor: Visitor, services: Arc<Se
     })
     .await;
     if let End::Refused(why) = end {
-        tell(why, (*stream).as_ref(), &services).await;
+        refusal::explain(&why, (*stream).as_ref(), &services).await;
     }
 }
 
@@ -138,32 +133,6 @@ async fn last_call(mut phase: watch::Receiver<Phase>, activity: &Activity) {
     if activity.requests() == 0 {
         tokio::time::timeout(LAST_CALL, phase.wait_for(|phase| *phase == Phase::Over)).await.ok();
     }
-}
-
-/// Says why the connection is closed to somebody whose request never became one.
-async fn tell(why: Refused, stream: &UnixStream, services: &Services) {
-    let request_id = services.next_request_id();
-    services.tally.answered(None, why.status());
-    tracing::debug!(code = why.code(), %request_id, "Refused");
-    // Whether it still reads is its own affair.
-    if stream.try_write(why.raw(request_id.as_str()).as_bytes()).is_err()
-        || shut(stream, Shutdown::Write).is_err()
-    {
-        tracing::trace!("A caller was gone before it was told why");
-        return;
-    }
-    let mut rest = [0; 1024];
-    let last = async {
-        while stream.readable().await.is_ok() {
-            match stream.try_read(&mut rest) {
-                Ok(0) => return,
-                Err(error) if error.kind() != ErrorKind::WouldBlock => return,
-                // What comes is somebody else's turn, too.
-                _ => step_back().await,
-            }
-        }
-    };
-    tokio::time::timeout(LINGER, last).await.ok();
 }
 
 enum End {

@@ -12,10 +12,18 @@ use crate::domain::policy::Caller;
 use super::peer::ListenerTerms;
 use super::room::{Place, Room, Seat};
 use super::tally::{Tally, TurnedAway};
-use super::turnstile::step_back;
+use super::turnstile::{Group, step_back};
 
 /// After an accept that failed for want of descriptors or memory: give the other connections time to end.
 const AFTER_A_FAILED_ACCEPT: Duration = Duration::from_millis(100);
+
+/// After so many connections whatever else is ready goes first. They are accepted in one go because every connection
+/// that came before is in the way of whose turn it would be, and who made which is known only then.
+const IN_ONE_GO: usize = 8;
+
+/// How many connections are open, at a time, only for being told that there is no room for them. Beyond that, or where one
+/// uid has half of these, they are closed without a word.
+const MAX_REFUSALS: usize = 128;
 
 /// What happens with every other connection is worth one line a minute.
 const BETWEEN_LINES: Duration = Duration::from_secs(60);
@@ -28,6 +36,9 @@ const AFTER_THE_LAST_COMER: Duration = Duration::from_millis(10);
 pub(super) struct Door {
     listener: UnixListener,
     room: Arc<Room>,
+    refusals: Arc<Room>,
+    /// Accepted since everything else that was ready went first.
+    accepted: usize,
     terms: watch::Receiver<Arc<ListenerTerms>>,
     tally: Arc<Tally>,
     /// Says that there is no room for somebody.
@@ -37,10 +48,19 @@ pub(super) struct Door {
     short: Seldom,
 }
 
+/// A connection that was accepted.
+pub(super) enum Arrival {
+    /// It is served.
+    Admitted(Guest),
+    /// It is told that there is no room for it, and keeps a seat for that long.
+    Refused(UnixStream, Seat),
+}
+
 /// Somebody who is in.
 pub(super) struct Guest {
     pub stream: UnixStream,
     pub caller: Caller,
+    pub group: Group,
     pub seat: Seat,
 }
 
@@ -52,50 +72,60 @@ impl Door {
         terms: watch::Receiver<Arc<ListenerTerms>>,
         tally: Arc<Tally>,
     ) -> Self {
-        let room = Room::new(max_connections);
-        Self { listener, room, terms, tally, full: Seldom::default(), short: Seldom::default() }
+        let (room, refusals) = (Room::new(max_connections), Room::new(MAX_REFUSALS));
+        let (full, short) = (Seldom::default(), Seldom::default());
+        Self { listener, room, refusals, accepted: 0, terms, tally, full, short }
     }
 
-    /// The next connection for which there is room. Room first, and only then a connection: those that have to
-    /// wait do so in the kernel's queue. May be dropped at any time.
-    pub async fn next(&mut self) -> Guest {
+    /// The next connection. Room first, and only then a connection: where everything is taken, those that have to wait do
+    /// so in the kernel's queue. May be dropped at any time.
+    pub async fn next(&mut self) -> Arrival {
         loop {
             let place = self.room.place().await;
-            // There may be any number of them, and those who are in are waiting. Nobody is dropped here: nobody has
-            // been accepted.
-            step_back().await;
+            if self.accepted >= IN_ONE_GO {
+                // There may be any number of them, and those who are in are waiting. Nobody is dropped here: nobody has
+                // been accepted.
+                step_back().await;
+                self.accepted = 0;
+            }
             let (stream, caller) = self.accept().await;
-            if let Some(guest) = self.admit(place, stream, caller) {
-                return guest;
+            self.accepted = self.accepted.saturating_add(1);
+            if let Some(arrival) = self.admit(place, stream, caller) {
+                return arrival;
             }
         }
     }
 
     /// The same until nobody has come for a moment.
-    pub async fn next_of_the_last(&mut self) -> Option<Guest> {
+    pub async fn next_of_the_last(&mut self) -> Option<Arrival> {
         loop {
             let place = self.room.place().await;
             let last = tokio::time::timeout(AFTER_THE_LAST_COMER, self.accept());
             let (stream, caller) = last.await.ok()?;
-            if let Some(guest) = self.admit(place, stream, caller) {
-                return Some(guest);
+            if let Some(arrival) = self.admit(place, stream, caller) {
+                return Some(arrival);
             }
         }
     }
 
-    fn admit(&mut self, place: Place, stream: UnixStream, caller: Caller) -> Option<Guest> {
-        let standing = self.terms.borrow().policy.standing(caller);
-        let seat = self.room.seat(place, caller, standing);
-        if seat.is_none() {
-            self.tally.turned_away(TurnedAway::Limit);
-            if self.full.is_due() {
-                tracing::warn!(
-                    uid = caller.uid,
-                    "A connection is closed at once: its uid has too many, or those of other uids together"
-                );
-            }
+    /// What becomes of a connection; nothing if it cannot even be told that there is no room.
+    fn admit(&mut self, place: Place, stream: UnixStream, caller: Caller) -> Option<Arrival> {
+        let terms = self.terms.borrow();
+        let (standing, group) = (terms.policy.standing(caller), Group::of(caller, &terms.policy));
+        drop(terms);
+        if let Some(seat) = self.room.seat(place, caller, standing) {
+            return Some(Arrival::Admitted(Guest { stream, caller, group, seat }));
         }
-        seat.map(|seat| Guest { stream, caller, seat })
+        self.tally.turned_away(TurnedAway::Limit);
+        if self.full.is_due() {
+            tracing::warn!(
+                uid = caller.uid,
+                "A connection is refused: its uid has too many, or those of other uids together"
+            );
+        }
+        let place = self.refusals.free_place()?;
+        let seat = self.refusals.seat(place, caller, standing)?;
+        Some(Arrival::Refused(stream, seat))
     }
 
     /// The next connection and who is at its other end. Cannot fail: one caller's trouble is its own, and running

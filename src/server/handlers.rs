@@ -24,7 +24,7 @@ pub(super) fn metrics(services: &Services, headers: &HeaderMap) -> Reply {
     let is_open_metrics = accepted
         .flat_map(|value| value.split(','))
         .any(|one| one.trim().starts_with("application/openmetrics-text"));
-    reply::metrics(super::metrics::render(services, is_open_metrics), is_open_metrics)
+    reply::metrics(services.exposition.text(services, is_open_metrics), is_open_metrics)
 }
 
 /// The user whose own token the request bears, which is one of `flow`.

@@ -16,17 +16,14 @@ use crate::telemetry::{Histogram, Usage, log};
 
 use super::Services;
 
-/// Gathers everything once and writes it down as text: as OpenMetrics, or as the older format that every tool reads.
-pub fn render(services: &Services, is_open_metrics: bool) -> String {
+/// Gathers everything once and writes it down as OpenMetrics.
+pub(super) fn render(services: &Services) -> String {
     let mut text = String::new();
     // Writing into a string fails only where our own encoding does, and then there is nothing to show.
     if write_all(&mut text, services).is_err() {
         text.clear();
     }
-    match is_open_metrics {
-        true => text,
-        false => plain(&text),
-    }
+    text
 }
 
 fn write_all(text: &mut String, services: &Services) -> fmt::Result {
@@ -40,7 +37,7 @@ fn write_all(text: &mut String, services: &Services) -> fmt::Result {
 }
 
 /// The older format calls a counter by the name of its sample, `…_total`, and has no end mark.
-fn plain(text: &str) -> String {
+pub(super) fn plain(text: &str) -> String {
     let of_counters: Vec<_> =
         text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.strip_suffix(" counter")).collect();
     let mut plain = String::with_capacity(text.len() + 1024);
@@ -134,7 +131,7 @@ impl Snapshot {
             gauge("connections", "Open connections", one(open)),
             counter(
                 "connections_refused",
-                "Connections closed at once (limit, unnamed), and attempts to accept one that failed (resources)",
+                "Connections refused (limit, unnamed), and attempts to accept one that failed (resources)",
                 by("reason", services.tally.connections_refused()),
             ),
             counter(

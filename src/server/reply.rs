@@ -65,6 +65,8 @@ pub enum Refused {
     Lookup(LookupError),
     /// The configuration that was read again is wrong; each of its problems.
     Configuration(Vec<String>),
+    /// The caller, or those like it together, have as many connections as they may have.
+    NoRoom,
     /// The daemon is about to end.
     Draining,
 }
@@ -114,6 +116,7 @@ impl Refused {
             Self::BodyTooLarge => (S::PAYLOAD_TOO_LARGE, "body_too_large", "The body is too large"),
             Self::Timeout => (S::REQUEST_TIMEOUT, "request_timeout", "The request did not come in time"),
             Self::Draining => (S::SERVICE_UNAVAILABLE, "draining", "The daemon is shutting down"),
+            Self::NoRoom => (S::SERVICE_UNAVAILABLE, "overloaded", "Too many connections are open"),
             Self::Configuration(_) => {
                 (S::UNPROCESSABLE_ENTITY, "invalid_configuration", "The configuration is wrong")
             }
@@ -146,6 +149,11 @@ impl Refused {
             Self::HeadersTooLarge => "send at most 64 header fields and 16 KiB of them, the request line included".into(),
             Self::BodyTooLarge => "send at most 64 KiB".into(),
             Self::Timeout => "send the whole header section within 5 seconds, and the whole body within another 5".into(),
+            Self::NoRoom => {
+                "this uid has as many connections open as it may have, or others like it together: use one for many \
+                 requests, and ask again when others are closed"
+                    .into()
+            }
             Self::Draining => "ask again: its successor will answer".into(),
             Self::Configuration(problems) => problems.join("\n"),
             Self::TooOften { .. } => {
@@ -157,7 +165,7 @@ impl Refused {
 
     fn retry_after(&self) -> Option<u64> {
         match self {
-            Self::Draining => Some(1),
+            Self::Draining | Self::NoRoom => Some(1),
             Self::TooOften { retry_after } => Some(whole_seconds(*retry_after)),
             Self::Lookup(LookupError::Overloaded) => Some(1),
             Self::Lookup(
@@ -236,15 +244,18 @@ impl Refused {
         reply
     }
 
-    /// The same as the bytes of a whole answer, for a connection that HTTP has given up on.
-    pub fn raw(&self, request_id: &str) -> String {
+    /// The bytes of a whole answer, for a connection that no request is answered on. To HEAD it has no body.
+    pub fn raw(&self, request_id: &str, with_body: bool) -> String {
         let kind = self.kind();
         let body = serde_json::to_string(&self.problem(kind, request_id, "")).unwrap_or_default();
+        let retry_after = self.retry_after().map(|seconds| format!("retry-after: {seconds}\r\n"));
         format!(
             "HTTP/1.1 {}\r\ncontent-type: application/problem+json\r\ncache-control: no-store\r\n\
-             cloakroom-request-id: {request_id}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
+             cloakroom-request-id: {request_id}\r\n{}connection: close\r\ncontent-length: {}\r\n\r\n{}",
             kind.0,
-            body.len()
+            retry_after.unwrap_or_default(),
+            body.len(),
+            if with_body { &body } else { "" }
         )
     }
 
@@ -406,12 +417,12 @@ pub fn probe(state: Result<Cow<'static, str>, String>) -> Reply {
 }
 
 /// Metrics, in one of the two formats that Prometheus reads.
-pub fn metrics(text: String, is_open_metrics: bool) -> Reply {
+pub fn metrics(text: Bytes, is_open_metrics: bool) -> Reply {
     let content_type = match is_open_metrics {
         true => "application/openmetrics-text; version=1.0.0; charset=utf-8",
         false => "text/plain; version=0.0.4; charset=utf-8",
     };
-    Reply::new(StatusCode::OK, content_type, text.into())
+    Reply::new(StatusCode::OK, content_type, text)
 }
 
 /// 204.

@@ -66,6 +66,11 @@ impl Room {
         Arc::clone(&self.free).acquire_owned().await
     }
 
+    /// A place, if one is free.
+    pub fn free_place(&self) -> Option<Place> {
+        Arc::clone(&self.free).try_acquire_owned().ok().map(Ok)
+    }
+
     /// Gives `place` to `caller`, unless those like it have all that they may have; then it is free again.
     pub fn seat(self: &Arc<Self>, place: Place, caller: Caller, standing: Standing) -> Option<Seat> {
         let uid = caller.uid;

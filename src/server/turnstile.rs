@@ -4,29 +4,78 @@
 //! The runtime runs whatever is ready, in turn: with hundreds of connections that always have something to say,
 //! everybody else's next answer would come after all of those. So of each uid only one connection at a time stands in the
 //! runtime's queue, and after a step it stands at its end; the others wait for that. A connection that waits for Auth0
-//! has nothing to do, so it holds nobody up. While there is but one uid, as in most pods, nobody has to wait for
-//! anybody.
+//! has nothing to do, so it holds nobody up.
+//!
+//! Where a single uid has a few connections, as in most pods, there are no turns: they cost something. With many there
+//! are, even so: a connection of another uid may be in the kernel's queue, and the accept loop stands in the runtime's
+//! queue like everything else.
 
 use std::collections::HashMap;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 
-/// The turnstile of each uid that has a connection, on whichever listener.
+use crate::domain::policy::{Caller, Policy, Standing};
+
+/// With more connections than this, those of a single group take turns, too. Until then a new connection waits for one
+/// step of each at most, of which most take some ten microseconds.
+const FEW: usize = 64;
+
+/// Connections to `admin.address` that cause no turns by themselves: a scraper's that is kept, and probes.
+const FEW_FOR_PROBES: usize = 4;
+
+/// Whose connections take turns together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Group {
+    /// One uid that is root's, the daemon's own, or named by a rule.
+    Uid(u32),
+    /// All other uids. Whoever makes up many of them gains nothing by it.
+    Strangers,
+    /// Those to `admin.address`, where the kernel names no uid.
+    Probes,
+}
+
+impl Group {
+    /// That of `caller` on a listener with this policy.
+    pub fn of(caller: Caller, policy: &Policy) -> Self {
+        match policy.standing(caller) {
+            Standing::Own => Self::Uid(caller.uid),
+            Standing::Named if !policy.rules().is_empty() => Self::Uid(caller.uid),
+            // Without rules, too, it can ask for probes alone.
+            Standing::Named | Standing::Stranger => Self::Strangers,
+        }
+    }
+}
+
+/// The turnstile of each group that has a connection, on whichever listener.
 #[derive(Clone, Debug, Default)]
 pub struct Turnstiles(Arc<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
-    lanes: Mutex<HashMap<u32, Lane>>,
-    /// How many lanes there are.
-    uids: AtomicUsize,
+    lanes: Mutex<Lanes>,
+    has_turns: AtomicBool,
 }
 
-/// One uid's.
+#[derive(Debug, Default)]
+struct Lanes {
+    by_group: HashMap<Group, Lane>,
+    /// Of all groups.
+    connections: usize,
+}
+
+impl Lanes {
+    fn has_turns(&self) -> bool {
+        let probes = self.by_group.get(&Group::Probes);
+        let callers = self.by_group.len() - usize::from(probes.is_some());
+        callers > 1 || self.connections > FEW || probes.is_some_and(|lane| lane.connections > FEW_FOR_PROBES)
+    }
+}
+
+/// One group's.
 #[derive(Debug)]
 struct Lane {
     turn: Arc<Semaphore>,
@@ -34,21 +83,22 @@ struct Lane {
 }
 
 impl Turnstiles {
-    /// A connection of `uid`, on its way to that uid's turnstile.
-    pub fn of(&self, uid: u32) -> Turnstile {
+    /// A connection of `group`, on its way to that group's turnstile.
+    pub fn of(&self, group: Group) -> Turnstile {
         let mut lanes = self.0.lanes();
         let new = || Lane { turn: Arc::new(Semaphore::new(1)), connections: 0 };
-        let lane = lanes.entry(uid).or_insert_with(new);
+        let lane = lanes.by_group.entry(group).or_insert_with(new);
         lane.connections = lane.connections.saturating_add(1);
         let turn = Arc::clone(&lane.turn);
-        self.0.uids.store(lanes.len(), Ordering::Relaxed);
+        lanes.connections = lanes.connections.saturating_add(1);
+        self.0.has_turns.store(lanes.has_turns(), Ordering::Relaxed);
         drop(lanes);
-        Turnstile { all: Arc::clone(&self.0), uid, turn, waiting: None, taken: None }
+        Turnstile { all: Arc::clone(&self.0), group, turn, waiting: None, taken: None }
     }
 }
 
 impl Inner {
-    fn lanes(&self) -> MutexGuard<'_, HashMap<u32, Lane>> {
+    fn lanes(&self) -> MutexGuard<'_, Lanes> {
         self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -56,10 +106,10 @@ impl Inner {
 /// Never fails, since the semaphore is never closed; were it, everybody would pass.
 type Turn = Result<OwnedSemaphorePermit, AcquireError>;
 
-/// One connection before its uid's turnstile.
+/// One connection before its group's turnstile.
 pub struct Turnstile {
     all: Arc<Inner>,
-    uid: u32,
+    group: Group,
     turn: Arc<Semaphore>,
     waiting: Option<Pin<Box<dyn Future<Output = Turn> + Send>>>,
     /// For as long as whatever else was ready when the last step was made has not run.
@@ -68,14 +118,14 @@ pub struct Turnstile {
 
 impl Turnstile {
     /// Makes a step once it is its turn. The step says whether it came to anything, besides what it came to: if it did,
-    /// the next one of the same uid, be it by this connection, has to let all others go first.
+    /// the next one of the same group, be it by this connection, has to let all others go first.
     pub fn poll<T>(
         &mut self,
         cx: &mut Context<'_>,
         step: impl FnOnce(&mut Context<'_>) -> (Poll<T>, bool),
     ) -> Poll<T> {
         self.taken = None;
-        if self.waiting.is_none() && self.all.uids.load(Ordering::Relaxed) <= 1 {
+        if self.waiting.is_none() && !self.all.has_turns.load(Ordering::Relaxed) {
             return step(cx).0;
         }
         let turn = match self.waiting.as_mut() {
@@ -96,18 +146,24 @@ impl Turnstile {
         }
         outcome
     }
+
+    /// Whether there is something to do that has not had its turn yet.
+    pub fn is_waiting(&self) -> bool {
+        self.waiting.is_some()
+    }
 }
 
 impl Drop for Turnstile {
     fn drop(&mut self) {
         let mut lanes = self.all.lanes();
-        if let Some(lane) = lanes.get_mut(&self.uid) {
+        if let Some(lane) = lanes.by_group.get_mut(&self.group) {
             lane.connections = lane.connections.saturating_sub(1);
             if lane.connections == 0 {
-                lanes.remove(&self.uid);
+                lanes.by_group.remove(&self.group);
             }
         }
-        self.all.uids.store(lanes.len(), Ordering::Relaxed);
+        lanes.connections = lanes.connections.saturating_sub(1);
+        self.all.has_turns.store(lanes.has_turns(), Ordering::Relaxed);
     }
 }
 
@@ -126,6 +182,8 @@ pub async fn step_back() {
 
 #[cfg(test)]
 mod tests {
+    use crate::domain::policy::{OVERFLOW_ID, Rule};
+
     use super::*;
 
     /// Who steps in which order, of connections that are all ready at once and have two steps to make.
@@ -133,7 +191,7 @@ mod tests {
         let (turnstiles, steps) = (Turnstiles::default(), Arc::new(Mutex::new(Vec::new())));
         let mut connections = tokio::task::JoinSet::new();
         for uid in uids {
-            let (mut turnstile, steps, uid) = (turnstiles.of(*uid), Arc::clone(&steps), *uid);
+            let (mut turnstile, steps, uid) = (turnstiles.of(Group::Uid(*uid)), Arc::clone(&steps), *uid);
             let mut left = 2;
             connections.spawn(std::future::poll_fn(move |cx| {
                 turnstile.poll(cx, |_| {
@@ -160,8 +218,8 @@ mod tests {
     #[tokio::test]
     async fn a_step_that_comes_to_nothing_takes_no_turn() {
         let turnstiles = Turnstiles::default();
-        let _another = turnstiles.of(2);
-        let (mut idle, mut busy) = (turnstiles.of(1), turnstiles.of(1));
+        let _another = turnstiles.of(Group::Uid(2));
+        let (mut idle, mut busy) = (turnstiles.of(Group::Uid(1)), turnstiles.of(Group::Uid(1)));
         std::future::poll_fn(|cx| {
             assert!(idle.poll::<()>(cx, |_| (Poll::Pending, false)).is_pending());
             assert!(busy.poll(cx, |_| (Poll::Ready(()), true)).is_ready());
@@ -172,10 +230,72 @@ mod tests {
         .await;
     }
 
+    /// What has come into the kernel's queue is waited for by a task that stands in the runtime's queue with all others.
     #[tokio::test]
-    async fn where_there_is_but_one_uid_nobody_waits() {
+    async fn a_single_uid_with_many_connections_leaves_every_other_step_to_others() {
         let turnstiles = Turnstiles::default();
-        let (mut one, mut other) = (turnstiles.of(1), turnstiles.of(1));
+        let steps = Arc::new(Mutex::new(0));
+        let mut connections = tokio::task::JoinSet::new();
+        for _ in 0..500 {
+            let (mut turnstile, steps) = (turnstiles.of(Group::Strangers), Arc::clone(&steps));
+            connections.spawn(std::future::poll_fn(move |cx| {
+                turnstile.poll::<()>(cx, |cx| {
+                    *steps.lock().unwrap() += 1;
+                    // It always has something to say.
+                    cx.waker().wake_by_ref();
+                    (Poll::Pending, true)
+                })
+            }));
+        }
+        // In a task, as the runtime polls what is not one whenever it likes.
+        let mut accepting = tokio::task::JoinSet::new();
+        accepting.spawn(async move {
+            // All of them are in the queue once.
+            step_back().await;
+            for _ in 0..10 {
+                let before = *steps.lock().unwrap();
+                step_back().await;
+                let between = *steps.lock().unwrap() - before;
+                assert!(between <= 2, "{between} steps");
+            }
+        });
+        accepting.join_all().await;
+    }
+
+    #[test]
+    fn whom_no_rule_names_stands_in_one_line_with_all_like_it() {
+        let rule = Rule { uid: Some(7), ..Rule::default() };
+        let group = |policy: &Policy, uid| Group::of(Caller { uid, gid: uid }, policy);
+        let ruled = Policy::new(5, vec![rule]);
+        assert_eq!([0, 5, 7].map(|uid| group(&ruled, uid)), [0, 5, 7].map(Group::Uid));
+        assert_eq!([8, 9, OVERFLOW_ID].map(|uid| group(&ruled, uid)), [Group::Strangers; 3]);
+        let none = Policy::new(5, Vec::new());
+        assert_eq!([0, 5].map(|uid| group(&none, uid)), [0, 5].map(Group::Uid));
+        assert_eq!([7, 8, OVERFLOW_ID].map(|uid| group(&none, uid)), [Group::Strangers; 3]);
+    }
+
+    #[test]
+    fn turns_begin_with_a_second_group_with_many_connections_or_with_many_probes() {
+        let turnstiles = Turnstiles::default();
+        let has_turns = || turnstiles.0.has_turns.load(Ordering::Relaxed);
+        let many = |group, count| (0..count).map(|_| turnstiles.of(group)).collect::<Vec<_>>();
+        let few = many(Group::Uid(1), FEW - FEW_FOR_PROBES);
+        let probes = many(Group::Probes, FEW_FOR_PROBES);
+        assert!(!has_turns());
+        for group in [Group::Uid(2), Group::Strangers, Group::Probes, Group::Uid(1)] {
+            let one_more = turnstiles.of(group);
+            assert!(has_turns(), "{group:?}");
+            drop(one_more);
+            assert!(!has_turns(), "{group:?}");
+        }
+        drop((few, probes));
+        assert_eq!(turnstiles.0.lanes().connections, 0);
+    }
+
+    #[tokio::test]
+    async fn where_a_single_uid_has_few_connections_nobody_waits() {
+        let turnstiles = Turnstiles::default();
+        let (mut one, mut other) = (turnstiles.of(Group::Uid(1)), turnstiles.of(Group::Uid(1)));
         std::future::poll_fn(|cx| {
             for _ in 0..2 {
                 assert!(one.poll(cx, |_| (Poll::Ready(()), true)).is_ready());
@@ -189,13 +309,13 @@ mod tests {
     #[test]
     fn uids_that_are_gone_are_forgotten() {
         let turnstiles = Turnstiles::default();
-        let held = turnstiles.of(7);
+        let held = turnstiles.of(Group::Uid(7));
         for uid in 1000..10_000 {
-            turnstiles.of(uid);
+            turnstiles.of(Group::Uid(uid));
         }
-        assert_eq!(turnstiles.0.uids.load(Ordering::Relaxed), 1);
-        assert!(Arc::ptr_eq(&held.turn, &turnstiles.of(7).turn));
+        assert_eq!(turnstiles.0.lanes().by_group.len(), 1);
+        assert!(Arc::ptr_eq(&held.turn, &turnstiles.of(Group::Uid(7)).turn));
         drop(held);
-        assert!(turnstiles.0.lanes().is_empty());
+        assert!(turnstiles.0.lanes().by_group.is_empty());
     }
 }

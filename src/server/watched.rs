@@ -83,7 +83,7 @@ impl Activity {
         self.note_work();
     }
 
-    fn note_work(&self) {
+    pub fn note_work(&self) {
         grow(&self.work);
     }
 

@@ -21,7 +21,7 @@ const GREEDY_CALLER: &str = r#"
         socket(my $stream, AF_UNIX, SOCK_STREAM, 0) or last;
         connect($stream, sockaddr_un("api.sock")) or last;
         syswrite($stream, "GET /livez HTTP/1.1\r\nhost: x\r\n\r\n");
-        # Nothing, if it was closed at once; either way it has been decided.
+        # Once it has been decided, whether it is served or refused.
         sysread($stream, my $answer, 12);
         push @held, $stream;
     }
@@ -71,5 +71,5 @@ fn no_stranger_takes_every_connection() {
     stranger.args(["healthcheck", "--live"]).env_clear().env("CLOAKROOM_SOCKET", path("api.sock"));
     stranger.uid(12_347).gid(12_347);
     daemon.until("there is room for strangers again", |_| finish(stranger.output().unwrap()).0 == 0);
-    assert_eq!(daemon.log().matches("A connection is closed at once").count(), 1, "{}", daemon.log());
+    assert_eq!(daemon.log().matches("A connection is refused").count(), 1, "{}", daemon.log());
 }

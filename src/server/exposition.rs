@@ -1,0 +1,102 @@
+//! What `/metrics` answers with: written down anew as often as a bounded share of the thread's time allows, however often
+//! and through whichever listener it is asked for.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::Services;
+use super::metrics::{plain, render};
+
+/// Writing may take one part of the time in so many: it costs as much as dozens of hits, and anybody may ask for it.
+const ONE_PART_IN: u32 = 20;
+
+/// As far as that may be drawn on ahead: whoever asks now and then is told what is true now.
+const AHEAD: Duration = Duration::from_secs(1);
+
+/// What is handed out is no older than this, even if writing takes a larger share then.
+const OLDEST: Duration = Duration::from_secs(1);
+
+/// The last text.
+#[derive(Debug, Default)]
+pub struct Exposition(Mutex<Written>);
+
+#[derive(Debug, Default)]
+struct Written {
+    /// In the older format that every tool reads.
+    plain: Bytes,
+    open_metrics: Bytes,
+    share: Share,
+}
+
+/// By the elapsed clock: when what writing has taken will have been its part of the time.
+#[derive(Debug, Default)]
+struct Share(Duration);
+
+impl Exposition {
+    /// The text in the one format or in the other.
+    pub fn text(&self, services: &Services, is_open_metrics: bool) -> Bytes {
+        let mut written = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let begun = services.clock.now();
+        if written.share.is_due(begun.elapsed) {
+            let text = render(services);
+            (written.plain, written.open_metrics) = (plain(&text).into(), text.into());
+            written.share.note(begun.elapsed, services.clock.since(begun));
+        }
+        if is_open_metrics { written.open_metrics.clone() } else { written.plain.clone() }
+    }
+}
+
+impl Share {
+    fn is_due(&self, now: Duration) -> bool {
+        self.0 <= now.saturating_add(AHEAD)
+    }
+
+    fn note(&mut self, begun: Duration, took: Duration) {
+        let paid = self.0.max(begun).saturating_add(took.saturating_mul(ONE_PART_IN));
+        self.0 = paid.min(begun.saturating_add(AHEAD).saturating_add(OLDEST));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Asked for all the time, where writing takes this long: how often it is written in ten seconds, and how old the
+    /// oldest text is that is handed out.
+    fn flooded(took: Duration) -> (u32, Duration) {
+        let (mut share, mut times, mut oldest) = (Share::default(), 0, Duration::ZERO);
+        let (mut now, mut written) = (Duration::from_secs(100), Duration::from_secs(100));
+        while now < Duration::from_secs(110) {
+            if share.is_due(now) {
+                share.note(now, took);
+                (times, written, now) = (times + 1, now, now + took);
+            }
+            oldest = oldest.max(now - written);
+            now += Duration::from_micros(50);
+        }
+        (times, oldest)
+    }
+
+    #[test]
+    fn writing_takes_a_twentieth_of_the_time_however_often_it_is_asked_for() {
+        let (times, oldest) = flooded(Duration::from_millis(1));
+        assert!((500..=560).contains(&times), "{times}");
+        assert!(oldest <= Duration::from_millis(25), "{oldest:?}");
+        // Where a text would be older than a second, it is written once a second.
+        let (times, oldest) = flooded(Duration::from_millis(80));
+        assert!((9..=12).contains(&times), "{times}");
+        assert!(oldest <= OLDEST + Duration::from_millis(1), "{oldest:?}");
+    }
+
+    #[test]
+    fn whoever_asks_now_and_then_is_told_what_is_true_now() {
+        let (mut share, mut now) = (Share::default(), Duration::from_secs(5));
+        for _ in 0..40 {
+            assert!(share.is_due(now), "{now:?}");
+            share.note(now, Duration::from_millis(1));
+            now += Duration::from_millis(1);
+        }
+    }
+}
