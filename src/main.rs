@@ -48,12 +48,15 @@ fn failed(error: &CommandError) -> ExitCode {
 /// process from ending. Not `eprintln!`, which panics where standard error is closed.
 fn tell(text: String) {
     let (done, told) = mpsc::sync_channel(0);
+    let copy = text.clone();
     let write = move || {
-        io::stderr().write_all(text.as_bytes()).ok();
+        io::stderr().write_all(copy.as_bytes()).ok();
         drop(done);
     };
-    if thread::Builder::new().spawn(write).is_ok() {
-        told.recv_timeout(Duration::from_secs(1)).unwrap_or(());
+    match thread::Builder::new().spawn(write) {
+        Ok(_) => told.recv_timeout(Duration::from_secs(1)).unwrap_or(()),
+        // What is to be told may well be that there are no threads.
+        Err(_) => drop(io::stderr().write_all(text.as_bytes())),
     }
 }
 

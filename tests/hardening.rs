@@ -413,14 +413,20 @@ fn the_real_binarys_panics_do_not_say_what_either() {
         nix::unistd::chown(&place.join(file), Some(4322.into()), None).unwrap();
     }
     fs::copy(env!("CARGO_BIN_EXE_cloakroom"), place.join("cloakroom")).unwrap();
-    let script = format!(
-        "ulimit -u 1; exec {} serve --config {}",
-        place.join("cloakroom").display(),
-        deployment.config().display()
-    );
-    let mut command = Command::new("bash");
-    command.args(["-c", &script]).env_clear().uid(4322).gid(4322);
-    let (exit, _, log) = finish(command.output().unwrap());
+    let start = |threads: u32| {
+        let script = format!(
+            "ulimit -u {threads}; exec {} serve --config {}",
+            place.join("cloakroom").display(),
+            deployment.config().display()
+        );
+        let mut command = Command::new("bash");
+        command.args(["-c", &script]).env_clear().uid(4322).gid(4322);
+        finish(command.output().unwrap())
+    };
+    let (exit, _, why) = start(1);
+    assert!(exit == 1 && why.contains("the log's descriptor or thread cannot be had"), "{exit}: {why}");
+    // The log has its thread, and then the runtime has none.
+    let (exit, _, log) = start(2);
     assert_eq!(exit, 101, "{log}");
     assert!(log.contains("panicked at") && log.contains("\"level\":\"ERROR\""), "{log}");
     assert!(!log.contains("spawn") && !log.contains("unavailable"), "what tokio says is left out: {log}");

@@ -135,7 +135,7 @@ fn failed(cause: StartError) -> CommandError {
 }
 
 fn no_log(cause: &io::Error) -> CommandError {
-    CommandError::failed(format!("the log cannot be written: {cause}"))
+    CommandError::failed(format!("the log's descriptor or thread cannot be had: {cause}"))
 }
 
 async fn serve(config: Config, deps: Deps, bound: Bound, signals: Signals) -> Result<(), CommandError> {
