@@ -108,28 +108,40 @@ impl Trail {
             // Probes, metrics and the interface's description tell nothing about anybody.
             return;
         }
-        let is_notable = over.refusal.is_some() || operation.is_some_and(|is| is_notable(is, self.cache));
-        services.audit.write(is_notable, || {
+        let (refusal, caller) = (over.refusal.as_ref(), peer.rights.caller());
+        let event = |at| {
             let named = || UserId::from_path_segment(Route::find(over.uri.path())?.user()?).ok();
             let asked = || connection(over.uri.query()?).map(|name| Name::new(&name));
             Event {
-                at: services.clock.now(),
+                at,
                 listener: Arc::clone(&peer.origin.listener),
-                caller: peer.rights.caller(),
+                caller: Some(caller),
                 pid: peer.origin.pid,
                 operation,
                 user: self.user.or_else(named),
                 connection: self.connection.or_else(asked),
-                outcome: over.refusal.as_ref().map_or(self.outcome.unwrap_or("answered"), |why| why.outcome),
+                outcome: refusal.map_or(self.outcome.unwrap_or("answered"), |why| why.outcome),
                 status: over.status,
-                code: over.refusal.as_ref().map(|why| why.code),
+                code: refusal.map(|why| why.code),
                 cache: self.cache.map(CacheState::as_str),
                 fingerprint: self.fingerprint,
                 request_id: over.request_id.to_string(),
                 trace: trace::of(over.headers),
                 took: services.clock.since(self.begun),
+                count: 1,
+                until: None,
             }
-        });
+        };
+        match refusal {
+            Some(why) => {
+                let now = services.clock.now();
+                services.audit.refused(caller.uid, why.code, now, || event(now));
+            }
+            None => {
+                let is_notable = operation.is_some_and(|is| is_notable(is, self.cache));
+                services.audit.write(is_notable, || event(services.clock.now()));
+            }
+        }
     }
 }
 

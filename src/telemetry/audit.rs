@@ -2,10 +2,11 @@
 //!
 //! Whoever answers a request only puts the event into a queue of bounded length. A thread of its own hashes, formats
 //! and writes, so that no output, however slow, is waited for. What does not fit or cannot be written is lost, counted,
-//! said in the log at most once a minute, and told by the next line that can be written.
+//! said in the log at most once a minute, and told by the next line that can be written. Refusals that come fast share a
+//! line, so that a uid that is refused can neither fill the output nor take the room of other events.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -18,19 +19,20 @@ use crate::secret::Tag;
 use super::UserNames;
 use super::writer::{self, NotTaken, Queue, Work};
 
+mod folding;
 mod journal;
 mod line;
+mod losses;
 mod output;
 mod stream;
 
+use folding::{Folding, SECOND, Verdict};
+use losses::Losses;
 use output::Output;
 pub use output::OutputError;
 
 /// Lines that may wait to be written. With the longest of all user ids they take some eight MiB.
 const QUEUE: usize = 4096;
-
-/// Lines lost one after the other are worth one line of the log a minute.
-const BETWEEN_COMPLAINTS: Duration = Duration::from_secs(60);
 
 /// Something that happened to a request.
 #[derive(Clone, Debug)]
@@ -39,8 +41,8 @@ pub struct Event {
     pub at: Moment,
     /// Path of the socket.
     pub listener: Arc<str>,
-    /// Who asked.
-    pub caller: Caller,
+    /// Who asked; `None` where the event stands for requests of several.
+    pub caller: Option<Caller>,
     /// The process that connected, if the kernel can name it here. May be another one's by now.
     pub pid: Option<u32>,
     /// What was asked for; `None` where no route with an operation was.
@@ -65,6 +67,10 @@ pub struct Event {
     pub trace: Option<TraceId>,
     /// From the head of the request to the answer's decision.
     pub took: Duration,
+    /// How many requests it stands for. The rest is of the first of them.
+    pub count: u64,
+    /// When the last of them was decided, if it stands for those that came too fast for a line each.
+    pub until: Option<Moment>,
 }
 
 /// A connection's name as a line may hold it, whoever made it up: as long as Auth0's names get, and nothing but
@@ -99,6 +105,7 @@ pub struct Audit {
     /// `None` where nothing was to be written at the start.
     queue: Option<Queue<Box<Event>>>,
     losses: Arc<Losses>,
+    folding: Arc<Mutex<Folding>>,
 }
 
 impl Audit {
@@ -112,6 +119,7 @@ impl Audit {
                 events: AtomicU8::new(place(AuditEvents::None)),
                 queue: None,
                 losses: Arc::default(),
+                folding: Arc::default(),
             }),
             events => Self::to(Output::open(&settings.output)?, events, names),
         }
@@ -119,10 +127,11 @@ impl Audit {
 
     fn to(output: Output, events: AuditEvents, names: UserNames) -> Result<Self, OutputError> {
         let (queue, receiving) = writer::queue(QUEUE);
-        let losses = Arc::new(Losses::default());
-        let work = Writer { output, names, losses: Arc::clone(&losses), told: 0 };
+        let (losses, folding) = (Arc::new(Losses::default()), Arc::new(Mutex::default()));
+        let work =
+            Writer { output, names, losses: Arc::clone(&losses), folding: Arc::clone(&folding), told: 0 };
         receiving.start("audit", work).map_err(OutputError::Thread)?;
-        Ok(Self { events: AtomicU8::new(place(events)), queue: Some(queue), losses })
+        Ok(Self { events: AtomicU8::new(place(events)), queue: Some(queue), losses, folding })
     }
 
     /// Whether an event has a line. Most lookups end with this `false`, and then nothing more is done about them.
@@ -147,13 +156,47 @@ impl Audit {
         }
         let event = Box::new(event());
         let at = event.at;
-        match self.queue.as_ref().map(|queue| queue.put(event)) {
-            Some(Ok(())) => {}
-            Some(Err(NotTaken::Full(_))) => {
-                self.losses.add(1, at, &"they come faster than they can be written");
-            }
-            Some(Err(NotTaken::Closed(_))) | None => self.losses.add(1, at, &"the audit log is closed"),
+        if let Err(why) = self.put(event) {
+            self.lose(&why, at);
         }
+    }
+
+    /// Writes what `event` makes of a request of `uid` that was refused with `code`, or counts it, where many come.
+    pub fn refused(&self, uid: u32, code: &'static str, now: Moment, event: impl FnOnce() -> Event) {
+        if !self.takes(true) {
+            return;
+        }
+        let mut folding = self.folding.lock().unwrap_or_else(PoisonError::into_inner);
+        match folding.judge(uid, code, now) {
+            Verdict::Fold(key) => folding.fold(key, now, event),
+            Verdict::Line => match self.put(Box::new(event())) {
+                Ok(()) => {}
+                Err(NotTaken::Full(event)) => {
+                    folding.left(1);
+                    let key = folding.key(uid, code);
+                    folding.fold(key, now, || *event);
+                }
+                Err(why) => {
+                    folding.left(1);
+                    self.lose(&why, now);
+                }
+            },
+        }
+    }
+
+    fn put(&self, event: Box<Event>) -> Result<(), NotTaken<Box<Event>>> {
+        match &self.queue {
+            Some(queue) => queue.put(event),
+            None => Err(NotTaken::Closed(event)),
+        }
+    }
+
+    fn lose(&self, why: &NotTaken<Box<Event>>, at: Moment) {
+        let why = match why {
+            NotTaken::Full(_) => "they come faster than they can be written",
+            NotTaken::Closed(_) => "the audit log is closed",
+        };
+        self.losses.add(1, at, &why);
     }
 
     /// Lines that were not written.
@@ -164,7 +207,12 @@ impl Audit {
     /// Writes what waits, for at most this long, and ends. Blocks. Returns whether everything was written or counted
     /// as lost; what is tried later is lost.
     pub fn close(&self, patience: Duration) -> bool {
-        self.queue.as_ref().is_none_or(|queue| queue.close(patience))
+        let is_over = self.queue.as_ref().is_none_or(|queue| queue.close(patience));
+        let uncounted = self.folding.lock().unwrap_or_else(PoisonError::into_inner).due(None);
+        for folded in uncounted {
+            self.losses.add(folded.count, folded.at, &"the audit log is closed");
+        }
+        is_over
     }
 }
 
@@ -174,57 +222,28 @@ fn place(events: AuditEvents) -> u8 {
     EVENTS.iter().zip(0..).find(|(known, _)| **known == events).map_or(0, |(_, place)| place)
 }
 
-/// Lines that were not written.
-#[derive(Debug, Default)]
-struct Losses {
-    lines: AtomicU64,
-    said: Mutex<Said>,
-}
-
-#[derive(Debug, Default)]
-struct Said {
-    /// When that lines are lost was said last.
-    at: Option<Moment>,
-    /// That they are written again was not said since.
-    open: bool,
-}
-
-impl Losses {
-    fn total(&self) -> u64 {
-        self.lines.load(Ordering::Relaxed)
-    }
-
-    fn add(&self, lines: u64, now: Moment, why: &dyn fmt::Display) {
-        self.lines.fetch_add(lines, Ordering::Relaxed);
-        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
-        if said.at.is_none_or(|at| at.age(now) >= BETWEEN_COMPLAINTS) {
-            *said = Said { at: Some(now), open: true };
-            tracing::warn!(lost = self.total(), %why, "Lines of the audit log are lost");
-        }
-    }
-
-    /// Lines were written.
-    fn end(&self) {
-        if std::mem::take(&mut self.said.lock().unwrap_or_else(PoisonError::into_inner).open) {
-            tracing::info!(lost = self.total(), "Lines of the audit log are written again");
-        }
-    }
-}
-
 /// The other end of the queue.
 struct Writer {
     output: Output,
     names: UserNames,
     losses: Arc<Losses>,
+    folding: Arc<Mutex<Folding>>,
     /// How many lost lines the lines that were written have told of.
     told: u64,
 }
 
 impl Work<Box<Event>> for Writer {
+    /// Writes `batch`, and the counts of refusals that are due: by its moment, or all of them where nothing has come.
     fn write(&mut self, batch: &[Box<Event>]) {
-        let Some(first) = batch.first() else { return };
+        let due = {
+            let mut folding = self.folding.lock().unwrap_or_else(PoisonError::into_inner);
+            folding.left(batch.iter().filter(|event| event.code.is_some()).count());
+            folding.due(batch.last().map(|event| event.at))
+        };
+        let events = || batch.iter().map(|event| &**event).chain(&due);
+        let Some(first) = events().next() else { return };
         let lost = self.losses.total().saturating_sub(self.told);
-        let lines = batch.iter().enumerate().map(|(index, event)| {
+        let lines = events().enumerate().map(|(index, event)| {
             // The first one tells of those that should have come before it.
             line::Line::new(event, &self.names, if index == 0 { lost } else { 0 })
         });
@@ -234,8 +253,17 @@ impl Work<Box<Event>> for Writer {
         }
         match outcome {
             Ok(()) => self.losses.end(),
-            Err(why) => self.losses.add(batch.len().saturating_sub(written) as u64, first.at, &why),
+            Err(why) => {
+                let unwritten = events().skip(written).map(|event| event.count);
+                self.losses.add(unwritten.fold(0, u64::saturating_add), first.at, &why);
+            }
         }
+    }
+
+    /// A second, while something may become due.
+    fn pause(&self) -> Option<Duration> {
+        let folding = self.folding.lock().unwrap_or_else(PoisonError::into_inner);
+        (!folding.is_empty()).then_some(SECOND)
     }
 }
 
@@ -264,7 +292,7 @@ mod tests {
         Event {
             at: at(0),
             listener: "/run/api.sock".into(),
-            caller: Caller { uid: 1000, gid: 100 },
+            caller: Some(Caller { uid: 1000, gid: 100 }),
             pid: None,
             operation: Some(Operation::Token),
             user: UserId::parse("auth0|jane").ok(),
@@ -277,6 +305,8 @@ mod tests {
             request_id: request_id.into(),
             trace: None,
             took: Duration::from_micros(1234),
+            count: 1,
+            until: None,
         }
     }
 
@@ -343,21 +373,5 @@ mod tests {
         assert_eq!(Name::new("google-oauth2"), Name("google-oauth2".into()));
         assert_eq!(Name::new("a\nb\u{9b}c\u{202e}\u{0}"), Name("a\u{fffd}b\u{fffd}c\u{fffd}\u{fffd}".into()));
         assert_eq!(Name::new(&"x".repeat(1 << 14)).0.len(), 128);
-    }
-
-    #[test]
-    fn losses_are_said_once_a_minute_and_their_end_once() {
-        let losses = Losses::default();
-        let is_said = |now: u64| {
-            let before = losses.said.lock().unwrap().at;
-            losses.add(1, at(now), &"no room");
-            losses.said.lock().unwrap().at != before
-        };
-        assert!(is_said(0) && (1..60).all(|second| !is_said(second)) && is_said(60));
-        assert!(losses.said.lock().unwrap().open);
-        losses.end();
-        assert!(!losses.said.lock().unwrap().open);
-        assert!(!is_said(61) && !losses.said.lock().unwrap().open, "too soon to be said, so it has no end");
-        assert_eq!(losses.total(), 62);
     }
 }

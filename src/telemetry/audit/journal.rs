@@ -48,7 +48,8 @@ fn datagram(line: &Line<'_>) -> Vec<u8> {
     let mut bytes = Vec::new();
     let operation = line.operation.unwrap_or("request");
     let priority = if line.status < 400 { "6" } else { "5" };
-    put(&mut bytes, "MESSAGE", &format!("{operation} {} ({})", line.outcome, line.status));
+    let times = if line.count > 1 { format!(", {} times", line.count) } else { String::new() };
+    put(&mut bytes, "MESSAGE", &format!("{operation} {} ({}){times}", line.outcome, line.status));
     put(&mut bytes, "PRIORITY", priority);
     put(&mut bytes, "SYSLOG_IDENTIFIER", "cloakroom");
     // Our own type always serialises, and to an object.
@@ -79,7 +80,7 @@ fn put(bytes: &mut Vec<u8>, name: &str, value: &str) {
 mod tests {
     use std::collections::BTreeMap;
 
-    use super::super::tests::{event, names};
+    use super::super::tests::{at, event, names};
     use super::*;
 
     fn fields(mut bytes: &[u8]) -> BTreeMap<String, String> {
@@ -108,6 +109,7 @@ mod tests {
         let mut refused = event("2");
         (refused.operation, refused.user, refused.connection, refused.cache) = (None, None, None, None);
         (refused.outcome, refused.status, refused.code) = ("refused", 404, Some("route_not_found"));
+        (refused.count, refused.until) = (7, Some(at(1)));
         let events = [event("1"), refused];
         let (written, outcome) = journal.write(events.iter().map(|event| Line::new(event, &names(), 7)));
         assert_eq!((written, outcome.is_ok()), (2, true));
@@ -119,6 +121,7 @@ mod tests {
         let expected = [
             ("CLOAKROOM_CACHE", "miss"),
             ("CLOAKROOM_CONNECTION", "github"),
+            ("CLOAKROOM_COUNT", "1"),
             ("CLOAKROOM_GID", "100"),
             ("CLOAKROOM_LISTENER", "/run/api.sock"),
             ("CLOAKROOM_LOST", "7"),
@@ -138,7 +141,8 @@ mod tests {
         assert_eq!(next(), expected.map(|(name, value)| (name.to_owned(), value.to_owned())).into());
         let refused = next();
         let shown = ["MESSAGE", "PRIORITY", "CLOAKROOM_CODE"].map(|name| refused[name].as_str());
-        assert_eq!(shown, ["request refused (404)", "5", "route_not_found"]);
+        assert_eq!(shown, ["request refused (404), 7 times", "5", "route_not_found"]);
+        assert_eq!(refused["CLOAKROOM_UNTIL"], "1970-01-01T00:00:01.000Z");
         assert!(!refused.contains_key("CLOAKROOM_OPERATION"), "nothing has no field");
     }
 

@@ -16,8 +16,8 @@ pub struct Line<'a> {
     timestamp: String,
     target: &'static str,
     listener: &'a str,
-    uid: u32,
-    gid: u32,
+    uid: Option<u32>,
+    gid: Option<u32>,
     pid: Option<u32>,
     pub(super) operation: Option<&'static str>,
     user: Option<String>,
@@ -30,6 +30,8 @@ pub struct Line<'a> {
     request_id: &'a str,
     trace_id: Option<String>,
     microseconds: u64,
+    pub(super) count: u64,
+    until: Option<String>,
     lost: u64,
 }
 
@@ -40,8 +42,8 @@ impl<'a> Line<'a> {
             timestamp: in_milliseconds(event.at.wall),
             target: TARGET,
             listener: &event.listener,
-            uid: event.caller.uid,
-            gid: event.caller.gid,
+            uid: event.caller.map(|caller| caller.uid),
+            gid: event.caller.map(|caller| caller.gid),
             pid: event.pid,
             operation: event.operation.map(|operation| operation.as_str()),
             user: event.user.as_ref().map(|user| names.name(user)),
@@ -54,6 +56,8 @@ impl<'a> Line<'a> {
             request_id: &event.request_id,
             trace_id: event.trace.map(|trace| trace.to_string()),
             microseconds: u64::try_from(event.took.as_micros()).unwrap_or(u64::MAX),
+            count: event.count,
+            until: event.until.map(|until| in_milliseconds(until.wall)),
             lost,
         }
     }
