@@ -157,6 +157,78 @@ fn cases() -> Vec<Case> {
             )
         },
         Case {
+            certificate: CertificateKind::SameName,
+            ..case(
+                "an authority of the same name",
+                69,
+                "{domain} is not trusted: its certificate is not signed by the authority of that name that is known here; tenant.ca_file may hold an older one, or a key is too short",
+            )
+        },
+        Case {
+            certificate: CertificateKind::NotYetValid,
+            ..case(
+                "a certificate that is not valid yet",
+                69,
+                "{domain} is not trusted: its certificate is not valid yet; check this machine's clock",
+            )
+        },
+        Case {
+            certificate: CertificateKind::Authority,
+            ..case(
+                "an authority's own certificate",
+                69,
+                "{domain} is not trusted: it shows the certificate of an authority as its own; have that authority issue one for tenant.domain",
+            )
+        },
+        Case {
+            certificate: CertificateKind::OnlyCommonName,
+            ..case(
+                "a certificate with a common name alone",
+                69,
+                "{domain} is not trusted: its certificate names a host in its common name alone, which does not count; have it issued with a subjectAltName",
+            )
+        },
+        Case {
+            certificate: CertificateKind::OutsideConstraints,
+            ..case(
+                "an authority for other names",
+                69,
+                "{domain} is not trusted: an authority above its certificate may not sign for this name; check tenant.domain, or have another authority sign it",
+            )
+        },
+        Case {
+            certificate: CertificateKind::ExpiredIntermediate,
+            ..case(
+                "an intermediate authority that has expired",
+                69,
+                "{domain} is not trusted: an authority between its certificate and the one known here has expired; have that host send the intermediate certificate that is valid",
+            )
+        },
+        Case {
+            certificate: CertificateKind::NoAuthority,
+            ..case(
+                "an intermediate that is no authority",
+                69,
+                "{domain} is not trusted: a certificate between its own and the authority known here may not sign others; have that host send the right intermediate certificates",
+            )
+        },
+        Case {
+            certificate: CertificateKind::NotForServers,
+            ..case(
+                "a certificate for clients",
+                69,
+                "{domain} is not trusted: its certificate is not for servers; have it issued with the extended key usage serverAuth",
+            )
+        },
+        Case {
+            certificate: CertificateKind::CriticalExtension,
+            ..case(
+                "an extension that is not known",
+                69,
+                "{domain} is not trusted: its certificate has a critical extension that is not known here; have it issued without",
+            )
+        },
+        Case {
             spoil: |_, _, config| {
                 config.replace("ca_file", "proxy = \"http://user:hunter2@localhost:1\"\nca_file")
             },

@@ -185,8 +185,57 @@ pub enum TlsProblem {
         "its certificate is not valid at this time; check this machine's clock, then ask who runs that host"
     )]
     WrongTime,
+    /// It is not valid yet.
+    #[error("its certificate is not valid yet; check this machine's clock")]
+    NotYet,
+    /// An authority of the same name is known, with another key.
+    #[error(
+        "its certificate is not signed by the authority of that name that is known here; tenant.ca_file may hold an \
+         older one, or a key is too short"
+    )]
+    OtherSigner,
+    /// It is an authority's.
+    #[error(
+        "it shows the certificate of an authority as its own; have that authority issue one for tenant.domain"
+    )]
+    Authority,
+    /// It has no subjectAltName.
+    #[error(
+        "its certificate names a host in its common name alone, which does not count; have it issued with a \
+         subjectAltName"
+    )]
+    OnlyCommonName,
+    /// Name constraints of an authority leave this name out.
+    #[error(
+        "an authority above its certificate may not sign for this name; check tenant.domain, or have another authority \
+         sign it"
+    )]
+    OutsideConstraints,
+    /// An intermediate certificate has expired, and its own has not.
+    #[error(
+        "an authority between its certificate and the one known here has expired; have that host send the intermediate \
+         certificate that is valid"
+    )]
+    ExpiredIntermediate,
+    /// An intermediate certificate is no authority's, or may not be so far up.
+    #[error(
+        "a certificate between its own and the authority known here may not sign others; have that host send the right \
+         intermediate certificates"
+    )]
+    NoAuthority,
+    /// Its extended key usage leaves servers out.
+    #[error("its certificate is not for servers; have it issued with the extended key usage serverAuth")]
+    NotForServers,
+    /// A critical extension is not known.
+    #[error("its certificate has a critical extension that is not known here; have it issued without")]
+    CriticalExtension,
+    /// SHA-1, for example.
+    #[error(
+        "its certificate is signed by an algorithm that is not accepted; have it issued with SHA-256 or better"
+    )]
+    Algorithm,
     /// Anything else about the certificate.
-    #[error("its certificate is not acceptable")]
+    #[error("its certificate is not acceptable; have it issued anew")]
     Certificate,
     /// It does not speak TLS as we do.
     #[error("the TLS handshake failed; check that tenant.domain and its port lead to an HTTPS server")]

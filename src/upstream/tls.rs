@@ -3,8 +3,12 @@
 use std::error::Error;
 use std::sync::{Arc, OnceLock};
 
-use rustls::pki_types::CertificateDer;
-use rustls::{CertificateError, ClientConfig, RootCertStore};
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, OtherError, RootCertStore, SignatureScheme,
+};
 
 use crate::domain::error::TlsProblem;
 
@@ -48,28 +52,104 @@ pub fn client_config(extra: &[CertificateDer<'static>]) -> Result<ClientConfig, 
     }
     // Named here and not taken from the process's default, which panics where two providers are linked.
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let verifier =
+        WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider)).build();
+    let verifier = Verifier(verifier.map_err(|_| TlsError::Provider)?);
     Ok(ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|_| TlsError::Provider)?
-        .with_root_certificates(roots)
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier))
         .with_no_client_auth())
 }
 
 /// What is wrong, if `error` is about TLS.
 pub fn problem(error: &(dyn Error + 'static)) -> Option<TlsProblem> {
+    use CertificateError as Reason;
+
     let error = error.downcast_ref::<rustls::Error>()?;
-    Some(match error {
-        rustls::Error::InvalidCertificate(certificate) => match certificate {
-            CertificateError::UnknownIssuer | CertificateError::BadSignature => TlsProblem::UnknownIssuer,
-            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-                TlsProblem::WrongName
+    let rustls::Error::InvalidCertificate(reason) = error else { return Some(TlsProblem::Handshake) };
+    Some(match reason {
+        Reason::UnknownIssuer => TlsProblem::UnknownIssuer,
+        Reason::BadSignature => TlsProblem::OtherSigner,
+        Reason::NotValidForNameContext { presented, .. } if presented.is_empty() => {
+            TlsProblem::OnlyCommonName
+        }
+        Reason::NotValidForName | Reason::NotValidForNameContext { .. } => TlsProblem::WrongName,
+        Reason::Expired | Reason::ExpiredContext { .. } => TlsProblem::WrongTime,
+        Reason::NotValidYet | Reason::NotValidYetContext { .. } => TlsProblem::NotYet,
+        Reason::InvalidPurpose | Reason::InvalidPurposeContext { .. } => TlsProblem::NotForServers,
+        Reason::UnhandledCriticalExtension => TlsProblem::CriticalExtension,
+        Reason::UnsupportedSignatureAlgorithmContext { .. }
+        | Reason::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => TlsProblem::Algorithm,
+        Reason::Other(OtherError(other)) => match other.downcast_ref::<webpki::Error>() {
+            Some(webpki::Error::CaUsedAsEndEntity) => TlsProblem::Authority,
+            Some(webpki::Error::NameConstraintViolation) => TlsProblem::OutsideConstraints,
+            Some(webpki::Error::EndEntityUsedAsCa | webpki::Error::PathLenConstraintViolated) => {
+                TlsProblem::NoAuthority
             }
-            CertificateError::Expired
-            | CertificateError::ExpiredContext { .. }
-            | CertificateError::NotValidYet
-            | CertificateError::NotValidYetContext { .. } => TlsProblem::WrongTime,
+            Some(webpki::Error::UnsupportedCriticalExtension) => TlsProblem::CriticalExtension,
+            None if other.is::<IntermediateExpired>() => TlsProblem::ExpiredIntermediate,
             _ => TlsProblem::Certificate,
         },
-        _ => TlsProblem::Handshake,
+        _ => TlsProblem::Certificate,
     })
+}
+
+/// The platform's verifier, which does not say whose time is over.
+#[derive(Debug)]
+struct Verifier(Arc<WebPkiServerVerifier>);
+
+/// Not the server's certificate has expired, but one between it and an authority.
+#[derive(Debug, thiserror::Error)]
+#[error("an intermediate certificate has expired")]
+struct IntermediateExpired;
+
+fn is_expired(error: &rustls::Error) -> bool {
+    use CertificateError::{Expired, ExpiredContext};
+    matches!(error, rustls::Error::InvalidCertificate(Expired | ExpiredContext { .. }))
+}
+
+/// Decides nothing by itself: every verdict is webpki's.
+impl ServerCertVerifier for Verifier {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let verify =
+            |between| self.0.verify_server_cert(end_entity, between, server_name, ocsp_response, now);
+        verify(intermediates).map_err(|error| {
+            // The server's own is looked at first: if it is what has expired, that is found without the others too.
+            match is_expired(&error) && verify(&[]).err().is_some_and(|alone| !is_expired(&alone)) {
+                true => CertificateError::Other(OtherError(Arc::new(IntermediateExpired))).into(),
+                false => error,
+            }
+        })
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.0.verify_tls12_signature(message, certificate, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.0.verify_tls13_signature(message, certificate, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.supported_verify_schemes()
+    }
 }
