@@ -63,7 +63,7 @@ fn arrivals(world: &World, at: &At, sent: u64) -> Vec<String> {
     let is_right = match at {
         At::Certificate(_) => arrived == 0,
         // A connection that is about to be closed may still take one.
-        At::Users(Fault::RefuseConnections) => arrived <= sent,
+        At::Users(Fault::RefuseConnections | Fault::DeadConnections) => arrived <= sent,
         _ => arrived == sent,
     };
     if !is_right {

@@ -33,6 +33,8 @@ pub struct Row {
     pub at: At,
     /// Where there is nothing to serve, whether nothing is held or what is held is over.
     nothing: Expected,
+    /// Where what is held is over, if that differs: there is a connection then that was made before.
+    expired: Option<Expected>,
     due: Expected,
     stale: Expected,
     /// The answer is so late that whoever holds a token is answered before it comes.
@@ -42,13 +44,19 @@ pub struct Row {
 impl Row {
     pub fn expected(&self, state: State) -> Expected {
         match state {
-            State::None | State::Expired => self.nothing.clone(),
+            State::Expired => self.expired.clone().unwrap_or_else(|| self.nothing.clone()),
+            State::None => self.nothing.clone(),
             State::Due => self.due.clone(),
             State::Stale => self.stale.clone(),
             // Whatever the fault: nobody is asked.
             State::Fresh => hit(0),
             State::Negative => not_found(0),
         }
+    }
+
+    /// The connection that was made before is silent, and the request is sent once more through a new one.
+    fn asked_twice(self, expired: Expected, due: Expected, stale: Expected) -> Self {
+        Self { expired: Some(expired), due, stale, ..self }
     }
 
     fn late(self) -> Self {
@@ -69,7 +77,7 @@ pub fn rows() -> Vec<Row> {
 }
 
 fn row(name: &'static str, at: At, nothing: Expected, due: Expected, stale: Expected) -> Row {
-    Row { group: "", name, at, nothing, due, stale, late: false }
+    Row { group: "", name, at, nothing, expired: None, due, stale, late: false }
 }
 
 /// Auth0 gives no answer for the user.
@@ -109,7 +117,14 @@ fn the_way() -> Vec<Row> {
         certificate("certificate for another name", CertificateKind::WrongName),
         fails("connection reset while the answer is read", Fault::ResetWhileReading, unavailable(3)),
         fails("answer cut short", Fault::Truncate, unavailable(3)),
-        fails("no answer, ever", Fault::StallHeaders, timeout(1)).late(),
+        fails("no answer, ever", Fault::StallHeaders, timeout(1))
+            .asked_twice(timeout(2), hit(2), stale(2))
+            .late(),
+        works("connections that have died silently", Fault::DeadConnections)
+            .asked_twice(miss(2), hit(2).then(HIT_NEW), stale(2).then(HIT_NEW))
+            .late(),
+        works("three interim answers (1xx) before the one that counts", Fault::Interim(Some(3))),
+        fails("interim answers without end", Fault::Interim(None), no_answer(1)),
         fails("answer that stops half-way", Fault::StallBody, timeout(1)).late(),
         row("answer that takes 2 s", At::Users(slow), miss(1), hit(1).then(HIT_NEW), stale(1).then(HIT_NEW))
             .late(),
@@ -129,6 +144,8 @@ fn users() -> Vec<Row> {
         fails("200, a web page", Fault::Html200, unavailable(3)),
         fails("200, 10 MiB", Fault::Body(10 << 20), no_answer(1)),
         fails("200, compressed unasked", Fault::GzipBomb, no_answer(1)),
+        fails("200, 1 MiB in chunks of one byte", Fault::Crumbs((1 << 20) - 100), no_answer(1)),
+        works("200, `Content-Encoding: Identity`", Fault::Encoding("Identity".into())),
         fails("200, another user", json(200, ANOTHER_USER), no_answer(1)),
         works("200, right but as `text/plain`", Fault::WrongContentType),
         fails("302 to elsewhere", Fault::Redirect("https://{domain}/elsewhere".into()), no_answer(1)),
