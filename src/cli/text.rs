@@ -6,24 +6,24 @@ use std::fmt::Write;
 use serde_json::Value;
 
 use crate::domain::freshness::Timestamp;
-use crate::domain::unseen;
+use crate::domain::invisible;
 
 /// `text` with every character escaped that cannot be seen, so that a name some provider chose neither moves the cursor
 /// nor hides or turns around what is beside it.
 pub fn visible(text: &str) -> Cow<'_, str> {
-    unseen::escaped(text, |c, all| all.extend(c.escape_default()))
+    invisible::escaped(text, |c, all| all.extend(c.escape_default()))
 }
 
 /// The same for a text of several lines.
 pub fn visible_lines(text: &str) -> Cow<'_, str> {
-    unseen::escaped(text, |c, all| if c == '\n' { all.push(c) } else { all.extend(c.escape_default()) })
+    invisible::escaped(text, |c, all| if c == '\n' { all.push(c) } else { all.extend(c.escape_default()) })
 }
 
 /// JSON for people and programs alike: every character that cannot be seen is escaped as JSON has it, so that the same is
 /// read from it. Such characters stand within texts alone.
 pub fn json(value: &Value) -> String {
     let written = format!("{value:#}");
-    let escaped = unseen::escaped(&written, |c, all| match c {
+    let escaped = invisible::escaped(&written, |c, all| match c {
         '\n' => all.push(c),
         // Writing to a String cannot fail.
         _ => c

@@ -6,8 +6,8 @@ use std::time::Duration;
 use clap::ValueEnum;
 use clap::builder::NonEmptyStringValueParser;
 
+use crate::domain::invisible::is_unseen;
 use crate::domain::retry::whole_seconds;
-use crate::domain::unseen::is_unseen;
 use crate::domain::user::UserId;
 use crate::server::answers::TokenAnswer;
 

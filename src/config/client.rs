@@ -7,11 +7,11 @@ use ::config::ValueKind;
 
 use super::environment::variable;
 use super::files::{self, Content, Exposure};
-use super::invisible;
 use super::problem::Checked;
 use super::reader::{Reader, Setting};
 use super::values::{Parsed, absolute_path, choice, line, text};
 use super::{Client, ClientAuth};
+use crate::domain::invisible;
 use crate::secret::Secret;
 
 const SECRET: &str = "tenant.client.secret";

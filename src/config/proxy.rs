@@ -3,10 +3,10 @@
 use super::Proxy;
 use super::environment::Env;
 use super::host;
-use super::invisible;
 use super::problem::{Checked, in_variable};
 use super::reader::{Reader, Setting};
 use super::values::{Parsed, text};
+use crate::domain::invisible;
 use crate::secret::Secret;
 
 const KEY: &str = "tenant.proxy";

@@ -10,9 +10,9 @@ use bytesize::ByteSize;
 use jiff::SignedDuration;
 use jiff::fmt::friendly::{Spacing, SpanPrinter};
 
+use crate::domain::invisible;
 use crate::domain::span::{self, NotADuration, is_bare_number};
 
-use super::invisible;
 use super::keys::Kind;
 
 /// A value, or why it is none.

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 
 use crate::config::{Log, UserIds};
-use crate::domain::unseen;
+use crate::domain::invisible;
 use crate::domain::user::UserId;
 use crate::secret::{NoRandomness, TagKey};
 
@@ -64,7 +64,7 @@ fn key_of_machine(file: &Path) -> Option<TagKey> {
 /// `text`, with what cannot be seen, ends a line for some readers, or turns its direction, escaped: a line is about one
 /// user, and shows what is in it.
 fn on_one_line(text: &str) -> String {
-    unseen::escaped(text, |c, line| line.extend(c.escape_unicode())).into_owned()
+    invisible::escaped(text, |c, line| line.extend(c.escape_unicode())).into_owned()
 }
 
 #[cfg(test)]

@@ -1,13 +1,13 @@
-//! Characters that a reader cannot see or cannot tell from a space, which come along when a value is pasted. Pure.
+//! Characters that a reader cannot see, or that change how others are shown: a text from elsewhere is escaped where it
+//! has some, and a pasted setting is refused. Pure.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::ops::RangeInclusive;
 
-/// Unicode 16.0: general category Cf (DerivedGeneralCategory.txt), `Default_Ignorable_Code_Point`
-/// (DerivedCoreProperties.txt), and the separators Zs, Zl and Zp except U+0020. U+2800 is a blank Braille pattern;
-/// U+FFFD stands where bytes were not UTF-8, as in a variable of the environment.
-const RANGES: [RangeInclusive<char>; 29] = [
-    '\u{a0}'..='\u{a0}',
+/// Unicode 16.0: general categories Cf (DerivedGeneralCategory.txt), Zl and Zp, `Default_Ignorable_Code_Point`
+/// (DerivedCoreProperties.txt), and the variation selectors. Bidirectional marks are among them, and tags.
+const INVISIBLE: [RangeInclusive<char>; 24] = [
     '\u{ad}'..='\u{ad}',
     '\u{34f}'..='\u{34f}',
     '\u{600}'..='\u{605}',
@@ -17,34 +17,64 @@ const RANGES: [RangeInclusive<char>; 29] = [
     '\u{890}'..='\u{891}',
     '\u{8e2}'..='\u{8e2}',
     '\u{115f}'..='\u{1160}',
-    '\u{1680}'..='\u{1680}',
     '\u{17b4}'..='\u{17b5}',
     '\u{180b}'..='\u{180f}',
-    '\u{2000}'..='\u{200f}',
-    '\u{2028}'..='\u{202f}',
-    '\u{205f}'..='\u{206f}',
-    '\u{2800}'..='\u{2800}',
-    '\u{3000}'..='\u{3000}',
+    '\u{200b}'..='\u{200f}',
+    '\u{2028}'..='\u{202e}',
+    '\u{2060}'..='\u{206f}',
     '\u{3164}'..='\u{3164}',
     '\u{fe00}'..='\u{fe0f}',
     '\u{feff}'..='\u{feff}',
     '\u{ffa0}'..='\u{ffa0}',
-    '\u{fff0}'..='\u{fffd}',
-    '\u{110bd}'..='\u{110bd}',
-    '\u{110cd}'..='\u{110cd}',
+    '\u{fff0}'..='\u{fffb}',
+    '\u{110bd}'..='\u{110cd}',
     '\u{13430}'..='\u{1343f}',
     '\u{1bca0}'..='\u{1bca3}',
     '\u{1d173}'..='\u{1d17a}',
     '\u{e0000}'..='\u{e0fff}',
 ];
 
-/// An invisible character. Prints as its code point and, where it is a common one, its name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Invisible(char);
+/// What a reader takes for a space, or for a character that is missing: the other separators Zs, the blank Braille
+/// pattern, and U+FFFC and U+FFFD, the latter of which stands where bytes were not UTF-8.
+const BLANK: [RangeInclusive<char>; 8] = [
+    '\u{a0}'..='\u{a0}',
+    '\u{1680}'..='\u{1680}',
+    '\u{2000}'..='\u{200a}',
+    '\u{202f}'..='\u{202f}',
+    '\u{205f}'..='\u{205f}',
+    '\u{2800}'..='\u{2800}',
+    '\u{3000}'..='\u{3000}',
+    '\u{fffc}'..='\u{fffd}',
+];
 
-/// Finds the first invisible character of `text`. Control characters and U+0020 are left to the caller.
-pub(super) fn first(text: &str) -> Option<Invisible> {
-    text.chars().find(|c| RANGES.iter().any(|range| range.contains(c))).map(Invisible)
+/// Whether a character is a control (C0, DEL, C1) or one that cannot be seen.
+pub fn is_unseen(c: char) -> bool {
+    c.is_control() || is_in(&INVISIBLE, c)
+}
+
+fn is_in(ranges: &[RangeInclusive<char>], c: char) -> bool {
+    c > '\u{7f}' && ranges.iter().any(|range| range.contains(&c))
+}
+
+/// `text` with each unseen character written by `escape` instead, and copied only where there is one.
+pub fn escaped(text: &str, mut escape: impl FnMut(char, &mut String)) -> Cow<'_, str> {
+    if !text.contains(is_unseen) {
+        return Cow::Borrowed(text);
+    }
+    let mut all = String::with_capacity(text.len());
+    for c in text.chars() {
+        if is_unseen(c) { escape(c, &mut all) } else { all.push(c) }
+    }
+    Cow::Owned(all)
+}
+
+/// An invisible or blank character. Prints as its code point and, where it is a common one, its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Invisible(char);
+
+/// Finds the first invisible or blank character of `text`. Control characters and U+0020 are left to the caller.
+pub fn first(text: &str) -> Option<Invisible> {
+    text.chars().find(|c| is_in(&INVISIBLE, *c) || is_in(&BLANK, *c)).map(Invisible)
 }
 
 impl fmt::Display for Invisible {
@@ -76,6 +106,23 @@ impl fmt::Display for Invisible {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_seen_is_left_alone() {
+        let seen: String = (' '..='~').chain("äöüßéñçλжשم中字🔑€§° \u{301}\u{fffd}".chars()).collect();
+        assert_eq!(escaped(&seen, |_, _| unreachable!()), Cow::Borrowed(seen.as_str()));
+    }
+
+    #[test]
+    fn every_control_and_every_mark_of_direction_is_found() {
+        let controls = ('\0'..=' ').filter(|c| *c != ' ').chain('\u{7f}'..='\u{9f}');
+        let marks = "\u{61c}\u{200e}\u{200f}\u{202a}\u{202b}\u{202c}\u{202d}\u{202e}\u{2066}\u{2067}\u{2068}\u{2069}\
+                     \u{2028}\u{2029}\u{feff}\u{200b}\u{ad}\u{e0041}\u{fe0f}";
+        for c in controls.chain(marks.chars()) {
+            assert!(is_unseen(c), "{c:?}");
+        }
+        assert_eq!(escaped("a\u{202e}b", |c, to| to.extend(c.escape_unicode())), "a\\u{202e}b");
+    }
 
     #[test]
     fn invisible_characters_are_named_and_visible_ones_are_not() {
