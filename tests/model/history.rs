@@ -121,6 +121,7 @@ impl Game {
         );
         let to = config::Tenant {
             domain: "tenant.example".into(),
+            is_absolute: false,
             audience: tenant.audience().into(),
             extra_roots: Vec::new(),
             proxy: config::Proxy::default(),

@@ -152,8 +152,7 @@ impl Asked {
     fn came_to_nothing(&self, game: &Game) -> bool {
         let ledger = game.wire.ledger();
         let heard = ledger.heard.last().map_or(0, |heard| heard.heard_seq);
-        let came_to_nothing = ledger.nothing.get(self.user).is_some_and(|seq| *seq > heard);
-        came_to_nothing && !ledger.pages.contains(self.user)
+        ledger.nothing.get(self.user).is_some_and(|seq| *seq > heard)
     }
 
     /// Guarantee 3, and that everything ends.

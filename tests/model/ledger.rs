@@ -1,7 +1,7 @@
 //! The line between the daemon and the tenant: carries requests in memory, writes down what passes, and holds the
 //! requests to the budget and the gate (guarantees 4 and 5).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -90,8 +90,6 @@ pub struct Ledger {
     /// A date was wrong: then what an answer's date tells of lost time is wrong as well.
     dates_lie: bool,
     pub nothing: BTreeMap<String, u64>,
-    /// Users for whom a page was answered whose status is that of a refusal: whether it is one is not judged here.
-    pub pages: BTreeSet<String>,
     pub requests: u64,
     pub throttled: u64,
     pub broken: Vec<String>,
@@ -335,12 +333,6 @@ impl Transport for Wire {
                     date,
                     counted: Some((sent_lost, lost)),
                 });
-            }
-            if let Some(user) = &under_way.user
-                && matches!(answer.status.as_u16(), 400 | 401 | 403)
-                && !is_json(&answer)
-            {
-                ledger.pages.insert(user.clone());
             }
             under_way.refused = match answer.status.as_u16() {
                 400 | 401 | 403 => is_json(&answer),

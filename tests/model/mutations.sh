@@ -111,6 +111,9 @@ mutant report-that-no-login-lifts src/cache/refusals.rs \
     'logged_in.is_some_and(|logged_in| logged_in > self.at)' 'logged_in.is_some_and(|_| false)'
 mutant report-that-any-login-lifts src/cache/refusals.rs \
     'logged_in.is_some_and(|logged_in| logged_in > self.at)' 'logged_in.is_some()'
+mutant page-passes-for-a-refused-token src/upstream/wire.rs \
+    '        _ if !error.is_the_management_apis(answer.status) => Err(answer.no_answer()),
+' ''
 mutant one-users-failure-is-everybodys src/cache/failing.rs \
     '(true, Stage::User) if sort != Sort::Throttled => self.everybody.store(false, Ordering::Relaxed),' \
     '(true, Stage::User) if sort != Sort::Throttled => self.everybody.store(true, Ordering::Relaxed),'
