@@ -16,7 +16,6 @@ mod environment;
 mod file;
 mod files;
 mod host;
-mod invisible;
 mod keys;
 mod layer;
 mod listener;
