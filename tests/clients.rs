@@ -309,7 +309,11 @@ async fn the_command_line_says_what_happened_in_its_own_words() {
     };
     for (arguments, exit, event) in [
         (&[users::BLOCKED][..], 5, "the user is blocked in Auth0: unblock "),
-        (&[users::LINKED], 2, "several identities carry a token: choose one with --connection or --provider"),
+        (
+            &[users::LINKED],
+            2,
+            "several identities carry a token: choose one with --connection, --provider or --identity-user-id",
+        ),
         (
             &[users::LINKED, "--connection", "x"],
             3,
@@ -330,7 +334,7 @@ async fn the_command_line_says_what_happened_in_its_own_words() {
         }
         assert_eq!(ran.0, Some(exit), "{arguments:?}: {}", ran.1);
         assert!(ran.1.starts_with(&format!("error: {event}")), "{arguments:?}: {}", ran.1);
-        for of_http in ["?connection", "?provider", "fresh=", "min_ttl="] {
+        for of_http in ["?connection", "?provider", "identity_user_id", "fresh=", "min_ttl="] {
             assert!(!ran.1.contains(of_http), "{arguments:?}: {}", ran.1);
         }
     }

@@ -409,7 +409,7 @@ fn codes_of_the_server() -> BTreeSet<(u16, String)> {
             Some((reason.to_uppercase().replace([' ', '-'], "_"), number))
         })
         .collect();
-    let source = read("src/server/reply.rs");
+    let source = read("src/server/reply.rs") + &read("src/server/reply/lookups.rs");
     let kinds = source.split("S::").skip(1).map(|rest| {
         let (status, rest) = rest.split_once(',').unwrap();
         let code = rest.trim_start().strip_prefix('"').unwrap().split('"').next().unwrap();
