@@ -301,6 +301,7 @@ impl Player {
     }
 
     async fn step(&mut self, step: &Step) {
+        self.game.wire.ledger().steps();
         let game = Arc::clone(&self.game);
         match step {
             Step::Look(look) => self.look(look).await,

@@ -90,6 +90,9 @@ pub struct Ledger {
     /// A date was wrong: then what an answer's date tells of lost time is wrong as well.
     dates_lie: bool,
     pub nothing: BTreeMap<String, u64>,
+    /// When something on the way last answered a read with a refusal of its own, and when Auth0 last refused a bearer.
+    page: Option<Instant>,
+    refusal: Option<Instant>,
     pub requests: u64,
     pub throttled: u64,
     pub broken: Vec<String>,
@@ -115,6 +118,11 @@ impl Ledger {
         // That something is no answer for one user is nobody else's reason not to ask.
         let answered = self.answer > self.silence;
         alone && self.under_way == 0 && rested && answered && now.elapsed > self.gate.max(self.gate_at_most)
+    }
+
+    /// Something happens that may cost a grant by itself.
+    pub fn steps(&mut self) {
+        self.page = None;
     }
 
     /// The daemon's clocks stood still.
@@ -334,6 +342,13 @@ impl Transport for Wire {
                     counted: Some((sent_lost, lost)),
                 });
             }
+            // Unless it has kept a grant waiting, which goes as soon as it is over.
+            let had_room = ledger.under_way < self.0.limits.max_concurrency;
+            if under_way.user.is_some() && had_room && matches!(answer.status.as_u16(), 400 | 401 | 403) {
+                let is_page = answer.body.starts_with(b"<");
+                let at = if is_page { &mut ledger.page } else { &mut ledger.refusal };
+                *at = Some(Instant::now());
+            }
             under_way.refused = match answer.status.as_u16() {
                 400 | 401 | 403 => is_json(&answer),
                 status => status == 429,
@@ -365,6 +380,10 @@ impl<'a> UnderWay<'a> {
                 ledger.breaks(format!("two requests for {user} are under way"));
             }
             None if ledger.grants_under_way > 0 => ledger.breaks("two grants are under way".into()),
+            // The keeper's own renewals come at instants of their own.
+            None if ledger.page == Some(Instant::now()) && ledger.refusal != ledger.page => {
+                ledger.breaks("a page of something on the way costs a Management token".into());
+            }
             _ => {}
         }
         match &user {
