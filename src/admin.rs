@@ -26,6 +26,9 @@ use crate::server::{self, Activity, Services};
 /// [`expendable`].
 pub const MAX_CONNECTIONS: usize = 32;
 
+/// Descriptors at a time: one that gives way is closed when its task runs, which is after [`IN_ONE_GO`] at the latest.
+pub const MAX_DESCRIPTORS: usize = MAX_CONNECTIONS + IN_ONE_GO;
+
 /// Where none can be closed because all wait for their first answer: for how long.
 const WHILE_ALL_WAIT: Duration = Duration::from_millis(1);
 

@@ -47,6 +47,7 @@ mod trail;
 pub mod turnstile;
 mod watched;
 
+pub use door::max_refusals;
 pub use peer::ListenerTerms;
 pub use routes::answer_openly;
 pub use tally::Tally;

@@ -7,6 +7,7 @@ use std::fmt;
 
 use crate::admin;
 use crate::config::Config;
+use crate::server::max_refusals;
 
 /// Listeners, the runtime, signals, logs, watched directories, files that are read, names that are resolved.
 const OWN: u64 = 64;
@@ -15,7 +16,7 @@ const OWN: u64 = 64;
 const PER_REQUEST: u64 = 2;
 
 /// The fewest connections of a listener, for its limit is halved and quartered among callers.
-const FEWEST: u64 = 8;
+const FEWEST: usize = 8;
 
 /// What a configuration needs of descriptors, and what the limit has for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,7 +32,7 @@ impl Descriptors {
     /// Divides `limit` descriptors among what `config` needs.
     pub fn within(limit: u64, config: &Config) -> Self {
         let of_listeners: Vec<_> = config.listeners.iter().map(|listener| listener.max_connections).collect();
-        let admin = if config.admin.address.is_some() { admin::MAX_CONNECTIONS } else { 0 };
+        let admin = if config.admin.address.is_some() { admin::MAX_DESCRIPTORS } else { 0 };
         Self::divide(limit, &of_listeners, config.upstream.max_concurrency, admin)
     }
 
@@ -39,12 +40,19 @@ impl Descriptors {
         let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
         let of_requests = u64::from(requests).saturating_mul(PER_REQUEST);
         let reserved = OWN.saturating_add(of_requests).saturating_add(count(admin));
-        let wanted = of_listeners.iter().fold(0, |sum: u64, each| sum.saturating_add(count(*each)));
+        let with_refusals = |each: usize| count(each).saturating_add(count(max_refusals(each)));
+        let wanted = of_listeners.iter().fold(0, |sum: u64, each| sum.saturating_add(with_refusals(*each)));
         let left = limit.saturating_sub(reserved);
         let share = |each: &usize| {
-            // Of 128 bits, because a limit may be as large as 64 have room for.
-            let share = u128::from(left) * u128::from(count(*each)) / u128::from(wanted.max(1));
-            usize::try_from(share.max(u128::from(FEWEST))).unwrap_or(usize::MAX).min(*each)
+            if wanted <= left {
+                return *each;
+            }
+            // Of 128 bits, because a limit may be as large as 64 have room for. No more than what is wanted, which fits.
+            let share = u128::from(left) * u128::from(with_refusals(*each)) / u128::from(wanted.max(1));
+            let share = usize::try_from(share).unwrap_or(usize::MAX);
+            // So that these and their refusals, a quarter of them but no more than the most, are the share.
+            let connections = (share / 5 * 4).max(share.saturating_sub(max_refusals(usize::MAX)));
+            connections.max(FEWEST).min(*each)
         };
         let connections = of_listeners.iter().map(share).collect();
         Self { limit, reserved, wanted, connections }
@@ -69,7 +77,7 @@ impl fmt::Display for Warning<'_> {
         write!(
             f,
             "file descriptors are limited to {limit}, and {needed} are needed: {wanted} for max_connections of all \
-             listeners, {reserved} for Auth0, files and probes; the listeners take {connections} connections together: \
+             listeners and for refusals beyond, {reserved} for Auth0, files and probes; the listeners take {connections} connections together: \
              raise LimitNOFILE= in the unit, or the container's limit of open files, or lower max_connections"
         )
     }
@@ -82,20 +90,33 @@ mod tests {
     #[test]
     fn what_fits_is_left_alone_and_the_rest_is_shared() {
         let divided = |limit, listeners: &[usize]| Descriptors::divide(limit, listeners, 16, 32);
-        // 64 of its own, 32 for Auth0, 32 for probes.
-        let fits = divided(2176, &[1024, 1024]);
+        // 64 of its own, 32 for Auth0, 32 for probes; 128 refusals for each listener.
+        let fits = divided(2432, &[1024, 1024]);
         assert_eq!((fits.connections.as_slice(), fits.warning().is_none()), (&[1024, 1024][..], true));
-        let short = divided(2175, &[1024, 1024]);
+        let short = divided(2431, &[1024, 1024]);
         assert_eq!((short.connections.as_slice(), short.warning().is_none()), (&[1023, 1023][..], false));
-        assert_eq!(divided(528, &[3000, 1000, 4]).connections, [299, 99, 4], "less than the fewest");
+        assert_eq!(divided(528, &[3000, 1000, 4]).connections, [232, 84, 4], "less than the fewest");
         assert_eq!(divided(20, &[1024, 2]).connections, [8, 2], "the daemon is still of use");
         assert_eq!(divided(u64::MAX, &[65_536; 3]).connections, [65_536; 3], "without a limit");
     }
 
     #[test]
+    fn connections_and_their_refusals_never_take_what_is_reserved() {
+        for listeners in [&[1024, 1024][..], &[65_536, 1024], &[300], &[9, 7]] {
+            for limit in 128..4096 {
+                let divided = Descriptors::divide(limit, listeners, 16, 32);
+                let taken: usize = divided.connections.iter().map(|each| each + max_refusals(*each)).sum();
+                // Where the fewest do not fit, the daemon is of more use with them than without.
+                let is_least = divided.connections.contains(&FEWEST);
+                assert!(is_least || u64::try_from(taken).unwrap() + 128 <= limit, "{limit} {listeners:?}");
+            }
+        }
+    }
+
+    #[test]
     fn the_warning_names_the_numbers() {
         let text = Descriptors::divide(256, &[1024, 1024], 16, 0).warning().unwrap().to_string();
-        for number in ["256", "2144", "2048", "96", "160 connections", "LimitNOFILE="] {
+        for number in ["256", "2400", "2304", "96", "128 connections", "LimitNOFILE="] {
             assert!(text.contains(number), "{number}: {text}");
         }
     }

@@ -1,5 +1,6 @@
 //! Where connections come in: nobody is dropped for want of room before it is known who that is.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,9 +22,18 @@ const AFTER_A_FAILED_ACCEPT: Duration = Duration::from_millis(100);
 /// that came before is in the way of whose turn it would be, and who made which is known only then.
 const IN_ONE_GO: usize = 8;
 
-/// How many connections are open, at a time, only for being told that there is no room for them. Beyond that, or where one
-/// uid has half of these, they are closed without a word.
+/// To close one without a word costs about this much less than to serve it.
+const CLOSED_IN_ONE_GO: usize = 64;
+
+/// The most refusals of a listener at a time; see [`max_refusals`].
 const MAX_REFUSALS: usize = 128;
+
+/// How many connections of one group are told in a second that there is no room for them. Each costs as much as a request;
+/// more of them would only be a flood's.
+const REFUSALS_PER_SECOND: usize = 64;
+
+/// Groups that are told apart within a second.
+const MAX_GROUPS: usize = 64;
 
 /// What happens with every other connection is worth one line a minute.
 const BETWEEN_LINES: Duration = Duration::from_secs(60);
@@ -32,13 +42,21 @@ const BETWEEN_LINES: Duration = Duration::from_secs(60);
 /// there is nobody left in it. Whoever is between finding the file and joining the queue takes microseconds.
 const AFTER_THE_LAST_COMER: Duration = Duration::from_millis(10);
 
+/// How many connections are open at a time, besides `max_connections`, only for being told that there is no room for
+/// them. Beyond that, or where one uid has half of these, they are closed without a word.
+pub fn max_refusals(max_connections: usize) -> usize {
+    (max_connections / 4).clamp(1, MAX_REFUSALS)
+}
+
 /// Where connections come in.
 pub(super) struct Door {
     listener: UnixListener,
     room: Arc<Room>,
     refusals: Arc<Room>,
-    /// Accepted since everything else that was ready went first.
+    told: Told,
+    /// Accepted since everything else that was ready went first, and of those, closed at once.
     accepted: usize,
+    closed: usize,
     terms: watch::Receiver<Arc<ListenerTerms>>,
     tally: Arc<Tally>,
     /// Says that there is no room for somebody.
@@ -72,9 +90,9 @@ impl Door {
         terms: watch::Receiver<Arc<ListenerTerms>>,
         tally: Arc<Tally>,
     ) -> Self {
-        let (room, refusals) = (Room::new(max_connections), Room::new(MAX_REFUSALS));
-        let (full, short) = (Seldom::default(), Seldom::default());
-        Self { listener, room, refusals, accepted: 0, terms, tally, full, short }
+        let (room, refusals) = (Room::new(max_connections), Room::new(max_refusals(max_connections)));
+        let (full, short, told) = (Seldom::default(), Seldom::default(), Told::default());
+        Self { listener, room, refusals, told, accepted: 0, closed: 0, terms, tally, full, short }
     }
 
     /// The next connection. Room first, and only then a connection: where everything is taken, those that have to wait do
@@ -82,17 +100,18 @@ impl Door {
     pub async fn next(&mut self) -> Arrival {
         loop {
             let place = self.room.place().await;
-            if self.accepted >= IN_ONE_GO {
+            if self.accepted >= IN_ONE_GO || self.closed >= CLOSED_IN_ONE_GO {
                 // There may be any number of them, and those who are in are waiting. Nobody is dropped here: nobody has
                 // been accepted.
                 step_back().await;
-                self.accepted = 0;
+                (self.accepted, self.closed) = (0, 0);
             }
             let (stream, caller) = self.accept().await;
-            self.accepted = self.accepted.saturating_add(1);
             if let Some(arrival) = self.admit(place, stream, caller) {
+                self.accepted = self.accepted.saturating_add(1);
                 return arrival;
             }
+            self.closed = self.closed.saturating_add(1);
         }
     }
 
@@ -108,7 +127,8 @@ impl Door {
         }
     }
 
-    /// What becomes of a connection; nothing if it cannot even be told that there is no room.
+    /// What becomes of a connection; nothing if it is closed without a word. Its descriptor is that of `place` until it has
+    /// a seat, so there are never more than places and refusals.
     fn admit(&mut self, place: Place, stream: UnixStream, caller: Caller) -> Option<Arrival> {
         let terms = self.terms.borrow();
         let (standing, group) = (terms.policy.standing(caller), Group::of(caller, &terms.policy));
@@ -122,6 +142,9 @@ impl Door {
                 uid = caller.uid,
                 "A connection is refused: its uid has too many, or those of other uids together"
             );
+        }
+        if !self.told.has_room(group) {
+            return None;
         }
         let place = self.refusals.free_place()?;
         let seat = self.refusals.seat(place, caller, standing)?;
@@ -155,6 +178,31 @@ impl Door {
     }
 }
 
+/// How many of each group were told within a second that there is no room for them.
+#[derive(Default)]
+struct Told {
+    since: Option<Instant>,
+    by_group: HashMap<Group, usize>,
+}
+
+impl Told {
+    /// Counts one more of `group`, unless there were enough.
+    fn has_room(&mut self, group: Group) -> bool {
+        let now = Instant::now();
+        if self.since.is_none_or(|since| now.duration_since(since) >= Duration::from_secs(1)) {
+            self.since = Some(now);
+            self.by_group.clear();
+        }
+        if self.by_group.len() >= MAX_GROUPS && !self.by_group.contains_key(&group) {
+            return false;
+        }
+        let told = self.by_group.entry(group).or_default();
+        let has_room = *told < REFUSALS_PER_SECOND;
+        *told += usize::from(has_room);
+        has_room
+    }
+}
+
 /// Says something at most once a minute.
 #[derive(Default)]
 struct Seldom(Option<Instant>);
@@ -167,5 +215,29 @@ impl Seldom {
             self.0 = Some(now);
         }
         due
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn so_many_of_a_group_are_told_in_a_second() {
+        let mut told = Told::default();
+        let mut all = |group| (0..1000).filter(|_| told.has_room(group)).count();
+        assert_eq!(all(Group::Uid(7)), REFUSALS_PER_SECOND);
+        assert_eq!(all(Group::Strangers), REFUSALS_PER_SECOND, "nobody takes another's");
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert_eq!(all(Group::Uid(7)), REFUSALS_PER_SECOND);
+        for uid in 0..1000 {
+            told.has_room(Group::Uid(uid));
+        }
+        assert_eq!(told.by_group.len(), MAX_GROUPS);
+    }
+
+    #[test]
+    fn refusals_are_a_quarter_within_bounds() {
+        assert_eq!([1, 8, 512, 1024, 65_536].map(max_refusals), [1, 2, 128, 128, 128]);
     }
 }
