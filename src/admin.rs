@@ -72,7 +72,7 @@ pub fn bind(address: SocketAddr) -> Result<TcpListener, AdminError> {
 
 /// Answers for as long as it is not dropped: probes tell the truth during a shutdown, too.
 ///
-/// Nobody is named here, so all connections take turns as one group, beside the callers on the sockets.
+/// Callers are not identified here, so all connections take turns as one group, beside the callers on the sockets.
 pub async fn serve(listener: tokio::net::TcpListener, services: Arc<Services>) {
     let (mut connections, mut open, mut accepted) = (JoinSet::new(), Vec::new(), 0_usize);
     let steps = Arc::new(AtomicU64::new(0));

@@ -52,7 +52,7 @@ impl Failing {
     pub fn note(&self, user: &UserId, why: &Unavailable, now: Moment) {
         let sort = why.failure.sort();
         // An answer of any kind shows that the tenant can be reached, and concerns its user alone; no answer at all
-        // concerns everybody. What was not asked, for want of a Management token or of leave, says no more than that.
+        // concerns everybody. What was not asked, for want of a Management token or of a permit, says no more than that.
         match (why.failure.is_an_answer(), why.stage) {
             (false, _) => self.everybody.store(true, Ordering::Relaxed),
             (true, Stage::User) if sort != Sort::Throttled => self.everybody.store(false, Ordering::Relaxed),

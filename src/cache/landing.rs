@@ -28,7 +28,7 @@ pub(super) struct Landing {
 
 impl Landing {
     /// Stores what came, unless it was asked for before a purge. A report that it does not know of is no reason: what was
-    /// refused stays so, and whoever asks after the report does not join this flight.
+    /// refused stays so, and a lookup after the report does not join this flight.
     pub fn land(self, outcome: Result<Fetched, Unavailable>) -> Result<Arc<Entry>, Unavailable> {
         let user = &self.user;
         match outcome {

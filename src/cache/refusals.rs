@@ -82,7 +82,7 @@ impl Refusals {
         self.lock().retain(user, |_| false);
     }
 
-    /// Everybody was purged.
+    /// All users were purged.
     pub fn forget_all(&self) {
         *self.lock() = State::default();
     }

@@ -29,7 +29,7 @@ pub(super) struct Exposure {
 /// containers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mounted {
-    /// Whoever writes files on this machine.
+    /// Users and programs of this machine.
     Not,
     /// Kubernetes.
     ByKubernetes,

@@ -109,7 +109,7 @@ pub(super) fn me(reader: &mut Reader) -> Checked<Me> {
         value => issuers(value),
     })?;
     if audiences.value.is_empty() && !issuers.value.is_empty() {
-        reader.warn(&issuers, "without me.audiences no token is accepted, whoever issued it");
+        reader.warn(&issuers, "without me.audiences no token is accepted, from any issuer");
     }
     Ok(Me { audiences: audiences.value, issuers: issuers.value })
 }

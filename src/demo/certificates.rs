@@ -40,7 +40,7 @@ pub enum CertificateKind {
     NoAuthority,
     /// For clients.
     NotForServers,
-    /// With a critical extension that nobody knows.
+    /// With an unknown critical extension.
     CriticalExtension,
 }
 

@@ -137,7 +137,7 @@ impl Moment {
 /// An expiry on both clocks. It has passed as soon as either of them says so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Deadline {
-    /// The date by the clock of whoever stated it.
+    /// The date as stated, by the clock of the peer that stated it.
     stated: Timestamp,
     wall: Timestamp,
     elapsed: Duration,

@@ -53,7 +53,7 @@ impl Way {
     }
 
     /// The directories that replacements of those that may be replaced lie in, as far as that can be said of a directory
-    /// that is not everybody's: of `/run/s.d/1` it is `/run/s.d`. Reading all of `/run` would be too much for that.
+    /// that other users do not share: of `/run/s.d/1` it is `/run/s.d`. Reading all of `/run` would be too much for that.
     pub fn around(&self) -> impl Iterator<Item = &Path> {
         self.replaceable.iter().filter_map(|directory| directory.parent()).filter(|around| is_narrow(around))
     }

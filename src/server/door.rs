@@ -227,7 +227,7 @@ mod tests {
         let mut told = Told::default();
         let mut all = |group| (0..1000).filter(|_| told.has_room(group)).count();
         assert_eq!(all(Group::Uid(7)), REFUSALS_PER_SECOND);
-        assert_eq!(all(Group::Strangers), REFUSALS_PER_SECOND, "nobody takes another's");
+        assert_eq!(all(Group::Strangers), REFUSALS_PER_SECOND, "no group takes another's");
         tokio::time::advance(Duration::from_secs(1)).await;
         assert_eq!(all(Group::Uid(7)), REFUSALS_PER_SECOND);
         for uid in 0..1000 {

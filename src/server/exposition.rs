@@ -12,7 +12,7 @@ use super::metrics::{plain, render};
 /// Writing may take one part of the time in so many: it costs as much as dozens of hits, and anybody may ask for it.
 const ONE_PART_IN: u32 = 20;
 
-/// As far as that may be drawn on ahead: whoever asks now and then is told what is true now.
+/// How much of that may be used at once: occasional scrapers always get current values.
 const AHEAD: Duration = Duration::from_secs(1);
 
 /// What is handed out is no older than this, even if writing takes a larger share then.

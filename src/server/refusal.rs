@@ -69,7 +69,7 @@ async fn read(stream: &UnixStream, mut is_enough: impl FnMut(&[u8]) -> bool) {
             Ok(0) => return,
             Ok(length) if is_enough(bytes.get(..length).unwrap_or_default()) => return,
             Err(error) if error.kind() != ErrorKind::WouldBlock => return,
-            // What comes is somebody else's turn, too.
+            // Other connections take their turns meanwhile.
             _ => step_back().await,
         }
     }

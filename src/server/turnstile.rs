@@ -32,7 +32,7 @@ const FEW_FOR_PROBES: usize = 4;
 pub enum Group {
     /// One uid that is root's, the daemon's own, or named by a rule.
     Uid(u32),
-    /// All other uids. Whoever makes up many of them gains nothing by it.
+    /// All other uids: having many of them gains nothing.
     Strangers,
     /// Those to `admin.address`, where the kernel names no uid.
     Probes,

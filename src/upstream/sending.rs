@@ -107,7 +107,7 @@ impl Auth0 {
     }
 }
 
-/// Counts a request when it is over; also one that is given up on because whoever waits for it has run out of time.
+/// Counts a request when it is over; also one that is abandoned at its caller's deadline.
 struct Counted<'a> {
     inner: &'a Inner,
     endpoint: Endpoint,

@@ -250,7 +250,7 @@ mod tests {
     #[tokio::test]
     async fn what_says_most_is_told_of_addresses_that_all_fail() {
         let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
-        // Nothing is routed to the second, and the third is nobody's.
+        // Nothing is routed to the second, and no host has the third.
         for addresses in [["127.0.0.1", "::ffff:0:0"], ["::ffff:0:0", "127.0.0.1"]] {
             let addresses = addresses.map(|address| SocketAddr::new(address.parse().unwrap(), free)).to_vec();
             let why = first_of(addresses).await.unwrap_err();

@@ -183,7 +183,7 @@ impl State {
         held.keys.find(id).filter(|_| at_once).map(|key| (key, age >= REFRESH_AFTER))
     }
 
-    /// Whether the tenant may be asked for the sake of the key `id`, for a caller of `flow`. Called when nobody is asking.
+    /// Whether the tenant may be asked for the sake of the key `id`, for a caller of `flow`. Called while no search is under way.
     fn may_ask(&mut self, id: &str, flow: Flow, now: Moment) -> Result<(), Hold> {
         if let Some(failing) = self.failing.as_ref().filter(|failing| failing.until.elapsed > now.elapsed) {
             let retry_after = now.age(failing.until);
