@@ -193,6 +193,30 @@ async fn a_known_expiry_is_not_lost_where_a_later_answer_states_none() {
     assert!(is_over(&looked), "{looked:?}");
 }
 
+/// Where no date is stated, it does not matter what this machine's wall clock said when the token was first seen.
+#[tokio::test(start_paused = true)]
+async fn a_span_counts_from_the_first_answer_whatever_the_wall_clock_said_then() {
+    for off in [-86_400_000_i64, 0, 86_400_000] {
+        let world = world("[cache]\nmax_ttl = \"10m\"").await;
+        let right = world.clock.now().wall.as_millis();
+        world.clock.step_wall(Timestamp::from_millis(right + off));
+        let first = world.left(users::NO_LOGIN).await.unwrap();
+        assert!((3_598..=3_600).contains(&first), "{off}: {first}");
+        sleep(20 * MINUTE).await;
+        world.clock.step_wall(Timestamp::from_millis(right + 1_200_000));
+        for minutes in [20, 32, 44] {
+            let calls = world.user_calls();
+            assert!(world.look_up(users::NO_LOGIN).await.is_ok(), "{off} {minutes}");
+            assert_eq!(world.user_calls(), calls + 1, "{off} {minutes}");
+            let left = world.left(users::NO_LOGIN).await.unwrap();
+            assert!((first - minutes * 60).abs_diff(left) <= 1, "{off} {minutes}: {left}");
+            sleep(12 * MINUTE).await;
+        }
+        sleep(5 * MINUTE).await;
+        assert!(is_over(&world.look_up(users::NO_LOGIN).await), "{off}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_lifted_report_leaves_the_expiry_as_it_was() {
     let world = world("[cache]\nmin_ttl = \"0s\"").await;

@@ -137,8 +137,9 @@ impl Moment {
 /// An expiry on both clocks. It has passed as soon as either of them says so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Deadline {
-    /// The date as stated, by the clock of the peer that stated it.
-    stated: Timestamp,
+    /// The date as stated, by the clock of the peer that stated it; `None` where only a span is known, which is counted
+    /// here.
+    stated: Option<Timestamp>,
     wall: Timestamp,
     elapsed: Duration,
 }
@@ -149,40 +150,43 @@ impl Deadline {
     /// The result is by our clock, so it is that much earlier than the date as stated.
     pub fn at(stated: Timestamp, learned: Moment, behind: Duration) -> Self {
         let wall = stated.before(behind);
-        Self { stated, wall, elapsed: learned.elapsed.saturating_add(wall.since(learned.wall)) }
+        Self { stated: Some(stated), wall, elapsed: learned.elapsed.saturating_add(wall.since(learned.wall)) }
     }
 
     /// A span that somebody stated, counted from `from`.
     pub fn after(from: Moment, span: Duration) -> Self {
         let Moment { wall, elapsed } = from.after(span);
-        Self { stated: wall, wall, elapsed }
+        Self { stated: None, wall, elapsed }
     }
 
     /// Whichever of the two comes first, on each clock.
     pub fn earlier(self, other: Self) -> Self {
         Self {
-            stated: self.stated.min(other.stated),
+            stated: self.stated.zip(other.stated).map(|(one, another)| one.min(another)),
             wall: self.wall.min(other.wall),
             elapsed: self.elapsed.min(other.elapsed),
         }
     }
 
-    /// This expiry, which was just learned of something whose expiry was `known` before: a date that was stated is never
-    /// followed by a later one. Dates are compared as they were stated, and not on our clocks, because what an earlier
-    /// answer was read with may be a clock that has been set right since.
+    /// This expiry, which was just learned of something whose expiry was `known` before: it is never followed by a later
+    /// one. Dates are compared as they were stated, and not on our clocks, because what an earlier answer was read with
+    /// may be a clock that has been set right since. A span was counted on the clock that cannot be set.
     #[must_use]
     pub fn not_later_than(self, known: Self) -> Self {
-        let later = self.stated.since(known.stated);
+        let later = self.later_than(known);
         Self {
-            stated: self.stated.before(later),
+            stated: self.stated.map_or(known.stated, |stated| Some(stated.before(later))),
             wall: self.wall.before(later),
             elapsed: self.elapsed.saturating_sub(later),
         }
     }
 
-    /// Whether this was stated as a later date than `other`.
-    pub fn is_later_than(self, other: Self) -> bool {
-        self.stated > other.stated
+    /// How much later this is than `other`, another expiry of the same; zero if it is not.
+    pub fn later_than(self, other: Self) -> Duration {
+        match self.stated.zip(other.stated) {
+            Some((this, other)) => this.since(other),
+            None => self.elapsed.saturating_sub(other.elapsed),
+        }
     }
 
     /// What is left by the clock that leaves less; zero once it has passed.

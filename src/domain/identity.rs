@@ -167,7 +167,7 @@ impl Facts {
     fn keep_expiry(&mut self, held: Self) {
         let Some(known) = held.expires.filter(|_| held.fingerprint == self.fingerprint) else { return };
         let expires = self.expires.unwrap_or(known);
-        if self.expires.is_none() || expires.is_later_than(known) {
+        if self.expires.is_none() || !expires.later_than(known).is_zero() {
             self.basis = held.basis;
         }
         self.expires = Some(expires.not_later_than(known));
