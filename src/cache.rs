@@ -33,7 +33,7 @@ mod source;
 use entry::{Entry, Judgement, Question, Rules};
 use failing::Failing;
 use landing::Landing;
-use refusals::{Refusal, Refusals};
+use refusals::{Kept, Refusal, Refusals};
 use served::served;
 use shelf::Shelf;
 use slot::Slot;
@@ -201,7 +201,9 @@ impl Cache {
             outcome = says(held.as_deref());
             let Some(held) = held.filter(is_news) else { return Op::Nop };
             let refusal = Refusal { fingerprint, at: self.clock.counted() };
-            self.refusals.add(user, flow, refusal, held.expiry_of(fingerprint), now);
+            if let Some((account, token)) = held.find_token(fingerprint) {
+                self.refusals.add(user, Kept { refusal, flow, account, expires: token.expires }, now);
+            }
             Op::Put(Slot::of(Arc::new(held.with_refused(refusal))))
         });
         Ok(outcome)

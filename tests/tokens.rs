@@ -366,6 +366,27 @@ async fn a_report_outlives_answers_that_carry_no_token() {
     assert!(is_refused(&looked), "{looked:?}");
 }
 
+/// Nor does an answer that leaves the token out and carries one of another of the user's accounts.
+#[tokio::test(start_paused = true)]
+async fn a_report_outlives_an_answer_that_carries_another_accounts_token_alone() {
+    let world = world("").await;
+    let google = of("google-oauth2");
+    let fingerprint = world.fingerprint(users::LINKED, &google).await;
+    assert_eq!(world.report(users::LINKED, fingerprint), Reported::Dropped);
+    assert!(is_refused(&world.look_up_with(users::LINKED, &google).await));
+    let whole = world.tenant.user(users::LINKED).unwrap();
+    let mut partial = whole.clone();
+    partial["identities"][0].as_object_mut().unwrap().remove("access_token").unwrap();
+    world.tenant.put_user(partial);
+    sleep(11 * MINUTE).await;
+    let looked = world.look_up_with(users::LINKED, &google).await;
+    assert!(matches!(looked, Err(LookupError::NoToken { .. })), "{looked:?}");
+    world.tenant.put_user(whole);
+    sleep(5 * MINUTE).await;
+    let looked = world.look_up_with(users::LINKED, &google).await;
+    assert!(is_refused(&looked), "{looked:?}");
+}
+
 // One user's failure.
 
 #[tokio::test(start_paused = true)]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::config::Negative;
 use crate::domain::error::LookupError;
-use crate::domain::freshness::{Deadline, Freshness, Moment, Schedule, Terms};
+use crate::domain::freshness::{Freshness, Moment, Schedule, Terms};
 use crate::domain::identity::{Identity, IdpToken, NoSelection, Profile};
 use crate::domain::user::{Selector, UserId};
 use crate::secret::Tag;
@@ -95,16 +95,18 @@ impl Entry {
         self.tokens(shown).next().is_some()
     }
 
-    /// When one of its tokens, the one with this fingerprint, is over, if that is known.
-    pub fn expiry_of(&self, fingerprint: Tag) -> Option<Deadline> {
-        self.tokens(&Selector::default()).find(|token| token.fingerprint == fingerprint)?.expires
+    /// One of its tokens, the one with this fingerprint, and the [`Identity::account`] whose it is.
+    pub fn find_token(&self, fingerprint: Tag) -> Option<(u64, IdpToken<'_>)> {
+        let tokens = self.identities().iter().filter_map(|identity| Some((identity, identity.token()?)));
+        let mut found = tokens.filter(|(_, token)| token.fingerprint == fingerprint);
+        found.next().map(|(identity, token)| (identity.account(), token))
     }
 
-    /// Whether Auth0 has other tokens of this user instead of the one with this fingerprint. That there is none at all
-    /// says nothing: it may have been withheld, and the user may come back.
-    pub fn replaces(&self, fingerprint: Tag) -> bool {
-        let all = Selector::default();
-        self.shows_a_token(&all) && !self.holds(fingerprint, &all)
+    /// Whether Auth0 has another token of this `account` instead of the one with this fingerprint. That there is none says
+    /// nothing, whatever other accounts have: it may have been withheld or unreadable, and the user may come back.
+    pub fn replaces(&self, fingerprint: Tag, account: u64) -> bool {
+        let has_one = |identity: &Identity| identity.token().is_some() && identity.account() == account;
+        !self.holds(fingerprint, &Selector::default()) && self.identities().iter().any(has_one)
     }
 
     /// Whether the token with this fingerprint was reported.
@@ -211,9 +213,12 @@ impl Entry {
     }
 
     fn tokens(&self, shown: &Selector) -> impl Iterator<Item = IdpToken<'_>> {
-        let identities = self.profile().map(|profile| profile.identities.as_slice()).unwrap_or_default();
-        let identities = identities.iter().filter(|identity| shown.shows(identity.connection()));
+        let identities = self.identities().iter().filter(|identity| shown.shows(identity.connection()));
         identities.filter_map(Identity::token)
+    }
+
+    fn identities(&self) -> &[Identity] {
+        self.profile().map(|profile| profile.identities.as_slice()).unwrap_or_default()
     }
 
     /// Bytes that `user` and this entry take in the cache.
@@ -241,7 +246,7 @@ fn remembered(fact: &LookupError, rules: &Rules) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::freshness::Timestamp;
+    use crate::domain::freshness::{Deadline, Timestamp};
     use crate::domain::identity::ExpiryBasis;
     use crate::secret::{SecretStr, TagKey};
 

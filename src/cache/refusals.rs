@@ -44,24 +44,28 @@ struct State {
     count: usize,
 }
 
+/// A report as it is remembered.
 #[derive(Clone, Copy, Debug)]
-struct Kept {
-    refusal: Refusal,
+pub(super) struct Kept {
+    /// What was reported.
+    pub refusal: Refusal,
     /// Whose report it was.
-    flow: Flow,
+    pub flow: Flow,
+    /// The user's account that the token was of.
+    pub account: u64,
     /// When the token is over anyhow, if that is known.
-    expires: Option<Deadline>,
+    pub expires: Option<Deadline>,
 }
 
 impl Refusals {
-    /// Remembers what `flow` reported at `now` about a token of `user` that `expires` then.
-    pub fn add(&self, user: &UserId, flow: Flow, refusal: Refusal, expires: Option<Deadline>, now: Moment) {
+    /// Remembers what was reported at `now` about a token of `user`.
+    pub fn add(&self, user: &UserId, new: Kept, now: Moment) {
         let mut state = self.lock();
-        state.retain(user, |kept| kept.refusal.fingerprint != refusal.fingerprint);
+        state.retain(user, |kept| kept.refusal.fingerprint != new.refusal.fingerprint);
         if state.count >= MOST {
             state.make_room(now);
         }
-        state.users.entry(user.clone()).or_default().push(Kept { refusal, flow, expires });
+        state.users.entry(user.clone()).or_default().push(new);
         state.count += 1;
     }
 
@@ -71,7 +75,7 @@ impl Refusals {
         let mut state = self.lock();
         state.retain(user, |kept| {
             let refusal = kept.refusal;
-            !refusal.is_lifted(logged_in) && !answer.replaces(refusal.fingerprint)
+            !refusal.is_lifted(logged_in) && !answer.replaces(refusal.fingerprint, kept.account)
         });
         let kept = state.users.get(user).into_iter().flatten();
         kept.map(|kept| kept.refusal).collect()
@@ -153,7 +157,7 @@ mod tests {
             let user = UserId::parse(name).unwrap();
             let refusal = Refusal { fingerprint: self.tags.tag("token", name), at: at(second).elapsed };
             let expires = lives.map(|lives| Deadline::after(at(second), lives));
-            self.refusals.add(&user, flow, refusal, expires, at(second));
+            self.refusals.add(&user, Kept { refusal, flow, account: 0, expires }, at(second));
         }
 
         fn keeps(&self, name: &str) -> bool {

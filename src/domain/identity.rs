@@ -1,5 +1,6 @@
 //! A user's profile as far as this program cares: identities, their tokens, and which of them a selector means.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::mem::size_of;
 
 use smallvec::SmallVec;
@@ -221,6 +222,13 @@ impl Identity {
     /// The account's id at the provider.
     pub fn user_id(&self) -> &str {
         self.text(self.ends[1], self.ends[2])
+    }
+
+    /// A number for the account that it is, the same in every answer. So few are compared that none will be alike.
+    pub fn account(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        (self.connection(), self.provider(), self.user_id()).hash(&mut hasher);
+        hasher.finish()
     }
 
     /// The token the provider issued, if Auth0 has it and lets us see it.
