@@ -244,3 +244,21 @@ fn signals_that_mean_nothing_here_end_nothing() {
     daemon.signal(Signal::SIGTERM);
     assert_eq!(daemon.wait().code(), Some(0));
 }
+
+/// A signal that the parent blocked or ignored stays so across exec(2), unless the program changes it.
+#[test]
+fn signals_that_the_parent_blocked_or_ignored_are_received() {
+    let deployment = Deployment::new("");
+    let signals = "TERM,INT,HUP,USR1,USR2,XFSZ";
+    for setting in [format!("--block-signal={signals}"), format!("--ignore-signal={signals}")] {
+        let mut command = Command::new("env");
+        command.args([&setting, env!("CARGO_BIN_EXE_cloakroom"), "serve", "--config"]);
+        command.arg(deployment.config()).stdin(Stdio::null()).stdout(Stdio::null());
+        let mut daemon = Daemon::launch(command, &deployment.config(), &deployment.socket());
+        daemon.until("it is ready", |daemon| daemon.run(&["healthcheck", "--ready"]).0 == 0);
+        daemon.signal(Signal::SIGHUP);
+        daemon.until("SIGHUP is received", |daemon| daemon.log().contains("Configuration reloaded"));
+        daemon.signal(Signal::SIGTERM);
+        assert_eq!(daemon.wait().code(), Some(0), "{setting}");
+    }
+}

@@ -1,7 +1,8 @@
 //! SIGTERM and SIGINT: the first asks for an orderly end, the second ends the process at once. SIGHUP asks for the
 //! configuration to be read again. SIGXFSZ, SIGUSR1 and SIGUSR2, which end a process by default, change nothing.
 //!
-//! Registered before anything else happens, so that a signal during start-up is not lost.
+//! Registered before anything else happens, so that a signal during start-up is not lost. What the parent blocked or
+//! ignored is received all the same: both are inherited across exec(2).
 
 use std::io::{self, Read};
 use std::os::unix::net::UnixStream;
@@ -9,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use nix::sys::signal::{SigSet, Signal};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2, SIGXFSZ};
 use signal_hook::{flag, low_level};
 use tokio::io::AsyncReadExt;
@@ -19,6 +21,10 @@ const IMPATIENT: i32 = 1;
 /// Without a handler each of these ends the process. The kernel sends SIGXFSZ with a write beyond `RLIMIT_FSIZE`, which
 /// then fails with `EFBIG` as on a full disk; the other two come from scripts that rotate another program's log.
 const WITHOUT_EFFECT: [i32; 3] = [SIGXFSZ, SIGUSR1, SIGUSR2];
+
+/// Every signal that has a handler.
+const HANDLED: [Signal; 6] =
+    [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGXFSZ, Signal::SIGUSR1, Signal::SIGUSR2];
 
 /// The signals that the daemon heeds.
 #[derive(Debug)]
@@ -44,7 +50,8 @@ pub enum Wish {
 }
 
 impl Signals {
-    /// Takes over SIGTERM, SIGINT, SIGHUP, and those that are to have no effect. Needs no runtime.
+    /// Takes over SIGTERM, SIGINT, SIGHUP, and those that are to have no effect. Needs no runtime. Meant for
+    /// before there are other threads, which inherit what this one has unblocked.
     pub fn register() -> io::Result<Self> {
         let (end, send) = pipe()?;
         let once = Arc::new(AtomicBool::new(false));
@@ -59,6 +66,8 @@ impl Signals {
         for signal in WITHOUT_EFFECT {
             flag::register(signal, Arc::default())?;
         }
+        // Last, because one that is pending is delivered at once.
+        HANDLED.into_iter().collect::<SigSet>().thread_unblock()?;
         Ok(Self { end, reload })
     }
 
