@@ -328,8 +328,10 @@ impl Running {
     pub async fn stop(mut self) -> Ended {
         let ended = self.finish().await;
         let services = self.services;
-        let closed = tokio::task::spawn_blocking(move || services.audit.close(LAST_LINES)).await;
-        if !closed.unwrap_or(false) {
+        let closing = tokio::task::spawn_blocking(move || services.audit.close(LAST_LINES));
+        // Bounded once more, because threads that files or names hang on may be all there are.
+        let closed = tokio::time::timeout(2 * LAST_LINES, closing).await;
+        if !matches!(closed, Ok(Ok(true))) {
             tracing::warn!("Nobody takes the last lines of the audit log; they are lost");
         }
         ended

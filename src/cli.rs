@@ -25,6 +25,7 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde::de::DeserializeOwned;
@@ -186,6 +187,14 @@ fn wait_for(command: impl Future<Output = Result<(), CommandError>>) -> Result<(
 /// waiting, and another's request is seen only at the next look, which costs about a microsecond.
 const STEPS_PER_LOOK: u32 = 8;
 
+/// How many threads there are at most for what blocks: names that are resolved, and files. What finds all of them busy
+/// waits for one.
+const BLOCKING_THREADS: usize = 32;
+
+/// Such a thread is never given back, because it may not be had again: where no thread can be made and none is there,
+/// tokio panics. `serve` makes the first at its start. An idle one takes a few pages.
+const KEPT: Duration = Duration::from_secs(u32::MAX as u64);
+
 /// Runs `command` to its end on this many threads; a single one is this thread.
 ///
 /// What is still under way then is left behind: a name that is being resolved cannot be given up on, and would keep
@@ -201,6 +210,8 @@ fn block_on<T>(
     let runtime = builder
         .worker_threads(threads.max(1))
         .event_interval(STEPS_PER_LOOK)
+        .max_blocking_threads(BLOCKING_THREADS)
+        .thread_keep_alive(KEPT)
         .enable_all()
         .build()
         .map_err(|cause| CommandError::failed(format!("the runtime cannot be started: {cause}")))?;

@@ -262,3 +262,70 @@ fn signals_that_the_parent_blocked_or_ignored_are_received() {
         assert_eq!(daemon.wait().code(), Some(0), "{setting}");
     }
 }
+
+/// Processes of one user, which the kernel counts together with the daemon's threads. Killed when dropped.
+struct Crowd(Vec<Child>);
+
+impl Crowd {
+    fn of(uid: u32, size: usize) -> Self {
+        let sleeper = || Command::new("sleep").arg("1000").uid(uid).gid(uid).spawn().unwrap();
+        Self((0..size).map(|_| sleeper()).collect())
+    }
+}
+
+impl Drop for Crowd {
+    fn drop(&mut self) {
+        for child in &mut self.0 {
+            child.kill().ok();
+            child.wait().ok();
+        }
+    }
+}
+
+/// A uid that runs nothing but one test's daemon: root is exempt from the limit.
+const CROWDED: u32 = 30_012;
+
+/// What needs a thread, names and files, needs no new one: other processes of the daemon's user may have taken all that
+/// the user may have. Idle for longer than tokio keeps idle threads by default, which is ten seconds.
+#[test]
+fn threads_that_cannot_be_made_stop_neither_reloads_nor_new_connections() {
+    if !is_root() {
+        return;
+    }
+    let deployment = Deployment::new("");
+    let directory = deployment.directory.path();
+    let binary = directory.join("cloakroom");
+    fs::copy(env!("CARGO_BIN_EXE_cloakroom"), &binary).unwrap();
+    let own = |path: &Path| std::os::unix::fs::chown(path, Some(CROWDED), Some(CROWDED)).unwrap();
+    own(directory);
+    fs::read_dir(directory).unwrap().for_each(|entry| own(&entry.unwrap().path()));
+    // dash has another letter for it than bash.
+    let script = format!(
+        "ulimit -p 20 2>/dev/null || ulimit -u 20; exec {} serve --config {}",
+        binary.display(),
+        deployment.config().display()
+    );
+    let mut command = Command::new("sh");
+    command.args(["-c", &script]).env_clear().stdin(Stdio::null()).stdout(Stdio::null());
+    command.uid(CROWDED).gid(CROWDED);
+    let mut daemon = Daemon::launch(command, &deployment.config(), &deployment.socket());
+    daemon.until("it is ready", |daemon| daemon.run(&["healthcheck", "--ready"]).0 == 0);
+    std::thread::sleep(Duration::from_secs(12));
+    let crowd = Crowd::of(CROWDED, 30);
+    // With a transport of its own, whose first connection has to resolve the name.
+    assert_eq!(daemon.run(&["reload"]), (0, "reloaded; nothing changed\n".into(), String::new()));
+    let (exit, _, err) = daemon.run(&["token", users::GOOGLE]);
+    assert_eq!((exit, err.as_str()), (0, ""), "{}", daemon.log());
+    assert!(!daemon.log().contains("panicked"), "{}", daemon.log());
+    // Nor is a thread needed for the end.
+    daemon.signal(Signal::SIGTERM);
+    assert_eq!(daemon.wait().code(), Some(0));
+    // A start that lacks them is told why.
+    let mut command = Command::new("sh");
+    command.args(["-c", &script]).env_clear().stdin(Stdio::null()).stdout(Stdio::null());
+    command.uid(CROWDED).gid(CROWDED);
+    let mut daemon = Daemon::launch(command, &deployment.config(), &deployment.socket());
+    assert_eq!(daemon.wait().code(), Some(1));
+    assert!(daemon.log().contains("thread"), "{}", daemon.log());
+    drop(crowd);
+}

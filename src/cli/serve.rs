@@ -138,7 +138,22 @@ fn no_log(cause: &io::Error) -> CommandError {
     CommandError::failed(format!("the log's descriptor or thread cannot be had: {cause}"))
 }
 
+/// Makes the first thread for what blocks, which stays: see [`super::KEPT`]. Tried with a thread of our own, because
+/// tokio panics where there is none.
+async fn make_a_thread() -> io::Result<()> {
+    let tried = std::thread::Builder::new().spawn(|| ())?;
+    // It does nothing that could panic.
+    tried.join().ok();
+    tokio::task::spawn_blocking(|| ()).await.map_err(io::Error::other)
+}
+
 async fn serve(config: Config, deps: Deps, bound: Bound, signals: Signals) -> Result<(), CommandError> {
+    make_a_thread().await.map_err(|cause| {
+        CommandError::failed(format!(
+            "no thread can be made for names and files: {cause}; raise LimitNPROC, TasksMax or the container's limit of \
+             processes"
+        ))
+    })?;
     let running = app::start_on(bound, &config, deps).await.map_err(failed)?;
     for socket in &running.sockets {
         tracing::info!(version = env!("CARGO_PKG_VERSION"), tenant = %config.tenant.domain, socket = %socket.display(), "Listening");
