@@ -221,6 +221,7 @@ pub async fn start_on(bound: Bound, config: &Config, deps: Deps) -> Result<Runni
         user_tokens,
         manager: manager.clone(),
         last_problems: None,
+        hanging: None,
     };
 
     let (mut servers, mut around) = (JoinSet::new(), JoinSet::new());

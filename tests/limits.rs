@@ -24,7 +24,7 @@ mod support {
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -328,4 +328,80 @@ fn threads_that_cannot_be_made_stop_neither_reloads_nor_new_connections() {
     assert_eq!(daemon.wait().code(), Some(1));
     assert!(daemon.log().contains("thread"), "{}", daemon.log());
     drop(crowd);
+}
+
+/// A file system that never answers, as one on a network whose server is away: nothing serves this one. Unmounted when
+/// dropped.
+struct Hanging<'a> {
+    holder: Child,
+    at: &'a Path,
+}
+
+impl<'a> Hanging<'a> {
+    /// `None` where nothing may be mounted.
+    fn mount(at: &'a Path) -> Option<Self> {
+        let script = "exec 3<>/dev/fuse && \
+            mount -i -t fuse -o fd=3,rootmode=40000,user_id=0,group_id=0 hanging \"$0\" && echo ! && exec sleep 1000";
+        let mut holder =
+            Command::new("sh").args(["-c", script]).arg(at).stdout(Stdio::piped()).spawn().ok()?;
+        let mut line = String::new();
+        BufReader::new(holder.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        if line.is_empty() {
+            holder.wait().unwrap();
+            return None;
+        }
+        Some(Self { holder, at })
+    }
+}
+
+impl Drop for Hanging<'_> {
+    fn drop(&mut self) {
+        // What waits for an answer fails with the connection to whoever should give it.
+        self.holder.kill().ok();
+        self.holder.wait().ok();
+        Command::new("umount").arg("-l").arg(self.at).status().ok();
+    }
+}
+
+/// The client's secret comes to lie on a file system that hangs.
+#[test]
+fn a_file_system_that_hangs_stops_no_lookup_and_no_later_reload() {
+    let deployment = Deployment::new("");
+    let path = |name: &str| deployment.directory.path().join(name);
+    fs::create_dir_all(path("good")).unwrap();
+    fs::create_dir_all(path("bad")).unwrap();
+    fs::copy(path("secret"), path("good/secret")).unwrap();
+    symlink(path("good"), path("s")).unwrap();
+    let text = fs::read_to_string(deployment.config()).unwrap();
+    let secret = path("secret").display().to_string();
+    fs::write(deployment.config(), text.replace(&secret, &path("s/secret").display().to_string())).unwrap();
+    let lead_to = |name: &str| {
+        symlink(path(name), path("new")).unwrap();
+        fs::rename(path("new"), path("s")).unwrap();
+    };
+    let bad = path("bad");
+    let Some(hanging) = Hanging::mount(&bad) else {
+        println!("skipped: no file system can be mounted here");
+        return;
+    };
+    let mut daemon = deployment.start();
+    lead_to("bad");
+    // Longer than it takes to notice that.
+    std::thread::sleep(Duration::from_secs(1));
+    let mut caller = Caller::new(&daemon.socket);
+    for user in [users::GOOGLE, users::GITHUB] {
+        assert_eq!(caller.get(&token_path(user)).status, 200, "{}", daemon.log());
+    }
+    daemon.signal(Signal::SIGHUP);
+    daemon.until("the reload is given up", |daemon| daemon.log().contains("is refused; the old one goes on"));
+    assert!(daemon.log().contains("file system"), "{}", daemon.log());
+    // The attempt before still hangs, so another one is not even begun.
+    let (exit, _, err) = daemon.run(&["reload"]);
+    assert!(exit != 0 && err.contains("still"), "{err}");
+    assert_eq!(caller.get(&token_path(users::JOHN)).status, 200);
+    lead_to("good");
+    drop(hanging);
+    daemon.until("it is read again", |daemon| daemon.run(&["reload"]).0 == 0);
+    daemon.signal(Signal::SIGTERM);
+    assert_eq!(daemon.wait().code(), Some(0));
 }

@@ -4,8 +4,10 @@
 //! the client's secret. Everything that can fail is done before anything is changed.
 
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
 
 use crate::config::{Change, Client, Config, Loaded, Problems, Reread, Shutdown, Tenant};
 use crate::domain::policy::{Policy, Rule};
@@ -15,6 +17,9 @@ use crate::server::{ListenerTerms, Reloading, Services};
 use crate::telemetry;
 use crate::upstream::Auth0;
 use crate::upstream::transport::{self, Transport, TransportError};
+
+/// How long the files may take to be read: those on a network file system whose server is away may take for ever.
+const READING: Duration = Duration::from_secs(30);
 
 /// Where the configuration comes from, again and again.
 pub struct Source {
@@ -33,6 +38,9 @@ impl Source {
 
 /// Makes a way to Auth0.
 pub type Connect = Box<dyn Fn(&Tenant) -> Result<Arc<dyn Transport>, TransportError> + Send + Sync>;
+
+/// What was read, ready to be put into force; or every problem.
+type Read = Result<(Reread, Vec<String>, Arc<dyn Transport>), Vec<String>>;
 
 /// What became of it.
 pub(super) type Outcome = Result<ReloadAnswer, Vec<String>>;
@@ -95,7 +103,12 @@ pub(super) struct Reloader {
     pub(super) manager: Manager,
     /// The problems of the last attempt, so that the same ones are said once.
     pub(super) last_problems: Option<Vec<String>>,
+    /// An attempt that took too long. What it comes to is dropped.
+    pub(super) hanging: Option<Hanging>,
 }
+
+/// A read that was given up on, whose thread nothing can end.
+pub(super) struct Hanging(JoinHandle<Read>);
 
 impl Reloader {
     /// Ends when nobody is left who could ask.
@@ -117,8 +130,16 @@ impl Reloader {
                 "this daemon's configuration comes from no file that could be read again".to_owned(),
             ]);
         };
+        // Each attempt that hangs holds a thread.
+        self.hanging.take_if(|Hanging(read)| read.is_finished());
+        if self.hanging.is_some() {
+            return Err(vec![
+                "an earlier reload is still reading a file: does the file system of one of them hang?"
+                    .to_owned(),
+            ]);
+        }
         let running = self.running.clone();
-        let read = tokio::task::spawn_blocking(move || {
+        let mut read = tokio::task::spawn_blocking(move || {
             let Loaded { config, warnings, files: _ } =
                 (source.load)().map_err(|problems| listed(&problems))?;
             let reread = running.reread(config).map_err(|problem| vec![problem])?;
@@ -128,7 +149,14 @@ impl Reloader {
             Ok((reread, warnings, transport))
         });
         let fault = |_| Err(vec!["reading the configuration has failed by a fault of ours".to_owned()]);
-        let (reread, warnings, transport) = read.await.unwrap_or_else(fault)?;
+        let Ok(read_in_time) = tokio::time::timeout(READING, &mut read).await else {
+            self.hanging = Some(Hanging(read));
+            return Err(vec![format!(
+                "the configuration and its files could not be read within {} s: does the file system of one of them hang?",
+                READING.as_secs()
+            )]);
+        };
+        let (reread, warnings, transport) = read_in_time.unwrap_or_else(fault)?;
         let Reread { config, changed, needs_restart } = reread;
         self.put_into_force(config, transport, by);
         Ok(ReloadAnswer {

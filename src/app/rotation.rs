@@ -58,7 +58,7 @@ pub async fn watch(mut client: watch::Receiver<Arc<Client>>, reloads: Reloads, k
             }
             continue;
         };
-        let mut directories = Directories::of(&file);
+        let mut directories = Directories::of(&file).await;
         let (mut last, mut told) = (Found::Same, Found::Same);
         loop {
             let (client_now, with) = (Arc::clone(&now), key.clone());
@@ -89,7 +89,7 @@ pub async fn watch(mut client: watch::Receiver<Arc<Client>>, reloads: Reloads, k
                 () = tokio::time::sleep(wait) => {}
             }
             // Before the next look, so that nothing comes between.
-            directories.renew(&file);
+            directories.renew(&file).await;
         }
     }
 }

@@ -29,12 +29,13 @@ impl AsRawFd for Watch {
 }
 
 impl Directories {
-    /// Those of `file`, from now on. Where the kernel does not watch, they never change.
+    /// Those of `file`, from now on. Where the kernel does not watch, they never change. May take as long as the file
+    /// system does.
     ///
     /// # Panics
     /// Outside a tokio runtime.
-    pub fn of(file: &Path) -> Self {
-        let watch = watch(file);
+    pub async fn of(file: &Path) -> Self {
+        let watch = watched(file).await;
         if let Err(cause) = &watch {
             tracing::warn!(file = %file.display(), %cause, "Its directory cannot be watched; it is looked at once a minute");
         }
@@ -45,10 +46,10 @@ impl Directories {
     ///
     /// # Panics
     /// Outside a tokio runtime.
-    pub fn renew(&mut self, file: &Path) {
+    pub async fn renew(&mut self, file: &Path) {
         // First given back, since there are few for each user of the machine.
         self.0 = None;
-        self.0 = watch(file).ok();
+        self.0 = watched(file).await.ok();
     }
 
     /// Waits until something in them has changed. May be dropped at any time.
@@ -73,6 +74,12 @@ impl Watch {
                 *directory == event.wd && name.as_ref().is_none_or(|name| event.name.as_ref() == Some(name))
             })
     }
+}
+
+/// On a thread of its own: a network file system whose server is away would keep the runtime's from everything else.
+async fn watched(file: &Path) -> std::io::Result<AsyncFd<Watch>> {
+    let file = file.to_owned();
+    tokio::task::spawn_blocking(move || watch(&file)).await.map_err(std::io::Error::other)?
 }
 
 fn watch(file: &Path) -> std::io::Result<AsyncFd<Watch>> {
@@ -130,7 +137,7 @@ mod tests {
         swap(dir.path(), "..1", "first");
         let secret = dir.path().join("secret");
         symlink("..data/secret", &secret).unwrap();
-        let mut directories = Directories::of(&secret);
+        let mut directories = Directories::of(&secret).await;
         let told = async |directories: &mut Directories| {
             tokio::time::timeout(Duration::from_secs(20), directories.changed()).await.is_ok()
         };
@@ -157,7 +164,7 @@ mod tests {
         };
         generation("1");
         let secret = path("s/secret");
-        let mut directories = Directories::of(&secret);
+        let mut directories = Directories::of(&secret).await;
         for name in ["2", "3"] {
             fs::write(path("neighbour"), "x").unwrap();
             let told = async |directories: &mut Directories, patience| {
@@ -166,7 +173,7 @@ mod tests {
             assert!(!told(&mut directories, Duration::from_millis(50)).await, "a busy directory is no news");
             generation(name);
             assert!(told(&mut directories, Duration::from_secs(20)).await, "{name}");
-            directories.renew(&secret);
+            directories.renew(&secret).await;
             assert_eq!(fs::read_to_string(&secret).unwrap(), name);
         }
     }
