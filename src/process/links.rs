@@ -65,9 +65,11 @@ impl Way {
     }
 }
 
-/// Neither `/` nor what lies directly in it. `/etc` may be read anyhow.
+/// Neither `/` nor what lies directly in it, nor a part of `/var` or `/home`, such as `/var/lib`, where much of others is.
+/// `/etc` may be read anyhow.
 fn is_narrow(directory: &Path) -> bool {
-    directory.components().count() > 2 || directory == Path::new("/etc")
+    let shared = ["/var", "/home"].iter().any(|above| directory.parent() == Some(Path::new(above)));
+    (directory.components().count() > 2 && !shared) || directory == Path::new("/etc")
 }
 
 /// A bind mount of the same file system is not seen.
@@ -116,9 +118,11 @@ mod tests {
     }
 
     #[test]
-    fn all_of_run_is_too_much() {
-        let way = Way { links: Vec::new(), replaceable: vec!["/run/s-1".into(), "/run/s.d/1".into()] };
-        assert_eq!(way.around().collect::<Vec<_>>(), [Path::new("/run/s.d")]);
-        assert_eq!(way.lost(), Some(Path::new("/run/s-1")));
+    fn all_of_run_or_of_what_others_keep_is_too_much() {
+        for wide in ["/run/s-1", "/var/lib/s", "/var/s", "/home/ops/s"] {
+            let way = Way { links: Vec::new(), replaceable: vec![wide.into(), "/run/s.d/1".into()] };
+            assert_eq!(way.around().collect::<Vec<_>>(), [Path::new("/run/s.d")]);
+            assert_eq!(way.lost(), Some(Path::new(wide)));
+        }
     }
 }
