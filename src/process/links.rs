@@ -32,7 +32,9 @@ impl Way {
             let path = at.join(&name);
             match fs::read_link(&path) {
                 Ok(target) if way.links.len() < MOST_LINKS => {
-                    if let Some(directory) = path.canonicalize().ok().filter(|path| path.is_dir()) {
+                    let directory =
+                        path.canonicalize().ok().filter(|path| path.is_dir() && !is_systems(path));
+                    if let Some(directory) = directory {
                         way.replaceable.push(directory);
                     }
                     way.links.push((at.clone(), name));
@@ -70,6 +72,11 @@ impl Way {
 fn is_narrow(directory: &Path) -> bool {
     let shared = ["/var", "/home"].iter().any(|above| directory.parent() == Some(Path::new(above)));
     (directory.components().count() > 2 && !shared) || directory == Path::new("/etc")
+}
+
+/// Where the system's own links lead, as `/var/run` does: nobody replaces these while it runs.
+fn is_systems(directory: &Path) -> bool {
+    directory == Path::new("/run") || directory.starts_with("/usr")
 }
 
 /// A bind mount of the same file system is not seen.
@@ -123,6 +130,17 @@ mod tests {
             let way = Way { links: Vec::new(), replaceable: vec![wide.into(), "/run/s.d/1".into()] };
             assert_eq!(way.around().collect::<Vec<_>>(), [Path::new("/run/s.d")]);
             assert_eq!(way.lost(), Some(Path::new(wide)));
+        }
+    }
+
+    /// Kubernetes mounts its own secrets below `/var/run`, which is a link to `/run` nearly everywhere.
+    #[test]
+    fn the_systems_own_links_are_no_sign_of_a_directory_that_is_replaced() {
+        let root = tempfile::tempdir().unwrap();
+        for (link, target) in [("run", "/run"), ("lib", "/usr/lib")] {
+            symlink(target, root.path().join(link)).unwrap();
+            let way = Way::to(&root.path().join(link).join("secrets/auth0"));
+            assert_eq!((way.links.len(), way.lost()), (1, None), "{link}");
         }
     }
 }
