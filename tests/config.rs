@@ -193,7 +193,7 @@ fn issuers_without_audiences_are_likely_not_meant() {
     let text = "[tenant]\ndomain = \"acme.eu.auth0.com\"\n[tenant.client]\nid = \"3Xk9\"\nsecret = \"s\"\n[me]\n\
                 issuers = [\"https://login.acme.example/\"]";
     let warnings = config::parse("f.toml", text, &Env::default()).unwrap().warnings;
-    let text = "f.toml, line 7: me.issuers: without me.audiences no token is accepted, whoever issued it";
+    let text = "f.toml, line 7: me.issuers: without me.audiences no token is accepted, from any issuer";
     assert!(warnings.iter().any(|warning| warning == text), "{warnings:?}");
 }
 
