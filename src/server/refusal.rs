@@ -18,7 +18,7 @@ const LINGER: Duration = Duration::from_secs(1);
 
 /// For how long a request is waited for that is refused whatever it is. Most callers send theirs at once, and some take an
 /// answer that comes before it for an error of HTTP.
-const FIRST_WORDS: Duration = Duration::from_millis(200);
+const FIRST_WORDS: Duration = Duration::from_secs(2);
 
 /// Nothing that we would answer is longer. What is more is thrown away after it was refused.
 const LONGEST: usize = 64 * 1024;
