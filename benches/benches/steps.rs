@@ -99,7 +99,9 @@ fn reply_head(bencher: Bencher) {
     let state = hit(&cache, &user, &selector).state;
     bencher.bench(|| {
         let reply = Reply::new(StatusCode::OK, "application/json", black_box("{}").into());
-        reply.looked_up(state, black_box(77)).into_response(HeaderValue::from_static("8c1f03aa-1f"), Some(KEPT))
+        reply
+            .looked_up(state, black_box(77))
+            .into_response(HeaderValue::from_static("8c1f03aa-1f"), Some(KEPT))
     });
 }
 

@@ -171,8 +171,12 @@ fn is_what_was_sent(profile: &Profile, asked: &UserId, body: &Value, exchange: E
         assert_eq!(token.fingerprint, tags.tag("token", token.access_token.expose()));
         let latest = match (login, sent["expires_in"].as_u64()) {
             (Some(login), Some(span @ 1..1_000_000_000)) => Some(login.after(Duration::from_secs(span))),
-            (None, Some(span @ 1..1_000_000_000)) => Some(exchange.sent.wall.after(Duration::from_secs(span))),
-            (_, Some(date @ 1_000_000_000..10_000_000_000)) => i64::try_from(date).ok().map(Timestamp::from_secs),
+            (None, Some(span @ 1..1_000_000_000)) => {
+                Some(exchange.sent.wall.after(Duration::from_secs(span)))
+            }
+            (_, Some(date @ 1_000_000_000..10_000_000_000)) => {
+                i64::try_from(date).ok().map(Timestamp::from_secs)
+            }
             _ => None,
         };
         if let Some(latest) = latest {
