@@ -150,6 +150,32 @@ async fn whether_a_login_came_later_does_not_hang_on_this_machines_wall_clock() 
 }
 
 /// Guarantee 1. Single sign-on into another application moves `last_login`, and no token is any younger for it.
+/// A user who is gone for one answer, or whose token is, comes back with it as it was.
+#[tokio::test(start_paused = true)]
+async fn an_answer_without_the_token_does_not_make_it_live_longer() {
+    for is_gone in [true, false] {
+        let world = world("[cache]\nmax_ttl = \"10m\"\nmin_ttl = \"0s\"").await;
+        let (token, _) = world.look_up(users::GOOGLE).await.unwrap();
+        let left = world.left(users::GOOGLE).await.unwrap();
+        let whole = world.tenant.user(users::GOOGLE).unwrap();
+        let mut bare = whole.clone();
+        bare["identities"][0].as_object_mut().unwrap().remove("access_token").unwrap();
+        match is_gone {
+            true => assert!(world.tenant.remove_user(users::GOOGLE).is_some()),
+            false => assert!(world.tenant.put_user(bare)),
+        }
+        sleep(11 * MINUTE).await;
+        world.look_up(users::GOOGLE).await.unwrap_err();
+        sleep(2 * MINUTE).await;
+        world.look_up(users::GOOGLE).await.unwrap_err();
+        world.tenant.put_user(whole);
+        world.tenant.sign_on(users::GOOGLE);
+        sleep(2 * MINUTE).await;
+        assert_eq!(world.look_up(users::GOOGLE).await, Ok((token, "miss")));
+        assert_eq!(world.left(users::GOOGLE).await, Some(left - 15 * 60), "{is_gone}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_login_that_brings_the_same_token_makes_it_live_no_longer() {
     let world = world("[cache]\nmax_ttl = \"10m\"\nmin_ttl = \"0s\"").await;

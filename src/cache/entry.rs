@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::config::Negative;
 use crate::domain::error::LookupError;
 use crate::domain::freshness::{Freshness, Moment, Schedule, Terms};
-use crate::domain::identity::{Identity, IdpToken, NoSelection, Profile};
+use crate::domain::identity::{Identity, IdpToken, KnownExpiry, NoSelection, Profile};
 use crate::domain::user::{Selector, UserId};
 use crate::secret::Tag;
 
@@ -17,6 +17,9 @@ use super::refusals::Refusal;
 /// counts, and what the allocator rounds up. As measured; `tests/bounded.rs` holds it to that.
 const OVERHEAD: usize = 400;
 
+/// Expiries of tokens that are missing from an answer, each of another account. Few users have as many accounts.
+const MOST_MISSING: usize = 64;
+
 /// One answer of Auth0 about one user, and what is to be remembered besides.
 #[derive(Clone, Debug)]
 pub struct Entry {
@@ -24,16 +27,19 @@ pub struct Entry {
     profile: Option<Profile>,
     sent: Moment,
     tokens_withheld: bool,
-    /// Tokens of this answer that were reported as refused by their providers. Almost always absent.
-    refused: Option<Box<Refused>>,
+    /// What earlier answers and reports have told. Almost always absent.
+    history: Option<Box<History>>,
 }
 
 /// Apart from the entry, which is smaller so.
 #[derive(Clone, Debug)]
-struct Refused {
-    tokens: Vec<Refusal>,
+struct History {
+    /// Tokens of this answer that were reported as refused by their providers.
+    refused: Vec<Refusal>,
     /// Whether Auth0 has been asked since the latest report. Until then it may hold a newer token.
     is_asked: bool,
+    /// Expiries of tokens that this answer lacks, and has no other instead of; they may come back.
+    missing: Vec<KnownExpiry>,
 }
 
 /// What a caller wants to know of a user.
@@ -72,7 +78,7 @@ impl Entry {
     /// Wraps an answer.
     pub fn new(fetched: Fetched) -> Self {
         let Fetched { profile, sent, tokens_withheld, logged_in: _ } = fetched;
-        Self { profile, sent, tokens_withheld, refused: None }
+        Self { profile, sent, tokens_withheld, history: None }
     }
 
     /// The user, or `None` if Auth0 has no such user.
@@ -116,18 +122,23 @@ impl Entry {
 
     /// Whether one of its tokens was reported after Auth0 was asked, which may hold a newer one by then.
     pub fn is_before_a_report(&self) -> bool {
-        self.refused.as_ref().is_some_and(|refused| !refused.is_asked)
+        self.history.as_ref().is_some_and(|history| !history.refused.is_empty() && !history.is_asked)
     }
 
     fn refusals(&self) -> &[Refusal] {
-        self.refused.as_ref().map_or(&[], |refused| &refused.tokens)
+        self.history.as_ref().map_or(&[], |history| &history.refused)
+    }
+
+    fn missing(&self) -> &[KnownExpiry] {
+        self.history.as_ref().map_or(&[], |history| &history.missing)
     }
 
     /// The same answer, with one token known to be refused.
     pub fn with_refused(&self, refusal: Refusal) -> Self {
-        let mut tokens = self.refusals().to_vec();
-        tokens.push(refusal);
-        Self { refused: Some(Box::new(Refused { tokens, is_asked: false })), ..self.clone() }
+        let mut refused = self.refusals().to_vec();
+        refused.push(refusal);
+        let history = History { refused, is_asked: false, missing: self.missing().to_vec() };
+        Self { history: Some(Box::new(history)), ..self.clone() }
     }
 
     /// This answer takes the place of `before`, and these tokens were `reported`, as far as is remembered beside the
@@ -141,18 +152,35 @@ impl Entry {
         logged_in: Option<Duration>,
         is_asked: bool,
     ) {
-        if let (Some(profile), Some(before)) = (&mut self.profile, before.and_then(Self::profile)) {
-            profile.keep_expiries(before);
-        }
-        let mut tokens: Vec<Refusal> = Vec::new();
+        let missing = self.keep_expiries(before);
+        let mut refused: Vec<Refusal> = Vec::new();
         for refusal in before.map(Self::refusals).into_iter().flatten().chain(reported) {
-            let is_known = tokens.iter().any(|known| known.fingerprint == refusal.fingerprint);
+            let is_known = refused.iter().any(|known| known.fingerprint == refusal.fingerprint);
             let is_here = self.holds(refusal.fingerprint, &Selector::default());
             if is_here && !is_known && !refusal.is_lifted(logged_in) {
-                tokens.push(*refusal);
+                refused.push(*refusal);
             }
         }
-        self.refused = (!tokens.is_empty()).then(|| Box::new(Refused { tokens, is_asked }));
+        let is_empty = refused.is_empty() && missing.is_empty();
+        self.history = (!is_empty).then(|| Box::new(History { refused, is_asked, missing }));
+    }
+
+    /// Gives tokens the earliest expiries that are known of them, and returns those of tokens that are missing.
+    fn keep_expiries(&mut self, before: Option<&Self>) -> Vec<KnownExpiry> {
+        let Some(before) = before else { return Vec::new() };
+        let mut missing = Vec::new();
+        let stated = before.profile().into_iter().flat_map(Profile::known_expiries);
+        for known in stated.chain(before.missing().iter().copied()) {
+            if let Some(profile) = &mut self.profile {
+                profile.keep_expiry(&known);
+            }
+            let is_missing = !self.holds(known.fingerprint, &Selector::default());
+            if is_missing && !self.replaces(known.fingerprint, known.account) && missing.len() < MOST_MISSING
+            {
+                missing.push(known);
+            }
+        }
+        missing
     }
 
     /// What the entry says to `question` at `now`.
@@ -192,7 +220,7 @@ impl Entry {
         })?;
         // Auth0 may be asked again whether the user has logged in since, but not at every lookup.
         let retry_after = rules.negative.login_required.saturating_sub(self.sent().age(now));
-        if self.refused.is_some() && self.is_refused(token.fingerprint) {
+        if self.history.is_some() && self.is_refused(token.fingerprint) {
             return Err(LookupError::LoginRequired { expired_at: None, retry_after });
         }
         let Some(expires) = token.expires else { return Ok(Some(token)) };
@@ -224,12 +252,12 @@ impl Entry {
     /// Bytes that `user` and this entry take in the cache.
     pub fn weight(&self, user: &UserId) -> u32 {
         let profile = self.profile().map_or(0, Profile::apart);
-        let refused = self
-            .refused
-            .as_ref()
-            .map_or(0, |refused| size_of::<Refused>() + refused.tokens.len() * size_of::<Refusal>());
+        let history = self.history.as_ref().map_or(0, |history| {
+            let (refused, missing) = (history.refused.as_slice(), history.missing.as_slice());
+            size_of::<History>() + size_of_val(refused) + size_of_val(missing)
+        });
         let own = size_of::<Self>() + size_of::<UserId>();
-        u32::try_from(OVERHEAD + own + user.as_str().len() + profile + refused).unwrap_or(u32::MAX)
+        u32::try_from(OVERHEAD + own + user.as_str().len() + profile + history).unwrap_or(u32::MAX)
     }
 }
 

@@ -43,6 +43,17 @@ struct Facts {
     fingerprint: Tag,
 }
 
+/// When a token dies, apart from the token.
+#[derive(Clone, Copy, Debug)]
+pub struct KnownExpiry {
+    /// The [`Identity::account`] whose token it is.
+    pub account: u64,
+    /// Which token.
+    pub fingerprint: Tag,
+    expires: Deadline,
+    basis: ExpiryBasis,
+}
+
 /// An access token that an identity provider issued to a user.
 #[derive(Clone, Copy, Debug)]
 pub struct IdpToken<'a> {
@@ -147,13 +158,19 @@ impl Profile {
         }
     }
 
-    /// This profile was answered after `before`, about the same user: a token that both carry keeps the earliest expiry
-    /// that was ever known of it. What moves is `last_login`, which is the user's and not the token's.
-    pub fn keep_expiries(&mut self, before: &Self) {
-        for facts in self.identities.iter_mut().filter_map(|identity| identity.token.as_mut()) {
-            let held = before.identities.iter().filter_map(|identity| identity.token);
-            held.for_each(|held| facts.keep_expiry(held));
-        }
+    /// The expiries that this profile states or implies.
+    pub fn known_expiries(&self) -> impl Iterator<Item = KnownExpiry> {
+        self.identities.iter().filter_map(|identity| {
+            let Facts { expires, basis, fingerprint, .. } = identity.token?;
+            Some(KnownExpiry { account: identity.account(), fingerprint, expires: expires?, basis })
+        })
+    }
+
+    /// This profile was answered after `known` was learned, about the same user: the token keeps the earliest expiry that
+    /// was ever known of it. What moves is `last_login`, which is the user's and not the token's.
+    pub fn keep_expiry(&mut self, known: &KnownExpiry) {
+        let facts = self.identities.iter_mut().filter_map(|identity| identity.token.as_mut());
+        facts.for_each(|facts| facts.keep_expiry(known));
     }
 
     /// Bytes of memory this profile takes besides its own struct.
@@ -165,13 +182,15 @@ impl Profile {
 }
 
 impl Facts {
-    fn keep_expiry(&mut self, held: Self) {
-        let Some(known) = held.expires.filter(|_| held.fingerprint == self.fingerprint) else { return };
-        let expires = self.expires.unwrap_or(known);
-        if self.expires.is_none() || !expires.later_than(known).is_zero() {
-            self.basis = held.basis;
+    fn keep_expiry(&mut self, known: &KnownExpiry) {
+        if known.fingerprint != self.fingerprint {
+            return;
         }
-        self.expires = Some(expires.not_later_than(known));
+        let expires = self.expires.unwrap_or(known.expires);
+        if self.expires.is_none() || !expires.later_than(known.expires).is_zero() {
+            self.basis = known.basis;
+        }
+        self.expires = Some(expires.not_later_than(known.expires));
     }
 }
 
