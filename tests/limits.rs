@@ -253,7 +253,7 @@ fn signals_that_the_parent_blocked_or_ignored_are_received() {
     for setting in [format!("--block-signal={signals}"), format!("--ignore-signal={signals}")] {
         let mut command = Command::new("env");
         command.args([&setting, env!("CARGO_BIN_EXE_cloakroom"), "serve", "--config"]);
-        command.arg(deployment.config()).stdin(Stdio::null()).stdout(Stdio::null());
+        command.arg(deployment.config()).env_clear().stdin(Stdio::null()).stdout(Stdio::null());
         let mut daemon = Daemon::launch(command, &deployment.config(), &deployment.socket());
         daemon.until("it is ready", |daemon| daemon.run(&["healthcheck", "--ready"]).0 == 0);
         daemon.signal(Signal::SIGHUP);
