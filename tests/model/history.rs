@@ -26,7 +26,7 @@ use tokio::time::{sleep, timeout};
 use super::judge::Asked;
 use super::ledger::{Heard, Wire, agrees};
 use super::plan::{CONNECTIONS, DAY, Edge, History, Look, S, Setup, Step, USERS, Which, plain};
-use super::truth::Truth;
+use super::truth::{Said, Truth};
 
 const START: Timestamp = Timestamp::from_secs(1_800_000_000);
 
@@ -207,13 +207,14 @@ impl Game {
     }
 
     /// The earliest expiry that the daemon has certainly heard of the token `text` that `heard` holds: with the answers
-    /// before it that hold it as well, unless there was a purge in between.
+    /// before it that hold it as well, or lack it and hold no other instead, unless there was a purge in between.
     pub fn known_expiry(&self, heard: &Heard, text: &str) -> Option<i64> {
         let purged = self.truth().purged.get(&heard.user).copied().unwrap_or(0);
         let ledger = self.wire.ledger();
         let of_user = ledger.heard.iter().rev().filter(|other| other.user == heard.user);
         let before = of_user.filter(|other| other.heard_seq < heard.heard_seq);
-        let chain = before.take_while(|other| other.sent_seq > purged && other.said.holds(text));
+        let is_same = |said: &Said| said.holds(text) || said.lacks(&heard.said, text);
+        let chain = before.take_while(|other| other.sent_seq > purged && is_same(&other.said));
         std::iter::once(heard).chain(chain).filter_map(|heard| heard.said.expiry_of(text)).min()
     }
 

@@ -119,6 +119,12 @@ impl Said {
         self.tokens().next().is_some()
     }
 
+    /// Whether the account that `other` has the token `text` of carries none here.
+    pub fn lacks(&self, other: &Self, text: &str) -> bool {
+        let account = other.tokens().find(|(_, token)| token.text == text);
+        account.is_some_and(|(account, _)| !self.tokens().any(|(connection, _)| connection == account))
+    }
+
     pub fn expiry_of(&self, text: &str) -> Option<i64> {
         self.tokens().find(|(_, token)| token.text == text)?.1.expires
     }
