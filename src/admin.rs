@@ -23,10 +23,10 @@ use crate::server::turnstile::{Group, step_back};
 use crate::server::{self, Activity, Services};
 
 /// Connections at a time: a few scrapers and probes, each of which asks and leaves. For a further one another is closed; see
-/// [`expendable`].
+/// `expendable`.
 pub const MAX_CONNECTIONS: usize = 32;
 
-/// Descriptors at a time: one that gives way is closed when its task runs, which is after [`IN_ONE_GO`] at the latest.
+/// Descriptors at a time: one that gives way is closed when its task runs, which is after `IN_ONE_GO` at the latest.
 pub const MAX_DESCRIPTORS: usize = MAX_CONNECTIONS + IN_ONE_GO;
 
 /// Where none can be closed because all wait for their first answer: for how long.
