@@ -14,7 +14,7 @@ pub fn visible(text: &str) -> Cow<'_, str> {
     invisible::escaped(text, |c, all| all.extend(c.escape_default()))
 }
 
-/// The same for a text of several lines.
+/// `text` of several lines, escaped like [`visible`] but for its line ends.
 pub fn visible_lines(text: &str) -> Cow<'_, str> {
     invisible::escaped(text, |c, all| if c == '\n' { all.push(c) } else { all.extend(c.escape_default()) })
 }

@@ -59,7 +59,7 @@ pub enum Fault {
     DeadConnections,
     /// 200 with a gzip body nobody asked for: 66 KB that unpack to 10 MB of zeros.
     GzipBomb,
-    /// The same to a request that does not ask for `identity`, as HTTP allows; else the genuine answer.
+    /// A gzip body to a request that does not ask for `identity`, as HTTP allows; else the genuine answer.
     GzipByDefault,
     /// The genuine answer, as `text/plain`.
     WrongContentType,

@@ -222,7 +222,7 @@ impl Identity {
         Self { texts: Secret::new(texts), ends, is_social, has_unreadable_token: false, token }
     }
 
-    /// The same identity, which has a token that cannot be read. It cannot be served, but no other is meant for it.
+    /// This identity, with a token that cannot be read. It cannot be served, but no other is meant for it.
     #[must_use]
     pub fn with_unreadable_token(self) -> Self {
         Self { has_unreadable_token: true, ..self }

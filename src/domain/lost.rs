@@ -19,7 +19,7 @@ const HIDDEN: i64 = 1_000;
 pub struct Lost {
     /// How far Auth0's clock was ahead of our elapsed clock with the first answer, at least; in milliseconds.
     base: Option<i64>,
-    /// The same of the latest answer, with what is lost counted.
+    /// How far it was ahead with the latest answer, at least, with what is lost counted.
     latest: Option<i64>,
     /// What the elapsed clock is known to have missed, in milliseconds. It only grows: a server whose date is wrong costs
     /// one jump, and not one at each answer. A jump makes what is cached older than it is, never younger.

@@ -74,7 +74,7 @@ fn is_narrow(directory: &Path) -> bool {
     (directory.components().count() > 2 && !shared) || directory == Path::new("/etc")
 }
 
-/// Where the system's own links lead, as `/var/run` does: nobody replaces these while it runs.
+/// Where the system's own links lead, as `/var/run` does: these are not replaced while it runs.
 fn is_systems(directory: &Path) -> bool {
     directory == Path::new("/run") || directory.starts_with("/usr")
 }
