@@ -187,13 +187,12 @@ pub async fn start_on(bound: Bound, config: &Config, deps: Deps) -> Result<Runni
     let sockets = bound.sockets.into_iter().zip(bound.connections);
     for (((socket, max_connections), settings), beat) in sockets.zip(&config.listeners).zip(beats) {
         let (listener, file) = socket.into_parts();
-        listener.set_nonblocking(true)?;
         let policy = Policy::new(own_uid, settings.allow.as_slice());
         let (to_change, now) =
             watch::channel(ListenerTerms::new(policy, settings.require_request_header, None));
         terms.push(to_change);
         listening.push(Listening {
-            listener: tokio::net::UnixListener::from_std(listener)?,
+            listener: server::accepting(listener)?,
             file,
             beat,
             max_connections,

@@ -1,12 +1,13 @@
 //! Speaks to callers over Unix sockets. Knows the cache and the Management token's keeper, not Auth0.
 
 use std::borrow::Cow;
+use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, RwLock};
 
-use tokio::net::UnixListener;
+use tokio::io::unix::AsyncFd;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -47,7 +48,7 @@ mod trail;
 pub mod turnstile;
 mod watched;
 
-pub use door::max_refusals;
+pub use door::{accepting, max_refusals};
 pub use peer::ListenerTerms;
 pub use routes::answer_openly;
 pub use tally::Tally;
@@ -132,7 +133,7 @@ pub struct ListenerInfo {
 /// One listener, as it is served.
 pub struct Listening {
     /// Accepts.
-    pub listener: UnixListener,
+    pub listener: AsyncFd<UnixListener>,
     /// Removes the socket's file when the listener is done with; `None` where somebody else keeps the socket.
     pub file: Option<SocketFile>,
     /// Shows that the listener's loop turns.

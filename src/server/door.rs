@@ -1,11 +1,16 @@
 //! Where connections come in: nobody is dropped for want of room before it is known who that is.
 
 use std::collections::HashMap;
+use std::io;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::{UnixListener, UnixStream};
+use nix::sys::socket::{getsockopt, sockopt};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 use tokio::sync::watch;
+use tokio::task::yield_now;
 use tokio::time::Instant;
 
 use crate::domain::policy::Caller;
@@ -22,8 +27,10 @@ const AFTER_A_FAILED_ACCEPT: Duration = Duration::from_millis(100);
 /// that came before is in the way of whose turn it would be, and who made which is known only then.
 const IN_ONE_GO: usize = 8;
 
-/// To close one without a word costs about this much less than to serve it.
-const CLOSED_IN_ONE_GO: usize = 64;
+/// After so many connections that were closed without a word the runtime looks for requests that have come. With 64, and
+/// without that look, 5000 callers that came back and back took the 95th percentile of another uid's hits from 0.2 to
+/// 1.2 ms; so it stays below 0.3 ms (debug builds).
+const CLOSED_IN_ONE_GO: usize = 16;
 
 /// The most refusals of a listener at a time; see [`max_refusals`].
 const MAX_REFUSALS: usize = 128;
@@ -48,9 +55,26 @@ pub fn max_refusals(max_connections: usize) -> usize {
     (max_connections / 4).clamp(1, MAX_REFUSALS)
 }
 
+/// `listener` as one that the runtime waits for. What it accepts is registered apart, unlike by tokio's own.
+///
+/// # Errors
+/// Those of `epoll_ctl(2)`.
+///
+/// # Panics
+/// Outside a tokio runtime.
+pub fn accepting(listener: UnixListener) -> io::Result<AsyncFd<UnixListener>> {
+    listener.set_nonblocking(true)?;
+    #[expect(
+        deprecated,
+        reason = "its successor is unsafe, and asks of us what `UnixListener` holds to: it owns its descriptor for as long \
+                  as it lives, and always names the same"
+    )]
+    AsyncFd::with_interest(listener, Interest::READABLE)
+}
+
 /// Where connections come in.
 pub(super) struct Door {
-    listener: UnixListener,
+    listener: AsyncFd<UnixListener>,
     room: Arc<Room>,
     refusals: Arc<Room>,
     told: Told,
@@ -71,12 +95,12 @@ pub(super) enum Arrival {
     /// It is served.
     Admitted(Guest),
     /// It is told that there is no room for it, and keeps a seat for that long.
-    Refused(UnixStream, Seat),
+    Refused(tokio::net::UnixStream, Seat),
 }
 
 /// Somebody who is in.
 pub(super) struct Guest {
-    pub stream: UnixStream,
+    pub stream: tokio::net::UnixStream,
     pub caller: Caller,
     pub group: Group,
     pub seat: Seat,
@@ -85,7 +109,7 @@ pub(super) struct Guest {
 impl Door {
     /// A door to this much room.
     pub fn new(
-        listener: UnixListener,
+        listener: AsyncFd<UnixListener>,
         max_connections: usize,
         terms: watch::Receiver<Arc<ListenerTerms>>,
         tally: Arc<Tally>,
@@ -100,11 +124,14 @@ impl Door {
     pub async fn next(&mut self) -> Arrival {
         loop {
             let place = self.room.place().await;
-            if self.accepted >= IN_ONE_GO || self.closed >= CLOSED_IN_ONE_GO {
-                // There may be any number of them, and those who are in are waiting. Nobody is dropped here: nobody has
-                // been accepted.
-                step_back().await;
+            // There may be any number of them, and those who are in are waiting. Nobody is dropped here: nobody has been
+            // accepted.
+            if self.closed >= CLOSED_IN_ONE_GO {
+                yield_now().await;
                 (self.accepted, self.closed) = (0, 0);
+            } else if self.accepted >= IN_ONE_GO {
+                step_back().await;
+                self.accepted = 0;
             }
             let (stream, caller) = self.accept().await;
             if let Some(arrival) = self.admit(place, stream, caller) {
@@ -134,6 +161,7 @@ impl Door {
         let (standing, group) = (terms.policy.standing(caller), Group::of(caller, &terms.policy));
         drop(terms);
         if let Some(seat) = self.room.seat(place, caller, standing) {
+            let stream = self.registered(stream)?;
             return Some(Arrival::Admitted(Guest { stream, caller, group, seat }));
         }
         self.tally.turned_away(TurnedAway::Limit);
@@ -148,26 +176,37 @@ impl Door {
         }
         let place = self.refusals.free_place()?;
         let seat = self.refusals.seat(place, caller, standing)?;
-        Some(Arrival::Refused(stream, seat))
+        Some(Arrival::Refused(self.registered(stream)?, seat))
+    }
+
+    /// `stream` as one that the runtime waits for. Most of those that are closed at once never become one, which would
+    /// take more system calls than to accept and to close them.
+    fn registered(&mut self, stream: UnixStream) -> Option<tokio::net::UnixStream> {
+        let registered = stream.set_nonblocking(true).and_then(|()| tokio::net::UnixStream::from_std(stream));
+        registered.inspect_err(|error| self.note_shortage(error)).ok()
+    }
+
+    fn note_shortage(&mut self, error: &io::Error) {
+        self.tally.turned_away(TurnedAway::Resources);
+        if self.short.is_due() {
+            tracing::warn!(%error, "No connection can be accepted; trying again");
+        }
     }
 
     /// The next connection and who is at its other end. Cannot fail: one caller's trouble is its own, and running
     /// out of descriptors pauses the loop but never ends it.
     async fn accept(&mut self) -> (UnixStream, Caller) {
         loop {
-            let stream = match self.listener.accept().await {
+            let stream = match self.listener.async_io(Interest::READABLE, UnixListener::accept).await {
                 Ok((stream, _)) => stream,
-                Err(error) if error.kind() == std::io::ErrorKind::ConnectionAborted => continue,
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => continue,
                 Err(error) => {
-                    self.tally.turned_away(TurnedAway::Resources);
-                    if self.short.is_due() {
-                        tracing::warn!(%error, "No connection can be accepted; trying again");
-                    }
+                    self.note_shortage(&error);
                     tokio::time::sleep(AFTER_A_FAILED_ACCEPT).await;
                     continue;
                 }
             };
-            match stream.peer_cred() {
+            match getsockopt(&stream, sockopt::PeerCredentials) {
                 Ok(peer) => return (stream, Caller { uid: peer.uid(), gid: peer.gid() }),
                 Err(error) => {
                     self.tally.turned_away(TurnedAway::Unnamed);
