@@ -19,8 +19,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::task::{AbortHandle, JoinSet};
 
-use crate::server::turnstile::{Group, step_back};
-use crate::server::{self, Activity, Services};
+use crate::api::{self, Services};
+use crate::listener::fairness::{Group, Turnstile, Turnstiles, step_back};
+use crate::listener::io::Activity;
 
 /// Connections at a time: a few scrapers and probes, each of which asks and leaves. For a further one another is closed; see
 /// `expendable`.
@@ -73,7 +74,7 @@ pub fn bind(address: SocketAddr) -> Result<TcpListener, AdminError> {
 /// Answers for as long as it is not dropped: probes tell the truth during a shutdown, too.
 ///
 /// Callers are not identified here, so all connections take turns as one group, beside the callers on the sockets.
-pub async fn serve(listener: tokio::net::TcpListener, services: Arc<Services>) {
+pub async fn serve(listener: tokio::net::TcpListener, services: Arc<Services>, turnstiles: Turnstiles) {
     let (mut connections, mut open, mut accepted) = (JoinSet::new(), Vec::new(), 0_usize);
     let steps = Arc::new(AtomicU64::new(0));
     loop {
@@ -88,7 +89,9 @@ pub async fn serve(listener: tokio::net::TcpListener, services: Arc<Services>) {
         make_room(&mut open).await;
         while connections.try_join_next().is_some() {}
         let standing = Arc::new(Standing::new(steps.fetch_add(1, Ordering::Relaxed)));
-        let answering = answer(stream, Arc::clone(&services), Arc::clone(&standing), Arc::clone(&steps));
+        let turnstile = turnstiles.of(Group::Probes);
+        let answering =
+            answer(stream, Arc::clone(&services), turnstile, Arc::clone(&standing), Arc::clone(&steps));
         let task = connections.spawn(async move {
             tokio::time::timeout(LIFETIME, answering).await.ok();
         });
@@ -145,7 +148,13 @@ fn expendable<'a>(open: impl Iterator<Item = &'a Standing>) -> Option<usize> {
     candidates.min().map(|(.., place)| place)
 }
 
-async fn answer(stream: TcpStream, services: Arc<Services>, standing: Arc<Standing>, steps: Arc<AtomicU64>) {
+async fn answer(
+    stream: TcpStream,
+    services: Arc<Services>,
+    mut turnstile: Turnstile,
+    standing: Arc<Standing>,
+    steps: Arc<AtomicU64>,
+) {
     let activity = Arc::new(Activity::default());
     let service = service_fn(|request| {
         activity.begin_request();
@@ -154,7 +163,7 @@ async fn answer(stream: TcpStream, services: Arc<Services>, standing: Arc<Standi
             if activity.is_another_of_this_step() {
                 step_back().await;
             }
-            Ok::<_, Infallible>(server::answer_openly(services, &request, KEPT))
+            Ok::<_, Infallible>(api::answer_openly(services, &request, KEPT))
         }
     });
     let mut connection = http1::Builder::new()
@@ -162,7 +171,6 @@ async fn answer(stream: TcpStream, services: Arc<Services>, standing: Arc<Standi
         .header_read_timeout(HEAD_TIME)
         .max_buf_size(MAX_BUFFER)
         .serve_connection(TokioIo::new(Noted { stream, activity: Arc::clone(&activity) }), service);
-    let mut turnstile = services.turnstiles.of(Group::Probes);
     let served = poll_fn(|cx| {
         let step = |cx: &mut Context<'_>| {
             let before = activity.work();

@@ -11,20 +11,21 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::admin::{self, AdminError};
+use crate::api::exposition::Exposition;
+use crate::api::{ListenerInfo, ListenerTerms, Phase, Reloading, Services};
 use crate::cache::Cache;
 use crate::clock::Clock;
 use crate::config::{Config, Listener, Shutdown};
 use crate::domain::claims::Expected;
 use crate::domain::policy::Policy;
+use crate::listener::fairness::Turnstiles;
+use crate::listener::socket::{Socket, SocketError};
+use crate::listener::watchdog::Pulse;
+use crate::listener::{self, Listening};
 use crate::management::Management;
 use crate::process::activation::Passed;
 use crate::process::manager::Manager;
 use crate::secret::{NoRandomness, TagKey};
-use crate::server::exposition::Exposition;
-use crate::server::pulse::Pulse;
-use crate::server::socket::{Socket, SocketError};
-use crate::server::turnstile::Turnstiles;
-use crate::server::{self, ListenerInfo, ListenerTerms, Listening, Phase, Reloading, Services};
 use crate::telemetry::audit::{Audit, OutputError};
 use crate::telemetry::{Counters, UserNames};
 use crate::upstream::transport::{self, Transport, TransportError};
@@ -192,7 +193,7 @@ pub async fn start_on(bound: Bound, config: &Config, deps: Deps) -> Result<Runni
             watch::channel(ListenerTerms::new(policy, settings.require_request_header, None));
         terms.push(to_change);
         listening.push(Listening {
-            listener: server::accepting(listener)?,
+            listener: listener::accepting(listener)?,
             file,
             beat,
             max_connections,
@@ -223,6 +224,7 @@ pub async fn start_on(bound: Bound, config: &Config, deps: Deps) -> Result<Runni
         hanging: None,
     };
 
+    let turnstiles = Turnstiles::default();
     let (mut servers, mut around) = (JoinSet::new(), JoinSet::new());
     if reloader.source.is_some() {
         around.spawn(rotation::watch(client_now, reloads.clone(), TagKey::random()?));
@@ -232,10 +234,10 @@ pub async fn start_on(bound: Bound, config: &Config, deps: Deps) -> Result<Runni
         around.spawn(upkeep::keep_told(Arc::clone(&services), pulse, manager.clone()));
     }
     if let Some(listener) = admin {
-        around.spawn(admin::serve(listener, Arc::clone(&services)));
+        around.spawn(admin::serve(listener, Arc::clone(&services), turnstiles.clone()));
     }
     for listening in listening {
-        servers.spawn(server::serve(listening, Arc::clone(&services)));
+        servers.spawn(listener::serve(listening, Arc::clone(&services), turnstiles.clone()));
     }
     let sockets = config.listeners.iter().map(|listener| listener.path.clone()).collect();
     Ok(Running {
@@ -303,7 +305,6 @@ fn wire(
         started: clock.now(),
         clock,
         listeners,
-        turnstiles: Turnstiles::default(),
         exposition: Exposition::default(),
         run_id: seed as u32,
         requests: AtomicU64::new(1),

@@ -41,6 +41,7 @@
 //! `tests/architecture.rs` holds the crate to those that can be read off its text.
 
 pub mod admin;
+pub mod api;
 pub mod app;
 pub mod cache;
 pub mod cli;
@@ -50,10 +51,10 @@ pub mod demo;
 pub mod domain;
 pub mod flight;
 pub mod json;
+pub mod listener;
 pub mod management;
 pub mod process;
 pub mod secret;
-pub mod server;
 pub mod task;
 pub mod telemetry;
 pub mod upstream;

@@ -33,24 +33,23 @@ const ARROWS: &[(&str, &[&str])] = &[
         "upstream",
         &["cache", "clock", "config", "domain", "json", "management", "secret", "telemetry", "user_token"],
     ),
-    (
-        "server",
-        &["cache", "clock", "config", "domain", "json", "management", "secret", "telemetry", "user_token"],
-    ),
-    ("admin", &["server"]),
+    ("api", &["cache", "clock", "domain", "json", "management", "secret", "telemetry", "user_token"]),
+    ("listener", &["api", "config", "domain"]),
+    ("admin", &["api", "listener"]),
     ("demo", &["clock", "domain", "secret", "task"]),
     (
         "app",
         &[
             "admin",
+            "api",
             "cache",
             "clock",
             "config",
             "domain",
+            "listener",
             "management",
             "process",
             "secret",
-            "server",
             "telemetry",
             "upstream",
             "user_token",
@@ -59,15 +58,16 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
+            "api",
             "app",
             "clock",
             "config",
             "demo",
             "domain",
+            "listener",
             "management",
             "process",
             "secret",
-            "server",
             "task",
             "telemetry",
             "upstream",
@@ -93,8 +93,8 @@ const DOORS: &[(&str, &str)] = &[
     ("src/cli/demo.rs", "writes the simulated client's secret into the file that the daemon reads"),
     ("src/demo/token.rs", "the simulated tenant compares what it was sent with the client's secret"),
     ("src/domain/identity.rs", "puts an identity's texts, tokens among them, into one piece of memory"),
-    ("src/server/body.rs", "the answer that callers ask for: an identity's token"),
-    ("src/server/handlers.rs", "the answer that callers ask for: the Management token"),
+    ("src/api/token_json.rs", "the answer that callers ask for: an identity's token"),
+    ("src/api/handlers.rs", "the answer that callers ask for: the Management token"),
     ("src/upstream.rs", "the bearer token in a request to Auth0, marked as sensitive"),
     ("src/upstream/credentials.rs", "the client's secret in a grant request"),
     ("src/upstream/transport.rs", "the proxy's password, on its way to the proxy"),
@@ -156,8 +156,8 @@ const ABSENT: &[Absent] = &[
     Absent { text: "std::net", within: "src/domain", except: &[], why: "the core does no I/O" },
     Absent {
         text: "StatusCode",
-        within: "src/server",
-        except: &["src/server/reply.rs", "src/server/reply/lookups.rs", "src/server/head.rs"],
+        within: "src/api",
+        except: &["src/api/error.rs", "src/api/error/lookups.rs", "src/api/response.rs"],
         why: "one file maps errors to status codes (another only carries what that one chose)",
     },
     Absent { text: "UnixStream", within: "src/upstream", except: &[], why: "upstream knows no socket" },
@@ -238,11 +238,11 @@ fn every_module_has_its_place() {
 
 /// Commands speak to a daemon through the bodies it sends, not through its insides.
 #[test]
-fn commands_know_the_server_by_its_answers_alone() {
+fn commands_know_the_interface_by_its_answers_alone() {
     for source in sources().iter().filter(|source| source.module() == "cli") {
-        for (at, _) in source.code.match_indices("crate::server::") {
+        for (at, _) in source.code.match_indices("crate::api::") {
             let rest = &source.code[at..];
-            assert!(rest.starts_with("crate::server::answers"), "{}: {}", source.name, line_of(rest));
+            assert!(rest.starts_with("crate::api::types"), "{}: {}", source.name, line_of(rest));
         }
     }
 }

@@ -131,7 +131,7 @@ fn every_refusal_has_its_exit_code_its_code_and_what_to_do() {
 /// `error: what happened: what to do`, for every code that the daemon has.
 #[test]
 fn an_error_says_what_happened_and_then_what_to_do() {
-    let described = fs::read_to_string("src/server/openapi.json").unwrap();
+    let described = fs::read_to_string("src/api/openapi.json").unwrap();
     let described: serde_json::Value = serde_json::from_str(&described).unwrap();
     let codes =
         described["components"]["schemas"]["Problem"]["properties"]["code"]["enum"].as_array().unwrap();

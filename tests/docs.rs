@@ -355,7 +355,7 @@ fn routes_are_the_same_in_the_code_in_readme_and_in_the_description() {
         .collect();
     assert_eq!(in_readme, described, "README (left) and openapi.json (right)");
 
-    let source = read("src/server/paths.rs");
+    let source = read("src/api/route.rs");
     let variants = source.split("pub enum Route").nth(1).unwrap().split("\n}").next().unwrap();
     let in_code: BTreeSet<_> =
         variants.split("/// `").skip(1).map(|rest| rest.split('`').next().unwrap()).collect();
@@ -409,7 +409,7 @@ fn codes_of_the_server() -> BTreeSet<(u16, String)> {
             Some((reason.to_uppercase().replace([' ', '-'], "_"), number))
         })
         .collect();
-    let source = read("src/server/reply.rs") + &read("src/server/reply/lookups.rs");
+    let source = read("src/api/error.rs") + &read("src/api/error/lookups.rs");
     let kinds = source.split("S::").skip(1).map(|rest| {
         let (status, rest) = rest.split_once(',').unwrap();
         let code = rest.trim_start().strip_prefix('"').unwrap().split('"').next().unwrap();
@@ -420,7 +420,7 @@ fn codes_of_the_server() -> BTreeSet<(u16, String)> {
 
 /// The bodies in `answers.rs`: each one's fields, and whether it is always there.
 fn bodies() -> BTreeMap<String, BTreeMap<String, bool>> {
-    let source = read("src/server/answers.rs");
+    let source = read("src/api/types.rs");
     let structs = source.split("pub struct ").skip(1).map(|rest| {
         let (head, rest) = rest.split_once('{').unwrap();
         let name = head.split('<').next().unwrap().trim().to_owned();
@@ -440,7 +440,7 @@ fn bodies() -> BTreeMap<String, BTreeMap<String, bool>> {
 }
 
 fn description() -> Value {
-    serde_json::from_str(&read("src/server/openapi.json")).unwrap()
+    serde_json::from_str(&read("src/api/openapi.json")).unwrap()
 }
 
 /// Path, method in upper case, and operation.
@@ -540,7 +540,7 @@ fn every_route_described_is_answered_and_the_example_is_true() {
         };
         assert!(expected.contains(&status), "{method} {path}: {status} {body}");
     }
-    assert_eq!(demo.ask("GET", "/openapi.json").1, read("src/server/openapi.json"));
+    assert_eq!(demo.ask("GET", "/openapi.json").1, read("src/api/openapi.json"));
 
     let example: Value = serde_json::from_str(&block("README.md", "json")).unwrap();
     let (_, body) = demo.ask("GET", "/v1/users/google-oauth2%7C103547991597142817347/token");

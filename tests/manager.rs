@@ -317,7 +317,7 @@ fn over_tcp_there_are_probes_and_metrics_and_nothing_else() {
         let answer = over_tcp(port, &format!("GET {path}"));
         assert!(answer.starts_with("HTTP/1.1 200 "), "{path}: {answer}");
     }
-    let described = std::fs::read_to_string("src/server/openapi.json").unwrap();
+    let described = std::fs::read_to_string("src/api/openapi.json").unwrap();
     let described: serde_json::Value = serde_json::from_str(&described).unwrap();
     let mut others = 0;
     for path in described["paths"].as_object().unwrap().keys() {

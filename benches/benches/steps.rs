@@ -15,9 +15,9 @@ use cloakroom::domain::policy::{Caller, DEFAULT_OPERATIONS, Operation, Policy, R
 use cloakroom::domain::urgency::{Flow, Urgency};
 use cloakroom::domain::user::{Selector, UserId};
 use cloakroom::secret::{SecretStr, TagKey};
-use cloakroom::server::body::Token;
-use cloakroom::server::head::{KEPT, Reply};
-use cloakroom::server::paths::Route;
+use cloakroom::api::token_json::Token;
+use cloakroom::api::response::{KEPT, Reply};
+use cloakroom::api::route::Route;
 use cloakroom::telemetry::{Counters, UserNames};
 use divan::Bencher;
 use hyper::StatusCode;

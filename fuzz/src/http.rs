@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
-use cloakroom::server::answers::Problem;
+use cloakroom::api::types::Problem;
 use serde_json::Value;
 
 /// What README promises.
@@ -14,7 +14,7 @@ struct Promised {
 }
 
 static PROMISED: LazyLock<Promised> = LazyLock::new(|| {
-    let described: Value = serde_json::from_str(include_str!("../../src/server/openapi.json")).unwrap();
+    let described: Value = serde_json::from_str(include_str!("../../src/api/openapi.json")).unwrap();
     let operations =
         described["paths"].as_object().unwrap().values().flat_map(|path| path.as_object().unwrap().values());
     let responses = operations.filter_map(|operation| operation["responses"].as_object());

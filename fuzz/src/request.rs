@@ -4,7 +4,7 @@ use std::cell::OnceCell;
 use std::time::Duration;
 
 use cloakroom::demo::users;
-use cloakroom::server::answers::{ManagementTokenAnswer, TokenAnswer};
+use cloakroom::api::types::{ManagementTokenAnswer, TokenAnswer};
 use percent_encoding::percent_decode;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;

@@ -7,7 +7,7 @@ use std::fmt;
 
 use crate::admin;
 use crate::config::Config;
-use crate::server::max_refusals;
+use crate::listener::max_refusals;
 
 /// Listeners, the runtime, signals, logs, watched directories, files that are read, names that are resolved.
 const OWN: u64 = 64;

@@ -9,11 +9,11 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
+use crate::api::types::{ChangeAnswer, ReloadAnswer};
+use crate::api::{ListenerTerms, Reloading, Services};
 use crate::config::{Change, Client, Config, Loaded, Problems, Reread, Shutdown, Tenant};
 use crate::domain::policy::{Policy, Rule};
 use crate::process::manager::Manager;
-use crate::server::answers::{ChangeAnswer, ReloadAnswer};
-use crate::server::{ListenerTerms, Reloading, Services};
 use crate::telemetry;
 use crate::upstream::Auth0;
 use crate::upstream::transport::{self, Transport, TransportError};

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
+use crate::api::Services;
+use crate::listener::watchdog::Pulse;
 use crate::process::manager::Manager;
-use crate::server::Services;
-use crate::server::pulse::Pulse;
 
 /// For how long the start waits for the first Management token. While Auth0 cannot be reached a daemon that is up and
 /// says so is worth more than one that is started over and over: callers are told why, and need not be told that it is

@@ -17,7 +17,7 @@ use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
-use crate::server::answers::Problem;
+use crate::api::types::Problem;
 use crate::task;
 
 use super::access::Access;

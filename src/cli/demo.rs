@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
 
+use crate::api::types::TokenAnswer;
 use crate::app::{self, Deps, Running};
 use crate::clock::Clock;
 use crate::config::{self, Config, Env, Loaded};
 use crate::demo::{CertificateKind, Endpoint, Fault, Listening, Tenant, TenantOptions, users};
 use crate::domain::user::UserId;
 use crate::process::signals::Signals;
-use crate::server::answers::TokenAnswer;
 use crate::telemetry;
 
 use super::client::Client;

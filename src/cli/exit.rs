@@ -4,7 +4,7 @@ use std::fmt::{self, Write};
 use std::io;
 use std::process::ExitCode;
 
-use crate::server::answers::{CandidateAnswer, Problem};
+use crate::api::types::{CandidateAnswer, Problem};
 
 use super::client::ClientError;
 use super::text::{visible, visible_lines};

@@ -2,9 +2,9 @@
 
 use std::io;
 
+use crate::api::types::{IdentitiesAnswer, IdentityAnswer};
 use crate::domain::freshness::Timestamp;
 use crate::domain::user::UserId;
-use crate::server::answers::{IdentitiesAnswer, IdentityAnswer};
 
 use super::client::Client;
 use super::text::{date, table};

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::server::answers::{ChangeAnswer, ReloadAnswer};
+use crate::api::types::{ChangeAnswer, ReloadAnswer};
 
 use super::client::Client;
 use super::text::visible;

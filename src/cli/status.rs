@@ -6,11 +6,11 @@ use std::io;
 
 use bytesize::ByteSize;
 
-use crate::domain::freshness::Timestamp;
-use crate::server::answers::{
+use crate::api::types::{
     CacheStatus, FailureStatus, ListenerStatus, LookupCounts, ManagementTokenStatus, StatusAnswer,
     UpstreamStatus,
 };
+use crate::domain::freshness::Timestamp;
 
 use super::client::Client;
 use super::text::{count, date, span, table};
@@ -200,7 +200,7 @@ fn listening(listener: &ListenerStatus) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::server::answers::UpstreamFailure;
+    use crate::api::types::UpstreamFailure;
 
     fn healthy() -> StatusAnswer {
         StatusAnswer {

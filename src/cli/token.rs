@@ -6,10 +6,10 @@ use std::time::Duration;
 use clap::ValueEnum;
 use clap::builder::NonEmptyStringValueParser;
 
+use crate::api::types::TokenAnswer;
 use crate::domain::invisible::is_unseen;
 use crate::domain::retry::whole_seconds;
 use crate::domain::user::UserId;
-use crate::server::answers::TokenAnswer;
 
 use super::client::Client;
 use super::text::json;

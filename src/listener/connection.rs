@@ -14,21 +14,21 @@ use tokio::net::unix::OwnedWriteHalf;
 use tokio::sync::watch;
 use tokio::time::{Instant, Sleep, sleep};
 
-use super::head::KEEP_ALIVE;
-use super::peer::Visitor;
+use super::fairness::{Turnstile, step_back};
+use super::io::{Activity, State, Watched, hung_up};
 use super::refusal;
-use super::reply::Refused;
-use super::routes::{self, Answering};
-use super::turnstile::{Group, step_back};
-use super::watched::{Activity, State, Watched, hung_up};
-use super::{Phase, Services};
+use crate::api::error::Refused;
+use crate::api::peer::Visitor;
+use crate::api::response::KEEP_ALIVE;
+use crate::api::service::{self as routes, Answering};
+use crate::api::{Phase, Services};
 
 /// From the first byte of a header section to its last; and from connecting to the end of the first one, so that
 /// nobody holds a connection by saying nothing.
 const HEAD_TIME: Duration = Duration::from_secs(5);
 
 /// A connection on which nothing was asked for this long, or up to twice as long, is closed. Callers are told of less
-/// ([`super::head::KEPT`]).
+/// ([`crate::api::response::KEPT`]).
 const IDLE_TIME: Duration = Duration::from_secs(120);
 
 /// A connection whose caller reads nothing of its answers for this long is closed. Far longer than a busy machine keeps
@@ -43,9 +43,13 @@ const LAST_CALL: Duration = Duration::from_millis(100);
 const MAX_BUFFER: usize = 32 * 1024;
 
 /// Serves `stream` until it ends, is idle, misbehaves, or the daemon ends.
-pub(super) async fn serve(stream: UnixStream, visitor: Visitor, group: Group, services: Arc<Services>) {
+pub(super) async fn serve(
+    stream: UnixStream,
+    visitor: Visitor,
+    mut turnstile: Turnstile,
+    services: Arc<Services>,
+) {
     let activity = Arc::new(Activity::default());
-    let mut turnstile = services.turnstiles.of(group);
     // Halves, because one of them is read by hyper alone, and others look at the stream, too.
     let (reading, stream) = stream.into_split();
     let stream = Arc::new(stream);

@@ -10,13 +10,13 @@ use crate::domain::urgency::Flow;
 use crate::domain::user::{Selector, UserId};
 use crate::secret::Tag;
 
-use super::answers::{IdentitiesAnswer, IdentityAnswer, ManagementTokenAnswer, ReportAnswer};
-use super::body;
-use super::head::Reply;
-use super::query::bearer;
-use super::reply::{self, Refused};
-use super::trail::Trail;
-use super::{Phase, Services};
+use super::audit::Trail;
+use super::error::{self as reply, Refused};
+use super::params::bearer;
+use super::response::Reply;
+use super::state::{Phase, Services};
+use super::token_json as body;
+use super::types::{IdentitiesAnswer, IdentityAnswer, ManagementTokenAnswer, ReportAnswer};
 
 /// What Prometheus reads, in the format that it asks for.
 pub(super) fn metrics(services: &Services, headers: &HeaderMap) -> Reply {

@@ -15,10 +15,10 @@ use tokio::time::Instant;
 
 use crate::domain::policy::Caller;
 
-use super::peer::ListenerTerms;
-use super::room::{Place, Room, Seat};
-use super::tally::{Tally, TurnedAway};
-use super::turnstile::{Group, step_back};
+use super::connection_limits::{Place, Room, Seat};
+use super::fairness::{Group, step_back};
+use crate::api::peer::ListenerTerms;
+use crate::api::tally::{Tally, TurnedAway};
 
 /// After an accept that failed for want of descriptors or memory: give the other connections time to end.
 const AFTER_A_FAILED_ACCEPT: Duration = Duration::from_millis(100);

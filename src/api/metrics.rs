@@ -14,7 +14,7 @@ use prometheus_client::registry::Registry;
 use crate::domain::freshness::Timestamp;
 use crate::telemetry::{Histogram, Usage, log};
 
-use super::Services;
+use super::state::Services;
 
 /// Gathers everything once and writes it down as OpenMetrics.
 pub(super) fn render(services: &Services) -> String {

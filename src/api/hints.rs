@@ -10,7 +10,7 @@ use strsim::osa_distance;
 
 use crate::domain::user::UserId;
 
-use super::paths::{Route, TEMPLATES};
+use super::route::{Route, TEMPLATES};
 
 /// A longer path is no slip of one of ours, and comparing takes time.
 const LONGEST: usize = 64;

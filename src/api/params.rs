@@ -12,8 +12,8 @@ use crate::domain::user::{Selector, UserId};
 use crate::json;
 use crate::secret::{Secret, Tag};
 
-use super::answers::Report;
-use super::reply::Refused;
+use super::error::Refused;
+use super::types::Report;
 
 /// The user that a segment of the path names.
 pub fn user(segment: &str) -> Result<UserId, Refused> {

@@ -9,7 +9,7 @@ use hyper::body::{Body, Incoming};
 use hyper::header::{AUTHORIZATION, CONNECTION, FORWARDED, HeaderMap, HeaderName, ORIGIN, REFERER};
 use hyper::http::request::Parts;
 
-use super::reply::Refused;
+use super::error::Refused;
 
 /// As the contract with callers has them.
 const MAX_HEADER_BYTES: usize = 16 * 1024;

@@ -14,12 +14,12 @@ use crate::domain::user::UserId;
 use crate::secret::Tag;
 use crate::telemetry::audit::{Event, Name};
 
-use super::Services;
-use super::paths::Route;
+use super::error::Refused;
+use super::params::connection;
 use super::peer::Peer;
-use super::query::connection;
-use super::reply::Refused;
 use super::request_id::RequestId;
+use super::route::Route;
+use super::state::Services;
 use super::trace;
 
 /// Where a connection comes from, as far as nobody but the audit log may know: no right depends on a pid.

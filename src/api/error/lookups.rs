@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use hyper::StatusCode;
 
+use crate::api::hints as slips;
 use crate::domain::error::{Failure, LookupError, Sort, Stage, Unavailable};
 use crate::domain::identity::Candidate;
-use crate::server::slips;
 
 use super::Kind;
 

@@ -8,10 +8,10 @@ use nix::sys::socket::Shutdown;
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
-use super::Services;
-use super::reply::Refused;
-use super::turnstile::step_back;
-use super::watched::shut;
+use super::fairness::step_back;
+use super::io::shut;
+use crate::api::Services;
+use crate::api::error::Refused;
 
 /// For how long whatever a caller still sends is taken in and thrown away.
 const LINGER: Duration = Duration::from_secs(1);

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::Services;
 use super::metrics::{plain, render};
+use super::state::Services;
 
 /// Writing may take one part of the time in so many: it costs as much as dozens of hits, and anybody may ask for it.
 const ONE_PART_IN: u32 = 20;

@@ -19,17 +19,17 @@ use crate::cache::{Lookup, Wish};
 use crate::domain::policy::{self, Allowed, Operation};
 use crate::domain::user::{Selector, UserId};
 
-use super::Services;
-use super::bounds::{Shown, goes_on, read};
+use super::audit::{Over, Refusal, Trail};
+use super::error::{self as reply, Refused};
 use super::handlers::{found, identities, management_token, me, metrics, reload, report, token};
-use super::head::{KEPT, Reply};
-use super::paths::Route;
+use super::params::{fingerprint, nothing, token_query, user};
 use super::peer::Peer;
-use super::query::{fingerprint, nothing, token_query, user};
-use super::reply::{self, Refused};
 use super::request_id::RequestId;
+use super::request_limits::{Shown, goes_on, read};
+use super::response::{KEPT, Reply};
+use super::route::Route;
+use super::state::Services;
 use super::trace;
-use super::trail::{Over, Refusal, Trail};
 
 /// A request's answer. Most are there at once, and have nothing to carry about of what the others need.
 pub enum Answering<'a> {

@@ -15,10 +15,10 @@ use crate::domain::policy::Denied;
 use crate::domain::retry::whole_seconds;
 use crate::user_token::NotVerified;
 
-use super::answers::Problem;
-use super::head::Reply;
-use super::paths::Route;
-use super::slips;
+use super::hints as slips;
+use super::response::Reply;
+use super::route::Route;
+use super::types::Problem;
 
 mod lookups;
 

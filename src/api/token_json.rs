@@ -6,8 +6,8 @@ use crate::domain::identity::{Identity, IdpToken};
 use crate::domain::user::UserId;
 use crate::secret::SecretStr;
 
-use super::answers::TokenAnswer;
-use super::reply::written;
+use super::error::written;
+use super::types::TokenAnswer;
 
 /// What a token's answer says.
 pub struct Token<'a> {

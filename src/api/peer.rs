@@ -8,14 +8,14 @@ use tokio::sync::watch;
 use crate::domain::policy::{Caller, Policy, Rights};
 use crate::domain::urgency::Flow;
 
-use super::rates::Rates;
-use super::trail::Origin;
+use super::audit::Origin;
+use super::rate_limit::Rates;
 
 /// What goes for a listener's callers. Replaced as a whole where the configuration changes, and for connections that are
 /// open with their next request.
 #[derive(Debug)]
 pub struct ListenerTerms {
-    pub(super) policy: Policy,
+    pub(crate) policy: Policy,
     rates: Arc<Rates>,
     require_request_header: bool,
 }
@@ -29,7 +29,7 @@ impl ListenerTerms {
 }
 
 /// Who is at the other end of a connection, and what goes for it on its listener.
-pub(super) struct Peer {
+pub(crate) struct Peer {
     pub rights: Rights,
     pub rates: Arc<Rates>,
     pub require_request_header: bool,
@@ -37,7 +37,7 @@ pub(super) struct Peer {
 }
 
 /// The other end of a connection over time: what goes for it may change from one request to the next.
-pub(super) struct Visitor {
+pub(crate) struct Visitor {
     pub caller: Caller,
     origin: Origin,
     /// Never marked as seen, so that it tells whether anything has changed since the connection was made.

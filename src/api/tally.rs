@@ -3,8 +3,8 @@
 
 use crate::telemetry::Counter;
 
-use super::paths::{Route, TEMPLATES};
-use super::reply::Refused;
+use super::error::Refused;
+use super::route::{Route, TEMPLATES};
 
 /// Every status that an answer of ours has. Another would be counted as the last.
 const STATUSES: [u16; 18] =

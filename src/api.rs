@@ -1,0 +1,28 @@
+//! The HTTP interface: which routes there are, who may use them, and what is answered. Uses the cache and the Management
+//! token's keeper; knows neither Auth0 nor connections.
+
+pub(crate) mod audit;
+pub mod error;
+pub mod exposition;
+mod handlers;
+mod hints;
+mod metrics;
+mod params;
+pub(crate) mod peer;
+mod rate_limit;
+mod request_id;
+mod request_limits;
+pub mod response;
+pub mod route;
+pub(crate) mod service;
+pub(crate) mod state;
+mod status;
+pub(crate) mod tally;
+pub mod token_json;
+mod trace;
+pub mod types;
+
+pub use peer::ListenerTerms;
+pub use service::answer_openly;
+pub use state::{ListenerInfo, Phase, Reloading, Services};
+pub use tally::Tally;

@@ -1,0 +1,131 @@
+//! How the daemon is: for probes, for `status`, and in a sentence for the service manager.
+
+use std::borrow::Cow;
+use std::sync::atomic::Ordering;
+
+use crate::domain::error::Sort;
+use crate::domain::retry::whole_seconds;
+
+use super::state::Services;
+use super::types::{
+    CacheStatus, FailureStatus, ListenerStatus, LookupCounts, ManagementTokenStatus, StatusAnswer,
+    UpstreamFailure, UpstreamStatus,
+};
+
+impl Services {
+    /// Whether the first Management token was obtained; if not, why not.
+    pub(super) fn started(&self) -> Result<Cow<'static, str>, String> {
+        if self.management.has_started() {
+            Ok("started".into())
+        } else {
+            Err(self.why_no_token("not started"))
+        }
+    }
+
+    /// Whether lookups can be answered; if not, why not. Asks nobody.
+    pub(super) fn ready(&self) -> Result<Cow<'static, str>, String> {
+        if self.is_draining() {
+            return Err("not ready: shutting down".into());
+        }
+        match self.management.snapshot(self.clock.now()).valid {
+            true => Ok("ready".into()),
+            false => Err(self.why_no_token("not ready")),
+        }
+    }
+
+    /// How the daemon is, in a sentence for `systemctl status`.
+    pub fn sentence(&self) -> String {
+        if self.is_draining() {
+            return "Shutting down: what was begun is finished".to_owned();
+        }
+        let (now, counters) = (self.clock.now(), &self.counters);
+        let token = self.management.snapshot(now);
+        let Some(expires_at) = token.expires_at.filter(|_| token.valid) else {
+            return self.why_no_token("Not ready");
+        };
+        let mut sentence = format!("Ready: Management token valid until {expires_at}");
+        if let Some((failure, attempts)) = token.failure {
+            sentence.push_str(&format!(", not renewed after {attempts} attempts: {failure}"));
+        }
+        if let Some(wait) = (self.budget)(now).gate_closed_for {
+            sentence.push_str(&format!("; the tenant's rate limit is reached for {} s", whole_seconds(wait)));
+        }
+        let from_cache = [&counters.hits, &counters.stale].map(|counter| counter.get()).iter().sum::<u64>();
+        let asked = [&counters.misses, &counters.negatives, &counters.errors].map(|counter| counter.get());
+        let all = asked.iter().sum::<u64>().saturating_add(from_cache);
+        let users = self.cache.size().0;
+        sentence.push_str(&format!("; {users} user{} remembered", if users == 1 { "" } else { "s" }));
+        match from_cache.saturating_mul(100).checked_div(all) {
+            Some(share) => sentence.push_str(&format!("; lookups: {all}, {share} % of them from the cache")),
+            None => sentence.push_str("; no lookups yet"),
+        }
+        sentence
+    }
+
+    fn why_no_token(&self, state: &str) -> String {
+        match self.management.snapshot(self.clock.now()).failure {
+            Some((failure, _)) => format!("{state}: no Management token: {failure}"),
+            None => format!("{state}: no Management token yet"),
+        }
+    }
+
+    pub(super) fn status(&self) -> StatusAnswer {
+        let now = self.clock.now();
+        let token = self.management.snapshot(now);
+        let (entries, bytes) = self.cache.size();
+        let (counters, budget) = (&self.counters, (self.budget)(now));
+        StatusAnswer {
+            version: env!("CARGO_PKG_VERSION").into(),
+            started_at: self.started.wall.to_string(),
+            uptime_seconds: self.started.age(now).as_secs(),
+            ready: token.valid && !self.is_draining(),
+            draining: self.is_draining(),
+            tenant: self.tenant.to_string(),
+            management_token: ManagementTokenStatus {
+                valid: token.valid,
+                expires_at: token.expires_at.map(|at| at.to_string()),
+                next_refresh_at: token.next_attempt_at.map(|at| at.to_string()),
+                last_success_at: token.last_success.map(|at| at.to_string()),
+                scopes: token.scopes,
+                missing_scopes: token.missing_scopes.into_iter().map(str::to_owned).collect(),
+                refusal: token.refusal.map(|why| why.to_string()),
+                failure: token.failure.map(|(failure, attempts)| FailureStatus {
+                    detail: failure.to_string(),
+                    permanent: failure.sort() == Sort::Permanent,
+                    attempts,
+                }),
+            },
+            cache: CacheStatus { entries, bytes, max_bytes: self.cache.max_bytes() },
+            lookups: LookupCounts {
+                hit: counters.hits.get(),
+                miss: counters.misses.get(),
+                stale: counters.stale.get(),
+                negative: counters.negatives.get(),
+                error: counters.errors.get(),
+            },
+            upstream: UpstreamStatus {
+                token_requests: counters.token_requests.get(),
+                user_requests: counters.user_requests.get(),
+                key_requests: counters.key_requests.get(),
+                failures: counters.upstream_failures.get(),
+                last_failure: counters
+                    .last_upstream_failure()
+                    .map(|(at, detail)| UpstreamFailure { at: at.to_string(), detail }),
+                flights_joined: counters.flights_joined.get(),
+                gate_closed_for: budget.gate_closed_for.map(whole_seconds),
+                waiting: budget.waiting as u64,
+                ratelimit_remaining: budget.remaining,
+                thrifty: budget.thrifty,
+                clock_skew_seconds: counters.skew_millis() as f64 / 1e3,
+            },
+            listeners: self
+                .listeners
+                .iter()
+                .map(|listener| ListenerStatus {
+                    path: listener.path.display().to_string(),
+                    connections: listener.connections.load(Ordering::Relaxed),
+                })
+                .collect(),
+        }
+    }
+}
