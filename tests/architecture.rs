@@ -64,7 +64,6 @@ const ARROWS: &[(&str, &[&str])] = &[
             "config",
             "demo",
             "domain",
-            "listener",
             "management",
             "process",
             "secret",
