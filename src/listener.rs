@@ -23,7 +23,7 @@ pub mod watchdog;
 
 pub use accept::{accepting, max_refusals};
 
-use accept::{Arrival, Door, Guest};
+use accept::{Accepted, Acceptor, Arrival};
 use fairness::Turnstiles;
 use socket::SocketFile;
 use watchdog::Beat;
@@ -47,11 +47,11 @@ pub struct Listening {
 /// Accepts and serves connections until the daemon's end closes them. Returns when the last one is done.
 pub async fn serve(listening: Listening, services: Arc<Services>, turnstiles: Turnstiles) {
     let Listening { listener, file, mut beat, max_connections, terms, info } = listening;
-    let mut door = Door::new(listener, max_connections, terms.clone(), Arc::clone(&services.tally));
+    let mut acceptor = Acceptor::new(listener, max_connections, terms.clone(), Arc::clone(&services.tally));
     let mut phase = services.phase.clone();
     let mut connections = JoinSet::new();
     let name: Arc<str> = info.path.display().to_string().into();
-    let start = |Guest { stream, caller, group, seat }| {
+    let start = |Accepted { stream, caller, group, seat }| {
         let (services, open) = (Arc::clone(&services), Open::new(&info));
         let origin = Origin::new(Arc::clone(&name), &stream);
         let visitor = Visitor::new(caller, origin, terms.clone());
@@ -63,7 +63,7 @@ pub async fn serve(listening: Listening, services: Arc<Services>, turnstiles: Tu
     };
     let receive = |connections: &mut JoinSet<()>, arrival| {
         match arrival {
-            Arrival::Admitted(guest) => connections.spawn(start(guest)),
+            Arrival::Admitted(accepted) => connections.spawn(start(accepted)),
             Arrival::Refused(stream, seat) => {
                 let services = Arc::clone(&services);
                 connections.spawn(async move {
@@ -77,7 +77,7 @@ pub async fn serve(listening: Listening, services: Arc<Services>, turnstiles: Tu
     };
     loop {
         tokio::select! {
-            arrival = door.next() => receive(&mut connections, arrival),
+            arrival = acceptor.next() => receive(&mut connections, arrival),
             _ = phase.wait_for(|phase| *phase >= Phase::Closing) => break,
             Some(_) = connections.join_next() => continue,
             () = beat.answer() => continue,
@@ -88,11 +88,11 @@ pub async fn serve(listening: Listening, services: Arc<Services>, turnstiles: Tu
     // successor's.
     if let Some(file) = file {
         drop(file);
-        while let Some(arrival) = door.next_of_the_last().await {
+        while let Some(arrival) = acceptor.next_of_the_last().await {
             receive(&mut connections, arrival);
         }
     }
-    drop(door);
+    drop(acceptor);
     while connections.join_next().await.is_some() {}
 }
 

@@ -6,6 +6,9 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Duration;
 
+use cloakroom::api::response::{KEPT, Reply};
+use cloakroom::api::route::Route;
+use cloakroom::api::token_json::Token;
 use cloakroom::cache::{Cache, Fetched, Fetching, ForWhom, Lookup, NotNow, ProfileSource, Served, Wish};
 use cloakroom::clock::Clock;
 use cloakroom::config::{self, Env, UserIds};
@@ -15,9 +18,6 @@ use cloakroom::domain::policy::{Caller, DEFAULT_OPERATIONS, Operation, Policy, R
 use cloakroom::domain::urgency::{Flow, Urgency};
 use cloakroom::domain::user::{Selector, UserId};
 use cloakroom::secret::{SecretStr, TagKey};
-use cloakroom::api::token_json::Token;
-use cloakroom::api::response::{KEPT, Reply};
-use cloakroom::api::route::Route;
 use cloakroom::telemetry::{Counters, UserNames};
 use divan::Bencher;
 use hyper::StatusCode;

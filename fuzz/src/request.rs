@@ -3,8 +3,8 @@
 use std::cell::OnceCell;
 use std::time::Duration;
 
-use cloakroom::demo::users;
 use cloakroom::api::types::{ManagementTokenAnswer, TokenAnswer};
+use cloakroom::demo::users;
 use percent_encoding::percent_decode;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;

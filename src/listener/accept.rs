@@ -73,7 +73,7 @@ pub fn accepting(listener: UnixListener) -> io::Result<AsyncFd<UnixListener>> {
 }
 
 /// Where connections come in.
-pub(super) struct Door {
+pub(super) struct Acceptor {
     listener: AsyncFd<UnixListener>,
     room: Arc<Room>,
     refusals: Arc<Room>,
@@ -84,30 +84,30 @@ pub(super) struct Door {
     terms: watch::Receiver<Arc<ListenerTerms>>,
     tally: Arc<Tally>,
     /// Says that there is no room for somebody.
-    full: Seldom,
+    full: LogThrottle,
     /// Says that descriptors or memory are short. That lasts longer than any one wait for a connection does: each
     /// caller that leaves makes room for the next, and then it is short again.
-    short: Seldom,
+    short: LogThrottle,
 }
 
 /// A connection that was accepted.
 pub(super) enum Arrival {
     /// It is served.
-    Admitted(Guest),
+    Admitted(Accepted),
     /// It is told that there is no room for it, and keeps a seat for that long.
     Refused(tokio::net::UnixStream, Seat),
 }
 
 /// Somebody who is in.
-pub(super) struct Guest {
+pub(super) struct Accepted {
     pub stream: tokio::net::UnixStream,
     pub caller: Caller,
     pub group: Group,
     pub seat: Seat,
 }
 
-impl Door {
-    /// A door to this much room.
+impl Acceptor {
+    /// A acceptor to this much room.
     pub fn new(
         listener: AsyncFd<UnixListener>,
         max_connections: usize,
@@ -115,7 +115,7 @@ impl Door {
         tally: Arc<Tally>,
     ) -> Self {
         let (room, refusals) = (Room::new(max_connections), Room::new(max_refusals(max_connections)));
-        let (full, short, told) = (Seldom::default(), Seldom::default(), Told::default());
+        let (full, short, told) = (LogThrottle::default(), LogThrottle::default(), Told::default());
         Self { listener, room, refusals, told, accepted: 0, closed: 0, terms, tally, full, short }
     }
 
@@ -162,7 +162,7 @@ impl Door {
         drop(terms);
         if let Some(seat) = self.room.seat(place, caller, standing) {
             let stream = self.registered(stream)?;
-            return Some(Arrival::Admitted(Guest { stream, caller, group, seat }));
+            return Some(Arrival::Admitted(Accepted { stream, caller, group, seat }));
         }
         self.tally.turned_away(TurnedAway::Limit);
         if self.full.is_due() {
@@ -244,9 +244,9 @@ impl Told {
 
 /// Says something at most once a minute.
 #[derive(Default)]
-struct Seldom(Option<Instant>);
+struct LogThrottle(Option<Instant>);
 
-impl Seldom {
+impl LogThrottle {
     fn is_due(&mut self) -> bool {
         let now = Instant::now();
         let due = self.0.is_none_or(|last| now.duration_since(last) >= BETWEEN_LINES);
