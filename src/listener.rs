@@ -51,24 +51,24 @@ pub async fn serve(listening: Listening, services: Arc<Services>, turnstiles: Tu
     let mut phase = services.phase.clone();
     let mut connections = JoinSet::new();
     let name: Arc<str> = info.path.display().to_string().into();
-    let start = |Accepted { stream, caller, group, seat }| {
+    let start = |Accepted { stream, caller, group, slot }| {
         let (services, open) = (Arc::clone(&services), Open::new(&info));
         let origin = Origin::new(Arc::clone(&name), &stream);
         let visitor = Visitor::new(caller, origin, terms.clone());
         let turnstile = turnstiles.of(group);
         async move {
             connection::serve(stream, visitor, turnstile, services).await;
-            drop((seat, open));
+            drop((slot, open));
         }
     };
     let receive = |connections: &mut JoinSet<()>, arrival| {
         match arrival {
             Arrival::Admitted(accepted) => connections.spawn(start(accepted)),
-            Arrival::Refused(stream, seat) => {
+            Arrival::Refused(stream, slot) => {
                 let services = Arc::clone(&services);
                 connections.spawn(async move {
                     refusal::tell(stream, &services).await;
-                    drop(seat);
+                    drop(slot);
                 })
             }
         };

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use crate::domain::policy::Caller;
 
-use super::connection_limits::{Place, Room, Seat};
+use super::connection_limits::{ConnectionLimits, ConnectionSlot, Permit};
 use super::fairness::{Group, step_back};
 use crate::api::peer::ListenerTerms;
 use crate::api::tally::{Tally, TurnedAway};
@@ -75,8 +75,8 @@ pub fn accepting(listener: UnixListener) -> io::Result<AsyncFd<UnixListener>> {
 /// Where connections come in.
 pub(super) struct Acceptor {
     listener: AsyncFd<UnixListener>,
-    room: Arc<Room>,
-    refusals: Arc<Room>,
+    limits: Arc<ConnectionLimits>,
+    refusals: Arc<ConnectionLimits>,
     told: Told,
     /// Accepted since everything else that was ready went first, and of those, closed at once.
     accepted: usize,
@@ -94,8 +94,8 @@ pub(super) struct Acceptor {
 pub(super) enum Arrival {
     /// It is served.
     Admitted(Accepted),
-    /// It is told that there is no room for it, and keeps a seat for that long.
-    Refused(tokio::net::UnixStream, Seat),
+    /// It is told that there is no room for it, and keeps a slot for that long.
+    Refused(tokio::net::UnixStream, ConnectionSlot),
 }
 
 /// Somebody who is in.
@@ -103,27 +103,28 @@ pub(super) struct Accepted {
     pub stream: tokio::net::UnixStream,
     pub caller: Caller,
     pub group: Group,
-    pub seat: Seat,
+    pub slot: ConnectionSlot,
 }
 
 impl Acceptor {
-    /// A acceptor to this much room.
+    /// A acceptor to this much limits.
     pub fn new(
         listener: AsyncFd<UnixListener>,
         max_connections: usize,
         terms: watch::Receiver<Arc<ListenerTerms>>,
         tally: Arc<Tally>,
     ) -> Self {
-        let (room, refusals) = (Room::new(max_connections), Room::new(max_refusals(max_connections)));
+        let (limits, refusals) =
+            (ConnectionLimits::new(max_connections), ConnectionLimits::new(max_refusals(max_connections)));
         let (full, short, told) = (LogThrottle::default(), LogThrottle::default(), Told::default());
-        Self { listener, room, refusals, told, accepted: 0, closed: 0, terms, tally, full, short }
+        Self { listener, limits, refusals, told, accepted: 0, closed: 0, terms, tally, full, short }
     }
 
-    /// The next connection. Room first, and only then a connection: where everything is taken, those that have to wait do
+    /// The next connection. ConnectionLimits first, and only then a connection: where everything is taken, those that have to wait do
     /// so in the kernel's queue. May be dropped at any time.
     pub async fn next(&mut self) -> Arrival {
         loop {
-            let place = self.room.place().await;
+            let permit = self.limits.permit().await;
             // There may be any number of them, and those who are in are waiting. Nobody is dropped here: nobody has been
             // accepted.
             if self.closed >= CLOSED_IN_ONE_GO {
@@ -134,7 +135,7 @@ impl Acceptor {
                 self.accepted = 0;
             }
             let (stream, caller) = self.accept().await;
-            if let Some(arrival) = self.admit(place, stream, caller) {
+            if let Some(arrival) = self.admit(permit, stream, caller) {
                 self.accepted = self.accepted.saturating_add(1);
                 return arrival;
             }
@@ -145,24 +146,24 @@ impl Acceptor {
     /// The same until nobody has come for a moment.
     pub async fn next_of_the_last(&mut self) -> Option<Arrival> {
         loop {
-            let place = self.room.place().await;
+            let permit = self.limits.permit().await;
             let last = tokio::time::timeout(AFTER_THE_LAST_COMER, self.accept());
             let (stream, caller) = last.await.ok()?;
-            if let Some(arrival) = self.admit(place, stream, caller) {
+            if let Some(arrival) = self.admit(permit, stream, caller) {
                 return Some(arrival);
             }
         }
     }
 
     /// What becomes of a connection; nothing if it is closed without a word. Its descriptor is that of `place` until it has
-    /// a seat, so there are never more than places and refusals.
-    fn admit(&mut self, place: Place, stream: UnixStream, caller: Caller) -> Option<Arrival> {
+    /// a slot, so there are never more than places and refusals.
+    fn admit(&mut self, permit: Permit, stream: UnixStream, caller: Caller) -> Option<Arrival> {
         let terms = self.terms.borrow();
         let (standing, group) = (terms.policy.standing(caller), Group::of(caller, &terms.policy));
         drop(terms);
-        if let Some(seat) = self.room.seat(place, caller, standing) {
+        if let Some(slot) = self.limits.slot(permit, caller, standing) {
             let stream = self.registered(stream)?;
-            return Some(Arrival::Admitted(Accepted { stream, caller, group, seat }));
+            return Some(Arrival::Admitted(Accepted { stream, caller, group, slot }));
         }
         self.tally.turned_away(TurnedAway::Limit);
         if self.full.is_due() {
@@ -174,9 +175,9 @@ impl Acceptor {
         if !self.told.has_room(group) {
             return None;
         }
-        let place = self.refusals.free_place()?;
-        let seat = self.refusals.seat(place, caller, standing)?;
-        Some(Arrival::Refused(self.registered(stream)?, seat))
+        let permit = self.refusals.free_permit()?;
+        let slot = self.refusals.slot(permit, caller, standing)?;
+        Some(Arrival::Refused(self.registered(stream)?, slot))
     }
 
     /// `stream` as one that the runtime waits for. Most of those that are closed at once never become one, which would

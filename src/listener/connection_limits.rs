@@ -13,7 +13,7 @@ use crate::domain::policy::{Caller, Standing};
 /// daemon's own uid, if there is no room for them, are closed, not left in the kernel's queue: there they would stand in
 /// the way of the daemon's own people, to whom a part of the room belongs. What waits in the queue waits for the listener
 /// as a whole.
-pub struct Room {
+pub struct ConnectionLimits {
     free: Arc<Semaphore>,
     taken: Mutex<Taken>,
     /// Of all together that are not the daemon's own.
@@ -33,20 +33,20 @@ struct Taken {
     strangers: usize,
 }
 
-/// Room for one connection, whoever it turns out to be. The semaphore is never closed; were it, there would be no
+/// ConnectionLimits for one connection, whoever it turns out to be. The semaphore is never closed; were it, there would be no
 /// bound, but a daemon still.
-pub type Place = Result<OwnedSemaphorePermit, AcquireError>;
+pub type Permit = Result<OwnedSemaphorePermit, AcquireError>;
 
-/// One connection's place, given back when it is dropped.
-pub struct Seat {
-    _place: Place,
-    room: Arc<Room>,
+/// One connection's permit, given back when it is dropped.
+pub struct ConnectionSlot {
+    _permit: Permit,
+    limits: Arc<ConnectionLimits>,
     uid: u32,
     standing: Standing,
 }
 
-impl Room {
-    /// A quarter is for root and the daemon's own uid alone, but if there is one place, it is anybody's. Of the
+impl ConnectionLimits {
+    /// A quarter is for root and the daemon's own uid alone, but if there is one permit, it is anybody's. Of the
     /// places, no other uid has more than half, so that another can get in; also one that rules name, since half is
     /// more than any has use for: a connection is busy only for as long as its one request takes. Those whom rules leave
     /// out, and who can ask for nothing but probes, have a quarter together, so that those whom they name get in.
@@ -62,17 +62,22 @@ impl Room {
     }
 
     /// Waits until there is room for anybody at all.
-    pub async fn place(&self) -> Place {
+    pub async fn permit(&self) -> Permit {
         Arc::clone(&self.free).acquire_owned().await
     }
 
-    /// A place, if one is free.
-    pub fn free_place(&self) -> Option<Place> {
+    /// A permit, if one is free.
+    pub fn free_permit(&self) -> Option<Permit> {
         Arc::clone(&self.free).try_acquire_owned().ok().map(Ok)
     }
 
     /// Gives `place` to `caller`, unless those like it have all that they may have; then it is free again.
-    pub fn seat(self: &Arc<Self>, place: Place, caller: Caller, standing: Standing) -> Option<Seat> {
+    pub fn slot(
+        self: &Arc<Self>,
+        permit: Permit,
+        caller: Caller,
+        standing: Standing,
+    ) -> Option<ConnectionSlot> {
         let uid = caller.uid;
         if standing != Standing::Own {
             let mut taken = self.taken();
@@ -88,7 +93,7 @@ impl Room {
             taken.all += 1;
             taken.strangers += usize::from(is_stranger);
         }
-        Some(Seat { _place: place, room: Arc::clone(self), uid, standing })
+        Some(ConnectionSlot { _permit: permit, limits: Arc::clone(self), uid, standing })
     }
 
     fn taken(&self) -> MutexGuard<'_, Taken> {
@@ -96,12 +101,12 @@ impl Room {
     }
 }
 
-impl Drop for Seat {
+impl Drop for ConnectionSlot {
     fn drop(&mut self) {
         if self.standing == Standing::Own {
             return;
         }
-        let mut taken = self.room.taken();
+        let mut taken = self.limits.taken();
         taken.all = taken.all.saturating_sub(1);
         if self.standing == Standing::Stranger {
             taken.strangers = taken.strangers.saturating_sub(1);
@@ -120,64 +125,70 @@ mod tests {
     use super::*;
 
     /// Who gets in, in this order; `None` is root, and uids from 100 on are strangers.
-    async fn seated(room: &Arc<Room>, callers: &[Option<u32>]) -> Vec<Option<Seat>> {
-        let mut seats = Vec::new();
+    async fn admitted_slots(
+        limits: &Arc<ConnectionLimits>,
+        callers: &[Option<u32>],
+    ) -> Vec<Option<ConnectionSlot>> {
+        let mut slots = Vec::new();
         for caller in callers {
-            let place = room.place().await;
+            let permit = limits.permit().await;
             let uid = caller.unwrap_or(0);
             let standing = match caller {
                 None => Standing::Own,
                 Some(100..) => Standing::Stranger,
                 Some(_) => Standing::Named,
             };
-            seats.push(room.seat(place, Caller { uid, gid: uid }, standing));
+            slots.push(limits.slot(permit, Caller { uid, gid: uid }, standing));
         }
-        seats
+        slots
     }
 
-    fn admitted(seats: &[Option<Seat>]) -> Vec<bool> {
-        seats.iter().map(Option::is_some).collect()
+    fn admitted(slots: &[Option<ConnectionSlot>]) -> Vec<bool> {
+        slots.iter().map(Option::is_some).collect()
     }
 
     #[tokio::test]
     async fn nobody_has_more_than_half_and_all_of_them_leave_a_quarter() {
-        let room = Room::new(8);
-        let seats = seated(&room, &[Some(1); 6]).await;
-        assert_eq!(admitted(&seats), [true, true, true, true, false, false]);
-        let others = seated(&room, &[Some(2), Some(3), Some(2)]).await;
+        let limits = ConnectionLimits::new(8);
+        let slots = admitted_slots(&limits, &[Some(1); 6]).await;
+        assert_eq!(admitted(&slots), [true, true, true, true, false, false]);
+        let others = admitted_slots(&limits, &[Some(2), Some(3), Some(2)]).await;
         assert_eq!(admitted(&others), [true, true, false]);
-        let own = seated(&room, &[None, None]).await;
+        let own = admitted_slots(&limits, &[None, None]).await;
         assert_eq!(admitted(&own), [true, true]);
-        let full = tokio::time::timeout(std::time::Duration::ZERO, room.place()).await;
+        let full = tokio::time::timeout(std::time::Duration::ZERO, limits.permit()).await;
         assert!(full.is_err(), "root waits, too, where everything is taken");
-        drop(seats);
-        let again = seated(&room, &[Some(2), Some(1)]).await;
+        drop(slots);
+        let again = admitted_slots(&limits, &[Some(2), Some(1)]).await;
         assert_eq!(admitted(&again), [true, true]);
         drop((others, own, again));
-        assert!(room.taken().by_uid.is_empty() && room.free.available_permits() == 8);
-        assert_eq!(room.taken().all, 0);
+        assert!(limits.taken().by_uid.is_empty() && limits.free.available_permits() == 8);
+        assert_eq!(limits.taken().all, 0);
     }
 
     #[tokio::test]
     async fn whom_no_rule_names_gives_way_to_those_whom_one_does() {
-        let room = Room::new(8);
-        let strangers = seated(&room, &[Some(100), Some(101), Some(100), Some(102)]).await;
+        let limits = ConnectionLimits::new(8);
+        let strangers = admitted_slots(&limits, &[Some(100), Some(101), Some(100), Some(102)]).await;
         assert_eq!(admitted(&strangers), [true, true, false, false]);
-        let named = seated(&room, &[Some(1), Some(1), Some(1), Some(1), Some(1), Some(2)]).await;
+        let named = admitted_slots(&limits, &[Some(1), Some(1), Some(1), Some(1), Some(1), Some(2)]).await;
         assert_eq!(admitted(&named), [true, true, true, true, false, false]);
         drop(strangers);
-        assert_eq!(admitted(&seated(&room, &[Some(2), Some(100), Some(100)]).await), [true, true, false]);
+        assert_eq!(
+            admitted(&admitted_slots(&limits, &[Some(2), Some(100), Some(100)]).await),
+            [true, true, false]
+        );
     }
 
     #[tokio::test]
     async fn even_the_smallest_listener_answers_everybody_in_turn() {
         for (max, strangers) in [(1, 1), (2, 1), (3, 1), (4, 2)] {
-            let room = Room::new(max);
+            let limits = ConnectionLimits::new(max);
             for _ in 0..2 {
-                let seats: Vec<_> = seated(&room, &vec![Some(1); strangers]).await;
-                assert!(seats.iter().all(Option::is_some), "{max}");
+                let slots: Vec<_> = admitted_slots(&limits, &vec![Some(1); strangers]).await;
+                assert!(slots.iter().all(Option::is_some), "{max}");
                 if max > 1 {
-                    let more = seated(&room, &[Some(1), None]).await;
+                    let more = admitted_slots(&limits, &[Some(1), None]).await;
                     assert_eq!(admitted(&more), [false, true], "{max}");
                 }
             }
