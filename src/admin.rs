@@ -20,7 +20,7 @@ use tokio::net::TcpStream;
 use tokio::task::{AbortHandle, JoinSet};
 
 use crate::api::{self, Services};
-use crate::listener::fairness::{Group, Turnstile, Turnstiles, step_back};
+use crate::listener::fairness::{FairScheduler, Group, ScheduledConnection, step_back};
 use crate::listener::io::Activity;
 
 /// Connections at a time: a few scrapers and probes, each of which asks and leaves. For a further one another is closed; see
@@ -74,7 +74,7 @@ pub fn bind(address: SocketAddr) -> Result<TcpListener, AdminError> {
 /// Answers for as long as it is not dropped: probes tell the truth during a shutdown, too.
 ///
 /// Callers are not identified here, so all connections take turns as one group, beside the callers on the sockets.
-pub async fn serve(listener: tokio::net::TcpListener, services: Arc<Services>, turnstiles: Turnstiles) {
+pub async fn serve(listener: tokio::net::TcpListener, services: Arc<Services>, scheduler: FairScheduler) {
     let (mut connections, mut open, mut accepted) = (JoinSet::new(), Vec::new(), 0_usize);
     let steps = Arc::new(AtomicU64::new(0));
     loop {
@@ -89,9 +89,9 @@ pub async fn serve(listener: tokio::net::TcpListener, services: Arc<Services>, t
         make_room(&mut open).await;
         while connections.try_join_next().is_some() {}
         let standing = Arc::new(Standing::new(steps.fetch_add(1, Ordering::Relaxed)));
-        let turnstile = turnstiles.of(Group::Probes);
+        let scheduled = scheduler.of(Group::Probes);
         let answering =
-            answer(stream, Arc::clone(&services), turnstile, Arc::clone(&standing), Arc::clone(&steps));
+            answer(stream, Arc::clone(&services), scheduled, Arc::clone(&standing), Arc::clone(&steps));
         let task = connections.spawn(async move {
             tokio::time::timeout(LIFETIME, answering).await.ok();
         });
@@ -151,7 +151,7 @@ fn expendable<'a>(open: impl Iterator<Item = &'a Standing>) -> Option<usize> {
 async fn answer(
     stream: TcpStream,
     services: Arc<Services>,
-    mut turnstile: Turnstile,
+    mut scheduled: ScheduledConnection,
     standing: Arc<Standing>,
     steps: Arc<AtomicU64>,
 ) {
@@ -181,8 +181,8 @@ async fn answer(
             }
             (outcome, activity.work() != before)
         };
-        let outcome = turnstile.poll(cx, step);
-        standing.is_waiting.store(turnstile.is_waiting(), Ordering::Relaxed);
+        let outcome = scheduled.poll(cx, step);
+        standing.is_waiting.store(scheduled.is_waiting(), Ordering::Relaxed);
         standing.is_answered.store(activity.requests() > 0, Ordering::Relaxed);
         outcome
     });

@@ -18,7 +18,7 @@ use crate::clock::Clock;
 use crate::config::{Config, Listener, Shutdown};
 use crate::domain::claims::Expected;
 use crate::domain::policy::Policy;
-use crate::listener::fairness::Turnstiles;
+use crate::listener::fairness::FairScheduler;
 use crate::listener::socket::{Socket, SocketError};
 use crate::listener::watchdog::Pulse;
 use crate::listener::{self, Listening};
@@ -224,7 +224,7 @@ pub async fn start_on(bound: Bound, config: &Config, deps: Deps) -> Result<Runni
         hanging: None,
     };
 
-    let turnstiles = Turnstiles::default();
+    let scheduler = FairScheduler::default();
     let (mut servers, mut around) = (JoinSet::new(), JoinSet::new());
     if reloader.source.is_some() {
         around.spawn(rotation::watch(client_now, reloads.clone(), TagKey::random()?));
@@ -234,10 +234,10 @@ pub async fn start_on(bound: Bound, config: &Config, deps: Deps) -> Result<Runni
         around.spawn(upkeep::keep_told(Arc::clone(&services), pulse, manager.clone()));
     }
     if let Some(listener) = admin {
-        around.spawn(admin::serve(listener, Arc::clone(&services), turnstiles.clone()));
+        around.spawn(admin::serve(listener, Arc::clone(&services), scheduler.clone()));
     }
     for listening in listening {
-        servers.spawn(listener::serve(listening, Arc::clone(&services), turnstiles.clone()));
+        servers.spawn(listener::serve(listening, Arc::clone(&services), scheduler.clone()));
     }
     let sockets = config.listeners.iter().map(|listener| listener.path.clone()).collect();
     Ok(Running {

@@ -24,7 +24,7 @@ pub mod watchdog;
 pub use accept::{accepting, max_refusals};
 
 use accept::{Accepted, Acceptor, Arrival};
-use fairness::Turnstiles;
+use fairness::FairScheduler;
 use socket::SocketFile;
 use watchdog::Beat;
 
@@ -45,7 +45,7 @@ pub struct Listening {
 }
 
 /// Accepts and serves connections until the daemon's end closes them. Returns when the last one is done.
-pub async fn serve(listening: Listening, services: Arc<Services>, turnstiles: Turnstiles) {
+pub async fn serve(listening: Listening, services: Arc<Services>, scheduler: FairScheduler) {
     let Listening { listener, file, mut beat, max_connections, terms, info } = listening;
     let mut acceptor = Acceptor::new(listener, max_connections, terms.clone(), Arc::clone(&services.tally));
     let mut phase = services.phase.clone();
@@ -55,9 +55,9 @@ pub async fn serve(listening: Listening, services: Arc<Services>, turnstiles: Tu
         let (services, open) = (Arc::clone(&services), Open::new(&info));
         let origin = Origin::new(Arc::clone(&name), &stream);
         let visitor = Visitor::new(caller, origin, terms.clone());
-        let turnstile = turnstiles.of(group);
+        let scheduled = scheduler.of(group);
         async move {
-            connection::serve(stream, visitor, turnstile, services).await;
+            connection::serve(stream, visitor, scheduled, services).await;
             drop((slot, open));
         }
     };

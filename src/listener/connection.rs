@@ -14,7 +14,7 @@ use tokio::net::unix::OwnedWriteHalf;
 use tokio::sync::watch;
 use tokio::time::{Instant, Sleep, sleep};
 
-use super::fairness::{Turnstile, step_back};
+use super::fairness::{ScheduledConnection, step_back};
 use super::io::{Activity, State, Watched, hung_up};
 use super::refusal;
 use crate::api::error::Refused;
@@ -46,7 +46,7 @@ const MAX_BUFFER: usize = 32 * 1024;
 pub(super) async fn serve(
     stream: UnixStream,
     visitor: Visitor,
-    mut turnstile: Turnstile,
+    mut scheduled: ScheduledConnection,
     services: Arc<Services>,
 ) {
     let activity = Arc::new(Activity::default());
@@ -95,7 +95,7 @@ pub(super) async fn serve(
                 let outcome = Pin::new(&mut connection).poll(cx);
                 (outcome, activity.work() != before)
             };
-            let end = match turnstile.poll(cx, step) {
+            let end = match scheduled.poll(cx, step) {
                 Poll::Ready(outcome) => return Poll::Ready(End::of(outcome)),
                 Poll::Pending => patience.poll(&activity, cx),
             };

@@ -50,64 +50,66 @@ impl Group {
     }
 }
 
-/// The turnstile of each group that has a connection, on whichever listener.
+/// The scheduled of each group that has a connection, on whichever listener.
 #[derive(Clone, Debug, Default)]
-pub struct Turnstiles(Arc<Inner>);
+pub struct FairScheduler(Arc<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
-    lanes: Mutex<Lanes>,
+    queues: Mutex<Queues>,
     has_turns: AtomicBool,
 }
 
 #[derive(Debug, Default)]
-struct Lanes {
-    by_group: HashMap<Group, Lane>,
+struct Queues {
+    by_group: HashMap<Group, GroupQueue>,
     /// Of all groups.
     connections: usize,
 }
 
-impl Lanes {
+impl Queues {
     fn has_turns(&self) -> bool {
         let probes = self.by_group.get(&Group::Probes);
         let callers = self.by_group.len() - usize::from(probes.is_some());
-        callers > 1 || self.connections > FEW || probes.is_some_and(|lane| lane.connections > FEW_FOR_PROBES)
+        callers > 1
+            || self.connections > FEW
+            || probes.is_some_and(|queue| queue.connections > FEW_FOR_PROBES)
     }
 }
 
 /// One group's.
 #[derive(Debug)]
-struct Lane {
+struct GroupQueue {
     turn: Arc<Semaphore>,
     connections: usize,
 }
 
-impl Turnstiles {
-    /// A connection of `group`, on its way to that group's turnstile.
-    pub fn of(&self, group: Group) -> Turnstile {
-        let mut lanes = self.0.lanes();
-        let new = || Lane { turn: Arc::new(Semaphore::new(1)), connections: 0 };
-        let lane = lanes.by_group.entry(group).or_insert_with(new);
-        lane.connections = lane.connections.saturating_add(1);
-        let turn = Arc::clone(&lane.turn);
-        lanes.connections = lanes.connections.saturating_add(1);
-        self.0.has_turns.store(lanes.has_turns(), Ordering::Relaxed);
-        drop(lanes);
-        Turnstile { all: Arc::clone(&self.0), group, turn, waiting: None, taken: None }
+impl FairScheduler {
+    /// A connection of `group`, on its way to that group's scheduled.
+    pub fn of(&self, group: Group) -> ScheduledConnection {
+        let mut queues = self.0.queues();
+        let new = || GroupQueue { turn: Arc::new(Semaphore::new(1)), connections: 0 };
+        let queue = queues.by_group.entry(group).or_insert_with(new);
+        queue.connections = queue.connections.saturating_add(1);
+        let turn = Arc::clone(&queue.turn);
+        queues.connections = queues.connections.saturating_add(1);
+        self.0.has_turns.store(queues.has_turns(), Ordering::Relaxed);
+        drop(queues);
+        ScheduledConnection { all: Arc::clone(&self.0), group, turn, waiting: None, taken: None }
     }
 }
 
 impl Inner {
-    fn lanes(&self) -> MutexGuard<'_, Lanes> {
-        self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
+    fn queues(&self) -> MutexGuard<'_, Queues> {
+        self.queues.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Never fails, since the semaphore is never closed; were it, everybody would pass.
 type Turn = Result<OwnedSemaphorePermit, AcquireError>;
 
-/// One connection before its group's turnstile.
-pub struct Turnstile {
+/// One connection before its group's scheduled.
+pub struct ScheduledConnection {
     all: Arc<Inner>,
     group: Group,
     turn: Arc<Semaphore>,
@@ -116,7 +118,7 @@ pub struct Turnstile {
     taken: Option<Turn>,
 }
 
-impl Turnstile {
+impl ScheduledConnection {
     /// Makes a step once it is its turn. The step says whether it came to anything, besides what it came to: if it did,
     /// the next one of the same group, be it by this connection, has to let all others go first.
     pub fn poll<T>(
@@ -153,17 +155,17 @@ impl Turnstile {
     }
 }
 
-impl Drop for Turnstile {
+impl Drop for ScheduledConnection {
     fn drop(&mut self) {
-        let mut lanes = self.all.lanes();
-        if let Some(lane) = lanes.by_group.get_mut(&self.group) {
-            lane.connections = lane.connections.saturating_sub(1);
-            if lane.connections == 0 {
-                lanes.by_group.remove(&self.group);
+        let mut queues = self.all.queues();
+        if let Some(queue) = queues.by_group.get_mut(&self.group) {
+            queue.connections = queue.connections.saturating_sub(1);
+            if queue.connections == 0 {
+                queues.by_group.remove(&self.group);
             }
         }
-        lanes.connections = lanes.connections.saturating_sub(1);
-        self.all.has_turns.store(lanes.has_turns(), Ordering::Relaxed);
+        queues.connections = queues.connections.saturating_sub(1);
+        self.all.has_turns.store(queues.has_turns(), Ordering::Relaxed);
     }
 }
 
@@ -188,13 +190,13 @@ mod tests {
 
     /// Who steps in which order, of connections that are all ready at once and have two steps to make.
     async fn steps(uids: &[u32]) -> Vec<u32> {
-        let (turnstiles, steps) = (Turnstiles::default(), Arc::new(Mutex::new(Vec::new())));
+        let (scheduler, steps) = (FairScheduler::default(), Arc::new(Mutex::new(Vec::new())));
         let mut connections = tokio::task::JoinSet::new();
         for uid in uids {
-            let (mut turnstile, steps, uid) = (turnstiles.of(Group::Uid(*uid)), Arc::clone(&steps), *uid);
+            let (mut scheduled, steps, uid) = (scheduler.of(Group::Uid(*uid)), Arc::clone(&steps), *uid);
             let mut left = 2;
             connections.spawn(std::future::poll_fn(move |cx| {
-                turnstile.poll(cx, |_| {
+                scheduled.poll(cx, |_| {
                     steps.lock().unwrap().push(uid);
                     left -= 1;
                     (if left == 0 { Poll::Ready(()) } else { Poll::Pending }, true)
@@ -217,9 +219,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_step_that_comes_to_nothing_takes_no_turn() {
-        let turnstiles = Turnstiles::default();
-        let _another = turnstiles.of(Group::Uid(2));
-        let (mut idle, mut busy) = (turnstiles.of(Group::Uid(1)), turnstiles.of(Group::Uid(1)));
+        let scheduler = FairScheduler::default();
+        let _another = scheduler.of(Group::Uid(2));
+        let (mut idle, mut busy) = (scheduler.of(Group::Uid(1)), scheduler.of(Group::Uid(1)));
         std::future::poll_fn(|cx| {
             assert!(idle.poll::<()>(cx, |_| (Poll::Pending, false)).is_pending());
             assert!(busy.poll(cx, |_| (Poll::Ready(()), true)).is_ready());
@@ -233,13 +235,13 @@ mod tests {
     /// What has come into the kernel's queue is waited for by a task that stands in the runtime's queue with all others.
     #[tokio::test]
     async fn a_single_uid_with_many_connections_leaves_every_other_step_to_others() {
-        let turnstiles = Turnstiles::default();
+        let scheduler = FairScheduler::default();
         let steps = Arc::new(Mutex::new(0));
         let mut connections = tokio::task::JoinSet::new();
         for _ in 0..500 {
-            let (mut turnstile, steps) = (turnstiles.of(Group::Strangers), Arc::clone(&steps));
+            let (mut scheduled, steps) = (scheduler.of(Group::Strangers), Arc::clone(&steps));
             connections.spawn(std::future::poll_fn(move |cx| {
-                turnstile.poll::<()>(cx, |cx| {
+                scheduled.poll::<()>(cx, |cx| {
                     *steps.lock().unwrap() += 1;
                     // It always has something to say.
                     cx.waker().wake_by_ref();
@@ -276,26 +278,26 @@ mod tests {
 
     #[test]
     fn turns_begin_with_a_second_group_with_many_connections_or_with_many_probes() {
-        let turnstiles = Turnstiles::default();
-        let has_turns = || turnstiles.0.has_turns.load(Ordering::Relaxed);
-        let many = |group, count| (0..count).map(|_| turnstiles.of(group)).collect::<Vec<_>>();
+        let scheduler = FairScheduler::default();
+        let has_turns = || scheduler.0.has_turns.load(Ordering::Relaxed);
+        let many = |group, count| (0..count).map(|_| scheduler.of(group)).collect::<Vec<_>>();
         let few = many(Group::Uid(1), FEW - FEW_FOR_PROBES);
         let probes = many(Group::Probes, FEW_FOR_PROBES);
         assert!(!has_turns());
         for group in [Group::Uid(2), Group::Strangers, Group::Probes, Group::Uid(1)] {
-            let one_more = turnstiles.of(group);
+            let one_more = scheduler.of(group);
             assert!(has_turns(), "{group:?}");
             drop(one_more);
             assert!(!has_turns(), "{group:?}");
         }
         drop((few, probes));
-        assert_eq!(turnstiles.0.lanes().connections, 0);
+        assert_eq!(scheduler.0.queues().connections, 0);
     }
 
     #[tokio::test]
     async fn where_a_single_uid_has_few_connections_nobody_waits() {
-        let turnstiles = Turnstiles::default();
-        let (mut one, mut other) = (turnstiles.of(Group::Uid(1)), turnstiles.of(Group::Uid(1)));
+        let scheduler = FairScheduler::default();
+        let (mut one, mut other) = (scheduler.of(Group::Uid(1)), scheduler.of(Group::Uid(1)));
         std::future::poll_fn(|cx| {
             for _ in 0..2 {
                 assert!(one.poll(cx, |_| (Poll::Ready(()), true)).is_ready());
@@ -308,14 +310,14 @@ mod tests {
 
     #[test]
     fn uids_that_are_gone_are_forgotten() {
-        let turnstiles = Turnstiles::default();
-        let held = turnstiles.of(Group::Uid(7));
+        let scheduler = FairScheduler::default();
+        let held = scheduler.of(Group::Uid(7));
         for uid in 1000..10_000 {
-            turnstiles.of(Group::Uid(uid));
+            scheduler.of(Group::Uid(uid));
         }
-        assert_eq!(turnstiles.0.lanes().by_group.len(), 1);
-        assert!(Arc::ptr_eq(&held.turn, &turnstiles.of(Group::Uid(7)).turn));
+        assert_eq!(scheduler.0.queues().by_group.len(), 1);
+        assert!(Arc::ptr_eq(&held.turn, &scheduler.of(Group::Uid(7)).turn));
         drop(held);
-        assert!(turnstiles.0.lanes().by_group.is_empty());
+        assert!(scheduler.0.queues().by_group.is_empty());
     }
 }
