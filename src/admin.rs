@@ -21,7 +21,7 @@ use tokio::task::{AbortHandle, JoinSet};
 
 use crate::api::{self, Services};
 use crate::listener::fairness::{FairScheduler, Group, ScheduledConnection, step_back};
-use crate::listener::io::Activity;
+use crate::listener::io::ConnectionState;
 
 /// Connections at a time: a few scrapers and probes, each of which asks and leaves. For a further one another is closed; see
 /// `expendable`.
@@ -155,12 +155,12 @@ async fn answer(
     standing: Arc<Standing>,
     steps: Arc<AtomicU64>,
 ) {
-    let activity = Arc::new(Activity::default());
+    let state = Arc::new(ConnectionState::default());
     let service = service_fn(|request| {
-        activity.begin_request();
-        let (services, activity) = (&services, &activity);
+        state.begin_request();
+        let (services, state) = (&services, &state);
         async move {
-            if activity.is_another_of_this_step() {
+            if state.is_another_of_this_step() {
                 step_back().await;
             }
             Ok::<_, Infallible>(api::answer_openly(services, &request, KEPT))
@@ -170,20 +170,20 @@ async fn answer(
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIME)
         .max_buf_size(MAX_BUFFER)
-        .serve_connection(TokioIo::new(Noted { stream, activity: Arc::clone(&activity) }), service);
+        .serve_connection(TokioIo::new(Noted { stream, state: Arc::clone(&state) }), service);
     let served = poll_fn(|cx| {
         let step = |cx: &mut Context<'_>| {
-            let before = activity.work();
-            activity.begin_step();
+            let before = state.work();
+            state.begin_step();
             let outcome = Pin::new(&mut connection).poll(cx);
-            if activity.work() != before {
+            if state.work() != before {
                 standing.last_step.store(steps.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
             }
-            (outcome, activity.work() != before)
+            (outcome, state.work() != before)
         };
         let outcome = scheduled.poll(cx, step);
         standing.is_waiting.store(scheduled.is_waiting(), Ordering::Relaxed);
-        standing.is_answered.store(activity.requests() > 0, Ordering::Relaxed);
+        standing.is_answered.store(state.requests() > 0, Ordering::Relaxed);
         outcome
     });
     if let Err(error) = served.await {
@@ -194,7 +194,7 @@ async fn answer(
 /// A stream that notes when anything comes or goes through it.
 struct Noted {
     stream: TcpStream,
-    activity: Arc<Activity>,
+    state: Arc<ConnectionState>,
 }
 
 impl AsyncRead for Noted {
@@ -206,7 +206,7 @@ impl AsyncRead for Noted {
         let before = buf.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
         if buf.filled().len() > before {
-            self.activity.note_work();
+            self.state.note_work();
         }
         Poll::Ready(Ok(()))
     }
@@ -215,7 +215,7 @@ impl AsyncRead for Noted {
 impl AsyncWrite for Noted {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let written = ready!(Pin::new(&mut self.stream).poll_write(cx, buf));
-        self.activity.note_work();
+        self.state.note_work();
         Poll::Ready(written)
     }
 
@@ -233,7 +233,7 @@ impl AsyncWrite for Noted {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = ready!(Pin::new(&mut self.stream).poll_write_vectored(cx, bufs));
-        self.activity.note_work();
+        self.state.note_work();
         Poll::Ready(written)
     }
 

@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::fairness::{ScheduledConnection, step_back};
-use super::io::{Activity, State, Watched, hung_up};
+use super::io::{ConnectionIo, ConnectionState, State, hung_up};
 use super::refusal;
 use crate::api::error::Refused;
 use crate::api::peer::Visitor;
@@ -49,13 +49,13 @@ pub(super) async fn serve(
     mut scheduled: ScheduledConnection,
     services: Arc<Services>,
 ) {
-    let activity = Arc::new(Activity::default());
+    let state = Arc::new(ConnectionState::default());
     // Halves, because one of them is read by hyper alone, and others look at the stream, too.
     let (reading, stream) = stream.into_split();
     let stream = Arc::new(stream);
-    let io = TokioIo::new(Watched::new(reading, &stream, &activity));
+    let io = TokioIo::new(ConnectionIo::new(reading, &stream, &state));
     // The service lives no longer than this function, so it borrows what others have to share.
-    let (known, seen, written, visitor) = (&*services, &*activity, &*stream, &visitor);
+    let (known, seen, written, visitor) = (&*services, &*state, &*stream, &visitor);
     let service = service_fn(|request| {
         seen.begin_request();
         async move {
@@ -85,33 +85,33 @@ pub(super) async fn serve(
         .serve_connection(io, service);
 
     let mut patience = Patience::default();
-    let mut last_call = pin!(last_call(services.phase.clone(), &activity));
+    let mut last_call = pin!(last_call(services.phase.clone(), &state));
     let mut waits_for_it = false;
     let end = std::future::poll_fn(|cx| {
         loop {
             let step = |cx: &mut Context<'_>| {
-                let before = activity.work();
-                activity.begin_step();
+                let before = state.work();
+                state.begin_step();
                 let outcome = Pin::new(&mut connection).poll(cx);
-                (outcome, activity.work() != before)
+                (outcome, state.work() != before)
             };
             let end = match scheduled.poll(cx, step) {
                 Poll::Ready(outcome) => return Poll::Ready(End::of(outcome)),
-                Poll::Pending => patience.poll(&activity, cx),
+                Poll::Pending => patience.poll(&state, cx),
             };
             if matches!(end, Poll::Ready(End::Idle)) {
                 // A request may have come that the runtime has not told of yet; to close would reset it.
-                activity.say_that_it_is_over();
+                state.say_that_it_is_over();
                 continue;
             }
             // It wakes this task, having been polled once; to poll it with every request is to take its locks.
             let is_quiet = waits_for_it && !services.phase_has_changed();
-            if end.is_ready() || activity.is_over() || is_quiet || last_call.as_mut().poll(cx).is_pending() {
+            if end.is_ready() || state.is_over() || is_quiet || last_call.as_mut().poll(cx).is_pending() {
                 waits_for_it = true;
                 return end;
             }
             // The connection is polled once more, and finds out.
-            activity.say_that_it_is_over();
+            state.say_that_it_is_over();
         }
     })
     .await;
@@ -131,10 +131,10 @@ async fn unless_gone<T>(answer: impl Future<Output = T>, stream: &OwnedWriteHalf
 
 /// Returns when whoever has asked for nothing is too late: at the daemon's end, and for those who have only just
 /// connected a little after it.
-async fn last_call(mut phase: watch::Receiver<Phase>, activity: &Activity) {
+async fn last_call(mut phase: watch::Receiver<Phase>, state: &ConnectionState) {
     // Neither fails: the other end is kept until every server is done.
     phase.wait_for(|phase| *phase >= Phase::Closing).await.ok();
-    if activity.requests() == 0 {
+    if state.requests() == 0 {
         tokio::time::timeout(LAST_CALL, phase.wait_for(|phase| *phase == Phase::Over)).await.ok();
     }
 }
@@ -150,7 +150,7 @@ enum End {
 
 impl End {
     /// What hyper has come to. Where it could not read a head, it has said so in its own way, which was not let
-    /// through; see [`Watched`].
+    /// through; see [`ConnectionIo`].
     fn of(outcome: hyper::Result<()>) -> Self {
         match outcome {
             Err(error) if error.is_parse_too_large() => Self::Refused(Refused::HeadersTooLarge),
@@ -181,11 +181,11 @@ struct Armed {
 
 impl Patience {
     /// Called whenever the connection has nothing to do.
-    fn poll(&mut self, activity: &Activity, cx: &mut Context<'_>) -> Poll<End> {
-        let (state, progress, first) = (activity.get(), activity.progress(), activity.requests() == 0);
+    fn poll(&mut self, state: &ConnectionState, cx: &mut Context<'_>) -> Poll<End> {
+        let (state, progress, first) = (state.get(), state.progress(), state.requests() == 0);
         let time = match state {
             // What has come is read, and then the end, which was drawn with that.
-            State::Idle if activity.is_over() => {
+            State::Idle if state.is_over() => {
                 self.armed = None;
                 return Poll::Pending;
             }

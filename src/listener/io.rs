@@ -34,7 +34,7 @@ pub enum State {
 /// Shared by the stream, which sees bytes, the service, which sees requests, and the timers. All three run on one
 /// task, so that neither the ordering matters nor that a number grows in one step.
 #[derive(Default)]
-pub struct Activity {
+pub struct ConnectionState {
     state: AtomicU8,
     /// Requests so far.
     requests: AtomicU64,
@@ -48,7 +48,7 @@ pub struct Activity {
     over: AtomicBool,
 }
 
-impl Activity {
+impl ConnectionState {
     /// The connection is about to do what there is to do.
     pub fn begin_step(&self) {
         self.before.store(self.requests(), Ordering::Relaxed);
@@ -118,31 +118,25 @@ fn grow(number: &AtomicU64) {
 /// What hyper writes although no request has come of what was read is its own answer to a head that it does not
 /// understand: a bare status. That is kept from the caller, and so is the end of the connection, until the connection has said
 /// the same as everything else is said.
-pub struct Watched {
+pub struct ConnectionIo {
     reading: OwnedReadHalf,
     stream: Arc<OwnedWriteHalf>,
-    activity: Arc<Activity>,
+    state: Arc<ConnectionState>,
     /// Nothing more can be sent to us.
     deaf: bool,
     /// hyper has given up, and was not let speak.
     hushed: bool,
 }
 
-impl Watched {
-    pub fn new(reading: OwnedReadHalf, stream: &Arc<OwnedWriteHalf>, activity: &Arc<Activity>) -> Self {
-        Self {
-            reading,
-            stream: Arc::clone(stream),
-            activity: Arc::clone(activity),
-            deaf: false,
-            hushed: false,
-        }
+impl ConnectionIo {
+    pub fn new(reading: OwnedReadHalf, stream: &Arc<OwnedWriteHalf>, state: &Arc<ConnectionState>) -> Self {
+        Self { reading, stream: Arc::clone(stream), state: Arc::clone(state), deaf: false, hushed: false }
     }
 
     /// Whether what hyper wants to write is no answer of ours. It reads no further request before the answer to the one
     /// before has been written as a whole, so the two are never mixed.
     fn hushes(&mut self) -> bool {
-        self.hushed |= matches!(self.activity.get(), State::Idle | State::Reading);
+        self.hushed |= matches!(self.state.get(), State::Idle | State::Reading);
         self.hushed
     }
 
@@ -157,21 +151,21 @@ impl Watched {
     }
 }
 
-impl AsyncRead for Watched {
+impl AsyncRead for ConnectionIo {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<std::io::Result<()>> {
-        if self.activity.is_over() && self.activity.get() == State::Idle && !self.deaf {
+        if self.state.is_over() && self.state.get() == State::Idle && !self.deaf {
             self.stop_listening();
         }
         let before = buf.filled().len();
         ready!(Pin::new(&mut self.reading).poll_read(cx, buf))?;
         if buf.filled().len() > before {
-            self.activity.note_work();
-            if self.activity.get() == State::Idle {
-                self.activity.set(State::Reading);
+            self.state.note_work();
+            if self.state.get() == State::Idle {
+                self.state.set(State::Reading);
             }
         }
         Poll::Ready(Ok(()))
@@ -181,7 +175,7 @@ impl AsyncRead for Watched {
 /// What is copied to be written in one piece. Less than a connection may make us hold anyway.
 const ONE_PIECE: usize = 16 * 1024;
 
-impl Watched {
+impl ConnectionIo {
     /// Writes as `write` does, if it is for the caller; `all` is how much that would be.
     fn write(
         &mut self,
@@ -197,7 +191,7 @@ impl Watched {
             match write((*self.stream).as_ref()) {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                 written => {
-                    self.activity.note_progress();
+                    self.state.note_progress();
                     return Poll::Ready(written);
                 }
             }
@@ -205,7 +199,7 @@ impl Watched {
     }
 }
 
-impl AsyncWrite for Watched {
+impl AsyncWrite for ConnectionIo {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -216,8 +210,8 @@ impl AsyncWrite for Watched {
 
     /// Only called when everything has been written.
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        if self.activity.get() == State::Telling {
-            self.activity.set(State::Idle);
+        if self.state.get() == State::Telling {
+            self.state.set(State::Idle);
         }
         Poll::Ready(Ok(()))
     }
