@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::fairness::{ScheduledConnection, step_back};
-use super::io::{ConnectionIo, ConnectionState, State, hung_up};
+use super::io::{ConnectionIo, ConnectionPhase, ConnectionState, hung_up};
 use super::refusal;
 use crate::api::error::Refused;
 use crate::api::peer::Visitor;
@@ -71,7 +71,7 @@ pub(super) async fn serve(
                 reply.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
                 reply.headers_mut().remove(KEEP_ALIVE);
             }
-            seen.set(State::Telling);
+            seen.set_phase(ConnectionPhase::Writing);
             Ok::<_, std::io::Error>(reply)
         }
     });
@@ -175,25 +175,26 @@ struct Patience {
 
 #[derive(Clone, Copy)]
 struct Armed {
-    state: State,
+    state: ConnectionPhase,
     progress: u64,
 }
 
 impl Patience {
     /// Called whenever the connection has nothing to do.
-    fn poll(&mut self, state: &ConnectionState, cx: &mut Context<'_>) -> Poll<End> {
-        let (state, progress, first) = (state.get(), state.progress(), state.requests() == 0);
+    fn poll(&mut self, connection: &ConnectionState, cx: &mut Context<'_>) -> Poll<End> {
+        let (state, progress, first) =
+            (connection.phase(), connection.progress(), connection.requests() == 0);
         let time = match state {
             // What has come is read, and then the end, which was drawn with that.
-            State::Idle if state.is_over() => {
+            ConnectionPhase::Idle if connection.is_over() => {
                 self.armed = None;
                 return Poll::Pending;
             }
-            State::Idle if first => HEAD_TIME,
-            State::Idle => IDLE_TIME,
-            State::Reading => HEAD_TIME,
-            State::Telling => READ_TIME,
-            State::Answering => {
+            ConnectionPhase::Idle if first => HEAD_TIME,
+            ConnectionPhase::Idle => IDLE_TIME,
+            ConnectionPhase::Reading => HEAD_TIME,
+            ConnectionPhase::Writing => READ_TIME,
+            ConnectionPhase::Answering => {
                 self.armed = None;
                 return Poll::Pending;
             }
@@ -203,7 +204,9 @@ impl Patience {
             let armed = match self.armed {
                 // Each head has its own time, the first one from the start; that of an idle connection runs on.
                 Some(armed) if armed.progress == progress && (armed.state == state || first) => armed,
-                Some(armed) if armed.state == State::Idle && state == State::Idle => armed,
+                Some(armed) if armed.state == ConnectionPhase::Idle && state == ConnectionPhase::Idle => {
+                    armed
+                }
                 _ => {
                     timer.as_mut().reset(Instant::now() + time);
                     self.waits = false;
@@ -220,9 +223,9 @@ impl Patience {
                 }
                 Poll::Ready(()) if armed.progress == progress => {
                     return Poll::Ready(match state {
-                        State::Idle => End::Idle,
-                        State::Reading => End::Refused(Refused::Timeout),
-                        State::Answering | State::Telling => End::Done,
+                        ConnectionPhase::Idle => End::Idle,
+                        ConnectionPhase::Reading => End::Refused(Refused::Timeout),
+                        ConnectionPhase::Answering | ConnectionPhase::Writing => End::Done,
                     });
                 }
                 Poll::Ready(()) => self.armed = None,

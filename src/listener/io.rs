@@ -20,7 +20,7 @@ const BETWEEN_LOOKS: Duration = Duration::from_millis(500);
 
 /// What the other side is doing, as far as its bytes show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
+pub enum ConnectionPhase {
     /// It has been told everything, and has not begun to ask for more.
     Idle = 0,
     /// It has begun a request.
@@ -28,14 +28,14 @@ pub enum State {
     /// It waits for an answer.
     Answering = 2,
     /// It has not read all of its answer.
-    Telling = 3,
+    Writing = 3,
 }
 
 /// Shared by the stream, which sees bytes, the service, which sees requests, and the timers. All three run on one
 /// task, so that neither the ordering matters nor that a number grows in one step.
 #[derive(Default)]
 pub struct ConnectionState {
-    state: AtomicU8,
+    phase: AtomicU8,
     /// Requests so far.
     requests: AtomicU64,
     /// Grows with every request, and with all that is read of the answers.
@@ -59,23 +59,23 @@ impl ConnectionState {
         self.requests() > self.before.load(Ordering::Relaxed).saturating_add(1)
     }
 
-    pub fn set(&self, state: State) {
-        self.state.store(state as u8, Ordering::Relaxed);
+    pub fn set_phase(&self, phase: ConnectionPhase) {
+        self.phase.store(phase as u8, Ordering::Relaxed);
     }
 
-    pub fn get(&self) -> State {
-        match self.state.load(Ordering::Relaxed) {
-            0 => State::Idle,
-            1 => State::Reading,
-            2 => State::Answering,
-            _ => State::Telling,
+    pub fn phase(&self) -> ConnectionPhase {
+        match self.phase.load(Ordering::Relaxed) {
+            0 => ConnectionPhase::Idle,
+            1 => ConnectionPhase::Reading,
+            2 => ConnectionPhase::Answering,
+            _ => ConnectionPhase::Writing,
         }
     }
 
     pub fn begin_request(&self) {
         grow(&self.requests);
         self.note_progress();
-        self.set(State::Answering);
+        self.set_phase(ConnectionPhase::Answering);
     }
 
     fn note_progress(&self) {
@@ -136,7 +136,7 @@ impl ConnectionIo {
     /// Whether what hyper wants to write is no answer of ours. It reads no further request before the answer to the one
     /// before has been written as a whole, so the two are never mixed.
     fn hushes(&mut self) -> bool {
-        self.hushed |= matches!(self.state.get(), State::Idle | State::Reading);
+        self.hushed |= matches!(self.state.phase(), ConnectionPhase::Idle | ConnectionPhase::Reading);
         self.hushed
     }
 
@@ -157,15 +157,15 @@ impl AsyncRead for ConnectionIo {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<std::io::Result<()>> {
-        if self.state.is_over() && self.state.get() == State::Idle && !self.deaf {
+        if self.state.is_over() && self.state.phase() == ConnectionPhase::Idle && !self.deaf {
             self.stop_listening();
         }
         let before = buf.filled().len();
         ready!(Pin::new(&mut self.reading).poll_read(cx, buf))?;
         if buf.filled().len() > before {
             self.state.note_work();
-            if self.state.get() == State::Idle {
-                self.state.set(State::Reading);
+            if self.state.phase() == ConnectionPhase::Idle {
+                self.state.set_phase(ConnectionPhase::Reading);
             }
         }
         Poll::Ready(Ok(()))
@@ -210,8 +210,8 @@ impl AsyncWrite for ConnectionIo {
 
     /// Only called when everything has been written.
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        if self.state.get() == State::Telling {
-            self.state.set(State::Idle);
+        if self.state.phase() == ConnectionPhase::Writing {
+            self.state.set_phase(ConnectionPhase::Idle);
         }
         Poll::Ready(Ok(()))
     }
