@@ -20,7 +20,7 @@ use crate::domain::claims::Expected;
 use crate::domain::policy::Policy;
 use crate::listener::fairness::FairScheduler;
 use crate::listener::socket::{Socket, SocketError};
-use crate::listener::watchdog::Pulse;
+use crate::listener::watchdog::Watchdog;
 use crate::listener::{self, Listening};
 use crate::management::Management;
 use crate::process::activation::Passed;
@@ -184,9 +184,9 @@ pub fn bind(config: &Config, mut passed: Vec<Passed>) -> Result<Bound, StartErro
 pub async fn start_on(bound: Bound, config: &Config, deps: Deps) -> Result<Running, StartError> {
     let own_uid = nix::unistd::geteuid().as_raw();
     let (mut listening, mut terms) = (Vec::new(), Vec::new());
-    let (pulse, beats) = Pulse::of(config.listeners.len());
+    let (watchdog, heartbeats) = Watchdog::of(config.listeners.len());
     let sockets = bound.sockets.into_iter().zip(bound.connections);
-    for (((socket, max_connections), settings), beat) in sockets.zip(&config.listeners).zip(beats) {
+    for (((socket, max_connections), settings), heartbeat) in sockets.zip(&config.listeners).zip(heartbeats) {
         let (listener, file) = socket.into_parts();
         let policy = Policy::new(own_uid, settings.allow.as_slice());
         let (to_change, now) =
@@ -195,7 +195,7 @@ pub async fn start_on(bound: Bound, config: &Config, deps: Deps) -> Result<Runni
         listening.push(Listening {
             listener: listener::accepting(listener)?,
             file,
-            beat,
+            heartbeat,
             max_connections,
             terms: now,
             info: Arc::new(ListenerInfo { path: settings.path.clone(), connections: AtomicU64::new(0) }),
@@ -231,7 +231,7 @@ pub async fn start_on(bound: Bound, config: &Config, deps: Deps) -> Result<Runni
     }
     around.spawn(reloader.run(asked));
     if manager.is_there() {
-        around.spawn(upkeep::keep_told(Arc::clone(&services), pulse, manager.clone()));
+        around.spawn(upkeep::keep_told(Arc::clone(&services), watchdog, manager.clone()));
     }
     if let Some(listener) = admin {
         around.spawn(admin::serve(listener, Arc::clone(&services), scheduler.clone()));

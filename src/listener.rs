@@ -26,7 +26,7 @@ pub use accept::{accepting, max_refusals};
 use accept::{Accepted, Acceptor, Arrival};
 use fairness::FairScheduler;
 use socket::SocketFile;
-use watchdog::Beat;
+use watchdog::Heartbeat;
 
 /// One listener, as it is served.
 pub struct Listening {
@@ -35,7 +35,7 @@ pub struct Listening {
     /// Removes the socket's file when the listener is done with; `None` where somebody else keeps the socket.
     pub file: Option<SocketFile>,
     /// Shows that the listener's loop turns.
-    pub beat: Beat,
+    pub heartbeat: Heartbeat,
     /// `max_connections`.
     pub max_connections: usize,
     /// What goes for its callers.
@@ -46,7 +46,7 @@ pub struct Listening {
 
 /// Accepts and serves connections until the daemon's end closes them. Returns when the last one is done.
 pub async fn serve(listening: Listening, services: Arc<Services>, scheduler: FairScheduler) {
-    let Listening { listener, file, mut beat, max_connections, terms, info } = listening;
+    let Listening { listener, file, mut heartbeat, max_connections, terms, info } = listening;
     let mut acceptor = Acceptor::new(listener, max_connections, terms.clone(), Arc::clone(&services.tally));
     let mut phase = services.phase.clone();
     let mut connections = JoinSet::new();
@@ -80,7 +80,7 @@ pub async fn serve(listening: Listening, services: Arc<Services>, scheduler: Fai
             arrival = acceptor.next() => receive(&mut connections, arrival),
             _ = phase.wait_for(|phase| *phase >= Phase::Closing) => break,
             Some(_) = connections.join_next() => continue,
-            () = beat.answer() => continue,
+            () = heartbeat.answer() => continue,
         };
     }
     // Nobody new finds the socket now. Those whom the kernel has connected already believe that they were accepted,

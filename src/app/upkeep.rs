@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use crate::api::Services;
-use crate::listener::watchdog::Pulse;
+use crate::listener::watchdog::Watchdog;
 use crate::process::manager::Manager;
 
 /// For how long the start waits for the first Management token. While Auth0 cannot be reached a daemon that is up and
@@ -18,8 +18,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const LOOK: Duration = Duration::from_secs(10);
 
 /// Tells for as long as it is not dropped.
-pub async fn keep_told(services: Arc<Services>, pulse: Pulse, manager: Manager) {
-    let watchdog = manager.wants_to_hear_every();
+pub async fn keep_told(services: Arc<Services>, watchdog: Watchdog, manager: Manager) {
+    let watchdog_interval = manager.wants_to_hear_every();
     let begun = Instant::now();
     let first = timeout(PATIENCE, services.management.obtained());
     if first.await.is_err() {
@@ -33,7 +33,7 @@ pub async fn keep_told(services: Arc<Services>, pulse: Pulse, manager: Manager) 
     }
     let mut told = services.sentence();
     manager.started(told.clone());
-    let every = watchdog.unwrap_or(LOOK).min(LOOK);
+    let every = watchdog_interval.unwrap_or(LOOK).min(LOOK);
     let mut ticks = interval(every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -42,8 +42,8 @@ pub async fn keep_told(services: Arc<Services>, pulse: Pulse, manager: Manager) 
         if services.is_draining() {
             return;
         }
-        if watchdog.is_some() {
-            match pulse.is_felt(every).await {
+        if watchdog_interval.is_some() {
+            match watchdog.all_answer(every).await {
                 true => manager.alive(),
                 // Said once a tick for as long as it lasts, which the manager makes short.
                 false => tracing::error!(

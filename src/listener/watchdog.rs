@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 /// The question, and who has answered it.
 #[derive(Debug)]
-pub struct Pulse {
+pub struct Watchdog {
     asked: watch::Sender<u64>,
     answered: Arc<Notify>,
     answers: Vec<Arc<AtomicU64>>,
@@ -18,28 +18,28 @@ pub struct Pulse {
 
 /// One loop's part in it.
 #[derive(Debug)]
-pub struct Beat {
+pub struct Heartbeat {
     asked: watch::Receiver<u64>,
     answered: Arc<Notify>,
     answer: Arc<AtomicU64>,
 }
 
-impl Pulse {
+impl Watchdog {
     /// Of this many loops.
-    pub fn of(loops: usize) -> (Self, Vec<Beat>) {
+    pub fn of(loops: usize) -> (Self, Vec<Heartbeat>) {
         let (asked, answered) = (watch::Sender::new(0), Arc::new(Notify::new()));
         let answers: Vec<_> = (0..loops).map(|_| Arc::default()).collect();
-        let beat = |answer: &Arc<AtomicU64>| Beat {
+        let heartbeat = |answer: &Arc<AtomicU64>| Heartbeat {
             asked: asked.subscribe(),
             answered: Arc::clone(&answered),
             answer: Arc::clone(answer),
         };
-        let beats = answers.iter().map(beat).collect();
-        (Self { asked, answered, answers }, beats)
+        let heartbeats = answers.iter().map(heartbeat).collect();
+        (Self { asked, answered, answers }, heartbeats)
     }
 
     /// Asks, and waits until all have answered, for at most `patience`. One question at a time.
-    pub async fn is_felt(&self, patience: Duration) -> bool {
+    pub async fn all_answer(&self, patience: Duration) -> bool {
         let mut question = 0;
         self.asked.send_modify(|asked| {
             *asked = asked.wrapping_add(1);
@@ -55,7 +55,7 @@ impl Pulse {
     }
 }
 
-impl Beat {
+impl Heartbeat {
     /// Waits for the question, and answers it. May be dropped at any time.
     pub async fn answer(&mut self) {
         if self.asked.changed().await.is_err() {
@@ -73,26 +73,26 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn it_is_felt_while_every_loop_turns() {
-        let (pulse, beats) = Pulse::of(2);
-        let mut turning: Vec<_> = beats
+        let (watchdog, heartbeats) = Watchdog::of(2);
+        let mut turning: Vec<_> = heartbeats
             .into_iter()
-            .map(|mut beat| {
+            .map(|mut heartbeat| {
                 let mut one = tokio::task::JoinSet::new();
                 one.spawn(async move {
                     loop {
-                        beat.answer().await;
+                        heartbeat.answer().await;
                     }
                 });
                 one
             })
             .collect();
         for _ in 0..3 {
-            assert!(pulse.is_felt(Duration::from_secs(1)).await);
+            assert!(watchdog.all_answer(Duration::from_secs(1)).await);
         }
         turning.pop();
         for _ in 0..2 {
-            assert!(!pulse.is_felt(Duration::from_secs(1)).await);
+            assert!(!watchdog.all_answer(Duration::from_secs(1)).await);
         }
-        assert!(Pulse::of(0).0.is_felt(Duration::ZERO).await);
+        assert!(Watchdog::of(0).0.all_answer(Duration::ZERO).await);
     }
 }
