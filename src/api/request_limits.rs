@@ -21,7 +21,7 @@ const REQUEST_HEADER: HeaderName = HeaderName::from_static("cloakroom-request");
 
 /// What a header section shows of the request, whatever that asks for.
 #[derive(Default)]
-pub struct Shown {
+pub struct HeaderScan {
     bytes: usize,
     /// A header of requests that were sent on for somebody else.
     forwarded: Option<HeaderName>,
@@ -31,21 +31,21 @@ pub struct Shown {
     is_meant: Option<bool>,
 }
 
-impl Shown {
+impl HeaderScan {
     /// Looks through a header section, once for everything.
     pub fn of(headers: &mut HeaderMap) -> Self {
         let mut shown = Self::default();
         for (name, value) in headers.iter_mut() {
-            shown.bytes += name.as_str().len() + value.len() + 4;
+            scan.bytes += name.as_str().len() + value.len() + 4;
             if *name == AUTHORIZATION {
                 // A user's own token: nothing prints headers, and should anything ever, it shall not print this one.
                 value.set_sensitive(true);
             } else if *name == REQUEST_HEADER {
-                shown.is_meant.get_or_insert(*value == "true");
+                scan.is_meant.get_or_insert(*value == "true");
             } else if *name == CONNECTION {
-                shown.says_connection = true;
-            } else if shown.forwarded.is_none() && is_forwarding(name) {
-                shown.forwarded = Some(name.clone());
+                scan.says_connection = true;
+            } else if scan.forwarded.is_none() && is_forwarding(name) {
+                scan.forwarded = Some(name.clone());
             }
         }
         shown

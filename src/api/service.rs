@@ -25,7 +25,7 @@ use super::handlers::{found, identities, management_token, me, metrics, reload, 
 use super::params::{fingerprint, nothing, token_query, user};
 use super::peer::Peer;
 use super::request_id::RequestId;
-use super::request_limits::{Shown, goes_on, read};
+use super::request_limits::{HeaderScan, goes_on, read};
 use super::response::{KEPT, Reply};
 use super::route::Route;
 use super::state::Services;
@@ -49,9 +49,9 @@ pub fn answer<'a>(
     let trail = Trail::begin(now);
     let request_id = services.next_request_id();
     let (mut head, body) = request.into_parts();
-    let shown = Shown::of(&mut head.headers);
+    let scan = HeaderScan::of(&mut head.headers);
     // Where a body has not been read, hyper may have to close the connection.
-    let (goes_on, has_body) = (shown.goes_on(&head), !body.is_end_stream());
+    let (goes_on, has_body) = (scan.goes_on(&head), !body.is_end_stream());
     let kept = goes_on && !has_body;
     let mut exchange = Exchange { services, peer, request_id, head, route: None, kept, trail };
     let route = Route::find(exchange.head.uri.path());
@@ -157,13 +157,13 @@ pub fn answer_openly<B: Body>(
 fn admit<'a>(
     peer: &Peer,
     head: &Parts,
-    shown: &Shown,
+    scan: &HeaderScan,
     route: Option<Route<'a>>,
 ) -> Result<Route<'a>, Refused> {
-    shown.check(head)?;
+    scan.check(head)?;
     let needs_header = peer.require_request_header && !route.is_some_and(|route| route.is_probe());
-    if needs_header && !shown.is_meant() {
-        return Err(Refused::NoRequestHeader { is_there: shown.has_request_header() });
+    if needs_header && !scan.is_meant() {
+        return Err(Refused::NoRequestHeader { is_there: scan.has_request_header() });
     }
     let route = route.ok_or(Refused::NoRoute)?;
     if !route.takes(&head.method) {
