@@ -64,7 +64,7 @@ pub async fn serve(listening: Listening, services: Arc<Services>, scheduler: Fai
     let receive = |connections: &mut JoinSet<()>, arrival| {
         match arrival {
             Arrival::Admitted(accepted) => connections.spawn(start(accepted)),
-            Arrival::Refused(stream, slot) => {
+            Arrival::ApiError(stream, slot) => {
                 let services = Arc::clone(&services);
                 connections.spawn(async move {
                     refusal::tell(stream, &services).await;

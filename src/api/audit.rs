@@ -14,7 +14,7 @@ use crate::domain::user::UserId;
 use crate::secret::Tag;
 use crate::telemetry::audit::{Event, Name};
 
-use super::error::Refused;
+use super::error::ApiError;
 use super::params::connection;
 use super::peer::Peer;
 use super::request_id::RequestId;
@@ -59,10 +59,10 @@ pub struct Refusal {
 
 impl Refusal {
     /// In the words of the metrics, as far as these know the like.
-    pub fn of(refused: &Refused) -> Self {
+    pub fn of(refused: &ApiError) -> Self {
         let outcome = match refused {
-            Refused::Lookup(why) if why.is_fact() => "negative",
-            Refused::Lookup(_) | Refused::Draining => "error",
+            ApiError::Lookup(why) if why.is_fact() => "negative",
+            ApiError::Lookup(_) | ApiError::Draining => "error",
             _ => "refused",
         };
         Self { outcome, code: refused.code() }

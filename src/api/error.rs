@@ -26,7 +26,7 @@ use lookups::{ask_again_after, connections, lookup_detail, lookup_kind};
 
 /// Why a request is not answered with what it asks for.
 #[derive(Debug)]
-pub enum Refused {
+pub enum ApiError {
     /// A part of the request is wrong.
     InvalidRequest {
         /// The query parameter, path part or header.
@@ -74,13 +74,13 @@ pub enum Refused {
     Draining,
 }
 
-impl From<LookupError> for Refused {
+impl From<LookupError> for ApiError {
     fn from(error: LookupError) -> Self {
         Self::Lookup(error)
     }
 }
 
-impl From<NotVerified> for Refused {
+impl From<NotVerified> for ApiError {
     fn from(why: NotVerified) -> Self {
         match why {
             NotVerified::Invalid(why) => Self::UserToken(why),
@@ -92,7 +92,7 @@ impl From<NotVerified> for Refused {
 /// Status, code and title of an error: the first three columns of the table in README.
 type Kind = (StatusCode, &'static str, &'static str);
 
-impl Refused {
+impl ApiError {
     fn kind(&self) -> Kind {
         use StatusCode as S;
         match self {

@@ -11,7 +11,7 @@ use crate::domain::user::{Selector, UserId};
 use crate::secret::Tag;
 
 use super::audit::Trail;
-use super::error::{self as reply, Refused};
+use super::error::{self as reply, ApiError};
 use super::params::bearer;
 use super::response::Reply;
 use super::state::{Phase, Services};
@@ -28,22 +28,22 @@ pub(super) fn metrics(services: &Services, headers: &HeaderMap) -> Reply {
 }
 
 /// The user whose own token the request bears, which is one of `flow`.
-pub(super) async fn me(services: &Services, flow: Flow, headers: &HeaderMap) -> Result<UserId, Refused> {
+pub(super) async fn me(services: &Services, flow: Flow, headers: &HeaderMap) -> Result<UserId, ApiError> {
     let user_tokens = services.user_tokens.read().unwrap_or_else(PoisonError::into_inner).clone();
-    let user_tokens = user_tokens.ok_or(Refused::MeIsOff)?;
-    let token = bearer(headers).map_err(Refused::UserToken)?;
+    let user_tokens = user_tokens.ok_or(ApiError::MeIsOff)?;
+    let token = bearer(headers).map_err(ApiError::UserToken)?;
     before_the_end(services, user_tokens.verify(&token, flow)).await
 }
 
 /// Reads the configuration again, or says everything that is wrong with the new one.
-pub(super) async fn reload(services: &Services) -> Result<Reply, Refused> {
+pub(super) async fn reload(services: &Services) -> Result<Reply, ApiError> {
     match (services.reload)().await {
         Ok(answer) => Ok(reply::ok(&answer)),
-        Err(problems) => Err(Refused::Configuration(problems)),
+        Err(problems) => Err(ApiError::Configuration(problems)),
     }
 }
 
-pub(super) async fn management_token(services: &Services) -> Result<Reply, Refused> {
+pub(super) async fn management_token(services: &Services) -> Result<Reply, ApiError> {
     let bearer = async { services.management.bearer().await.map_err(LookupError::Unavailable) };
     let token = before_the_end(services, bearer).await?;
     let expires = token.expires();
@@ -65,9 +65,9 @@ pub(super) fn report(
     fingerprint: Tag,
     shown: &Selector,
     trail: &mut Trail,
-) -> Result<Reply, Refused> {
+) -> Result<Reply, ApiError> {
     trail.fingerprint = Some(fingerprint);
-    let outcome = match services.cache.report(flow, user, fingerprint, shown).map_err(Refused::Lookup)? {
+    let outcome = match services.cache.report(flow, user, fingerprint, shown).map_err(ApiError::Lookup)? {
         Reported::Dropped => "dropped",
         Reported::AlreadyReplaced => "already_replaced",
         Reported::Unknown => "unknown",
@@ -83,7 +83,7 @@ pub(super) async fn token(
     selector: &Selector,
     wish: Wish,
     trail: &mut Trail,
-) -> Result<Reply, Refused> {
+) -> Result<Reply, ApiError> {
     let served = before_the_end(services, services.cache.token(flow, user, selector, wish)).await?;
     found(services, user, selector, &served, trail)
 }
@@ -95,9 +95,9 @@ pub(super) fn found(
     selector: &Selector,
     served: &Served,
     trail: &mut Trail,
-) -> Result<Reply, Refused> {
+) -> Result<Reply, ApiError> {
     // A lookup that succeeds has found this very token; were it not so, there would be nothing to hand out.
-    let (identity, token) = served.select(selector).ok_or(Refused::NoRoute)?;
+    let (identity, token) = served.select(selector).ok_or(ApiError::NoRoute)?;
     trail.served(services, served.state, Some((identity, token)));
     let (fetched, now) = (served.fetched().wall, served.now);
     let body = body::Token { user, identity, token, fetched, now };
@@ -110,10 +110,10 @@ pub(super) async fn identities(
     user: &UserId,
     shown: &Selector,
     trail: &mut Trail,
-) -> Result<Reply, Refused> {
+) -> Result<Reply, ApiError> {
     let served = before_the_end(services, services.cache.identities(flow, user)).await?;
     trail.served(services, served.state, None);
-    let profile = served.profile().ok_or(Refused::NoRoute)?;
+    let profile = served.profile().ok_or(ApiError::NoRoute)?;
     let identities = profile.identities.iter().filter(|identity| shown.shows(identity.connection()));
     let identities = identities.map(|identity| {
         let token = identity.token();
@@ -142,10 +142,10 @@ pub(super) async fn identities(
 }
 
 /// A lookup's answer, or `draining` when the shutdown's deadline comes first.
-async fn before_the_end<T, E: Into<Refused>>(
+async fn before_the_end<T, E: Into<ApiError>>(
     services: &Services,
     lookup: impl Future<Output = Result<T, E>>,
-) -> Result<T, Refused> {
+) -> Result<T, ApiError> {
     // Not before there is something to wait for, and most lookups have nothing.
     let over = async {
         services.phase.clone().wait_for(|phase| *phase == Phase::Over).await.ok();
@@ -153,6 +153,6 @@ async fn before_the_end<T, E: Into<Refused>>(
     tokio::select! {
         biased;
         outcome = lookup => outcome.map_err(Into::into),
-        () = over => Err(Refused::Draining),
+        () = over => Err(ApiError::Draining),
     }
 }

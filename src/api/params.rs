@@ -12,12 +12,12 @@ use crate::domain::user::{Selector, UserId};
 use crate::json;
 use crate::secret::{Secret, Tag};
 
-use super::error::Refused;
+use super::error::ApiError;
 use super::types::Report;
 
 /// The user that a segment of the path names.
-pub fn user(segment: &str) -> Result<UserId, Refused> {
-    UserId::from_path_segment(segment).map_err(|why| Refused::InvalidRequest {
+pub fn user(segment: &str) -> Result<UserId, ApiError> {
+    UserId::from_path_segment(segment).map_err(|why| ApiError::InvalidRequest {
         parameter: "user_id".into(),
         detail: format!("{why}; send it percent-encoded exactly once, as one segment: google-oauth2%7C1234"),
     })
@@ -40,7 +40,7 @@ pub fn bearer(headers: &HeaderMap) -> Result<Secret, InvalidUserToken> {
 }
 
 /// What a token lookup may be told.
-pub fn token_query(query: &str) -> Result<(Selector, Wish), Refused> {
+pub fn token_query(query: &str) -> Result<(Selector, Wish), ApiError> {
     if query.is_empty() {
         return Ok((Selector::default(), Wish::default()));
     }
@@ -49,7 +49,7 @@ pub fn token_query(query: &str) -> Result<(Selector, Wish), Refused> {
     let [connection, provider, identity_user_id] =
         ["connection", "provider", "identity_user_id"].map(|name| parameters.take(name));
     let selector = Selector { connection, provider, identity_user_id, within: None };
-    let wrong = |parameter: &str, detail: &str| Refused::InvalidRequest {
+    let wrong = |parameter: &str, detail: &str| ApiError::InvalidRequest {
         parameter: parameter.into(),
         detail: detail.into(),
     };
@@ -74,9 +74,9 @@ pub fn connection(query: &str) -> Option<Cow<'_, str>> {
 }
 
 /// `{"fingerprint":"…"}`, as a token's answer named it.
-pub fn fingerprint(body: &[u8]) -> Result<Tag, Refused> {
+pub fn fingerprint(body: &[u8]) -> Result<Tag, ApiError> {
     let report = json::object::<Report>(body).ok();
-    report.and_then(|report| Tag::parse(&report.fingerprint)).ok_or_else(|| Refused::InvalidRequest {
+    report.and_then(|report| Tag::parse(&report.fingerprint)).ok_or_else(|| ApiError::InvalidRequest {
         parameter: "fingerprint".into(),
         detail: "send {\"fingerprint\":\"…\"} with the fingerprint of the answer that held the refused token"
             .into(),
@@ -87,10 +87,10 @@ pub fn fingerprint(body: &[u8]) -> Result<Tag, Refused> {
 struct Parameters(Vec<(String, String)>);
 
 impl Parameters {
-    fn parse(query: &str, known: &[&str]) -> Result<Self, Refused> {
+    fn parse(query: &str, known: &[&str]) -> Result<Self, ApiError> {
         let mut found: Vec<(String, String)> = Vec::new();
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
-            let wrong = |detail: String| Refused::InvalidRequest { parameter: name.to_string(), detail };
+            let wrong = |detail: String| ApiError::InvalidRequest { parameter: name.to_string(), detail };
             if !known.contains(&&*name) {
                 let known = if known.is_empty() { "none".into() } else { known.join(", ") };
                 return Err(wrong(format!(
@@ -115,7 +115,7 @@ impl Parameters {
 }
 
 /// A route without parameters has none.
-pub fn nothing(query: &str) -> Result<(), Refused> {
+pub fn nothing(query: &str) -> Result<(), ApiError> {
     Parameters::parse(query, &[]).map(drop)
 }
 
@@ -142,7 +142,7 @@ mod tests {
             "min_ttl=60x",
             "min_ttl=99999999999",
         ] {
-            assert!(matches!(token_query(query), Err(Refused::InvalidRequest { .. })), "{query}");
+            assert!(matches!(token_query(query), Err(ApiError::InvalidRequest { .. })), "{query}");
         }
     }
 }

@@ -9,7 +9,7 @@ use hyper::body::{Body, Incoming};
 use hyper::header::{AUTHORIZATION, CONNECTION, FORWARDED, HeaderMap, HeaderName, ORIGIN, REFERER};
 use hyper::http::request::Parts;
 
-use super::error::Refused;
+use super::error::ApiError;
 
 /// As the contract with callers has them.
 const MAX_HEADER_BYTES: usize = 16 * 1024;
@@ -52,12 +52,12 @@ impl HeaderScan {
     }
 
     /// Refuses header sections that are too large, and those that proxies and browsers send on.
-    pub fn check(&self, head: &Parts) -> Result<(), Refused> {
+    pub fn check(&self, head: &Parts) -> Result<(), ApiError> {
         let line = head.uri.path_and_query().map_or(0, |target| target.as_str().len());
         if head.headers.len() > MAX_HEADER_FIELDS || line + self.bytes > MAX_HEADER_BYTES {
-            return Err(Refused::HeadersTooLarge);
+            return Err(ApiError::HeadersTooLarge);
         }
-        self.forwarded.clone().map_or(Ok(()), |name| Err(Refused::Forwarded(name)))
+        self.forwarded.clone().map_or(Ok(()), |name| Err(ApiError::Forwarded(name)))
     }
 
     /// Whether the caller wants the connection to go on after this request.
@@ -92,18 +92,18 @@ fn is_forwarding(name: &HeaderName) -> bool {
 }
 
 /// Reads a body within bounds, also where nobody asked for one, so that the connection can go on.
-pub async fn read(body: Incoming) -> Result<Bytes, Refused> {
+pub async fn read(body: Incoming) -> Result<Bytes, ApiError> {
     if body.is_end_stream() {
         return Ok(Bytes::new());
     }
     if body.size_hint().lower() > MAX_BODY as u64 {
-        return Err(Refused::BodyTooLarge);
+        return Err(ApiError::BodyTooLarge);
     }
     match tokio::time::timeout(BODY_TIME, copy(Limited::new(body, MAX_BODY))).await {
-        Err(_) => Err(Refused::Timeout),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Refused::BodyTooLarge),
+        Err(_) => Err(ApiError::Timeout),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(ApiError::BodyTooLarge),
         // Cut short or in broken chunks: what was meant may have been something else than what is there.
-        Ok(Err(_)) => Err(Refused::InvalidRequest {
+        Ok(Err(_)) => Err(ApiError::InvalidRequest {
             parameter: "body".into(),
             detail: "the body broke off, or its chunks are malformed; nothing was done".into(),
         }),

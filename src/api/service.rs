@@ -20,7 +20,7 @@ use crate::domain::policy::{self, Allowed, Operation};
 use crate::domain::user::{Selector, UserId};
 
 use super::audit::{Over, Refusal, Trail};
-use super::error::{self as reply, Refused};
+use super::error::{self as reply, ApiError};
 use super::handlers::{found, identities, management_token, me, metrics, reload, report, token};
 use super::params::{fingerprint, nothing, token_query, user};
 use super::peer::Peer;
@@ -66,7 +66,7 @@ pub fn answer<'a>(
             };
             let flow = exchange.peer.flow();
             if let Lookup::Known(Some(answer)) = services.cache.token_at(now, flow, &user, &selector, wish) {
-                let outcome = answer.map_err(Refused::Lookup);
+                let outcome = answer.map_err(ApiError::Lookup);
                 let outcome = outcome
                     .and_then(|served| found(services, &user, &selector, &served, &mut exchange.trail));
                 return Answering::Now(exchange.end(outcome));
@@ -103,7 +103,7 @@ struct Exchange<'a> {
 
 impl Exchange<'_> {
     /// The answer with this outcome: counted, and told to the logs.
-    fn end(self, outcome: Result<Reply, Refused>) -> Response<Full<Bytes>> {
+    fn end(self, outcome: Result<Reply, ApiError>) -> Response<Full<Bytes>> {
         let Self { services, peer, request_id, head, route: found, kept, trail } = self;
         let route = found.map_or("none", |route| route.name());
         let refusal = outcome.as_ref().err().map(Refusal::of);
@@ -111,7 +111,7 @@ impl Exchange<'_> {
         let reply = outcome.unwrap_or_else(|refused| {
             services.tally.refused(&refused);
             let trace_id = trace::shown(trace::of(&head.headers));
-            tracing::debug!(route, uid, code = refused.code(), %request_id, trace_id, "Refused");
+            tracing::debug!(route, uid, code = refused.code(), %request_id, trace_id, "ApiError");
             refused.reply(request_id.as_str(), head.uri.path())
         });
         let status = reply.status();
@@ -140,8 +140,8 @@ pub fn answer_openly<B: Body>(
     let request_id = services.next_request_id();
     let route = Route::find(request.uri().path()).filter(|route| route.is_probe());
     let outcome = match route {
-        None => Err(Refused::NotOpen),
-        Some(route) if !route.takes(request.method()) => Err(Refused::Method(route.of_anybody())),
+        None => Err(ApiError::NotOpen),
+        Some(route) if !route.takes(request.method()) => Err(ApiError::Method(route.of_anybody())),
         Some(Route::Started) => Ok(reply::probe(services.started())),
         Some(Route::Ready) => Ok(reply::probe(services.ready())),
         Some(Route::Metrics) => Ok(metrics(services, request.headers())),
@@ -159,18 +159,18 @@ fn admit<'a>(
     head: &Parts,
     scan: &HeaderScan,
     route: Option<Route<'a>>,
-) -> Result<Route<'a>, Refused> {
+) -> Result<Route<'a>, ApiError> {
     scan.check(head)?;
     let needs_header = peer.require_request_header && !route.is_some_and(|route| route.is_probe());
     if needs_header && !scan.is_meant() {
-        return Err(Refused::NoRequestHeader { is_there: scan.has_request_header() });
+        return Err(ApiError::NoRequestHeader { is_there: scan.has_request_header() });
     }
-    let route = route.ok_or(Refused::NoRoute)?;
+    let route = route.ok_or(ApiError::NoRoute)?;
     if !route.takes(&head.method) {
-        return Err(Refused::Method(route.of_anybody()));
+        return Err(ApiError::Method(route.of_anybody()));
     }
     if let Some(operation) = route.operation() {
-        peer.rights.may(operation).map_err(Refused::Forbidden)?;
+        peer.rights.may(operation).map_err(ApiError::Forbidden)?;
     }
     Ok(route)
 }
@@ -182,9 +182,9 @@ fn permit(
     operation: Operation,
     user: Option<&UserId>,
     connection: Option<&str>,
-) -> Result<Allowed, Refused> {
+) -> Result<Allowed, ApiError> {
     let request = policy::Request { operation, user, connection };
-    let allowed = peer.rights.decide(request).map_err(Refused::Forbidden)?;
+    let allowed = peer.rights.decide(request).map_err(ApiError::Forbidden)?;
     // Whoever shows a user's own token has been counted before that was verified.
     if operation.is_lookup() && operation != Operation::Me {
         count(services, peer, &allowed.rates)?;
@@ -193,7 +193,7 @@ fn permit(
 }
 
 /// Counts a lookup of `peer` under each of these rules.
-fn count(services: &Services, peer: &Peer, rates: &[(usize, f64)]) -> Result<(), Refused> {
+fn count(services: &Services, peer: &Peer, rates: &[(usize, f64)]) -> Result<(), ApiError> {
     if rates.is_empty() {
         // Most rules have none, and then nobody needs to know what time it is.
         return Ok(());
@@ -201,7 +201,7 @@ fn count(services: &Services, peer: &Peer, rates: &[(usize, f64)]) -> Result<(),
     let (uid, now) = (peer.rights.caller().uid, services.clock.now());
     rates.iter().try_for_each(|(rule, rate)| {
         let taken = peer.rates.take(*rule, uid, *rate, now);
-        taken.map_err(|retry_after| Refused::TooOften { retry_after })
+        taken.map_err(|retry_after| ApiError::TooOften { retry_after })
     })
 }
 
@@ -211,7 +211,7 @@ fn asked_for(
     peer: &Peer,
     segment: &str,
     query: &str,
-) -> Result<(UserId, Selector, Wish), Refused> {
+) -> Result<(UserId, Selector, Wish), ApiError> {
     let (user, (mut selector, wish)) = (user(segment)?, token_query(query)?);
     let allowed = permit(services, peer, Operation::Token, Some(&user), selector.connection.as_deref())?;
     selector.within = allowed.connections;
@@ -219,9 +219,9 @@ fn asked_for(
 }
 
 impl Exchange<'_> {
-    async fn handle(&mut self, body: &[u8]) -> Result<Reply, Refused> {
+    async fn handle(&mut self, body: &[u8]) -> Result<Reply, ApiError> {
         let Self { services, peer, head, trail, .. } = self;
-        let route = Route::find(head.uri.path()).ok_or(Refused::NoRoute)?;
+        let route = Route::find(head.uri.path()).ok_or(ApiError::NoRoute)?;
         handle(services, peer, route, head, body, trail).await
     }
 }
@@ -233,7 +233,7 @@ async fn handle(
     head: &Parts,
     body: &[u8],
     trail: &mut Trail,
-) -> Result<Reply, Refused> {
+) -> Result<Reply, ApiError> {
     let query = head.uri.query().unwrap_or_default();
     if !matches!(route, Route::Token(_) | Route::MyToken) {
         nothing(query)?;

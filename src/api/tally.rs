@@ -3,7 +3,7 @@
 
 use crate::telemetry::Counter;
 
-use super::error::Refused;
+use super::error::ApiError;
 use super::route::{Route, TEMPLATES};
 
 /// Every status that an answer of ours has. Another would be counted as the last.
@@ -48,8 +48,8 @@ impl Tally {
     }
 
     /// A request is refused; counted if that has to do with who asks.
-    pub fn refused(&self, why: &Refused) {
-        if let Refused::Lookup(_) = why {
+    pub fn refused(&self, why: &ApiError) {
+        if let ApiError::Lookup(_) = why {
             // A wish for a fresh answer that the budget has no room for has the code of a caller's rate.
             return;
         }

@@ -17,7 +17,7 @@ use tokio::time::{Instant, Sleep, sleep};
 use super::fairness::{ScheduledConnection, step_back};
 use super::io::{ConnectionIo, ConnectionPhase, ConnectionState, hung_up};
 use super::refusal;
-use crate::api::error::Refused;
+use crate::api::error::ApiError;
 use crate::api::peer::Visitor;
 use crate::api::response::KEEP_ALIVE;
 use crate::api::service::{self as routes, Answering};
@@ -115,7 +115,7 @@ pub(super) async fn serve(
         }
     })
     .await;
-    if let End::Refused(why) = end {
+    if let End::ApiError(why) = end {
         refusal::explain(&why, (*stream).as_ref(), &services).await;
     }
 }
@@ -145,7 +145,7 @@ enum End {
     /// Nothing has been asked for too long.
     Idle,
     /// The request cannot be read, or not in time.
-    Refused(Refused),
+    ApiError(ApiError),
 }
 
 impl End {
@@ -153,8 +153,8 @@ impl End {
     /// through; see [`ConnectionIo`].
     fn of(outcome: hyper::Result<()>) -> Self {
         match outcome {
-            Err(error) if error.is_parse_too_large() => Self::Refused(Refused::HeadersTooLarge),
-            Err(error) if error.is_parse() => Self::Refused(Refused::InvalidRequest {
+            Err(error) if error.is_parse_too_large() => Self::ApiError(ApiError::HeadersTooLarge),
+            Err(error) if error.is_parse() => Self::ApiError(ApiError::InvalidRequest {
                 parameter: "request".into(),
                 detail: "it is no request of HTTP/1.1, with a header section as RFC 9112 has it".into(),
             }),
@@ -224,7 +224,7 @@ impl Patience {
                 Poll::Ready(()) if armed.progress == progress => {
                     return Poll::Ready(match state {
                         ConnectionPhase::Idle => End::Idle,
-                        ConnectionPhase::Reading => End::Refused(Refused::Timeout),
+                        ConnectionPhase::Reading => End::ApiError(ApiError::Timeout),
                         ConnectionPhase::Answering | ConnectionPhase::Writing => End::Done,
                     });
                 }

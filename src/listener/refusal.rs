@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use super::fairness::step_back;
 use super::io::shut;
 use crate::api::Services;
-use crate::api::error::Refused;
+use crate::api::error::ApiError;
 
 /// For how long whatever a caller still sends is taken in and thrown away.
 const LINGER: Duration = Duration::from_secs(1);
@@ -24,7 +24,7 @@ const FIRST_WORDS: Duration = Duration::from_secs(2);
 const LONGEST: usize = 64 * 1024;
 
 /// Says `why` to a caller whose request never became one.
-pub(super) async fn explain(why: &Refused, stream: &UnixStream, services: &Services) {
+pub(super) async fn explain(why: &ApiError, stream: &UnixStream, services: &Services) {
     if say(why, true, stream, services) {
         drain(stream).await;
     }
@@ -38,16 +38,16 @@ pub(super) async fn tell(stream: UnixStream, services: &Services) {
         heard.is_whole() || heard.length > LONGEST
     });
     timeout(FIRST_WORDS, whole).await.ok();
-    if say(&Refused::NoRoom, !heard.is_head(), &stream, services) && !heard.is_whole() {
+    if say(&ApiError::NoRoom, !heard.is_head(), &stream, services) && !heard.is_whole() {
         drain(&stream).await;
     }
 }
 
 /// Writes the whole answer and ends it; whether there was anybody to read it.
-fn say(why: &Refused, with_body: bool, stream: &UnixStream, services: &Services) -> bool {
+fn say(why: &ApiError, with_body: bool, stream: &UnixStream, services: &Services) -> bool {
     let request_id = services.next_request_id();
     services.tally.answered(None, why.status());
-    tracing::debug!(code = why.code(), %request_id, "Refused");
+    tracing::debug!(code = why.code(), %request_id, "ApiError");
     // Whether it still reads is its own affair.
     let is_said = stream.try_write(why.raw(request_id.as_str(), with_body).as_bytes()).is_ok()
         && shut(stream, Shutdown::Write).is_ok();
