@@ -39,7 +39,7 @@ impl Origin {
 }
 
 /// What has become known of a request. Handlers note what only they know.
-pub struct Trail {
+pub struct AuditRecord {
     begun: Moment,
     /// The user, where the path does not name them.
     pub user: Option<UserId>,
@@ -70,7 +70,7 @@ impl Refusal {
 }
 
 /// What is known of a request when it is over.
-pub struct Over<'a> {
+pub struct Completed<'a> {
     pub route: Option<Route<'static>>,
     pub uri: &'a Uri,
     pub refusal: Option<Refusal>,
@@ -79,7 +79,7 @@ pub struct Over<'a> {
     pub headers: &'a HeaderMap,
 }
 
-impl Trail {
+impl AuditRecord {
     /// A request has come.
     pub fn begin(begun: Moment) -> Self {
         Self { begun, user: None, outcome: None, fingerprint: None, cache: None, connection: None }
@@ -102,7 +102,7 @@ impl Trail {
     }
 
     /// The answer is decided. A hit costs no more than the question whether it is to be written.
-    pub fn end(self, services: &Services, peer: &Peer, over: Over<'_>) {
+    pub fn end(self, services: &Services, peer: &Peer, over: Completed<'_>) {
         let operation = over.route.and_then(|route| route.operation());
         if over.refusal.is_none() && operation.is_none() {
             // Probes, metrics and the interface's description tell nothing about anybody.

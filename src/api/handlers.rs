@@ -10,7 +10,7 @@ use crate::domain::urgency::Flow;
 use crate::domain::user::{Selector, UserId};
 use crate::secret::Tag;
 
-use super::audit::Trail;
+use super::audit::AuditRecord;
 use super::error::{self as reply, ApiError};
 use super::params::bearer;
 use super::response::Reply;
@@ -64,15 +64,15 @@ pub(super) fn report(
     user: &UserId,
     fingerprint: Tag,
     shown: &Selector,
-    trail: &mut Trail,
+    record: &mut AuditRecord,
 ) -> Result<Reply, ApiError> {
-    trail.fingerprint = Some(fingerprint);
+    record.fingerprint = Some(fingerprint);
     let outcome = match services.cache.report(flow, user, fingerprint, shown).map_err(ApiError::Lookup)? {
         Reported::Dropped => "dropped",
         Reported::AlreadyReplaced => "already_replaced",
         Reported::Unknown => "unknown",
     };
-    trail.outcome = Some(outcome);
+    record.outcome = Some(outcome);
     Ok(reply::ok(&ReportAnswer { outcome: outcome.into() }))
 }
 
@@ -82,10 +82,10 @@ pub(super) async fn token(
     user: &UserId,
     selector: &Selector,
     wish: Wish,
-    trail: &mut Trail,
+    record: &mut AuditRecord,
 ) -> Result<Reply, ApiError> {
     let served = before_the_end(services, services.cache.token(flow, user, selector, wish)).await?;
-    found(services, user, selector, &served, trail)
+    found(services, user, selector, &served, record)
 }
 
 /// A lookup of `user`'s token has come to this.
@@ -94,11 +94,11 @@ pub(super) fn found(
     user: &UserId,
     selector: &Selector,
     served: &Served,
-    trail: &mut Trail,
+    record: &mut AuditRecord,
 ) -> Result<Reply, ApiError> {
     // A lookup that succeeds has found this very token; were it not so, there would be nothing to hand out.
     let (identity, token) = served.select(selector).ok_or(ApiError::NoRoute)?;
-    trail.served(services, served.state, Some((identity, token)));
+    record.served(services, served.state, Some((identity, token)));
     let (fetched, now) = (served.fetched().wall, served.now);
     let body = body::Token { user, identity, token, fetched, now };
     Ok(reply::lookup(served, body.write()))
@@ -109,10 +109,10 @@ pub(super) async fn identities(
     flow: Flow,
     user: &UserId,
     shown: &Selector,
-    trail: &mut Trail,
+    record: &mut AuditRecord,
 ) -> Result<Reply, ApiError> {
     let served = before_the_end(services, services.cache.identities(flow, user)).await?;
-    trail.served(services, served.state, None);
+    record.served(services, served.state, None);
     let profile = served.profile().ok_or(ApiError::NoRoute)?;
     let identities = profile.identities.iter().filter(|identity| shown.shows(identity.connection()));
     let identities = identities.map(|identity| {

@@ -19,7 +19,7 @@ use crate::cache::{Lookup, Wish};
 use crate::domain::policy::{self, Allowed, Operation};
 use crate::domain::user::{Selector, UserId};
 
-use super::audit::{Over, Refusal, Trail};
+use super::audit::{AuditRecord, Completed, Refusal};
 use super::error::{self as reply, ApiError};
 use super::handlers::{found, identities, management_token, me, metrics, reload, report, token};
 use super::params::{fingerprint, nothing, token_query, user};
@@ -46,14 +46,14 @@ pub fn answer<'a>(
     request: Request<Incoming>,
 ) -> Answering<'a> {
     let now = services.clock.now();
-    let trail = Trail::begin(now);
+    let record = AuditRecord::begin(now);
     let request_id = services.next_request_id();
     let (mut head, body) = request.into_parts();
     let scan = HeaderScan::of(&mut head.headers);
     // Where a body has not been read, hyper may have to close the connection.
     let (goes_on, has_body) = (scan.goes_on(&head), !body.is_end_stream());
     let kept = goes_on && !has_body;
-    let mut exchange = Exchange { services, peer, request_id, head, route: None, kept, trail };
+    let mut exchange = Exchange { services, peer, request_id, head, route: None, kept, record };
     let route = Route::find(exchange.head.uri.path());
     exchange.route = route.map(Route::of_anybody);
     match admit(&exchange.peer, &exchange.head, &shown, route) {
@@ -68,11 +68,11 @@ pub fn answer<'a>(
             if let Lookup::Known(Some(answer)) = services.cache.token_at(now, flow, &user, &selector, wish) {
                 let outcome = answer.map_err(ApiError::Lookup);
                 let outcome = outcome
-                    .and_then(|served| found(services, &user, &selector, &served, &mut exchange.trail));
+                    .and_then(|served| found(services, &user, &selector, &served, &mut exchange.record));
                 return Answering::Now(exchange.end(outcome));
             }
             Answering::Later(Box::pin(async move {
-                let outcome = token(services, flow, &user, &selector, wish, &mut exchange.trail).await;
+                let outcome = token(services, flow, &user, &selector, wish, &mut exchange.record).await;
                 exchange.end(outcome)
             }))
         }
@@ -98,13 +98,13 @@ struct Exchange<'a> {
     route: Option<Route<'static>>,
     /// The connection goes on after the answer.
     kept: bool,
-    trail: Trail,
+    record: AuditRecord,
 }
 
 impl Exchange<'_> {
     /// The answer with this outcome: counted, and told to the logs.
     fn end(self, outcome: Result<Reply, ApiError>) -> Response<Full<Bytes>> {
-        let Self { services, peer, request_id, head, route: found, kept, trail } = self;
+        let Self { services, peer, request_id, head, route: found, kept, record } = self;
         let route = found.map_or("none", |route| route.name());
         let refusal = outcome.as_ref().err().map(Refusal::of);
         let uid = peer.rights.caller().uid;
@@ -117,7 +117,7 @@ impl Exchange<'_> {
         let status = reply.status();
         services.tally.answered(found, status);
         tracing::trace!(route, uid, status, %request_id, "Answered");
-        let over = Over {
+        let over = Completed {
             route: found,
             uri: &head.uri,
             refusal,
@@ -125,7 +125,7 @@ impl Exchange<'_> {
             request_id: &request_id,
             headers: &head.headers,
         };
-        trail.end(services, &peer, over);
+        record.end(services, &peer, over);
         reply.into_response(request_id.header(), kept.then_some(KEPT))
     }
 }
@@ -220,9 +220,9 @@ fn asked_for(
 
 impl Exchange<'_> {
     async fn handle(&mut self, body: &[u8]) -> Result<Reply, ApiError> {
-        let Self { services, peer, head, trail, .. } = self;
+        let Self { services, peer, head, record, .. } = self;
         let route = Route::find(head.uri.path()).ok_or(ApiError::NoRoute)?;
-        handle(services, peer, route, head, body, trail).await
+        handle(services, peer, route, head, body, record).await
     }
 }
 
@@ -232,7 +232,7 @@ async fn handle(
     route: Route<'_>,
     head: &Parts,
     body: &[u8],
-    trail: &mut Trail,
+    record: &mut AuditRecord,
 ) -> Result<Reply, ApiError> {
     let query = head.uri.query().unwrap_or_default();
     if !matches!(route, Route::Token(_) | Route::MyToken) {
@@ -242,27 +242,29 @@ async fn handle(
     match route {
         Route::Token(segment) => {
             let (user, selector, wish) = asked_for(services, peer, segment, query)?;
-            token(services, peer.flow(), &user, &selector, wish, trail).await
+            token(services, peer.flow(), &user, &selector, wish, record).await
         }
         Route::Identities(segment) => {
             let user = user(segment)?;
             let within = permit(Operation::Identities, Some(&user), None)?.connections;
-            identities(services, peer.flow(), &user, &Selector { within, ..Selector::default() }, trail).await
+            identities(services, peer.flow(), &user, &Selector { within, ..Selector::default() }, record)
+                .await
         }
         Route::MyToken => {
             let (mut selector, wish) = token_query(query)?;
             count(services, peer, &peer.rights.rates(Operation::Me))?;
             let user = me(services, peer.flow(), &head.headers).await?;
-            trail.user = Some(user.clone());
+            record.user = Some(user.clone());
             selector.within = permit(Operation::Me, Some(&user), selector.connection.as_deref())?.connections;
-            token(services, peer.flow(), &user, &selector, wish, trail).await
+            token(services, peer.flow(), &user, &selector, wish, record).await
         }
         Route::MyIdentities => {
             count(services, peer, &peer.rights.rates(Operation::Me))?;
             let user = me(services, peer.flow(), &head.headers).await?;
-            trail.user = Some(user.clone());
+            record.user = Some(user.clone());
             let within = permit(Operation::Me, Some(&user), None)?.connections;
-            identities(services, peer.flow(), &user, &Selector { within, ..Selector::default() }, trail).await
+            identities(services, peer.flow(), &user, &Selector { within, ..Selector::default() }, record)
+                .await
         }
         Route::Report(segment) => {
             let (user, fingerprint) = (user(segment)?, fingerprint(body)?);
@@ -273,7 +275,7 @@ async fn handle(
                 &user,
                 fingerprint,
                 &Selector { within, ..Selector::default() },
-                trail,
+                record,
             )
         }
         Route::User(segment) => {
