@@ -34,7 +34,7 @@ pub struct HeaderScan {
 impl HeaderScan {
     /// Looks through a header section, once for everything.
     pub fn of(headers: &mut HeaderMap) -> Self {
-        let mut shown = Self::default();
+        let mut scan = Self::default();
         for (name, value) in headers.iter_mut() {
             scan.bytes += name.as_str().len() + value.len() + 4;
             if *name == AUTHORIZATION {
@@ -48,7 +48,7 @@ impl HeaderScan {
                 scan.forwarded = Some(name.clone());
             }
         }
-        shown
+        scan
     }
 
     /// Refuses header sections that are too large, and those that proxies and browsers send on.

@@ -56,7 +56,7 @@ pub fn answer<'a>(
     let mut exchange = Exchange { services, peer, request_id, head, route: None, kept, record };
     let route = Route::find(exchange.head.uri.path());
     exchange.route = route.map(Route::of_anybody);
-    match admit(&exchange.peer, &exchange.head, &shown, route) {
+    match admit(&exchange.peer, &exchange.head, &scan, route) {
         Err(refused) => Answering::Now(exchange.end(Err(refused))),
         Ok(Route::Token(segment)) if body.is_end_stream() => {
             let query = exchange.head.uri.query().unwrap_or_default();

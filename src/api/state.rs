@@ -30,7 +30,7 @@ pub enum Phase {
     /// No new connections; what was begun is finished.
     Closing,
     /// Whoever still waits is told that it is over.
-    Completed,
+    Over,
 }
 
 /// What handlers need.
