@@ -1,22 +1,18 @@
-//! Answers as bytes. The only file that maps errors to status codes, and the only one with their public texts.
+//! Errors of the interface: the only place that gives each its status, code, title and detail.
 
-use std::borrow::Cow;
 use std::time::Duration;
 
-use bytes::Bytes;
 use hyper::StatusCode;
 use hyper::header::{ALLOW, CONNECTION, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
-use serde::Serialize;
 
-use crate::cache::Served;
 use crate::domain::claims::InvalidUserToken;
 use crate::domain::error::{LookupError, Sort, Stage, Unavailable};
 use crate::domain::policy::Denied;
 use crate::domain::retry::whole_seconds;
 use crate::user_token::NotVerified;
 
-use super::hints as slips;
-use super::response::Reply;
+use super::hints;
+use super::response::{Reply, json};
 use super::route::Route;
 use super::types::Problem;
 
@@ -142,13 +138,13 @@ impl ApiError {
             Self::Forwarded(name) => {
                 format!("the request bears the header `{name}`; call this daemon directly, not through a proxy or a browser")
             }
-            Self::NoRoute => slips::of_path(path).into_owned(),
+            Self::NoRoute => hints::of_path(path).into_owned(),
             Self::NotOpen => {
                 "over TCP there are /livez, /readyz, /startupz and /metrics alone; ask the Unix socket for the rest".into()
             }
             Self::MeIsOff => "/v1/me is off: [me] audiences in the daemon's configuration turns it on".into(),
             Self::UserToken(why) => why.to_string(),
-            Self::Method(route) => slips::of_method(*route).into_owned(),
+            Self::Method(route) => hints::of_method(*route).into_owned(),
             Self::HeadersTooLarge => "send at most 64 header fields and 16 KiB of them, the request line included".into(),
             Self::BodyTooLarge => "send at most 64 KiB".into(),
             Self::Timeout => "send the whole header section within 5 seconds, and the whole body within another 5".into(),

@@ -11,11 +11,11 @@ use crate::domain::user::{Selector, UserId};
 use crate::secret::Tag;
 
 use super::audit::AuditRecord;
-use super::error::{self as reply, ApiError};
+use super::error::ApiError;
 use super::params::bearer;
-use super::response::Reply;
+use super::response::{self, Reply};
 use super::state::{Phase, Services};
-use super::token_json as body;
+use super::token_json;
 use super::types::{IdentitiesAnswer, IdentityAnswer, ManagementTokenAnswer, ReportAnswer};
 
 /// What Prometheus reads, in the format that it asks for.
@@ -24,7 +24,7 @@ pub(super) fn metrics(services: &Services, headers: &HeaderMap) -> Reply {
     let is_open_metrics = accepted
         .flat_map(|value| value.split(','))
         .any(|one| one.trim().starts_with("application/openmetrics-text"));
-    reply::metrics(services.exposition.text(services, is_open_metrics), is_open_metrics)
+    response::metrics(services.exposition.text(services, is_open_metrics), is_open_metrics)
 }
 
 /// The user whose own token the request bears, which is one of `flow`.
@@ -38,7 +38,7 @@ pub(super) async fn me(services: &Services, flow: Flow, headers: &HeaderMap) -> 
 /// Reads the configuration again, or says everything that is wrong with the new one.
 pub(super) async fn reload(services: &Services) -> Result<Reply, ApiError> {
     match (services.reload)().await {
-        Ok(answer) => Ok(reply::ok(&answer)),
+        Ok(answer) => Ok(response::ok(&answer)),
         Err(problems) => Err(ApiError::Configuration(problems)),
     }
 }
@@ -54,7 +54,7 @@ pub(super) async fn management_token(services: &Services) -> Result<Reply, ApiEr
         expires_in: expires.map(|expires| expires.remaining(services.clock.now()).as_secs()),
         scopes: token.scopes().map(<[String]>::to_vec),
     };
-    Ok(reply::ok(&answer))
+    Ok(response::ok(&answer))
 }
 
 /// Only what `shown` shows is there to be reported.
@@ -73,7 +73,7 @@ pub(super) fn report(
         Reported::Unknown => "unknown",
     };
     record.outcome = Some(outcome);
-    Ok(reply::ok(&ReportAnswer { outcome: outcome.into() }))
+    Ok(response::ok(&ReportAnswer { outcome: outcome.into() }))
 }
 
 pub(super) async fn token(
@@ -100,8 +100,8 @@ pub(super) fn found(
     let (identity, token) = served.select(selector).ok_or(ApiError::NoRoute)?;
     record.served(services, served.state, Some((identity, token)));
     let (fetched, now) = (served.fetched().wall, served.now);
-    let body = body::Token { user, identity, token, fetched, now };
-    Ok(reply::lookup(served, body.write()))
+    let body = token_json::Token { user, identity, token, fetched, now };
+    Ok(response::lookup(served, body.write()))
 }
 
 pub(super) async fn identities(
@@ -138,7 +138,7 @@ pub(super) async fn identities(
         fetched_at: served.fetched().wall.to_string(),
         identities: identities.collect(),
     };
-    Ok(reply::lookup(&served, reply::written(&answer)))
+    Ok(response::lookup(&served, response::written(&answer)))
 }
 
 /// A lookup's answer, or `draining` when the shutdown's deadline comes first.

@@ -1,13 +1,15 @@
 //! An answer on its way out. Its head is made last and in one go, when all that it says is known.
 
+use std::borrow::Cow;
 use std::sync::LazyLock;
 
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::{AGE, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Response, StatusCode};
+use serde::Serialize;
 
-use crate::cache::CacheState;
+use crate::cache::{CacheState, Served};
 
 const CACHE_STATE: HeaderName = HeaderName::from_static("cloakroom-cache");
 const REQUEST_ID: HeaderName = HeaderName::from_static("cloakroom-request-id");
@@ -98,6 +100,55 @@ impl Reply {
         }
         response
     }
+}
+
+/// An answer that a lookup gave, with the headers that say how it came about.
+pub fn lookup(served: &Served, json: Vec<u8>) -> Reply {
+    let age = served.fetched().age(served.now).as_secs();
+    Reply::new(StatusCode::OK, "application/json", json.into()).looked_up(served.state, age)
+}
+
+/// An answer in JSON.
+pub fn ok(body: &impl Serialize) -> Reply {
+    json(StatusCode::OK, "application/json", body)
+}
+
+/// An answer that is already JSON.
+pub fn document(text: &'static str) -> Reply {
+    Reply::new(StatusCode::OK, "application/json", Bytes::from_static(text.as_bytes()))
+}
+
+/// A probe's answer: one line of text, 200 or 503.
+pub fn probe(state: Result<Cow<'static, str>, String>) -> Reply {
+    let (status, mut line) = match state {
+        Ok(line) => (StatusCode::OK, line.into_owned()),
+        Err(line) => (StatusCode::SERVICE_UNAVAILABLE, line),
+    };
+    line.push('\n');
+    Reply::new(status, "text/plain; charset=utf-8", line.into())
+}
+
+/// Metrics, in one of the two formats that Prometheus reads.
+pub fn metrics(text: Bytes, is_open_metrics: bool) -> Reply {
+    let content_type = match is_open_metrics {
+        true => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+        false => "text/plain; version=0.0.4; charset=utf-8",
+    };
+    Reply::new(StatusCode::OK, content_type, text)
+}
+
+/// 204.
+pub fn done() -> Reply {
+    Reply::empty(StatusCode::NO_CONTENT)
+}
+
+pub(super) fn json(status: StatusCode, content_type: &'static str, body: &impl Serialize) -> Reply {
+    Reply::new(status, content_type, written(body).into())
+}
+
+/// As JSON. Our own types always serialise: their keys are text and their values finite.
+pub fn written(body: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(body).unwrap_or_default()
 }
 
 #[cfg(test)]

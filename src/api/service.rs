@@ -20,13 +20,13 @@ use crate::domain::policy::{self, Allowed, Operation};
 use crate::domain::user::{Selector, UserId};
 
 use super::audit::{AuditRecord, Completed, Refusal};
-use super::error::{self as reply, ApiError};
+use super::error::ApiError;
 use super::handlers::{found, identities, management_token, me, metrics, reload, report, token};
 use super::params::{fingerprint, nothing, token_query, user};
 use super::peer::Peer;
 use super::request_id::RequestId;
 use super::request_limits::{HeaderScan, goes_on, read};
-use super::response::{KEPT, Reply};
+use super::response::{self, KEPT, Reply};
 use super::route::Route;
 use super::state::Services;
 use super::trace;
@@ -142,10 +142,10 @@ pub fn answer_openly<B: Body>(
     let outcome = match route {
         None => Err(ApiError::NotOpen),
         Some(route) if !route.takes(request.method()) => Err(ApiError::Method(route.of_anybody())),
-        Some(Route::Started) => Ok(reply::probe(services.started())),
-        Some(Route::Ready) => Ok(reply::probe(services.ready())),
+        Some(Route::Started) => Ok(response::probe(services.started())),
+        Some(Route::Ready) => Ok(response::probe(services.ready())),
         Some(Route::Metrics) => Ok(metrics(services, request.headers())),
-        Some(_) => Ok(reply::probe(Ok(Cow::Borrowed("live")))),
+        Some(_) => Ok(response::probe(Ok(Cow::Borrowed("live")))),
     };
     let reply = outcome.unwrap_or_else(|refused| refused.reply(request_id.as_str(), request.uri().path()));
     services.tally.answered(route, reply.status());
@@ -282,12 +282,12 @@ async fn handle(
             let user = user(segment)?;
             permit(Operation::Purge, Some(&user), None)?;
             services.cache.purge(&user);
-            Ok(reply::done())
+            Ok(response::done())
         }
         Route::Users => {
             permit(Operation::Purge, None, None)?;
             services.cache.purge_all();
-            Ok(reply::done())
+            Ok(response::done())
         }
         Route::ManagementToken => {
             permit(Operation::ManagementToken, None, None)?;
@@ -297,11 +297,11 @@ async fn handle(
             permit(Operation::Reload, None, None)?;
             reload(services).await
         }
-        Route::Status => Ok(reply::ok(&services.status())),
-        Route::OpenApi => Ok(reply::document(include_str!("openapi.json"))),
+        Route::Status => Ok(response::ok(&services.status())),
+        Route::OpenApi => Ok(response::document(include_str!("openapi.json"))),
         Route::Metrics => Ok(metrics(services, &head.headers)),
-        Route::Live => Ok(reply::probe(Ok(Cow::Borrowed("live")))),
-        Route::Started => Ok(reply::probe(services.started())),
-        Route::Ready => Ok(reply::probe(services.ready())),
+        Route::Live => Ok(response::probe(Ok(Cow::Borrowed("live")))),
+        Route::Started => Ok(response::probe(services.started())),
+        Route::Ready => Ok(response::probe(services.ready())),
     }
 }

@@ -6,7 +6,7 @@ use crate::domain::identity::{Identity, IdpToken};
 use crate::domain::user::UserId;
 use crate::secret::SecretStr;
 
-use super::error::written;
+use super::response::written;
 use super::types::TokenAnswer;
 
 /// What a token's answer says.

@@ -20,7 +20,7 @@ use super::refusal;
 use crate::api::error::ApiError;
 use crate::api::peer::Visitor;
 use crate::api::response::KEEP_ALIVE;
-use crate::api::service::{self as routes, Answering};
+use crate::api::service::{self, Answering};
 use crate::api::{Phase, Services};
 
 /// From the first byte of a header section to its last; and from connecting to the end of the first one, so that
@@ -63,7 +63,7 @@ pub(super) async fn serve(
             if seen.is_another_of_this_step() {
                 step_back().await;
             }
-            let mut reply = match routes::answer(known, visitor.peer(), request) {
+            let mut reply = match service::answer(known, visitor.peer(), request) {
                 Answering::Now(reply) => reply,
                 Answering::Later(reply) => Box::pin(unless_gone(reply, written)).await?,
             };

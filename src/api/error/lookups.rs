@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use hyper::StatusCode;
 
-use crate::api::hints as slips;
+use crate::api::hints;
 use crate::domain::error::{Failure, LookupError, Sort, Stage, Unavailable};
 use crate::domain::identity::Candidate;
 
@@ -81,7 +81,7 @@ pub(super) fn connections(candidates: &[Candidate]) -> Vec<String> {
 
 pub(super) fn lookup_detail(error: &LookupError, path: &str) -> String {
     match error {
-        LookupError::UserNotFound => slips::of_unknown_user(path)
+        LookupError::UserNotFound => hints::of_unknown_user(path)
             .unwrap_or(
                 "check the id: it is Auth0's user_id, and after account linking only the primary account's id exists",
             )
