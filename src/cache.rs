@@ -26,17 +26,17 @@ mod failing;
 mod landing;
 mod refusals;
 mod served;
-mod shelf;
 mod slot;
 mod source;
+mod store;
 
 use entry::{Entry, Judgement, Question, Rules};
 use failing::Failing;
 use landing::Landing;
 use refusals::{Kept, Refusal, Refusals};
 use served::served;
-use shelf::Shelf;
 use slot::Slot;
+use store::Store;
 
 pub use served::{CacheState, Lookup, Reported, Served, Wish};
 pub use source::{Fetched, Fetching, ForWhom, NotNow, ProfileSource};
@@ -55,7 +55,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The cache. One instance serves the whole daemon.
 pub struct Cache {
-    shelf: Shelf,
+    store: Store,
     flights: Flights<UserId, Flow, Result<Arc<Entry>, Unavailable>>,
     failing: Failing,
     refusals: Refusals,
@@ -78,7 +78,7 @@ impl Cache {
         seed: u64,
     ) -> Self {
         Self {
-            shelf: Shelf::new(settings, Arc::clone(&counters)),
+            store: Store::new(settings, Arc::clone(&counters)),
             flights: Flights::new(MAX_FLIGHTS),
             failing: Failing::new(seed),
             refusals: Refusals::default(),
@@ -91,11 +91,11 @@ impl Cache {
 
     /// Goes by these settings from now on. Nothing is forgotten for it, unless there is less room.
     pub fn reconfigure(&self, settings: &config::Cache) {
-        self.shelf.reconfigure(settings);
+        self.store.reconfigure(settings);
     }
 
     fn rules(&self) -> Rules {
-        self.shelf.now().rules
+        self.store.now().rules
     }
 
     /// The token of `user` that `selector` means, valid for as long as `wish` says. If Auth0 has to be asked, that is
@@ -138,7 +138,7 @@ impl Cache {
         // In this order: an answer that lands in between is either told, or forgotten with the rest.
         self.flights.void(user);
         self.refusals.forget(user);
-        self.shelf.now().entries.invalidate(user);
+        self.store.now().entries.invalidate(user);
         self.failing.forget(user);
     }
 
@@ -146,13 +146,13 @@ impl Cache {
     pub fn purge_all(&self) {
         self.flights.void_all();
         self.refusals.forget_all();
-        slot::clear_all(&self.shelf.now().entries);
+        slot::clear_all(&self.store.now().entries);
         self.failing.forget_all();
     }
 
     /// Users remembered, and the bytes they take.
     pub fn size(&self) -> (u64, u64) {
-        let entries = &self.shelf.now().entries;
+        let entries = &self.store.now().entries;
         entries.run_pending_tasks();
         (entries.entry_count(), entries.weighted_size())
     }
@@ -164,7 +164,7 @@ impl Cache {
 
     /// `cache.max_bytes`.
     pub fn max_bytes(&self) -> u64 {
-        self.shelf.now().settings.max_bytes
+        self.store.now().settings.max_bytes
     }
 
     /// A caller says that its provider refused the token with this fingerprint. It is dropped if it is still the
@@ -196,7 +196,7 @@ impl Cache {
         // A flight that is under way was sent before the report, and is no answer to whoever asks after it.
         self.flights.outdate(user);
         // One step with respect to flights that land: either they see the report, or it sees what they brought.
-        self.shelf.now().entries.entry_by_ref(user).and_compute_with(|held| {
+        self.store.now().entries.entry_by_ref(user).and_compute_with(|held| {
             let held = held.and_then(|held| held.value().entry());
             outcome = says(held.as_deref());
             let Some(held) = held.filter(is_news) else { return Op::Nop };
@@ -210,7 +210,7 @@ impl Cache {
     }
 
     fn held(&self, user: &UserId) -> Option<Arc<Entry>> {
-        self.shelf.now().held(user)
+        self.store.now().held(user)
     }
 
     fn lookup<'a>(
@@ -222,10 +222,10 @@ impl Cache {
         fresh: bool,
     ) -> Lookup<'a> {
         let (held, judgement) = {
-            let shelf = self.shelf.now();
-            let held = shelf.held(user);
+            let store = self.store.now();
+            let held = store.held(user);
             let servable = held.as_ref().filter(|_| !fresh);
-            let judgement = servable.map(|entry| entry.judge(question, &shelf.rules, now));
+            let judgement = servable.map(|entry| entry.judge(question, &store.rules, now));
             (held, judgement)
         };
         let (held, is_stale) = match (held, judgement) {
@@ -373,7 +373,7 @@ impl Cache {
             let landing = Landing {
                 user: user.clone(),
                 obsolete,
-                shelf: self.shelf.clone(),
+                store: self.store.clone(),
                 failing: self.failing.clone(),
                 refusals: self.refusals.clone(),
                 clock: self.clock.clone(),

@@ -12,14 +12,14 @@ use super::Fetched;
 use super::entry::Entry;
 use super::failing::Failing;
 use super::refusals::Refusals;
-use super::shelf::Shelf;
 use super::slot::Slot;
+use super::store::Store;
 
 /// What a flight needs to store its result, since it outlives whoever started it.
 pub(super) struct Landing {
     pub user: UserId,
     pub obsolete: Obsolete,
-    pub shelf: Shelf,
+    pub store: Store,
     pub failing: Failing,
     pub refusals: Refusals,
     pub clock: Clock,
@@ -41,8 +41,8 @@ impl Landing {
                     // Asked for before a purge, which forgets what was known of tokens as well.
                     return Ok(entry);
                 }
-                let shelf = self.shelf.now();
-                shelf.entries.entry_by_ref(user).and_upsert_with(|held| {
+                let store = self.store.now();
+                store.entries.entry_by_ref(user).and_upsert_with(|held| {
                     // Nobody else has it yet.
                     if let Some(heir) = Arc::get_mut(&mut entry) {
                         let held = held.and_then(|held| held.value().entry());
@@ -55,7 +55,7 @@ impl Landing {
                 });
                 if self.obsolete.is_void() {
                     // Purged in between. A report in between has left its mark on what was stored.
-                    shelf.entries.invalidate(user);
+                    store.entries.invalidate(user);
                 }
                 Ok(entry)
             }

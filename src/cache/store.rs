@@ -10,21 +10,21 @@ use crate::telemetry::Counters;
 use super::entry::{Entry, Rules};
 use super::slot::{self, Slots};
 
-/// A shelf that several hold. Whoever looks at it does so briefly, and never twice at once.
+/// A store that several hold. Whoever looks at it does so briefly, and never twice at once.
 #[derive(Clone)]
-pub(super) struct Shelf {
-    now: Arc<RwLock<Furnished>>,
+pub(super) struct Store {
+    now: Arc<RwLock<StoreState>>,
     counters: Arc<Counters>,
 }
 
 /// What is on it, and by which settings.
-pub(super) struct Furnished {
+pub(super) struct StoreState {
     pub entries: Slots,
     pub rules: Rules,
     pub settings: config::Cache,
 }
 
-impl Furnished {
+impl StoreState {
     /// What is remembered of `user`.
     pub fn held(&self, user: &UserId) -> Option<Arc<Entry>> {
         let look = || self.entries.get(user)?.entry();
@@ -33,16 +33,16 @@ impl Furnished {
     }
 }
 
-impl Shelf {
+impl Store {
     /// An empty one.
     pub fn new(settings: &config::Cache, counters: Arc<Counters>) -> Self {
         let entries = slot::slots(settings, Arc::clone(&counters));
-        let now = Furnished { entries, rules: rules(settings), settings: *settings };
+        let now = StoreState { entries, rules: rules(settings), settings: *settings };
         Self { now: Arc::new(RwLock::new(now)), counters }
     }
 
     /// As it is now.
-    pub fn now(&self) -> RwLockReadGuard<'_, Furnished> {
+    pub fn now(&self) -> RwLockReadGuard<'_, StoreState> {
         self.now.read().unwrap_or_else(PoisonError::into_inner)
     }
 
