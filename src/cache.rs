@@ -24,8 +24,8 @@ use crate::telemetry::{Counters, UserNames};
 pub mod entry;
 mod failing;
 mod landing;
+mod lookup;
 mod refusals;
-mod served;
 mod slot;
 mod source;
 mod store;
@@ -33,12 +33,12 @@ mod store;
 use entry::{Entry, Judgement, Question, Rules};
 use failing::Failing;
 use landing::Landing;
+use lookup::served;
 use refusals::{Kept, Refusal, Refusals};
-use served::served;
 use slot::Slot;
 use store::Store;
 
-pub use served::{CacheState, Lookup, Reported, Served, Wish};
+pub use lookup::{CacheState, Lookup, LookupOptions, ReportOutcome, Served};
 pub use source::{Fetched, Fetching, ForWhom, NotNow, ProfileSource};
 
 /// Flights at a time. Callers that leave do not end their flights, so without a bound a caller that asks for one
@@ -98,16 +98,16 @@ impl Cache {
         self.store.now().rules
     }
 
-    /// The token of `user` that `selector` means, valid for as long as `wish` says. If Auth0 has to be asked, that is
+    /// The token of `user` that `selector` means, valid for as long as `options` says. If Auth0 has to be asked, that is
     /// done in a turn of `flow`.
     pub fn token<'a>(
         &'a self,
         flow: Flow,
         user: &'a UserId,
         selector: &'a Selector,
-        wish: Wish,
+        options: LookupOptions,
     ) -> Lookup<'a> {
-        self.token_at(self.clock.now(), flow, user, selector, wish)
+        self.token_at(self.clock.now(), flow, user, selector, options)
     }
 
     /// The same for whoever has read this cache's clock just now.
@@ -117,9 +117,9 @@ impl Cache {
         flow: Flow,
         user: &'a UserId,
         selector: &'a Selector,
-        wish: Wish,
+        options: LookupOptions,
     ) -> Lookup<'a> {
-        self.lookup(now, flow, user, Question::Token { selector, min_ttl: wish.min_ttl }, wish.fresh)
+        self.lookup(now, flow, user, Question::Token { selector, min_ttl: options.min_ttl }, options.fresh)
     }
 
     /// The identities of `user`. If Auth0 has to be asked, that is done in a turn of `flow`.
@@ -179,11 +179,11 @@ impl Cache {
         user: &UserId,
         fingerprint: Tag,
         shown: &Selector,
-    ) -> Result<Reported, LookupError> {
+    ) -> Result<ReportOutcome, LookupError> {
         let says = |entry: Option<&Entry>| match entry {
-            Some(entry) if entry.holds(fingerprint, shown) => Reported::Dropped,
-            Some(entry) if entry.shows_a_token(shown) => Reported::AlreadyReplaced,
-            _ => Reported::Unknown,
+            Some(entry) if entry.holds(fingerprint, shown) => ReportOutcome::Dropped,
+            Some(entry) if entry.shows_a_token(shown) => ReportOutcome::AlreadyReplaced,
+            _ => ReportOutcome::Unknown,
         };
         let is_news = |entry: &Arc<Entry>| entry.holds(fingerprint, shown) && !entry.is_refused(fingerprint);
         let held = self.held(user);
@@ -192,7 +192,7 @@ impl Cache {
         }
         self.source.spare(Urgency::Fresh).map_err(|retry_after| LookupError::RateLimited { retry_after })?;
         let now = self.clock.now();
-        let mut outcome = Reported::Unknown;
+        let mut outcome = ReportOutcome::Unknown;
         // A flight that is under way was sent before the report, and is no answer to whoever asks after it.
         self.flights.outdate(user);
         // One step with respect to flights that land: either they see the report, or it sees what they brought.

@@ -17,7 +17,7 @@ mod support {
 
 use std::time::Duration;
 
-use cloakroom::cache::{Reported, Wish};
+use cloakroom::cache::{LookupOptions, ReportOutcome};
 use cloakroom::demo::{Endpoint, ExpiresIn, Fault, RateLimit, TenantOptions, WaitHint, users};
 use cloakroom::domain::error::{Failure, LookupError, Refusal, Stage, Unavailable};
 use cloakroom::domain::freshness::Timestamp;
@@ -83,7 +83,7 @@ async fn a_thousand_cold_lookups_are_one_flight_whoever_hangs_up() {
     let user = UserId::parse(users::GOOGLE).unwrap();
     let selector = Selector::default();
     let lookups = (0..1000).map(|n| {
-        let lookup = world.cache().token(FLOW, &user, &selector, Wish::default());
+        let lookup = world.cache().token(FLOW, &user, &selector, LookupOptions::default());
         async move {
             // The first two hundred leave before there is an answer, the one that started the flight among them.
             let patience = if n < 200 { SECOND / 2 } else { MINUTE };
@@ -169,7 +169,7 @@ async fn a_token_is_never_served_with_less_than_min_ttl_left() {
     let world = world("[cache]\nmax_ttl = \"2h\"\nrefresh_ahead = 0").await;
     let served = world
         .cache()
-        .token(FLOW, &UserId::parse(users::GOOGLE).unwrap(), &Selector::default(), Wish::default())
+        .token(FLOW, &UserId::parse(users::GOOGLE).unwrap(), &Selector::default(), LookupOptions::default())
         .await
         .unwrap();
     let left = served.select(&Selector::default()).unwrap().1.expires.unwrap().remaining(served.now);
@@ -567,7 +567,7 @@ async fn requests_stay_within_rate_burst_and_concurrency() {
 #[tokio::test(start_paused = true)]
 async fn what_nobody_waits_for_takes_nothing_from_those_who_do() {
     let world = world("[cache]\nmax_ttl = \"100s\"\n[upstream]\nrequests_per_second = 1\nburst = 4").await;
-    let fresh = Wish { fresh: true, ..Wish::default() };
+    let fresh = LookupOptions { fresh: true, ..LookupOptions::default() };
     let user = UserId::parse(users::GOOGLE).unwrap();
     let selector = Selector::default();
     assert_eq!(world.state(users::GOOGLE).await, "miss");
@@ -632,7 +632,7 @@ async fn a_token_is_renewed_later_while_the_quota_for_tokens_is_nearly_spent() {
 async fn a_caller_may_ask_for_a_fresh_answer_and_joins_one_under_way() {
     let world = world("").await;
     let user = UserId::parse(users::GOOGLE).unwrap();
-    let (selector, fresh) = (Selector::default(), Wish { fresh: true, ..Wish::default() });
+    let (selector, fresh) = (Selector::default(), LookupOptions { fresh: true, ..LookupOptions::default() });
     assert_eq!(world.state(users::GOOGLE).await, "miss");
     let new = world.tenant.login(users::GOOGLE, "google-oauth2").unwrap();
     assert_eq!(world.state(users::GOOGLE).await, "hit");
@@ -654,8 +654,8 @@ async fn a_caller_may_state_how_long_a_token_has_to_last() {
     let user = UserId::parse(users::GOOGLE).unwrap();
     let selector = Selector::default();
     let ask = async |secs| {
-        let wish = Wish { min_ttl: Duration::from_secs(secs), fresh: false };
-        world.cache().token(FLOW, &user, &selector, wish).await
+        let options = LookupOptions { min_ttl: Duration::from_secs(secs), fresh: false };
+        world.cache().token(FLOW, &user, &selector, options).await
     };
     assert!(ask(3_500).await.is_ok(), "58 minutes and 59 seconds are left");
     let why = ask(3_600).await.unwrap_err();
@@ -672,13 +672,16 @@ async fn a_reported_token_is_not_served_again_and_a_late_report_does_nothing() {
     let world = world("").await;
     let user = UserId::parse(users::GOOGLE).unwrap();
     let selector = Selector::default();
-    let served = world.cache().token(FLOW, &user, &selector, Wish::default()).await.unwrap();
+    let served = world.cache().token(FLOW, &user, &selector, LookupOptions::default()).await.unwrap();
     let fingerprint = served.select(&selector).unwrap().1.fingerprint;
     assert_eq!(
         world.cache().report(FLOW, &UserId::parse(users::JOHN).unwrap(), fingerprint, &Selector::default()),
-        Ok(Reported::Unknown)
+        Ok(ReportOutcome::Unknown)
     );
-    assert_eq!(world.cache().report(FLOW, &user, fingerprint, &Selector::default()), Ok(Reported::Dropped));
+    assert_eq!(
+        world.cache().report(FLOW, &user, fingerprint, &Selector::default()),
+        Ok(ReportOutcome::Dropped)
+    );
     sleep(SECOND).await;
     // Auth0 still holds the very token.
     assert_eq!(world.state(users::GOOGLE).await, "login_required");
@@ -689,7 +692,7 @@ async fn a_reported_token_is_not_served_again_and_a_late_report_does_nothing() {
     assert_eq!(world.look_up(users::GOOGLE).await, Ok((new, "miss")));
     assert_eq!(
         world.cache().report(FLOW, &user, fingerprint, &Selector::default()),
-        Ok(Reported::AlreadyReplaced)
+        Ok(ReportOutcome::AlreadyReplaced)
     );
     assert_eq!(world.state(users::GOOGLE).await, "hit");
 }
@@ -700,19 +703,19 @@ async fn a_report_reaches_no_further_than_what_the_caller_is_shown() {
     let world = world("").await;
     let user = UserId::parse(users::LINKED).unwrap();
     let google = Selector { connection: Some("google-oauth2".into()), ..Selector::default() };
-    let served = world.cache().token(Flow::Daemon, &user, &google, Wish::default()).await.unwrap();
+    let served = world.cache().token(Flow::Daemon, &user, &google, LookupOptions::default()).await.unwrap();
     let fingerprint = served.select(&google).unwrap().1.fingerprint;
     let within =
         |connection: &str| Selector { within: Some([connection.to_owned()].into()), ..Selector::default() };
     let report = |shown: &str| world.cache().report(FLOW, &user, fingerprint, &within(shown));
     assert_eq!(
         report("github"),
-        Ok(Reported::AlreadyReplaced),
+        Ok(ReportOutcome::AlreadyReplaced),
         "it holds another, as far as this caller goes"
     );
-    assert_eq!(report("corp"), Ok(Reported::Unknown));
+    assert_eq!(report("corp"), Ok(ReportOutcome::Unknown));
     assert!(world.look_up_with(users::LINKED, &google).await.is_ok());
-    assert_eq!(report("google-oauth2"), Ok(Reported::Dropped));
+    assert_eq!(report("google-oauth2"), Ok(ReportOutcome::Dropped));
     assert!(world.look_up_with(users::LINKED, &google).await.is_err());
 }
 
@@ -759,7 +762,7 @@ async fn with_several_threads_too_no_report_is_lost() {
     world.ready().await;
     let user = UserId::parse(users::GOOGLE).unwrap();
     let selector = Selector::default();
-    let served = world.cache().token(Flow::Daemon, &user, &selector, Wish::default()).await.unwrap();
+    let served = world.cache().token(Flow::Daemon, &user, &selector, LookupOptions::default()).await.unwrap();
     let fingerprint = served.select(&selector).unwrap().1.fingerprint;
     for round in 0..2_000 {
         world.cache().purge(&user);
@@ -767,8 +770,8 @@ async fn with_several_threads_too_no_report_is_lost() {
         let (asking, asker) = (std::sync::Arc::clone(&world), user.clone());
         #[expect(clippy::disallowed_methods, reason = "a caller of its own")]
         let fresh = tokio::spawn(async move {
-            let wish = Wish { fresh: true, ..Wish::default() };
-            asking.cache().token(Flow::Daemon, &asker, &Selector::default(), wish).await.is_ok()
+            let options = LookupOptions { fresh: true, ..LookupOptions::default() };
+            asking.cache().token(Flow::Daemon, &asker, &Selector::default(), options).await.is_ok()
         });
         // Somewhere between before the flight and after it.
         for _ in 0..round * 37 % 20_000 {
@@ -776,7 +779,7 @@ async fn with_several_threads_too_no_report_is_lost() {
         }
         let reported = world.cache().report(FLOW, &user, fingerprint, &selector);
         fresh.await.unwrap();
-        assert_eq!(reported, Ok(Reported::Dropped), "round {round}");
+        assert_eq!(reported, Ok(ReportOutcome::Dropped), "round {round}");
         let after = world.look_up(users::GOOGLE).await;
         assert!(matches!(after, Err(LookupError::LoginRequired { .. })), "round {round}: {after:?}");
     }
@@ -985,7 +988,7 @@ async fn lookups_that_are_refused_together_make_the_pause_no_longer() {
     assert_eq!(world.state(users::GOOGLE).await, "miss");
 }
 
-/// While Auth0 refuses every token there is nothing to ask with: nothing is spent, and a wish is told the reason.
+/// While Auth0 refuses every token there is nothing to ask with: nothing is spent, and a options is told the reason.
 #[tokio::test(start_paused = true)]
 async fn while_every_token_is_refused_nothing_is_spent_on_what_is_held() {
     let world = world("[cache]\nmax_ttl = \"100s\"\n[upstream]\nrequests_per_second = 0.1\nburst = 12").await;
@@ -997,7 +1000,7 @@ async fn while_every_token_is_refused_nothing_is_spent_on_what_is_held() {
         assert_eq!(world.state(users::GOOGLE).await, "stale");
     }
     let user = UserId::parse(users::GOOGLE).unwrap();
-    let fresh = Wish { fresh: true, ..Wish::default() };
+    let fresh = LookupOptions { fresh: true, ..LookupOptions::default() };
     let why = failure(world.cache().token(FLOW, &user, &Selector::default(), fresh).await.unwrap_err());
     assert_eq!(
         (why.stage, why.failure),

@@ -324,7 +324,7 @@ async fn the_command_line_says_what_happened_in_its_own_words() {
         (&[users::DATABASE], 3, "the identity carries no token: Auth0 holds no access token for it"),
         (&[users::EXPIRED], 4, "the user must log in again: the provider's token has an expiry of"),
         (&[users::EXPIRED, "--min-ttl", "60"], 4, "the user must log in again: "),
-        (&[users::GITHUB, "--fresh"], 69, "there is no room for this wish now: "),
+        (&[users::GITHUB, "--fresh"], 69, "there is no room for this options now: "),
     ] {
         let is_spent = |err: &str| err.is_empty();
         let mut ran = run(arguments).await;

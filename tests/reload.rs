@@ -402,7 +402,7 @@ async fn entries_outlive_new_bounds_and_are_judged_by_them() {
         Ok([vec!["cache.max_bytes".into(), "cache.max_stale".into()], vec![]])
     );
     assert_eq!(world.look_up(users::GOOGLE).await, Ok((token.clone(), "hit")));
-    // The worst night's wish: Auth0 is down, and what is held shall last for longer than was thought of before.
+    // The worst night's options: Auth0 is down, and what is held shall last for longer than was thought of before.
     world.tenant.fault(Endpoint::User, Fault::RefuseConnections);
     tokio::time::sleep(Duration::from_secs(20 * 60)).await;
     assert_eq!(world.look_up(users::GOOGLE).await, Ok((token.clone(), "stale")));

@@ -17,7 +17,7 @@ mod support {
 
 use std::time::Duration;
 
-use cloakroom::cache::{Reported, Wish};
+use cloakroom::cache::{LookupOptions, ReportOutcome};
 use cloakroom::demo::{Endpoint, Fault, TenantOptions, users};
 use cloakroom::domain::error::LookupError;
 use cloakroom::domain::freshness::Timestamp;
@@ -58,11 +58,11 @@ impl World {
     /// The name of `user`'s token, for which Auth0 may be asked.
     async fn fingerprint(&self, user: &str, selector: &Selector) -> Tag {
         let user = UserId::parse(user).unwrap();
-        let served = self.cache().token(FLOW, &user, selector, Wish::default()).await.unwrap();
+        let served = self.cache().token(FLOW, &user, selector, LookupOptions::default()).await.unwrap();
         served.select(selector).unwrap().1.fingerprint
     }
 
-    fn report(&self, user: &str, fingerprint: Tag) -> Reported {
+    fn report(&self, user: &str, fingerprint: Tag) -> ReportOutcome {
         let (user, all) = (UserId::parse(user).unwrap(), Selector::default());
         self.cache().report(FLOW, &user, fingerprint, &all).unwrap()
     }
@@ -70,14 +70,17 @@ impl World {
     /// What is asked of Auth0 now, for a caller who comes before anything else that the test does.
     async fn ask_afresh(&self, user: &str) -> Looked {
         let (user, all) = (UserId::parse(user).unwrap(), Selector::default());
-        let served = self.cache().token(FLOW, &user, &all, Wish { fresh: true, ..Wish::default() }).await?;
+        let served = self
+            .cache()
+            .token(FLOW, &user, &all, LookupOptions { fresh: true, ..LookupOptions::default() })
+            .await?;
         Ok((served.select(&all).unwrap().1.access_token.expose().to_owned(), "fresh"))
     }
 
     /// `user`'s expiry as callers are told it, in seconds from now.
     async fn left(&self, user: &str) -> Option<u64> {
         let (user, all) = (UserId::parse(user).unwrap(), Selector::default());
-        let served = self.cache().token(FLOW, &user, &all, Wish::default()).await.unwrap();
+        let served = self.cache().token(FLOW, &user, &all, LookupOptions::default()).await.unwrap();
         Some(served.select(&all).unwrap().1.expires?.remaining(self.clock.now()).as_secs())
     }
 
@@ -101,7 +104,7 @@ async fn a_login_after_a_report_lifts_it_though_the_token_is_the_same() {
     let world = world("").await;
     let (token, _) = world.look_up(users::GOOGLE).await.unwrap();
     let fingerprint = world.fingerprint(users::GOOGLE, &Selector::default()).await;
-    assert_eq!(world.report(users::GOOGLE, fingerprint), Reported::Dropped);
+    assert_eq!(world.report(users::GOOGLE, fingerprint), ReportOutcome::Dropped);
     assert!(is_refused(&world.look_up(users::GOOGLE).await));
     sleep(MINUTE).await;
     assert!(is_refused(&world.look_up(users::GOOGLE).await), "there was no login");
@@ -110,7 +113,7 @@ async fn a_login_after_a_report_lifts_it_though_the_token_is_the_same() {
     sleep(MINUTE).await;
     assert_eq!(world.look_up(users::GOOGLE).await, Ok((token, "miss")));
     // And it can be reported again.
-    assert_eq!(world.report(users::GOOGLE, fingerprint), Reported::Dropped);
+    assert_eq!(world.report(users::GOOGLE, fingerprint), ReportOutcome::Dropped);
     assert!(is_refused(&world.look_up(users::GOOGLE).await));
     sleep(MINUTE).await;
     assert!(is_refused(&world.look_up(users::GOOGLE).await));
@@ -123,7 +126,7 @@ async fn a_login_before_a_report_does_not_lift_it() {
     sleep(MINUTE).await;
     world.tenant.sign_on(users::GOOGLE);
     sleep(2 * SECOND).await;
-    assert_eq!(world.report(users::GOOGLE, fingerprint), Reported::Dropped);
+    assert_eq!(world.report(users::GOOGLE, fingerprint), ReportOutcome::Dropped);
     for _ in 0..5 {
         assert!(is_refused(&world.look_up(users::GOOGLE).await));
         sleep(MINUTE).await;
@@ -265,7 +268,7 @@ async fn a_lifted_report_leaves_the_expiry_as_it_was() {
 async fn a_second_report_of_the_same_token_changes_nothing() {
     let world = world("").await;
     let fingerprint = world.fingerprint(users::GOOGLE, &Selector::default()).await;
-    assert_eq!(world.report(users::GOOGLE, fingerprint), Reported::Dropped);
+    assert_eq!(world.report(users::GOOGLE, fingerprint), ReportOutcome::Dropped);
     sleep(SECOND).await;
     world.tenant.fault_next(Endpoint::User, 1, Fault::LateAnswer(SECOND));
     let calls = world.user_calls();
@@ -273,7 +276,7 @@ async fn a_second_report_of_the_same_token_changes_nothing() {
         sleep(SECOND / 2).await;
         // However often: it spends nothing, and the worker that tries again is told the truth.
         for _ in 0..1_000 {
-            assert_eq!(world.report(users::GOOGLE, fingerprint), Reported::Dropped);
+            assert_eq!(world.report(users::GOOGLE, fingerprint), ReportOutcome::Dropped);
         }
     });
     assert!(is_refused(&looked), "{looked:?}");
@@ -286,13 +289,13 @@ async fn a_report_about_one_identity_gives_no_refused_token_of_another_out() {
     let world = world("").await;
     let google = world.fingerprint(users::LINKED, &of("google-oauth2")).await;
     let github = world.fingerprint(users::LINKED, &of("github")).await;
-    assert_eq!(world.report(users::LINKED, google), Reported::Dropped);
+    assert_eq!(world.report(users::LINKED, google), ReportOutcome::Dropped);
     sleep(SECOND).await;
     world.tenant.fault_next(Endpoint::User, 1, Fault::LateAnswer(SECOND));
     let (selector, waits) = (of("google-oauth2"), timeout(MINUTE, sleep(SECOND / 2)));
     let (looked, ()) = tokio::join!(world.look_up_with(users::LINKED, &selector), async {
         waits.await.unwrap();
-        assert_eq!(world.report(users::LINKED, github), Reported::Dropped);
+        assert_eq!(world.report(users::LINKED, github), ReportOutcome::Dropped);
     });
     assert!(is_refused(&looked), "{looked:?}");
     for connection in ["google-oauth2", "github"] {
@@ -310,7 +313,7 @@ async fn a_report_while_the_new_token_is_on_its_way_costs_no_second_question() {
     let calls = world.user_calls();
     let (fresh, ()) = tokio::join!(world.ask_afresh(users::GOOGLE), async {
         sleep(SECOND / 2).await;
-        assert_eq!(world.report(users::GOOGLE, fingerprint), Reported::Dropped);
+        assert_eq!(world.report(users::GOOGLE, fingerprint), ReportOutcome::Dropped);
     });
     assert_eq!(fresh.unwrap().0, new);
     assert_eq!(world.look_up(users::GOOGLE).await, Ok((new, "hit")));
@@ -398,7 +401,7 @@ async fn a_report_outlives_an_answer_that_carries_another_accounts_token_alone()
     let world = world("").await;
     let google = of("google-oauth2");
     let fingerprint = world.fingerprint(users::LINKED, &google).await;
-    assert_eq!(world.report(users::LINKED, fingerprint), Reported::Dropped);
+    assert_eq!(world.report(users::LINKED, fingerprint), ReportOutcome::Dropped);
     assert!(is_refused(&world.look_up_with(users::LINKED, &google).await));
     let whole = world.tenant.user(users::LINKED).unwrap();
     let mut partial = whole.clone();
@@ -485,7 +488,7 @@ async fn lost_time_that_is_noticed_after_a_report_neither_lifts_it_nor_passes_fo
     let calls = world.user_calls();
     let (_, ()) = tokio::join!(world.ask_afresh(users::GOOGLE), async {
         sleep(SECOND / 2).await;
-        assert_eq!(world.report(users::GOOGLE, fingerprint), Reported::Dropped);
+        assert_eq!(world.report(users::GOOGLE, fingerprint), ReportOutcome::Dropped);
     });
     assert!(world.clock.lost() > MINUTE, "it is noticed");
     assert!(is_refused(&world.look_up(users::GOOGLE).await));

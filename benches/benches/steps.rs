@@ -9,7 +9,9 @@ use std::time::Duration;
 use cloakroom::api::response::{KEPT, Reply};
 use cloakroom::api::route::Route;
 use cloakroom::api::token_json::Token;
-use cloakroom::cache::{Cache, Fetched, Fetching, ForWhom, Lookup, NotNow, ProfileSource, Served, Wish};
+use cloakroom::cache::{
+    Cache, Fetched, Fetching, ForWhom, Lookup, LookupOptions, NotNow, ProfileSource, Served,
+};
 use cloakroom::clock::Clock;
 use cloakroom::config::{self, Env, UserIds};
 use cloakroom::domain::freshness::{Deadline, Schedule, Terms};
@@ -114,12 +116,14 @@ fn cache() -> Cache {
     let cache =
         Cache::new(&settings, Arc::new(Memory), Clock::system(), Arc::new(Counters::default()), names, 7);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(cache.token(Flow::Daemon, &user(), &Selector::default(), Wish::default())).unwrap();
+    runtime
+        .block_on(cache.token(Flow::Daemon, &user(), &Selector::default(), LookupOptions::default()))
+        .unwrap();
     cache
 }
 
 fn hit(cache: &Cache, user: &UserId, selector: &Selector) -> Served {
-    match cache.token(Flow::Daemon, user, selector, Wish::default()) {
+    match cache.token(Flow::Daemon, user, selector, LookupOptions::default()) {
         Lookup::Known(Some(answer)) => answer.unwrap(),
         _ => unreachable!("it has been asked for"),
     }

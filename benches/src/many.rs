@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use cloakroom::app::{self, Deps};
-use cloakroom::cache::Wish;
+use cloakroom::cache::LookupOptions;
 use cloakroom::clock::Clock;
 use cloakroom::config::{self, AuditEvents, Env};
 use cloakroom::domain::urgency::Flow;
@@ -62,7 +62,7 @@ pub fn serve(socket: &Path, users: usize, token: usize) {
         for number in 0..users {
             let user = UserId::parse(&user(number)).unwrap();
             let cache = &running.services().cache;
-            cache.token(Flow::Daemon, &user, &Selector::default(), Wish::default()).await.unwrap();
+            cache.token(Flow::Daemon, &user, &Selector::default(), LookupOptions::default()).await.unwrap();
         }
         running.services().audit.reconfigure(AuditEvents::Notable);
         std::fs::rename(early, socket).unwrap();

@@ -4,7 +4,7 @@ use std::sync::PoisonError;
 
 use hyper::header::{ACCEPT, HeaderMap};
 
-use crate::cache::{Reported, Served, Wish};
+use crate::cache::{LookupOptions, ReportOutcome, Served};
 use crate::domain::error::LookupError;
 use crate::domain::urgency::Flow;
 use crate::domain::user::{Selector, UserId};
@@ -68,9 +68,9 @@ pub(super) fn report(
 ) -> Result<Reply, ApiError> {
     record.fingerprint = Some(fingerprint);
     let outcome = match services.cache.report(flow, user, fingerprint, shown).map_err(ApiError::Lookup)? {
-        Reported::Dropped => "dropped",
-        Reported::AlreadyReplaced => "already_replaced",
-        Reported::Unknown => "unknown",
+        ReportOutcome::Dropped => "dropped",
+        ReportOutcome::AlreadyReplaced => "already_replaced",
+        ReportOutcome::Unknown => "unknown",
     };
     record.outcome = Some(outcome);
     Ok(response::ok(&ReportAnswer { outcome: outcome.into() }))
@@ -81,10 +81,10 @@ pub(super) async fn token(
     flow: Flow,
     user: &UserId,
     selector: &Selector,
-    wish: Wish,
+    options: LookupOptions,
     record: &mut AuditRecord,
 ) -> Result<Reply, ApiError> {
-    let served = before_the_end(services, services.cache.token(flow, user, selector, wish)).await?;
+    let served = before_the_end(services, services.cache.token(flow, user, selector, options)).await?;
     found(services, user, selector, &served, record)
 }
 

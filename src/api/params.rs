@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use hyper::header::{AUTHORIZATION, HeaderMap};
 
-use crate::cache::Wish;
+use crate::cache::LookupOptions;
 use crate::domain::claims::InvalidUserToken;
 use crate::domain::span;
 use crate::domain::user::{Selector, UserId};
@@ -40,9 +40,9 @@ pub fn bearer(headers: &HeaderMap) -> Result<Secret, InvalidUserToken> {
 }
 
 /// What a token lookup may be told.
-pub fn token_query(query: &str) -> Result<(Selector, Wish), ApiError> {
+pub fn token_query(query: &str) -> Result<(Selector, LookupOptions), ApiError> {
     if query.is_empty() {
-        return Ok((Selector::default(), Wish::default()));
+        return Ok((Selector::default(), LookupOptions::default()));
     }
     let known = ["connection", "provider", "identity_user_id", "min_ttl", "fresh"];
     let mut parameters = Parameters::parse(query, &known)?;
@@ -65,7 +65,7 @@ pub fn token_query(query: &str) -> Result<(Selector, Wish), ApiError> {
         Some("true" | "True" | "TRUE" | "1") => true,
         Some(_) => return Err(wrong("fresh", "give fresh=true or fresh=1, or leave it out")),
     };
-    Ok((selector, Wish { min_ttl, fresh }))
+    Ok((selector, LookupOptions { min_ttl, fresh }))
 }
 
 /// The connection that a query asks for, whatever else is in it and whether or not it is understood as a whole.
@@ -125,12 +125,12 @@ mod tests {
 
     #[test]
     fn a_query_is_understood_as_a_whole_or_refused() {
-        assert_eq!(token_query("").unwrap(), (Selector::default(), Wish::default()));
+        assert_eq!(token_query("").unwrap(), (Selector::default(), LookupOptions::default()));
         assert_eq!(token_query("connection=a%20b").unwrap().0.connection.as_deref(), Some("a b"));
         let one = token_query("identity_user_id=a%7C1&provider=p").unwrap().0;
         assert_eq!((one.identity_user_id.as_deref(), one.provider.as_deref()), (Some("a|1"), Some("p")));
-        let (_, wish) = token_query("fresh=true&min_ttl=60").unwrap();
-        assert_eq!(wish, Wish { min_ttl: Duration::from_secs(60), fresh: true });
+        let (_, options) = token_query("fresh=true&min_ttl=60").unwrap();
+        assert_eq!(options, LookupOptions { min_ttl: Duration::from_secs(60), fresh: true });
         for query in [
             "conection=x",
             "connection=",

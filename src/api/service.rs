@@ -15,7 +15,7 @@ use hyper::header::HeaderValue;
 use hyper::http::request::Parts;
 use hyper::{Request, Response};
 
-use crate::cache::{Lookup, Wish};
+use crate::cache::{Lookup, LookupOptions};
 use crate::domain::policy::{self, Allowed, Operation};
 use crate::domain::user::{Selector, UserId};
 
@@ -60,19 +60,20 @@ pub fn answer<'a>(
         Err(refused) => Answering::Now(exchange.end(Err(refused))),
         Ok(Route::Token(segment)) if body.is_end_stream() => {
             let query = exchange.head.uri.query().unwrap_or_default();
-            let (user, selector, wish) = match asked_for(services, &exchange.peer, segment, query) {
+            let (user, selector, options) = match asked_for(services, &exchange.peer, segment, query) {
                 Ok(asked) => asked,
                 Err(refused) => return Answering::Now(exchange.end(Err(refused))),
             };
             let flow = exchange.peer.flow();
-            if let Lookup::Known(Some(answer)) = services.cache.token_at(now, flow, &user, &selector, wish) {
+            if let Lookup::Known(Some(answer)) = services.cache.token_at(now, flow, &user, &selector, options)
+            {
                 let outcome = answer.map_err(ApiError::Lookup);
                 let outcome = outcome
                     .and_then(|served| found(services, &user, &selector, &served, &mut exchange.record));
                 return Answering::Now(exchange.end(outcome));
             }
             Answering::Later(Box::pin(async move {
-                let outcome = token(services, flow, &user, &selector, wish, &mut exchange.record).await;
+                let outcome = token(services, flow, &user, &selector, options, &mut exchange.record).await;
                 exchange.end(outcome)
             }))
         }
@@ -211,11 +212,11 @@ fn asked_for(
     peer: &Peer,
     segment: &str,
     query: &str,
-) -> Result<(UserId, Selector, Wish), ApiError> {
-    let (user, (mut selector, wish)) = (user(segment)?, token_query(query)?);
+) -> Result<(UserId, Selector, LookupOptions), ApiError> {
+    let (user, (mut selector, options)) = (user(segment)?, token_query(query)?);
     let allowed = permit(services, peer, Operation::Token, Some(&user), selector.connection.as_deref())?;
     selector.within = allowed.connections;
-    Ok((user, selector, wish))
+    Ok((user, selector, options))
 }
 
 impl Exchange<'_> {
@@ -241,8 +242,8 @@ async fn handle(
     let permit = |operation, user, connection| permit(services, peer, operation, user, connection);
     match route {
         Route::Token(segment) => {
-            let (user, selector, wish) = asked_for(services, peer, segment, query)?;
-            token(services, peer.flow(), &user, &selector, wish, record).await
+            let (user, selector, options) = asked_for(services, peer, segment, query)?;
+            token(services, peer.flow(), &user, &selector, options, record).await
         }
         Route::Identities(segment) => {
             let user = user(segment)?;
@@ -251,12 +252,12 @@ async fn handle(
                 .await
         }
         Route::MyToken => {
-            let (mut selector, wish) = token_query(query)?;
+            let (mut selector, options) = token_query(query)?;
             count(services, peer, &peer.rights.rates(Operation::Me))?;
             let user = me(services, peer.flow(), &head.headers).await?;
             record.user = Some(user.clone());
             selector.within = permit(Operation::Me, Some(&user), selector.connection.as_deref())?.connections;
-            token(services, peer.flow(), &user, &selector, wish, record).await
+            token(services, peer.flow(), &user, &selector, options, record).await
         }
         Route::MyIdentities => {
             count(services, peer, &peer.rights.rates(Operation::Me))?;

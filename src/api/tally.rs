@@ -50,7 +50,7 @@ impl Tally {
     /// A request is refused; counted if that has to do with who asks.
     pub fn refused(&self, why: &ApiError) {
         if let ApiError::Lookup(_) = why {
-            // A wish for a fresh answer that the budget has no room for has the code of a caller's rate.
+            // A options for a fresh answer that the budget has no room for has the code of a caller's rate.
             return;
         }
         let denial = DENIALS.iter().position(|code| *code == why.code());

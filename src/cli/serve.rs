@@ -10,7 +10,7 @@ use crate::app::{self, Bound, Deps, Ended, Running, StartError};
 use crate::config::{self, AuditOutput, Config, Env, Loaded};
 use crate::process::manager::Manager;
 use crate::process::sandbox::{self, Needs, Sandbox};
-use crate::process::signals::{Signals, Wish};
+use crate::process::signals::{LookupOptions, Signals};
 use crate::process::{activation, hardening, limits};
 use crate::task;
 use crate::telemetry;
@@ -178,7 +178,7 @@ async fn serve(config: Config, deps: Deps, bound: Bound, signals: Signals) -> Re
 /// Reloads as often as it is asked to. What comes of it is in the log.
 async fn until_the_end(running: &Running, signals: Signals) -> io::Result<()> {
     let mut signals = signals.receive()?;
-    while signals.next().await? == Wish::Reload {
+    while signals.next().await? == LookupOptions::Reload {
         let reload = running.reload();
         task::spawn("reload", async move { drop(reload.await) });
     }

@@ -94,10 +94,10 @@ impl<T: Into<String>> From<T> for Wrong {
 
 /// Proof that a problem has been noted, for whoever has no value to go on with.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Reported(());
+pub(super) struct ReportOutcome(());
 
 /// What one key gave.
-pub(super) type Checked<T> = Result<T, Reported>;
+pub(super) type Checked<T> = Result<T, ReportOutcome>;
 
 /// Where problems and warnings are gathered while the whole configuration is read.
 #[derive(Debug, Default)]
@@ -108,15 +108,20 @@ pub(super) struct Report {
 
 impl Report {
     /// Notes a problem.
-    pub(super) fn problem(&mut self, key: &str, origin: Option<&str>, wrong: impl Into<Wrong>) -> Reported {
+    pub(super) fn problem(
+        &mut self,
+        key: &str,
+        origin: Option<&str>,
+        wrong: impl Into<Wrong>,
+    ) -> ReportOutcome {
         self.problems.push(problem(key, origin, wrong.into()));
-        Reported(())
+        ReportOutcome(())
     }
 
     /// For whoever comes upon what a source has noted already.
-    pub(super) fn noted_before(&self) -> Reported {
+    pub(super) fn noted_before(&self) -> ReportOutcome {
         debug_assert!(!self.problems.is_empty(), "nothing was noted");
-        Reported(())
+        ReportOutcome(())
     }
 
     /// Notes something that is allowed, but likely not meant.

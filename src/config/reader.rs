@@ -7,7 +7,7 @@ use ::config::{Value, ValueKind};
 
 use super::environment::variable;
 use super::files::Exposure;
-use super::problem::{Checked, Report, Reported, Wrong, in_variable};
+use super::problem::{Checked, Report, ReportOutcome, Wrong, in_variable};
 use super::values::{Parsed, Shown};
 
 /// One key's value and where it came from.
@@ -105,7 +105,7 @@ impl Reader {
     }
 
     /// Notes what is wrong with a setting beyond what its own text says.
-    pub(super) fn refuse<T>(&mut self, setting: &Setting<T>, text: impl Into<String>) -> Reported {
+    pub(super) fn refuse<T>(&mut self, setting: &Setting<T>, text: impl Into<String>) -> ReportOutcome {
         self.report.problem(&setting.key, setting.origin.as_deref(), text.into())
     }
 
@@ -156,7 +156,7 @@ impl Reader {
     }
 
     /// Notes that a key must be set.
-    pub(super) fn missing(&mut self, key: &str, text: impl Into<String>) -> Reported {
+    pub(super) fn missing(&mut self, key: &str, text: impl Into<String>) -> ReportOutcome {
         self.report.problem(key, None, text.into())
     }
 }

@@ -42,7 +42,7 @@ pub struct Received {
 
 /// What a signal asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wish {
+pub enum LookupOptions {
     /// An orderly end.
     End,
     /// The configuration to be read again.
@@ -112,17 +112,17 @@ impl Signals {
 
 impl Received {
     /// Waits for the next one. May be dropped at any time.
-    pub async fn next(&mut self) -> io::Result<Wish> {
-        // Several that come together are one wish.
+    pub async fn next(&mut self) -> io::Result<LookupOptions> {
+        // Several that come together are one options.
         let (mut end, mut reload) = ([0; 64], [0; 64]);
-        let (wish, read) = tokio::select! {
+        let (options, read) = tokio::select! {
             biased;
-            read = self.end.read(&mut end) => (Wish::End, read?),
-            read = self.reload.read(&mut reload) => (Wish::Reload, read?),
+            read = self.end.read(&mut end) => (LookupOptions::End, read?),
+            read = self.reload.read(&mut reload) => (LookupOptions::Reload, read?),
         };
         match read {
             0 => Err(io::ErrorKind::UnexpectedEof.into()),
-            _ => Ok(wish),
+            _ => Ok(options),
         }
     }
 }

@@ -3,7 +3,7 @@
 //!
 //! The Management API allows a tenant a few requests per second, shared with everything else that the tenant
 //! runs. Who may go is decided by urgency first; then flows take turns (`src/upstream/turns.rs`), and each goes by order
-//! of arrival. What somebody could do without (the renewal of something in hand, a caller's wish for a fresh answer)
+//! of arrival. What somebody could do without (the renewal of something in hand, a caller's options for a fresh answer)
 //! never queues: it goes if there is room to spare, or not at all.
 
 use std::collections::BTreeMap;
@@ -126,7 +126,7 @@ impl Budget {
         if urgency == Urgency::Ahead && state.pace.is_thrifty(now) {
             return Err(Held::Busy(Duration::from_secs(5)));
         }
-        // Of what only is a wish, a part of the burst is kept for those who are more urgent, and half of the
+        // Of what only is a options, a part of the burst is kept for those who are more urgent, and half of the
         // concurrency.
         let (burst, concurrency) = (state.settings.burst.saturating_sub(1), state.settings.max_concurrency);
         let (reserve, concurrency) = match urgency {

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use cloakroom::cache::{Cache, Reported, Wish};
+use cloakroom::cache::{Cache, LookupOptions, ReportOutcome};
 use cloakroom::clock::Clock;
 use cloakroom::config;
 use cloakroom::demo::{RateLimit, Tenant, TenantOptions};
@@ -185,9 +185,9 @@ impl Game {
         let user = UserId::parse(USERS[look.user]).unwrap();
         let connection = look.connection.map(|connection| CONNECTIONS[connection]);
         let selector = Selector { connection: connection.map(Into::into), ..Selector::default() };
-        let wish = Wish { min_ttl: look.min_ttl, fresh: look.fresh };
-        let asked = Asked::now(&self, USERS[look.user], connection, wish);
-        let outcome = self.cache.token(Flow::Uid(look.user as u32 % 3), &user, &selector, wish);
+        let options = LookupOptions { min_ttl: look.min_ttl, fresh: look.fresh };
+        let asked = Asked::now(&self, USERS[look.user], connection, options);
+        let outcome = self.cache.token(Flow::Uid(look.user as u32 % 3), &user, &selector, options);
         let outcome = match patience {
             None => Some(outcome.await),
             Some(patience) => timeout(patience, outcome).await.ok(),
@@ -243,7 +243,7 @@ impl Game {
         // Of a user without tokens none is held.
         let some = heard.as_ref().is_some_and(|(heard, _)| heard.said.has_tokens());
         match outcome {
-            Ok(Reported::Dropped) => {
+            Ok(ReportOutcome::Dropped) => {
                 if !holds(&text) {
                     ledger.breaks(format!("{text} is dropped by a report, and was not held"));
                 }
@@ -258,7 +258,7 @@ impl Game {
                 );
                 self.tally.dropped.fetch_add(1, Ordering::Relaxed);
             }
-            Ok(other) if certain && (holds(&text) || (other == Reported::Unknown) == some) => {
+            Ok(other) if certain && (holds(&text) || (other == ReportOutcome::Unknown) == some) => {
                 ledger.breaks(format!("{text} of {user} is reported: {other:?}"));
             }
             Ok(_) | Err(LookupError::RateLimited { .. }) => {}
@@ -434,7 +434,8 @@ impl Player {
             sleep(20 * S).await;
             let id = UserId::parse(user).unwrap();
             let selector = Selector::default();
-            let outcome = self.answer(game.cache.token(Flow::Uid(7), &id, &selector, Wish::default())).await;
+            let outcome =
+                self.answer(game.cache.token(Flow::Uid(7), &id, &selector, LookupOptions::default())).await;
             match outcome {
                 Some(Err(why)) if !why.is_fact() => Err(format!("{user} is not answered: {why:?}"))?,
                 Some(_) => {}

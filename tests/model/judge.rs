@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use cloakroom::cache::{CacheState, Served, Wish};
+use cloakroom::cache::{CacheState, LookupOptions, Served};
 use cloakroom::domain::error::{Failure, LookupError, Sort, Stage, Unavailable};
 use cloakroom::domain::freshness::Moment;
 use cloakroom::domain::user::Selector;
@@ -18,7 +18,7 @@ use super::truth::{Kind, Token, left, shows_a_login_after};
 pub struct Asked {
     user: &'static str,
     connection: Option<&'static str>,
-    wish: Wish,
+    options: LookupOptions,
     seq: u64,
     at: Instant,
     wall_steps: u64,
@@ -52,13 +52,18 @@ fn lifetime(game: &Game, heard: &Heard, token: &Token, now: Moment) -> (i64, i64
 }
 
 impl Asked {
-    pub fn now(game: &Game, user: &'static str, connection: Option<&'static str>, wish: Wish) -> Self {
+    pub fn now(
+        game: &Game,
+        user: &'static str,
+        connection: Option<&'static str>,
+        options: LookupOptions,
+    ) -> Self {
         let seq = game.wire.ledger().tick();
         let wall_steps = game.truth().wall_steps;
         let (at, lost) = (Instant::now(), game.lost());
         let mut asked =
-            Self { user, connection, wish, seq, at, wall_steps, lost, due: None, must_ask: false };
-        asked.due = asked.what_is_due(game).filter(|_| !wish.fresh);
+            Self { user, connection, options, seq, at, wall_steps, lost, due: None, must_ask: false };
+        asked.due = asked.what_is_due(game).filter(|_| !options.fresh);
         let mut ledger = game.wire.ledger();
         let longest = 2 * game.setup.request_timeout;
         asked.must_ask = ledger.is_at_rest(game.now(), &game.setup.upstream, longest)
@@ -91,10 +96,10 @@ impl Asked {
         if least <= 0 || least < millis(cache.min_ttl) {
             return None;
         }
-        if most < millis(self.wish.min_ttl) {
+        if most < millis(self.options.min_ttl) {
             return fact(Kind::MinTtl);
         }
-        if least < millis(self.wish.min_ttl) {
+        if least < millis(self.options.min_ttl) {
             return None;
         }
         if age <= cache.max_ttl {
@@ -104,7 +109,7 @@ impl Asked {
         let outage = failed
             .is_some_and(|seq| game.wire.ledger().heard.last().is_none_or(|heard| heard.heard_seq < seq));
         let servable_for = (cache.max_ttl + cache.max_stale).saturating_sub(age);
-        let alive_for = least.saturating_sub(millis(cache.min_ttl.max(self.wish.min_ttl)));
+        let alive_for = least.saturating_sub(millis(cache.min_ttl.max(self.options.min_ttl)));
         match outage {
             true => (age <= cache.max_ttl + cache.max_stale).then_some(Due::Stale),
             false => (servable_for > PATIENCE && alive_for > millis(PATIENCE)).then_some(Due::Soon),
@@ -131,8 +136,8 @@ impl Asked {
         counter.fetch_add(1, Ordering::Relaxed);
         let broken = broken.and_then(|()| self.judge_wait(game, &outcome));
         if let Err(why) = broken {
-            let (user, connection, wish) = (self.user, self.connection, self.wish);
-            let why = format!("{user}, {connection:?}, {wish:?} is answered {outcome:?}: {why}");
+            let (user, connection, options) = (self.user, self.connection, self.options);
+            let why = format!("{user}, {connection:?}, {options:?} is answered {outcome:?}: {why}");
             game.wire.ledger().breaks(why);
         }
         let could_not_ask = match &outcome {
@@ -225,7 +230,7 @@ impl Asked {
             && (heard.date_is_honest() || heard.behind() <= 0)
         {
             let left = expires - true_now + heard.excusable() + doubt;
-            let least = millis(game.setup.cache.min_ttl.max(self.wish.min_ttl));
+            let least = millis(game.setup.cache.min_ttl.max(self.options.min_ttl));
             if left <= 0 || left < least {
                 return Err(format!("{text} has {left} ms left, {least} are needed"));
             }
@@ -244,12 +249,12 @@ impl Asked {
         let stepped = self.is_stepped(game);
         let truthful = match served.state {
             CacheState::Hit => {
-                !new && age <= cache.max_ttl && self.at.elapsed().is_zero() && !self.wish.fresh
+                !new && age <= cache.max_ttl && self.at.elapsed().is_zero() && !self.options.fresh
             }
             CacheState::Miss => new,
             CacheState::Stale => {
                 let old = age > cache.max_ttl || stepped;
-                !new && old && age <= cache.max_ttl + cache.max_stale && !self.wish.fresh
+                !new && old && age <= cache.max_ttl + cache.max_stale && !self.options.fresh
             }
         };
         if truthful { Ok(()) } else { Err(format!("fetched {age:?} ago, new: {new}")) }
@@ -302,7 +307,7 @@ impl Asked {
                 reported.is_some_and(|seq| heard.sent_seq > seq || seq > self.seq) && !lifted
             }
             Kind::Dead => least <= 0 || least < millis(game.setup.cache.min_ttl),
-            Kind::MinTtl => least < millis(self.wish.min_ttl),
+            Kind::MinTtl => least < millis(self.options.min_ttl),
             _ => false,
         }
     }
@@ -311,7 +316,9 @@ impl Asked {
         match error {
             LookupError::Unavailable(Unavailable { failure: Failure::Fault, .. })
             | LookupError::Overloaded => Err("nothing went wrong in the daemon itself".into()),
-            LookupError::RateLimited { .. } if !self.wish.fresh => Err("it was not asked to be fresh".into()),
+            LookupError::RateLimited { .. } if !self.options.fresh => {
+                Err("it was not asked to be fresh".into())
+            }
             _ => Ok(()),
         }
     }

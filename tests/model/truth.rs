@@ -45,7 +45,7 @@ pub enum Kind {
     IdentityNotFound,
     NoToken,
     Ambiguous,
-    /// Reported.
+    /// ReportOutcome.
     Refused,
     Dead,
     MinTtl,
@@ -196,7 +196,7 @@ pub struct Truth {
     pub tokens: BTreeMap<String, Owned>,
     /// The daemon's names for them, as far as it has told.
     pub tags: BTreeMap<String, Tag>,
-    /// Reported and dropped, and when: in the order of events, and by the tenant's clock.
+    /// ReportOutcome and dropped, and when: in the order of events, and by the tenant's clock.
     pub refused: BTreeMap<(String, String), (u64, i64)>,
     /// When users were last purged.
     pub purged: BTreeMap<String, u64>,

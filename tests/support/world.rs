@@ -12,7 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use cloakroom::app::reload::Source;
 use cloakroom::app::{self, Deps, Running};
-use cloakroom::cache::{Cache, Served, Wish};
+use cloakroom::cache::{Cache, LookupOptions, Served};
 use cloakroom::clock::Clock;
 use cloakroom::config::{self, AuditEvents, Config, Env, Loaded};
 use cloakroom::demo::{CertificateKind, Delivery, Listening, Tenant, TenantOptions};
@@ -170,8 +170,10 @@ impl World {
     }
 
     pub async fn look_up_as(&self, flow: Flow, user: &str, selector: &Selector) -> Looked {
-        let served =
-            self.cache().token(flow, &UserId::parse(user).unwrap(), selector, Wish::default()).await?;
+        let served = self
+            .cache()
+            .token(flow, &UserId::parse(user).unwrap(), selector, LookupOptions::default())
+            .await?;
         Ok((token_of(&served, selector), state_of(&served)))
     }
 

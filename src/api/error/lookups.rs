@@ -37,7 +37,7 @@ pub(super) fn lookup_kind(error: &LookupError) -> Kind {
             "The token is not valid for as long as was asked",
         ),
         LookupError::RateLimited { .. } => {
-            (S::TOO_MANY_REQUESTS, "rate_limited", "There is no room for this wish now")
+            (S::TOO_MANY_REQUESTS, "rate_limited", "There is no room for this options now")
         }
         LookupError::Overloaded => (S::SERVICE_UNAVAILABLE, "overloaded", "Too many lookups wait for Auth0"),
         LookupError::Unavailable(unavailable) => unavailable_kind(unavailable),

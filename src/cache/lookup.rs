@@ -14,7 +14,7 @@ use super::entry::Entry;
 
 /// What a caller wishes besides a token.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Wish {
+pub struct LookupOptions {
     /// It has to be valid for this long.
     pub min_ttl: Duration,
     /// Auth0 has to be asked, whatever is held.
@@ -23,7 +23,7 @@ pub struct Wish {
 
 /// What became of a report that a token was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reported {
+pub enum ReportOutcome {
     /// It was the one held, and is no more.
     Dropped,
     /// Another one is held.
