@@ -21,8 +21,8 @@ use crate::flight::{Flight, Flights, NoFlight};
 use crate::secret::Tag;
 use crate::telemetry::{Counters, UserNames};
 
+mod backoff;
 pub mod entry;
-mod failing;
 mod landing;
 mod lookup;
 mod refusals;
@@ -30,8 +30,8 @@ mod slot;
 mod source;
 mod store;
 
+use backoff::UserBackoff;
 use entry::{Entry, Judgement, Question, Rules};
-use failing::Failing;
 use landing::Landing;
 use lookup::served;
 use refusals::{Kept, Refusal, Refusals};
@@ -57,7 +57,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 pub struct Cache {
     store: Store,
     flights: Flights<UserId, Flow, Result<Arc<Entry>, Unavailable>>,
-    failing: Failing,
+    backoff: UserBackoff,
     refusals: Refusals,
     source: Arc<dyn ProfileSource>,
     clock: Clock,
@@ -80,7 +80,7 @@ impl Cache {
         Self {
             store: Store::new(settings, Arc::clone(&counters)),
             flights: Flights::new(MAX_FLIGHTS),
-            failing: Failing::new(seed),
+            backoff: UserBackoff::new(seed),
             refusals: Refusals::default(),
             source,
             clock,
@@ -139,7 +139,7 @@ impl Cache {
         self.flights.void(user);
         self.refusals.forget(user);
         self.store.now().entries.invalidate(user);
-        self.failing.forget(user);
+        self.backoff.forget(user);
     }
 
     /// Forgets everybody.
@@ -147,7 +147,7 @@ impl Cache {
         self.flights.void_all();
         self.refusals.forget_all();
         slot::clear_all(&self.store.now().entries);
-        self.failing.forget_all();
+        self.backoff.forget_all();
     }
 
     /// Users remembered, and the bytes they take.
@@ -263,7 +263,7 @@ impl Cache {
         {
             return answer;
         }
-        if let Some(unavailable) = self.failing.is_quiet(user, true, self.clock.now()) {
+        if let Some(unavailable) = self.backoff.is_quiet(user, true, self.clock.now()) {
             return Err(LookupError::Unavailable(unavailable));
         }
         let urgency = if fresh { Urgency::Fresh } else { Urgency::Caller };
@@ -287,14 +287,14 @@ impl Cache {
         held: &Arc<Entry>,
         question: Question<'_>,
     ) -> Option<Result<Served, LookupError>> {
-        if self.failing.is_expected(user) {
+        if self.backoff.is_expected(user) {
             // It is tried again, but nobody waits to see it fail again.
             self.refresh_behind(flow, user, held, Urgency::Stale, self.clock.now());
         } else {
             match timeout(PATIENCE, self.ask(flow, user, Some(held), Urgency::Stale)).await {
                 Ok(Ok(entry)) => return Some(self.served_now(entry, question)),
                 Ok(Err(_)) => {}
-                Err(_) => self.failing.expect(),
+                Err(_) => self.backoff.expect(),
             }
         }
         let now = self.clock.now();
@@ -343,7 +343,7 @@ impl Cache {
 
     /// Starts a refresh that nobody waits for, unless one is under way, has just failed, or there is no room.
     fn refresh_behind(&self, flow: Flow, user: &UserId, held: &Arc<Entry>, urgency: Urgency, now: Moment) {
-        let is_quiet = self.failing.is_quiet(user, false, now).is_some();
+        let is_quiet = self.backoff.is_quiet(user, false, now).is_some();
         if !is_quiet && self.fly(flow, user, Some(held), urgency).is_err() {
             tracing::trace!("Not refreshed: there is no room to spare");
         }
@@ -374,7 +374,7 @@ impl Cache {
                 user: user.clone(),
                 obsolete,
                 store: self.store.clone(),
-                failing: self.failing.clone(),
+                backoff: self.backoff.clone(),
                 refusals: self.refusals.clone(),
                 clock: self.clock.clone(),
                 names: self.names.clone(),

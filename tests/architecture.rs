@@ -165,7 +165,7 @@ const ABSENT: &[Absent] = &[
     Absent {
         text: "moka",
         within: "src/",
-        except: &["src/cache.rs", "src/cache/failing.rs", "src/cache/slot.rs"],
+        except: &["src/cache.rs", "src/cache/backoff.rs", "src/cache/slot.rs"],
         why: "there is one cache of users, and one of those who fail",
     },
     Absent {

@@ -9,8 +9,8 @@ use crate::flight::Obsolete;
 use crate::telemetry::UserNames;
 
 use super::Fetched;
+use super::backoff::UserBackoff;
 use super::entry::Entry;
-use super::failing::Failing;
 use super::refusals::Refusals;
 use super::slot::Slot;
 use super::store::Store;
@@ -20,7 +20,7 @@ pub(super) struct Landing {
     pub user: UserId,
     pub obsolete: Obsolete,
     pub store: Store,
-    pub failing: Failing,
+    pub backoff: UserBackoff,
     pub refusals: Refusals,
     pub clock: Clock,
     pub names: UserNames,
@@ -33,7 +33,7 @@ impl Landing {
         let user = &self.user;
         match outcome {
             Ok(fetched) => {
-                self.failing.worked(user);
+                self.backoff.worked(user);
                 let lost = self.clock.lost();
                 let logged_in = fetched.logged_in.map(|at| at.saturating_sub(lost));
                 let mut entry = Arc::new(Entry::new(fetched));
@@ -60,7 +60,7 @@ impl Landing {
                 Ok(entry)
             }
             Err(unavailable) => {
-                self.failing.note(user, &unavailable, self.clock.now());
+                self.backoff.note(user, &unavailable, self.clock.now());
                 let why = &unavailable.failure;
                 tracing::debug!(user = self.names.name(user), %why, "User not read");
                 Err(unavailable)

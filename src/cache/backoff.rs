@@ -27,7 +27,7 @@ const FORGOTTEN_AFTER: Duration = Duration::from_secs(300);
 
 /// Failures by user.
 #[derive(Clone, Debug)]
-pub struct Failing {
+pub struct UserBackoff {
     users: moka::sync::Cache<UserId, Arc<Trouble>>,
     /// The last attempt for anybody had no answer at all, or is long in coming, so the next is expected to.
     everybody: Arc<AtomicBool>,
@@ -41,7 +41,7 @@ struct Trouble {
     why: Unavailable,
 }
 
-impl Failing {
+impl UserBackoff {
     /// Nobody fails yet. `seed` determines the jitter.
     pub fn new(seed: u64) -> Self {
         let users = moka::sync::Cache::builder().max_capacity(MOST).time_to_live(FORGOTTEN_AFTER).build();
