@@ -15,7 +15,7 @@ use crate::config;
 use crate::domain::error::{Failure, LookupError, Stage, Unavailable};
 use crate::domain::freshness::{Freshness, Moment};
 use crate::domain::identity::IdpToken;
-use crate::domain::urgency::{Flow, Urgency};
+use crate::domain::priority::{Flow, Priority};
 use crate::domain::user::{Selector, UserId};
 use crate::flight::{Flight, Flights, NoFlight};
 use crate::secret::Tag;
@@ -190,7 +190,7 @@ impl Cache {
         if !held.as_ref().is_some_and(is_news) {
             return Ok(says(held.as_deref()));
         }
-        self.source.spare(Urgency::Fresh).map_err(|retry_after| LookupError::RateLimited { retry_after })?;
+        self.source.spare(Priority::Fresh).map_err(|retry_after| LookupError::RateLimited { retry_after })?;
         let now = self.clock.now();
         let mut outcome = ReportOutcome::Unknown;
         // A flight that is under way was sent before the report, and is no answer to whoever asks after it.
@@ -234,7 +234,7 @@ impl Cache {
                 return Lookup::Known(Some(self.count(answer, now)));
             }
             (Some(entry), Some(Judgement { freshness: Freshness::RefreshDue, outcome })) => {
-                self.refresh_behind(flow, user, &entry, Urgency::Ahead, now);
+                self.refresh_behind(flow, user, &entry, Priority::Ahead, now);
                 let answer = served(entry, outcome, CacheState::Hit, now);
                 return Lookup::Known(Some(self.count(answer, now)));
             }
@@ -266,8 +266,8 @@ impl Cache {
         if let Some(unavailable) = self.backoff.is_quiet(user, true, self.clock.now()) {
             return Err(LookupError::Unavailable(unavailable));
         }
-        let urgency = if fresh { Urgency::Fresh } else { Urgency::Caller };
-        let entry = self.ask(flow, user, held, urgency).await?;
+        let priority = if fresh { Priority::Fresh } else { Priority::Caller };
+        let entry = self.ask(flow, user, held, priority).await?;
         self.served_now(entry, question)
     }
 
@@ -289,9 +289,9 @@ impl Cache {
     ) -> Option<Result<Served, LookupError>> {
         if self.backoff.is_expected(user) {
             // It is tried again, but nobody waits to see it fail again.
-            self.refresh_behind(flow, user, held, Urgency::Stale, self.clock.now());
+            self.refresh_behind(flow, user, held, Priority::Stale, self.clock.now());
         } else {
-            match timeout(PATIENCE, self.ask(flow, user, Some(held), Urgency::Stale)).await {
+            match timeout(PATIENCE, self.ask(flow, user, Some(held), Priority::Stale)).await {
                 Ok(Ok(entry)) => return Some(self.served_now(entry, question)),
                 Ok(Err(_)) => {}
                 Err(_) => self.backoff.expect(),
@@ -309,10 +309,10 @@ impl Cache {
         flow: Flow,
         user: &UserId,
         held: Option<&Arc<Entry>>,
-        urgency: Urgency,
+        priority: Priority,
     ) -> Result<Arc<Entry>, LookupError> {
         loop {
-            let flight = match self.fly(flow, user, held, urgency) {
+            let flight = match self.fly(flow, user, held, priority) {
                 Ok(flight) => flight,
                 Err(NoFlight::Refused(Instead::Landed(entry))) => return Ok(entry),
                 Err(NoFlight::Refused(Instead::NotNow(NotNow::NoRoom(retry_after)))) => {
@@ -342,9 +342,9 @@ impl Cache {
     }
 
     /// Starts a refresh that nobody waits for, unless one is under way, has just failed, or there is no room.
-    fn refresh_behind(&self, flow: Flow, user: &UserId, held: &Arc<Entry>, urgency: Urgency, now: Moment) {
+    fn refresh_behind(&self, flow: Flow, user: &UserId, held: &Arc<Entry>, priority: Priority, now: Moment) {
         let is_quiet = self.backoff.is_quiet(user, false, now).is_some();
-        if !is_quiet && self.fly(flow, user, Some(held), urgency).is_err() {
+        if !is_quiet && self.fly(flow, user, Some(held), priority).is_err() {
             tracing::trace!("Not refreshed: there is no room to spare");
         }
     }
@@ -355,19 +355,19 @@ impl Cache {
         flow: Flow,
         user: &UserId,
         held: Option<&Arc<Entry>>,
-        urgency: Urgency,
+        priority: Priority,
     ) -> Result<UserFlight, NoFlight<Instead>> {
         self.flights.join(user.clone(), flow, |obsolete, for_whom| {
             // With several threads a flight may have landed since the caller looked: then it has what it wants.
             let landed = self.held(user).filter(|now| held.is_none_or(|held| !Arc::ptr_eq(held, now)));
             let landed = landed.filter(|landed| !landed.is_before_a_report());
-            if let (Some(entry), Urgency::Caller | Urgency::Stale) = (landed, urgency) {
+            if let (Some(entry), Priority::Caller | Priority::Stale) = (landed, priority) {
                 return Err(Instead::Landed(entry));
             }
-            let fetching = match urgency {
-                Urgency::Management | Urgency::Caller => self.source.fetch(user.clone(), for_whom),
-                Urgency::Stale | Urgency::Fresh | Urgency::Ahead => {
-                    self.source.fetch_if_spare(user.clone(), urgency).map_err(Instead::NotNow)?
+            let fetching = match priority {
+                Priority::Management | Priority::Caller => self.source.fetch(user.clone(), for_whom),
+                Priority::Stale | Priority::Fresh | Priority::Ahead => {
+                    self.source.fetch_if_spare(user.clone(), priority).map_err(Instead::NotNow)?
                 }
             };
             let landing = Landing {

@@ -13,7 +13,7 @@ pub mod identity;
 pub mod invisible;
 pub mod lost;
 pub mod policy;
+pub mod priority;
 pub mod retry;
 pub mod span;
-pub mod urgency;
 pub mod user;

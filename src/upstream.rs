@@ -13,8 +13,8 @@ use crate::clock::Clock;
 use crate::config::{self, Client, Tenant};
 use crate::domain::error::{Failure, Sort, Stage, Unavailable};
 use crate::domain::freshness::{Moment, Timestamp};
+use crate::domain::priority::Priority;
 use crate::domain::retry::Backoff;
-use crate::domain::urgency::Urgency;
 use crate::domain::user::UserId;
 use crate::management::{Grant, GrantSource, Granting};
 use crate::secret::{Secret, TagKey};
@@ -244,16 +244,17 @@ impl Auth0 {
         credentials: &Credentials,
     ) -> Result<(Grant, Option<Timestamp>), Failure> {
         let inner = &self.0;
-        let leave = inner.budget.leave_for_itself(Urgency::Management, means.request_timeout);
+        let leave = inner.budget.leave_for_itself(Priority::Management, means.request_timeout);
         let permit = leave.await.map_err(over)?;
         inner.counters.token_requests.add();
         let request = credentials.grant_request(&inner.domain, &inner.audience);
-        let outcome = self.send(means, Endpoint::Token, request, permit, Urgency::Management).await.and_then(
-            |(answer, exchange)| {
+        let outcome = self
+            .send(means, Endpoint::Token, request, permit, Priority::Management)
+            .await
+            .and_then(|(answer, exchange)| {
                 let grant = wire::parse_grant(&answer, &inner.audience, exchange)?;
                 Ok((grant, answer.date()))
-            },
-        );
+            });
         match &outcome {
             Ok(_) => inner.counters.grants_succeeded.add(),
             Err(_) => inner.counters.grants_failed.add(),
@@ -261,18 +262,18 @@ impl Auth0 {
         outcome.inspect_err(|failure| self.failed(failure))
     }
 
-    /// Asks for `user` once, with `bearer` and a leave of the [`Budget`] that was given for something of this urgency.
+    /// Asks for `user` once, with `bearer` and a leave of the [`Budget`] that was given for something of this priority.
     pub async fn user(
         &self,
         user: &UserId,
         bearer: &Secret,
         permit: Permit,
-        urgency: Urgency,
+        priority: Priority,
     ) -> Result<(UserAnswer, Moment), Failure> {
         let (inner, means) = (&self.0, self.means());
         inner.counters.user_requests.add();
         let request = self.user_request(user, bearer);
-        let outcome = self.send(&means, Endpoint::User, request, permit, urgency).await.and_then(
+        let outcome = self.send(&means, Endpoint::User, request, permit, priority).await.and_then(
             |(answer, exchange)| {
                 let parsed = wire::parse_user(&answer, user, exchange, &inner.tags)?;
                 Ok((parsed, exchange.sent))

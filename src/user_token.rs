@@ -12,7 +12,7 @@ use crate::clock::Clock;
 use crate::domain::claims::{Expected, InvalidUserToken};
 use crate::domain::error::Unavailable;
 use crate::domain::freshness::Moment;
-use crate::domain::urgency::Flow;
+use crate::domain::priority::Flow;
 use crate::domain::user::UserId;
 use crate::secret::Secret;
 

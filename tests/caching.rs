@@ -21,7 +21,7 @@ use cloakroom::cache::{LookupOptions, ReportOutcome};
 use cloakroom::demo::{Endpoint, ExpiresIn, Fault, RateLimit, TenantOptions, WaitHint, users};
 use cloakroom::domain::error::{Failure, LookupError, Refusal, Stage, Unavailable};
 use cloakroom::domain::freshness::Timestamp;
-use cloakroom::domain::urgency::Flow;
+use cloakroom::domain::priority::Flow;
 use cloakroom::domain::user::{Selector, UserId};
 use serde_json::json;
 use support::world::{FLOW, START, World};

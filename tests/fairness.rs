@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use cloakroom::demo::{Endpoint, Fault, TenantOptions};
 use cloakroom::domain::error::{Failure, LookupError};
-use cloakroom::domain::urgency::Flow;
+use cloakroom::domain::priority::Flow;
 use cloakroom::domain::user::Selector;
 use support::world::{Looked, World};
 use tokio::task::JoinHandle;

@@ -26,7 +26,7 @@ use bytes::Bytes;
 use cloakroom::clock::Clock;
 use cloakroom::demo::{Endpoint, Fault, Tenant, TenantOptions, WaitHint, users};
 use cloakroom::domain::freshness::Timestamp;
-use cloakroom::domain::urgency::Flow;
+use cloakroom::domain::priority::Flow;
 use cloakroom::secret::Secret;
 use hyper::Request;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};

@@ -21,7 +21,7 @@ use cloakroom::cache::{LookupOptions, ReportOutcome};
 use cloakroom::demo::{Endpoint, Fault, TenantOptions, users};
 use cloakroom::domain::error::LookupError;
 use cloakroom::domain::freshness::Timestamp;
-use cloakroom::domain::urgency::Flow;
+use cloakroom::domain::priority::Flow;
 use cloakroom::domain::user::{Selector, UserId};
 use cloakroom::secret::Tag;
 use serde_json::json;

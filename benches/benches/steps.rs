@@ -17,7 +17,7 @@ use cloakroom::config::{self, Env, UserIds};
 use cloakroom::domain::freshness::{Deadline, Schedule, Terms};
 use cloakroom::domain::identity::{ExpiryBasis, Identity, IdpToken, Profile};
 use cloakroom::domain::policy::{Caller, DEFAULT_OPERATIONS, Operation, Policy, Request, Rule};
-use cloakroom::domain::urgency::{Flow, Urgency};
+use cloakroom::domain::priority::{Flow, Priority};
 use cloakroom::domain::user::{Selector, UserId};
 use cloakroom::secret::{SecretStr, TagKey};
 use cloakroom::telemetry::{Counters, UserNames};
@@ -152,11 +152,11 @@ impl ProfileSource for Memory {
         })
     }
 
-    fn fetch_if_spare(&self, user: UserId, _: Urgency) -> Result<Fetching, NotNow> {
+    fn fetch_if_spare(&self, user: UserId, _: Priority) -> Result<Fetching, NotNow> {
         Ok(self.fetch(user, ForWhom::only(Flow::Daemon)))
     }
 
-    fn spare(&self, _: Urgency) -> Result<(), Duration> {
+    fn spare(&self, _: Priority) -> Result<(), Duration> {
         Ok(())
     }
 }

@@ -9,7 +9,7 @@ use cloakroom::app::{self, Deps};
 use cloakroom::cache::LookupOptions;
 use cloakroom::clock::Clock;
 use cloakroom::config::{self, AuditEvents, Env};
-use cloakroom::domain::urgency::Flow;
+use cloakroom::domain::priority::Flow;
 use cloakroom::domain::user::{Selector, UserId};
 use cloakroom::process::manager::Manager;
 use cloakroom::upstream::answer::Answer;

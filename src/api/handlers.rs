@@ -6,7 +6,7 @@ use hyper::header::{ACCEPT, HeaderMap};
 
 use crate::cache::{LookupOptions, ReportOutcome, Served};
 use crate::domain::error::LookupError;
-use crate::domain::urgency::Flow;
+use crate::domain::priority::Flow;
 use crate::domain::user::{Selector, UserId};
 use crate::secret::Tag;
 

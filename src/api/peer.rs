@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::watch;
 
 use crate::domain::policy::{Caller, Policy, Rights};
-use crate::domain::urgency::Flow;
+use crate::domain::priority::Flow;
 
 use super::audit::Origin;
 use super::rate_limit::Rates;

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::domain::freshness::{Deadline, Moment};
-use crate::domain::urgency::Flow;
+use crate::domain::priority::Flow;
 use crate::domain::user::UserId;
 use crate::secret::Tag;
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::domain::error::Unavailable;
 use crate::domain::freshness::Moment;
 use crate::domain::identity::Profile;
-use crate::domain::urgency::{Flow, Urgency};
+use crate::domain::priority::{Flow, Priority};
 use crate::domain::user::UserId;
 use crate::flight::Owners;
 
@@ -17,12 +17,12 @@ pub trait ProfileSource: Send + Sync + 'static {
     /// retries included.
     fn fetch(&self, user: UserId, for_whom: ForWhom) -> Fetching;
 
-    /// The same if that can be done at once and there is room to spare for something of this urgency. Does not wait,
+    /// The same if that can be done at once and there is room to spare for something of this priority. Does not wait,
     /// and tries once.
-    fn fetch_if_spare(&self, user: UserId, urgency: Urgency) -> Result<Fetching, NotNow>;
+    fn fetch_if_spare(&self, user: UserId, priority: Priority) -> Result<Fetching, NotNow>;
 
     /// Spends as much without asking: for what makes others ask.
-    fn spare(&self, urgency: Urgency) -> Result<(), Duration>;
+    fn spare(&self, priority: Priority) -> Result<(), Duration>;
 }
 
 /// The flows that wait for a fetch: that of the lookup that began it, and of those that have joined.

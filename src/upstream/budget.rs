@@ -2,7 +2,7 @@
 //! 429 closes for everything.
 //!
 //! The Management API allows a tenant a few requests per second, shared with everything else that the tenant
-//! runs. Who may go is decided by urgency first; then flows take turns (`src/upstream/turns.rs`), and each goes by order
+//! runs. Who may go is decided by priority first; then flows take turns (`src/upstream/turns.rs`), and each goes by order
 //! of arrival. What somebody could do without (the renewal of something in hand, a caller's options for a fresh answer)
 //! never queues: it goes if there is room to spare, or not at all.
 
@@ -16,7 +16,7 @@ use crate::cache::ForWhom;
 use crate::clock::Clock;
 use crate::config;
 use crate::domain::freshness::Moment;
-use crate::domain::urgency::{Flow, Urgency};
+use crate::domain::priority::{Flow, Priority};
 use crate::telemetry::BudgetStanding;
 
 use super::pace::Pace;
@@ -86,13 +86,13 @@ impl Budget {
     /// for a flow that has more waiting already than can go by then, were there no other.
     pub async fn leave(
         &self,
-        urgency: Urgency,
+        priority: Priority,
         mut for_whom: ForWhom,
         patience: Duration,
     ) -> Result<Permit, Held> {
         let inner = &self.0;
         let begun = inner.clock.now();
-        let mut place = Place::new(inner, urgency, for_whom.so_far(), patience)?;
+        let mut place = Place::new(inner, priority, for_whom.so_far(), patience)?;
         loop {
             let now = inner.clock.now();
             let left = patience.saturating_sub(begun.age(now));
@@ -111,28 +111,28 @@ impl Budget {
     }
 
     /// The same for what the daemon asks for by itself.
-    pub async fn leave_for_itself(&self, urgency: Urgency, patience: Duration) -> Result<Permit, Held> {
-        self.leave(urgency, ForWhom::only(Flow::Daemon), patience).await
+    pub async fn leave_for_itself(&self, priority: Priority, patience: Duration) -> Result<Permit, Held> {
+        self.leave(priority, ForWhom::only(Flow::Daemon), patience).await
     }
 
     /// Leave now or not at all, and only if that takes nothing from anybody more urgent.
-    pub fn leave_if_spare(&self, urgency: Urgency) -> Result<Permit, Held> {
+    pub fn leave_if_spare(&self, priority: Priority) -> Result<Permit, Held> {
         let inner = &self.0;
         let now = inner.clock.now();
         let mut state = inner.lock();
         if !state.waiting.is_empty() {
             return Err(Held::Busy(Duration::from_secs(1)));
         }
-        if urgency == Urgency::Ahead && state.pace.is_thrifty(now) {
+        if priority == Priority::Ahead && state.pace.is_thrifty(now) {
             return Err(Held::Busy(Duration::from_secs(5)));
         }
         // Of what only is a options, a part of the burst is kept for those who are more urgent, and half of the
         // concurrency.
         let (burst, concurrency) = (state.settings.burst.saturating_sub(1), state.settings.max_concurrency);
-        let (reserve, concurrency) = match urgency {
-            Urgency::Management | Urgency::Caller | Urgency::Stale => (0, concurrency),
-            Urgency::Fresh => (burst / 4, concurrency.div_ceil(2)),
-            Urgency::Ahead => (burst / 2, concurrency.div_ceil(2)),
+        let (reserve, concurrency) = match priority {
+            Priority::Management | Priority::Caller | Priority::Stale => (0, concurrency),
+            Priority::Fresh => (burst / 4, concurrency.div_ceil(2)),
+            Priority::Ahead => (burst / 2, concurrency.div_ceil(2)),
         };
         if state.under_way >= concurrency {
             return Err(Held::Busy(Duration::from_secs(1)));
@@ -198,16 +198,16 @@ impl State {
 /// A place in the queues of those for whom it is, given up however the wait ends.
 struct Place<'a> {
     inner: &'a Inner,
-    urgency: Urgency,
+    priority: Priority,
     flows: Vec<Flow>,
     ticket: Ticket,
     change: Arc<Notify>,
 }
 
 impl<'a> Place<'a> {
-    fn new(inner: &'a Inner, urgency: Urgency, flows: Vec<Flow>, patience: Duration) -> Result<Self, Held> {
+    fn new(inner: &'a Inner, priority: Priority, flows: Vec<Flow>, patience: Duration) -> Result<Self, Held> {
         let mut state = inner.lock();
-        let ahead = flows.iter().map(|flow| state.turns.waiting(urgency, *flow)).min().unwrap_or(0) as f64;
+        let ahead = flows.iter().map(|flow| state.turns.waiting(priority, *flow)).min().unwrap_or(0) as f64;
         if ahead >= state.pace.within(patience, inner.clock.now()).max(1.0) {
             let wait = ahead / state.settings.requests_per_second;
             return Err(Held::Busy(Duration::from_secs_f64(wait)));
@@ -216,7 +216,7 @@ impl<'a> Place<'a> {
         let (ticket, change) = (state.arrivals, Arc::default());
         state.waiting.insert(ticket, Arc::clone(&change));
         drop(state);
-        let mut place = Self { inner, urgency, flows: Vec::new(), ticket, change };
+        let mut place = Self { inner, priority, flows: Vec::new(), ticket, change };
         place.join(flows);
         Ok(place)
     }
@@ -224,7 +224,7 @@ impl<'a> Place<'a> {
     /// Waits in the turns of `flows` as well.
     fn join(&mut self, flows: Vec<Flow>) {
         let mut state = self.inner.lock();
-        flows.iter().for_each(|flow| state.turns.join(self.urgency, *flow, self.ticket));
+        flows.iter().for_each(|flow| state.turns.join(self.priority, *flow, self.ticket));
         self.flows = flows;
     }
 }
@@ -232,7 +232,7 @@ impl<'a> Place<'a> {
 impl Drop for Place<'_> {
     fn drop(&mut self) {
         let mut state = self.inner.lock();
-        state.turns.leave(self.urgency, &self.flows, self.ticket);
+        state.turns.leave(self.priority, &self.flows, self.ticket);
         state.waiting.remove(&self.ticket);
         state.wake_the_next();
     }

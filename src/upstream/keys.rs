@@ -9,7 +9,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::config::Tenant;
 use crate::domain::error::{Failure, Sort, Stage, Unavailable};
-use crate::domain::urgency::Urgency;
+use crate::domain::priority::Priority;
 use crate::json::Object;
 use crate::user_token::keys::{Algorithm, Key, KeySet};
 use crate::user_token::{FetchedKeys, FetchingKeys, KeySource};
@@ -56,10 +56,10 @@ impl Auth0 {
         let mut waits = BETWEEN_ATTEMPTS.waits(self.draw()).take(means.max_retries as usize);
         loop {
             let patience = deadline.saturating_duration_since(Instant::now());
-            let leave = inner.budget.leave_for_itself(Urgency::Caller, patience).await;
+            let leave = inner.budget.leave_for_itself(Priority::Caller, patience).await;
             let permit = leave.map_err(|held| unavailable(Stage::Keys, over(held)))?;
             inner.counters.key_requests.add();
-            let sent = self.send(&means, Endpoint::Keys, self.keys_request(), permit, Urgency::Caller);
+            let sent = self.send(&means, Endpoint::Keys, self.keys_request(), permit, Priority::Caller);
             let failure = match timeout_at(deadline, sent).await {
                 Ok(Ok((answer, exchange))) => match parse(&answer) {
                     Ok(keys) => {

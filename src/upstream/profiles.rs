@@ -7,7 +7,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::cache::{Fetched, Fetching, ForWhom, NotNow, ProfileSource};
 use crate::domain::error::{Failure, Sort, Stage, Unavailable};
-use crate::domain::urgency::Urgency;
+use crate::domain::priority::Priority;
 use crate::domain::user::UserId;
 use crate::management::{Management, ManagementToken};
 
@@ -36,9 +36,9 @@ impl Profiles {
     async fn read(&self, user: &UserId, deadline: Instant, leave: Leave) -> Result<Fetched, Unavailable> {
         let (retries, mut first, leave) = match leave {
             Leave::InTurn(_) => (self.auth0.means().max_retries as usize, None, leave),
-            Leave::Spared(permit, urgency) => (0, permit, Leave::Spared(None, urgency)),
+            Leave::Spared(permit, priority) => (0, permit, Leave::Spared(None, priority)),
         };
-        let urgency = leave.urgency();
+        let priority = leave.priority();
         let mut waits = BETWEEN_ATTEMPTS.waits(self.auth0.draw()).take(retries);
         let mut token = self.bearer(deadline).await?;
         let (mut renewed, mut last) = (false, None);
@@ -48,7 +48,7 @@ impl Profiles {
                 None => self.leave(deadline, &leave).await?,
             };
             let failure =
-                match timeout_at(deadline, self.auth0.user(user, token.token(), permit, urgency)).await {
+                match timeout_at(deadline, self.auth0.user(user, token.token(), permit, priority)).await {
                     Ok(Ok((UserAnswer::User(profile, logged_in), sent))) => {
                         self.management.accepted();
                         let tokens_withheld = token.tokens_withheld();
@@ -91,10 +91,10 @@ impl Profiles {
     async fn leave(&self, deadline: Instant, leave: &Leave) -> Result<Permit, Unavailable> {
         let budget = &self.auth0.0.budget;
         let leave = match leave {
-            Leave::Spared(_, urgency) => budget.leave_if_spare(*urgency),
+            Leave::Spared(_, priority) => budget.leave_if_spare(*priority),
             Leave::InTurn(for_whom) => {
                 let patience = deadline.saturating_duration_since(Instant::now());
-                budget.leave(Urgency::Caller, for_whom.clone(), patience).await
+                budget.leave(Priority::Caller, for_whom.clone(), patience).await
             }
         };
         leave.map_err(|held| unavailable(Stage::User, over(held)))
@@ -122,15 +122,15 @@ impl Profiles {
 enum Leave {
     /// Waits for its turns.
     InTurn(ForWhom),
-    /// Has the first, given for something of this urgency, and takes another only if that can be spared at once.
-    Spared(Option<Permit>, Urgency),
+    /// Has the first, given for something of this priority, and takes another only if that can be spared at once.
+    Spared(Option<Permit>, Priority),
 }
 
 impl Leave {
-    fn urgency(&self) -> Urgency {
+    fn priority(&self) -> Priority {
         match self {
-            Self::InTurn(_) => Urgency::Caller,
-            Self::Spared(_, urgency) => *urgency,
+            Self::InTurn(_) => Priority::Caller,
+            Self::Spared(_, priority) => *priority,
         }
     }
 }
@@ -140,7 +140,7 @@ impl ProfileSource for Profiles {
         self.start(user, Leave::InTurn(for_whom))
     }
 
-    fn fetch_if_spare(&self, user: UserId, urgency: Urgency) -> Result<Fetching, NotNow> {
+    fn fetch_if_spare(&self, user: UserId, priority: Priority) -> Result<Fetching, NotNow> {
         // Without a token in hand the leave would be held while one is waited for, which needs leave itself; and while
         // Auth0 refuses them all it would be spent for nothing.
         match self.management.at_once() {
@@ -148,18 +148,18 @@ impl ProfileSource for Profiles {
             Some(Err(why)) => return Err(NotNow::Unavailable(why)),
             None => return Err(NotNow::NoRoom(AFTER_NO_TOKEN)),
         }
-        let permit = self.spend_if_spare(urgency).map_err(NotNow::NoRoom)?;
-        Ok(self.start(user, Leave::Spared(Some(permit), urgency)))
+        let permit = self.spend_if_spare(priority).map_err(NotNow::NoRoom)?;
+        Ok(self.start(user, Leave::Spared(Some(permit), priority)))
     }
 
-    fn spare(&self, urgency: Urgency) -> Result<(), Duration> {
-        self.spend_if_spare(urgency).map(drop)
+    fn spare(&self, priority: Priority) -> Result<(), Duration> {
+        self.spend_if_spare(priority).map(drop)
     }
 }
 
 impl Profiles {
-    fn spend_if_spare(&self, urgency: Urgency) -> Result<Permit, Duration> {
-        self.auth0.0.budget.leave_if_spare(urgency).map_err(|held| match held {
+    fn spend_if_spare(&self, priority: Priority) -> Result<Permit, Duration> {
+        self.auth0.0.budget.leave_if_spare(priority).map_err(|held| match held {
             Held::Gate(wait) | Held::Busy(wait) => wait,
         })
     }

@@ -9,7 +9,7 @@ use hyper::Request;
 
 use crate::domain::error::{Failure, UNSENDABLE};
 use crate::domain::freshness::Moment;
-use crate::domain::urgency::Urgency;
+use crate::domain::priority::Priority;
 
 use super::answer::{Answer, Exchange};
 use super::budget::Permit;
@@ -17,7 +17,7 @@ use super::transport::{Seen, Sending};
 use super::{Auth0, Endpoint, Inner, Means, pace};
 
 impl Auth0 {
-    /// Sends `request`, with a permit that was given for something of this urgency. `None` is a request that cannot be
+    /// Sends `request`, with a permit that was given for something of this priority. `None` is a request that cannot be
     /// written, as with a token that is no header value.
     ///
     /// A network that loses its connections does not close them: they are silent. So is a tenant that is slow, and it
@@ -31,7 +31,7 @@ impl Auth0 {
         endpoint: Endpoint,
         request: Option<Request<Full<Bytes>>>,
         permit: Permit,
-        urgency: Urgency,
+        priority: Priority,
     ) -> Result<(Answer, Exchange), Failure> {
         let mut request = request.ok_or(Failure::Malformed { what: UNSENDABLE })?;
         let transport = &means.transport;
@@ -51,7 +51,7 @@ impl Auth0 {
         }
         // The others are as old as this one.
         transport.retire();
-        let Ok(permit) = self.0.budget.leave_if_spare(urgency) else { return first.await };
+        let Ok(permit) = self.0.budget.leave_if_spare(priority) else { return first.await };
         self.count(endpoint);
         let mut second = pin!(self.attempt(endpoint, transport.send_anew(request), permit));
         tokio::select! {

@@ -1,4 +1,4 @@
-//! Whose turn it is: the most urgent first, and flows of the same urgency one after the other. Pure.
+//! Whose turn it is: the most urgent first, and flows of the same priority one after the other. Pure.
 //!
 //! Each flow has its own queue, and those that wait stand in a ring: whichever has gone steps back behind the others. So
 //! what one flow asks for lets each of the others through once for every one of its own, however long its queue is.
@@ -8,7 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use crate::domain::urgency::{Flow, Urgency};
+use crate::domain::priority::{Flow, Priority};
 
 /// One request that waits. Later ones have higher numbers.
 pub type Ticket = u64;
@@ -16,8 +16,8 @@ pub type Ticket = u64;
 /// Those who wait.
 #[derive(Debug, Default)]
 pub struct Turns {
-    /// By urgency; none without anybody.
-    rings: BTreeMap<Urgency, Ring>,
+    /// By priority; none without anybody.
+    rings: BTreeMap<Priority, Ring>,
 }
 
 #[derive(Debug, Default)]
@@ -29,8 +29,8 @@ struct Ring {
 
 impl Turns {
     /// `ticket` waits, also in the turns of `flow`.
-    pub fn join(&mut self, urgency: Urgency, flow: Flow, ticket: Ticket) {
-        let ring = self.rings.entry(urgency).or_default();
+    pub fn join(&mut self, priority: Priority, flow: Flow, ticket: Ticket) {
+        let ring = self.rings.entry(priority).or_default();
         let queue = ring.queues.entry(flow).or_default();
         if queue.is_empty() {
             ring.order.push_back(flow);
@@ -39,8 +39,8 @@ impl Turns {
     }
 
     /// `ticket` does not wait any more; `flows` are those in whose turns it did.
-    pub fn leave(&mut self, urgency: Urgency, flows: &[Flow], ticket: Ticket) {
-        let Some(ring) = self.rings.get_mut(&urgency) else { return };
+    pub fn leave(&mut self, priority: Priority, flows: &[Flow], ticket: Ticket) {
+        let Some(ring) = self.rings.get_mut(&priority) else { return };
         for flow in flows {
             let Some(queue) = ring.queues.get_mut(flow) else { continue };
             queue.remove(&ticket);
@@ -50,7 +50,7 @@ impl Turns {
             }
         }
         if ring.order.is_empty() {
-            self.rings.remove(&urgency);
+            self.rings.remove(&priority);
         }
     }
 
@@ -68,8 +68,8 @@ impl Turns {
     }
 
     /// How many wait in the turns of `flow`.
-    pub fn waiting(&self, urgency: Urgency, flow: Flow) -> usize {
-        self.rings.get(&urgency).and_then(|ring| ring.queues.get(&flow)).map_or(0, BTreeSet::len)
+    pub fn waiting(&self, priority: Priority, flow: Flow) -> usize {
+        self.rings.get(&priority).and_then(|ring| ring.queues.get(&flow)).map_or(0, BTreeSet::len)
     }
 }
 
@@ -86,8 +86,8 @@ mod tests {
         let mut gone = Vec::new();
         while let Some(ticket) = turns.next().filter(|_| gone.len() < many) {
             turns.take();
-            let urgency = *turns.rings.keys().next().unwrap();
-            turns.leave(urgency, &[flow_of(ticket)], ticket);
+            let priority = *turns.rings.keys().next().unwrap();
+            turns.leave(priority, &[flow_of(ticket)], ticket);
             gone.push(ticket);
         }
         gone
@@ -96,12 +96,12 @@ mod tests {
     #[test]
     fn who_comes_with_one_waits_for_one_of_those_who_have_five_hundred() {
         let mut turns = Turns::default();
-        (0..500).for_each(|ticket| turns.join(Urgency::Caller, A, ticket));
+        (0..500).for_each(|ticket| turns.join(Priority::Caller, A, ticket));
         let flow = |ticket| if ticket < 500 { A } else { B };
         assert_eq!(go(&mut turns, flow, 7), [0, 1, 2, 3, 4, 5, 6]);
-        turns.join(Urgency::Caller, B, 500);
+        turns.join(Priority::Caller, B, 500);
         assert_eq!(go(&mut turns, flow, 3), [7, 500, 8]);
-        assert_eq!((turns.waiting(Urgency::Caller, A), turns.waiting(Urgency::Caller, B)), (491, 0));
+        assert_eq!((turns.waiting(Priority::Caller, A), turns.waiting(Priority::Caller, B)), (491, 0));
     }
 
     #[test]
@@ -109,7 +109,7 @@ mod tests {
         let mut turns = Turns::default();
         let flow = |ticket| [A, B, C][(ticket / 1000) as usize];
         for ticket in (0..900).chain(1000..1100).chain(2000..2040) {
-            turns.join(Urgency::Caller, flow(ticket), ticket);
+            turns.join(Priority::Caller, flow(ticket), ticket);
         }
         let gone = go(&mut turns, flow, 120);
         for shares in gone.chunks(3) {
@@ -124,37 +124,37 @@ mod tests {
     #[test]
     fn urgency_goes_before_any_turn() {
         let mut turns = Turns::default();
-        turns.join(Urgency::Caller, A, 1);
-        turns.join(Urgency::Management, Flow::Daemon, 2);
+        turns.join(Priority::Caller, A, 1);
+        turns.join(Priority::Management, Flow::Daemon, 2);
         assert_eq!(turns.next(), Some(2));
         turns.take();
-        turns.leave(Urgency::Management, &[Flow::Daemon], 2);
+        turns.leave(Priority::Management, &[Flow::Daemon], 2);
         assert_eq!(turns.next(), Some(1));
     }
 
     #[test]
     fn what_two_flows_wait_for_goes_in_the_turn_of_either() {
         let mut turns = Turns::default();
-        (0..100).for_each(|ticket| turns.join(Urgency::Caller, A, ticket));
-        turns.join(Urgency::Caller, B, 99);
+        (0..100).for_each(|ticket| turns.join(Priority::Caller, A, ticket));
+        turns.join(Priority::Caller, B, 99);
         assert_eq!(turns.next(), Some(0));
         turns.take();
-        turns.leave(Urgency::Caller, &[A], 0);
+        turns.leave(Priority::Caller, &[A], 0);
         assert_eq!(turns.next(), Some(99), "the last of one flow is the first of the other");
         turns.take();
-        turns.leave(Urgency::Caller, &[A, B], 99);
-        assert_eq!((turns.next(), turns.waiting(Urgency::Caller, A)), (Some(1), 98));
+        turns.leave(Priority::Caller, &[A, B], 99);
+        assert_eq!((turns.next(), turns.waiting(Priority::Caller, A)), (Some(1), 98));
     }
 
     #[test]
     fn who_gives_up_has_had_no_turn() {
         let mut turns = Turns::default();
-        (0..500).for_each(|ticket| turns.join(Urgency::Caller, A, ticket));
-        (0..500).for_each(|ticket| turns.leave(Urgency::Caller, &[A], ticket));
+        (0..500).for_each(|ticket| turns.join(Priority::Caller, A, ticket));
+        (0..500).for_each(|ticket| turns.leave(Priority::Caller, &[A], ticket));
         assert!(turns.rings.is_empty());
-        turns.join(Urgency::Caller, B, 500);
-        turns.join(Urgency::Caller, B, 501);
-        turns.join(Urgency::Caller, A, 502);
+        turns.join(Priority::Caller, B, 500);
+        turns.join(Priority::Caller, B, 501);
+        turns.join(Priority::Caller, A, 502);
         assert_eq!(go(&mut turns, |ticket| if ticket == 502 { A } else { B }, 3), [500, 502, 501]);
     }
 }

@@ -15,8 +15,8 @@ use crate::clock::Clock;
 use crate::domain::claims::InvalidUserToken;
 use crate::domain::error::{Failure, Stage, Unavailable};
 use crate::domain::freshness::Moment;
+use crate::domain::priority::Flow;
 use crate::domain::retry::{Backoff, Waits};
-use crate::domain::urgency::Flow;
 use crate::flight::{Flight, Flights, NoFlight};
 
 use super::keys::Key;

@@ -13,7 +13,7 @@ use cloakroom::config;
 use cloakroom::demo::{RateLimit, Tenant, TenantOptions};
 use cloakroom::domain::error::LookupError;
 use cloakroom::domain::freshness::{Moment, Timestamp};
-use cloakroom::domain::urgency::Flow;
+use cloakroom::domain::priority::Flow;
 use cloakroom::domain::user::{Selector, UserId};
 use cloakroom::management::Management;
 use cloakroom::secret::{Secret, Tag, TagKey};

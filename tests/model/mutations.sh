@@ -87,8 +87,8 @@ mutant slow-tenant-is-waited-for src/cache.rs \
 mutant stale-without-asking src/cache.rs \
     'if self.failing.is_expected(user) {' 'if true {'
 mutant stale-waits-in-the-queue src/cache.rs \
-    'Urgency::Management | Urgency::Caller => self.source.fetch(user.clone(), for_whom),
-                Urgency::Stale |' 'Urgency::Management | Urgency::Caller | Urgency::Stale => self.source.fetch(user.clone(), for_whom),
+    'Priority::Management | Priority::Caller => self.source.fetch(user.clone(), for_whom),
+                Priority::Stale |' 'Priority::Management | Priority::Caller | Priority::Stale => self.source.fetch(user.clone(), for_whom),
                '
 mutant stale-that-died-meanwhile src/cache.rs \
     'servable.then(|| served(Arc::clone(held)' 'Some(servable).map(|_| served(Arc::clone(held)'
@@ -150,7 +150,7 @@ mutant bucket-refills-twice-as-fast src/domain/bucket.rs \
     'self.counted.age(now).as_secs_f64() * self.per_second' 'self.counted.age(now).as_secs_f64() * 2.0 * self.per_second'
 mutant bucket-without-a-bound src/domain/bucket.rs '(self.level + gained).min(self.burst)' 'self.level + gained'
 mutant gate-ignored-by-grants src/upstream/budget.rs \
-    'let mut place = Place::new(' 'if urgency == Urgency::Management {
+    'let mut place = Place::new(' 'if priority == Priority::Management {
             inner.lock().under_way += 1;
             return Ok(Permit(Arc::clone(inner)));
         }

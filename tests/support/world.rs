@@ -18,7 +18,7 @@ use cloakroom::config::{self, AuditEvents, Config, Env, Loaded};
 use cloakroom::demo::{CertificateKind, Delivery, Listening, Tenant, TenantOptions};
 use cloakroom::domain::error::{Failure, LookupError};
 use cloakroom::domain::freshness::Timestamp;
-use cloakroom::domain::urgency::Flow;
+use cloakroom::domain::priority::Flow;
 use cloakroom::domain::user::{Selector, UserId};
 use cloakroom::process::manager::Manager;
 use cloakroom::upstream::answer::Answer;

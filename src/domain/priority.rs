@@ -4,7 +4,7 @@ use super::policy::Caller;
 
 /// What a request to Auth0 is for, most urgent first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Urgency {
+pub enum Priority {
     /// The Management token, without which nothing else can be asked.
     Management,
     /// Somebody waits for it, and has nothing in hand.
