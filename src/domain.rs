@@ -5,7 +5,6 @@
 
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
-pub mod bucket;
 pub mod claims;
 pub mod error;
 pub mod freshness;
@@ -16,4 +15,5 @@ pub mod policy;
 pub mod priority;
 pub mod retry;
 pub mod span;
+pub mod token_bucket;
 pub mod user;

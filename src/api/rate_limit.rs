@@ -4,15 +4,15 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::domain::bucket::Bucket;
 use crate::domain::freshness::Moment;
+use crate::domain::token_bucket::TokenBucket;
 
 /// Beyond this many buckets those that are full are dropped: they are as good as new ones.
 const TIDY_BEYOND: usize = 256;
 
 /// One listener's buckets, by rule and uid. As many as there are uids that a rule names and that have called lately.
 #[derive(Debug, Default)]
-pub struct Rates(Mutex<HashMap<(usize, u32), Bucket>>);
+pub struct Rates(Mutex<HashMap<(usize, u32), TokenBucket>>);
 
 impl Rates {
     /// Counts a lookup of `uid` under `rule`, which allows `rate` of them per second, and as many at once.
@@ -24,7 +24,7 @@ impl Rates {
         if buckets.len() > TIDY_BEYOND {
             buckets.retain(|_, bucket| !bucket.is_full(now));
         }
-        let bucket = buckets.entry((rule, uid)).or_insert_with(|| Bucket::new(rate, rate.max(1.0), now));
+        let bucket = buckets.entry((rule, uid)).or_insert_with(|| TokenBucket::new(rate, rate.max(1.0), now));
         bucket.take(0.0, now)
     }
 }

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use crate::domain::bucket::Bucket;
 use crate::domain::freshness::Moment;
 use crate::domain::retry::{LONGEST_ASKED_FOR, SHORTEST_ASKED_FOR};
+use crate::domain::token_bucket::TokenBucket;
 
 use super::answer::Limit;
 use super::budget::Held;
@@ -18,7 +18,7 @@ const LONGEST_OF_OURS: Duration = Duration::from_secs(54);
 /// A token bucket, and a gate in front of it.
 #[derive(Debug)]
 pub struct Pace {
-    bucket: Bucket,
+    bucket: TokenBucket,
     gate_closed: Option<(Moment, Duration)>,
     refusals_in_a_row: u32,
     thrifty: Option<(Moment, Duration)>,
@@ -30,7 +30,7 @@ impl Pace {
     /// A full bucket that gains `per_second` up to `burst`, and an open gate.
     pub fn new(per_second: f64, burst: u32, now: Moment) -> Self {
         Self {
-            bucket: Bucket::new(per_second, f64::from(burst), now),
+            bucket: TokenBucket::new(per_second, f64::from(burst), now),
             gate_closed: None,
             refusals_in_a_row: 0,
             thrifty: None,

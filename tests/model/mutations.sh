@@ -146,9 +146,9 @@ mutant failed-flight-leaves-its-key src/flight.rs '            drop(end);
 '
 
 # Guarantee 5: the budget.
-mutant bucket-refills-twice-as-fast src/domain/bucket.rs \
+mutant bucket-refills-twice-as-fast src/domain/token_bucket.rs \
     'self.counted.age(now).as_secs_f64() * self.per_second' 'self.counted.age(now).as_secs_f64() * 2.0 * self.per_second'
-mutant bucket-without-a-bound src/domain/bucket.rs '(self.level + gained).min(self.burst)' 'self.level + gained'
+mutant bucket-without-a-bound src/domain/token_bucket.rs '(self.level + gained).min(self.burst)' 'self.level + gained'
 mutant gate-ignored-by-grants src/upstream/budget.rs \
     'let mut place = Place::new(' 'if priority == Priority::Management {
             inner.lock().under_way += 1;

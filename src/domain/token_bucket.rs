@@ -6,7 +6,7 @@ use super::freshness::Moment;
 
 /// What may be spent, and when there is more. Counts on the elapsed clock.
 #[derive(Clone, Debug)]
-pub struct Bucket {
+pub struct TokenBucket {
     per_second: f64,
     burst: f64,
     /// What may be spent, as of `counted`.
@@ -14,7 +14,7 @@ pub struct Bucket {
     counted: Moment,
 }
 
-impl Bucket {
+impl TokenBucket {
     /// A full bucket that gains `per_second` up to `burst`.
     pub fn new(per_second: f64, burst: f64, now: Moment) -> Self {
         Self { per_second, burst, level: burst, counted: now }
