@@ -11,7 +11,7 @@ use hyper::{Method, Request, StatusCode};
 
 use crate::clock::Clock;
 use crate::config::{self, Client, Tenant};
-use crate::domain::error::{Failure, Sort, Stage, Unavailable};
+use crate::domain::error::{Failure, FailureClass, Stage, Unavailable};
 use crate::domain::freshness::{Moment, Timestamp};
 use crate::domain::priority::Priority;
 use crate::domain::retry::Backoff;
@@ -41,8 +41,8 @@ pub mod tls;
 pub mod transport;
 mod turns;
 mod unreadable;
-pub mod wiped;
 pub mod wire;
+pub mod zeroize_io;
 
 use answer::{Answer, Exchange};
 use budget::{Budget, Held, Permit};
@@ -60,11 +60,11 @@ const AGENT: &str = concat!("cloakroom/", env!("CARGO_PKG_VERSION"));
 const BETWEEN_ATTEMPTS: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(2));
 
 /// When a caller may usefully ask again, where Auth0 does not say.
-const fn ask_again_after(sort: Sort) -> Duration {
-    match sort {
-        Sort::Passing | Sort::Throttled => Duration::from_secs(2),
-        Sort::Malformed => Duration::from_secs(5),
-        Sort::Permanent => Duration::from_secs(30),
+const fn ask_again_after(class: FailureClass) -> Duration {
+    match class {
+        FailureClass::Passing | FailureClass::Throttled => Duration::from_secs(2),
+        FailureClass::Malformed => Duration::from_secs(5),
+        FailureClass::Permanent => Duration::from_secs(30),
     }
 }
 
@@ -215,7 +215,7 @@ impl Auth0 {
                 }
                 outcome
             }
-            Err(failure) if failure.sort() == Sort::Permanent => {
+            Err(failure) if failure.class() == FailureClass::Permanent => {
                 let replaced = self.replaced().clone();
                 let Some(replaced) = replaced else { return outcome };
                 let (why, second) = (failure.to_string(), self.grant_to(&means, &replaced).await);
@@ -228,7 +228,7 @@ impl Auth0 {
                         return second;
                     }
                     // They are over as well.
-                    Err(failure) if failure.sort() == Sort::Permanent => *self.replaced() = None,
+                    Err(failure) if failure.class() == FailureClass::Permanent => *self.replaced() = None,
                     Err(_) => {}
                 }
                 // What is wrong with the new ones is what counts.
@@ -371,6 +371,6 @@ fn over(held: Held) -> Failure {
 }
 
 fn unavailable(stage: Stage, failure: Failure) -> Unavailable {
-    let retry_after = failure.asks_to_wait().unwrap_or(ask_again_after(failure.sort()));
+    let retry_after = failure.asks_to_wait().unwrap_or(ask_again_after(failure.class()));
     Unavailable { stage, failure, retry_after }
 }

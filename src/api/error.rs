@@ -6,7 +6,7 @@ use hyper::StatusCode;
 use hyper::header::{ALLOW, CONNECTION, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 
 use crate::domain::claims::InvalidUserToken;
-use crate::domain::error::{LookupError, Sort, Stage, Unavailable};
+use crate::domain::error::{FailureClass, LookupError, Stage, Unavailable};
 use crate::domain::policy::Denied;
 use crate::domain::retry::whole_seconds;
 use crate::user_token::NotVerified;
@@ -216,7 +216,7 @@ impl ApiError {
                 failure,
                 ..
             })) => {
-                problem.permanent = Some(failure.sort() == Sort::Permanent);
+                problem.permanent = Some(failure.class() == FailureClass::Permanent);
             }
             _ => {}
         }

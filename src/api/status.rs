@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::sync::atomic::Ordering;
 
-use crate::domain::error::Sort;
+use crate::domain::error::FailureClass;
 use crate::domain::retry::whole_seconds;
 
 use super::state::Services;
@@ -91,7 +91,7 @@ impl Services {
                 refusal: token.refusal.map(|why| why.to_string()),
                 failure: token.failure.map(|(failure, attempts)| FailureStatus {
                     detail: failure.to_string(),
-                    permanent: failure.sort() == Sort::Permanent,
+                    permanent: failure.class() == FailureClass::Permanent,
                     attempts,
                 }),
             },

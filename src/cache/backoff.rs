@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crate::domain::error::{Sort, Stage, Unavailable};
+use crate::domain::error::{FailureClass, Stage, Unavailable};
 use crate::domain::freshness::Moment;
 use crate::domain::retry::Backoff;
 use crate::domain::user::UserId;
@@ -50,22 +50,24 @@ impl UserBackoff {
 
     /// Another attempt failed.
     pub fn note(&self, user: &UserId, why: &Unavailable, now: Moment) {
-        let sort = why.failure.sort();
+        let class = why.failure.class();
         // An answer of any kind shows that the tenant can be reached, and concerns its user alone; no answer at all
         // concerns everybody. What was not asked, for want of a Management token or of a permit, says no more than that.
         match (why.failure.is_an_answer(), why.stage) {
             (false, _) => self.everybody.store(true, Ordering::Relaxed),
-            (true, Stage::User) if sort != Sort::Throttled => self.everybody.store(false, Ordering::Relaxed),
+            (true, Stage::User) if class != FailureClass::Throttled => {
+                self.everybody.store(false, Ordering::Relaxed)
+            }
             (true, _) => {}
         }
         // The keeper and the gate answer at once by themselves, and know better when to ask again.
-        if why.stage == Stage::ManagementToken || sort == Sort::Throttled {
+        if why.stage == Stage::ManagementToken || class == FailureClass::Throttled {
             return;
         }
         let attempts = self.users.get(user).map_or(0, |before| before.attempts).saturating_add(1);
         let seed = self.seed ^ now.elapsed.as_nanos() as u64;
         let wait = BACKOFF.waits(seed).nth(attempts.min(16).saturating_sub(1)).unwrap_or_default();
-        let wait = if sort == Sort::Malformed { wait } else { wait.min(LONGEST_IN_AN_OUTAGE) };
+        let wait = if class == FailureClass::Malformed { wait } else { wait.min(LONGEST_IN_AN_OUTAGE) };
         let until = now.after(wait.max(why.retry_after));
         self.users.insert(user.clone(), Arc::new(Trouble { attempts, until, why: why.clone() }));
     }

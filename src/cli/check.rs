@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::app::descriptors::Descriptors;
 use crate::clock::Clock;
 use crate::config::{self, Config, Loaded};
-use crate::domain::error::{Failure, Sort};
+use crate::domain::error::{Failure, FailureClass};
 use crate::domain::freshness::Timestamp;
 use crate::domain::priority::Priority;
 use crate::domain::user::UserId;
@@ -203,6 +203,7 @@ fn judge_budget(config: &Config, standing: BudgetStanding, out: &mut impl io::Wr
 
 /// Auth0's refusals are mended in the configuration, here or there; anything else may pass.
 fn refusal(failure: Failure) -> CommandError {
-    let exit = if failure.sort() == Sort::Permanent { Exit::Configuration } else { Exit::Unavailable };
+    let exit =
+        if failure.class() == FailureClass::Permanent { Exit::Configuration } else { Exit::Unavailable };
     CommandError::new(exit, failure.to_string())
 }

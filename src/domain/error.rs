@@ -209,7 +209,7 @@ pub enum Refusal {
 
 /// Failures sorted by what should be done about them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sort {
+pub enum FailureClass {
     /// Nothing but a change of configuration helps: try again seldom.
     Permanent,
     /// Likely to pass: try again with backoff.
@@ -237,13 +237,13 @@ pub const UNSENDABLE: &str = "an access token that cannot be sent in a header";
 
 impl Failure {
     /// What should be done about it.
-    pub fn sort(&self) -> Sort {
+    pub fn class(&self) -> FailureClass {
         match self {
-            Self::Denied(_) => Sort::Permanent,
-            Self::Throttled { .. } | Self::OverBudget { .. } => Sort::Throttled,
-            Self::Malformed { what } if NO_ANSWER_YET.contains(what) => Sort::Passing,
-            Self::Status { status: 408 | 500.. } => Sort::Passing,
-            Self::Status { .. } | Self::Malformed { .. } => Sort::Malformed,
+            Self::Denied(_) => FailureClass::Permanent,
+            Self::Throttled { .. } | Self::OverBudget { .. } => FailureClass::Throttled,
+            Self::Malformed { what } if NO_ANSWER_YET.contains(what) => FailureClass::Passing,
+            Self::Status { status: 408 | 500.. } => FailureClass::Passing,
+            Self::Status { .. } | Self::Malformed { .. } => FailureClass::Malformed,
             Self::UnknownHost { .. }
             | Self::LinkLocalResolver { .. }
             | Self::Refused { .. }
@@ -256,7 +256,7 @@ impl Failure {
             | Self::TimedOut { .. }
             | Self::NotFromAuth0 { .. }
             | Self::AskedToWait { .. }
-            | Self::Fault => Sort::Passing,
+            | Self::Fault => FailureClass::Passing,
         }
     }
 
@@ -388,13 +388,16 @@ mod tests {
 
     #[test]
     fn failures_are_sorted_by_what_helps() {
-        let status = |status| Failure::Status { status }.sort();
-        assert_eq!([408, 500, 503].map(status), [Sort::Passing; 3]);
-        assert_eq!([302, 418].map(status), [Sort::Malformed; 2]);
-        assert_eq!(Failure::Denied(Refusal::GrantType).sort(), Sort::Permanent);
-        assert_eq!(Failure::NotFromAuth0 { status: 401 }.sort(), Sort::Passing);
+        let status = |status| Failure::Status { status }.class();
+        assert_eq!([408, 500, 503].map(status), [FailureClass::Passing; 3]);
+        assert_eq!([302, 418].map(status), [FailureClass::Malformed; 2]);
+        assert_eq!(Failure::Denied(Refusal::GrantType).class(), FailureClass::Permanent);
+        assert_eq!(Failure::NotFromAuth0 { status: 401 }.class(), FailureClass::Passing);
         let host: Arc<str> = "h".into();
-        assert_eq!(Failure::Untrusted { host, problem: TlsProblem::WrongTime }.sort(), Sort::Passing);
+        assert_eq!(
+            Failure::Untrusted { host, problem: TlsProblem::WrongTime }.class(),
+            FailureClass::Passing
+        );
     }
 
     #[test]

@@ -7,7 +7,7 @@ use tokio::sync::Notify;
 
 use crate::clock::Clock;
 use crate::config::Management as Settings;
-use crate::domain::error::{Failure, Sort};
+use crate::domain::error::{Failure, FailureClass};
 use crate::domain::freshness::{Deadline, Freshness, Moment, Schedule, Terms};
 use crate::domain::retry::{Backoff, Waits};
 use crate::task;
@@ -37,7 +37,7 @@ pub(super) struct Keeper {
     pub source: Arc<dyn GrantSource>,
     pub clock: Clock,
     pub random: fastrand::Rng,
-    pub backoff: Option<(Sort, Waits)>,
+    pub backoff: Option<(FailureClass, Waits)>,
     /// When the last attempt began.
     pub asked: Moment,
 }
@@ -104,16 +104,16 @@ impl Keeper {
     }
 
     fn after(&mut self, failure: &Failure) -> Duration {
-        let sort = failure.sort();
-        if self.backoff.as_ref().is_none_or(|(of, _)| *of != sort) {
-            let backoff = if sort == Sort::Permanent { PERMANENT } else { PASSING };
-            self.backoff = Some((sort, backoff.waits(self.random.u64(..))));
+        let class = failure.class();
+        if self.backoff.as_ref().is_none_or(|(of, _)| *of != class) {
+            let backoff = if class == FailureClass::Permanent { PERMANENT } else { PASSING };
+            self.backoff = Some((class, backoff.waits(self.random.u64(..))));
         }
         let next = self.backoff.as_mut().and_then(|(_, waits)| waits.next());
         let next = next.unwrap_or(LOOK_AT_THE_CLOCK);
         match failure.asks_to_wait() {
             // The tenant knows when there is more to give.
-            Some(asked) if sort == Sort::Throttled => asked,
+            Some(asked) if class == FailureClass::Throttled => asked,
             // What fails may go on failing, however soon it asks to be asked again.
             asked => next.max(asked.unwrap_or_default()),
         }
@@ -179,9 +179,9 @@ impl Shared {
             };
             let (why, next_attempt_at) = (&failure, until.wall);
             // Said once; an outage of hours is one line, and its end another.
-            match failure.sort() {
+            match failure.class() {
                 _ if known => tracing::debug!(%why, attempts, %next_attempt_at, "Still no Management token"),
-                Sort::Permanent => {
+                FailureClass::Permanent => {
                     tracing::error!(%why, %next_attempt_at, "No Management token until this is mended");
                 }
                 _ => tracing::warn!(%why, %next_attempt_at, "No Management token"),

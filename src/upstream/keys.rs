@@ -8,7 +8,7 @@ use serde::Deserialize;
 use tokio::time::{Instant, timeout_at};
 
 use crate::config::Tenant;
-use crate::domain::error::{Failure, Sort, Stage, Unavailable};
+use crate::domain::error::{Failure, FailureClass, Stage, Unavailable};
 use crate::domain::priority::Priority;
 use crate::json::Object;
 use crate::user_token::keys::{Algorithm, Key, KeySet};
@@ -77,7 +77,7 @@ impl Auth0 {
             if inner.keys_trouble.fails(&failure, inner.clock.now()) {
                 tracing::warn!(why = %failure, "The tenant's keys cannot be read; those held are used on");
             }
-            let wait = if failure.sort() == Sort::Passing { waits.next() } else { None };
+            let wait = if failure.class() == FailureClass::Passing { waits.next() } else { None };
             let wait = wait.map(|wait| wait.max(failure.asks_to_wait().unwrap_or_default()));
             let Some(next) = wait.map(|wait| Instant::now() + wait).filter(|next| *next < deadline) else {
                 return Err(unavailable(Stage::Keys, failure));

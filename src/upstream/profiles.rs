@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
 use crate::cache::{Fetched, Fetching, ForWhom, NotNow, ProfileSource};
-use crate::domain::error::{Failure, Sort, Stage, Unavailable};
+use crate::domain::error::{Failure, FailureClass, Stage, Unavailable};
 use crate::domain::priority::Priority;
 use crate::domain::user::UserId;
 use crate::management::{Management, ManagementToken};
@@ -76,7 +76,7 @@ impl Profiles {
                         return Err(unavailable(Stage::User, failure));
                     }
                 };
-            let wait = if failure.sort() == Sort::Passing { waits.next() } else { None };
+            let wait = if failure.class() == FailureClass::Passing { waits.next() } else { None };
             let wait = wait.map(|wait| wait.max(failure.asks_to_wait().unwrap_or_default()));
             let Some(next) = wait.map(|wait| Instant::now() + wait).filter(|next| *next < deadline) else {
                 return Err(unavailable(Stage::User, failure));

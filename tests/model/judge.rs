@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use cloakroom::cache::{CacheState, LookupOptions, Served};
-use cloakroom::domain::error::{Failure, LookupError, Sort, Stage, Unavailable};
+use cloakroom::domain::error::{Failure, FailureClass, LookupError, Stage, Unavailable};
 use cloakroom::domain::freshness::Moment;
 use cloakroom::domain::user::Selector;
 use tokio::time::Instant;
@@ -144,7 +144,7 @@ impl Asked {
             Ok(served) => served.state == CacheState::Stale && self.came_to_nothing(game),
             // That the budget is spent, or a Management token wanting, says nothing of this user.
             Err(LookupError::Unavailable(why)) => {
-                why.stage == Stage::User && why.failure.sort() != Sort::Throttled
+                why.stage == Stage::User && why.failure.class() != FailureClass::Throttled
             }
             Err(_) => false,
         };

@@ -115,8 +115,8 @@ mutant page-passes-for-a-refused-token src/upstream/wire.rs \
     '        _ if !error.is_the_management_apis(answer.status) => Err(answer.no_answer()),
 ' ''
 mutant one-users-failure-is-everybodys src/cache/backoff.rs \
-    '(true, Stage::User) if sort != Sort::Throttled => self.everybody.store(false, Ordering::Relaxed),' \
-    '(true, Stage::User) if sort != Sort::Throttled => self.everybody.store(true, Ordering::Relaxed),'
+    '(true, Stage::User) if sort != FailureClass::Throttled => self.everybody.store(false, Ordering::Relaxed),' \
+    '(true, Stage::User) if sort != FailureClass::Throttled => self.everybody.store(true, Ordering::Relaxed),'
 mutant report-without-asking src/cache/entry.rs '&& !self.must_ask(&fact);' ';'
 mutant report-unseen-by-a-flight-under-way src/cache.rs \
     '        self.flights.outdate(user);

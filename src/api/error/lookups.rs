@@ -5,7 +5,7 @@ use std::time::Duration;
 use hyper::StatusCode;
 
 use crate::api::hints;
-use crate::domain::error::{Failure, LookupError, Sort, Stage, Unavailable};
+use crate::domain::error::{Failure, FailureClass, LookupError, Stage, Unavailable};
 use crate::domain::identity::Candidate;
 
 use super::Kind;
@@ -46,7 +46,7 @@ pub(super) fn lookup_kind(error: &LookupError) -> Kind {
 
 fn unavailable_kind(unavailable: &Unavailable) -> Kind {
     use StatusCode as S;
-    match (unavailable.stage, &unavailable.failure, unavailable.failure.sort()) {
+    match (unavailable.stage, &unavailable.failure, unavailable.failure.class()) {
         (Stage::ManagementToken, ..) => (
             S::SERVICE_UNAVAILABLE,
             "management_token_unavailable",
@@ -58,11 +58,13 @@ fn unavailable_kind(unavailable: &Unavailable) -> Kind {
         (_, Failure::OverBudget { .. }, _) => {
             (S::SERVICE_UNAVAILABLE, "overloaded", "The daemon's budget for the tenant is spent")
         }
-        (_, _, Sort::Throttled) => {
+        (_, _, FailureClass::Throttled) => {
             (S::SERVICE_UNAVAILABLE, "upstream_rate_limited", "The tenant's rate limit is reached")
         }
-        (_, _, Sort::Passing) => (S::SERVICE_UNAVAILABLE, "upstream_unavailable", "Auth0 is not available"),
-        (_, _, Sort::Malformed | Sort::Permanent) => {
+        (_, _, FailureClass::Passing) => {
+            (S::SERVICE_UNAVAILABLE, "upstream_unavailable", "Auth0 is not available")
+        }
+        (_, _, FailureClass::Malformed | FailureClass::Permanent) => {
             (S::BAD_GATEWAY, "upstream_error", "Auth0 answered something that is no answer")
         }
     }

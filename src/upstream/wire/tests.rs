@@ -2,7 +2,7 @@ use bytes::Bytes;
 use hyper::header::{DATE, HeaderMap};
 
 use super::*;
-use crate::domain::error::Sort;
+use crate::domain::error::FailureClass;
 
 const AUDIENCE: &str = "https://acme.eu.auth0.com/api/v2/";
 
@@ -117,7 +117,7 @@ fn a_grant_that_was_turned_away_on_the_way_is_no_refusal() {
         for status in [400, 401, 403] {
             let failure = grant(status, body).unwrap_err();
             assert_eq!(failure, Failure::NotFromAuth0 { status }, "{status} {body}");
-            assert_eq!(failure.sort(), Sort::Passing);
+            assert_eq!(failure.class(), FailureClass::Passing);
         }
     }
     // In the form of the other half of Auth0: no refusal of a grant, but no stranger's either.
@@ -131,7 +131,7 @@ fn a_token_that_no_header_can_carry_is_none() {
     for token in ["a\\nb", "a\\r\\nx: 1", "\\u0000", "a b", " a", "a\\u00e9", "\\ud83d\\ude00"] {
         let failure = grant(200, &format!(r#"{{"access_token":"{token}","expires_in":60}}"#)).unwrap_err();
         assert_eq!(failure, Failure::Malformed { what: UNSENDABLE }, "{token}");
-        assert_eq!(failure.sort(), Sort::Passing);
+        assert_eq!(failure.class(), FailureClass::Passing);
     }
     // What is unreadable is blanked with it.
     let blank = grant(200, r#"{"access_token":"a\u007f","expires_in":60}"#).unwrap_err();
@@ -145,7 +145,7 @@ fn what_is_no_grant_is_malformed_and_what_may_pass_is_told_apart() {
     let array = r#"["t",60,"read:users"]"#;
     for body in ["", "{}", "[]", "<html></html>", r#"{"access_token":""}"#, r#"{"access_token":7.5"#, array] {
         let failure = grant(200, body).unwrap_err();
-        assert_eq!(failure.sort(), Sort::Passing, "{body}");
+        assert_eq!(failure.class(), FailureClass::Passing, "{body}");
     }
     assert_eq!(grant(503, "<html>").unwrap_err(), Failure::Status { status: 503 });
     assert!(matches!(grant(302, ""), Err(Failure::Malformed { .. })));
@@ -322,7 +322,7 @@ fn what_turns_a_read_away_on_the_way_is_no_refusal_of_the_token() {
         for status in [400, 401, 403] {
             let failure = user(status, "u|1", body).unwrap_err();
             assert_eq!(failure, Failure::NotFromAuth0 { status }, "{status} {body}");
-            assert_eq!(failure.sort(), Sort::Passing);
+            assert_eq!(failure.class(), FailureClass::Passing);
         }
     }
 }
