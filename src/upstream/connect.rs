@@ -13,12 +13,12 @@ use hyper_util::client::legacy::connect::dns::{GaiResolver, Name};
 use hyper_util::rt::TokioIo;
 use tower_service::Service;
 
-use super::wiped::Wiped;
+use super::zeroize_io::ZeroizeIo;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// A stream whose user has no more of an answer in its buffer than it has not dealt with.
-pub type Clean<S> = TokioIo<Wiped<S>>;
+pub type Clean<S> = TokioIo<ZeroizeIo<S>>;
 
 /// A connector whose name resolution, TCP, proxy and TLS handshakes share one deadline.
 #[derive(Clone, Debug)]
@@ -84,7 +84,7 @@ where
         Box::pin(STEP.scope(Cell::new(Step::Reaching), async move {
             match connecting.await {
                 Ok(connected) => {
-                    Ok(TokioIo::new(Wiped::of_answers(TokioIo::new(connected.map_err(Into::into)?))))
+                    Ok(TokioIo::new(ZeroizeIo::of_answers(TokioIo::new(connected.map_err(Into::into)?))))
                 }
                 Err(_) => Err(ConnectTimedOut(STEP.with(Cell::get)).into()),
             }

@@ -16,7 +16,7 @@ use tokio::net::TcpStream;
 use tower_service::Service;
 
 use super::connect::{Clean, ResolveFailed, Resolver, Step, has_come_to};
-use super::wiped::Wiped;
+use super::zeroize_io::ZeroizeIo;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -85,7 +85,7 @@ where
             stream.set_nodelay(true).ok();
             watch(&stream).ok();
             has_come_to(Step::Reached);
-            Ok(TokioIo::new(Wiped::new(stream)))
+            Ok(TokioIo::new(ZeroizeIo::new(stream)))
         })
     }
 }

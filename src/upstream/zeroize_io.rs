@@ -22,13 +22,13 @@ use super::line::Line;
 
 /// A stream that overwrites what it is to read to before it reads.
 #[derive(Debug)]
-pub struct Wiped<S> {
+pub struct ZeroizeIo<S> {
     stream: S,
     /// Where this is what hyper reads from.
     line: Option<Line>,
 }
 
-impl<S> Wiped<S> {
+impl<S> ZeroizeIo<S> {
     /// Below TLS.
     pub fn new(stream: S) -> Self {
         Self { stream, line: None }
@@ -46,7 +46,7 @@ impl<S> Wiped<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Wiped<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for ZeroizeIo<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -65,7 +65,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wiped<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Wiped<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for ZeroizeIo<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         self.sends();
         Pin::new(&mut self.stream).poll_write(cx, buf)
@@ -93,7 +93,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Wiped<S> {
     }
 }
 
-impl<S: Connection> Connection for Wiped<S> {
+impl<S: Connection> Connection for ZeroizeIo<S> {
     fn connected(&self) -> Connected {
         let connected = self.stream.connected();
         match &self.line {
