@@ -1,4 +1,4 @@
-//! Turns at asking Auth0, in virtual time: whoever asks for much waits for itself.
+//! FairQueue at asking Auth0, in virtual time: whoever asks for much waits for itself.
 
 #![allow(
     clippy::expect_used,

@@ -2,7 +2,7 @@
 //! 429 closes for everything.
 //!
 //! The Management API allows a tenant a few requests per second, shared with everything else that the tenant
-//! runs. Who may go is decided by priority first; then flows take turns (`src/upstream/turns.rs`), and each goes by order
+//! runs. Who may go is decided by priority first; then flows take turns (`src/upstream/fair_queue.rs`), and each goes by order
 //! of arrival. What somebody could do without (the renewal of something in hand, a caller's options for a fresh answer)
 //! never queues: it goes if there is room to spare, or not at all.
 
@@ -19,8 +19,8 @@ use crate::domain::freshness::Moment;
 use crate::domain::priority::{Flow, Priority};
 use crate::telemetry::BudgetStanding;
 
+use super::fair_queue::{FairQueue, Ticket};
 use super::pace::Pace;
-use super::turns::{Ticket, Turns};
 
 /// Why a request may not go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +46,7 @@ struct State {
     settings: config::Upstream,
     pace: Pace,
     under_way: u32,
-    turns: Turns,
+    turns: FairQueue,
     /// Those who wait, each with what wakes it. Only the next one need be woken, lest a thousand look in vain
     /// whenever one goes.
     waiting: BTreeMap<Ticket, Arc<Notify>>,
@@ -65,7 +65,7 @@ impl Budget {
             settings,
             pace,
             under_way: 0,
-            turns: Turns::default(),
+            turns: FairQueue::default(),
             waiting: BTreeMap::new(),
             arrivals: 0,
         };

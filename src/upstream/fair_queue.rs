@@ -15,7 +15,7 @@ pub type Ticket = u64;
 
 /// Those who wait.
 #[derive(Debug, Default)]
-pub struct Turns {
+pub struct FairQueue {
     /// By priority; none without anybody.
     rings: BTreeMap<Priority, Ring>,
 }
@@ -27,7 +27,7 @@ struct Ring {
     queues: BTreeMap<Flow, BTreeSet<Ticket>>,
 }
 
-impl Turns {
+impl FairQueue {
     /// `ticket` waits, also in the turns of `flow`.
     pub fn join(&mut self, priority: Priority, flow: Flow, ticket: Ticket) {
         let ring = self.rings.entry(priority).or_default();
@@ -82,7 +82,7 @@ mod tests {
     const C: Flow = Flow::Uid(3);
 
     /// The next so many to go, of tickets that each wait for one flow.
-    fn go(turns: &mut Turns, flow_of: impl Fn(Ticket) -> Flow, many: usize) -> Vec<Ticket> {
+    fn go(turns: &mut FairQueue, flow_of: impl Fn(Ticket) -> Flow, many: usize) -> Vec<Ticket> {
         let mut gone = Vec::new();
         while let Some(ticket) = turns.next().filter(|_| gone.len() < many) {
             turns.take();
@@ -95,7 +95,7 @@ mod tests {
 
     #[test]
     fn who_comes_with_one_waits_for_one_of_those_who_have_five_hundred() {
-        let mut turns = Turns::default();
+        let mut turns = FairQueue::default();
         (0..500).for_each(|ticket| turns.join(Priority::Caller, A, ticket));
         let flow = |ticket| if ticket < 500 { A } else { B };
         assert_eq!(go(&mut turns, flow, 7), [0, 1, 2, 3, 4, 5, 6]);
@@ -106,7 +106,7 @@ mod tests {
 
     #[test]
     fn three_flows_share_evenly_whatever_each_has() {
-        let mut turns = Turns::default();
+        let mut turns = FairQueue::default();
         let flow = |ticket| [A, B, C][(ticket / 1000) as usize];
         for ticket in (0..900).chain(1000..1100).chain(2000..2040) {
             turns.join(Priority::Caller, flow(ticket), ticket);
@@ -123,7 +123,7 @@ mod tests {
 
     #[test]
     fn urgency_goes_before_any_turn() {
-        let mut turns = Turns::default();
+        let mut turns = FairQueue::default();
         turns.join(Priority::Caller, A, 1);
         turns.join(Priority::Management, Flow::Daemon, 2);
         assert_eq!(turns.next(), Some(2));
@@ -134,7 +134,7 @@ mod tests {
 
     #[test]
     fn what_two_flows_wait_for_goes_in_the_turn_of_either() {
-        let mut turns = Turns::default();
+        let mut turns = FairQueue::default();
         (0..100).for_each(|ticket| turns.join(Priority::Caller, A, ticket));
         turns.join(Priority::Caller, B, 99);
         assert_eq!(turns.next(), Some(0));
@@ -148,7 +148,7 @@ mod tests {
 
     #[test]
     fn who_gives_up_has_had_no_turn() {
-        let mut turns = Turns::default();
+        let mut turns = FairQueue::default();
         (0..500).for_each(|ticket| turns.join(Priority::Caller, A, ticket));
         (0..500).for_each(|ticket| turns.leave(Priority::Caller, &[A], ticket));
         assert!(turns.rings.is_empty());
