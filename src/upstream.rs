@@ -45,7 +45,7 @@ pub mod wire;
 pub mod zeroize_io;
 
 use answer::{Answer, Exchange};
-use budget::{Budget, Held, Permit};
+use budget::{Budget, BudgetError, Permit};
 use credentials::Credentials;
 use transport::Transport;
 use wire::UserAnswer;
@@ -244,7 +244,7 @@ impl Auth0 {
         credentials: &Credentials,
     ) -> Result<(Grant, Option<Timestamp>), Failure> {
         let inner = &self.0;
-        let leave = inner.budget.leave_for_itself(Priority::Management, means.request_timeout);
+        let leave = inner.budget.acquire_for_itself(Priority::Management, means.request_timeout);
         let permit = leave.await.map_err(over)?;
         inner.counters.token_requests.add();
         let request = credentials.grant_request(&inner.domain, &inner.audience);
@@ -363,10 +363,10 @@ impl GrantSource for Auth0 {
 }
 
 /// The failure that a want of leave is.
-fn over(held: Held) -> Failure {
+fn over(held: BudgetError) -> Failure {
     match held {
-        Held::Gate(wait) => Failure::Throttled { retry_after: Some(wait) },
-        Held::Busy(retry_after) => Failure::OverBudget { retry_after },
+        BudgetError::Gate(wait) => Failure::Throttled { retry_after: Some(wait) },
+        BudgetError::Busy(retry_after) => Failure::OverBudget { retry_after },
     }
 }
 

@@ -104,9 +104,10 @@ async fn online(config: &Config, out: &mut impl io::Write) -> Result<(), Command
 
     let nobody = UserId::parse(NOBODY).map_err(|cause| CommandError::failed(cause.to_string()))?;
     let budget = auth0.budget();
-    let leave = budget.leave_for_itself(Priority::Caller, config.tenant.request_timeout).await;
-    let leave = leave.map_err(|_| CommandError::failed("[upstream] leaves no room for a second request"))?;
-    match auth0.user(&nobody, &grant.token, leave, Priority::Caller).await.map_err(refusal)? {
+    let permit = budget.acquire_for_itself(Priority::Caller, config.tenant.request_timeout).await;
+    let permit =
+        permit.map_err(|_| CommandError::failed("[upstream] leaves no room for a second request"))?;
+    match auth0.user(&nobody, &grant.token, permit, Priority::Caller).await.map_err(refusal)? {
         (UserAnswer::User(..), _) => writeln!(out, "ok: users can be read")?,
         (UserAnswer::BearerRefused(why), _) => return Err(refusal(Failure::Denied(why))),
     }

@@ -24,7 +24,7 @@ use super::pace::Pace;
 
 /// Why a request may not go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Held {
+pub enum BudgetError {
     /// The gate is closed for this long, which is longer than can be waited.
     Gate(Duration),
     /// Too many came before; after this long there may be room.
@@ -53,7 +53,7 @@ struct State {
     arrivals: Ticket,
 }
 
-/// Leave to send one request. Held while the request is under way.
+/// Leave to send one request. BudgetError while the request is under way.
 #[derive(Debug)]
 pub struct Permit(Arc<Inner>);
 
@@ -84,12 +84,12 @@ impl Budget {
     ///
     /// Nobody waits in vain: while the gate is closed for longer than that the answer comes at once, and so it does
     /// for a flow that has more waiting already than can go by then, were there no other.
-    pub async fn leave(
+    pub async fn acquire(
         &self,
         priority: Priority,
         mut for_whom: ForWhom,
         patience: Duration,
-    ) -> Result<Permit, Held> {
+    ) -> Result<Permit, BudgetError> {
         let inner = &self.0;
         let begun = inner.clock.now();
         let mut place = Place::new(inner, priority, for_whom.so_far(), patience)?;
@@ -98,9 +98,9 @@ impl Budget {
             let left = patience.saturating_sub(begun.age(now));
             let wait = match inner.lock().try_go(place.ticket, now) {
                 Ok(()) => return Ok(Permit(Arc::clone(inner))),
-                Err(Held::Gate(wait)) if wait > left => return Err(Held::Gate(wait)),
+                Err(BudgetError::Gate(wait)) if wait > left => return Err(BudgetError::Gate(wait)),
                 Err(held) if left.is_zero() => return Err(held),
-                Err(Held::Gate(wait) | Held::Busy(wait)) => wait.min(left),
+                Err(BudgetError::Gate(wait) | BudgetError::Busy(wait)) => wait.min(left),
             };
             tokio::select! {
                 () = place.change.notified() => {}
@@ -111,20 +111,24 @@ impl Budget {
     }
 
     /// The same for what the daemon asks for by itself.
-    pub async fn leave_for_itself(&self, priority: Priority, patience: Duration) -> Result<Permit, Held> {
-        self.leave(priority, ForWhom::only(Flow::Daemon), patience).await
+    pub async fn acquire_for_itself(
+        &self,
+        priority: Priority,
+        patience: Duration,
+    ) -> Result<Permit, BudgetError> {
+        self.acquire(priority, ForWhom::only(Flow::Daemon), patience).await
     }
 
     /// Leave now or not at all, and only if that takes nothing from anybody more urgent.
-    pub fn leave_if_spare(&self, priority: Priority) -> Result<Permit, Held> {
+    pub fn try_acquire(&self, priority: Priority) -> Result<Permit, BudgetError> {
         let inner = &self.0;
         let now = inner.clock.now();
         let mut state = inner.lock();
         if !state.waiting.is_empty() {
-            return Err(Held::Busy(Duration::from_secs(1)));
+            return Err(BudgetError::Busy(Duration::from_secs(1)));
         }
         if priority == Priority::Ahead && state.pace.is_thrifty(now) {
-            return Err(Held::Busy(Duration::from_secs(5)));
+            return Err(BudgetError::Busy(Duration::from_secs(5)));
         }
         // Of what only is a options, a part of the burst is kept for those who are more urgent, and half of the
         // concurrency.
@@ -135,7 +139,7 @@ impl Budget {
             Priority::Ahead => (burst / 2, concurrency.div_ceil(2)),
         };
         if state.under_way >= concurrency {
-            return Err(Held::Busy(Duration::from_secs(1)));
+            return Err(BudgetError::Busy(Duration::from_secs(1)));
         }
         state.pace.take(reserve, now)?;
         state.under_way = state.under_way.saturating_add(1);
@@ -174,13 +178,13 @@ impl Inner {
 
 impl State {
     /// Spends for `ticket` if it is its turn and there is room.
-    fn try_go(&mut self, ticket: Ticket, now: Moment) -> Result<(), Held> {
+    fn try_go(&mut self, ticket: Ticket, now: Moment) -> Result<(), BudgetError> {
         if let Some(wait) = self.pace.gate_closed_for(now) {
-            return Err(Held::Gate(wait));
+            return Err(BudgetError::Gate(wait));
         }
         if self.turns.next() != Some(ticket) || self.under_way >= self.settings.max_concurrency {
             // Whoever is before it, or ends, wakes the next.
-            return Err(Held::Busy(Duration::from_secs(1)));
+            return Err(BudgetError::Busy(Duration::from_secs(1)));
         }
         self.pace.take(0, now)?;
         self.turns.take();
@@ -205,12 +209,17 @@ struct Place<'a> {
 }
 
 impl<'a> Place<'a> {
-    fn new(inner: &'a Inner, priority: Priority, flows: Vec<Flow>, patience: Duration) -> Result<Self, Held> {
+    fn new(
+        inner: &'a Inner,
+        priority: Priority,
+        flows: Vec<Flow>,
+        patience: Duration,
+    ) -> Result<Self, BudgetError> {
         let mut state = inner.lock();
         let ahead = flows.iter().map(|flow| state.turns.waiting(priority, *flow)).min().unwrap_or(0) as f64;
         if ahead >= state.pace.within(patience, inner.clock.now()).max(1.0) {
             let wait = ahead / state.settings.requests_per_second;
-            return Err(Held::Busy(Duration::from_secs_f64(wait)));
+            return Err(BudgetError::Busy(Duration::from_secs_f64(wait)));
         }
         state.arrivals = state.arrivals.wrapping_add(1);
         let (ticket, change) = (state.arrivals, Arc::default());

@@ -3,7 +3,7 @@
 //! Each flow has its own queue, and those that wait stand in a ring: whichever has gone steps back behind the others. So
 //! what one flow asks for lets each of the others through once for every one of its own, however long its queue is.
 //! Fair queuing by time stamps would come to the same while all wait; but stamps are given out on arrival, so a flow
-//! whose requests gave up would go on paying for turns that it never had, and stamps have to be tidied away. Here there
+//! whose requests gave up would go on paying for queue that it never had, and stamps have to be tidied away. Here there
 //! is nothing but those who wait.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -28,7 +28,7 @@ struct Ring {
 }
 
 impl FairQueue {
-    /// `ticket` waits, also in the turns of `flow`.
+    /// `ticket` waits, also in the queue of `flow`.
     pub fn join(&mut self, priority: Priority, flow: Flow, ticket: Ticket) {
         let ring = self.rings.entry(priority).or_default();
         let queue = ring.queues.entry(flow).or_default();
@@ -38,7 +38,7 @@ impl FairQueue {
         queue.insert(ticket);
     }
 
-    /// `ticket` does not wait any more; `flows` are those in whose turns it did.
+    /// `ticket` does not wait any more; `flows` are those in whose queue it did.
     pub fn leave(&mut self, priority: Priority, flows: &[Flow], ticket: Ticket) {
         let Some(ring) = self.rings.get_mut(&priority) else { return };
         for flow in flows {
@@ -67,7 +67,7 @@ impl FairQueue {
         }
     }
 
-    /// How many wait in the turns of `flow`.
+    /// How many wait in the queue of `flow`.
     pub fn waiting(&self, priority: Priority, flow: Flow) -> usize {
         self.rings.get(&priority).and_then(|ring| ring.queues.get(&flow)).map_or(0, BTreeSet::len)
     }
@@ -82,12 +82,12 @@ mod tests {
     const C: Flow = Flow::Uid(3);
 
     /// The next so many to go, of tickets that each wait for one flow.
-    fn go(turns: &mut FairQueue, flow_of: impl Fn(Ticket) -> Flow, many: usize) -> Vec<Ticket> {
+    fn go(queue: &mut FairQueue, flow_of: impl Fn(Ticket) -> Flow, many: usize) -> Vec<Ticket> {
         let mut gone = Vec::new();
-        while let Some(ticket) = turns.next().filter(|_| gone.len() < many) {
-            turns.take();
-            let priority = *turns.rings.keys().next().unwrap();
-            turns.leave(priority, &[flow_of(ticket)], ticket);
+        while let Some(ticket) = queue.next().filter(|_| gone.len() < many) {
+            queue.take();
+            let priority = *queue.rings.keys().next().unwrap();
+            queue.leave(priority, &[flow_of(ticket)], ticket);
             gone.push(ticket);
         }
         gone
@@ -95,66 +95,66 @@ mod tests {
 
     #[test]
     fn who_comes_with_one_waits_for_one_of_those_who_have_five_hundred() {
-        let mut turns = FairQueue::default();
-        (0..500).for_each(|ticket| turns.join(Priority::Caller, A, ticket));
+        let mut queue = FairQueue::default();
+        (0..500).for_each(|ticket| queue.join(Priority::Caller, A, ticket));
         let flow = |ticket| if ticket < 500 { A } else { B };
-        assert_eq!(go(&mut turns, flow, 7), [0, 1, 2, 3, 4, 5, 6]);
-        turns.join(Priority::Caller, B, 500);
-        assert_eq!(go(&mut turns, flow, 3), [7, 500, 8]);
-        assert_eq!((turns.waiting(Priority::Caller, A), turns.waiting(Priority::Caller, B)), (491, 0));
+        assert_eq!(go(&mut queue, flow, 7), [0, 1, 2, 3, 4, 5, 6]);
+        queue.join(Priority::Caller, B, 500);
+        assert_eq!(go(&mut queue, flow, 3), [7, 500, 8]);
+        assert_eq!((queue.waiting(Priority::Caller, A), queue.waiting(Priority::Caller, B)), (491, 0));
     }
 
     #[test]
     fn three_flows_share_evenly_whatever_each_has() {
-        let mut turns = FairQueue::default();
+        let mut queue = FairQueue::default();
         let flow = |ticket| [A, B, C][(ticket / 1000) as usize];
         for ticket in (0..900).chain(1000..1100).chain(2000..2040) {
-            turns.join(Priority::Caller, flow(ticket), ticket);
+            queue.join(Priority::Caller, flow(ticket), ticket);
         }
-        let gone = go(&mut turns, flow, 120);
+        let gone = go(&mut queue, flow, 120);
         for shares in gone.chunks(3) {
             assert_eq!(shares.iter().map(|ticket| flow(*ticket)).collect::<Vec<_>>(), [A, B, C]);
         }
-        let rest = go(&mut turns, flow, 2000);
+        let rest = go(&mut queue, flow, 2000);
         assert_eq!(rest.iter().filter(|ticket| flow(**ticket) == C).count(), 0, "it has had all its own");
         assert_eq!(rest.len(), 900 + 100 - 80, "and nobody is forgotten");
-        assert!(turns.rings.is_empty(), "nor anything kept");
+        assert!(queue.rings.is_empty(), "nor anything kept");
     }
 
     #[test]
     fn urgency_goes_before_any_turn() {
-        let mut turns = FairQueue::default();
-        turns.join(Priority::Caller, A, 1);
-        turns.join(Priority::Management, Flow::Daemon, 2);
-        assert_eq!(turns.next(), Some(2));
-        turns.take();
-        turns.leave(Priority::Management, &[Flow::Daemon], 2);
-        assert_eq!(turns.next(), Some(1));
+        let mut queue = FairQueue::default();
+        queue.join(Priority::Caller, A, 1);
+        queue.join(Priority::Management, Flow::Daemon, 2);
+        assert_eq!(queue.next(), Some(2));
+        queue.take();
+        queue.leave(Priority::Management, &[Flow::Daemon], 2);
+        assert_eq!(queue.next(), Some(1));
     }
 
     #[test]
     fn what_two_flows_wait_for_goes_in_the_turn_of_either() {
-        let mut turns = FairQueue::default();
-        (0..100).for_each(|ticket| turns.join(Priority::Caller, A, ticket));
-        turns.join(Priority::Caller, B, 99);
-        assert_eq!(turns.next(), Some(0));
-        turns.take();
-        turns.leave(Priority::Caller, &[A], 0);
-        assert_eq!(turns.next(), Some(99), "the last of one flow is the first of the other");
-        turns.take();
-        turns.leave(Priority::Caller, &[A, B], 99);
-        assert_eq!((turns.next(), turns.waiting(Priority::Caller, A)), (Some(1), 98));
+        let mut queue = FairQueue::default();
+        (0..100).for_each(|ticket| queue.join(Priority::Caller, A, ticket));
+        queue.join(Priority::Caller, B, 99);
+        assert_eq!(queue.next(), Some(0));
+        queue.take();
+        queue.leave(Priority::Caller, &[A], 0);
+        assert_eq!(queue.next(), Some(99), "the last of one flow is the first of the other");
+        queue.take();
+        queue.leave(Priority::Caller, &[A, B], 99);
+        assert_eq!((queue.next(), queue.waiting(Priority::Caller, A)), (Some(1), 98));
     }
 
     #[test]
     fn who_gives_up_has_had_no_turn() {
-        let mut turns = FairQueue::default();
-        (0..500).for_each(|ticket| turns.join(Priority::Caller, A, ticket));
-        (0..500).for_each(|ticket| turns.leave(Priority::Caller, &[A], ticket));
-        assert!(turns.rings.is_empty());
-        turns.join(Priority::Caller, B, 500);
-        turns.join(Priority::Caller, B, 501);
-        turns.join(Priority::Caller, A, 502);
-        assert_eq!(go(&mut turns, |ticket| if ticket == 502 { A } else { B }, 3), [500, 502, 501]);
+        let mut queue = FairQueue::default();
+        (0..500).for_each(|ticket| queue.join(Priority::Caller, A, ticket));
+        (0..500).for_each(|ticket| queue.leave(Priority::Caller, &[A], ticket));
+        assert!(queue.rings.is_empty());
+        queue.join(Priority::Caller, B, 500);
+        queue.join(Priority::Caller, B, 501);
+        queue.join(Priority::Caller, A, 502);
+        assert_eq!(go(&mut queue, |ticket| if ticket == 502 { A } else { B }, 3), [500, 502, 501]);
     }
 }

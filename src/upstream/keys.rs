@@ -56,7 +56,7 @@ impl Auth0 {
         let mut waits = BETWEEN_ATTEMPTS.waits(self.draw()).take(means.max_retries as usize);
         loop {
             let patience = deadline.saturating_duration_since(Instant::now());
-            let leave = inner.budget.leave_for_itself(Priority::Caller, patience).await;
+            let leave = inner.budget.acquire_for_itself(Priority::Caller, patience).await;
             let permit = leave.map_err(|held| unavailable(Stage::Keys, over(held)))?;
             inner.counters.key_requests.add();
             let sent = self.send(&means, Endpoint::Keys, self.keys_request(), permit, Priority::Caller);

@@ -7,7 +7,7 @@ use crate::domain::retry::{LONGEST_ASKED_FOR, SHORTEST_ASKED_FOR};
 use crate::domain::token_bucket::TokenBucket;
 
 use super::answer::Limit;
-use super::budget::Held;
+use super::budget::BudgetError;
 
 /// What an answer asks to wait is kept to for up to this fraction longer.
 const JITTER: f64 = 0.1;
@@ -44,11 +44,11 @@ impl Pace {
     }
 
     /// Spends one, if that leaves `reserve`; else says after how long it would.
-    pub fn take(&mut self, reserve: u32, now: Moment) -> Result<(), Held> {
+    pub fn take(&mut self, reserve: u32, now: Moment) -> Result<(), BudgetError> {
         if let Some(wait) = self.gate_closed_for(now) {
-            return Err(Held::Gate(wait));
+            return Err(BudgetError::Gate(wait));
         }
-        self.bucket.take(f64::from(reserve), now).map_err(Held::Busy)
+        self.bucket.take(f64::from(reserve), now).map_err(BudgetError::Busy)
     }
 
     /// How many may go within `span`, as far as the rate is concerned.
@@ -143,7 +143,7 @@ mod tests {
         let closed = |asked| {
             let mut pace = Pace::new(10.0, 20, at(0));
             pace.refused(asked, 0.0, at(0));
-            assert!(matches!(pace.take(0, at(999)), Err(Held::Gate(_))));
+            assert!(matches!(pace.take(0, at(999)), Err(BudgetError::Gate(_))));
             (1..100_000).find(|millis| pace.take(0, at(*millis)).is_ok()).unwrap()
         };
         assert_eq!(closed(Some(Duration::from_secs(7))), 7_000);

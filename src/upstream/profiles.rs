@@ -11,7 +11,7 @@ use crate::domain::priority::Priority;
 use crate::domain::user::UserId;
 use crate::management::{Management, ManagementToken};
 
-use super::budget::{Held, Permit};
+use super::budget::{BudgetError, Permit};
 use super::wire::UserAnswer;
 use super::{Auth0, BETWEEN_ATTEMPTS, over, unavailable};
 
@@ -31,21 +31,26 @@ impl Profiles {
         Self { auth0, management }
     }
 
-    /// Asks until there is an answer, the retries are used up, or `deadline` comes. Where the leave for the first
+    /// Asks until there is an answer, the retries are used up, or `deadline` comes. Where the admission for the first
     /// request was spared, one request is all, and nobody is kept waiting for another.
-    async fn read(&self, user: &UserId, deadline: Instant, leave: Leave) -> Result<Fetched, Unavailable> {
-        let (retries, mut first, leave) = match leave {
-            Leave::InTurn(_) => (self.auth0.means().max_retries as usize, None, leave),
-            Leave::Spared(permit, priority) => (0, permit, Leave::Spared(None, priority)),
+    async fn read(
+        &self,
+        user: &UserId,
+        deadline: Instant,
+        admission: Admission,
+    ) -> Result<Fetched, Unavailable> {
+        let (retries, mut first, admission) = match admission {
+            Admission::InTurn(_) => (self.auth0.means().max_retries as usize, None, admission),
+            Admission::Spared(permit, priority) => (0, permit, Admission::Spared(None, priority)),
         };
-        let priority = leave.priority();
+        let priority = admission.priority();
         let mut waits = BETWEEN_ATTEMPTS.waits(self.auth0.draw()).take(retries);
         let mut token = self.bearer(deadline).await?;
         let (mut renewed, mut last) = (false, None);
         loop {
             let permit = match first.take() {
                 Some(permit) => permit,
-                None => self.leave(deadline, &leave).await?,
+                None => self.permit(deadline, &admission).await?,
             };
             let failure =
                 match timeout_at(deadline, self.auth0.user(user, token.token(), permit, priority)).await {
@@ -87,17 +92,17 @@ impl Profiles {
         }
     }
 
-    /// Leave for one more request, at once or not at all where the first was `spared`.
-    async fn leave(&self, deadline: Instant, leave: &Leave) -> Result<Permit, Unavailable> {
+    /// Admission for one more request, at once or not at all where the first was `spared`.
+    async fn permit(&self, deadline: Instant, admission: &Admission) -> Result<Permit, Unavailable> {
         let budget = &self.auth0.0.budget;
-        let leave = match leave {
-            Leave::Spared(_, priority) => budget.leave_if_spare(*priority),
-            Leave::InTurn(for_whom) => {
+        let admission = match admission {
+            Admission::Spared(_, priority) => budget.try_acquire(*priority),
+            Admission::InTurn(for_whom) => {
                 let patience = deadline.saturating_duration_since(Instant::now());
-                budget.leave(Priority::Caller, for_whom.clone(), patience).await
+                budget.acquire(Priority::Caller, for_whom.clone(), patience).await
             }
         };
-        leave.map_err(|held| unavailable(Stage::User, over(held)))
+        admission.map_err(|held| unavailable(Stage::User, over(held)))
     }
 
     async fn bearer(&self, deadline: Instant) -> Result<Arc<ManagementToken>, Unavailable> {
@@ -111,22 +116,22 @@ impl Profiles {
         Failure::TimedOut { host: Arc::clone(&self.auth0.0.domain) }
     }
 
-    fn start(&self, user: UserId, leave: Leave) -> Fetching {
+    fn start(&self, user: UserId, admission: Admission) -> Fetching {
         let this = self.clone();
         let deadline = Instant::now() + this.auth0.means().request_timeout;
-        Box::pin(async move { this.read(&user, deadline, leave).await })
+        Box::pin(async move { this.read(&user, deadline, admission).await })
     }
 }
 
 /// How one who reads a user comes by leaves of the budget.
-enum Leave {
+enum Admission {
     /// Waits for its turns.
     InTurn(ForWhom),
     /// Has the first, given for something of this priority, and takes another only if that can be spared at once.
     Spared(Option<Permit>, Priority),
 }
 
-impl Leave {
+impl Admission {
     fn priority(&self) -> Priority {
         match self {
             Self::InTurn(_) => Priority::Caller,
@@ -137,11 +142,11 @@ impl Leave {
 
 impl ProfileSource for Profiles {
     fn fetch(&self, user: UserId, for_whom: ForWhom) -> Fetching {
-        self.start(user, Leave::InTurn(for_whom))
+        self.start(user, Admission::InTurn(for_whom))
     }
 
     fn fetch_if_spare(&self, user: UserId, priority: Priority) -> Result<Fetching, NotNow> {
-        // Without a token in hand the leave would be held while one is waited for, which needs leave itself; and while
+        // Without a token in hand the admission would be held while one is waited for, which needs admission itself; and while
         // Auth0 refuses them all it would be spent for nothing.
         match self.management.at_once() {
             Some(Ok(_)) => {}
@@ -149,7 +154,7 @@ impl ProfileSource for Profiles {
             None => return Err(NotNow::NoRoom(AFTER_NO_TOKEN)),
         }
         let permit = self.spend_if_spare(priority).map_err(NotNow::NoRoom)?;
-        Ok(self.start(user, Leave::Spared(Some(permit), priority)))
+        Ok(self.start(user, Admission::Spared(Some(permit), priority)))
     }
 
     fn spare(&self, priority: Priority) -> Result<(), Duration> {
@@ -159,8 +164,8 @@ impl ProfileSource for Profiles {
 
 impl Profiles {
     fn spend_if_spare(&self, priority: Priority) -> Result<Permit, Duration> {
-        self.auth0.0.budget.leave_if_spare(priority).map_err(|held| match held {
-            Held::Gate(wait) | Held::Busy(wait) => wait,
+        self.auth0.0.budget.try_acquire(priority).map_err(|held| match held {
+            BudgetError::Gate(wait) | BudgetError::Busy(wait) => wait,
         })
     }
 }

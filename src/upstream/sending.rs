@@ -51,7 +51,7 @@ impl Auth0 {
         }
         // The others are as old as this one.
         transport.retire();
-        let Ok(permit) = self.0.budget.leave_if_spare(priority) else { return first.await };
+        let Ok(permit) = self.0.budget.try_acquire(priority) else { return first.await };
         self.count(endpoint);
         let mut second = pin!(self.attempt(endpoint, transport.send_anew(request), permit));
         tokio::select! {
