@@ -21,7 +21,7 @@ use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use cloakroom::demo::{Endpoint, TenantOptions, users};
-use cloakroom::domain::error::{Failure, Sort};
+use cloakroom::domain::error::{Failure, FailureClass};
 use cloakroom::domain::freshness::{Moment, Timestamp};
 use cloakroom::domain::identity::{NoSelection, Profile};
 use cloakroom::domain::user::{Selector, UserId};
@@ -399,7 +399,7 @@ fn more_identities_than_any_user_has_are_no_answer() {
         assert!(read(many((0..256).map(|_| of.to_owned()))).is_ok(), "{of}");
         let failure = read(many((0..257).map(|_| of.to_owned()))).unwrap_err();
         assert!(failure.to_string().contains("more than 256 identities"), "{failure}");
-        assert_eq!(failure.sort(), Sort::Malformed, "more of the same is likely");
+        assert_eq!(failure.class(), FailureClass::Malformed, "more of the same is likely");
     }
     assert!(read(many(full(257))).is_err());
     // What comes after counts, and does not take the place of a user that is not the one that was asked for.
@@ -414,7 +414,7 @@ fn identities_that_take_more_than_a_small_cache_holds_are_no_answer() {
     assert!(read(one(500_000)).is_ok());
     let failure = read(one(600_000)).unwrap_err();
     assert!(failure.to_string().contains("more than 512 KiB"), "{failure}");
-    assert_eq!(failure.sort(), Sort::Malformed);
+    assert_eq!(failure.class(), FailureClass::Malformed);
     // What is not read does not count.
     let unread = format!(r#"{{"access_token":"t","refresh_token":"{}"}}"#, "t".repeat(600_000));
     assert!(read(many([unread])).is_ok());
