@@ -21,7 +21,6 @@ use crate::secret::{Secret, TagKey};
 use crate::telemetry::Counters;
 use crate::telemetry::trouble::Trouble;
 
-pub mod answer;
 pub mod budget;
 pub mod connect;
 pub mod credentials;
@@ -36,6 +35,7 @@ pub mod pace;
 mod profiles;
 mod reading;
 pub mod resolver;
+pub mod response;
 mod sending;
 pub mod tcp;
 pub mod tls;
@@ -44,9 +44,9 @@ mod unreadable;
 pub mod wire;
 pub mod zeroize_io;
 
-use answer::{Answer, Exchange};
 use budget::{Budget, BudgetError, Permit};
 use credentials::Credentials;
+use response::{Answer, Timing};
 use transport::Transport;
 use wire::UserAnswer;
 
@@ -294,7 +294,7 @@ impl Auth0 {
 
     /// Takes what the answer says of the tenant's limits into account; if it is a 429, says for how long the gate
     /// is closed.
-    fn account_for(&self, endpoint: Endpoint, answer: &Answer, exchange: Exchange) -> Option<Duration> {
+    fn account_for(&self, endpoint: Endpoint, answer: &Answer, exchange: Timing) -> Option<Duration> {
         // The others have rate limits of their own, which a few grants a day and key sets an hour do not come near.
         let limit = answer.rate_limit(exchange).filter(|_| matches!(endpoint, Endpoint::User));
         let chance = self.chance();

@@ -27,7 +27,7 @@ use cloakroom::domain::identity::{NoSelection, Profile};
 use cloakroom::domain::user::{Selector, UserId};
 use cloakroom::management::Grant;
 use cloakroom::secret::TagKey;
-use cloakroom::upstream::answer::{Answer, Exchange};
+use cloakroom::upstream::response::{Answer, Timing};
 use cloakroom::upstream::wire::{self, UserAnswer};
 use hyper::StatusCode;
 use hyper::header::{DATE, HeaderMap};
@@ -54,7 +54,7 @@ fn answer(body: impl AsRef<[u8]>, date: Option<&str>) -> Answer {
 
 fn read_with(body: impl AsRef<[u8]>, date: Option<&str>) -> Result<Profile, Failure> {
     let (user, tags) = (UserId::parse("u|1").unwrap(), TagKey::random().unwrap());
-    let exchange = Exchange { sent: now(), received: now() };
+    let exchange = Timing { sent: now(), received: now() };
     match wire::parse_user(&answer(body, date), &user, exchange, &tags)? {
         UserAnswer::User(Some(profile), _) => Ok(profile),
         other => panic!("{other:?}"),
@@ -84,7 +84,7 @@ const LOGIN: &str = r#""2026-11-22T09:30:00.000Z""#;
 
 fn grant(token: &str, expires_in: &str) -> Grant {
     let body = format!(r#"{{"access_token":"{token}","expires_in":{expires_in}}}"#);
-    let exchange = Exchange { sent: now(), received: now() };
+    let exchange = Timing { sent: now(), received: now() };
     wire::parse_grant(&answer(body, None), &"a".into(), exchange).unwrap()
 }
 

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use cloakroom::domain::freshness::{Deadline, Freshness, Moment, Schedule, Terms, Timestamp};
 use cloakroom::domain::user::UserId;
 use cloakroom::secret::TagKey;
-use cloakroom::upstream::answer::{Answer, Exchange};
+use cloakroom::upstream::response::{Answer, Timing};
 use cloakroom::upstream::wire::{self, UserAnswer};
 use hyper::StatusCode;
 use hyper::header::{DATE, HeaderMap, HeaderValue, RETRY_AFTER};
@@ -90,7 +90,7 @@ proptest! {
     ) {
         let now = moment(wall, elapsed);
         let (user, tags) = (UserId::parse("u|1").unwrap(), TagKey::random().unwrap());
-        let exchange = Exchange { sent: now, received: now };
+        let exchange = Timing { sent: now, received: now };
         for status in [status, 200] {
             let answer = answer(status, &body, &date);
             if let Ok(UserAnswer::User(Some(profile), _)) = wire::parse_user(&answer, &user, exchange, &tags) {
@@ -126,7 +126,7 @@ proptest! {
             r#"{{"user_id":"u|1",{stated}"identities":[{{"access_token":"t","expires_in":{quote}{number}{quote}}}]}}"#
         );
         let (user, tags) = (UserId::parse("u|1").unwrap(), TagKey::random().unwrap());
-        let exchange = Exchange { sent: now, received: now };
+        let exchange = Timing { sent: now, received: now };
         let answer = answer(200, body.as_bytes(), b"");
         let Ok(UserAnswer::User(Some(profile), _)) = wire::parse_user(&answer, &user, exchange, &tags) else {
             panic!("{body}");

@@ -12,7 +12,7 @@ use cloakroom::config::{self, AuditEvents, Env};
 use cloakroom::domain::priority::Flow;
 use cloakroom::domain::user::{Selector, UserId};
 use cloakroom::process::manager::Manager;
-use cloakroom::upstream::answer::Answer;
+use cloakroom::upstream::response::Answer;
 use cloakroom::upstream::transport::{Sending, Transport};
 use http_body_util::Full;
 use hyper::{HeaderMap, Request, StatusCode};

@@ -15,7 +15,7 @@ use cloakroom::demo::{Delivery, Endpoint, Fault, Tenant, TenantOptions, WaitHint
 use cloakroom::domain::error::Failure;
 use cloakroom::domain::freshness::Timestamp;
 use cloakroom::process::manager::Manager;
-use cloakroom::upstream::answer::Answer;
+use cloakroom::upstream::response::Answer;
 use cloakroom::upstream::transport::{Sending, Transport};
 use http_body_util::{BodyExt, Full};
 use hyper::Request;

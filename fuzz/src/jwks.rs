@@ -9,7 +9,7 @@ use cloakroom::config::{self, Env};
 use cloakroom::domain::freshness::Timestamp;
 use cloakroom::secret::TagKey;
 use cloakroom::telemetry::Counters;
-use cloakroom::upstream::answer::Answer;
+use cloakroom::upstream::response::Answer;
 use cloakroom::upstream::transport::{Sending, Transport};
 use cloakroom::upstream::{Auth0, Parts};
 use cloakroom::user_token::KeySource;

@@ -11,8 +11,8 @@ use cloakroom::domain::identity::{Identity, IdpToken, NoSelection, Profile};
 use cloakroom::domain::retry::{LONGEST_ASKED_FOR, SHORTEST_ASKED_FOR};
 use cloakroom::domain::user::{Selector, UserId};
 use cloakroom::secret::TagKey;
-use cloakroom::upstream::answer::{Answer, Exchange};
 use cloakroom::upstream::pace::Pace;
+use cloakroom::upstream::response::{Answer, Timing};
 use cloakroom::upstream::wire::{self, UserAnswer};
 use hyper::StatusCode;
 use hyper::header::{DATE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
@@ -102,7 +102,7 @@ pub fn headers(data: &[u8]) {
     }
 }
 
-fn limits_are_as_stated(answer: &Answer, exchange: Exchange) {
+fn limits_are_as_stated(answer: &Answer, exchange: Timing) {
     let asked = answer.asks_to_wait(exchange);
     let header = answer.headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok());
     if let Some(seconds) = header.and_then(|text| text.trim().parse::<u64>().ok()) {
@@ -122,7 +122,7 @@ fn limits_are_as_stated(answer: &Answer, exchange: Exchange) {
     }
 }
 
-fn clocks_agree(answer: &Answer, exchange: Exchange) {
+fn clocks_agree(answer: &Answer, exchange: Timing) {
     let (behind, skew) = (answer.clock_behind(exchange), answer.clock_skew(exchange));
     assert_eq!(answer.date().is_some(), skew.is_some());
     assert_eq!(skew.is_some_and(|skew| skew > 0), !behind.is_zero(), "{skew:?} {behind:?}");
@@ -133,7 +133,7 @@ fn clocks_agree(answer: &Answer, exchange: Exchange) {
 }
 
 /// As `upstream.rs` does it.
-fn keeps_its_pace(pace: &mut Pace, answer: &Answer, exchange: Exchange) {
+fn keeps_its_pace(pace: &mut Pace, answer: &Answer, exchange: Timing) {
     let now = exchange.received;
     answer.rate_limit(exchange).into_iter().for_each(|limit| pace.left(limit, now));
     answer.quotas().into_iter().for_each(|quota| pace.note(quota, now));
@@ -151,7 +151,7 @@ fn keeps_its_pace(pace: &mut Pace, answer: &Answer, exchange: Exchange) {
 }
 
 /// The profile has what the answer has, read by somebody else, and no more.
-fn is_what_was_sent(profile: &Profile, asked: &UserId, body: &Value, exchange: Exchange, tags: &TagKey) {
+fn is_what_was_sent(profile: &Profile, asked: &UserId, body: &Value, exchange: Timing, tags: &TagKey) {
     let sent: Vec<_> =
         body["identities"].as_array().into_iter().flatten().filter(|one| !one.is_null()).collect();
     assert_eq!(text(&body["user_id"]).as_deref(), Some(asked.as_str()), "another user");
@@ -247,13 +247,13 @@ pub fn tells_nothing<T: std::fmt::Display + std::fmt::Debug>(text: &T) {
 }
 
 /// Asked at a full second, answered a little later.
-fn exchange(second: u64) -> Exchange {
+fn exchange(second: u64) -> Timing {
     let start = Moment {
         wall: Timestamp::parse("2026-11-22T10:00:00Z").unwrap(),
         elapsed: Duration::from_secs(9_000),
     };
     let sent = start.after(Duration::from_secs(second));
-    Exchange { sent, received: sent.after(Duration::from_millis(200)) }
+    Timing { sent, received: sent.after(Duration::from_millis(200)) }
 }
 
 /// An answer as text: `STATUS WHAT WAS ASKED FOR`, a line for each header, an empty line, the body.

@@ -3,11 +3,11 @@
 use crate::clock::Sent;
 
 use super::Inner;
-use super::answer::{Answer, Exchange};
+use super::response::{Answer, Timing};
 
 impl Inner {
     /// The exchange that `answer` completes.
-    pub(super) fn exchange(&self, sent: Sent, answer: &Answer) -> Exchange {
+    pub(super) fn exchange(&self, sent: Sent, answer: &Answer) -> Timing {
         // A page of an edge or a proxy is dated by a clock that nothing else here goes by.
         let date = answer.date().filter(|_| answer.is_json());
         let (sent, received, lost) = self.clock.receives(sent, date);
@@ -18,7 +18,7 @@ impl Inner {
                 "This machine's clocks stood still, by the date of Auth0's answer; what is cached is judged by that"
             );
         }
-        let exchange = Exchange { sent, received };
+        let exchange = Timing { sent, received };
         if let Some(skew) = answer.clock_skew(exchange) {
             self.counters.clock_skew(skew);
         }

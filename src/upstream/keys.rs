@@ -14,8 +14,8 @@ use crate::json::Object;
 use crate::user_token::keys::{Algorithm, Key, KeySet};
 use crate::user_token::{FetchedKeys, FetchingKeys, KeySource};
 
-use super::answer::Answer;
 use super::lenient::{Few, Text};
+use super::response::Answer;
 use super::{AGENT, Auth0, BETWEEN_ATTEMPTS, Endpoint, over, unavailable};
 
 /// Where every tenant publishes its keys, on each of its domains.

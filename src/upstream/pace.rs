@@ -6,8 +6,8 @@ use crate::domain::freshness::Moment;
 use crate::domain::retry::{LONGEST_ASKED_FOR, SHORTEST_ASKED_FOR};
 use crate::domain::token_bucket::TokenBucket;
 
-use super::answer::Limit;
 use super::budget::BudgetError;
+use super::response::Limit;
 
 /// What an answer asks to wait is kept to for up to this fraction longer.
 const JITTER: f64 = 0.1;

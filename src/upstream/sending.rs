@@ -11,8 +11,8 @@ use crate::domain::error::{Failure, UNSENDABLE};
 use crate::domain::freshness::Moment;
 use crate::domain::priority::Priority;
 
-use super::answer::{Answer, Exchange};
 use super::budget::Permit;
+use super::response::{Answer, Timing};
 use super::transport::{Seen, Sending};
 use super::{Auth0, Endpoint, Inner, Means, pace};
 
@@ -32,7 +32,7 @@ impl Auth0 {
         request: Option<Request<Full<Bytes>>>,
         permit: Permit,
         priority: Priority,
-    ) -> Result<(Answer, Exchange), Failure> {
+    ) -> Result<(Answer, Timing), Failure> {
         let mut request = request.ok_or(Failure::Malformed { what: UNSENDABLE })?;
         let transport = &means.transport;
         if let Endpoint::Token = endpoint {
@@ -81,7 +81,7 @@ impl Auth0 {
         endpoint: Endpoint,
         sending: Sending<'_>,
         _permit: Permit,
-    ) -> Result<(Answer, Exchange), Failure> {
+    ) -> Result<(Answer, Timing), Failure> {
         let inner = &self.0;
         let sent = inner.clock.sends();
         let mut counted = Counted { inner, endpoint, sent: inner.clock.now(), result: None };

@@ -22,9 +22,9 @@ use tokio::time::Instant;
 use crate::config::{Proxy, Tenant};
 use crate::domain::error::{Failure, ProxyProblem};
 
-use super::answer::Answer;
 use super::connect::{ConnectTimedOut, ResolveFailed, Resolver, Step, Timed};
 use super::line::{Line, READ_BUFFER, TooMuch};
+use super::response::Answer;
 use super::tcp::Tcp;
 use super::{descriptors, no_proxy, reading, resolver, tls};
 

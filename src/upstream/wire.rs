@@ -23,8 +23,8 @@ use crate::json::Object;
 use crate::management::Grant;
 use crate::secret::{Secret, SecretStr, TagKey};
 
-use super::answer::{Answer, Exchange, Limit};
 use super::lenient::{Bar, Few, Flag, Lifetime, Number, Text};
+use super::response::{Answer, Limit, Timing};
 use super::unreadable;
 
 /// The only fields of a user that are asked for: nothing personal that a token lookup does not need.
@@ -102,7 +102,7 @@ impl Answer {
 }
 
 /// Reads the answer to a grant request.
-pub fn parse_grant(answer: &Answer, audience: &Arc<str>, exchange: Exchange) -> Result<Grant, Failure> {
+pub fn parse_grant(answer: &Answer, audience: &Arc<str>, exchange: Timing) -> Result<Grant, Failure> {
     let status = answer.status.as_u16();
     match answer.status {
         StatusCode::OK => parse_granted(answer, exchange.sent),
@@ -167,7 +167,7 @@ fn parse_granted(answer: &Answer, sent: Moment) -> Result<Grant, Failure> {
 pub fn parse_user(
     answer: &Answer,
     user: &UserId,
-    exchange: Exchange,
+    exchange: Timing,
     tags: &TagKey,
 ) -> Result<UserAnswer, Failure> {
     let status = answer.status.as_u16();
@@ -195,7 +195,7 @@ pub fn parse_user(
 fn parse_profile(
     answer: &Answer,
     user: &UserId,
-    exchange: Exchange,
+    exchange: Timing,
     tags: &TagKey,
 ) -> Result<(Profile, Option<Duration>), Failure> {
     let malformed = |what| Failure::Malformed { what };

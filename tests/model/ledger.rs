@@ -11,7 +11,7 @@ use cloakroom::config;
 use cloakroom::demo::{Delivery, Endpoint, Tenant};
 use cloakroom::domain::error::Failure;
 use cloakroom::domain::freshness::Moment;
-use cloakroom::upstream::answer::Answer;
+use cloakroom::upstream::response::Answer;
 use cloakroom::upstream::transport::{Sending, Transport};
 use http_body_util::{BodyExt, Full};
 use hyper::{Request, StatusCode};

@@ -61,7 +61,7 @@ mutant wall-clock-alone src/domain/freshness.rs \
 mutant elapsed-clock-alone src/domain/freshness.rs \
     'self.wall.since(now.wall).min(self.elapsed.saturating_sub(now.elapsed))' \
     'self.elapsed.saturating_sub(now.elapsed)'
-mutant date-not-used src/upstream/answer.rs \
+mutant date-not-used src/upstream/response.rs \
     'Some(date) if date > exchange.received.wall => {' \
     'Some(date) if date > exchange.received.wall && false => {'
 mutant stale-beyond-max-stale src/domain/freshness.rs \
@@ -158,7 +158,7 @@ mutant gate-ignored-by-grants src/upstream/budget.rs \
 mutant gate-of-grants-open-for-users src/upstream.rs \
     'StatusCode::TOO_MANY_REQUESTS => {' \
     'StatusCode::TOO_MANY_REQUESTS if !answer.headers.contains_key("pragma") && answer.date().is_some_and(|_| true) && answer.headers.contains_key("retry-after") => {'
-mutant reset-by-the-own-clock src/upstream/answer.rs \
+mutant reset-by-the-own-clock src/upstream/response.rs \
     'let now = self.date().unwrap_or(exchange.received.wall);
         let asked' 'let now = exchange.received.wall;
         let asked'

@@ -21,7 +21,7 @@ use cloakroom::domain::freshness::Timestamp;
 use cloakroom::domain::priority::Flow;
 use cloakroom::domain::user::{Selector, UserId};
 use cloakroom::process::manager::Manager;
-use cloakroom::upstream::answer::Answer;
+use cloakroom::upstream::response::Answer;
 use cloakroom::upstream::transport::{self, Sending, Transport};
 use http_body_util::{BodyExt, Empty, Full};
 use hyper::{Request, StatusCode};

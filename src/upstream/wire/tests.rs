@@ -10,8 +10,8 @@ fn now() -> Moment {
     Moment { wall: Timestamp::parse("2026-11-22T10:00:00Z").unwrap(), elapsed: Duration::from_secs(9_000) }
 }
 
-fn at_once() -> Exchange {
-    Exchange { sent: now(), received: now() }
+fn at_once() -> Timing {
+    Timing { sent: now(), received: now() }
 }
 
 fn answer(status: u16, body: &str) -> Answer {
@@ -202,7 +202,7 @@ fn a_clock_here_that_is_behind_auth0s_lengthens_no_life() {
         let mut answer = answer(200, body);
         answer.headers.insert(DATE, date.parse().unwrap());
         let user = UserId::parse("u|1").unwrap();
-        let exchange = Exchange { sent: now(), received: now().after(Duration::from_secs(took)) };
+        let exchange = Timing { sent: now(), received: now().after(Duration::from_secs(took)) };
         match parse_user(&answer, &user, exchange, &TagKey::random().unwrap()) {
             Ok(UserAnswer::User(Some(profile), _)) => {
                 profile.identities[0].token().unwrap().expires.unwrap().remaining(now()).as_secs()

@@ -22,7 +22,7 @@ pub struct Answer {
 
 /// When an answer was asked for and when it was there.
 #[derive(Clone, Copy, Debug)]
-pub struct Exchange {
+pub struct Timing {
     /// When the request was sent: lifetimes count from here.
     pub sent: Moment,
     /// When the answer was complete.
@@ -64,7 +64,7 @@ impl Answer {
     /// Only this direction is corrected. A clock here that is ahead makes tokens look dead early, which the log and
     /// `status` warn of; but an answer that claims to be from the past may be what is wrong, and to believe it
     /// would be to serve dead tokens.
-    pub fn clock_behind(&self, exchange: Exchange) -> Duration {
+    pub fn clock_behind(&self, exchange: Timing) -> Duration {
         match self.date() {
             // It was written somewhere during the exchange, perhaps at once, and an answer may be long on its way. Dates
             // have whole seconds, cut off: up to another second may be hidden.
@@ -77,7 +77,7 @@ impl Answer {
 
     /// The earliest moment on our elapsed clock at which something can have happened that the server dates `stated`;
     /// `None` where that is later than the answer, so that one of the two dates is wrong.
-    pub fn not_before(&self, stated: Timestamp, exchange: Exchange) -> Option<Duration> {
+    pub fn not_before(&self, stated: Timestamp, exchange: Timing) -> Option<Duration> {
         // The answer was dated no earlier than its request was sent, up to a second before what is hidden by the date.
         let hidden = Duration::from_secs(1);
         let latest = self.date().map_or(exchange.sent.wall, |date| date.after(hidden));
@@ -100,13 +100,13 @@ impl Answer {
     /// How long a 429 asks to wait: `Retry-After`, else until the reset header's time; `None` where it says
     /// neither. Dates are taken by the answer's own clock, since it is the one that wrote them. How much of it is
     /// believed is for `pace` to say.
-    pub fn asks_to_wait(&self, exchange: Exchange) -> Option<Duration> {
+    pub fn asks_to_wait(&self, exchange: Timing) -> Option<Duration> {
         let now = self.date().unwrap_or(exchange.received.wall);
         self.retry_after(exchange).or_else(|| self.reset(now))
     }
 
     /// What `Retry-After` asks for, within bounds.
-    pub fn retry_after(&self, exchange: Exchange) -> Option<Duration> {
+    pub fn retry_after(&self, exchange: Timing) -> Option<Duration> {
         let now = self.date().unwrap_or(exchange.received.wall);
         self.text(RETRY_AFTER).and_then(|value| retry::retry_after(value, now))
     }
@@ -118,7 +118,7 @@ impl Answer {
     }
 
     /// What the tenant says of the rate limit of the endpoint that was asked.
-    pub fn rate_limit(&self, exchange: Exchange) -> Option<Limit> {
+    pub fn rate_limit(&self, exchange: Timing) -> Option<Limit> {
         let now = self.date().unwrap_or(exchange.received.wall);
         let (left, of) = self.number("x-ratelimit-remaining").zip(self.number("x-ratelimit-limit"))?;
         Some(Limit { left, of, reset: self.reset(now).unwrap_or_default() })
@@ -132,7 +132,7 @@ impl Answer {
     /// How far the server's clock is ahead of ours, in milliseconds, negative where it is behind; `None` where it
     /// does not say. Its date has whole seconds, and was written somewhere during the exchange: within that it
     /// counts as none.
-    pub fn clock_skew(&self, exchange: Exchange) -> Option<i64> {
+    pub fn clock_skew(&self, exchange: Timing) -> Option<i64> {
         let date = self.date()?.as_millis();
         let (earliest, latest) = (exchange.sent.wall.as_millis(), exchange.received.wall.as_millis());
         Some(match () {
