@@ -27,7 +27,7 @@ pub mod credentials;
 mod dates;
 mod descriptors;
 mod fair_queue;
-mod keys;
+mod jwks;
 mod lenient;
 pub mod line;
 mod no_proxy;
@@ -50,7 +50,7 @@ use response::{Answer, Timing};
 use transport::Transport;
 use wire::UserAnswer;
 
-pub use keys::issuers;
+pub use jwks::issuers;
 pub use profiles::Profiles;
 
 /// Tells Auth0's operators and the tenant's logs who asks.
