@@ -12,7 +12,7 @@ pub mod audit;
 mod histogram;
 pub mod log;
 mod names;
-pub mod trouble;
+pub mod outage_log;
 mod usage;
 mod writer;
 

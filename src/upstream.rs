@@ -19,7 +19,7 @@ use crate::domain::user::UserId;
 use crate::management::{Grant, GrantSource, Granting};
 use crate::secret::{Secret, TagKey};
 use crate::telemetry::Counters;
-use crate::telemetry::trouble::Trouble;
+use crate::telemetry::outage_log::OutageLog;
 
 pub mod budget;
 pub mod connect;
@@ -101,9 +101,9 @@ struct Inner {
     tags: TagKey,
     counters: Arc<Counters>,
     /// With reading users; the Management token's keeper tells its own.
-    trouble: Trouble,
+    trouble: OutageLog,
     /// With reading the key set.
-    keys_trouble: Trouble,
+    keys_trouble: OutageLog,
     budget: Budget,
     random: Mutex<fastrand::Rng>,
 }
@@ -149,8 +149,8 @@ impl Auth0 {
             clock,
             tags,
             counters,
-            trouble: Trouble::default(),
-            keys_trouble: Trouble::default(),
+            trouble: OutageLog::default(),
+            keys_trouble: OutageLog::default(),
             budget,
             random: Mutex::new(fastrand::Rng::with_seed(seed)),
         }))

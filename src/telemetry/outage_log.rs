@@ -6,12 +6,12 @@ use std::time::Duration;
 use crate::domain::error::Failure;
 use crate::domain::freshness::Moment;
 
-/// Trouble that comes and goes with every other request is still worth one line a minute.
+/// OutageLog that comes and goes with every other request is still worth one line a minute.
 const BETWEEN_LINES: Duration = Duration::from_secs(60);
 
 /// One thing that may fail for a while.
 #[derive(Debug, Default)]
-pub struct Trouble(Mutex<State>);
+pub struct OutageLog(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
@@ -21,7 +21,7 @@ struct State {
     said: Option<(Failure, Moment)>,
 }
 
-impl Trouble {
+impl OutageLog {
     /// It failed at `now`. Returns whether that should be said: it is news, or it has not been said for a while.
     pub fn fails(&self, failure: &Failure, now: Moment) -> bool {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -54,7 +54,7 @@ mod tests {
 
     #[test]
     fn an_outage_is_said_once_and_so_is_its_end() {
-        let (trouble, down) = (Trouble::default(), Failure::Status { status: 503 });
+        let (trouble, down) = (OutageLog::default(), Failure::Status { status: 503 });
         assert!(!trouble.ends(), "nothing was wrong");
         assert!(trouble.fails(&down, at(0)));
         assert!((1..500).all(|second| !trouble.fails(&down, at(second))));
@@ -65,7 +65,7 @@ mod tests {
 
     #[test]
     fn another_cause_is_news_and_flapping_is_not() {
-        let (trouble, down) = (Trouble::default(), Failure::Status { status: 503 });
+        let (trouble, down) = (OutageLog::default(), Failure::Status { status: 503 });
         assert!(trouble.fails(&down, at(0)));
         assert!(trouble.fails(&Failure::Fault, at(60)));
         let lines = (61..121).filter(|second| {
@@ -77,7 +77,7 @@ mod tests {
 
     #[test]
     fn an_outage_that_follows_another_is_said_when_it_lasts_and_its_end_only_then() {
-        let (trouble, down) = (Trouble::default(), Failure::Status { status: 503 });
+        let (trouble, down) = (OutageLog::default(), Failure::Status { status: 503 });
         assert!(trouble.fails(&down, at(0)) && trouble.ends());
         assert!(
             !trouble.fails(&down, at(30)) && !trouble.ends(),
