@@ -13,12 +13,12 @@ mod histogram;
 pub mod log;
 mod names;
 pub mod outage_log;
-mod usage;
+mod process_stats;
 mod writer;
 
 pub use histogram::Histogram;
 pub use names::UserNames;
-pub use usage::Usage;
+pub use process_stats::ProcessStats;
 
 /// Numbers that only grow, shared by the parts that count and those that show.
 #[derive(Debug, Default)]

@@ -12,7 +12,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
 use crate::domain::freshness::Timestamp;
-use crate::telemetry::{Histogram, Usage, log};
+use crate::telemetry::{Histogram, ProcessStats, log};
 
 use super::state::Services;
 
@@ -229,7 +229,7 @@ impl Snapshot {
 
     /// What every Prometheus client library tells of its process, under the same names.
     fn of_the_process(services: &Services) -> Self {
-        let usage = Usage::now();
+        let usage = ProcessStats::now();
         Self(vec![
             counter(
                 "cpu_seconds",

@@ -4,7 +4,7 @@ use procfs::process::{LimitValue, Process};
 
 /// What there is to know. Where a sandbox hides a part of `/proc`, that part is not there.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Usage {
+pub struct ProcessStats {
     /// Seconds of processor time, in user and system mode together.
     pub cpu_seconds: Option<f64>,
     /// Bytes in memory.
@@ -17,7 +17,7 @@ pub struct Usage {
     pub max_fds: Option<u64>,
 }
 
-impl Usage {
+impl ProcessStats {
     /// This process's, now. A few system calls.
     pub fn now() -> Self {
         let Ok(process) = Process::myself() else { return Self::default() };
@@ -45,10 +45,10 @@ mod tests {
 
     #[test]
     fn a_process_takes_something_of_everything() {
-        let before = Usage::now();
+        let before = ProcessStats::now();
         let _open: Vec<_> = (0..10).map(|_| std::fs::File::open("/dev/null").unwrap()).collect();
         let _used = std::hint::black_box(vec![1_u8; 32 << 20]);
-        let now = Usage::now();
+        let now = ProcessStats::now();
         assert!(now.open_fds.unwrap() >= 10 && now.max_fds.unwrap() > now.open_fds.unwrap());
         assert!(now.resident_bytes.unwrap() >= before.resident_bytes.unwrap() / 2 + (16 << 20), "{now:?}");
         assert!(now.virtual_bytes >= now.resident_bytes);
