@@ -11,14 +11,14 @@ use crate::domain::freshness::Timestamp;
 pub mod audit;
 mod histogram;
 pub mod log;
-mod names;
 pub mod outage_log;
 mod process_stats;
+mod user_names;
 mod writer;
 
 pub use histogram::Histogram;
-pub use names::UserNames;
 pub use process_stats::ProcessStats;
+pub use user_names::UserNames;
 
 /// Numbers that only grow, shared by the parts that count and those that show.
 #[derive(Debug, Default)]

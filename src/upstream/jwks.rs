@@ -11,7 +11,7 @@ use crate::config::Tenant;
 use crate::domain::error::{Failure, FailureClass, Stage, Unavailable};
 use crate::domain::priority::Priority;
 use crate::json::Object;
-use crate::user_token::jwks::{Algorithm, Key, KeySet};
+use crate::user_token::keys::{Algorithm, Key, KeySet};
 use crate::user_token::{FetchedKeys, FetchingKeys, KeySource};
 
 use super::lenient::{Few, Text};
