@@ -24,7 +24,7 @@ use crate::listener::watchdog::Watchdog;
 use crate::listener::{self, Listening};
 use crate::management::Management;
 use crate::process::activation::Passed;
-use crate::process::manager::Manager;
+use crate::process::notify::ServiceManager;
 use crate::secret::{NoRandomness, TagKey};
 use crate::telemetry::audit::{Audit, OutputError};
 use crate::telemetry::{Counters, UserNames};
@@ -60,7 +60,7 @@ pub struct Deps {
     /// Where the configuration can be read again, if it can.
     pub source: Option<Source>,
     /// Who is told how the daemon is.
-    pub manager: Manager,
+    pub manager: ServiceManager,
 }
 
 impl Deps {
@@ -71,7 +71,7 @@ impl Deps {
             transport: transport::build(&config.tenant)?,
             seed: fastrand::u64(..),
             source: None,
-            manager: Manager::none(),
+            manager: ServiceManager::none(),
         })
     }
 }
@@ -130,7 +130,7 @@ pub struct Running {
     _around: JoinSet<()>,
     shutdown: watch::Receiver<Shutdown>,
     reloads: Reloads,
-    manager: Manager,
+    manager: ServiceManager,
 }
 
 /// How an orderly end came out.

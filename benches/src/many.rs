@@ -11,7 +11,7 @@ use cloakroom::clock::Clock;
 use cloakroom::config::{self, AuditEvents, Env};
 use cloakroom::domain::priority::Flow;
 use cloakroom::domain::user::{Selector, UserId};
-use cloakroom::process::manager::Manager;
+use cloakroom::process::notify::ServiceManager;
 use cloakroom::upstream::response::Answer;
 use cloakroom::upstream::transport::{Sending, Transport};
 use http_body_util::Full;
@@ -54,7 +54,8 @@ pub fn serve(socket: &Path, users: usize, token: usize) {
         config.upstream.requests_per_second = 1e9;
         config.upstream.burst = 1_000_000_000;
         config.upstream.max_concurrency = 1_000_000;
-        let (clock, transport, manager) = (Clock::system(), Arc::new(Memory { token }), Manager::none());
+        let (clock, transport, manager) =
+            (Clock::system(), Arc::new(Memory { token }), ServiceManager::none());
         let deps = Deps { clock, transport, seed: 7, source: None, manager };
         let running = app::start(&config, deps).await.unwrap();
         running.services().management.obtained().await;

@@ -13,7 +13,7 @@ use crate::api::types::{ChangeAnswer, ReloadAnswer};
 use crate::api::{ListenerTerms, Reloading, Services};
 use crate::config::{Change, Client, Config, Loaded, Problems, Reread, Shutdown, Tenant};
 use crate::domain::policy::{Policy, Rule};
-use crate::process::manager::Manager;
+use crate::process::notify::ServiceManager;
 use crate::telemetry;
 use crate::upstream::Auth0;
 use crate::upstream::transport::{self, Transport, TransportError};
@@ -100,7 +100,7 @@ pub(super) struct Reloader {
     /// Tells the watch over the secret whose that is now.
     pub(super) client: watch::Sender<Arc<Client>>,
     pub(super) user_tokens: super::UserTokensFor,
-    pub(super) manager: Manager,
+    pub(super) manager: ServiceManager,
     /// The problems of the last attempt, so that the same ones are said once.
     pub(super) last_problems: Option<Vec<String>>,
     /// An attempt that took too long. What it comes to is dropped.

@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use crate::config::{self, Client};
-use crate::process::directories::Directories;
+use crate::process::watch::DirectoryWatch;
 use crate::secret::{Tag, TagKey};
 
 use super::reload::{By, Reloads};
@@ -58,7 +58,7 @@ pub async fn watch(mut client: watch::Receiver<Arc<Client>>, reloads: Reloads, k
             }
             continue;
         };
-        let mut directories = Directories::of(&file).await;
+        let mut directories = DirectoryWatch::of(&file).await;
         let (mut last, mut told) = (Found::Same, Found::Same);
         loop {
             let (client_now, with) = (Arc::clone(&now), key.clone());

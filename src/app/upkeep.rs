@@ -7,7 +7,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use crate::api::Services;
 use crate::listener::watchdog::Watchdog;
-use crate::process::manager::Manager;
+use crate::process::notify::ServiceManager;
 
 /// For how long the start waits for the first Management token. While Auth0 cannot be reached a daemon that is up and
 /// says so is worth more than one that is started over and over: callers are told why, and need not be told that it is
@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const LOOK: Duration = Duration::from_secs(10);
 
 /// Tells for as long as it is not dropped.
-pub async fn keep_told(services: Arc<Services>, watchdog: Watchdog, manager: Manager) {
+pub async fn keep_told(services: Arc<Services>, watchdog: Watchdog, manager: ServiceManager) {
     let watchdog_interval = manager.wants_to_hear_every();
     let begun = Instant::now();
     let first = timeout(PATIENCE, services.management.obtained());

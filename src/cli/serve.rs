@@ -8,7 +8,7 @@ use crate::app::descriptors::Descriptors;
 use crate::app::reload::Source;
 use crate::app::{self, Bound, Deps, Ended, Running, StartError};
 use crate::config::{self, AuditOutput, Config, Env, Loaded};
-use crate::process::manager::Manager;
+use crate::process::notify::ServiceManager;
 use crate::process::sandbox::{self, Needs, Sandbox};
 use crate::process::signals::{LookupOptions, Signals};
 use crate::process::{activation, hardening, limits};
@@ -60,7 +60,7 @@ pub fn run(args: &Args, environment: Environment) -> Result<(), CommandError> {
     let signals = Signals::register()
         .map_err(|cause| CommandError::failed(format!("signals cannot be handled: {cause}")))?;
     let passed = activation::take().map_err(|cause| CommandError::failed(cause.to_string()))?;
-    let manager = Manager::found(environment.contains_key("NOTIFY_SOCKET"));
+    let manager = ServiceManager::found(environment.contains_key("NOTIFY_SOCKET"));
     let limit = limits::raise_descriptors();
     let steps = hardening::give_up_what_is_not_needed();
     let source = source(args.config.clone(), environment.into_iter().collect());

@@ -14,7 +14,7 @@ const MOST_LINKS: usize = 40;
 pub struct Way {
     /// Each link on the way: the directory that it lies in, and its name there.
     pub links: Vec<(PathBuf, OsString)>,
-    /// Directories that may be replaced as a whole: those that a link leads to, and one that is a mount of its own.
+    /// DirectoryWatch that may be replaced as a whole: those that a link leads to, and one that is a mount of its own.
     pub replaceable: Vec<PathBuf>,
 }
 

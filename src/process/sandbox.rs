@@ -15,7 +15,7 @@ use landlock::{
 use super::links::Way;
 
 /// What is read wherever the daemon runs: by the C library and whatever `nsswitch.conf` has it load, to resolve names,
-/// and by ourselves in `/proc`. Directories and not files, because a rule is about what is there now, and `resolv.conf`
+/// and by ourselves in `/proc`. DirectoryWatch and not files, because a rule is about what is there now, and `resolv.conf`
 /// is replaced while the daemon runs. Those that a machine does not have are left out.
 const ALWAYS_READ: [&str; 12] = [
     "/etc",

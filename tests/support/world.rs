@@ -20,7 +20,7 @@ use cloakroom::domain::error::{Failure, LookupError};
 use cloakroom::domain::freshness::Timestamp;
 use cloakroom::domain::priority::Flow;
 use cloakroom::domain::user::{Selector, UserId};
-use cloakroom::process::manager::Manager;
+use cloakroom::process::notify::ServiceManager;
 use cloakroom::upstream::response::Answer;
 use cloakroom::upstream::transport::{self, Sending, Transport};
 use http_body_util::{BodyExt, Empty, Full};
@@ -62,8 +62,13 @@ impl World {
         let tenant = Tenant::new(clocks[1].clone(), options).unwrap();
         let (directory, config) = configure("tenant.example", &tenant, None, settings);
         let transport = Arc::new(InMemory { tenant: tenant.clone(), timeout: config.tenant.request_timeout });
-        let deps =
-            Deps { clock: clocks[0].clone(), transport, seed: 7, source: None, manager: Manager::none() };
+        let deps = Deps {
+            clock: clocks[0].clone(),
+            transport,
+            seed: 7,
+            source: None,
+            manager: ServiceManager::none(),
+        };
         Self::start(tenant, clocks, directory, config, deps, None).await
     }
 
@@ -85,7 +90,7 @@ impl World {
                 move |_| Ok(Arc::clone(&transport) as Arc<dyn Transport>)
             }),
         };
-        let (clock, manager) = (clocks[0].clone(), Manager::none());
+        let (clock, manager) = (clocks[0].clone(), ServiceManager::none());
         let deps = Deps { clock, transport, seed: 7, source: Some(source), manager };
         let mut world = Self::start(tenant, clocks, directory, config, deps, None).await;
         world.text = text;
@@ -127,7 +132,8 @@ impl World {
         let listening = tenant.listen(CertificateKind::Good).unwrap();
         let (directory, config) = configure(listening.domain(), &tenant, Some(listening.ca_pem()), settings);
         let transport = transport::build(&config.tenant).unwrap();
-        let deps = Deps { clock: clocks[0].clone(), transport, seed, source: None, manager: Manager::none() };
+        let deps =
+            Deps { clock: clocks[0].clone(), transport, seed, source: None, manager: ServiceManager::none() };
         Self::start(tenant, clocks, directory, config, deps, Some(listening)).await
     }
 

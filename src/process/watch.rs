@@ -13,12 +13,12 @@ use super::links::Way;
 /// What is watched of a file: the directory that it lies in, by its name and by where links lead; and each link on the
 /// way there.
 #[derive(Debug)]
-pub struct Directories(Option<AsyncFd<Watch>>);
+pub struct DirectoryWatch(Option<AsyncFd<Watch>>);
 
 #[derive(Debug)]
 struct Watch {
     inotify: Inotify,
-    /// Directories, and the name in it that counts; all do in those that the file lies in.
+    /// DirectoryWatch, and the name in it that counts; all do in those that the file lies in.
     counting: Vec<(WatchDescriptor, Option<OsString>)>,
 }
 
@@ -28,7 +28,7 @@ impl AsRawFd for Watch {
     }
 }
 
-impl Directories {
+impl DirectoryWatch {
     /// Those of `file`, from now on. Where the kernel does not watch, they never change. May take as long as the file
     /// system does.
     ///
@@ -137,8 +137,8 @@ mod tests {
         swap(dir.path(), "..1", "first");
         let secret = dir.path().join("secret");
         symlink("..data/secret", &secret).unwrap();
-        let mut directories = Directories::of(&secret).await;
-        let told = async |directories: &mut Directories| {
+        let mut directories = DirectoryWatch::of(&secret).await;
+        let told = async |directories: &mut DirectoryWatch| {
             tokio::time::timeout(Duration::from_secs(20), directories.changed()).await.is_ok()
         };
         for (generation, content) in [("..2", "second"), ("..3", "third")] {
@@ -164,10 +164,10 @@ mod tests {
         };
         generation("1");
         let secret = path("s/secret");
-        let mut directories = Directories::of(&secret).await;
+        let mut directories = DirectoryWatch::of(&secret).await;
         for name in ["2", "3"] {
             fs::write(path("neighbour"), "x").unwrap();
-            let told = async |directories: &mut Directories, patience| {
+            let told = async |directories: &mut DirectoryWatch, patience| {
                 tokio::time::timeout(patience, directories.changed()).await.is_ok()
             };
             assert!(!told(&mut directories, Duration::from_millis(50)).await, "a busy directory is no news");

@@ -16,7 +16,7 @@ const QUEUE: usize = 16;
 
 /// The service manager, if there is one. Clones tell the same one.
 #[derive(Clone, Debug, Default)]
-pub struct Manager {
+pub struct ServiceManager {
     /// To the thread that tells, once there is one.
     queue: Option<SyncSender<News>>,
     is_there: bool,
@@ -33,9 +33,9 @@ enum News {
     Alive,
 }
 
-impl Manager {
+impl ServiceManager {
     /// Whoever set `NOTIFY_SOCKET`; `has_socket` says whether somebody did. Nothing is told before
-    /// [`Manager::listening`].
+    /// [`ServiceManager::listening`].
     pub fn found(has_socket: bool) -> Self {
         Self { is_there: has_socket, ..Self::default() }
     }
@@ -75,7 +75,7 @@ impl Manager {
         self.tell(News::Ready(status));
     }
 
-    /// The configuration is about to be read again; [`Manager::reloaded`] says that it has been. Not told while the
+    /// The configuration is about to be read again; [`ServiceManager::reloaded`] says that it has been. Not told while the
     /// daemon starts or ends, which would be over by that.
     pub fn reloading(&self) {
         if self.is_up.load(Ordering::Relaxed) {
