@@ -34,8 +34,8 @@ use crate::user_token::UserTokens;
 
 pub mod descriptors;
 pub mod reload;
-mod rotation;
-mod upkeep;
+mod secret_watch;
+mod service_manager;
 
 use descriptors::Descriptors;
 use reload::{By, Reloader, Reloads, Source};
@@ -227,11 +227,11 @@ pub async fn start_on(bound: Bound, config: &Config, deps: Deps) -> Result<Runni
     let scheduler = FairScheduler::default();
     let (mut servers, mut around) = (JoinSet::new(), JoinSet::new());
     if reloader.source.is_some() {
-        around.spawn(rotation::watch(client_now, reloads.clone(), TagKey::random()?));
+        around.spawn(secret_watch::watch(client_now, reloads.clone(), TagKey::random()?));
     }
     around.spawn(reloader.run(asked));
     if manager.is_there() {
-        around.spawn(upkeep::keep_told(Arc::clone(&services), watchdog, manager.clone()));
+        around.spawn(service_manager::keep_told(Arc::clone(&services), watchdog, manager.clone()));
     }
     if let Some(listener) = admin {
         around.spawn(admin::serve(listener, Arc::clone(&services), scheduler.clone()));

@@ -97,7 +97,7 @@ const DOORS: &[(&str, &str)] = &[
     ("src/upstream.rs", "the bearer token in a request to Auth0, marked as sensitive"),
     ("src/upstream/credentials.rs", "the client's secret in a grant request"),
     ("src/upstream/transport.rs", "the proxy's password, on its way to the proxy"),
-    ("src/app/rotation.rs", "a hash of a secret on disk, to notice another"),
+    ("src/app/secret_watch.rs", "a hash of a secret on disk, to notice another"),
     ("src/user_token.rs", "a user's own token, taken apart to be verified"),
     ("src/upstream/wire/tests.rs", "tests compare what was read"),
     ("src/domain/identity/tests.rs", "tests compare what was read"),
