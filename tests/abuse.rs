@@ -35,7 +35,7 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use cloakroom::demo::users;
+use cloakroom::fake_auth0::users;
 use support::caller::Caller;
 use support::deployment::Deployment;
 use support::process::{Daemon, is_root, memory};

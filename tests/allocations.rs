@@ -23,7 +23,7 @@ use std::thread;
 
 use allocation_counter::measure;
 use bytes::Bytes;
-use cloakroom::demo::TenantOptions;
+use cloakroom::fake_auth0::TenantOptions;
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, HeaderValue};

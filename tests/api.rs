@@ -18,7 +18,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use cloakroom::app::Ended;
-use cloakroom::demo::{Endpoint, Fault, TenantOptions, WaitHint, users};
+use cloakroom::fake_auth0::{Endpoint, Fault, TenantOptions, WaitHint, users};
 use serde_json::{Value, json};
 use support::world::World;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

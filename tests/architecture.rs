@@ -36,7 +36,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("api", &["cache", "clock", "domain", "json", "management", "secret", "telemetry", "user_token"]),
     ("listener", &["api", "config", "domain"]),
     ("admin", &["api", "listener"]),
-    ("demo", &["clock", "domain", "secret", "task"]),
+    ("fake_auth0", &["clock", "domain", "secret", "task"]),
     (
         "app",
         &[
@@ -62,7 +62,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "app",
             "clock",
             "config",
-            "demo",
+            "fake_auth0",
             "domain",
             "management",
             "process",
@@ -78,7 +78,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 /// Arrows that only these files may draw: `cli` is wide, and most of its commands have to get by with a socket.
 const NARROW: &[(&str, &str, &[&str])] = &[
     ("cli", "app", &["src/cli/check.rs", "src/cli/demo.rs", "src/cli/serve.rs"]),
-    ("cli", "demo", &["src/cli/demo.rs"]),
+    ("cli", "fake_auth0", &["src/cli/demo.rs"]),
     ("cli", "management", &["src/cli/check.rs"]),
     ("cli", "secret", &["src/cli/check.rs"]),
     ("cli", "upstream", &["src/cli/check.rs", "src/cli/check/unit.rs"]),
@@ -90,7 +90,7 @@ const DOORS: &[(&str, &str)] = &[
     ("src/config/client.rs", "looks for spaces around a secret that was read"),
     ("src/config/proxy.rs", "looks for a password in the proxy's address"),
     ("src/cli/demo.rs", "writes the simulated client's secret into the file that the daemon reads"),
-    ("src/demo/token.rs", "the simulated tenant compares what it was sent with the client's secret"),
+    ("src/fake_auth0/token.rs", "the simulated tenant compares what it was sent with the client's secret"),
     ("src/domain/identity.rs", "puts an identity's texts, tokens among them, into one piece of memory"),
     ("src/api/token_json.rs", "the answer that callers ask for: an identity's token"),
     ("src/api/handlers.rs", "the answer that callers ask for: the Management token"),

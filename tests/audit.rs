@@ -25,7 +25,7 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
-use cloakroom::demo::{Endpoint, Fault, TenantOptions, users};
+use cloakroom::fake_auth0::{Endpoint, Fault, TenantOptions, users};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use support::caller::{Caller, token_path};

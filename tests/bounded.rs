@@ -14,7 +14,7 @@ mod support {
     pub mod world;
 }
 
-use cloakroom::demo::TenantOptions;
+use cloakroom::fake_auth0::TenantOptions;
 use serde_json::json;
 use support::world::World;
 

@@ -18,11 +18,11 @@ mod support {
 use std::time::Duration;
 
 use cloakroom::cache::{LookupOptions, ReportOutcome};
-use cloakroom::demo::{Endpoint, ExpiresIn, Fault, RateLimit, TenantOptions, WaitHint, users};
 use cloakroom::domain::error::{Failure, LookupError, Refusal, Stage, Unavailable};
 use cloakroom::domain::freshness::Timestamp;
 use cloakroom::domain::priority::Flow;
 use cloakroom::domain::user::{Selector, UserId};
+use cloakroom::fake_auth0::{Endpoint, ExpiresIn, Fault, RateLimit, TenantOptions, WaitHint, users};
 use serde_json::json;
 use support::world::{FLOW, START, World};
 use tokio::time::sleep;

@@ -25,7 +25,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use cloakroom::demo::{CertificateKind, Endpoint, Fault, TenantOptions, WaitHint};
+use cloakroom::fake_auth0::{CertificateKind, Endpoint, Fault, TenantOptions, WaitHint};
 use cloakroom::secret::Secret;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};

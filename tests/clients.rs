@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::time::Duration;
 
-use cloakroom::demo::{Endpoint, TenantOptions, users};
+use cloakroom::fake_auth0::{Endpoint, TenantOptions, users};
 use serde_json::json;
 use support::world::World;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};

@@ -25,8 +25,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use cloakroom::clock::Clock;
-use cloakroom::demo::{Endpoint, Fault, TenantOptions};
 use cloakroom::domain::freshness::Timestamp;
+use cloakroom::fake_auth0::{Endpoint, Fault, TenantOptions};
 use nix::sys::signal::Signal;
 use support::caller::{Caller, Heard, token_path};
 use support::deployment::{Deployment, logged_in};

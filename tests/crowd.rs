@@ -19,7 +19,7 @@ mod support {
 
 use std::time::Duration;
 
-use cloakroom::demo::{Endpoint, Fault};
+use cloakroom::fake_auth0::{Endpoint, Fault};
 use support::caller::{Caller, token_path};
 use support::deployment::{Deployment, logged_in};
 use support::process::memory;

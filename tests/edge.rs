@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use cloakroom::demo::{Endpoint, Fault, Tenant, TenantOptions};
+use cloakroom::fake_auth0::{Endpoint, Fault, Tenant, TenantOptions};
 use serde_json::json;
 use support::caller::{Caller, token_path};
 use support::deployment::Deployment;

@@ -17,10 +17,10 @@ mod support {
 use std::sync::Arc;
 use std::time::Duration;
 
-use cloakroom::demo::{Endpoint, Fault, TenantOptions};
 use cloakroom::domain::error::{Failure, LookupError};
 use cloakroom::domain::priority::Flow;
 use cloakroom::domain::user::Selector;
+use cloakroom::fake_auth0::{Endpoint, Fault, TenantOptions};
 use support::world::{Looked, World};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};

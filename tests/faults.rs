@@ -20,7 +20,7 @@ use std::net::TcpListener;
 use std::time::Duration;
 
 use cloakroom::clock::Clock;
-use cloakroom::demo::{
+use cloakroom::fake_auth0::{
     CertificateKind, Endpoint, Fault, Listening, RateLimit, Tenant, TenantOptions, WaitHint, users,
 };
 use cloakroom::secret::Secret;

@@ -29,7 +29,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use cloakroom::demo::{TenantOptions, users};
+use cloakroom::fake_auth0::{TenantOptions, users};
 use cloakroom::process::panics;
 use cloakroom::secret::Secret;
 use nix::sys::signal::Signal;

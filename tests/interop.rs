@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use cloakroom::clock::Clock;
-use cloakroom::demo::{CertificateKind, Endpoint, Tenant, TenantOptions, users};
+use cloakroom::fake_auth0::{CertificateKind, Endpoint, Tenant, TenantOptions, users};
 use serde_json::{Value, json};
 
 /// The Python that has the SDK; `None` where it is missing and may be.

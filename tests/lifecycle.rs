@@ -25,7 +25,7 @@ use std::path::PathBuf;
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
-use cloakroom::demo::{CertificateKind, Endpoint, Fault, users};
+use cloakroom::fake_auth0::{CertificateKind, Endpoint, Fault, users};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use support::caller::{Caller, token_path};

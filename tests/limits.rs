@@ -30,7 +30,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use cloakroom::demo::users;
+use cloakroom::fake_auth0::users;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use support::caller::{Caller, token_path};

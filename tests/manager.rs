@@ -26,7 +26,7 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
-use cloakroom::demo::{Endpoint, Fault, users};
+use cloakroom::fake_auth0::{Endpoint, Fault, users};
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::signal::Signal;
 use support::caller::{Caller, token_path};
@@ -126,7 +126,7 @@ fn a_start_without_auth0_is_a_start_after_ten_seconds() {
     assert_eq!(daemon.run(&["healthcheck", "--live"]).0, 0);
     assert_eq!(daemon.run(&["token", users::GOOGLE]).0, 69);
     let guard = deployment.runtime.enter();
-    let kind = cloakroom::demo::CertificateKind::Good;
+    let kind = cloakroom::fake_auth0::CertificateKind::Good;
     let _again = deployment.tenant.listen_on(port, kind).unwrap();
     drop(guard);
     daemon.until("it is ready", |daemon| daemon.run(&["healthcheck"]).0 == 0);

@@ -23,7 +23,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use cloakroom::demo::{Endpoint, Fault, TenantOptions, WaitHint, users};
+use cloakroom::fake_auth0::{Endpoint, Fault, TenantOptions, WaitHint, users};
 use cloakroom::secret::Secret;
 use nix::sys::signal::Signal;
 use support::caller::{Caller, token_path};

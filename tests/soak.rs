@@ -31,8 +31,8 @@ use std::thread;
 use std::time::Duration;
 
 use cloakroom::clock::Clock;
-use cloakroom::demo::{Endpoint, Fault, RateLimit, Tenant, TenantOptions, WaitHint};
 use cloakroom::domain::freshness::{Moment, Timestamp};
+use cloakroom::fake_auth0::{Endpoint, Fault, RateLimit, Tenant, TenantOptions, WaitHint};
 use fastrand::Rng;
 use nix::sys::signal::Signal;
 use support::caller::{Caller, Heard, token_path};
@@ -362,7 +362,7 @@ fn an_hour_or_a_minute_of_everything_serves_nothing_dead_and_stays_within_budget
         all.stale.extend(seen.stale);
     }
     let calls = deployment.tenant.calls();
-    let throttled = |call: &&cloakroom::demo::Call| call.status.is_some_and(|status| status == 429);
+    let throttled = |call: &&cloakroom::fake_auth0::Call| call.status.is_some_and(|status| status == 429);
     let (planned, over_budget): (Vec<_>, Vec<_>) = calls.iter().filter(throttled).partition(|call| {
         made_up.iter().any(|(from, to)| (from.elapsed..=to.elapsed).contains(&call.at.elapsed))
     });

@@ -18,11 +18,11 @@ mod support {
 use std::time::Duration;
 
 use cloakroom::cache::{LookupOptions, ReportOutcome};
-use cloakroom::demo::{Endpoint, Fault, TenantOptions, users};
 use cloakroom::domain::error::LookupError;
 use cloakroom::domain::freshness::Timestamp;
 use cloakroom::domain::priority::Flow;
 use cloakroom::domain::user::{Selector, UserId};
+use cloakroom::fake_auth0::{Endpoint, Fault, TenantOptions, users};
 use cloakroom::secret::Tag;
 use serde_json::json;
 use support::world::{FLOW, Looked, World};

@@ -9,7 +9,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use cloakroom::clock::Clock;
-use cloakroom::demo::{CertificateKind, Listening, Tenant, TenantOptions};
+use cloakroom::fake_auth0::{CertificateKind, Listening, Tenant, TenantOptions};
 use serde_json::json;
 
 use crate::load::{self, Answers, Protocol};

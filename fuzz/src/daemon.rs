@@ -11,10 +11,10 @@ use bytes::Bytes;
 use cloakroom::app::{self, Deps, Running};
 use cloakroom::clock::Clock;
 use cloakroom::config::{self, Env};
-use cloakroom::demo::{Delivery, Endpoint, Fault, Tenant, TenantOptions, WaitHint, users};
 use cloakroom::domain::error::Failure;
 use cloakroom::domain::freshness::Timestamp;
-use cloakroom::process::manager::Manager;
+use cloakroom::fake_auth0::{Delivery, Endpoint, Fault, Tenant, TenantOptions, WaitHint, users};
+use cloakroom::process::notify::ServiceManager;
 use cloakroom::upstream::response::Answer;
 use cloakroom::upstream::transport::{Sending, Transport};
 use http_body_util::{BodyExt, Full};
@@ -91,7 +91,7 @@ impl Daemon {
             let transport =
                 Arc::new(InMemory { tenant: tenant.clone(), timeout: config.tenant.request_timeout });
             let deps =
-                Deps { clock: clocks[0].clone(), transport, seed: 7, source: None, manager: Manager::none() };
+                Deps { clock: clocks[0].clone(), transport, seed: 7, source: None, manager: ServiceManager::none() };
             let running = app::start(&config, deps).await.unwrap();
             running.services().management.bearer().await.unwrap();
             (running, tenant, clocks)

@@ -4,7 +4,7 @@ use std::cell::OnceCell;
 use std::time::Duration;
 
 use cloakroom::api::types::{ManagementTokenAnswer, TokenAnswer};
-use cloakroom::demo::users;
+use cloakroom::fake_auth0::users;
 use percent_encoding::percent_decode;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;

@@ -4,7 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use cloakroom::domain::claims::{Expected, InvalidUserToken};
 use cloakroom::domain::freshness::Timestamp;
-use cloakroom::user_token::jwks::Key;
+use cloakroom::user_token::keys::Key;
 use cloakroom::user_token::jwt::Jwt;
 use serde_json::Value;
 

@@ -12,8 +12,8 @@ use crate::api::types::TokenAnswer;
 use crate::app::{self, Deps, Running};
 use crate::clock::Clock;
 use crate::config::{self, Config, Env, Loaded};
-use crate::demo::{CertificateKind, Endpoint, Fault, Listening, Tenant, TenantOptions, users};
 use crate::domain::user::UserId;
+use crate::fake_auth0::{CertificateKind, Endpoint, Fault, Listening, Tenant, TenantOptions, users};
 use crate::process::signals::Signals;
 use crate::telemetry;
 

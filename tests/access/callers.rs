@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use cloakroom::demo::users;
 use cloakroom::domain::user::UserId;
+use cloakroom::fake_auth0::users;
 use serde_json::Value;
 
 use crate::support::deployment::Deployment;

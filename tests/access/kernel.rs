@@ -2,7 +2,7 @@
 
 use std::process::{Command, Stdio};
 
-use cloakroom::demo::users;
+use cloakroom::fake_auth0::users;
 
 use crate::callers::{Ask, House, OWN, ROOT, Who, perl};
 use crate::support::process::{finish, is_root};

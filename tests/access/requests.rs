@@ -1,6 +1,6 @@
 //! Requests that a proxy or a browser could have sent, whoever sends them.
 
-use cloakroom::demo::users;
+use cloakroom::fake_auth0::users;
 
 use crate::callers::{Ask, House, ROOT, Who, path_of};
 use crate::support::process::is_root;

@@ -5,7 +5,7 @@ use std::os::unix::process::CommandExt;
 use std::process::Stdio;
 
 use cloakroom::clock::Clock;
-use cloakroom::demo::{Tenant, TenantOptions};
+use cloakroom::fake_auth0::{Tenant, TenantOptions};
 
 use crate::support::process::{Daemon, cloakroom, finish, is_root};
 use crate::support::world::configuration;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cloakroom::demo::users;
+use cloakroom::fake_auth0::users;
 use nix::unistd::{Group, User};
 use serde_json::json;
 

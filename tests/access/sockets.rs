@@ -7,7 +7,7 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use cloakroom::demo::users;
+use cloakroom::fake_auth0::users;
 use nix::sys::signal::Signal;
 
 use crate::callers::{Ask, House, ROOT, Who, perl};

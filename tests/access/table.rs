@@ -1,7 +1,7 @@
 //! The whole table: every operation, by every sort of caller, on every sort of listener.
 
-use cloakroom::demo::users;
 use cloakroom::domain::policy::Operation;
+use cloakroom::fake_auth0::users;
 
 use crate::callers::{Ask, Heard, House, OWN, ROOT, Who, by_own_token, path_of};
 use crate::support::process::is_root;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cloakroom::demo::{Call, CertificateKind, Endpoint, Fault};
+use cloakroom::fake_auth0::{Call, CertificateKind, Endpoint, Fault};
 use tokio::time::{sleep, timeout};
 
 use crate::expected::{Answer, Expected, Token, Wait};

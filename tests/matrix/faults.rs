@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use cloakroom::demo::{CertificateKind, ExpiresIn, Fault, WaitHint};
+use cloakroom::fake_auth0::{CertificateKind, ExpiresIn, Fault, WaitHint};
 
 use crate::expected::{
     Expected, HIT_NEW, LOGIN_REQUIRED, MISS, NOT_FOUND, Wait, asked_to_wait, hit, login_required, miss,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cloakroom::demo::{TenantOptions, users};
+use cloakroom::fake_auth0::{TenantOptions, users};
 
 use crate::world::World;
 

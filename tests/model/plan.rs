@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use cloakroom::config;
-use cloakroom::demo::{Endpoint, ExpiresIn, Fault, WaitHint, users};
+use cloakroom::fake_auth0::{Endpoint, ExpiresIn, Fault, WaitHint, users};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;

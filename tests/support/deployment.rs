@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use cloakroom::clock::Clock;
-use cloakroom::demo::{CertificateKind, Listening, Tenant, TenantOptions};
 use cloakroom::domain::freshness::Timestamp;
+use cloakroom::fake_auth0::{CertificateKind, Listening, Tenant, TenantOptions};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 

@@ -83,7 +83,7 @@ impl Https {
 }
 
 /// Sends these bytes over TLS and reads until the server closes.
-pub async fn raw(listening: &cloakroom::demo::Listening, request: &str) -> String {
+pub async fn raw(listening: &cloakroom::fake_auth0::Listening, request: &str) -> String {
     let connector = tokio_rustls::TlsConnector::from(Arc::new(trusting(listening.ca_pem())));
     let tcp = tokio::net::TcpStream::connect(("127.0.0.1", listening.port())).await.unwrap();
     let mut tls = connector.connect("localhost".try_into().unwrap(), tcp).await.unwrap();

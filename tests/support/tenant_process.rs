@@ -29,8 +29,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use cloakroom::clock::Clock;
-use cloakroom::demo::users::GOOGLE;
-use cloakroom::demo::{CertificateKind, Endpoint, Fault, Tenant, TenantOptions, WaitHint};
+use cloakroom::fake_auth0::users::GOOGLE;
+use cloakroom::fake_auth0::{CertificateKind, Endpoint, Fault, Tenant, TenantOptions, WaitHint};
 use cloakroom::secret::Secret;
 
 fn main() {

@@ -2,7 +2,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use cloakroom::demo::{ClientAuth, TenantOptions};
+use cloakroom::fake_auth0::{ClientAuth, TenantOptions};
 use cloakroom::secret::Secret;
 use serde_json::{Value, json};
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use cloakroom::demo::{Endpoint, RateLimit, TenantOptions, users};
+use cloakroom::fake_auth0::{Endpoint, RateLimit, TenantOptions, users};
 use serde_json::{Value, json};
 
 use super::{World, assert_says, world, world_of};

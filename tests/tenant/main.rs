@@ -22,8 +22,8 @@ mod wire;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use cloakroom::clock::Clock;
-use cloakroom::demo::{CertificateKind, Listening, Tenant, TenantOptions};
 use cloakroom::domain::freshness::Timestamp;
+use cloakroom::fake_auth0::{CertificateKind, Listening, Tenant, TenantOptions};
 use https::{Answer, Https};
 use serde_json::Value;
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use cloakroom::demo::{TenantOptions, users};
+use cloakroom::fake_auth0::{TenantOptions, users};
 use serde_json::json;
 
 use super::{assert_says, claims, world, world_of};

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use cloakroom::clock::Clock;
-use cloakroom::demo::{CertificateKind, Endpoint, Fault, Tenant, TenantOptions, WaitHint, users};
+use cloakroom::fake_auth0::{CertificateKind, Endpoint, Fault, Tenant, TenantOptions, WaitHint, users};
 use serde_json::json;
 
 use super::https::Https;
