@@ -1,4 +1,5 @@
-//! Holds the house to ARCHITECTURE.md: which way arrows point, what is absent, and that the map is true.
+//! Holds the source to `docs/internals/architecture.md`: which module may use which, what is absent on purpose, and that
+//! each file and each dependency says what it is for.
 //!
 //! The source is read as text, comments left out. That is blunt, and enough: what it cannot see is rare, and what it
 //! sees wrongly fails loudly.
@@ -311,39 +312,36 @@ fn unsafe_code_is_forbidden() {
     assert!(sources().iter().all(|source| !source.code.contains("allow(unsafe_code")));
 }
 
+/// A reader who opens a directory finds what each file is for on the file's first line.
 #[test]
-fn the_code_map_lists_every_file_once() {
-    let map = part(&read("ARCHITECTURE.md"), "## Code map");
-    let listed: Vec<String> = rows(&map)
-        .filter_map(|row| Some(row.strip_prefix("| `")?.split_once('`')?.0.to_owned()))
-        .filter(|name| !name.ends_with('/'))
-        .collect();
-    let once: BTreeSet<_> = listed.iter().cloned().collect();
-    assert_eq!(listed.len(), once.len(), "a file is listed twice");
-    let tests =
-        files("tests").into_iter().filter(|name| name.matches('/').count() == 1 && name.ends_with(".rs"));
-    let there: BTreeSet<_> = files("src").into_iter().chain(tests).collect();
-    let differing: Vec<_> = once.symmetric_difference(&there).collect();
-    assert!(differing.is_empty(), "in the code map or in the tree, but not in both: {differing:?}");
+fn every_file_says_what_it_is() {
+    let mut wrong = Vec::new();
+    for name in files("src").into_iter().filter(|name| name.ends_with(".rs")) {
+        let text = read(&name);
+        let first: Vec<_> = text.lines().map_while(|line| line.strip_prefix("//! ")).collect();
+        let sentence = first.join(" ");
+        if sentence.split(' ').count() < 3 || !sentence.ends_with('.') {
+            wrong.push(format!("{name}: {}", line_of(&text)));
+        }
+    }
+    assert!(wrong.is_empty(), "a file begins with a sentence in `//!`:\n{}", wrong.join("\n"));
 }
 
 #[test]
 fn every_dependency_has_its_reason() {
     let manifest = read("Cargo.toml");
-    let direct: BTreeSet<String> = ["dependencies", "dev-dependencies"]
-        .iter()
-        .flat_map(|name| section(&manifest, name))
-        .filter_map(|line| Some(line.split_once('=')?.0.trim().to_owned()))
-        .collect();
-    assert!(direct.len() > 20, "the manifest is not read as it should be: {direct:?}");
-    let reasons = part(&read("ARCHITECTURE.md"), "## Dependencies");
-    let mut listed = BTreeSet::new();
-    for row in rows(&reasons).filter(|row| row.starts_with("| `")) {
-        let cells: Vec<_> = row.trim_matches('|').split('|').map(str::trim).collect();
-        assert!(cells.len() == 2 && cells[1].len() > 3, "{row}");
-        assert!(listed.insert(cells[0].trim_matches('`').to_owned()), "listed twice: {row}");
+    let mut seen = 0;
+    for table in ["dependencies", "dev-dependencies"] {
+        let mut comment = false;
+        for line in section(&manifest, table) {
+            if let Some((name, _)) = line.split_once(" = ").filter(|_| !line.starts_with('#')) {
+                assert!(comment, "Cargo.toml: the line above {name} says what it is for");
+                seen += 1;
+            }
+            comment = line.strip_prefix("# ").is_some_and(|reason| reason.contains(' '));
+        }
     }
-    assert_eq!(listed, direct, "the dependencies in ARCHITECTURE.md and in Cargo.toml differ");
+    assert!(seen > 20, "the manifest is not read as it should be: {seen}");
 }
 
 /// What is fuzzed is what is shipped.
@@ -354,7 +352,7 @@ fn the_fuzz_targets_are_built_from_the_same_versions() {
     let own = ["cloakroom-fuzz", "libfuzzer-sys", "arbitrary"];
     let differing: Vec<_> =
         theirs.difference(&ours).filter(|(name, _)| !own.contains(&name.as_str())).collect();
-    assert!(differing.is_empty(), "fuzz/README.md says how to mend fuzz/Cargo.lock: {differing:?}");
+    assert!(differing.is_empty(), "fuzz/README.md says how to fix fuzz/Cargo.lock: {differing:?}");
 }
 
 /// Names and versions of what a lock file locks.
@@ -383,7 +381,7 @@ fn every_fuzz_target_has_seeds_a_share_of_the_time_and_its_line() {
         shares.split(' ').map(|share| share.split(':').next().unwrap().to_owned()).collect();
     assert_eq!(shares, targets, "fuzz/run.sh");
     let page = read("fuzz/README.md");
-    let lines = rows(&page).filter_map(|row| Some(row.strip_prefix("| `")?.split_once('`')?.0.to_owned()));
+    let lines = page.lines().filter_map(|line| Some(line.strip_prefix("| `")?.split_once('`')?.0.to_owned()));
     assert_eq!(lines.collect::<BTreeSet<_>>(), targets, "fuzz/README.md");
 }
 
@@ -456,16 +454,6 @@ fn section(manifest: &str, name: &str) -> Vec<String> {
     let lines = manifest.lines().skip_while(|line| *line != head).skip(1);
     let lines = lines.take_while(|line| !line.starts_with('[')).filter(|line| !line.trim().is_empty());
     lines.map(str::to_owned).collect()
-}
-
-/// The part of a page under a heading of the second level.
-fn part(page: &str, heading: &str) -> String {
-    let (_, rest) = page.split_once(&format!("\n{heading}\n")).unwrap_or_else(|| panic!("no {heading}"));
-    rest.split("\n## ").next().unwrap().to_owned()
-}
-
-fn rows(part: &str) -> impl Iterator<Item = &str> {
-    part.lines().filter(|line| line.starts_with('|'))
 }
 
 fn line_of(text: &str) -> &str {

@@ -1,4 +1,4 @@
-//! `cloakroom check`: is the configuration right?
+//! `cloakroom check`: says whether the configuration is right.
 
 use std::io;
 use std::path::PathBuf;

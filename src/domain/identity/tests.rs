@@ -1,3 +1,5 @@
+//! Tests of profiles: which identity a selector means, and how each one's token and expiry are kept.
+
 use std::time::Duration;
 
 use super::*;

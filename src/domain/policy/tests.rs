@@ -1,3 +1,5 @@
+//! Tests of rules: which rule decides, and which connections and users a caller may see.
+
 use super::*;
 
 const GOOGLE: &str = "google-oauth2";

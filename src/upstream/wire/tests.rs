@@ -1,3 +1,5 @@
+//! Tests of the wire: what is read from Auth0's answers, and what becomes of answers that are malformed.
+
 use bytes::Bytes;
 use hyper::header::{DATE, HeaderMap};
 
