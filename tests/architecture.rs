@@ -16,6 +16,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+#[path = "architecture/imports.rs"]
+mod imports;
+
 /// What each module may use. A module may use only those that stand above it here, so there can be no circle.
 const ARROWS: &[(&str, &[&str])] = &[
     ("secret", &[]),
