@@ -370,7 +370,7 @@ fn locked(name: &str) -> BTreeSet<(String, String)> {
 }
 
 #[test]
-fn every_fuzz_target_has_seeds_a_share_of_the_time_and_its_line() {
+fn every_fuzz_target_has_seeds_a_share_of_the_time_and_its_section() {
     let manifest = read("fuzz/Cargo.toml");
     let named = manifest.split("[[bin]]").skip(1);
     let targets: BTreeSet<_> = named.map(|rest| rest.split('"').nth(1).unwrap().to_owned()).collect();
@@ -384,8 +384,9 @@ fn every_fuzz_target_has_seeds_a_share_of_the_time_and_its_line() {
         shares.split(' ').map(|share| share.split(':').next().unwrap().to_owned()).collect();
     assert_eq!(shares, targets, "fuzz/run.sh");
     let page = read("fuzz/README.md");
-    let lines = page.lines().filter_map(|line| Some(line.strip_prefix("| `")?.split_once('`')?.0.to_owned()));
-    assert_eq!(lines.collect::<BTreeSet<_>>(), targets, "fuzz/README.md");
+    let sections =
+        page.lines().filter_map(|line| Some(line.strip_prefix("### `")?.strip_suffix('`')?.to_owned()));
+    assert_eq!(sections.collect::<BTreeSet<_>>(), targets, "fuzz/README.md");
 }
 
 /// A file of `src`.
