@@ -1,4 +1,4 @@
-//! The table, as it is printed and as `benches/RESULTS.md` has it, and the pictures beside it.
+//! Writes the results: the tables, as they are printed and as `benches/RESULTS.md` has them, and the pictures beside it.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -102,9 +102,9 @@ fn head(ground: &Ground) -> String {
     let cpu = fs::read_to_string("/proc/cpuinfo").unwrap();
     let model = cpu.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or("unknown");
     format!(
-        "# Results\n\nWritten by `make bench`; what it measures and how is in [README.md](README.md). Absolute figures are \
-         this machine's on\nthis day: what counts is how they stand to each other.\n\n- {}, on {} processors ({}), Linux {}\n\
-         - {}; {}; {}\n\n",
+        "# Results\n\nWritten by `make bench`; [Benchmarks](../docs/internals/benchmarks.md) says what is measured, and how. \
+         Absolute figures are those of\none machine on one day; compare the ratios.\n\n\
+         - {}, on {} processors ({}), Linux {}\n- {}; {}; {}\n\n",
         jiff::Zoned::now().date(),
         cpu.lines().filter(|line| line.starts_with("processor")).count(),
         model.trim_start_matches([' ', '\t', ':']),
@@ -117,9 +117,9 @@ fn head(ground: &Ground) -> String {
 
 fn table(rows: &[Row]) -> String {
     let mut text = format!(
-        "Answers of {BODY} bytes over a Unix socket, 32 connections kept open, medians of the rounds. Callers are h2load and \
-         redis-benchmark,\nwhich leave a server time to fall asleep; saturated is one that is asked for all that it can do. Latencies \
-         at half of what each can do\nat most, in microseconds from when a request was due.\n\n\
+        "Answers of {BODY} bytes over a Unix socket, 32 connections kept open, medians of the rounds. The CPU time per request \
+         is measured with h2load\nand redis-benchmark, which pause between requests, and saturated, with a load that never pauses. \
+         Latencies are those at half of each\nserver's maximum rate, in microseconds from when a request was due.\n\n\
          | server | CPU µs per request | of bare hyper's (spread) | saturated: CPU µs | of bare hyper's (spread) | \
          requests/s | p50 | p99 | p99.9 | resident MiB |\n|---|---|---|---|---|---|---|---|---|---|\n"
     );
@@ -174,7 +174,7 @@ fn bars(rows: &[Row], curves: &Curves) -> String {
         bar("from exec to listening", curves.start.0, 30.0, " ms"),
         bar("the program", curves.binary as f64 / 1_048_576.0, 12.0, " MiB"),
     ];
-    let mut text = "\n| figure | measured | bar | |\n|---|---|---|---|\n".to_owned();
+    let mut text = "\n| figure | measured | bound | |\n|---|---|---|---|\n".to_owned();
     for Bar { figure, value, most, unit } in bars {
         let verdict = if value <= most { "holds" } else { "**missed**" };
         writeln!(text, "| {figure} | {value:.2}{unit} | {most}{unit} | {verdict} |").unwrap();
@@ -193,8 +193,8 @@ fn figures(curves: &Curves, instructions: &[(String, f64)]) -> String {
     }
     writeln!(
         text,
-        "\nUsers have ids of {} bytes and tokens of {}: their texts have {} bytes, an answer has {BODY}. They \
-         are asked for\n{RATE:.0} times a second.\n",
+        "\nUsers have ids of {} bytes and tokens of {}: their texts have {} bytes, an answer has {BODY}. The \
+         load is\n{RATE:.0} lookups a second.\n",
         many::ID,
         many::TOKEN,
         many::texts(many::TOKEN)
