@@ -1,5 +1,5 @@
-//! The rows: each fault, and what it comes to. Written by hand from README's table of errors and ARCHITECTURE's
-//! decisions; nothing here is computed.
+//! The rows: each fault, and what it comes to. Written by hand from the table of errors and `docs/internals`; nothing here
+//! is computed.
 
 use std::time::Duration;
 

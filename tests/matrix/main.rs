@@ -2,8 +2,8 @@
 //! the real socket, in a time that can be moved on.
 //!
 //! `faults` says what each cell has to come to; `states` brings an entry into a state; `cell` does the lookup and
-//! holds what comes of it against what was said; `table` prints it all, and compares it with `docs/faults.md`, which it
-//! writes anew under `CLOAKROOM_WRITE_DOCS=1`.
+//! holds what comes of it against what was said; `table` prints it all, and compares it with `docs/reference/faults.md`,
+//! which it writes anew under `CLOAKROOM_WRITE_DOCS=1`.
 
 #![allow(
     clippy::disallowed_methods,

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use crate::faults::Row;
 use crate::states::State;
 
-const PAGE: &str = "docs/faults.md";
+const PAGE: &str = "docs/reference/faults.md";
 const BEGIN: &str = "<!-- from here on: written by tests/matrix -->";
 
 /// One table for each group of rows.
