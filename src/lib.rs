@@ -1,7 +1,7 @@
 //! cloakroom: a daemon that keeps an Auth0 Management API token fresh, caches the access tokens that users' identity
 //! providers issued, and answers lookups over a Unix socket.
 //!
-//! README.md is for those who run it, ARCHITECTURE.md for those who change it. This is the map.
+//! README.md is for operators, `docs/internals/architecture.md` for engineers who change the crate. This is the map.
 //!
 //! | module | what it is |
 //! |---|---|

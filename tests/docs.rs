@@ -23,12 +23,16 @@ use cloakroom::config::{self, Env};
 use hyper::StatusCode;
 use serde_json::Value;
 
-const PAGES: [&str; 11] = [
+const PAGES: [&str; 15] = [
     "README.md",
     "ARCHITECTURE.md",
     "CONTRIBUTING.md",
     "CHANGELOG.md",
     "SECURITY.md",
+    "benches/README.md",
+    "docs/internals/architecture.md",
+    "docs/internals/benchmarks.md",
+    "docs/internals/decisions.md",
     "docs/operations.md",
     "docs/reference/faults.md",
     "deploy/grafana/README.md",
