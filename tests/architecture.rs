@@ -18,6 +18,8 @@ use std::path::{Path, PathBuf};
 
 #[path = "architecture/imports.rs"]
 mod imports;
+#[path = "architecture/words.rs"]
+mod words;
 
 /// What each module may use. A module may use only those that stand above it here, so there can be no circle.
 const ARROWS: &[(&str, &[&str])] = &[
