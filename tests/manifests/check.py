@@ -19,6 +19,7 @@ import policy
 
 ROOT = Path(__file__).resolve().parents[2]
 KUBERNETES = ROOT / "deploy/kubernetes"
+GUIDE = ROOT / "docs/guides/kubernetes.md"
 TOOLS = Path(sys.executable).parent
 OLDEST, NEWEST = "1.29", kubernetes_validate.latest_version()
 
@@ -254,7 +255,7 @@ def misplaced(documents, kinds, sidecar_in):
 
 def page():
     """What is wrong with the page's patches. Laid over the example, each has to change it and leave it valid."""
-    blocks = re.findall(r"^```yaml\n(.*?)^```$", (KUBERNETES / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+    blocks = re.findall(r"^```yaml\n(.*?)^```$", GUIDE.read_text(), re.MULTILINE | re.DOTALL)
     example = render(KUBERNETES / "example")
     patches = 0
     for block in blocks:

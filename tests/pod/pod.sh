@@ -276,7 +276,7 @@ done
 order lifetime 86400
 until_true "a Management token for a day" granted_since "$(date +%s)"
 
-# --- Without Kubernetes, as deploy/README.md has it
+# --- Without Kubernetes, as docs/guides/containers.md has it
 
 podman run --detach --name plain --network host --read-only --read-only-tmpfs=false --cap-drop all \
     --security-opt no-new-privileges --volume plain:/run/cloakroom --env-file "$tmp/tenant/env" \
