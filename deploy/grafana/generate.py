@@ -88,7 +88,7 @@ def quantile(share, by, metric):
 
 
 def fill(board):
-    board.row("Is it healthy?", "Everything here should be green. If it is not: docs/operations.md, Runbook.")
+    board.row("Is it healthy?", "Everything here should be green. If it is not: docs/guides/operations.md, Runbook.")
     board.stat("Is it there?", "Whether Prometheus reaches it. Red: callers probably do not either.",
                "up{@}", steps=[(None, RED), (1, GREEN)], texts={0: "no", 1: "yes"})
     board.stat("Is there a Management token?",

@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[2]
 RULES = ROOT / "deploy/prometheus/rules.yml"
 RULE_TESTS = ROOT / "deploy/prometheus/rules_test.yml"
 DASHBOARD = ROOT / "deploy/grafana/cloakroom.json"
-OPERATIONS = ROOT / "docs/operations.md"
+OPERATIONS = ROOT / "docs/guides/operations.md"
 CONTRACT = Path(__file__).with_name("contract.txt")
 
 

@@ -45,7 +45,7 @@ class Rules(unittest.TestCase):
         self.assertEqual((made[1]["apiVersion"], made[1]["kind"]), ("monitoring.coreos.com/v1", "PrometheusRule"))
         self.assertEqual(made[1]["spec"], made[0])
         for rule in made[0]["groups"][0]["rules"]:
-            self.assertRegex(rule["annotations"]["runbook_url"], r"^https://wiki\.example/cloakroom/operations\.md#c")
+            self.assertRegex(rule["annotations"]["runbook_url"], r"^https://wiki\.example/cloakroom/guides/operations\.md#c")
 
     def test_every_alert_says_how_urgent_it_is_what_it_means_and_where_to_read_on(self):
         anchors = files.anchors(files.OPERATIONS)
