@@ -1,4 +1,4 @@
-//! Holds README, ARCHITECTURE, the change log and `openapi.json` to the program that they describe.
+//! Holds README, the lookup guide, the change log and `openapi.json` to the program that they describe.
 
 #![allow(
     clippy::expect_used,
@@ -22,24 +22,6 @@ use cloakroom::cli::{Cli, DEFAULT_SOCKET};
 use cloakroom::config::{self, Env};
 use hyper::StatusCode;
 use serde_json::Value;
-
-const PAGES: [&str; 15] = [
-    "README.md",
-    "ARCHITECTURE.md",
-    "CONTRIBUTING.md",
-    "CHANGELOG.md",
-    "SECURITY.md",
-    "benches/README.md",
-    "docs/internals/architecture.md",
-    "docs/internals/benchmarks.md",
-    "docs/internals/decisions.md",
-    "docs/operations.md",
-    "docs/reference/faults.md",
-    "deploy/grafana/README.md",
-    "deploy/prometheus/README.md",
-    "fuzz/README.md",
-    "tests/model/README.md",
-];
 
 // README's configuration.
 
@@ -194,26 +176,6 @@ fn known_keys() -> BTreeSet<String> {
     keys
 }
 
-/// That lines are as the source says is held by `tests/audit.rs::a_line_has_every_field`.
-#[test]
-fn the_audit_line_by_example_and_its_table_have_every_field() {
-    let part = part("README.md", "## Audit log");
-    let example = part.split("\n```json\n").nth(1).unwrap().split("\n```").next().unwrap();
-    // Read as text, for the order is shown, too.
-    let keys =
-        example.split(['{', ',']).filter_map(|field| field.trim().strip_prefix('"')?.split_once("\":"));
-    let shown: Vec<_> = keys.map(|(key, _)| key.to_owned()).collect();
-    assert!(serde_json::from_str::<Value>(example).unwrap().is_object());
-    let rows = part.lines().filter_map(|line| line.strip_prefix("| `")?.split_once('`'));
-    let table: Vec<_> = rows.map(|(name, _)| name.to_owned()).collect();
-    assert_eq!(table, shown, "README's table (left) and its example (right)");
-    let source = read("src/telemetry/audit/line.rs");
-    let fields = source.split("pub struct Line").nth(1).unwrap().split("\n}").next().unwrap();
-    let fields =
-        fields.lines().filter_map(|line| line.trim().trim_start_matches("pub(super) ").split_once(": "));
-    assert_eq!(fields.map(|(name, _)| name.to_owned()).collect::<Vec<_>>(), shown, "line.rs and README");
-}
-
 // README's commands.
 
 #[test]
@@ -239,56 +201,6 @@ fn the_commands_and_their_options_are_those_there_are() {
     }
     assert_eq!(listed, defined, "README's commands (left) and the program's (right)");
     assert!(read("README.md").contains(&format!("`CLOAKROOM_SOCKET`, then `{DEFAULT_SOCKET}`")));
-}
-
-// README's and ARCHITECTURE's references.
-
-#[test]
-fn links_lead_somewhere() {
-    for page in PAGES {
-        for target in read(page).split("](").skip(1).map(|rest| rest.split(')').next().unwrap()) {
-            let is_file = !target.contains("://") && !target.starts_with('#');
-            let file = root().join(page).with_file_name(target.split('#').next().unwrap());
-            assert!(!is_file || file.exists(), "{page} links to {target}");
-        }
-    }
-}
-
-#[test]
-fn files_and_tests_that_are_named_exist() {
-    for page in PAGES {
-        let text = read(page);
-        let named = text.split('`').skip(1).step_by(2).filter(|name| {
-            let path = name.starts_with("src/") || name.starts_with("tests/") || name.starts_with(".ci/");
-            path && !name.contains(['*', ' ', '\n'])
-        });
-        for name in named {
-            let (file, test) = name.split_once("::").unwrap_or((name, ""));
-            assert!(root().join(file).exists(), "{page} names {file}");
-            let is_there = test.is_empty() || has_test(file, test);
-            assert!(is_there, "{page} names {name}, and there is no such test");
-        }
-    }
-}
-
-#[test]
-fn every_guarantee_has_a_test() {
-    let rows = rows(&part("README.md", "## Guarantees"));
-    let numbers: Vec<_> = rows.iter().map(|row| row[0].as_str()).collect();
-    assert_eq!(numbers, ["1", "2", "3", "4", "5", "6", "7", "8", "9"]);
-    for row in &rows {
-        let tests: Vec<_> = row[3].split('`').skip(1).step_by(2).collect();
-        assert!(!tests.is_empty(), "{row:?}");
-        assert!(tests.iter().all(|test| test.contains("::")), "{row:?}");
-    }
-}
-
-fn has_test(file: &str, test: &str) -> bool {
-    let text = read(file);
-    text.match_indices(&format!("fn {test}(")).any(|(at, _)| {
-        let before: Vec<_> = text[..at].lines().rev().take(6).collect();
-        before.iter().any(|line| line.trim_start().starts_with("#[") && line.contains("test"))
-    })
 }
 
 // The interface.
@@ -513,9 +425,9 @@ fn alike(output: &str) -> String {
 }
 
 #[test]
-fn the_python_of_readme_gets_a_token() {
+fn the_python_of_the_lookup_guide_gets_a_token() {
     let demo = Demo::start();
-    let snippet = block("README.md", "python").replace(DEFAULT_SOCKET, &demo.socket());
+    let snippet = block("docs/guides/lookup.md", "python").replace(DEFAULT_SOCKET, &demo.socket());
     let python = Command::new("python3").args(["-c", &snippet]).output();
     let python = match python {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound && !everything_is_required() => {
