@@ -1,4 +1,4 @@
-//! Has the linker put the functions that are used next to each other, where it knows how: see README.md beside this.
+//! Hands `order.txt` to the linker of release builds, where that linker can order functions. README.md says what for.
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a build stops at the first surprise")]
 
@@ -6,11 +6,13 @@ use std::env;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-fn main() {
+/// Prints what cargo has to know. An `order.txt` that is out of date costs memory, never the build.
+pub fn instruct_linker() {
     let order = Path::new(&env::var("CARGO_MANIFEST_DIR").unwrap()).join("deploy/link/order.txt");
     println!("cargo:rerun-if-changed={}", order.display());
-    println!("cargo:rerun-if-changed=deploy/link/build.rs");
-    // Names that are out of date are nothing to worry a build with.
+    println!("cargo:rerun-if-changed=build.rs");
+    println!("cargo:rerun-if-changed=deploy/link/order.rs");
+    // The linker would warn of each name that the program lacks, as after a change of dependencies.
     let arguments = [
         format!("-Wl,--symbol-ordering-file={}", order.display()),
         "-Wl,--no-warn-symbol-ordering".to_owned(),
@@ -20,7 +22,8 @@ fn main() {
     }
 }
 
-/// Whether the linker that this build uses takes these. LLVM's does, which is Rust's own on x86-64; GNU's does not.
+/// Links an empty program to find out whether the linker of this build accepts the arguments. LLVM's does, which is
+/// Rust's own on x86-64; GNU's does not.
 fn can_link(arguments: &[String]) -> bool {
     let out = env::var("OUT_DIR").unwrap();
     let source = Path::new(&out).join("probe.rs");
