@@ -6,7 +6,7 @@ cd "$(dirname "$0")/../.."
 
 for program in prometheus promtool curl; do
     command -v "$program" >/dev/null || {
-        echo "error: there is no $program: make install-test-deps installs it" >&2
+        echo "error: there is no $program: \`make setup\` installs it" >&2
         exit 1
     }
 done
