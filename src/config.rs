@@ -7,6 +7,7 @@
 //! `reader` takes key after key out of the result, each with its origin, and `tenant`, `client`, `listener` and
 //! `sections` say what each may be.
 
+mod accounts;
 mod admin;
 mod allow;
 mod audit;
@@ -89,12 +90,12 @@ fn load_from(path: &Path, may_be_absent: bool, env: &Env) -> Result<Loaded, Prob
 
 /// The number of a user that is given by name or by number, as `uid` in a rule is.
 pub fn uid(text: &str) -> Result<u32, String> {
-    listener::uid(&text.into()).map_err(|wrong| wrong.text)
+    accounts::uid(&text.into()).map_err(|wrong| wrong.text)
 }
 
 /// The same of a group.
 pub fn gid(text: &str) -> Result<u32, String> {
-    listener::gid(&text.into()).map_err(|wrong| wrong.text)
+    accounts::gid(&text.into()).map_err(|wrong| wrong.text)
 }
 
 /// The secret in `path`, a `tenant.client.secret_file`; `None` where there is none that could be used.

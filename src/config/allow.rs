@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use ::config::ValueKind;
 
+use super::accounts::{gid, uid};
 use super::keys;
-use super::listener::{gid, uid};
 use super::problem::{Checked, Wrong};
 use super::reader::{Reader, Setting};
 use super::values::{Parsed, lines, number, users, within};
