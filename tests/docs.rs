@@ -159,7 +159,7 @@ fn loaded(text: &str, env: &Env) -> String {
 
 /// From the list that the configuration itself is held against.
 fn known_keys() -> BTreeSet<String> {
-    let source = read("src/config/keys.rs");
+    let source = read("src/config/schema.rs");
     let list = source.split("const TABLES").nth(1).unwrap().split("\n];").next().unwrap();
     let mut keys = BTreeSet::new();
     for table in list.split("Table {").skip(1) {

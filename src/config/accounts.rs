@@ -3,8 +3,8 @@
 use ::config::ValueKind;
 use nix::unistd::{Group, User};
 
-use super::keys::Kind;
 use super::problem::Wrong;
+use super::schema::Kind;
 use super::values::{Parsed, line, wrong_type};
 
 /// A user's number, or the number that goes with its name.

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use ::config::ValueKind;
 
 use super::accounts::{gid, uid};
-use super::keys;
 use super::problem::{Checked, Wrong};
 use super::reader::{Reader, Setting};
+use super::schema;
 use super::values::{Parsed, lines, number, users, within};
 use crate::domain::policy::pattern::Pattern;
 use crate::domain::policy::{DEFAULT_OPERATIONS, OVERFLOW_ID, Operation, Rule};
@@ -19,7 +19,7 @@ const LATER: [&str; 2] = ["proxy", "management_api"];
 pub(super) fn read(reader: &mut Reader, list: &str) -> Checked<Vec<Rule>> {
     let rules: Vec<_> = (0..reader.length(list))
         .map(|index| {
-            let table = keys::join(list, &index.to_string());
+            let table = schema::join(list, &index.to_string());
             reader.element(&table)?;
             one(reader, &table)
         })

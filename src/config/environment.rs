@@ -5,9 +5,9 @@ use std::fmt;
 
 use ::config::ValueKind;
 
-use super::keys::{self, Kind, Known};
 use super::layer::Layer;
 use super::problem::{Report, in_variable};
+use super::schema::{self, Kind, Known};
 
 /// What the names of all variables begin with that are keys.
 const PREFIX: &str = "CLOAKROOM_";
@@ -72,9 +72,9 @@ pub(super) fn variable(path: &str) -> String {
 /// The key that a variable sets, or the key that it seems to set and what is wrong with it.
 fn key(name: &str, rest: &str) -> Result<(String, Kind), (String, String)> {
     let parts: Vec<_> = rest.split("__").map(str::to_ascii_lowercase).collect();
-    let path = parts.iter().fold(String::new(), |path, part| keys::join(&path, part));
-    match keys::lookup(&path) {
-        Some(Known::Key(_)) if let Some(list) = keys::misnumbered(&path) => {
+    let path = parts.iter().fold(String::new(), |path, part| schema::join(&path, part));
+    match schema::lookup(&path) {
+        Some(Known::Key(_)) if let Some(list) = schema::misnumbered(&path) => {
             let example = variable(list.example());
             let text = format!("{} are numbered from 0, {} at most: {example}", list.elements, list.most);
             Err((path, text))
@@ -93,7 +93,7 @@ fn key(name: &str, rest: &str) -> Result<(String, Kind), (String, String)> {
             Err((path, format!("is a list of tables: set its keys one by one, as {example}")))
         }
         None => {
-            let text = keys::unknown(&path, variable);
+            let text = schema::unknown(&path, variable);
             Err((path, text))
         }
     }

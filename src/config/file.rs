@@ -4,9 +4,9 @@ use ::config::ValueKind;
 use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue};
 
-use super::keys::{self, Kind, Known, List};
 use super::layer::Layer;
 use super::problem::{Report, in_file};
+use super::schema::{self, Kind, Known, List};
 
 /// Reads `text`, the content of the file `name`. What is not TOML, no known key, or a table where a value belongs
 /// is noted in `report`; the layer holds the rest. There is none if the text is not TOML: what is left of a broken
@@ -49,14 +49,14 @@ impl Reader<'_> {
     fn table(&mut self, path: &str, table: &DeTable<'_>) {
         for (key, value) in table {
             let origin = in_file(self.name, self.lines.place(key.span().start).0);
-            self.entry(&keys::join(path, key.get_ref()), &origin, value.get_ref());
+            self.entry(&schema::join(path, key.get_ref()), &origin, value.get_ref());
         }
     }
 
     fn entry(&mut self, path: &str, origin: &str, value: &DeValue<'_>) {
-        match (keys::lookup(path), value) {
+        match (schema::lookup(path), value) {
             (None, _) => {
-                self.report.problem(path, Some(origin), keys::unknown(path, str::to_owned));
+                self.report.problem(path, Some(origin), schema::unknown(path, str::to_owned));
             }
             (Some(Known::Table), DeValue::Table(table)) => self.table(path, table),
             (Some(Known::Table), _) => {
@@ -81,7 +81,7 @@ impl Reader<'_> {
             self.report.problem(path, Some(origin), text);
         }
         for (index, element) in elements.iter().enumerate().take(list.most) {
-            self.element(&keys::join(path, &index.to_string()), list, element);
+            self.element(&schema::join(path, &index.to_string()), list, element);
         }
     }
 

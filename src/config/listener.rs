@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use ::config::ValueKind;
 
 use super::accounts::{gid, uid};
-use super::keys::{self, LISTENER};
 use super::problem::Checked;
 use super::reader::{Reader, Setting};
+use super::schema::{self, LISTENER};
 use super::values::{Parsed, absolute_path, boolean, integer, within};
 use super::{Listener, allow, place};
 
@@ -23,9 +23,9 @@ const DEFAULT_MODE: u32 = 0o660;
 /// Every listener; the default one if there is none.
 pub(super) fn read(reader: &mut Reader) -> Checked<Vec<Listener>> {
     let listeners: Vec<_> = match reader.length(LISTENER) {
-        0 => vec![one(reader, &keys::join(LISTENER, "0"))],
+        0 => vec![one(reader, &schema::join(LISTENER, "0"))],
         length => {
-            (0..length).map(|index| element(reader, &keys::join(LISTENER, &index.to_string()))).collect()
+            (0..length).map(|index| element(reader, &schema::join(LISTENER, &index.to_string()))).collect()
         }
     };
     let mut paths: Vec<Setting<PathBuf>> = Vec::new();

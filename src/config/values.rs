@@ -13,7 +13,7 @@ use jiff::fmt::friendly::{Spacing, SpanPrinter};
 use crate::domain::invisible;
 use crate::domain::span::{self, NotADuration, is_bare_number};
 
-use super::keys::Kind;
+use super::schema::Kind;
 
 /// A value, or why it is none.
 pub(super) type Parsed<T> = Result<T, String>;
