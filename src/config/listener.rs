@@ -9,7 +9,7 @@ use super::problem::Checked;
 use super::reader::{Reader, Setting};
 use super::schema::{self, LISTENER};
 use super::values::{Parsed, absolute_path, boolean, integer, within};
-use super::{Listener, allow, place};
+use super::{Listener, allow, socket_dir};
 
 /// Where client commands look when they are told nothing.
 const DEFAULT_PATH: &str = "/run/cloakroom/cloakroom.sock";
@@ -121,7 +121,7 @@ fn warn_of_others(reader: &mut Reader, mode: &Setting<u32>, ruled: bool) {
 /// The socket's owner owns the directory as well that is made for it.
 fn warn_of_squatters(reader: &mut Reader, path: &Setting<PathBuf>, owner: Option<u32>) {
     let own = nix::unistd::geteuid().as_raw();
-    if let Some(risk) = place::risk(&path.value, &[own, owner.unwrap_or(own)]) {
+    if let Some(risk) = socket_dir::risk(&path.value, &[own, owner.unwrap_or(own)]) {
         reader.warn(path, risk);
     }
 }
