@@ -3,7 +3,7 @@
 //! Whoever holds a [`Config`] may rely on it: relations between settings are checked, files are read, names of
 //! users and groups are resolved. The keys, their defaults and their meaning are in README's configuration part.
 //!
-//! The way of a value: `file` and `environment` each make a `layer`, which the `config` crate lays over each other;
+//! The way of a value: `file` and `environment` each make a `layer`, and the environment's is laid over the file's;
 //! `reader` takes key after key out of the result, each with its origin, and `tenant`, `client`, `listener` and
 //! `sections` say what each may be.
 
@@ -117,15 +117,7 @@ fn parse_opened(name: &str, text: &str, exposure: Option<Exposure>, env: &Env) -
         return Err(report.into_problems(name));
     };
     let environment = environment::read(env, &mut report);
-    let merged = layer::merge(file, environment);
-    let mut reader = match merged {
-        Ok(root) => Reader::new(root, report, exposure),
-        // Our sources cannot fail, and give only paths that the crate understands.
-        Err(error) => {
-            report.problem("", None, format!("the sources of the configuration cannot be merged: {error}"));
-            return Err(report.into_problems(name));
-        }
-    };
+    let mut reader = Reader::new(environment.over(file), report, exposure);
     let config = read(&mut reader, env);
     let files = reader.files;
     let (config, warnings) = reader.report.finish(name, config)?;

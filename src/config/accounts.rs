@@ -1,6 +1,6 @@
 //! Users and groups, by name or by number.
 
-use ::config::ValueKind;
+use super::layer::Value;
 use nix::unistd::{Group, User};
 
 use super::problem::Wrong;
@@ -8,26 +8,22 @@ use super::schema::Kind;
 use super::values::{Parsed, line, wrong_type};
 
 /// A user's number, or the number that goes with its name.
-pub(super) fn uid(value: &ValueKind) -> Result<u32, Wrong> {
+pub(super) fn uid(value: &Value) -> Result<u32, Wrong> {
     account(value, "user", user)
 }
 
 /// A group's number, or the number that goes with its name.
-pub(super) fn gid(value: &ValueKind) -> Result<u32, Wrong> {
+pub(super) fn gid(value: &Value) -> Result<u32, Wrong> {
     account(value, "group", group)
 }
 
 /// A name that is not known may be known later: directories such as LDAP, and `DynamicUser=` of another unit, bring
 /// users after the start.
-fn account(
-    value: &ValueKind,
-    what: &str,
-    find: impl Fn(&str) -> nix::Result<Option<u32>>,
-) -> Result<u32, Wrong> {
-    if let ValueKind::I64(number) = value {
+fn account(value: &Value, what: &str, find: impl Fn(&str) -> nix::Result<Option<u32>>) -> Result<u32, Wrong> {
+    if let Value::Integer(number) = value {
         return Ok(id(*number)?);
     }
-    if !matches!(value, ValueKind::String(_)) {
+    if !matches!(value, Value::Text(_)) {
         return Ok(wrong_type(Kind::Account, value)?);
     }
     let name = line(value)?;
@@ -64,15 +60,15 @@ mod tests {
 
     #[test]
     fn accounts_go_by_name_or_number() {
-        let read = |value: ValueKind| account(&value, "user", user);
-        assert_eq!([read("root".into()), read("0".into()), read(7.into())], [Ok(0), Ok(0), Ok(7)]);
+        let read = |value: Value| account(&value, "user", user);
+        assert_eq!([read("root".into()), read("0".into()), read(Value::Integer(7))], [Ok(0), Ok(0), Ok(7)]);
         assert_eq!(
             read("nosuchuser".into()),
             Err(Wrong { text: "there is no user of that name on this machine".to_owned(), may_pass: true })
         );
         assert!(read("".into()).is_err() && read("ro\0ot".into()).is_err());
-        assert!(read((-1).into()).is_err() && read(i64::from(u32::MAX).into()).is_err());
+        assert!(read(Value::Integer(-1)).is_err() && read(Value::Integer(u32::MAX.into())).is_err());
         assert!(!read("".into()).unwrap_err().may_pass);
-        assert!(read(true.into()).unwrap_err().text.contains("a name in quotes or a number"));
+        assert!(read(Value::Boolean(true)).unwrap_err().text.contains("a name in quotes or a number"));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use ::config::ValueKind;
+use super::layer::Value;
 
 use super::Admin;
 use super::problem::Checked;
@@ -31,7 +31,7 @@ pub(super) fn read(reader: &mut Reader) -> Checked<Admin> {
     Ok(Admin { address: address.map(|address| address.value) })
 }
 
-fn parse_address(value: &ValueKind) -> Parsed<SocketAddr> {
+fn parse_address(value: &Value) -> Parsed<SocketAddr> {
     let example = "must be an IP address and a port, such as \"127.0.0.1:9464\" or \"[::1]:9464\"";
     let address: SocketAddr = line(value)?.parse().map_err(|_| example.to_owned())?;
     if address.port() == 0 {

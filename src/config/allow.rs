@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ::config::ValueKind;
+use super::layer::Value;
 
 use super::accounts::{gid, uid};
 use super::problem::{Checked, Wrong};
@@ -68,7 +68,7 @@ fn named(id: u32) -> Parsed<u32> {
     }
 }
 
-fn operations(value: &ValueKind) -> Parsed<Vec<Operation>> {
+fn operations(value: &Value) -> Parsed<Vec<Operation>> {
     let known = || {
         let grantable = Operation::ALL.into_iter().filter(|operation| *operation != Operation::Reload);
         grantable.map(|operation| format!("{:?}", operation.as_str())).collect::<Vec<_>>().join(", ")

@@ -1,6 +1,6 @@
 //! `[audit]`: what is written down of requests, and where.
 
-use ::config::ValueKind;
+use super::layer::Value;
 
 use super::problem::Checked;
 use super::reader::Reader;
@@ -21,7 +21,7 @@ pub(super) fn read(reader: &mut Reader) -> Checked<Audit> {
 }
 
 /// Whether a file can be written to shows at the start: `check` may well run as somebody else.
-fn parse_output(value: &ValueKind) -> Parsed<AuditOutput> {
+fn parse_output(value: &Value) -> Parsed<AuditOutput> {
     match text(value)? {
         "stdout" => Ok(AuditOutput::Stdout),
         "journald" => Ok(AuditOutput::Journald(JOURNAL.into())),

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use ::config::ValueKind;
+use super::layer::Value;
 
 use super::environment::variable;
 use super::files::{self, Content, Exposure};
@@ -39,7 +39,7 @@ fn id(reader: &mut Reader) -> Checked<String> {
     })
 }
 
-fn parse_auth(value: &ValueKind) -> Parsed<ClientAuth> {
+fn parse_auth(value: &Value) -> Parsed<ClientAuth> {
     if LATER_AUTH.contains(&text(value)?) {
         return Err("this version of cloakroom does not have it: client_secret_post or client_secret_basic"
             .to_owned());
@@ -118,7 +118,7 @@ fn secret_in(content: Content) -> Parsed<Secret> {
     check(text).map_err(|problem| format!("the file {problem}"))
 }
 
-fn parse_secret(value: &ValueKind) -> Parsed<Secret> {
+fn parse_secret(value: &Value) -> Parsed<Secret> {
     check(text(value)?).map_err(|problem| format!("the text {problem}"))
 }
 

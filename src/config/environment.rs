@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use ::config::ValueKind;
+use super::layer::Value;
 
 use super::layer::Layer;
 use super::problem::{Report, in_variable};
@@ -53,7 +53,7 @@ pub(super) fn read(env: &Env, report: &mut Report) -> Layer {
                 None => {
                     let origin = in_variable(name);
                     report.problem(&path, Some(&origin), format!("must be {}", kind.expected()));
-                    layer.set_unusable(&path, &origin);
+                    layer.set_unusable(&path);
                 }
             },
             Err((path, text)) => {
@@ -111,12 +111,12 @@ fn is_service_link(rest: &str, value: &str) -> bool {
 }
 
 /// The value in the type that its key takes.
-fn typed(kind: Kind, value: &str) -> Option<ValueKind> {
+fn typed(kind: Kind, value: &str) -> Option<Value> {
     match kind {
-        Kind::Integer => value.parse::<i64>().ok().map(Into::into),
-        Kind::Number => value.parse::<f64>().ok().map(Into::into),
-        Kind::Boolean => value.parse::<bool>().ok().map(Into::into),
-        Kind::Texts => Some(value.split(',').map(|text| text.trim().to_owned()).collect::<Vec<_>>().into()),
+        Kind::Integer => value.parse().ok().map(Value::Integer),
+        Kind::Number => value.parse().ok().map(Value::Number),
+        Kind::Boolean => value.parse().ok().map(Value::Boolean),
+        Kind::Texts => Some(Value::Texts(value.split(',').map(|text| text.trim().to_owned()).collect())),
         Kind::Text | Kind::Duration | Kind::Size | Kind::Account => Some(value.into()),
     }
 }
@@ -181,13 +181,13 @@ mod tests {
 
     #[test]
     fn values_take_the_type_of_their_key() {
-        assert_eq!(typed(Kind::Integer, "5"), Some(ValueKind::I64(5)));
-        assert_eq!(typed(Kind::Number, "0"), Some(ValueKind::Float(0.0)));
-        assert_eq!(typed(Kind::Boolean, "false"), Some(ValueKind::Boolean(false)));
-        assert_eq!(typed(Kind::Account, "5"), Some(ValueKind::String("5".into())));
+        assert_eq!(typed(Kind::Integer, "5"), Some(Value::Integer(5)));
+        assert_eq!(typed(Kind::Number, "0"), Some(Value::Number(0.0)));
+        assert_eq!(typed(Kind::Boolean, "false"), Some(Value::Boolean(false)));
+        assert_eq!(typed(Kind::Account, "5"), Some("5".into()));
         assert_eq!(typed(Kind::Integer, "five"), None);
         assert_eq!(typed(Kind::Boolean, "yes"), None);
-        let texts: ValueKind = vec!["a".to_owned(), "b c".to_owned()].into();
+        let texts = Value::Texts(vec!["a".to_owned(), "b c".to_owned()]);
         assert_eq!(typed(Kind::Texts, "a, b c"), Some(texts));
     }
 }

@@ -1,6 +1,6 @@
 //! The TOML file as a layer: every value with the line that it stands on.
 
-use ::config::ValueKind;
+use super::layer::Value;
 use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue};
 
@@ -101,14 +101,14 @@ impl Reader<'_> {
 
     fn unusable(&mut self, path: &str, origin: &str, text: impl Into<String>) {
         self.report.problem(path, Some(origin), text);
-        self.layer.set_unusable(path, origin);
+        self.layer.set_unusable(path);
     }
 
     fn value(&mut self, path: &str, origin: &str, kind: Kind, value: &DeValue<'_>) {
         match (scalar(value), value) {
             (Some(value), _) => self.layer.set(path, origin, value),
             (None, DeValue::Array(list)) if kind == Kind::Texts => match texts(list) {
-                Some(texts) => self.layer.set(path, origin, texts),
+                Some(texts) => self.layer.set(path, origin, Value::Texts(texts)),
                 None => self.unusable(path, origin, format!("must be {}", kind.expected())),
             },
             (None, DeValue::Integer(_)) => self.unusable(path, origin, "is too large a number for any key"),
@@ -130,12 +130,14 @@ fn texts(list: &DeArray<'_>) -> Option<Vec<String>> {
 }
 
 /// A single value; `None` for tables, lists, dates, and numbers beyond 64 bits.
-fn scalar(value: &DeValue<'_>) -> Option<ValueKind> {
+fn scalar(value: &DeValue<'_>) -> Option<Value> {
     match value {
         DeValue::String(text) => Some(text.as_ref().into()),
-        DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix()).ok().map(Into::into),
-        DeValue::Float(number) => number.as_str().parse::<f64>().ok().map(Into::into),
-        DeValue::Boolean(value) => Some((*value).into()),
+        DeValue::Integer(number) => {
+            i64::from_str_radix(number.as_str(), number.radix()).ok().map(Value::Integer)
+        }
+        DeValue::Float(number) => number.as_str().parse().ok().map(Value::Number),
+        DeValue::Boolean(value) => Some(Value::Boolean(*value)),
         DeValue::Datetime(_) | DeValue::Array(_) | DeValue::Table(_) => None,
     }
 }

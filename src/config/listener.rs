@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use ::config::ValueKind;
+use super::layer::Value;
 
 use super::accounts::{gid, uid};
 use super::problem::Checked;
@@ -78,7 +78,7 @@ fn one(reader: &mut Reader, table: &str) -> Checked<(Setting<PathBuf>, Listener)
     Ok((path, listener))
 }
 
-fn parse_path(value: &ValueKind) -> Parsed<PathBuf> {
+fn parse_path(value: &Value) -> Parsed<PathBuf> {
     let path = absolute_path(value)?;
     if path.len() > LONGEST_PATH {
         return Err(format!(
@@ -95,9 +95,9 @@ fn parse_path(value: &ValueKind) -> Parsed<PathBuf> {
     Ok(path.into())
 }
 
-fn parse_mode(value: &ValueKind) -> Parsed<u32> {
+fn parse_mode(value: &Value) -> Parsed<u32> {
     let example = r#"must be three or four octal digits in quotes, such as "0660""#;
-    let ValueKind::String(text) = value else { return Err(example.to_owned()) };
+    let Value::Text(text) = value else { return Err(example.to_owned()) };
     let octal = (3..=4).contains(&text.len()) && text.bytes().all(|byte| matches!(byte, b'0'..=b'7'));
     let mode = u32::from_str_radix(text, 8).ok().filter(|_| octal).ok_or(example)?;
     if mode > 0o777 {
@@ -161,6 +161,6 @@ mod tests {
         for bad in ["", "66", "00660", "0o660", "0668", "+660", "1660", "0444", "rw-rw----"] {
             assert!(mode(bad).is_err(), "{bad}");
         }
-        assert!(parse_mode(&ValueKind::I64(660)).is_err());
+        assert!(parse_mode(&Value::Integer(660)).is_err());
     }
 }

@@ -3,11 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use ::config::{Value, ValueKind};
-
 use super::environment::variable;
 use super::files::Exposure;
-use super::problem::{Checked, Report, ReportOutcome, Wrong, in_variable};
+use super::layer::{Found, Layer, Value};
+use super::problem::{Checked, Report, Reported, Wrong, in_variable};
 use super::values::{Parsed, Shown};
 
 /// One key's value and where it came from.
@@ -23,7 +22,7 @@ pub(super) struct Setting<T> {
 
 /// The merged layers, and what was wrong with them so far.
 pub(super) struct Reader {
-    root: Value,
+    values: Layer,
     /// Problems and warnings.
     pub(super) report: Report,
     /// How open the configuration's own file lies to others.
@@ -33,25 +32,25 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    /// Reads from `root`; `report` holds what its sources complained of.
-    pub(super) fn new(root: Value, report: Report, exposure: Option<Exposure>) -> Self {
-        Self { root, report, exposure, files: Vec::new() }
+    /// Reads from `values`; `report` holds what is wrong with their sources.
+    pub(super) fn new(values: Layer, report: Report, exposure: Option<Exposure>) -> Self {
+        Self { values, report, exposure, files: Vec::new() }
     }
 
     /// A key that may be absent.
     pub(super) fn optional<T, E: Into<Wrong>>(
         &mut self,
         key: &str,
-        parse: impl FnOnce(&ValueKind) -> Result<T, E>,
+        parse: impl FnOnce(&Value) -> Result<T, E>,
     ) -> Checked<Option<Setting<T>>> {
-        let Some(found) = find(&self.root, key) else { return Ok(None) };
-        let origin = found.origin().map(str::to_owned);
-        if found.kind == ValueKind::Nil {
-            return Err(self.report.noted_before());
-        }
-        match parse(&found.kind) {
-            Ok(value) => Ok(Some(Setting { key: key.to_owned(), origin, value })),
-            Err(wrong) => Err(self.report.problem(key, origin.as_deref(), wrong)),
+        let (value, origin) = match self.values.find(key) {
+            Found::Value(value, origin) => (value, origin),
+            Found::Nothing => return Ok(None),
+            Found::Table | Found::Unusable => return Err(self.report.noted_before()),
+        };
+        match parse(value) {
+            Ok(value) => Ok(Some(Setting { key: key.to_owned(), origin: Some(origin.to_owned()), value })),
+            Err(wrong) => Err(self.report.problem(key, Some(origin), wrong)),
         }
     }
 
@@ -60,7 +59,7 @@ impl Reader {
         &mut self,
         key: &str,
         default: T,
-        parse: impl FnOnce(&ValueKind) -> Parsed<T>,
+        parse: impl FnOnce(&Value) -> Parsed<T>,
     ) -> Checked<Setting<T>> {
         let found = self.optional(key, parse)?;
         Ok(found.unwrap_or_else(|| Setting { key: key.to_owned(), origin: None, value: default }))
@@ -71,7 +70,7 @@ impl Reader {
         &mut self,
         key: &str,
         default: T,
-        parse: impl FnOnce(&ValueKind) -> Parsed<T>,
+        parse: impl FnOnce(&Value) -> Parsed<T>,
     ) -> Checked<T> {
         self.setting(key, default, parse).map(|setting| setting.value)
     }
@@ -80,32 +79,29 @@ impl Reader {
     pub(super) fn owned(
         &mut self,
         key: &str,
-        parse: impl FnOnce(&ValueKind) -> Parsed<&str>,
+        parse: impl FnOnce(&Value) -> Parsed<&str>,
     ) -> Checked<Option<Setting<String>>> {
         self.optional(key, |value| parse(value).map(str::to_owned))
     }
 
     /// How many elements the list at `key` has.
     pub(super) fn length(&self, key: &str) -> usize {
-        match find(&self.root, key).map(|value| &value.kind) {
-            Some(ValueKind::Array(list)) => list.len(),
-            _ => 0,
-        }
+        self.values.length(key)
     }
 
-    /// Whether the element at `key` is there; the environment can leave gaps.
+    /// Whether the element at `key` exists; the environment can leave gaps.
     pub(super) fn element(&mut self, key: &str) -> Checked<()> {
-        match find(&self.root, key) {
-            Some(element) if matches!(element.kind, ValueKind::Table(_)) => Ok(()),
-            Some(element) if element.origin().is_some() => Err(self.report.noted_before()),
-            _ => {
+        match self.values.find(key) {
+            Found::Table | Found::Value(..) => Ok(()),
+            Found::Unusable => Err(self.report.noted_before()),
+            Found::Nothing => {
                 Err(self.missing(key, "missing, though a later one is set: numbers run from 0 without gaps"))
             }
         }
     }
 
     /// Notes what is wrong with a setting beyond what its own text says.
-    pub(super) fn refuse<T>(&mut self, setting: &Setting<T>, text: impl Into<String>) -> ReportOutcome {
+    pub(super) fn refuse<T>(&mut self, setting: &Setting<T>, text: impl Into<String>) -> Reported {
         self.report.problem(&setting.key, setting.origin.as_deref(), text.into())
     }
 
@@ -156,17 +152,7 @@ impl Reader {
     }
 
     /// Notes that a key must be set.
-    pub(super) fn missing(&mut self, key: &str, text: impl Into<String>) -> ReportOutcome {
+    pub(super) fn missing(&mut self, key: &str, text: impl Into<String>) -> Reported {
         self.report.problem(key, None, text.into())
     }
-}
-
-/// The value at `key`, whose parts are names or indices; or what a source found unusable on the way there.
-fn find<'a>(root: &'a Value, key: &str) -> Option<&'a Value> {
-    key.split('.').try_fold(root, |value, part| match &value.kind {
-        ValueKind::Table(table) => table.get(part),
-        ValueKind::Array(list) => list.get(part.parse::<usize>().ok()?),
-        ValueKind::Nil => Some(value),
-        _ => None,
-    })
 }

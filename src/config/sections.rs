@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ::config::ValueKind;
+use super::layer::Value;
 use bytesize::ByteSize;
 
 use super::host::{self, HostPort};
@@ -96,7 +96,7 @@ pub(super) fn upstream(reader: &mut Reader) -> Checked<Upstream> {
 /// `[me]`. Nothing by default: whose tokens are to be accepted nobody but the operator knows.
 pub(super) fn me(reader: &mut Reader) -> Checked<Me> {
     let audiences = reader.setting("me.audiences", Vec::new(), |value| match value {
-        ValueKind::Array(list) if list.is_empty() => Ok(Vec::new()),
+        Value::Texts(list) if list.is_empty() => Ok(Vec::new()),
         value => lines(value),
     })?;
     if audiences.value.iter().any(|audience| audience.ends_with("/userinfo")) {
@@ -105,7 +105,7 @@ pub(super) fn me(reader: &mut Reader) -> Checked<Me> {
         reader.warn(&audiences, text);
     }
     let issuers = reader.setting("me.issuers", Vec::new(), |value| match value {
-        ValueKind::Array(list) if list.is_empty() => Ok(Vec::new()),
+        Value::Texts(list) if list.is_empty() => Ok(Vec::new()),
         value => issuers(value),
     })?;
     if audiences.value.is_empty() && !issuers.value.is_empty() {
@@ -115,7 +115,7 @@ pub(super) fn me(reader: &mut Reader) -> Checked<Me> {
 }
 
 /// Custom domains as Auth0 writes them into tokens: in lower case, with a slash at the end.
-fn issuers(value: &ValueKind) -> Parsed<Vec<String>> {
+fn issuers(value: &Value) -> Parsed<Vec<String>> {
     let mut issuers: Vec<String> = Vec::new();
     for (at, element) in lines(value)?.iter().enumerate() {
         let wrong = |text: &str| format!("element {at} {text}");

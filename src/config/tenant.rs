@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::config::ValueKind;
+use super::layer::Value;
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::{PemObject, SectionKind};
@@ -81,7 +81,7 @@ fn domain(reader: &mut Reader) -> Checked<Setting<Domain>> {
 }
 
 /// In lower case, because the default audience is made of it and Auth0 compares that letter by letter.
-fn parse_domain(value: &ValueKind) -> Parsed<Domain> {
+fn parse_domain(value: &Value) -> Parsed<Domain> {
     let domain = line(value)?.to_ascii_lowercase();
     let fault = if domain.contains(char::is_whitespace) {
         "must not hold spaces"
@@ -134,7 +134,7 @@ fn canonical_audience(domain: &str) -> Option<String> {
     host.ends_with(CANONICAL).then(|| format!("https://{host}/api/v2/"))
 }
 
-fn parse_audience(value: &ValueKind) -> Parsed<&str> {
+fn parse_audience(value: &Value) -> Parsed<&str> {
     let audience = line(value)?;
     let host = audience.strip_prefix("https://").and_then(|rest| rest.strip_suffix("/api/v2/"));
     match host.map(host::split) {

@@ -5,7 +5,7 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use ::config::ValueKind;
+use super::layer::Value;
 use bytesize::ByteSize;
 use jiff::SignedDuration;
 use jiff::fmt::friendly::{Spacing, SpanPrinter};
@@ -19,24 +19,27 @@ use super::schema::Kind;
 pub(super) type Parsed<T> = Result<T, String>;
 
 /// Text, whatever it says.
-pub(super) fn text(value: &ValueKind) -> Parsed<&str> {
+pub(super) fn text(value: &Value) -> Parsed<&str> {
     match value {
-        ValueKind::String(text) => Ok(text),
+        Value::Text(text) => Ok(text),
         other => wrong_type(Kind::Text, other),
     }
 }
 
 /// Text that is not empty, all on one line, all of it visible, and without blanks around it.
-pub(super) fn line(value: &ValueKind) -> Parsed<&str> {
-    match invisible::first(text(value)?) {
+pub(super) fn line(value: &Value) -> Parsed<&str> {
+    visible_line(text(value)?)
+}
+
+fn visible_line(text: &str) -> Parsed<&str> {
+    match invisible::first(text) {
         Some(found) => Err(format!("must not hold an invisible {found}, which comes along with pasted text")),
-        None => printed_line(value),
+        None => printed_line(text),
     }
 }
 
 /// Text as [`line`] gives it, but with whatever joiners and spaces a user's id may be written with.
-fn printed_line(value: &ValueKind) -> Parsed<&str> {
-    let text = text(value)?;
+fn printed_line(text: &str) -> Parsed<&str> {
     if text.trim().is_empty() {
         return Err("must not be empty".to_owned());
     }
@@ -50,7 +53,7 @@ fn printed_line(value: &ValueKind) -> Parsed<&str> {
 }
 
 /// The absolute path of a file or a socket.
-pub(super) fn absolute_path(value: &ValueKind) -> Parsed<&str> {
+pub(super) fn absolute_path(value: &Value) -> Parsed<&str> {
     let path = line(value)?;
     if path.starts_with('/') {
         Ok(path)
@@ -60,20 +63,20 @@ pub(super) fn absolute_path(value: &ValueKind) -> Parsed<&str> {
 }
 
 /// A list of lines, not empty, each of them once.
-pub(super) fn lines(value: &ValueKind) -> Parsed<Vec<String>> {
-    list(value, line)
+pub(super) fn lines(value: &Value) -> Parsed<Vec<String>> {
+    list(value, visible_line)
 }
 
 /// Such a list of users, whose ids are the operator's own names and may be in any script.
-pub(super) fn users(value: &ValueKind) -> Parsed<Vec<String>> {
+pub(super) fn users(value: &Value) -> Parsed<Vec<String>> {
     list(value, printed_line)
 }
 
-fn list(value: &ValueKind, line: impl Fn(&ValueKind) -> Parsed<&str>) -> Parsed<Vec<String>> {
-    let ValueKind::Array(list) = value else { return wrong_type(Kind::Texts, value) };
+fn list(value: &Value, line: impl Fn(&str) -> Parsed<&str>) -> Parsed<Vec<String>> {
+    let Value::Texts(list) = value else { return wrong_type(Kind::Texts, value) };
     let mut lines: Vec<String> = Vec::new();
     for (at, element) in list.iter().enumerate() {
-        let element = line(&element.kind).map_err(|text| format!("element {at} {text}"))?;
+        let element = line(element).map_err(|text| format!("element {at} {text}"))?;
         if lines.iter().any(|before| before == element) {
             return Err(format!("element {at} is there twice"));
         }
@@ -86,7 +89,7 @@ fn list(value: &ValueKind, line: impl Fn(&ValueKind) -> Parsed<&str>) -> Parsed<
 }
 
 /// One of a few words.
-pub(super) fn choice<T: Copy>(choices: &[(&'static str, T)]) -> impl FnOnce(&ValueKind) -> Parsed<T> {
+pub(super) fn choice<T: Copy>(choices: &[(&'static str, T)]) -> impl FnOnce(&Value) -> Parsed<T> {
     move |value| {
         let text = text(value)?;
         let found = choices.iter().find(|(word, _)| *word == text);
@@ -106,26 +109,26 @@ fn one_of(words: &[String]) -> String {
 }
 
 /// `true` or `false`.
-pub(super) fn boolean(value: &ValueKind) -> Parsed<bool> {
+pub(super) fn boolean(value: &Value) -> Parsed<bool> {
     match value {
-        ValueKind::Boolean(value) => Ok(*value),
+        Value::Boolean(value) => Ok(*value),
         other => wrong_type(Kind::Boolean, other),
     }
 }
 
 /// A whole number.
-pub(super) fn integer(value: &ValueKind) -> Parsed<i64> {
+pub(super) fn integer(value: &Value) -> Parsed<i64> {
     match value {
-        ValueKind::I64(number) => Ok(*number),
+        Value::Integer(number) => Ok(*number),
         other => wrong_type(Kind::Integer, other),
     }
 }
 
 /// Any number. The whole ones that make sense as fractions are 0 and 1, so that nothing is lost here.
-pub(super) fn number(value: &ValueKind) -> Parsed<f64> {
+pub(super) fn number(value: &Value) -> Parsed<f64> {
     match value {
-        ValueKind::Float(number) => Ok(*number),
-        ValueKind::I64(number) => {
+        Value::Number(number) => Ok(*number),
+        Value::Integer(number) => {
             i32::try_from(*number).map(f64::from).map_err(|_| "is too large".to_owned())
         }
         other => wrong_type(Kind::Number, other),
@@ -133,8 +136,8 @@ pub(super) fn number(value: &ValueKind) -> Parsed<f64> {
 }
 
 /// `"90s"`, `"1h30m"`, `"500ms"`: hours, minutes, seconds and below, and never without a unit.
-pub(super) fn duration(value: &ValueKind) -> Parsed<Duration> {
-    let ValueKind::String(text) = value else { return wrong_type(Kind::Duration, value) };
+pub(super) fn duration(value: &Value) -> Parsed<Duration> {
+    let Value::Text(text) = value else { return wrong_type(Kind::Duration, value) };
     let example = r#"write "90s", "10m", "1h" or "1h30m""#;
     span::parse(text).map_err(|why| match why {
         NotADuration::NoUnit => format!("a duration needs a unit: {example}"),
@@ -145,8 +148,8 @@ pub(super) fn duration(value: &ValueKind) -> Parsed<Duration> {
 }
 
 /// `"64MiB"`, and never without a unit.
-pub(super) fn size(value: &ValueKind) -> Parsed<ByteSize> {
-    let ValueKind::String(text) = value else { return wrong_type(Kind::Size, value) };
+pub(super) fn size(value: &Value) -> Parsed<ByteSize> {
+    let Value::Text(text) = value else { return wrong_type(Kind::Size, value) };
     let text = text.trim();
     if is_bare_number(text) {
         return Err(r#"a size needs a unit: write "64MiB" or "1GiB""#.to_owned());
@@ -157,8 +160,8 @@ pub(super) fn size(value: &ValueKind) -> Parsed<ByteSize> {
 /// What `parse` gives, if it lies in `range`.
 pub(super) fn within<T: PartialOrd + Shown>(
     range: RangeInclusive<T>,
-    parse: impl FnOnce(&ValueKind) -> Parsed<T>,
-) -> impl FnOnce(&ValueKind) -> Parsed<T> {
+    parse: impl FnOnce(&Value) -> Parsed<T>,
+) -> impl FnOnce(&Value) -> Parsed<T> {
     move |value| {
         let value = parse(value)?;
         // `contains` is false for a NaN, as it should be.
@@ -202,14 +205,13 @@ impl Shown for i64 {
 }
 
 /// What a value must be and is not.
-pub(super) fn wrong_type<T>(kind: Kind, value: &ValueKind) -> Parsed<T> {
+pub(super) fn wrong_type<T>(kind: Kind, value: &Value) -> Parsed<T> {
     let found = match value {
-        ValueKind::Boolean(_) => "true or false",
-        ValueKind::String(_) => "text in quotes",
-        ValueKind::I64(_) | ValueKind::I128(_) | ValueKind::U64(_) | ValueKind::U128(_) => "a whole number",
-        ValueKind::Float(_) => "a number with a fraction",
-        ValueKind::Array(_) => "a list",
-        ValueKind::Nil | ValueKind::Table(_) => "a table",
+        Value::Boolean(_) => "true or false",
+        Value::Text(_) => "text in quotes",
+        Value::Integer(_) => "a whole number",
+        Value::Number(_) => "a number with a fraction",
+        Value::Texts(_) => "a list",
     };
     Err(format!("must be {}, not {found}", kind.expected()))
 }
@@ -218,7 +220,7 @@ pub(super) fn wrong_type<T>(kind: Kind, value: &ValueKind) -> Parsed<T> {
 mod tests {
     use super::*;
 
-    fn of(text: &str) -> ValueKind {
+    fn of(text: &str) -> Value {
         text.into()
     }
 
@@ -248,7 +250,7 @@ mod tests {
         for text in ["", "s", "5 parsecs", "1d", "1w", "ten minutes", "99999999999999999999h"] {
             assert!(refused(text).contains("is no duration"), "{text}");
         }
-        assert!(duration(&ValueKind::I64(30)).unwrap_err().contains("not a whole number"));
+        assert!(duration(&Value::Integer(30)).unwrap_err().contains("not a whole number"));
     }
 
     #[test]
@@ -268,8 +270,8 @@ mod tests {
         let sizes = within(ByteSize::mib(1)..=ByteSize::tib(1), size);
         assert_eq!(sizes(&of("1KiB")), Err("must be between 1MiB and 1TiB".to_owned()));
         let fraction = || within(0.1..=0.95, number);
-        assert_eq!(fraction()(&ValueKind::Float(f64::NAN)), Err("must be between 0.1 and 0.95".to_owned()));
-        assert_eq!(fraction()(&ValueKind::Float(0.8)), Ok(0.8));
+        assert_eq!(fraction()(&Value::Number(f64::NAN)), Err("must be between 0.1 and 0.95".to_owned()));
+        assert_eq!(fraction()(&Value::Number(0.8)), Ok(0.8));
         assert_eq!(Duration::ZERO.shown(), "0s");
     }
 
