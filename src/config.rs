@@ -13,6 +13,7 @@ mod allow;
 mod audit;
 mod changes;
 mod client;
+mod effective;
 mod environment;
 mod file;
 mod files;
@@ -22,10 +23,11 @@ mod listener;
 mod problem;
 mod proxy;
 mod reader;
-mod schema;
+pub mod schema;
 mod sections;
 mod settings;
 mod socket_dir;
+mod suggestion;
 mod tenant;
 mod user_key;
 mod values;
@@ -35,13 +37,16 @@ use std::sync::Arc;
 
 use crate::secret::Secret;
 
+use self::accounts::{Gid, Uid};
 pub use self::changes::{Change, Reread};
 pub use self::environment::Env;
 use self::files::Exposure;
 use self::problem::{Checked, Report};
 pub use self::problem::{Problem, Problems};
 use self::reader::Reader;
+use self::schema::Type;
 pub use self::settings::*;
+use self::values::Typed;
 
 /// The file that is read when none is named. It may be absent.
 pub const DEFAULT_FILE: &str = "/etc/cloakroom/cloakroom.toml";
@@ -90,12 +95,12 @@ fn load_from(path: &Path, may_be_absent: bool, env: &Env) -> Result<Loaded, Prob
 
 /// The number of a user that is given by name or by number, as `uid` in a rule is.
 pub fn uid(text: &str) -> Result<u32, String> {
-    accounts::uid(&text.into()).map_err(|wrong| wrong.text)
+    Uid::parse(Type::User, &text.into()).map(|Uid(uid)| uid).map_err(|wrong| wrong.text)
 }
 
 /// The same of a group.
 pub fn gid(text: &str) -> Result<u32, String> {
-    accounts::gid(&text.into()).map_err(|wrong| wrong.text)
+    Gid::parse(Type::Group, &text.into()).map(|Gid(gid)| gid).map_err(|wrong| wrong.text)
 }
 
 /// The secret in `path`, a `tenant.client.secret_file`; `None` where there is none that could be used.
@@ -152,6 +157,7 @@ fn read(reader: &mut Reader, env: &Env) -> Checked<Config> {
         shutdown: shutdown?,
         log: log?,
         runtime: runtime?,
+        effective: std::mem::take(&mut reader.effective),
     })
 }
 

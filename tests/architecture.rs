@@ -124,6 +124,7 @@ const ABSENT: &[Absent] = &[
         except: &[
             "src/cli/demo.rs",
             "src/config/proxy.rs",
+            "src/config/schema/tenant.rs",
             "src/config/tenant.rs",
             "src/upstream/transport.rs",
         ],

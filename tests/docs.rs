@@ -157,23 +157,8 @@ fn loaded(text: &str, env: &Env) -> String {
     format!("{config:#?}")
 }
 
-/// From the list that the configuration itself is held against.
 fn known_keys() -> BTreeSet<String> {
-    let source = read("src/config/schema.rs");
-    let list = source.split("const TABLES").nth(1).unwrap().split("\n];").next().unwrap();
-    let mut keys = BTreeSet::new();
-    for table in list.split("Table {").skip(1) {
-        let path = match table.split("path:").nth(1).unwrap().trim() {
-            quoted if quoted.starts_with('"') => quoted.split('"').nth(1).unwrap(),
-            name if name.starts_with("ALLOW") => "listener.allow",
-            _ => "listener",
-        };
-        for key in table.split("(\"").skip(1) {
-            keys.insert(format!("{path}.{}", key.split('"').next().unwrap()));
-        }
-    }
-    assert!(keys.len() > 25, "{keys:?}");
-    keys
+    config::schema::keys().map(|key| key.path.to_owned()).collect()
 }
 
 // README's commands.

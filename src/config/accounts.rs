@@ -1,32 +1,55 @@
 //! Users and groups, by name or by number.
 
-use super::layer::Value;
 use nix::unistd::{Group, User};
 
+use super::layer::Value;
 use super::problem::Wrong;
-use super::schema::Kind;
-use super::values::{Parsed, line, wrong_type};
+use super::schema::Type;
+use super::values::{Parsed, Typed, line, wrong_type};
 
-/// A user's number, or the number that goes with its name.
-pub(super) fn uid(value: &Value) -> Result<u32, Wrong> {
-    account(value, "user", user)
+/// A user's number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Uid(pub(super) u32);
+
+/// A group's number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Gid(pub(super) u32);
+
+impl Typed for Uid {
+    fn parse(takes: Type, value: &Value) -> Result<Self, Wrong> {
+        account(takes, value, "user", user).map(Self)
+    }
+
+    fn shown(&self) -> String {
+        self.0.to_string()
+    }
 }
 
-/// A group's number, or the number that goes with its name.
-pub(super) fn gid(value: &Value) -> Result<u32, Wrong> {
-    account(value, "group", group)
+impl Typed for Gid {
+    fn parse(takes: Type, value: &Value) -> Result<Self, Wrong> {
+        account(takes, value, "group", group).map(Self)
+    }
+
+    fn shown(&self) -> String {
+        self.0.to_string()
+    }
 }
 
 /// A name that is not known may be known later: directories such as LDAP, and `DynamicUser=` of another unit, bring
 /// users after the start.
-fn account(value: &Value, what: &str, find: impl Fn(&str) -> nix::Result<Option<u32>>) -> Result<u32, Wrong> {
+fn account(
+    takes: Type,
+    value: &Value,
+    what: &str,
+    find: impl Fn(&str) -> nix::Result<Option<u32>>,
+) -> Result<u32, Wrong> {
     if let Value::Integer(number) = value {
         return Ok(id(*number)?);
     }
     if !matches!(value, Value::Text(_)) {
-        return Ok(wrong_type(Kind::Account, value)?);
+        return Ok(wrong_type(takes, value)?);
     }
-    let name = line(value)?;
+    let name = line(takes, value)?;
     if let Ok(number) = name.parse() {
         return Ok(id(number)?);
     }
@@ -60,7 +83,7 @@ mod tests {
 
     #[test]
     fn accounts_go_by_name_or_number() {
-        let read = |value: Value| account(&value, "user", user);
+        let read = |value: Value| Uid::parse(Type::User, &value).map(|Uid(uid)| uid);
         assert_eq!([read("root".into()), read("0".into()), read(Value::Integer(7))], [Ok(0), Ok(0), Ok(7)]);
         assert_eq!(
             read("nosuchuser".into()),

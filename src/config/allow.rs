@@ -2,15 +2,14 @@
 
 use std::sync::Arc;
 
+use super::accounts::{Gid, Uid};
 use super::layer::Value;
-
-use super::accounts::{gid, uid};
-use super::problem::{Checked, Wrong};
+use super::problem::Checked;
 use super::reader::{Reader, Setting};
-use super::schema;
-use super::values::{Parsed, lines, number, users, within};
+use super::schema::{self, Type};
+use super::values::{Parsed, lines, users, wrong_type};
 use crate::domain::policy::pattern::Pattern;
-use crate::domain::policy::{DEFAULT_OPERATIONS, OVERFLOW_ID, Operation, Rule};
+use crate::domain::policy::{OVERFLOW_ID, Operation, Rule};
 
 /// Operations of later versions, so that whoever has a newer page before them is told so.
 const LATER: [&str; 2] = ["proxy", "management_api"];
@@ -29,13 +28,15 @@ pub(super) fn read(reader: &mut Reader, list: &str) -> Checked<Vec<Rule>> {
 
 fn one(reader: &mut Reader, table: &str) -> Checked<Rule> {
     let key = |name: &str| format!("{table}.{name}");
-    let uid = reader.optional(&key("uid"), |value| Ok::<_, Wrong>(named(uid(value)?)?));
-    let gid = reader.optional(&key("gid"), |value| Ok::<_, Wrong>(named(gid(value)?)?));
-    let operations = reader.setting(&key("operations"), DEFAULT_OPERATIONS.to_vec(), operations);
-    let connections = reader.optional(&key("connections"), lines);
-    let users = reader.optional(&key("users"), users);
-    // A rate of a lookup in ten seconds is as low as makes sense.
-    let rate = reader.optional(&key("rate"), within(0.1..=1_000_000.0, number));
+    let uid = reader.optional(&key("uid"));
+    let uid = uid.and_then(|uid| id(reader, uid, |Uid(uid)| uid));
+    let gid = reader.optional(&key("gid"));
+    let gid = gid.and_then(|gid| id(reader, gid, |Gid(gid)| gid));
+    let operations = reader.parsed(&key("operations"), operations);
+    let operations = operations.and_then(|operations| reader.required(&key("operations"), operations));
+    let connections = reader.parsed(&key("connections"), lines);
+    let users = reader.parsed(&key("users"), users);
+    let rate = reader.optional(&key("rate"));
 
     let (uid, gid, operations) = (uid?, gid?, operations?);
     let (connections, users) = (connections?, users?);
@@ -57,22 +58,24 @@ fn one(reader: &mut Reader, table: &str) -> Checked<Rule> {
     })
 }
 
-/// A rule must name somebody whom the kernel can.
-fn named(id: u32) -> Parsed<u32> {
-    match id {
-        OVERFLOW_ID => {
-            Err("65534 is what the kernel calls everybody whom it cannot name, and matches no rule"
-                .to_owned())
-        }
-        id => Ok(id),
+/// The number of a user or a group that the kernel can name.
+fn id<T: Copy>(
+    reader: &mut Reader,
+    setting: Option<Setting<T>>,
+    number: impl Fn(T) -> u32,
+) -> Checked<Option<Setting<u32>>> {
+    let Some(Setting { key, origin, value }) = setting else { return Ok(None) };
+    let setting = Setting { key, origin, value: number(value) };
+    if setting.value == OVERFLOW_ID {
+        let text = "65534 is what the kernel calls everybody whom it cannot name, and matches no rule";
+        return Err(reader.refuse(&setting, text));
     }
+    Ok(Some(setting))
 }
 
-fn operations(value: &Value) -> Parsed<Vec<Operation>> {
-    let known = || {
-        let grantable = Operation::ALL.into_iter().filter(|operation| *operation != Operation::Reload);
-        grantable.map(|operation| format!("{:?}", operation.as_str())).collect::<Vec<_>>().join(", ")
-    };
+fn operations(takes: Type, value: &Value) -> Parsed<Vec<Operation>> {
+    let Type::Words(words) = takes else { return wrong_type(takes, value) };
+    let known = || words.iter().map(|word| format!("{word:?}")).collect::<Vec<_>>().join(", ");
     let parse = |(at, name): (usize, &String)| match Operation::parse(name) {
         Some(Operation::Reload) => {
             Err(format!("element {at} cannot be granted: only root and the daemon's own uid may reload"))
@@ -83,7 +86,7 @@ fn operations(value: &Value) -> Parsed<Vec<Operation>> {
         }
         None => Err(format!("element {at} is no operation; there are {}", known())),
     };
-    lines(value)?.iter().enumerate().map(parse).collect()
+    lines(takes, value)?.iter().enumerate().map(parse).collect()
 }
 
 /// The Management token reads every user, whatever the rule that hands it out says.
@@ -99,5 +102,22 @@ fn refuse_what_cannot_be_limited(
             Err(reader.refuse(limit, text))
         }
         None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::schema::DefaultValue;
+    use crate::domain::policy::DEFAULT_OPERATIONS;
+
+    #[test]
+    fn the_schema_has_every_operation_that_can_be_granted() {
+        let key = schema::keys().find(|key| key.path == "listener.allow.operations").unwrap();
+        let Type::Words(words) = key.takes else { panic!("{:?}", key.takes) };
+        let grantable = Operation::ALL.into_iter().filter(|operation| *operation != Operation::Reload);
+        assert!(grantable.map(Operation::as_str).eq(words.iter().copied()));
+        let names = DEFAULT_OPERATIONS.map(Operation::as_str).join(",");
+        assert!(matches!(key.default, DefaultValue::Value(text) if text == names));
     }
 }

@@ -3,54 +3,55 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::layer::Value;
-
-use super::environment::variable;
 use super::files::{self, Content, Exposure};
+use super::layer::Value;
 use super::problem::Checked;
 use super::reader::{Reader, Setting};
+use super::schema::{Type, variable};
+use super::settings::{Client, ClientAuth};
 use super::values::{Parsed, absolute_path, choice, line, text};
-use super::{Client, ClientAuth};
 use crate::domain::invisible;
 use crate::secret::Secret;
 
+const ID: &str = "tenant.client.id";
 const SECRET: &str = "tenant.client.secret";
 const SECRET_FILE: &str = "tenant.client.secret_file";
+const AUTH: &str = "tenant.client.auth";
 
-/// Ways to authenticate that this version has, and those of later ones.
-const AUTH: &[(&str, ClientAuth)] =
-    &[("client_secret_post", ClientAuth::SecretPost), ("client_secret_basic", ClientAuth::SecretBasic)];
+/// Ways to authenticate that later versions have.
 const LATER_AUTH: [&str; 2] = ["private_key_jwt", "tls_client_auth"];
 
 /// `[tenant.client]`, and the file that it names.
 pub(super) fn read(reader: &mut Reader) -> Checked<Client> {
     let id = id(reader);
     let secret = secret(reader);
-    let auth = reader.value("tenant.client.auth", ClientAuth::SecretPost, parse_auth);
-    let (id, (secret, secret_file), auth) = (id?, secret?, auth?);
+    let auth = reader.parsed(AUTH, parse_auth);
+    let auth = auth.and_then(|auth| reader.required(AUTH, auth));
+    let (id, (secret, secret_file), auth) = (id?, secret?, auth?.value);
     Ok(Client { id, secret: Arc::new(secret), secret_file, auth })
 }
 
 fn id(reader: &mut Reader) -> Checked<String> {
-    const KEY: &str = "tenant.client.id";
-    let id = reader.owned(KEY, line)?.map(|id| id.value);
-    id.ok_or_else(|| {
-        reader.missing(KEY, format!("required: the application's client id, here or in {}", variable(KEY)))
-    })
+    let id = reader.owned(ID, line)?;
+    reader.required(ID, id).map(|id| id.value)
 }
 
-fn parse_auth(value: &Value) -> Parsed<ClientAuth> {
-    if LATER_AUTH.contains(&text(value)?) {
+fn parse_auth(takes: Type, value: &Value) -> Parsed<ClientAuth> {
+    if LATER_AUTH.contains(&text(takes, value)?) {
         return Err("this version of cloakroom does not have it: client_secret_post or client_secret_basic"
             .to_owned());
     }
-    choice(AUTH)(value)
+    choice(takes, value, |word| match word {
+        "client_secret_post" => Some(ClientAuth::SecretPost),
+        "client_secret_basic" => Some(ClientAuth::SecretBasic),
+        _ => None,
+    })
 }
 
 /// From its file, which is named then, or from its own key. Both are read before they are compared, so that either's own
 /// problems show.
 fn secret(reader: &mut Reader) -> Checked<(Secret, Option<PathBuf>)> {
-    let plain = reader.optional(SECRET, parse_secret);
+    let plain = reader.parsed(SECRET, parse_secret);
     let path = reader.owned(SECRET_FILE, absolute_path);
     match (plain?, path?) {
         (Some(plain), None) => {
@@ -118,8 +119,8 @@ fn secret_in(content: Content) -> Parsed<Secret> {
     check(text).map_err(|problem| format!("the file {problem}"))
 }
 
-fn parse_secret(value: &Value) -> Parsed<Secret> {
-    check(text(value)?).map_err(|problem| format!("the text {problem}"))
+fn parse_secret(takes: Type, value: &Value) -> Parsed<Secret> {
+    check(text(takes, value)?).map_err(|problem| format!("the text {problem}"))
 }
 
 fn check(text: &str) -> Parsed<Secret> {

@@ -3,14 +3,11 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::layer::Value;
-
 use super::layer::Layer;
 use super::problem::{Report, in_variable};
-use super::schema::{self, Kind, Known};
-
-/// What the names of all variables begin with that are keys.
-const PREFIX: &str = "CLOAKROOM_";
+use super::schema::{self, Key, Known, VARIABLE_PREFIX, variable};
+use super::suggestion;
+use super::values::from_text;
 
 /// Variables that the client commands read: where a daemon's socket is, not where this one makes its own.
 const NOT_KEYS: [&str; 1] = ["CLOAKROOM_SOCKET"];
@@ -43,16 +40,16 @@ impl fmt::Debug for Env {
 pub(super) fn read(env: &Env, report: &mut Report) -> Layer {
     let mut layer = Layer::default();
     for (name, value) in &env.0 {
-        let Some(rest) = name.strip_prefix(PREFIX) else { continue };
+        let Some(rest) = name.strip_prefix(VARIABLE_PREFIX) else { continue };
         if NOT_KEYS.contains(&name.as_str()) || is_service_link(rest, value) {
             continue;
         }
         match key(name, rest) {
-            Ok((path, kind)) => match typed(kind, value) {
+            Ok((path, key)) => match from_text(key.takes, value) {
                 Some(value) => layer.set(&path, &in_variable(name), value),
                 None => {
                     let origin = in_variable(name);
-                    report.problem(&path, Some(&origin), format!("must be {}", kind.expected()));
+                    report.problem(&path, Some(&origin), format!("must be {}", key.takes.expected()));
                     layer.set_unusable(&path);
                 }
             },
@@ -64,22 +61,17 @@ pub(super) fn read(env: &Env, report: &mut Report) -> Layer {
     layer
 }
 
-/// The variable that sets the key at `path`.
-pub(super) fn variable(path: &str) -> String {
-    format!("{PREFIX}{}", path.replace('.', "__").to_ascii_uppercase())
-}
-
 /// The key that a variable sets, or the key that it seems to set and what is wrong with it.
-fn key(name: &str, rest: &str) -> Result<(String, Kind), (String, String)> {
+fn key(name: &str, rest: &str) -> Result<(String, &'static Key), (String, String)> {
     let parts: Vec<_> = rest.split("__").map(str::to_ascii_lowercase).collect();
     let path = parts.iter().fold(String::new(), |path, part| schema::join(&path, part));
     match schema::lookup(&path) {
         Some(Known::Key(_)) if let Some(list) = schema::misnumbered(&path) => {
-            let example = variable(list.example());
+            let example = variable(list.example);
             let text = format!("{} are numbered from 0, {} at most: {example}", list.elements, list.most);
             Err((path, text))
         }
-        Some(Known::Key(kind)) if name == variable(&path) => Ok((path, kind)),
+        Some(Known::Key(key)) if name == variable(&path) => Ok((path, key)),
         Some(Known::Key(_)) => {
             let text = format!("names of variables are in upper case; did you mean {}?", variable(&path));
             Err((path, text))
@@ -88,12 +80,12 @@ fn key(name: &str, rest: &str) -> Result<(String, Kind), (String, String)> {
             let text = format!("is a table: set its keys one by one, as {}__KEY", variable(&path));
             Err((path, text))
         }
-        Some(Known::ListOfTables(list)) => {
-            let example = variable(list.example());
+        Some(Known::ListOfTables(_, list)) => {
+            let example = variable(list.example);
             Err((path, format!("is a list of tables: set its keys one by one, as {example}")))
         }
         None => {
-            let text = schema::unknown(&path, variable);
+            let text = suggestion::unknown(&path, variable);
             Err((path, text))
         }
     }
@@ -108,17 +100,6 @@ fn is_service_link(rest: &str, value: &str) -> bool {
         || rest.contains("_SERVICE_PORT")
         || (rest.ends_with("_PORT") && address)
         || rest.split("_PORT_").skip(1).any(|port| port.starts_with(|c: char| c.is_ascii_digit()))
-}
-
-/// The value in the type that its key takes.
-fn typed(kind: Kind, value: &str) -> Option<Value> {
-    match kind {
-        Kind::Integer => value.parse().ok().map(Value::Integer),
-        Kind::Number => value.parse().ok().map(Value::Number),
-        Kind::Boolean => value.parse().ok().map(Value::Boolean),
-        Kind::Texts => Some(Value::Texts(value.split(',').map(|text| text.trim().to_owned()).collect())),
-        Kind::Text | Kind::Duration | Kind::Size | Kind::Account => Some(value.into()),
-    }
 }
 
 #[cfg(test)]
@@ -177,17 +158,5 @@ mod tests {
         let text = report.into_problems("f.toml").to_string();
         assert!(text.starts_with("the variable \"CLOAKROOM_X\\nf.toml"), "{text}");
         assert!(!text.contains(char::is_control), "{text}");
-    }
-
-    #[test]
-    fn values_take_the_type_of_their_key() {
-        assert_eq!(typed(Kind::Integer, "5"), Some(Value::Integer(5)));
-        assert_eq!(typed(Kind::Number, "0"), Some(Value::Number(0.0)));
-        assert_eq!(typed(Kind::Boolean, "false"), Some(Value::Boolean(false)));
-        assert_eq!(typed(Kind::Account, "5"), Some("5".into()));
-        assert_eq!(typed(Kind::Integer, "five"), None);
-        assert_eq!(typed(Kind::Boolean, "yes"), None);
-        let texts = Value::Texts(vec!["a".to_owned(), "b c".to_owned()]);
-        assert_eq!(typed(Kind::Texts, "a, b c"), Some(texts));
     }
 }

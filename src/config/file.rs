@@ -6,7 +6,8 @@ use toml::de::{DeArray, DeTable, DeValue};
 
 use super::layer::Layer;
 use super::problem::{Report, in_file};
-use super::schema::{self, Kind, Known, List};
+use super::schema::{self, Known, List, Table, Type};
+use super::suggestion;
 
 /// Reads `text`, the content of the file `name`. What is not TOML, no known key, or a table where a value belongs
 /// is noted in `report`; the layer holds the rest. There is none if the text is not TOML: what is left of a broken
@@ -56,36 +57,38 @@ impl Reader<'_> {
     fn entry(&mut self, path: &str, origin: &str, value: &DeValue<'_>) {
         match (schema::lookup(path), value) {
             (None, _) => {
-                self.report.problem(path, Some(origin), schema::unknown(path, str::to_owned));
+                self.report.problem(path, Some(origin), suggestion::unknown(path, str::to_owned));
             }
             (Some(Known::Table), DeValue::Table(table)) => self.table(path, table),
             (Some(Known::Table), _) => {
                 let text = format!("must be a table, written as [{path}], not {}", name_of(value));
                 self.unusable(path, origin, text);
             }
-            (Some(Known::ListOfTables(list)), DeValue::Array(elements)) => {
-                self.elements(path, origin, list, elements);
+            (Some(Known::ListOfTables(table, list)), DeValue::Array(elements)) => {
+                self.elements(path, origin, table, list, elements);
             }
-            (Some(Known::ListOfTables(list)), _) => {
-                let text =
-                    format!("must be a list of tables, each written as {} with two brackets", list.written());
+            (Some(Known::ListOfTables(table, _)), _) => {
+                let text = format!(
+                    "must be a list of tables, each written as {} with two brackets",
+                    table.heading()
+                );
                 self.unusable(path, origin, text);
             }
-            (Some(Known::Key(kind)), value) => self.value(path, origin, kind, value),
+            (Some(Known::Key(key)), value) => self.value(path, origin, key.takes, value),
         }
     }
 
-    fn elements(&mut self, path: &str, origin: &str, list: &List, elements: &DeArray<'_>) {
+    fn elements(&mut self, path: &str, origin: &str, table: &Table, list: List, elements: &DeArray<'_>) {
         if elements.len() > list.most {
             let text = format!("at most {} {} are possible", list.most, list.elements);
             self.report.problem(path, Some(origin), text);
         }
         for (index, element) in elements.iter().enumerate().take(list.most) {
-            self.element(&schema::join(path, &index.to_string()), list, element);
+            self.element(&schema::join(path, &index.to_string()), table, element);
         }
     }
 
-    fn element(&mut self, path: &str, list: &List, element: &Spanned<DeValue<'_>>) {
+    fn element(&mut self, path: &str, of: &Table, element: &Spanned<DeValue<'_>>) {
         match element.get_ref() {
             DeValue::Table(table) => {
                 self.layer.set_empty_table(path);
@@ -93,7 +96,7 @@ impl Reader<'_> {
             }
             other => {
                 let origin = in_file(self.name, self.lines.place(element.span().start).0);
-                let text = format!("must be a table, written as {}, not {}", list.written(), name_of(other));
+                let text = format!("must be a table, written as {}, not {}", of.heading(), name_of(other));
                 self.unusable(path, &origin, text);
             }
         }
@@ -104,16 +107,18 @@ impl Reader<'_> {
         self.layer.set_unusable(path);
     }
 
-    fn value(&mut self, path: &str, origin: &str, kind: Kind, value: &DeValue<'_>) {
+    fn value(&mut self, path: &str, origin: &str, takes: Type, value: &DeValue<'_>) {
         match (scalar(value), value) {
             (Some(value), _) => self.layer.set(path, origin, value),
-            (None, DeValue::Array(list)) if kind == Kind::Texts => match texts(list) {
-                Some(texts) => self.layer.set(path, origin, Value::Texts(texts)),
-                None => self.unusable(path, origin, format!("must be {}", kind.expected())),
-            },
+            (None, DeValue::Array(list)) if matches!(takes, Type::Texts { .. } | Type::Words(_)) => {
+                match texts(list) {
+                    Some(texts) => self.layer.set(path, origin, Value::Texts(texts)),
+                    None => self.unusable(path, origin, format!("must be {}", takes.expected())),
+                }
+            }
             (None, DeValue::Integer(_)) => self.unusable(path, origin, "is too large a number for any key"),
             (None, _) => {
-                let text = format!("must be {}, not {}", kind.expected(), name_of(value));
+                let text = format!("must be {}, not {}", takes.expected(), name_of(value));
                 self.unusable(path, origin, text);
             }
         }

@@ -2,31 +2,25 @@
 
 use std::path::PathBuf;
 
+use super::accounts::{Gid, Uid};
 use super::layer::Value;
-
-use super::accounts::{gid, uid};
-use super::problem::Checked;
+use super::problem::{Checked, Wrong};
 use super::reader::{Reader, Setting};
-use super::schema::{self, LISTENER};
-use super::values::{Parsed, absolute_path, boolean, integer, within};
-use super::{Listener, allow, socket_dir};
-
-/// Where client commands look when they are told nothing.
-const DEFAULT_PATH: &str = "/run/cloakroom/cloakroom.sock";
+use super::schema::{self, LISTENER_PATH, Type};
+use super::settings::Listener;
+use super::values::{Parsed, Typed, absolute_path};
+use super::{allow, socket_dir};
 
 /// `sockaddr_un.sun_path` has 108 bytes, the last of which is a zero (unix(7)).
 const LONGEST_PATH: usize = 107;
 
-/// Owner and group may connect, nobody else.
-const DEFAULT_MODE: u32 = 0o660;
-
 /// Every listener; the default one if there is none.
 pub(super) fn read(reader: &mut Reader) -> Checked<Vec<Listener>> {
-    let listeners: Vec<_> = match reader.length(LISTENER) {
-        0 => vec![one(reader, &schema::join(LISTENER, "0"))],
-        length => {
-            (0..length).map(|index| element(reader, &schema::join(LISTENER, &index.to_string()))).collect()
-        }
+    let listeners: Vec<_> = match reader.length(LISTENER_PATH) {
+        0 => vec![one(reader, &schema::join(LISTENER_PATH, "0"))],
+        length => (0..length)
+            .map(|index| element(reader, &schema::join(LISTENER_PATH, &index.to_string())))
+            .collect(),
     };
     let mut paths: Vec<Setting<PathBuf>> = Vec::new();
     let mut checked = Vec::new();
@@ -51,26 +45,25 @@ fn element(reader: &mut Reader, table: &str) -> Checked<(Setting<PathBuf>, Liste
 
 fn one(reader: &mut Reader, table: &str) -> Checked<(Setting<PathBuf>, Listener)> {
     let key = |name: &str| format!("{table}.{name}");
-    let path = reader.setting(&key("path"), DEFAULT_PATH.into(), parse_path);
-    let mode = reader.setting(&key("mode"), DEFAULT_MODE, parse_mode);
-    let owner = reader.optional(&key("owner"), uid);
-    let group = reader.optional(&key("group"), gid);
-    let max_connections =
-        reader.value(&key("max_connections"), 1024, |value| count(within(1..=65_536, integer)(value)?));
-    // Off only for callers that cannot set a header; it is what keeps a browser or a proxy from being a caller.
-    let require_request_header = reader.value(&key("require_request_header"), true, boolean);
+    let path = reader.parsed(&key("path"), parse_path);
+    let path = path.and_then(|path| reader.required(&key("path"), path));
+    let mode = reader.setting(&key("mode"));
+    let owner = reader.optional(&key("owner"));
+    let group = reader.optional(&key("group"));
+    let max_connections = reader.value(&key("max_connections"));
+    let require_request_header = reader.value(&key("require_request_header"));
     let allow = allow::read(reader, &key("allow"));
     if let (Ok(mode), Ok(allow)) = (&mode, &allow) {
         warn_of_others(reader, mode, !allow.is_empty());
     }
 
-    let (path, owner) = (path?, owner?.map(|owner| owner.value));
+    let (path, owner) = (path?, owner?.map(|Setting { value: Uid(uid), .. }| uid));
     warn_of_squatters(reader, &path, owner);
     let listener = Listener {
         path: path.value.clone(),
-        mode: mode?.value,
+        mode: mode?.value.0,
         owner,
-        group: group?.map(|group| group.value),
+        group: group?.map(|Setting { value: Gid(gid), .. }| gid),
         max_connections: max_connections?,
         require_request_header: require_request_header?,
         allow: allow?,
@@ -78,8 +71,8 @@ fn one(reader: &mut Reader, table: &str) -> Checked<(Setting<PathBuf>, Listener)
     Ok((path, listener))
 }
 
-fn parse_path(value: &Value) -> Parsed<PathBuf> {
-    let path = absolute_path(value)?;
+fn parse_path(takes: Type, value: &Value) -> Parsed<PathBuf> {
+    let path = absolute_path(takes, value)?;
     if path.len() > LONGEST_PATH {
         return Err(format!(
             "is {} bytes long; the kernel takes {LONGEST_PATH} for a socket's path",
@@ -95,25 +88,35 @@ fn parse_path(value: &Value) -> Parsed<PathBuf> {
     Ok(path.into())
 }
 
-fn parse_mode(value: &Value) -> Parsed<u32> {
-    let example = r#"must be three or four octal digits in quotes, such as "0660""#;
-    let Value::Text(text) = value else { return Err(example.to_owned()) };
-    let octal = (3..=4).contains(&text.len()) && text.bytes().all(|byte| matches!(byte, b'0'..=b'7'));
-    let mode = u32::from_str_radix(text, 8).ok().filter(|_| octal).ok_or(example)?;
-    if mode > 0o777 {
-        return Err("must begin with 0: setuid, setgid and sticky mean nothing on a socket".to_owned());
+/// Permission bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Mode(u32);
+
+impl Typed for Mode {
+    fn parse(_: Type, value: &Value) -> Result<Self, Wrong> {
+        let example = r#"must be three or four octal digits in quotes, such as "0660""#;
+        let Value::Text(text) = value else { return Err(example.into()) };
+        let octal = (3..=4).contains(&text.len()) && text.bytes().all(|byte| matches!(byte, b'0'..=b'7'));
+        let mode = u32::from_str_radix(text, 8).ok().filter(|_| octal).ok_or(example)?;
+        if mode > 0o777 {
+            return Err("must begin with 0: setuid, setgid and sticky mean nothing on a socket".into());
+        }
+        if mode & 0o222 == 0 {
+            return Err("lets nobody in: connecting to a socket takes permission to write to it".into());
+        }
+        Ok(Self(mode))
     }
-    if mode & 0o222 == 0 {
-        return Err("lets nobody in: connecting to a socket takes permission to write to it".to_owned());
+
+    fn shown(&self) -> String {
+        format!("{:04o}", self.0)
     }
-    Ok(mode)
 }
 
 /// Not refused: who is answered is decided by the kernel's word about the caller, not by the mode, and a socket
 /// shared between containers of different users may have no other way.
-fn warn_of_others(reader: &mut Reader, mode: &Setting<u32>, ruled: bool) {
+fn warn_of_others(reader: &mut Reader, mode: &Setting<Mode>, ruled: bool) {
     let answered = if ruled { "those whom a rule names" } else { "root and the daemon's own user" };
-    if mode.value & 0o002 != 0 {
+    if mode.value.0 & 0o002 != 0 {
         reader.warn(mode, format!("every user of this machine may connect; only {answered} are answered"));
     }
 }
@@ -126,18 +129,14 @@ fn warn_of_squatters(reader: &mut Reader, path: &Setting<PathBuf>, owner: Option
     }
 }
 
-fn count(number: i64) -> Parsed<usize> {
-    usize::try_from(number).map_err(|_| "is too large".to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn paths_fit_into_an_address() {
-        let good = |path: &str| parse_path(&path.into()).is_ok();
-        assert!(good(DEFAULT_PATH));
+        let good = |path: &str| parse_path(Type::Path, &path.into()).is_ok();
+        assert!(good("/run/cloakroom/cloakroom.sock"));
         assert!(good(&format!("/{}", "x".repeat(106))));
         for bad in [
             &format!("/{}", "x".repeat(107)),
@@ -156,11 +155,11 @@ mod tests {
 
     #[test]
     fn modes_are_octal_and_let_somebody_in() {
-        let mode = |text: &str| parse_mode(&text.into());
+        let mode = |text: &str| Mode::parse(Type::Mode, &text.into()).map(|Mode(mode)| mode);
         assert_eq!([mode("0660"), mode("600"), mode("0666")], [Ok(0o660), Ok(0o600), Ok(0o666)]);
         for bad in ["", "66", "00660", "0o660", "0668", "+660", "1660", "0444", "rw-rw----"] {
             assert!(mode(bad).is_err(), "{bad}");
         }
-        assert!(parse_mode(&Value::Integer(660)).is_err());
+        assert!(Mode::parse(Type::Mode, &Value::Integer(660)).is_err());
     }
 }

@@ -1,10 +1,10 @@
 //! The way out: `tenant.proxy`, else the variables that other programs read for it too.
 
-use super::Proxy;
 use super::environment::Env;
 use super::host;
 use super::problem::{Checked, in_variable};
 use super::reader::{Reader, Setting};
+use super::settings::Proxy;
 use super::values::{Parsed, text};
 use crate::domain::invisible;
 use crate::secret::Secret;
@@ -17,7 +17,7 @@ const NO_PROXY_VARIABLES: [&str; 2] = ["NO_PROXY", "no_proxy"];
 
 /// Reads `tenant.proxy`; without it, the environment.
 pub(super) fn read(reader: &mut Reader, env: &Env) -> Checked<Proxy> {
-    let set = reader.optional(KEY, |value| parse(text(value)?))?;
+    let set = reader.parsed(KEY, |takes, value| parse(text(takes, value)?))?;
     if let Some(setting) = set {
         if reader.is_from_file(&setting) && setting.value.expose().contains('@') {
             let what = "the configuration, and the proxy's password in it";

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use rustls::pki_types::CertificateDer;
 
+use super::effective::Effective;
 use crate::domain::policy::Rule;
 use crate::secret::{Secret, TagKey};
 
@@ -38,6 +39,8 @@ pub struct Config {
     pub log: Log,
     /// `[runtime]`: threads and memory.
     pub runtime: Runtime,
+    /// What each key was read as, for a reload to compare.
+    pub(super) effective: Effective,
 }
 
 /// `[tenant]`.
@@ -61,7 +64,7 @@ pub struct Tenant {
 }
 
 /// From `tenant.proxy`, else from `HTTPS_PROXY` or `ALL_PROXY`, and `NO_PROXY`, in either case.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Proxy {
     /// `http://[user:password@]host[:port]`; a secret because of the password.
     pub url: Option<Secret>,

@@ -4,23 +4,22 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::layer::Value;
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::{PemObject, SectionKind};
 
-use super::environment::{Env, variable};
-use super::host::HostPort;
+use super::environment::Env;
+use super::host::{self, HostPort};
+use super::layer::Value;
 use super::problem::Checked;
 use super::reader::{Reader, Setting};
-use super::values::{Parsed, absolute_path, duration, line, within};
-use super::{Tenant, files, host, proxy};
+use super::schema::Type;
+use super::settings::Tenant;
+use super::values::{Parsed, absolute_path, line};
+use super::{files, proxy};
 
 /// Hosts under this are Auth0's own names for tenants; any other is a custom domain.
 const CANONICAL: &str = ".auth0.com";
-
-/// Callers wait that long at worst, and whoever calls them has given up before.
-const LONGEST_REQUEST: Duration = Duration::from_secs(60);
 
 /// `[tenant]`, given its timeouts.
 pub(super) fn read(reader: &mut Reader, env: &Env, timeouts: &Checked<Timeouts>) -> Checked<Tenant> {
@@ -53,10 +52,8 @@ pub(super) struct Timeouts {
 
 /// Reads both.
 pub(super) fn timeouts(reader: &mut Reader) -> Checked<Timeouts> {
-    let range = || Duration::from_millis(1)..=LONGEST_REQUEST;
-    let seconds = Duration::from_secs;
-    let connect = reader.setting("tenant.connect_timeout", seconds(2), within(range(), duration));
-    let request = reader.setting("tenant.request_timeout", seconds(5), within(range(), duration));
+    let connect = reader.setting("tenant.connect_timeout");
+    let request = reader.setting("tenant.request_timeout");
     let (connect, request) = (connect?, request?);
     // With no more time for the whole than for its first step, a slow network would look like a slow Auth0.
     reader.require_shorter(&connect, &request)?;
@@ -74,15 +71,13 @@ struct Domain {
 
 fn domain(reader: &mut Reader) -> Checked<Setting<Domain>> {
     const KEY: &str = "tenant.domain";
-    reader.optional(KEY, parse_domain)?.ok_or_else(|| {
-        let text = format!("required: the tenant's host name, here or in {}", variable(KEY));
-        reader.missing(KEY, text)
-    })
+    let domain = reader.parsed(KEY, parse_domain)?;
+    reader.required(KEY, domain)
 }
 
 /// In lower case, because the default audience is made of it and Auth0 compares that letter by letter.
-fn parse_domain(value: &Value) -> Parsed<Domain> {
-    let domain = line(value)?.to_ascii_lowercase();
+fn parse_domain(takes: Type, value: &Value) -> Parsed<Domain> {
+    let domain = line(takes, value)?.to_ascii_lowercase();
     let fault = if domain.contains(char::is_whitespace) {
         "must not hold spaces"
     } else if domain.starts_with("http://") {
@@ -134,8 +129,8 @@ fn canonical_audience(domain: &str) -> Option<String> {
     host.ends_with(CANONICAL).then(|| format!("https://{host}/api/v2/"))
 }
 
-fn parse_audience(value: &Value) -> Parsed<&str> {
-    let audience = line(value)?;
+fn parse_audience(takes: Type, value: &Value) -> Parsed<&str> {
+    let audience = line(takes, value)?;
     let host = audience.strip_prefix("https://").and_then(|rest| rest.strip_suffix("/api/v2/"));
     match host.map(host::split) {
         Some(Ok(host)) if !host.is_absolute => Ok(audience),
@@ -198,7 +193,7 @@ mod tests {
 
     #[test]
     fn domains_are_hosts() {
-        let good = |text: &str| parse_domain(&text.into());
+        let good = |text: &str| parse_domain(Type::Text(""), &text.into());
         let domain = |text: &str, is_absolute| Ok(Domain { text: text.to_owned(), is_absolute });
         assert_eq!(good("Acme.EU.auth0.com"), domain("acme.eu.auth0.com", false));
         assert_eq!(good("127.0.0.1:8443"), domain("127.0.0.1:8443", false));
@@ -225,7 +220,7 @@ mod tests {
 
     #[test]
     fn audiences_end_in_a_slash() {
-        let good = |text: &str| parse_audience(&text.into()).is_ok();
+        let good = |text: &str| parse_audience(Type::Text(""), &text.into()).is_ok();
         assert!(good("https://acme.eu.auth0.com/api/v2/"));
         for bad in [
             "",
