@@ -1,7 +1,7 @@
 //! The configuration: a TOML file and the environment in, a validated [`Config`] or every problem out.
 //!
 //! Whoever holds a [`Config`] may rely on it: relations between settings are checked, files are read, names of
-//! users and groups are resolved. The keys, their defaults and their meaning are in README's configuration part.
+//! users and groups are resolved. The keys, their defaults and their meaning are rows of [`schema`].
 //!
 //! The way of a value: `file` and `environment` each make a `layer`, and the environment's is laid over the file's;
 //! `reader` takes key after key out of the result, each with its origin, and `tenant`, `client`, `listener` and

@@ -78,51 +78,6 @@ fn the_least_configuration_takes_every_default() {
 }
 
 #[test]
-fn the_example_shows_the_defaults() {
-    let (every, minimal) =
-        (load("good", "every-key").unwrap().config, load("good", "minimal").unwrap().config);
-    assert_eq!(every.tenant.extra_roots.len(), 1);
-    assert_eq!(every.tenant.proxy.url.unwrap().expose(), "http://proxy.corp:3128");
-    assert_eq!((every.listeners[0].owner, every.listeners[0].group), (Some(0), Some(0)));
-    assert_eq!(every.tenant.audience, minimal.tenant.audience);
-    assert_eq!(every.tenant.connect_timeout, minimal.tenant.connect_timeout);
-    assert_eq!(every.tenant.request_timeout, minimal.tenant.request_timeout);
-    assert_eq!(every.client.auth, minimal.client.auth);
-    assert_eq!(every.listeners[0].path, minimal.listeners[0].path);
-    assert_eq!(every.listeners[0].mode, minimal.listeners[0].mode);
-    assert_eq!(every.listeners[0].max_connections, minimal.listeners[0].max_connections);
-    assert_eq!(every.listeners[0].require_request_header, minimal.listeners[0].require_request_header);
-    assert_eq!(
-        format!(
-            "{:?}",
-            (
-                every.management,
-                every.cache,
-                every.upstream,
-                every.me,
-                every.audit,
-                every.shutdown,
-                every.log,
-                every.runtime
-            )
-        ),
-        format!(
-            "{:?}",
-            (
-                minimal.management,
-                minimal.cache,
-                minimal.upstream,
-                minimal.me,
-                minimal.audit,
-                minimal.shutdown,
-                minimal.log,
-                minimal.runtime
-            )
-        )
-    );
-}
-
-#[test]
 fn the_environment_alone_is_enough() {
     let Loaded { config, warnings, .. } = load("good", "env-only").unwrap();
     assert_eq!(warnings, [""; 0], "a secret from the environment is nothing to warn of");

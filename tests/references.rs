@@ -11,6 +11,9 @@
     reason = "tests stop at the first surprise"
 )]
 
+#[path = "references/configuration.rs"]
+mod configuration;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -30,7 +33,6 @@ fn generated(path: &str, text: &str) {
 }
 
 /// Does the same for the part of a page below [`MARKER`], and leaves the part above it as it is.
-#[expect(dead_code, reason = "the first page that has such a part comes with its table")]
 fn generated_below_marker(path: &str, text: &str) {
     let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap_or_default();
     let Some((above, _)) = page.split_once(MARKER) else { panic!("{path} has no line {MARKER:?}") };

@@ -78,8 +78,10 @@ pub(super) const ALLOW: Table = Table {
     doc: "Rules that say which callers may do what on a listener, one table each. Without any, root and the daemon's \
           own uid are answered.\n\n\
           A caller is known by the effective uid and gid that it had when it connected, as the kernel states them \
-          (`SO_PEERCRED`). Process ids and supplementary groups never count. 65534, which the kernel states for a \
-          process of another user namespace, matches no rule.\n\n\
+          (`SO_PEERCRED`). A process that changes its uid later, or passes the connection on, leaves the connection's \
+          rights as they are. Process ids and supplementary groups never count. The kernel translates ids between user \
+          namespaces: a container's root has the uid that it has outside. An id without a number in the daemon's \
+          namespace is 65534, which matches no rule.\n\n\
           Once a listener has a rule, tokens are handed out by its rules alone. Root then has no more right to them \
           than any other user; root and the daemon's own uid keep `status`, `reload` and `purge`. The first rule in \
           the file that allows a request decides, and its `rate` counts. A lookup that names no connection sees the \
@@ -163,7 +165,7 @@ pub(super) const ME: Table = Table {
         Key {
             path: "me.audiences",
             takes: Type::Texts { pattern: r"^\S", may_be_empty: true },
-            default: DefaultValue::Absent("none: `/v1/me` is off"),
+            default: DefaultValue::Absent("none, and `/v1/me` is off"),
             reload: Reload::Live,
             example: Some("https://api.acme.example"),
             doc: "The audiences whose tokens `/v1/me` accepts: identifiers of your APIs for access tokens, client ids \

@@ -102,7 +102,7 @@ pub(super) const CLIENT: Table = Table {
         Key {
             path: "tenant.client.secret_file",
             takes: Type::Path,
-            default: DefaultValue::Absent("required, unless `tenant.client.secret` is set"),
+            default: DefaultValue::Absent("none; required unless `tenant.client.secret` is set"),
             reload: Reload::Live,
             example: Some("/etc/cloakroom/client_secret"),
             doc: "The file that holds the client's secret, and nothing else but one line end. Mode 0400 or 0440.\n\n\
