@@ -81,13 +81,13 @@ fn load_from(path: &Path, may_be_absent: bool, env: &Env) -> Result<Loaded, Prob
     match files::read(path, LIMIT_KIB) {
         Ok(content) => {
             let text = std::str::from_utf8(&content.bytes)
-                .map_err(|_| Problems::one(whole_file("the file does not hold text (UTF-8)")))?;
+                .map_err(|_| Problems::one(whole_file("the file is not UTF-8 text")))?;
             let mut loaded = parse_opened(&name, text, content.exposure, env)?;
             loaded.files.push(path.to_owned());
             Ok(loaded)
         }
         Err(files::Unusable::Absent) if may_be_absent => parse(&name, "", env).map_err(|problems| {
-            problems.headed(whole_file("there is no such file, and the environment alone does not do"))
+            problems.headed(whole_file("file not found, and the environment does not set every required key"))
         }),
         Err(error) => Err(Problems::one(whole_file(&error.to_string()))),
     }
@@ -177,13 +177,13 @@ mod tests {
         assert!(load_from(absent, true, &env).is_ok());
         assert_eq!(
             load_from(absent, false, &env).unwrap_err().to_string(),
-            "/nonexistent/cloakroom.toml: there is no such file"
+            "/nonexistent/cloakroom.toml: file not found"
         );
         variables.swap_remove(0);
         let env: Env = variables.into_iter().collect();
         assert_eq!(
             load_from(absent, true, &env).unwrap_err().to_string(),
-            "/nonexistent/cloakroom.toml: there is no such file, and the environment alone does not do\n\
+            "/nonexistent/cloakroom.toml: file not found, and the environment does not set every required key\n\
              tenant.domain: required: the tenant's host name, here or in CLOAKROOM_TENANT__DOMAIN"
         );
     }

@@ -132,13 +132,13 @@ fn what_is_likely_not_meant_is_a_warning() {
     assert_eq!(
         warnings,
         [
-            "f.toml, line 4: tenant.audience: names another tenant than tenant.domain does",
-            "f.toml, line 7: tenant.client.secret: the secret stands in the configuration; tenant.client.secret_file \
-             keeps it apart",
-            "f.toml, line 9: listener.0.mode: every user of this machine may connect; only root and the daemon's own \
+            "f.toml, line 4: tenant.audience: names a different tenant than tenant.domain",
+            "f.toml, line 7: tenant.client.secret: the secret is in the configuration itself; prefer \
+             tenant.client.secret_file",
+            "f.toml, line 9: listener.0.mode: every user of this machine can connect; only root and the daemon's own \
              user are answered",
-            "f.toml, line 11: me.audiences: every access token that a user gets with the scope openid is for /userinfo \
-             as well, whichever API it is meant for: name your API's identifier",
+            "f.toml, line 11: me.audiences: access tokens with the scope openid are valid for /userinfo as \
+             well, whichever API they are for; use the identifier of your API",
         ]
     );
 }
@@ -200,12 +200,12 @@ fn what_kubernetes_mounts_for_everybody_to_read_is_warned_of_and_no_more() {
     assert_eq!(
         with_secret_in(&path("secret")).unwrap().warnings,
         [
-            "f.toml, line 1: tenant.client.secret_file: every process in this container may read the file; defaultMode 0400 \
-          of its volume, or 0440 with fsGroup, would do"
+            "f.toml, line 1: tenant.client.secret_file: every process in this container can read the file; set \
+             defaultMode of its volume to 0400, or to 0440 with fsGroup"
         ]
     );
     let past_the_links = with_secret_in(&path("..2026_11_22/secret")).unwrap_err().to_string();
-    assert!(past_the_links.contains("every user of this machine may read the file"), "{past_the_links}");
+    assert!(past_the_links.contains("every user of this machine can read the file"), "{past_the_links}");
 }
 
 /// A secret in the configuration makes the configuration's file one that has to be kept from others.
@@ -225,13 +225,13 @@ fn a_configuration_with_a_secret_in_it_is_kept_from_others() {
     assert_eq!(said(secret, 0o640, &[]), "good");
     assert_eq!(
         said(secret, 0o644, &[]),
-        "f, line 5: tenant.client.secret: every user of this machine may read the configuration, and the secret in it: \
-         chmod 0400 or 0440 it, or have it mounted with that mode"
+        "f, line 5: tenant.client.secret: every user of this machine can read the configuration, which contains the \
+             secret; set its mode to 0400 or 0440, or mount it with that mode"
     );
     assert_eq!(
         said(secret, 0o660, &[]),
-        "f, line 5: tenant.client.secret: others than its owner may change the configuration, and the secret in it: \
-         chmod 0400 or 0440 it, or have it mounted with that mode"
+        "f, line 5: tenant.client.secret: users other than its owner can change the configuration, which contains \
+             the secret; set its mode to 0400 or 0440, or mount it with that mode"
     );
     // What is in the environment is not in the file.
     let variable = [("CLOAKROOM_TENANT__CLIENT__SECRET", CANARY)];
@@ -241,8 +241,8 @@ fn a_configuration_with_a_secret_in_it_is_kept_from_others() {
     assert_eq!(said(&proxy("http://u:canary@proxy"), 0o600, &variable), "good");
     assert_eq!(
         said(&proxy("http://u:canary@proxy"), 0o644, &variable),
-        "f, line 3: tenant.proxy: every user of this machine may read the configuration, and the proxy's password in it: \
-         chmod 0400 or 0440 it, or have it mounted with that mode"
+        "f, line 3: tenant.proxy: every user of this machine can read the configuration, which contains the proxy's \
+             password; set its mode to 0400 or 0440, or mount it with that mode"
     );
 }
 
@@ -269,8 +269,8 @@ fn a_key_file_for_users_makes_the_same_key_whoever_ended_its_line() {
     assert_ne!(name("sixteen bytes and more"), name("sixteen bytes and More"));
     assert_eq!(
         outcome("sixteen bytes and more", 0o644).unwrap_err().to_string().lines().last().unwrap(),
-        "f.toml, line 2: log.user_key_file: every user of this machine may read the file: chmod 0400 or 0440 it, or have \
-         it mounted with that mode"
+        "f.toml, line 2: log.user_key_file: every user of this machine can read the file; set its mode to 0400 or \
+             0440, or mount it with that mode"
     );
 }
 
@@ -283,10 +283,10 @@ fn a_file_that_is_named_must_be_there_and_be_text() {
         problems.to_string().replace(&dir.path().display().to_string(), "{dir}")
     };
     let path = dir.path().join("cloakroom.toml");
-    assert_eq!(said(&path), "{dir}/cloakroom.toml: there is no such file");
+    assert_eq!(said(&path), "{dir}/cloakroom.toml: file not found");
     assert_eq!(said(dir.path()), "{dir}: is a directory, not a file");
     fs::write(&path, b"[tenant]\ndomain = \"\xff\"\n").unwrap();
-    assert_eq!(said(&path), "{dir}/cloakroom.toml: the file does not hold text (UTF-8)");
+    assert_eq!(said(&path), "{dir}/cloakroom.toml: the file is not UTF-8 text");
     fs::write(&path, b"tenant = 5").unwrap();
     assert!(
         config::load(Some(&path), &Env::default())

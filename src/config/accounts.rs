@@ -66,7 +66,7 @@ fn id(number: i64) -> Parsed<u32> {
     u32::try_from(number)
         .ok()
         .filter(|id| *id != u32::MAX)
-        .ok_or_else(|| "is no user or group number".to_owned())
+        .ok_or_else(|| "invalid user or group number".to_owned())
 }
 
 fn user(name: &str) -> nix::Result<Option<u32>> {

@@ -17,13 +17,13 @@ pub(super) fn read(reader: &mut Reader) -> Checked<Admin> {
     let allow_remote = reader.setting::<bool>("admin.allow_remote");
     let (address, allow_remote) = (address?, allow_remote?);
     if address.is_none() && allow_remote.value {
-        return Err(reader.refuse(&allow_remote, format!("means nothing without {ADDRESS}")));
+        return Err(reader.refuse(&allow_remote, format!("requires {ADDRESS}")));
     }
     if let Some(address) = &address {
         // Whoever reaches it learns how much the daemon has to do, and nothing about anybody; still, that is for the
         // operator to decide.
         if !address.value.ip().is_loopback() && !allow_remote.value {
-            let text = "can be reached from other machines: name a loopback address such as 127.0.0.1:9464, or set \
+            let text = "is reachable from other machines; use a loopback address such as 127.0.0.1:9464, or set \
                         admin.allow_remote = true";
             return Err(reader.refuse(address, text));
         }
@@ -36,7 +36,7 @@ impl Typed for SocketAddr {
         let example = "must be an IP address and a port, such as \"127.0.0.1:9464\" or \"[::1]:9464\"";
         let address: Self = line(takes, value)?.parse().map_err(|_| example)?;
         if address.port() == 0 {
-            return Err("must name a port; 0 is none".into());
+            return Err("must have a port other than 0".into());
         }
         Ok(address)
     }

@@ -41,7 +41,7 @@ fn one(reader: &mut Reader, table: &str) -> Checked<Rule> {
     let (uid, gid, operations) = (uid?, gid?, operations?);
     let (connections, users) = (connections?, users?);
     if uid.is_none() && gid.is_none() {
-        let text = "names nobody: a rule needs a uid, a gid, or both for callers that have both";
+        let text = "a rule needs a uid, a gid, or both, which then have to match together";
         return Err(reader.missing(table, text));
     }
     refuse_what_cannot_be_limited(reader, &operations, [&connections, &users])?;
@@ -67,7 +67,7 @@ fn id<T: Copy>(
     let Some(Setting { key, origin, value }) = setting else { return Ok(None) };
     let setting = Setting { key, origin, value: number(value) };
     if setting.value == OVERFLOW_ID {
-        let text = "65534 is what the kernel calls everybody whom it cannot name, and matches no rule";
+        let text = "65534 stands for every id that the kernel cannot name here, and matches no rule";
         return Err(reader.refuse(&setting, text));
     }
     Ok(Some(setting))
@@ -82,9 +82,9 @@ fn operations(takes: Type, value: &Value) -> Parsed<Vec<Operation>> {
         }
         Some(operation) => Ok(operation),
         None if LATER.contains(&name.as_str()) => {
-            Err(format!("element {at} is an operation that this version of cloakroom does not have"))
+            Err(format!("element {at} is an operation that this version of cloakroom does not support"))
         }
-        None => Err(format!("element {at} is no operation; there are {}", known())),
+        None => Err(format!("element {at} is not an operation; the operations are {}", known())),
     };
     lines(takes, value)?.iter().enumerate().map(parse).collect()
 }
@@ -98,7 +98,8 @@ fn refuse_what_cannot_be_limited(
     let limit = limits.into_iter().flatten().next();
     match limit.filter(|_| operations.value.contains(&Operation::ManagementToken)) {
         Some(limit) => {
-            let text = "cannot limit management_token, which reads every user: make that a rule of its own";
+            let text = "cannot limit management_token, because a Management token reads every user; use a \
+                        separate rule";
             Err(reader.refuse(limit, text))
         }
         None => Ok(()),

@@ -34,7 +34,7 @@ fn parse_output(takes: Type, value: &Value) -> Parsed<AuditOutput> {
             Err(r#"must be "stdout", "journald" or an absolute path, beginning with /"#.to_owned())
         }
         path if path.ends_with('/') => {
-            Err("must be the path of a file, not of a directory: no slash at its end".to_owned())
+            Err("must be the path of a file, without a slash at its end".to_owned())
         }
         _ => absolute_path(takes, value).map(|path| AuditOutput::File(path.into())),
     }

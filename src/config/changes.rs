@@ -9,8 +9,8 @@ use super::effective::Reading;
 use super::schema::{self, DefaultValue, Key, LISTENER_PATH, Reload};
 use super::settings::{AuditEvents, Config, Listener, Log};
 
-const ANOTHER_TENANT: &str = "tenant.domain, tenant.audience: a daemon is of one tenant as long as it runs, because what it \
-                              remembers is: restart it for another";
+const ANOTHER_TENANT: &str = "tenant.domain, tenant.audience: a running daemon serves one tenant, which its cache is \
+                              about; restart it for another";
 
 /// One setting that differs.
 #[derive(Clone, Debug, PartialEq, Eq)]

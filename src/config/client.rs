@@ -38,8 +38,10 @@ fn id(reader: &mut Reader) -> Checked<String> {
 
 fn parse_auth(takes: Type, value: &Value) -> Parsed<ClientAuth> {
     if LATER_AUTH.contains(&text(takes, value)?) {
-        return Err("this version of cloakroom does not have it: client_secret_post or client_secret_basic"
-            .to_owned());
+        return Err(
+            "not supported by this version of cloakroom; use client_secret_post or client_secret_basic"
+                .to_owned(),
+        );
     }
     choice(takes, value, |word| match word {
         "client_secret_post" => Some(ClientAuth::SecretPost),
@@ -48,8 +50,8 @@ fn parse_auth(takes: Type, value: &Value) -> Parsed<ClientAuth> {
     })
 }
 
-/// From its file, which is named then, or from its own key. Both are read before they are compared, so that either's own
-/// problems show.
+/// From its file, which is named then, or from its own key. Both are read before they are compared, so that either's
+/// own problems show.
 fn secret(reader: &mut Reader) -> Checked<(Secret, Option<PathBuf>)> {
     let plain = reader.parsed(SECRET, parse_secret);
     let path = reader.owned(SECRET_FILE, absolute_path);
@@ -66,8 +68,7 @@ fn secret(reader: &mut Reader) -> Checked<(Secret, Option<PathBuf>)> {
         }
         (Some(plain), Some(path)) => {
             let other = path.origin.as_deref().unwrap_or_default();
-            Err(reader
-                .refuse(&plain, format!("{SECRET_FILE} is set too ({other}); only one of them can count")))
+            Err(reader.refuse(&plain, format!("{SECRET_FILE} is set too ({other}); set only one of them")))
         }
         (None, None) => {
             let text = format!(
@@ -83,14 +84,14 @@ fn judge_a_secret_in_the_configuration(reader: &mut Reader, plain: &Setting<Secr
     if !reader.is_from_file(plain) {
         return Ok(());
     }
-    reader.warn(plain, format!("the secret stands in the configuration; {SECRET_FILE} keeps it apart"));
-    reader.require_closed(plain, "the configuration, and the secret in it", reader.exposure)
+    reader.warn(plain, format!("the secret is in the configuration itself; prefer {SECRET_FILE}"));
+    reader.require_closed(plain, "the configuration, which contains the secret", reader.exposure)
 }
 
 /// Auth0 makes secrets without any, but takes whatever is set through its API.
 fn warn_of_spaces<T>(reader: &mut Reader, setting: &Setting<T>, secret: &Secret) {
     if secret.expose().trim().len() != secret.len() {
-        reader.warn(setting, "the secret begins or ends with a space, which is taken for a part of it");
+        reader.warn(setting, "the secret begins or ends with a space, which counts as part of it");
     }
 }
 
@@ -113,8 +114,7 @@ pub(super) fn secret_from(path: &Path) -> Parsed<(Secret, Option<Exposure>)> {
 
 /// A file's content less one line end, which editors and `echo` add without being asked.
 fn secret_in(content: Content) -> Parsed<Secret> {
-    let text =
-        String::from_utf8(content.bytes).map_err(|_| "the file does not hold text (UTF-8)".to_owned())?;
+    let text = String::from_utf8(content.bytes).map_err(|_| "the file is not UTF-8 text".to_owned())?;
     let text = text.strip_suffix('\n').map_or(text.as_str(), |text| text.strip_suffix('\r').unwrap_or(text));
     check(text).map_err(|problem| format!("the file {problem}"))
 }
@@ -128,12 +128,11 @@ fn check(text: &str) -> Parsed<Secret> {
         return Err("is empty".to_owned());
     }
     if text.chars().any(char::is_control) {
-        let what =
-            "must hold the secret and nothing else: there are line breaks or other control characters in it";
+        let what = "must contain only the secret, without line breaks or other control characters";
         return Err(what.to_owned());
     }
     if let Some(found) = invisible::first(text) {
-        return Err(format!("must hold the secret and nothing else: there is an invisible {found} in it"));
+        return Err(format!("must contain only the secret, without the invisible character {found}"));
     }
     Ok(Secret::new(text))
 }

@@ -68,21 +68,22 @@ fn key(name: &str, rest: &str) -> Result<(String, &'static Key), (String, String
     match schema::lookup(&path) {
         Some(Known::Key(_)) if let Some(list) = schema::misnumbered(&path) => {
             let example = variable(list.example);
-            let text = format!("{} are numbered from 0, {} at most: {example}", list.elements, list.most);
+            let text =
+                format!("{} are numbered from 0, at most {}, as in {example}", list.elements, list.most);
             Err((path, text))
         }
         Some(Known::Key(key)) if name == variable(&path) => Ok((path, key)),
         Some(Known::Key(_)) => {
-            let text = format!("names of variables are in upper case; did you mean {}?", variable(&path));
+            let text = format!("variable names are in upper case; did you mean {}?", variable(&path));
             Err((path, text))
         }
         Some(Known::Table) => {
-            let text = format!("is a table: set its keys one by one, as {}__KEY", variable(&path));
+            let text = format!("is a table; set its keys one by one, as in {}__KEY", variable(&path));
             Err((path, text))
         }
         Some(Known::ListOfTables(_, list)) => {
             let example = variable(list.example);
-            Err((path, format!("is a list of tables: set its keys one by one, as {example}")))
+            Err((path, format!("is a list of tables; set its keys one by one, as in {example}")))
         }
         None => {
             let text = suggestion::unknown(&path, variable);

@@ -116,7 +116,7 @@ impl Reader<'_> {
                     None => self.unusable(path, origin, format!("must be {}", takes.expected())),
                 }
             }
-            (None, DeValue::Integer(_)) => self.unusable(path, origin, "is too large a number for any key"),
+            (None, DeValue::Integer(_)) => self.unusable(path, origin, "number too large"),
             (None, _) => {
                 let text = format!("must be {}, not {}", takes.expected(), name_of(value));
                 self.unusable(path, origin, text);

@@ -25,8 +25,8 @@ pub(super) struct Exposure {
     mounted: Mounted,
 }
 
-/// Who has put a file where it is. What keeps others from one that is mounted into a container is that they are in other
-/// containers.
+/// Who has put a file where it is. What keeps others from one that is mounted into a container is that they are in
+/// other containers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mounted {
     /// Users and programs of this machine.
@@ -50,18 +50,19 @@ impl Exposure {
     /// What is wrong, and what would be right.
     pub(super) fn of(self, file: &str) -> String {
         let who = match (self.is_writable, self.mounted) {
-            (true, _) => "others than its owner may change",
+            (true, _) => "users other than its owner can change",
             (false, Mounted::ByKubernetes | Mounted::IntoContainer) => {
-                "every process in this container may read"
+                "every process in this container can read"
             }
-            (false, Mounted::Not) => "every user of this machine may read",
+            (false, Mounted::Not) => "every user of this machine can read",
         };
         let fix = match self.mounted {
-            Mounted::ByKubernetes => "; defaultMode 0400 of its volume, or 0440 with fsGroup, would do",
+            Mounted::ByKubernetes => "; set defaultMode of its volume to 0400, or to 0440 with fsGroup",
             Mounted::IntoContainer => {
-                "; on the host, give it to this container's user with mode 0400, or close its directory to others"
+                "; on the host, make it owned by this container's user with mode 0400, or close its directory to \
+                 other users"
             }
-            Mounted::Not => ": chmod 0400 or 0440 it, or have it mounted with that mode",
+            Mounted::Not => "; set its mode to 0400 or 0440, or mount it with that mode",
         };
         format!("{who} {file}{fix}")
     }
@@ -70,7 +71,7 @@ impl Exposure {
 /// Why a file cannot be used.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Unusable {
-    #[error("there is no such file")]
+    #[error("file not found")]
     Absent,
     #[error("the file cannot be read: permission denied to uid {0}")]
     Forbidden(nix::unistd::Uid),
@@ -136,8 +137,8 @@ const CONTAINER_MARKS: [&str; 2] = ["/.dockerenv", "/run/.containerenv"];
 /// Where Compose, Docker and Podman mount secrets.
 const SECRETS: &str = "/run/secrets";
 
-/// Whether `path` is a secret that has been mounted into a container: below `/run/secrets`, on a mount of its own or of that
-/// directory.
+/// Whether `path` is a secret that has been mounted into a container: below `/run/secrets`, on a mount of its own or
+/// of that directory.
 fn is_mounted_secret(path: &Path, mounts: &str, is_container: bool) -> bool {
     // The fifth field is where (proc_pid_mountinfo(5)).
     let mut places = mounts.lines().filter_map(|line| line.split(' ').nth(4).map(Path::new));

@@ -75,15 +75,15 @@ fn parse_path(takes: Type, value: &Value) -> Parsed<PathBuf> {
     let path = absolute_path(takes, value)?;
     if path.len() > LONGEST_PATH {
         return Err(format!(
-            "is {} bytes long; the kernel takes {LONGEST_PATH} for a socket's path",
+            "is {} bytes long; the path of a socket has at most {LONGEST_PATH} bytes",
             path.len()
         ));
     }
     if path.ends_with('/') {
-        return Err("must be the path of a socket, not of a directory: no slash at its end".to_owned());
+        return Err("must be the path of a socket, without a slash at its end".to_owned());
     }
     if path.split('/').any(|part| matches!(part, "." | "..")) {
-        return Err("must not hold . or .. as a part".to_owned());
+        return Err("must not contain . or .. as a component".to_owned());
     }
     Ok(path.into())
 }
@@ -99,10 +99,12 @@ impl Typed for Mode {
         let octal = (3..=4).contains(&text.len()) && text.bytes().all(|byte| matches!(byte, b'0'..=b'7'));
         let mode = u32::from_str_radix(text, 8).ok().filter(|_| octal).ok_or(example)?;
         if mode > 0o777 {
-            return Err("must begin with 0: setuid, setgid and sticky mean nothing on a socket".into());
+            return Err("must not set setuid, setgid or sticky, which have no effect on a socket".into());
         }
         if mode & 0o222 == 0 {
-            return Err("lets nobody in: connecting to a socket takes permission to write to it".into());
+            return Err(
+                "no user could connect; connecting to a socket requires the permission to write".into()
+            );
         }
         Ok(Self(mode))
     }
@@ -115,9 +117,9 @@ impl Typed for Mode {
 /// Not refused: who is answered is decided by the kernel's word about the caller, not by the mode, and a socket
 /// shared between containers of different users may have no other way.
 fn warn_of_others(reader: &mut Reader, mode: &Setting<Mode>, ruled: bool) {
-    let answered = if ruled { "those whom a rule names" } else { "root and the daemon's own user" };
+    let answered = if ruled { "callers that a rule names" } else { "root and the daemon's own user" };
     if mode.value.0 & 0o002 != 0 {
-        reader.warn(mode, format!("every user of this machine may connect; only {answered} are answered"));
+        reader.warn(mode, format!("every user of this machine can connect; only {answered} are answered"));
     }
 }
 
@@ -125,7 +127,7 @@ fn warn_of_others(reader: &mut Reader, mode: &Setting<Mode>, ruled: bool) {
 fn warn_of_squatters(reader: &mut Reader, path: &Setting<PathBuf>, owner: Option<u32>) {
     let own = nix::unistd::geteuid().as_raw();
     if let Some(risk) = socket_dir::risk(&path.value, &[own, owner.unwrap_or(own)]) {
-        reader.warn(path, risk);
+        reader.warn(path, risk.to_string());
     }
 }
 

@@ -20,7 +20,7 @@ pub(super) fn read(reader: &mut Reader, env: &Env) -> Checked<Proxy> {
     let set = reader.parsed(KEY, |takes, value| parse(text(takes, value)?))?;
     if let Some(setting) = set {
         if reader.is_from_file(&setting) && setting.value.expose().contains('@') {
-            let what = "the configuration, and the proxy's password in it";
+            let what = "the configuration, which contains the proxy's password";
             reader.require_closed(&setting, what, reader.exposure)?;
         }
         let Setting { value, .. } = setting;
@@ -50,19 +50,21 @@ fn with_scheme(url: &str) -> String {
 /// Checks the URL without ever repeating any of it: there may be a password inside.
 fn parse(url: &str) -> Parsed<Secret> {
     if let Some(found) = invisible::first(url) {
-        return Err(format!("must not hold an invisible {found}, which comes along with pasted text"));
+        return Err(format!(
+            "contains the invisible character {found}, probably from pasted text; remove it"
+        ));
     }
     let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
     let rest = match scheme.to_ascii_lowercase().as_str() {
         "http" => rest.strip_suffix('/').unwrap_or(rest),
         "https" => {
             return Err(
-                "the proxy itself is asked over http:// (what passes through it is TLS all the same)".into(),
+                "use http://; the proxy is reached without TLS, and the connection to Auth0 through it has TLS".into(),
             );
         }
         socks if socks.starts_with("socks") => {
             return Err(
-                "SOCKS proxies cannot be used: name an HTTP proxy that allows CONNECT, as http://host:port"
+                "SOCKS proxies are not supported; use an HTTP proxy that allows CONNECT, as in http://host:port"
                     .into(),
             );
         }
@@ -72,15 +74,15 @@ fn parse(url: &str) -> Parsed<Secret> {
         || rest.rsplit_once('@').is_some_and(|(user, _)| !is_userinfo(user))
     {
         return Err(
-            "special characters of the user and the password must be percent-encoded, @ as %40".into()
+            "special characters in user and password must be percent-encoded, such as @ as %40".into()
         );
     }
     let (user, address) = rest.rsplit_once('@').unwrap_or(("", rest));
     if address.contains(['/', '?', '#']) {
-        return Err("must end after the port: a proxy has no path".into());
+        return Err("must end after the port, without a path".into());
     }
     let host::HostPort { host, is_absolute, port } =
-        host::split(address).map_err(|problem| format!("no usable address: {problem}"))?;
+        host::split(address).map_err(|problem| format!("invalid address: {problem}"))?;
     let user = if user.is_empty() { String::new() } else { format!("{user}@") };
     let port = port.map_or_else(String::new, |port| format!(":{port}"));
     let dot = if is_absolute { "." } else { "" };

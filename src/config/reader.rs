@@ -140,9 +140,10 @@ impl Reader {
         match self.values.find(key) {
             Found::Table | Found::Value(..) => Ok(()),
             Found::Unusable => Err(self.report.noted_before()),
-            Found::Nothing => {
-                Err(self.missing(key, "missing, though a later one is set: numbers run from 0 without gaps"))
-            }
+            Found::Nothing => Err(self.missing(
+                key,
+                "missing, although a later element is set; elements are numbered from 0 without gaps",
+            )),
         }
     }
 

@@ -1,8 +1,8 @@
 //! The schema of the configuration: every table and every key, and what is found at a path.
 //!
-//! A key is a row in one of the files below this one. Files and variables are held against these rows; defaults, types
-//! and bounds are taken from them, and so is what a reload may change. The reference in `docs/reference`, the sample file
-//! and the JSON schema are rendered from them by `tests/references.rs`.
+//! A key is a row in one of the files below this one. Files and variables are held against these rows; defaults,
+//! types and bounds are taken from them, and so is what a reload may change. The reference in `docs/reference`, the
+//! sample file and the JSON schema are rendered from them by `tests/references.rs`.
 
 mod cache;
 mod daemon;

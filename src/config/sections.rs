@@ -74,8 +74,8 @@ pub(super) fn me(reader: &mut Reader) -> Checked<Me> {
     if let Some(audiences) = &audiences
         && audiences.value.iter().any(|audience| audience.ends_with("/userinfo"))
     {
-        let text = "every access token that a user gets with the scope openid is for /userinfo as well, whichever API \
-                    it is meant for: name your API's identifier";
+        let text = "access tokens with the scope openid are valid for /userinfo as well, whichever API they are for; \
+                    use the identifier of your API";
         reader.warn(audiences, text);
     }
     let audiences = audiences.map(|audiences| audiences.value).unwrap_or_default();
@@ -99,7 +99,7 @@ fn issuers(takes: Type, value: &Value) -> Parsed<Vec<String>> {
             return Err(wrong("must be a domain of the tenant, as in \"https://login.acme.example/\""));
         }
         let HostPort { host, port, .. } =
-            host::split(authority).map_err(|text| wrong(&format!("is no domain: {text}")))?;
+            host::split(authority).map_err(|text| wrong(&format!("is not a domain: {text}")))?;
         let port = port.filter(|port| *port != 443).map(|port| format!(":{port}")).unwrap_or_default();
         let issuer = format!("https://{}{port}/", host.to_ascii_lowercase());
         if issuers.contains(&issuer) {

@@ -77,7 +77,8 @@ pub struct Proxy {
 pub struct Client {
     /// The application's client id.
     pub id: String,
-    /// Its secret, from `secret_file` (less one newline at its end) or from `secret`. Shared, so that it is in memory once.
+    /// Its secret, from `secret_file` (less one newline at its end) or from `secret`. Shared, so that it is in memory
+    /// once.
     pub secret: Arc<Secret>,
     /// The file that the secret is from, if it is from one.
     pub secret_file: Option<PathBuf>,

@@ -79,13 +79,13 @@ fn domain(reader: &mut Reader) -> Checked<Setting<Domain>> {
 fn parse_domain(takes: Type, value: &Value) -> Parsed<Domain> {
     let domain = line(takes, value)?.to_ascii_lowercase();
     let fault = if domain.contains(char::is_whitespace) {
-        "must not hold spaces"
+        "must not contain spaces"
     } else if domain.starts_with("http://") {
-        "leave the scheme out; https is the only scheme there is"
+        "remove the scheme; https is the only supported scheme"
     } else if domain.starts_with("https://") {
-        "leave the scheme out: only the host name, such as acme.eu.auth0.com"
+        "remove the scheme; use only the host name, such as acme.eu.auth0.com"
     } else if domain.contains('@') {
-        "must not hold a user or a password: only the host name, such as acme.eu.auth0.com"
+        "must not contain a user or a password; use only the host name, such as acme.eu.auth0.com"
     } else if domain.contains(['/', '?', '#']) {
         "must end after the host name or its port, without a slash or a path"
     } else {
@@ -109,7 +109,7 @@ fn audience(reader: &mut Reader, domain: &Checked<Setting<Domain>>) -> Checked<A
     match (set, canonical, domain) {
         (Some(audience), canonical, _) => {
             if canonical.is_some_and(|canonical| canonical != audience.value) {
-                reader.warn(&audience, "names another tenant than tenant.domain does");
+                reader.warn(&audience, "names a different tenant than tenant.domain");
             }
             Ok(audience.value.into())
         }
@@ -135,7 +135,7 @@ fn parse_audience(takes: Type, value: &Value) -> Parsed<&str> {
     match host.map(host::split) {
         Some(Ok(host)) if !host.is_absolute => Ok(audience),
         None if audience.ends_with("/api/v2") => {
-            Err("must end in a slash, as /api/v2/: Auth0 knows no API by the name without it".to_owned())
+            Err("must end in a slash, as in /api/v2/; the slash is part of the identifier".to_owned())
         }
         _ => {
             Err("must be https://TENANT.REGION.auth0.com/api/v2/ with the tenant's own host name".to_owned())
@@ -160,7 +160,7 @@ fn extra_roots(reader: &mut Reader) -> Checked<Vec<CertificateDer<'static>>> {
 fn certificates(pem: &[u8]) -> Parsed<Vec<CertificateDer<'static>>> {
     let sections: Vec<(SectionKind, Vec<u8>)> = PemObject::pem_slice_iter(pem)
         .collect::<Result<_, _>>()
-        .map_err(|_| "the file is damaged: a section of it is no valid PEM".to_owned())?;
+        .map_err(|_| "the file is damaged; a section of it is not valid PEM".to_owned())?;
     let has_key = sections.iter().any(|(kind, _)| is_private_key(*kind));
     let found: Vec<CertificateDer<'static>> = sections
         .into_iter()
@@ -169,16 +169,13 @@ fn certificates(pem: &[u8]) -> Parsed<Vec<CertificateDer<'static>>> {
         .collect();
     let mut roots = RootCertStore::empty();
     match found.iter().position(|certificate| roots.add(certificate.clone()).is_err()) {
-        _ if found.is_empty() && has_key => Err(
-            "the file holds a private key and no certificate; the authority's certificate is what is needed"
-                .into(),
-        ),
+        _ if found.is_empty() && has_key => {
+            Err("the file contains a private key and no certificate; use the authority's certificate".into())
+        }
         _ if found.is_empty() => {
-            Err("the file holds no certificate: PEM is expected, with -----BEGIN CERTIFICATE-----".into())
+            Err("the file contains no certificate; use PEM with -----BEGIN CERTIFICATE-----".into())
         }
-        Some(index) => {
-            Err(format!("certificate {} in the file cannot be understood", index.saturating_add(1)))
-        }
+        Some(index) => Err(format!("certificate {} in the file cannot be parsed", index.saturating_add(1))),
         None => Ok(found),
     }
 }

@@ -29,7 +29,7 @@ pub(super) fn read(reader: &mut Reader) -> Checked<Option<TagKey>> {
     if bytes.len() < SHORTEST_KEY {
         return Err(reader.refuse(
             &path,
-            format!("the file holds less than {SHORTEST_KEY} bytes, which is no key: openssl rand -hex 32 makes one"),
+            format!("the file has less than {SHORTEST_KEY} bytes, too few for a key; openssl rand -hex 32 creates one"),
         ));
     }
     reader.require_closed(&path, "the file", content.exposure)?;

@@ -177,19 +177,21 @@ fn list(takes: Type, value: &Value, line: impl Fn(&str) -> Parsed<&str>) -> Pars
     for (at, element) in list.iter().enumerate() {
         let element = line(element).map_err(|text| format!("element {at} {text}"))?;
         if lines.iter().any(|before| before == element) {
-            return Err(format!("element {at} is there twice"));
+            return Err(format!("element {at} repeats an earlier one"));
         }
         lines.push(element.to_owned());
     }
     if lines.is_empty() && !matches!(takes, Type::Texts { may_be_empty: true, .. }) {
-        return Err("must not be empty: leave the key out for the default".to_owned());
+        return Err("must not be empty; remove the key to get the default".to_owned());
     }
     Ok(lines)
 }
 
 fn visible_line(text: &str) -> Parsed<&str> {
     match invisible::first(text) {
-        Some(found) => Err(format!("must not hold an invisible {found}, which comes along with pasted text")),
+        Some(found) => {
+            Err(format!("contains the invisible character {found}, probably from pasted text; remove it"))
+        }
         None => printed_line(text),
     }
 }
@@ -199,7 +201,7 @@ fn printed_line(text: &str) -> Parsed<&str> {
         return Err("must not be empty".to_owned());
     }
     if text.chars().any(char::is_control) {
-        return Err("must not hold control characters or line breaks".to_owned());
+        return Err("must not contain control characters or line breaks".to_owned());
     }
     if text.trim() != text {
         return Err("must not begin or end with a space".to_owned());
@@ -236,11 +238,11 @@ fn number(takes: Type, value: &Value) -> Parsed<f64> {
 
 /// `"90s"`, `"1h30m"`, `"500ms"`: hours, minutes, seconds and below, and never without a unit.
 fn duration(text: &str) -> Parsed<Duration> {
-    let example = r#"write "90s", "10m", "1h" or "1h30m""#;
+    let example = r#"h, m, s or ms, as in "90s" or "1h30m""#;
     span::parse(text).map_err(|why| match why {
-        NotADuration::NoUnit => format!("a duration needs a unit: {example}"),
-        NotADuration::Iso8601 => format!("durations are not written as in ISO 8601 here: {example}"),
-        NotADuration::Malformed => format!("is no duration, which is made of h, m, s and ms: {example}"),
+        NotADuration::NoUnit => format!("a duration needs a unit; use {example}"),
+        NotADuration::Iso8601 => format!("ISO 8601 durations are not supported; use {example}"),
+        NotADuration::Malformed => format!("invalid duration; use {example}"),
         NotADuration::Negative => "must not be negative".to_owned(),
     })
 }
@@ -249,9 +251,9 @@ fn duration(text: &str) -> Parsed<Duration> {
 fn size(text: &str) -> Parsed<ByteSize> {
     let text = text.trim();
     if is_bare_number(text) {
-        return Err(r#"a size needs a unit: write "64MiB" or "1GiB""#.to_owned());
+        return Err(r#"a size needs a unit, as in "64MiB" or "1GiB""#.to_owned());
     }
-    text.parse().map_err(|_| r#"is no size, which is a number and KiB, MiB or GiB: write "64MiB""#.to_owned())
+    text.parse().map_err(|_| r#"invalid size; use a number with KiB, MiB or GiB, as in "64MiB""#.to_owned())
 }
 
 /// `value`, if it lies between `min` and `max`.
@@ -311,7 +313,7 @@ mod tests {
             assert!(refused(text).contains("negative"), "{text}");
         }
         for text in ["", "s", "5 parsecs", "1d", "1w", "ten minutes", "99999999999999999999h"] {
-            assert!(refused(text).contains("is no duration"), "{text}");
+            assert!(refused(text).contains("invalid duration"), "{text}");
         }
         assert!(wrong::<Duration>(DURATION, &Value::Integer(30)).contains("not a whole number"));
     }
@@ -322,7 +324,7 @@ mod tests {
         assert_eq!(size("1.5 GiB"), Ok(ByteSize::mib(1536)));
         assert!(size("67108864").unwrap_err().contains("needs a unit"));
         for text in ["", "MiB", "64 parsecs", "-64MiB"] {
-            assert!(size(text).unwrap_err().contains("is no size"), "{text}");
+            assert!(size(text).unwrap_err().contains("invalid size"), "{text}");
         }
     }
 

@@ -100,7 +100,7 @@ fn sample_line(key: &Key) -> String {
 const SAMPLE_HEAD: &str = "\
 #:schema /usr/share/doc/cloakroom/cloakroom.schema.json
 
-# The configuration of cloakroom, with every key. The reference of keys, docs/reference/configuration.md, is installed as
+# The configuration of cloakroom, with every key. The reference, docs/reference/configuration.md, is installed as
 # /usr/share/doc/cloakroom/configuration.md.
 #
 # A line that begins with #key = shows the default, or an example where there is no default. Three values have to be
@@ -110,8 +110,8 @@ const SAMPLE_HEAD: &str = "\
 #   cloakroom check --online                                   # is the configuration right, and does Auth0 accept it?
 #   systemctl enable --now cloakroom
 #
-# After a change of this file, `systemctl reload cloakroom`. After a change of the secret, `systemctl restart cloakroom`;
-# no request is refused meanwhile.
+# After a change of this file, `systemctl reload cloakroom`. After a change of the secret, `systemctl restart
+# cloakroom`; no request is refused meanwhile.
 ";
 
 /// What the package sets besides the defaults, so that an operator has to fill in what only an operator knows.
@@ -126,10 +126,10 @@ fn sample_note(path: &str) -> String {
         "cache.max_bytes" => "A quarter of MemoryMax= in the unit.",
         "listener.path" => "The same path as ListenStream= in cloakroom.socket.",
         "listener.allow" => {
-            "cloakroom.socket lets the group cloakroom-clients connect; the rules say which of its members are answered. \
-             A service that runs with Group=cloakroom-clients is answered by the rule below. One that runs with \
-             SupplementaryGroups=cloakroom-clients can connect, and needs a rule with its uid, because supplementary \
-             groups do not count."
+            "cloakroom.socket lets the group cloakroom-clients connect; the rules say which of its members are \
+             answered. A service that runs with Group=cloakroom-clients is answered by the rule below. One that \
+             runs with SupplementaryGroups=cloakroom-clients can connect, and needs a rule with its uid, because \
+             supplementary groups do not count."
         }
         _ => "",
     })
@@ -147,7 +147,7 @@ fn the_json_schema_describes_each_key() {
     let schema = json!({
         "$schema": "http://json-schema.org/draft-07/schema#",
         "title": "cloakroom.toml",
-        "description": "The configuration of cloakroom. Every key can be set by a variable instead, so none is required \
+        "description": "The configuration of cloakroom. A variable can set any key instead, so none is required \
                         here.",
         "type": "object",
         "additionalProperties": false,

@@ -48,9 +48,9 @@ pub(super) const CACHE: Table = Table {
         },
         Key {
             path: "cache.min_ttl",
-            // Providers' tokens commonly live for an hour. Asking for more than half of that to be left would turn users
-            // away who have just logged in. There is no relation to `max_ttl`: that is the age of what Auth0 answered,
-            // this is what is left of the token.
+            // Providers' tokens commonly live for an hour. Asking for more than half of that to be left would turn
+            // users away who have just logged in. There is no relation to `max_ttl`: that is the age of what Auth0
+            // answered, this is what is left of the token.
             takes: Type::Duration { min: Duration::ZERO, max: Duration::from_secs(30 * 60) },
             default: DefaultValue::Value("30s"),
             reload: Reload::Live,
@@ -69,8 +69,8 @@ pub(super) const CACHE: Table = Table {
     ],
 };
 
-// Without any memory, each caller that asks for what does not exist would cost the tenant a request; with too long a one,
-// users who have fixed the matter would not be noticed.
+// Without any memory, each caller that asks for what does not exist would cost the tenant a request; with too long a
+// one, users who have fixed the matter would not be noticed.
 const NEGATIVE_TTL: Type = Type::Duration { min: SECOND, max: HOUR };
 
 /// `[cache.negative]`.

@@ -97,8 +97,8 @@ pub(super) const ALLOW: Table = Table {
             default: DefaultValue::Absent("any user of the rule's `gid`"),
             reload: Reload::Live,
             example: Some("web"),
-            doc: "The caller's user, by name or by number. A rule has a `uid`, a `gid`, or both: then the caller has to \
-                  have both.",
+            doc: "The caller's user, by name or by number. A rule has a `uid`, a `gid`, or both: then the caller has \
+                  to have both.",
         },
         Key {
             path: "listener.allow.gid",
@@ -124,9 +124,9 @@ pub(super) const ALLOW: Table = Table {
             reload: Reload::Live,
             example: None,
             doc: "What the caller may do.\n\n\
-                  `GET /v1/management-token` takes a rule that names `management_token`, also for root. Such a rule can \
-                  be limited neither to users nor to connections, because a Management token reads every user. \
-                  `reload` cannot be granted.",
+                  `GET /v1/management-token` takes a rule that names `management_token`, also for root. Such a \
+                  rule can be limited neither to users nor to connections, because a Management token reads every \
+                  user. `reload` cannot be granted.",
         },
         Key {
             path: "listener.allow.connections",

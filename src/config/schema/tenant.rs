@@ -143,8 +143,8 @@ pub(super) const MANAGEMENT: Table = Table {
     keys: &[
         Key {
             path: "management.refresh_at",
-            // Below a tenth, a renewal would follow the last one at once; above 95 %, its jitter of ±5 % would reach the
-            // end. Tokens live for a day by default, so 0.8 leaves hours to try again.
+            // Below a tenth, a renewal would follow the last one at once; above 95 %, its jitter of ±5 % would reach
+            // the end. Tokens live for a day by default, so 0.8 leaves hours to try again.
             takes: Type::Number { min: 0.1, max: 0.95, zero_is_off: false },
             default: DefaultValue::Value("0.8"),
             reload: Reload::Live,
