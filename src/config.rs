@@ -41,8 +41,8 @@ use self::accounts::{Gid, Uid};
 pub use self::changes::{Change, Reread};
 pub use self::environment::Env;
 use self::files::Exposure;
-use self::problem::{Checked, Report};
-pub use self::problem::{Problem, Problems};
+pub use self::problem::{Cause, Problem, Problems};
+use self::problem::{Checked, Report, Wrong};
 use self::reader::Reader;
 use self::schema::Type;
 pub use self::settings::*;
@@ -72,24 +72,26 @@ fn load_from(path: &Path, may_be_absent: bool, env: &Env) -> Result<Loaded, Prob
     const LIMIT_KIB: u64 = 1024;
 
     let name = path.display().to_string();
-    let whole_file = |text: &str| Problem {
+    let whole_file = |wrong: Wrong| Problem {
         key: None,
         origin: Some(name.clone()),
-        text: text.to_owned(),
-        may_pass: false,
+        text: wrong.text,
+        cause: wrong.cause,
     };
     match files::read(path, LIMIT_KIB) {
         Ok(content) => {
             let text = std::str::from_utf8(&content.bytes)
-                .map_err(|_| Problems::one(whole_file("the file is not UTF-8 text")))?;
+                .map_err(|_| Problems::one(whole_file("the file is not UTF-8 text".into())))?;
             let mut loaded = parse_opened(&name, text, content.exposure, env)?;
             loaded.files.push(path.to_owned());
             Ok(loaded)
         }
         Err(files::Unusable::Absent) if may_be_absent => parse(&name, "", env).map_err(|problems| {
-            problems.headed(whole_file("file not found, and the environment does not set every required key"))
+            problems.headed(whole_file(
+                "file not found, and the environment does not set every required key".into(),
+            ))
         }),
-        Err(error) => Err(Problems::one(whole_file(&error.to_string()))),
+        Err(error) => Err(Problems::one(whole_file(error.into()))),
     }
 }
 

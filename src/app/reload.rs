@@ -228,7 +228,7 @@ impl Reloader {
 /// One line each; and what a running daemon cannot read, it may well be able to after a restart.
 fn listed(problems: &Problems) -> Vec<String> {
     let mut listed: Vec<_> = problems.iter().map(ToString::to_string).collect();
-    if listed.iter().any(|problem| problem.contains("permission denied")) {
+    if problems.is_permission_denied() {
         listed.push(
             "a running daemon reads no files but those in the directories that its configuration named when it \
              started: for others, restart it"

@@ -3,7 +3,7 @@
 use nix::unistd::{Group, User};
 
 use super::layer::Value;
-use super::problem::Wrong;
+use super::problem::{Cause, Wrong};
 use super::schema::Type;
 use super::values::{Parsed, Typed, line, wrong_type};
 
@@ -58,7 +58,7 @@ fn account(
         Ok(None) => format!("there is no {what} of that name on this machine"),
         Err(error) => format!("the {what} cannot be looked up: {}", error.desc()),
     };
-    Err(Wrong { text, may_pass: true })
+    Err(Wrong { text, cause: Cause::UnknownAccount })
 }
 
 fn id(number: i64) -> Parsed<u32> {
@@ -87,11 +87,14 @@ mod tests {
         assert_eq!([read("root".into()), read("0".into()), read(Value::Integer(7))], [Ok(0), Ok(0), Ok(7)]);
         assert_eq!(
             read("nosuchuser".into()),
-            Err(Wrong { text: "there is no user of that name on this machine".to_owned(), may_pass: true })
+            Err(Wrong {
+                text: "there is no user of that name on this machine".to_owned(),
+                cause: Cause::UnknownAccount
+            })
         );
         assert!(read("".into()).is_err() && read("ro\0ot".into()).is_err());
         assert!(read(Value::Integer(-1)).is_err() && read(Value::Integer(u32::MAX.into())).is_err());
-        assert!(!read("".into()).unwrap_err().may_pass);
+        assert_eq!(read("".into()).unwrap_err().cause, Cause::Configuration);
         assert!(read(Value::Boolean(true)).unwrap_err().text.contains("a name in quotes or a number"));
     }
 }

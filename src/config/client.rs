@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::files::{self, Content, Exposure};
 use super::layer::Value;
-use super::problem::Checked;
+use super::problem::{Checked, Wrong};
 use super::reader::{Reader, Setting};
 use super::schema::{Type, variable};
 use super::settings::{Client, ClientAuth};
@@ -96,20 +96,21 @@ fn warn_of_spaces<T>(reader: &mut Reader, setting: &Setting<T>, secret: &Secret)
 }
 
 fn from_file(reader: &mut Reader, path: &Setting<String>) -> Checked<Secret> {
-    let (secret, exposure) = secret_from(Path::new(&path.value)).map_err(|text| reader.refuse(path, text))?;
+    let (secret, exposure) =
+        secret_from(Path::new(&path.value)).map_err(|wrong| reader.refuse(path, wrong))?;
     reader.require_closed(path, "the file", exposure)?;
     reader.files.push(path.value.clone().into());
     Ok(secret)
 }
 
 /// The secret in a file, and how open it lies to others.
-pub(super) fn secret_from(path: &Path) -> Parsed<(Secret, Option<Exposure>)> {
+pub(super) fn secret_from(path: &Path) -> Result<(Secret, Option<Exposure>), Wrong> {
     /// Generous for a secret, and little enough to hold whatever file was named by mistake.
     const LIMIT_KIB: u64 = 64;
 
-    let content = files::read(path, LIMIT_KIB).map_err(|error| error.to_string())?;
+    let content = files::read(path, LIMIT_KIB)?;
     let exposure = content.exposure;
-    secret_in(content).map(|secret| (secret, exposure))
+    Ok((secret_in(content)?, exposure))
 }
 
 /// A file's content less one line end, which editors and `echo` add without being asked.

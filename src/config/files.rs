@@ -8,6 +8,8 @@ use std::path::Path;
 use nix::errno::Errno;
 use nix::sys::statfs::{TMPFS_MAGIC, statfs};
 
+use super::problem::{Cause, Wrong};
+
 /// What is in a file.
 pub(super) struct Content {
     /// All of it.
@@ -86,6 +88,16 @@ pub(super) enum Unusable {
     NoDescriptors,
     #[error("the file cannot be read: {0}")]
     Other(ErrorKind),
+}
+
+impl From<Unusable> for Wrong {
+    fn from(unusable: Unusable) -> Self {
+        let cause = match unusable {
+            Unusable::Forbidden(_) => Cause::PermissionDenied,
+            _ => Cause::Configuration,
+        };
+        Self { text: unusable.to_string(), cause }
+    }
 }
 
 /// Reads a regular file of at most `limit_kib` KiB.

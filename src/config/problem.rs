@@ -16,8 +16,20 @@ pub struct Problem {
     pub origin: Option<String>,
     /// What is wrong, and what would be right.
     pub text: String,
-    /// It may be right later without anybody's doing: a user or a group that this machine does not know yet.
-    pub may_pass: bool,
+    /// What it is about, for code that acts on it.
+    pub cause: Cause,
+}
+
+/// What a problem is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// The configuration, or a file that it names, has to be changed.
+    Configuration,
+    /// A user or a group is unknown to this machine, and may become known without a change of the configuration.
+    UnknownAccount,
+    /// A file may not be read by this process. A process without this one's sandbox, such as after a restart, may be
+    /// able to.
+    PermissionDenied,
 }
 
 impl fmt::Display for Problem {
@@ -40,9 +52,14 @@ impl Problems {
         self.0.iter()
     }
 
-    /// Whether all of it may be right later without a change of the configuration.
+    /// Whether all of them may go away without a change of the configuration.
     pub fn may_pass(&self) -> bool {
-        self.0.iter().all(|problem| problem.may_pass)
+        self.0.iter().all(|problem| problem.cause == Cause::UnknownAccount)
+    }
+
+    /// Whether one of them is a file that this process may not read.
+    pub fn is_permission_denied(&self) -> bool {
+        self.0.iter().any(|problem| problem.cause == Cause::PermissionDenied)
     }
 
     /// Just one.
@@ -83,12 +100,12 @@ pub(super) struct Wrong {
     /// What, and what would be right.
     pub(super) text: String,
     /// As in [`Problem`].
-    pub(super) may_pass: bool,
+    pub(super) cause: Cause,
 }
 
 impl<T: Into<String>> From<T> for Wrong {
     fn from(text: T) -> Self {
-        Self { text: text.into(), may_pass: false }
+        Self { text: text.into(), cause: Cause::Configuration }
     }
 }
 
@@ -166,9 +183,9 @@ pub(super) fn in_variable(name: &str) -> String {
     }
 }
 
-fn problem(key: &str, origin: Option<&str>, Wrong { text, may_pass }: Wrong) -> Problem {
+fn problem(key: &str, origin: Option<&str>, Wrong { text, cause }: Wrong) -> Problem {
     let key = (!key.is_empty()).then(|| key.to_owned());
-    Problem { key, origin: origin.map(str::to_owned), text, may_pass }
+    Problem { key, origin: origin.map(str::to_owned), text, cause }
 }
 
 /// The file line by line, then the environment, then what is nowhere.

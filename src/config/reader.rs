@@ -148,8 +148,8 @@ impl Reader {
     }
 
     /// Notes what is wrong with a setting beyond what its own text says.
-    pub(super) fn refuse<T>(&mut self, setting: &Setting<T>, text: impl Into<String>) -> Reported {
-        self.report.problem(&setting.key, setting.origin.as_deref(), text.into())
+    pub(super) fn refuse<T>(&mut self, setting: &Setting<T>, wrong: impl Into<Wrong>) -> Reported {
+        self.report.problem(&setting.key, setting.origin.as_deref(), wrong)
     }
 
     /// Whether the setting stands in the configuration's file, and not in the environment.

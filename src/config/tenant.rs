@@ -148,10 +148,9 @@ fn extra_roots(reader: &mut Reader) -> Checked<Vec<CertificateDer<'static>>> {
     const LIMIT_KIB: u64 = 1024;
 
     let Some(file) = reader.owned("tenant.ca_file", absolute_path)? else { return Ok(Vec::new()) };
-    let content = files::read(Path::new(&file.value), LIMIT_KIB).map_err(|error| error.to_string());
-    let roots = content
-        .and_then(|content| certificates(&content.bytes))
-        .map_err(|text| reader.refuse(&file, text))?;
+    let content =
+        files::read(Path::new(&file.value), LIMIT_KIB).map_err(|error| reader.refuse(&file, error))?;
+    let roots = certificates(&content.bytes).map_err(|text| reader.refuse(&file, text))?;
     reader.files.push(file.value.into());
     Ok(roots)
 }

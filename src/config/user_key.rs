@@ -22,7 +22,7 @@ pub(super) fn read(reader: &mut Reader) -> Checked<Option<TagKey>> {
     let Some(path) = reader.owned("log.user_key_file", absolute_path)? else { return Ok(None) };
     let content = match files::read(Path::new(&path.value), LIMIT_KIB) {
         Ok(content) => content,
-        Err(error) => return Err(reader.refuse(&path, error.to_string())),
+        Err(error) => return Err(reader.refuse(&path, error)),
     };
     // Less one line end, so that it makes no difference whether an editor has added one.
     let bytes = content.bytes.strip_suffix(b"\n").unwrap_or(&content.bytes);
