@@ -1,11 +1,12 @@
 //! The configuration: a TOML file and the environment in, a validated [`Config`] or every problem out.
 //!
-//! Whoever holds a [`Config`] may rely on it: relations between settings are checked, files are read, names of
-//! users and groups are resolved. The keys, their defaults and their meaning are rows of [`schema`].
+//! A [`Config`] is valid as a whole: relations between settings are checked, files are read, names of users and
+//! groups are resolved. The keys, their defaults and their meaning are rows of [`schema`].
 //!
-//! The way of a value: `file` and `environment` each make a `layer`, and the environment's is laid over the file's;
-//! `reader` takes key after key out of the result, each with its origin, and `tenant`, `client`, `listener` and
-//! `sections` say what each may be.
+//! A value passes through these files: `file` and `environment` each produce a `layer`, and the environment's
+//! overrides the file's. `reader` takes keys out of the result, each with its origin, and checks them against
+//! `schema`. `tenant`, `client`, `listener`, `sections` and the files that are named after tables check what keys
+//! mean together.
 
 mod accounts;
 mod admin;
@@ -48,27 +49,27 @@ use self::schema::Type;
 pub use self::settings::*;
 use self::values::Typed;
 
-/// The file that is read when none is named. It may be absent.
+/// The file that is read when no file is named. It may be missing.
 pub const DEFAULT_FILE: &str = "/etc/cloakroom/cloakroom.toml";
 
-/// A configuration that may be used, and what is likely not meant about it.
+/// A valid configuration, and warnings about it.
 #[derive(Clone, Debug)]
 pub struct Loaded {
-    /// What was configured.
+    /// The configuration.
     pub config: Config,
-    /// One line each, written as problems are.
+    /// Settings that are valid and probably not meant, a line each, in the form of problems.
     pub warnings: Vec<String>,
-    /// The files that it was read from, and would be read from again.
+    /// The files that were read, and that a reload reads again.
     pub files: Vec<PathBuf>,
 }
 
-/// Reads `file`, or [`DEFAULT_FILE`] if there is one, and lays `env` over it. Reads the files that these name, too.
+/// Reads `file`, or [`DEFAULT_FILE`] if it exists, and overrides it by `env`. Reads the files that these name, too.
 pub fn load(file: Option<&Path>, env: &Env) -> Result<Loaded, Problems> {
     load_from(file.unwrap_or(Path::new(DEFAULT_FILE)), file.is_none(), env)
 }
 
 fn load_from(path: &Path, may_be_absent: bool, env: &Env) -> Result<Loaded, Problems> {
-    /// A configuration is a page; this keeps a file named by mistake from being read whole.
+    /// A configuration is a page. The limit keeps a file that was named by mistake from being read as a whole.
     const LIMIT_KIB: u64 = 1024;
 
     let name = path.display().to_string();
@@ -86,7 +87,7 @@ fn load_from(path: &Path, may_be_absent: bool, env: &Env) -> Result<Loaded, Prob
             loaded.files.push(path.to_owned());
             Ok(loaded)
         }
-        Err(files::Unusable::Absent) if may_be_absent => parse(&name, "", env).map_err(|problems| {
+        Err(files::ReadError::Absent) if may_be_absent => parse(&name, "", env).map_err(|problems| {
             problems.headed(whole_file(
                 "file not found, and the environment does not set every required key".into(),
             ))
@@ -95,27 +96,27 @@ fn load_from(path: &Path, may_be_absent: bool, env: &Env) -> Result<Loaded, Prob
     }
 }
 
-/// The number of a user that is given by name or by number, as `uid` in a rule is.
+/// The number of a user that is named as in a rule's `uid`: by name or by number.
 pub fn uid(text: &str) -> Result<u32, String> {
     Uid::parse(Type::User, &text.into()).map(|Uid(uid)| uid).map_err(|wrong| wrong.text)
 }
 
-/// The same of a group.
+/// The number of a group that is named as in a rule's `gid`: by name or by number.
 pub fn gid(text: &str) -> Result<u32, String> {
     Gid::parse(Type::Group, &text.into()).map(|Gid(gid)| gid).map_err(|wrong| wrong.text)
 }
 
-/// The secret in `path`, a `tenant.client.secret_file`; `None` where there is none that could be used.
+/// The secret in the file `path`, which is a `tenant.client.secret_file`; `None` if it cannot be used.
 pub fn secret_in(path: &Path) -> Option<Secret> {
     client::secret_from(path).ok().map(|(secret, _)| secret)
 }
 
-/// Reads `text` as the content of a file called `name`, and lays `env` over it.
+/// Reads `text` as the content of a file called `name`, and overrides it by `env`.
 pub fn parse(name: &str, text: &str, env: &Env) -> Result<Loaded, Problems> {
     parse_opened(name, text, None, env)
 }
 
-/// The same for a file that lies as open to others as `exposure` says.
+/// Reads the text of a file that other users can access as `exposure` says.
 fn parse_opened(name: &str, text: &str, exposure: Option<Exposure>, env: &Env) -> Result<Loaded, Problems> {
     let mut report = Report::default();
     let file = file::read(name, text, &mut report);
@@ -131,7 +132,7 @@ fn parse_opened(name: &str, text: &str, exposure: Option<Exposure>, env: &Env) -
     Ok(Loaded { config, warnings, files })
 }
 
-/// Every table, before the first one that is wrong ends it.
+/// Reads every table before it returns the first error, so that all problems are reported.
 fn read(reader: &mut Reader, env: &Env) -> Checked<Config> {
     let timeouts = tenant::timeouts(reader);
     let tenant = tenant::read(reader, env, &timeouts);

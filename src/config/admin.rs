@@ -11,7 +11,7 @@ use super::values::{Typed, line};
 
 const ADDRESS: &str = "admin.address";
 
-/// `[admin]`; off without an address.
+/// Reads `[admin]`. Without an address it is off.
 pub(super) fn read(reader: &mut Reader) -> Checked<Admin> {
     let address = reader.optional::<SocketAddr>(ADDRESS);
     let allow_remote = reader.setting::<bool>("admin.allow_remote");
@@ -20,8 +20,8 @@ pub(super) fn read(reader: &mut Reader) -> Checked<Admin> {
         return Err(reader.refuse(&allow_remote, format!("requires {ADDRESS}")));
     }
     if let Some(address) = &address {
-        // Whoever reaches it learns how much the daemon has to do, and nothing about anybody; still, that is for the
-        // operator to decide.
+        // Metrics show how busy the daemon is, and nothing about users. Whether other machines may see that is the
+        // operator's decision.
         if !address.value.ip().is_loopback() && !allow_remote.value {
             let text = "is reachable from other machines; use a loopback address such as 127.0.0.1:9464, or set \
                         admin.allow_remote = true";

@@ -1,4 +1,4 @@
-//! `[[listener.allow]]`: who may do what on a listener.
+//! `[[listener.allow]]`: which callers may do what on a listener.
 
 use std::sync::Arc;
 
@@ -11,10 +11,10 @@ use super::values::{Parsed, lines, users, wrong_type};
 use crate::domain::policy::pattern::Pattern;
 use crate::domain::policy::{OVERFLOW_ID, Operation, Rule};
 
-/// Operations of later versions, so that whoever has a newer page before them is told so.
+/// Operations of later versions. An operator who reads newer documentation gets a problem that says so.
 const LATER: [&str; 2] = ["proxy", "management_api"];
 
-/// Every rule of the listener whose list is at `list`, in its order.
+/// Reads the rules of the listener whose list is at `list`, in its order.
 pub(super) fn read(reader: &mut Reader, list: &str) -> Checked<Vec<Rule>> {
     let rules: Vec<_> = (0..reader.length(list))
         .map(|index| {
@@ -44,7 +44,7 @@ fn one(reader: &mut Reader, table: &str) -> Checked<Rule> {
         let text = "a rule needs a uid, a gid, or both, which then have to match together";
         return Err(reader.missing(table, text));
     }
-    refuse_what_cannot_be_limited(reader, &operations, [&connections, &users])?;
+    refuse_limited_management_token(reader, &operations, [&connections, &users])?;
     let origin = uid.as_ref().or(gid.as_ref()).and_then(|setting| setting.origin.clone());
     let texts = |setting: Setting<Vec<String>>| setting.value;
     Ok(Rule {
@@ -58,7 +58,7 @@ fn one(reader: &mut Reader, table: &str) -> Checked<Rule> {
     })
 }
 
-/// The number of a user or a group that the kernel can name.
+/// Refuses the number by which the kernel names users and groups that have none here.
 fn id<T: Copy>(
     reader: &mut Reader,
     setting: Option<Setting<T>>,
@@ -89,8 +89,8 @@ fn operations(takes: Type, value: &Value) -> Parsed<Vec<Operation>> {
     lines(takes, value)?.iter().enumerate().map(parse).collect()
 }
 
-/// The Management token reads every user, whatever the rule that hands it out says.
-fn refuse_what_cannot_be_limited(
+/// A Management token reads every user, so a rule that hands it out cannot be limited to some.
+fn refuse_limited_management_token(
     reader: &mut Reader,
     operations: &Setting<Vec<Operation>>,
     limits: [&Option<Setting<Vec<String>>>; 2],

@@ -1,4 +1,4 @@
-//! `[audit]`: what is written down of requests, and where.
+//! `[audit]`: which requests have a line in the audit log, and where it is written.
 
 use super::layer::Value;
 use super::problem::Checked;
@@ -10,7 +10,7 @@ use super::values::{Parsed, absolute_path, text};
 /// Where journald takes lines of its native protocol (systemd-journald.service(8)).
 const JOURNAL: &str = "/run/systemd/journal/socket";
 
-/// `[audit]`.
+/// Reads `[audit]`.
 pub(super) fn read(reader: &mut Reader) -> Checked<Audit> {
     const OUTPUT: &str = "audit.output";
 
@@ -25,7 +25,7 @@ pub(super) fn read(reader: &mut Reader) -> Checked<Audit> {
     Ok(Audit { events: events?, output: output?.value })
 }
 
-/// Whether a file can be written to shows at the start: `check` may well run as another user.
+/// The file is opened when the daemon starts: `check` may run as a user that cannot write to it.
 fn parse_output(takes: Type, value: &Value) -> Parsed<AuditOutput> {
     match text(takes, value)? {
         "stdout" => Ok(AuditOutput::Stdout),

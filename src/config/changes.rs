@@ -1,7 +1,7 @@
-//! What differs between the configuration in force and one that was read later, and what of it takes a restart.
+//! Compares the configuration in force with one that was read later, and keeps what takes a restart.
 //!
-//! Which keys take one is said by the schema. Values are shown where they are numbers and words of this program, and
-//! never where a person made the text up: a secret that was pasted into the wrong key is still a secret.
+//! The schema says which keys take one. Values are shown if they are numbers or words of this program, and never if
+//! an operator chose the text: a secret that was pasted into the wrong key is still a secret.
 
 use std::fmt::Display;
 
@@ -17,23 +17,23 @@ const ANOTHER_TENANT: &str = "tenant.domain, tenant.audience: a running daemon s
 pub struct Change {
     /// The key as a dotted path; elements of a list by their place in the new configuration.
     pub key: String,
-    /// From what to what, if that may be shown.
+    /// The old value and the new one, if they may be shown.
     pub values: Option<(String, String)>,
 }
 
 /// A configuration that was read while the daemon runs.
 #[derive(Clone, Debug)]
 pub struct Reread {
-    /// What is to be in force: the new settings, and the old ones of those that cannot change.
+    /// The configuration to put into force: the new settings, except for those that take a restart.
     pub config: Config,
-    /// What of it is new.
+    /// Settings that take effect at once.
     pub changed: Vec<Change>,
-    /// What was asked for and takes a restart.
+    /// Settings that differ and take a restart.
     pub needs_restart: Vec<Change>,
 }
 
 impl Config {
-    /// Lays `wanted` over these settings, except for what a running daemon cannot change.
+    /// Takes over `wanted`, except for what a running daemon cannot change.
     ///
     /// # Errors
     /// `wanted` is of another tenant: the cache is about this one, and nothing of another tenant, its client's secret
@@ -52,7 +52,7 @@ impl Config {
                 continue;
             }
             let change = change(key, key.path.to_owned(), old, new);
-            // Where the audit log is off there is no output to write to.
+            // While the audit log is off, it has no output to write to.
             let is_switch = key.path == "audit.events" && self.is_audited() != wanted.is_audited();
             if is_switch || key.reload == Reload::Restart {
                 needs_restart.push(change);
@@ -61,12 +61,12 @@ impl Config {
                 changed.push(change);
             }
         }
-        self.keep_what_is_fixed(&mut wanted);
+        self.restore_fixed(&mut wanted);
         changed.extend(of_listeners);
         Ok(Reread { config: wanted, changed, needs_restart })
     }
 
-    /// Whether a secret or the content of a file differs, which a key's own text does not show.
+    /// Whether a secret or the content of a file differs. `effective` has neither.
     fn content_differs(&self, new: &Self, path: &str) -> bool {
         let tag = |config: &Self| config.log.user_key.as_ref().map(|key| key.tag("user", ""));
         match path {
@@ -78,8 +78,8 @@ impl Config {
         }
     }
 
-    /// Replaces the listeners of `wanted` by those in force, each with what may change of it. Listeners are told apart
-    /// by their paths.
+    /// Replaces the listeners of `wanted` by those in force, each with the new values of its live keys. Listeners are
+    /// identified by their paths.
     fn reread_listeners(
         &self,
         wanted: &mut Self,
@@ -130,8 +130,8 @@ impl Config {
         }
     }
 
-    /// Puts the values back that take a restart, except for the listeners'.
-    fn keep_what_is_fixed(&self, wanted: &mut Self) {
+    /// Restores the values that take a restart, except for those of listeners.
+    fn restore_fixed(&self, wanted: &mut Self) {
         wanted.admin = self.admin;
         wanted.runtime = self.runtime;
         wanted.audit.output.clone_from(&self.audit.output);
@@ -161,7 +161,7 @@ fn change(key: &Key, path: String, old: Option<&Reading>, new: Option<&Reading>)
     Change { key: path, values }
 }
 
-/// A listener that comes or goes.
+/// A listener that is added or removed.
 fn listener(place: usize, old: &dyn Display, new: &dyn Display) -> Change {
     let values = Some((old.to_string(), new.to_string()));
     Change { key: format!("{LISTENER_PATH}.{place}"), values }
@@ -207,7 +207,7 @@ mod tests {
         Some(value.to_owned())
     }
 
-    /// A row that says restart, and code that takes the value over all the same, would leave half a change in force.
+    /// If a row says restart and the code takes the value over all the same, half a change is in force.
     #[test]
     fn what_takes_a_restart_stays_as_it_was_and_anything_else_changes() {
         let before = with(&[]);
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn values_are_shown_unless_a_person_made_them_up() {
+    fn values_are_shown_unless_an_operator_chose_the_text() {
         let wanted = with(&[
             ("cache.max_ttl", "7m"),
             ("admin.address", "127.0.0.1:9464"),

@@ -1,4 +1,4 @@
-//! `[tenant.client]`: the application that asks, and its secret.
+//! `[tenant.client]`: the application that obtains Management tokens, and its secret.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,10 +18,10 @@ const SECRET: &str = "tenant.client.secret";
 const SECRET_FILE: &str = "tenant.client.secret_file";
 const AUTH: &str = "tenant.client.auth";
 
-/// Ways to authenticate that later versions have.
+/// Authentication methods of later versions.
 const LATER_AUTH: [&str; 2] = ["private_key_jwt", "tls_client_auth"];
 
-/// `[tenant.client]`, and the file that it names.
+/// Reads `[tenant.client]` and the file that it names.
 pub(super) fn read(reader: &mut Reader) -> Checked<Client> {
     let id = id(reader);
     let secret = secret(reader);
@@ -50,14 +50,14 @@ fn parse_auth(takes: Type, value: &Value) -> Parsed<ClientAuth> {
     })
 }
 
-/// From its file, which is named then, or from its own key. Both are read before they are compared, so that either's
-/// own problems show.
+/// Reads the secret from its file, whose path is returned, or from its own key. Both keys are parsed before they are
+/// compared, so that the problems of each are reported.
 fn secret(reader: &mut Reader) -> Checked<(Secret, Option<PathBuf>)> {
     let plain = reader.parsed(SECRET, parse_secret);
     let path = reader.owned(SECRET_FILE, absolute_path);
     match (plain?, path?) {
         (Some(plain), None) => {
-            judge_a_secret_in_the_configuration(reader, &plain)?;
+            check_inline_secret(reader, &plain)?;
             warn_of_spaces(reader, &plain, &plain.value);
             Ok((plain.value, None))
         }
@@ -80,15 +80,15 @@ fn secret(reader: &mut Reader) -> Checked<(Secret, Option<PathBuf>)> {
     }
 }
 
-fn judge_a_secret_in_the_configuration(reader: &mut Reader, plain: &Setting<Secret>) -> Checked<()> {
+fn check_inline_secret(reader: &mut Reader, plain: &Setting<Secret>) -> Checked<()> {
     if !reader.is_from_file(plain) {
         return Ok(());
     }
     reader.warn(plain, format!("the secret is in the configuration itself; prefer {SECRET_FILE}"));
-    reader.require_closed(plain, "the configuration, which contains the secret", reader.exposure)
+    reader.require_private(plain, "the configuration, which contains the secret", reader.exposure)
 }
 
-/// Auth0 makes secrets without any, but takes whatever is set through its API.
+/// Auth0 generates secrets without spaces, but accepts any text through its API.
 fn warn_of_spaces<T>(reader: &mut Reader, setting: &Setting<T>, secret: &Secret) {
     if secret.expose().trim().len() != secret.len() {
         reader.warn(setting, "the secret begins or ends with a space, which counts as part of it");
@@ -98,14 +98,14 @@ fn warn_of_spaces<T>(reader: &mut Reader, setting: &Setting<T>, secret: &Secret)
 fn from_file(reader: &mut Reader, path: &Setting<String>) -> Checked<Secret> {
     let (secret, exposure) =
         secret_from(Path::new(&path.value)).map_err(|wrong| reader.refuse(path, wrong))?;
-    reader.require_closed(path, "the file", exposure)?;
+    reader.require_private(path, "the file", exposure)?;
     reader.files.push(path.value.clone().into());
     Ok(secret)
 }
 
-/// The secret in a file, and how open it lies to others.
+/// The secret in a file, and what other users can do with that file.
 pub(super) fn secret_from(path: &Path) -> Result<(Secret, Option<Exposure>), Wrong> {
-    /// Generous for a secret, and little enough to hold whatever file was named by mistake.
+    /// More than any secret, and a bound on the memory for a file that was named by mistake.
     const LIMIT_KIB: u64 = 64;
 
     let content = files::read(path, LIMIT_KIB)?;
@@ -113,7 +113,7 @@ pub(super) fn secret_from(path: &Path) -> Result<(Secret, Option<Exposure>), Wro
     Ok((secret_in(content)?, exposure))
 }
 
-/// A file's content less one line end, which editors and `echo` add without being asked.
+/// The content of a file without one line end at its end, which editors and `echo` add.
 fn secret_in(content: Content) -> Parsed<Secret> {
     let text = String::from_utf8(content.bytes).map_err(|_| "the file is not UTF-8 text".to_owned())?;
     let text = text.strip_suffix('\n').map_or(text.as_str(), |text| text.strip_suffix('\r').unwrap_or(text));

@@ -1,4 +1,4 @@
-//! The values that keys have in a configuration, defaults included, as a reload compares and shows them.
+//! The values of keys in a configuration, defaults included, in the form in which a reload compares and shows them.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,7 +10,7 @@ use super::layer::Value;
 pub(super) enum Reading {
     /// A number or a word, as it would be written in the file.
     Shown(String),
-    /// Text that a person made up, which is compared and never shown: a secret that was pasted into the wrong key is
+    /// Text that an operator chose. It is compared and never shown: a secret that was pasted into the wrong key is
     /// still a secret.
     Hidden(Value),
 }
@@ -39,7 +39,8 @@ impl Effective {
     }
 }
 
-/// No values: two configurations that mean the same are printed the same, whichever defaults were written out.
+/// Prints no values, so that two configurations with the same meaning print the same, whichever defaults were written
+/// out.
 impl fmt::Debug for Effective {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Effective").finish_non_exhaustive()

@@ -1,4 +1,4 @@
-//! The environment as a layer: `CLOAKROOM_TENANT__CLIENT__ID` is `tenant.client.id`.
+//! Reads the environment as a layer: `CLOAKROOM_TENANT__CLIENT__ID` sets `tenant.client.id`.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,16 +9,16 @@ use super::schema::{self, Key, Known, VARIABLE_PREFIX, variable};
 use super::suggestion;
 use super::values::from_text;
 
-/// Variables that the client commands read: where a daemon's socket is, not where this one makes its own.
+/// Variables that client commands read. They name the socket to connect to, not the one to create.
 const NOT_KEYS: [&str; 1] = ["CLOAKROOM_SOCKET"];
 
-/// The environment, as main found it. There are secrets in it, so its `Debug` text holds names only.
+/// The environment of the process, as `main` hands it in. It contains secrets, so its `Debug` text has only names.
 #[derive(Clone, Default)]
 pub struct Env(BTreeMap<String, String>);
 
 impl Env {
-    /// The value of a variable that is set and not empty. An empty one counts as unset, as it does wherever
-    /// `HTTPS_PROXY` and its like are read.
+    /// The value of a variable that is set and not empty. An empty one counts as unset, as other programs treat
+    /// `HTTPS_PROXY` and similar variables.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(String::as_str).filter(|value| !value.is_empty())
     }
@@ -36,7 +36,7 @@ impl fmt::Debug for Env {
     }
 }
 
-/// Reads the variables that are keys. Those that begin as ours do and are no key are noted in `report`.
+/// Reads the variables that set keys. A variable with our prefix that sets no key is a problem in `report`.
 pub(super) fn read(env: &Env, report: &mut Report) -> Layer {
     let mut layer = Layer::default();
     for (name, value) in &env.0 {
@@ -61,7 +61,7 @@ pub(super) fn read(env: &Env, report: &mut Report) -> Layer {
     layer
 }
 
-/// The key that a variable sets, or the key that it seems to set and what is wrong with it.
+/// The path and the row of the key that a variable sets; or the path that it seems to set, and what is wrong with it.
 fn key(name: &str, rest: &str) -> Result<(String, &'static Key), (String, String)> {
     let parts: Vec<_> = rest.split("__").map(str::to_ascii_lowercase).collect();
     let path = parts.iter().fold(String::new(), |path, part| schema::join(&path, part));
@@ -92,8 +92,8 @@ fn key(name: &str, rest: &str) -> Result<(String, &'static Key), (String, String
     }
 }
 
-/// Whether Kubernetes set this variable, not the operator. Every container is given some of every Service in its
-/// namespace, and those of a Service that is called `cloakroom` or `cloakroom-…` begin as ours do.
+/// Whether Kubernetes set this variable, and not the operator. Kubernetes sets variables for every Service of the
+/// namespace in every container; those of a Service called `cloakroom` or `cloakroom-…` have our prefix.
 fn is_service_link(rest: &str, value: &str) -> bool {
     let address = ["tcp://", "udp://", "sctp://"].iter().any(|scheme| value.starts_with(scheme));
     let rest = format!("_{rest}");
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_ours_is_left_alone() {
+    fn variables_of_client_commands_and_of_kubernetes_are_ignored() {
         let env = env([
             ("CLOAKROOM_SOCKET", "/run/x"),
             ("CLOAKROOM_SERVICE_HOST", "10.0.0.1"),
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_key_is_told_how_to_be_one_and_its_value_is_kept_quiet() {
+    fn an_unknown_variable_gets_a_suggestion_and_its_value_is_not_printed() {
         let env = env([
             ("CLOAKROOM_TENANT__CLIENT__SECRETS", "canary"),
             ("CLOAKROOM_TENANT_DOMAIN", "canary"),
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_cannot_pass_for_a_line_of_ours() {
+    fn the_name_of_a_variable_cannot_forge_a_line_of_output() {
         let env = env([("CLOAKROOM_X\nf.toml, line 1: tenant.domain: must be\u{1b}[1m", "canary")]);
         let mut report = Report::default();
         read(&env, &mut report);

@@ -1,4 +1,4 @@
-//! The TOML file as a layer: every value with the line that it stands on.
+//! Reads the TOML file as a layer: every value with its line.
 
 use super::layer::Value;
 use toml::Spanned;
@@ -9,9 +9,9 @@ use super::problem::{Report, in_file};
 use super::schema::{self, Known, List, Table, Type};
 use super::suggestion;
 
-/// Reads `text`, the content of the file `name`. What is not TOML, no known key, or a table where a value belongs
-/// is noted in `report`; the layer holds the rest. There is none if the text is not TOML: what is left of a broken
-/// file would only give problems that are none.
+/// Reads `text`, the content of the file `name`. Syntax errors, unknown keys and wrong types are problems in
+/// `report`; the layer has the rest. The result is `None` if the text is not TOML: the rest of a broken file would
+/// only cause misleading problems.
 pub(super) fn read(name: &str, text: &str, report: &mut Report) -> Option<Layer> {
     let mut reader = Reader { name, lines: Lines::of(text), report, layer: Layer::default() };
     let (document, errors) = DeTable::parse_recoverable(text);
@@ -32,15 +32,14 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// One problem per line: the parser's second thoughts about a line are mostly consequences of its first.
+    /// Reports one problem per line: further errors of the parser about a line mostly follow from the first.
     fn errors(&mut self, errors: &[toml::de::Error]) {
         let mut reported = 0;
         for error in errors {
-            let (line, column) = self.lines.place(error.span().map_or(0, |span| span.start));
+            let (line, column) = self.lines.position(error.span().map_or(0, |span| span.start));
             if line > reported {
                 reported = line;
-                // The message is from a fixed set. Never the error's own text, which quotes the line: it may
-                // hold a secret.
+                // The message is from a fixed set. The error's own text quotes the line, which may contain a secret.
                 let text = format!("not valid TOML at column {column}: {}", error.message());
                 self.report.problem("", Some(&in_file(self.name, line)), text);
             }
@@ -49,7 +48,7 @@ impl Reader<'_> {
 
     fn table(&mut self, path: &str, table: &DeTable<'_>) {
         for (key, value) in table {
-            let origin = in_file(self.name, self.lines.place(key.span().start).0);
+            let origin = in_file(self.name, self.lines.position(key.span().start).0);
             self.entry(&schema::join(path, key.get_ref()), &origin, value.get_ref());
         }
     }
@@ -95,7 +94,7 @@ impl Reader<'_> {
                 self.table(path, table);
             }
             other => {
-                let origin = in_file(self.name, self.lines.place(element.span().start).0);
+                let origin = in_file(self.name, self.lines.position(element.span().start).0);
                 let text = format!("must be a table, written as {}, not {}", of.heading(), name_of(other));
                 self.unusable(path, &origin, text);
             }
@@ -125,7 +124,7 @@ impl Reader<'_> {
     }
 }
 
-/// A list of nothing but texts.
+/// The texts of a list; `None` if an element is not a text.
 fn texts(list: &DeArray<'_>) -> Option<Vec<String>> {
     let text = |element: &Spanned<DeValue<'_>>| match element.get_ref() {
         DeValue::String(text) => Some(text.to_string()),
@@ -134,7 +133,7 @@ fn texts(list: &DeArray<'_>) -> Option<Vec<String>> {
     list.iter().map(text).collect()
 }
 
-/// A single value; `None` for tables, lists, dates, and numbers beyond 64 bits.
+/// The value, if it is a single one; `None` for tables, lists, dates, and numbers beyond 64 bits.
 fn scalar(value: &DeValue<'_>) -> Option<Value> {
     match value {
         DeValue::String(text) => Some(text.as_ref().into()),
@@ -158,7 +157,7 @@ fn name_of(value: &DeValue<'_>) -> &'static str {
     }
 }
 
-/// Where each line of a text begins, so that an offset is found without counting through the text each time.
+/// The offsets at which lines begin, so that finding a line does not scan the text each time.
 struct Lines {
     starts: Vec<usize>,
 }
@@ -169,8 +168,8 @@ impl Lines {
         Self { starts: std::iter::once(0).chain(ends.map(|(at, _)| at.saturating_add(1))).collect() }
     }
 
-    /// Line and column, in bytes, of an offset; both count from 1.
-    fn place(&self, offset: usize) -> (usize, usize) {
+    /// The line of an offset and the column in bytes; both count from 1.
+    fn position(&self, offset: usize) -> (usize, usize) {
         let line = self.starts.partition_point(|start| *start <= offset);
         let start = line.checked_sub(1).and_then(|line| self.starts.get(line)).copied().unwrap_or(0);
         (line, offset.saturating_sub(start).saturating_add(1))
@@ -189,10 +188,10 @@ mod tests {
     }
 
     #[test]
-    fn places_count_from_one() {
+    fn positions_count_from_one() {
         let lines = Lines::of("a\n\nbc");
         assert_eq!(
-            [0, 1, 2, 3, 4, 9].map(|at| lines.place(at)),
+            [0, 1, 2, 3, 4, 9].map(|at| lines.position(at)),
             [(1, 1), (1, 2), (2, 1), (3, 1), (3, 2), (3, 7)]
         );
     }
@@ -205,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn other_systems_marks_and_line_ends_are_no_problem() {
+    fn byte_order_marks_and_crlf_are_accepted() {
         assert_eq!(
             problems("\u{feff}[cache]\r\nmax_ttl = \"1m\"\r\n[log]\r\nx = 1\r\n"),
             "f, line 4: log.x: unknown key\nend: "

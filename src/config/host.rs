@@ -7,13 +7,13 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 pub(super) struct HostPort<'a> {
     /// A name without a dot at its end, an IPv4 address, or an IPv6 address in brackets.
     pub(super) host: &'a str,
-    /// There was such a dot: the name is complete, and no search domain is appended to it.
+    /// Whether a dot was removed: the name is absolute, and no search domain is appended.
     pub(super) is_absolute: bool,
     /// The port, if there is one.
     pub(super) port: Option<u16>,
 }
 
-/// Splits `text`, or says why it is no host.
+/// Splits `text`, or says why it is not a host.
 pub(super) fn split(text: &str) -> Result<HostPort<'_>, &'static str> {
     let (host, port) = match text.find(']') {
         Some(end) => text.split_at_checked(end.saturating_add(1)).unwrap_or((text, "")),
@@ -49,7 +49,7 @@ fn check_host(host: &str) -> Result<(), &'static str> {
 }
 
 fn parse_port(text: &str) -> Result<u16, &'static str> {
-    // `parse` alone would take a plus sign too.
+    // `parse` alone would accept a plus sign.
     let digits = text.bytes().all(|byte| byte.is_ascii_digit());
     let port = text.parse().ok().filter(|port| digits && *port != 0);
     port.ok_or("a port is a number from 1 to 65535; IPv6 addresses are written in brackets")

@@ -1,9 +1,9 @@
-//! The values of one source by their paths, and laying one source over another.
+//! The values of one source by their paths, and merging two sources.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// A value as a source holds it. Nothing is known yet of what it means.
+/// A value as a source has it, before the key's row says what it means.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Value {
     Text(String),
@@ -19,7 +19,7 @@ impl From<&str> for Value {
     }
 }
 
-/// What a source holds at a path.
+/// The entry of a source at a path.
 enum Held {
     Value {
         value: Value,
@@ -27,35 +27,34 @@ enum Held {
     },
     /// A table without keys, such as `[[listener]]` alone.
     Table,
-    /// Something that cannot be used, for which a problem is noted.
+    /// An unusable value, about which there is a problem.
     Unusable,
 }
 
-/// What is found at a path.
+/// The result of looking up a path.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Found<'a> {
     /// A value, and where it is set.
     Value(&'a Value, &'a str),
     /// A table, or an element of a list.
     Table,
-    /// Something that cannot be used, at this path or above it; a problem is noted.
+    /// An unusable value at this path or above it, about which there is a problem.
     Unusable,
     Nothing,
 }
 
-/// The values of one source, or of several that were laid over each other. Only known keys get in here, and elements
-/// of lists within their bounds: `listener.0.path`.
+/// The values of one source, or of several that were merged, by their paths: `listener.0.path`. Only known keys are
+/// in it, and elements of lists within their bounds.
 #[derive(Default)]
 pub(super) struct Layer(BTreeMap<String, Held>);
 
 impl Layer {
-    /// Sets the key at `path`, and says where that was found.
+    /// Sets the key at `path`. `origin` says where.
     pub(super) fn set(&mut self, path: &str, origin: &str, value: Value) {
         self.0.insert(path.to_owned(), Held::Value { value, origin: origin.to_owned() });
     }
 
-    /// Says that the source holds something at `path` that cannot be used and for which a problem is noted. The path
-    /// is then neither set nor missing.
+    /// Marks `path` as unusable, after a problem about it was added. The path is then neither set nor missing.
     pub(super) fn set_unusable(&mut self, path: &str) {
         self.0.insert(path.to_owned(), Held::Unusable);
     }
@@ -65,13 +64,13 @@ impl Layer {
         self.0.insert(path.to_owned(), Held::Table);
     }
 
-    /// Lays this layer over `lower`, key by key. A list of texts is one value; a list of tables is not.
+    /// Overrides `lower` by this layer, key by key. A list of texts is one value; a list of tables is not.
     pub(super) fn over(self, mut lower: Self) -> Self {
         lower.0.extend(self.0);
         lower
     }
 
-    /// What is at `path`.
+    /// Looks up `path`.
     pub(super) fn find(&self, path: &str) -> Found<'_> {
         match self.0.get(path) {
             Some(Held::Value { value, origin }) => return Found::Value(value, origin),
@@ -95,7 +94,7 @@ impl Layer {
         indices.max().map_or(0, |last| last.saturating_add(1))
     }
 
-    /// What follows `path` and a dot in the paths that begin with these.
+    /// The rest of each path that begins with `path` and a dot.
     fn below<'a>(&'a self, path: &str) -> impl Iterator<Item = &'a str> {
         let prefix = format!("{path}.");
         let from = self.0.range(prefix.clone()..).map(|(path, _)| path.as_str());
@@ -103,7 +102,7 @@ impl Layer {
     }
 }
 
-/// Paths only: there are secrets among the values.
+/// Prints paths only, because values may be secrets.
 impl fmt::Debug for Layer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_set().entries(self.0.keys()).finish()
@@ -144,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_below_something_unusable_is_not_missing() {
+    fn paths_below_an_unusable_value_are_not_missing() {
         let mut layer = Layer::default();
         layer.set_unusable("tenant");
         assert_eq!(layer.find("tenant.client.id"), Found::Unusable);

@@ -1,4 +1,4 @@
-//! `[[listener]]`: where callers find the daemon.
+//! `[[listener]]`: the sockets that callers connect to.
 
 use std::path::PathBuf;
 
@@ -14,7 +14,7 @@ use super::{allow, socket_dir};
 /// `sockaddr_un.sun_path` has 108 bytes, the last of which is a zero (unix(7)).
 const LONGEST_PATH: usize = 107;
 
-/// Every listener; the default one if there is none.
+/// Reads every listener, or the default one if there is none.
 pub(super) fn read(reader: &mut Reader) -> Checked<Vec<Listener>> {
     let listeners: Vec<_> = match reader.length(LISTENER_PATH) {
         0 => vec![one(reader, &schema::join(LISTENER_PATH, "0"))],
@@ -26,7 +26,7 @@ pub(super) fn read(reader: &mut Reader) -> Checked<Vec<Listener>> {
     let mut checked = Vec::new();
     for listener in listeners {
         checked.push(listener.and_then(|(path, listener)| {
-            // Paths are compared part by part, so that a doubled slash makes no difference.
+            // `Path` compares components, so that a doubled slash makes no difference.
             let double = paths.iter().find(|other| other.value == path.value);
             if let Some(double) = double {
                 return Err(reader.refuse(&path, format!("is the same socket as {}", double.key)));
@@ -54,11 +54,11 @@ fn one(reader: &mut Reader, table: &str) -> Checked<(Setting<PathBuf>, Listener)
     let require_request_header = reader.value(&key("require_request_header"));
     let allow = allow::read(reader, &key("allow"));
     if let (Ok(mode), Ok(allow)) = (&mode, &allow) {
-        warn_of_others(reader, mode, !allow.is_empty());
+        warn_of_open_mode(reader, mode, !allow.is_empty());
     }
 
     let (path, owner) = (path?, owner?.map(|Setting { value: Uid(uid), .. }| uid));
-    warn_of_squatters(reader, &path, owner);
+    warn_of_open_directory(reader, &path, owner);
     let listener = Listener {
         path: path.value.clone(),
         mode: mode?.value.0,
@@ -114,17 +114,17 @@ impl Typed for Mode {
     }
 }
 
-/// Not refused: who is answered is decided by the kernel's word about the caller, not by the mode, and a socket
-/// shared between containers of different users may have no other way.
-fn warn_of_others(reader: &mut Reader, mode: &Setting<Mode>, ruled: bool) {
+/// Warns of a mode that lets every user connect. That is not an error: the caller's uid and gid decide who is
+/// answered, and a socket that containers of different users share may need such a mode.
+fn warn_of_open_mode(reader: &mut Reader, mode: &Setting<Mode>, ruled: bool) {
     let answered = if ruled { "callers that a rule names" } else { "root and the daemon's own user" };
     if mode.value.0 & 0o002 != 0 {
         reader.warn(mode, format!("every user of this machine can connect; only {answered} are answered"));
     }
 }
 
-/// The socket's owner owns the directory as well that is made for it.
-fn warn_of_squatters(reader: &mut Reader, path: &Setting<PathBuf>, owner: Option<u32>) {
+/// Warns if another user could replace the socket. The socket's owner also owns the directory that is created for it.
+fn warn_of_open_directory(reader: &mut Reader, path: &Setting<PathBuf>, owner: Option<u32>) {
     let own = nix::unistd::geteuid().as_raw();
     if let Some(risk) = socket_dir::risk(&path.value, &[own, owner.unwrap_or(own)]) {
         reader.warn(path, risk.to_string());
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn modes_are_octal_and_let_somebody_in() {
+    fn modes_are_octal_and_let_a_user_connect() {
         let mode = |text: &str| Mode::parse(Type::Mode, &text.into()).map(|Mode(mode)| mode);
         assert_eq!([mode("0660"), mode("600"), mode("0666")], [Ok(0o660), Ok(0o600), Ok(0o666)]);
         for bad in ["", "66", "00660", "0o660", "0668", "+660", "1660", "0444", "rw-rw----"] {

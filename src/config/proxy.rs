@@ -1,4 +1,4 @@
-//! The way out: `tenant.proxy`, else the variables that other programs read for it too.
+//! `tenant.proxy`, or else the proxy variables that other programs read, too.
 
 use super::environment::Env;
 use super::host;
@@ -11,20 +11,20 @@ use crate::secret::Secret;
 
 const KEY: &str = "tenant.proxy";
 
-/// In this order, as curl reads them for an `https://` address: the one for https, then the one for everything.
+/// The variables in the order in which curl reads them for an `https://` URL.
 const PROXY_VARIABLES: [&str; 4] = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
 const NO_PROXY_VARIABLES: [&str; 2] = ["NO_PROXY", "no_proxy"];
 
-/// Reads `tenant.proxy`; without it, the environment.
+/// Reads `tenant.proxy`, or the environment if the key is not set.
 pub(super) fn read(reader: &mut Reader, env: &Env) -> Checked<Proxy> {
     let set = reader.parsed(KEY, |takes, value| parse(text(takes, value)?))?;
     if let Some(setting) = set {
         if reader.is_from_file(&setting) && setting.value.expose().contains('@') {
             let what = "the configuration, which contains the proxy's password";
-            reader.require_closed(&setting, what, reader.exposure)?;
+            reader.require_private(&setting, what, reader.exposure)?;
         }
         let Setting { value, .. } = setting;
-        // Whoever names a proxy here means Auth0 by it, and nothing else is ever asked.
+        // The key is about Auth0, and the daemon connects to nothing else, so there are no exceptions.
         return Ok(Proxy { url: Some(value), no_proxy: String::new() });
     }
     let Some((name, url)) = first_of(env, &PROXY_VARIABLES) else { return Ok(Proxy::default()) };
@@ -41,13 +41,13 @@ fn first_of<'a>(env: &'a Env, names: &[&'static str]) -> Option<(&'static str, &
     names.iter().find_map(|name| env.get(name).map(|value| (*name, value)))
 }
 
-/// `HTTPS_PROXY=proxy.corp:3128` is common, and every reader of that variable takes it for http. In our own key
-/// the scheme is required: there it costs nobody anything, and leaves nothing to guess.
+/// Adds the scheme to a variable without one: `HTTPS_PROXY=proxy.corp:3128` is common, and every program takes it for
+/// http. `tenant.proxy` requires the scheme, so that nothing has to be guessed.
 fn with_scheme(url: &str) -> String {
     if url.contains("://") { url.to_owned() } else { format!("http://{url}") }
 }
 
-/// Checks the URL without ever repeating any of it: there may be a password inside.
+/// Checks the URL. No text of a problem repeats a part of it, because it may contain a password.
 fn parse(url: &str) -> Parsed<Secret> {
     if let Some(found) = invisible::first(url) {
         return Err(format!(
@@ -89,7 +89,7 @@ fn parse(url: &str) -> Parsed<Secret> {
     Ok(Secret::new(format!("http://{user}{host}{dot}{port}")))
 }
 
-/// RFC 3986, §3.2.1.
+/// Whether `text` is the userinfo of a URL (RFC 3986, section 3.2.1).
 fn is_userinfo(text: &str) -> bool {
     let allowed = |c: char| c.is_ascii_alphanumeric() || "-._~!$&'()*+,;=:%".contains(c);
     let is_escape = |rest: &str| rest.bytes().take_while(u8::is_ascii_hexdigit).take(2).count() == 2;

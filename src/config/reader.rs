@@ -1,4 +1,4 @@
-//! Reads key after key out of the merged sources and gathers what is wrong, so that one reading shows everything.
+//! Reads keys from the merged sources against the schema, and collects every problem.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,23 +10,23 @@ use super::problem::{Checked, Report, Reported, Wrong, in_variable};
 use super::schema::{self, DefaultValue, Key, Known, Type, variable};
 use super::values::{self, Parsed, Typed};
 
-/// One key's value and where it came from.
+/// The value of a key, and where it is set.
 #[derive(Clone, Debug)]
 pub(super) struct Setting<T> {
     /// The key as a dotted path.
     pub(super) key: String,
-    /// Where it is set; nothing for a default.
+    /// Where it is set; `None` for a default.
     pub(super) origin: Option<String>,
-    /// What it is set to.
+    /// The value.
     pub(super) value: T,
 }
 
-/// The merged sources, and what was wrong with them so far.
+/// The merged sources, and the problems found so far.
 pub(super) struct Reader {
     values: Layer,
     /// Problems and warnings.
     pub(super) report: Report,
-    /// How open the configuration's own file lies to others.
+    /// Set if the permissions of the configuration file are too open for a secret.
     pub(super) exposure: Option<Exposure>,
     /// Further files that were read.
     pub(super) files: Vec<PathBuf>,
@@ -35,7 +35,7 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    /// Reads from `values`; `report` holds what is wrong with their sources.
+    /// A reader of `values`; `report` has the problems of their sources.
     pub(super) fn new(values: Layer, report: Report, exposure: Option<Exposure>) -> Self {
         Self { values, report, exposure, files: Vec::new(), effective: Effective::default() }
     }
@@ -45,13 +45,13 @@ impl Reader {
         self.setting(path).map(|setting| setting.value)
     }
 
-    /// The same with its origin.
+    /// The value of a key that is required or has a default, and where it is set.
     pub(super) fn setting<T: Typed>(&mut self, path: &str) -> Checked<Setting<T>> {
         let setting = self.optional(path)?;
         self.required(path, setting)
     }
 
-    /// A key that need not have a value.
+    /// The value of a key that is optional.
     pub(super) fn optional<T: Typed>(&mut self, path: &str) -> Checked<Option<Setting<T>>> {
         let setting = self.read(path, |key, value| T::parse(key.takes, value))?;
         let reading = setting.as_ref().map(|setting: &Setting<T>| Reading::Shown(setting.value.shown()));
@@ -59,13 +59,13 @@ impl Reader {
         Ok(setting)
     }
 
-    /// A key that takes one of the words of its row, as `meaning` understands them.
+    /// The value of a key that takes one of the words of its row. `meaning` maps a word to the value.
     pub(super) fn choice<T>(&mut self, path: &str, meaning: impl FnOnce(&str) -> Option<T>) -> Checked<T> {
         let setting = self.parsed(path, |takes, value| values::choice(takes, value, meaning))?;
         self.required(path, setting).map(|setting| setting.value)
     }
 
-    /// A key of text or texts that need not have a value, and for which `parse` has rules of its own.
+    /// The value of an optional key of text or texts. `parse` checks it beyond its type.
     pub(super) fn parsed<T>(
         &mut self,
         path: &str,
@@ -86,7 +86,7 @@ impl Reader {
         Ok(setting)
     }
 
-    /// Text to be kept, where a function gives text to be looked at.
+    /// The text of an optional key, copied from what `parse` returns.
     pub(super) fn owned(
         &mut self,
         path: &str,
@@ -95,7 +95,7 @@ impl Reader {
         self.parsed(path, |takes, value| parse(takes, value).map(str::to_owned))
     }
 
-    /// `setting`, or the problem that the key at `path` is missing.
+    /// The setting; or the problem that the key at `path` is missing.
     pub(super) fn required<T>(&mut self, path: &str, setting: Option<Setting<T>>) -> Checked<Setting<T>> {
         setting.ok_or_else(|| {
             let what = match schema::lookup(path) {
@@ -106,7 +106,7 @@ impl Reader {
         })
     }
 
-    /// What the sources hold for a key, else its default.
+    /// Parses what the sources have for a key, or else its default.
     fn read<T>(
         &mut self,
         path: &str,
@@ -117,7 +117,7 @@ impl Reader {
         };
         let (parsed, origin) = match (self.values.find(path), key.default) {
             (Found::Value(value, origin), _) => (parse(key, value), Some(origin)),
-            (Found::Table | Found::Unusable, _) => return Err(self.report.noted_before()),
+            (Found::Table | Found::Unusable, _) => return Err(self.report.already_reported()),
             (Found::Nothing, DefaultValue::Absent(_) | DefaultValue::Required(_)) => return Ok(None),
             (Found::Nothing, DefaultValue::Value(text)) => match values::from_text(key.takes, text) {
                 Some(value) => (parse(key, &value), None),
@@ -139,7 +139,7 @@ impl Reader {
     pub(super) fn element(&mut self, key: &str) -> Checked<()> {
         match self.values.find(key) {
             Found::Table | Found::Value(..) => Ok(()),
-            Found::Unusable => Err(self.report.noted_before()),
+            Found::Unusable => Err(self.report.already_reported()),
             Found::Nothing => Err(self.missing(
                 key,
                 "missing, although a later element is set; elements are numbered from 0 without gaps",
@@ -147,38 +147,38 @@ impl Reader {
         }
     }
 
-    /// Notes what is wrong with a setting beyond what its own text says.
+    /// Adds a problem with a setting that was parsed.
     pub(super) fn refuse<T>(&mut self, setting: &Setting<T>, wrong: impl Into<Wrong>) -> Reported {
         self.report.problem(&setting.key, setting.origin.as_deref(), wrong)
     }
 
-    /// Whether the setting stands in the configuration's file, and not in the environment.
+    /// Whether the setting is from the configuration file, and not from the environment.
     pub(super) fn is_from_file<T>(&self, setting: &Setting<T>) -> bool {
         setting.origin.as_deref().is_some_and(|origin| *origin != in_variable(&variable(&setting.key)))
     }
 
-    /// Refuses a secret in a file that other users can read or change. Only warns where its owner cannot help that.
-    pub(super) fn require_closed<T>(
+    /// Refuses a secret in a file that other users can read or change; only warns if the mode cannot be set.
+    pub(super) fn require_private<T>(
         &mut self,
         setting: &Setting<T>,
         file: &str,
         exposure: Option<Exposure>,
     ) -> Checked<()> {
         let Some(exposure) = exposure else { return Ok(()) };
-        let text = exposure.of(file);
-        if exposure.is_bearable() {
+        let text = exposure.describe(file);
+        if exposure.is_only_a_warning() {
             self.warn(setting, text);
             return Ok(());
         }
         Err(self.refuse(setting, text))
     }
 
-    /// Notes what is likely not meant.
+    /// Adds a warning about a setting that is probably not meant.
     pub(super) fn warn<T>(&mut self, setting: &Setting<T>, text: impl Into<String>) {
         self.report.warning(&setting.key, setting.origin.as_deref(), text);
     }
 
-    /// Notes that `short` is not shorter than `long`, at whichever of the two is set.
+    /// Adds a problem unless `short` is shorter than `long`. The problem is about the one that is set.
     pub(super) fn require_shorter(
         &mut self,
         short: &Setting<Duration>,
@@ -198,7 +198,7 @@ impl Reader {
         })
     }
 
-    /// Notes that a key must be set.
+    /// Adds a problem with a key that is not set.
     pub(super) fn missing(&mut self, key: &str, text: impl Into<String>) -> Reported {
         self.report.problem(key, None, text.into())
     }

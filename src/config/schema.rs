@@ -1,8 +1,8 @@
-//! The schema of the configuration: every table and every key, and what is found at a path.
+//! The schema of the configuration: every table and every key, and lookups by path.
 //!
-//! A key is a row in one of the files below this one. Files and variables are held against these rows; defaults,
-//! types and bounds are taken from them, and so is what a reload may change. The reference in `docs/reference`, the
-//! sample file and the JSON schema are rendered from them by `tests/references.rs`.
+//! A key is a row in a file of `schema/`. The rows say which keys exist, their types, bounds and defaults, and what a
+//! reload may change. `tests/references.rs` renders the reference in `docs/reference`, the sample file and the JSON
+//! schema from them.
 
 mod cache;
 mod daemon;
@@ -13,7 +13,7 @@ mod tenant;
 pub use self::key::{DefaultValue, Key, List, Reload, Table, Type};
 pub(super) use self::listener::LISTENER_PATH;
 
-/// What the names of all variables begin with that set a key.
+/// The prefix of all variables that set keys.
 pub(super) const VARIABLE_PREFIX: &str = "CLOAKROOM_";
 
 /// Every table, in the order in which references show them.
@@ -34,7 +34,7 @@ pub static TABLES: [Table; 14] = [
     daemon::RUNTIME,
 ];
 
-/// Every key, in the same order.
+/// Every key, in the order of [`TABLES`].
 pub fn keys() -> impl Iterator<Item = &'static Key> {
     TABLES.iter().flat_map(|table| table.keys)
 }
@@ -44,7 +44,7 @@ pub fn variable(path: &str) -> String {
     format!("{VARIABLE_PREFIX}{}", path.replace('.', "__").to_ascii_uppercase())
 }
 
-/// What stands at a path.
+/// A known path.
 #[derive(Clone, Copy)]
 pub(super) enum Known {
     Table,
@@ -52,7 +52,7 @@ pub(super) enum Known {
     Key(&'static Key),
 }
 
-/// What stands at `path`, if anything does.
+/// Looks up `path`, with or without indices.
 pub(super) fn lookup(path: &str) -> Option<Known> {
     let shape = shape(path);
     if let Some(table) = table(&shape) {
@@ -72,20 +72,19 @@ fn list(path: &str) -> Option<List> {
     table(path)?.list
 }
 
-/// `path` with `key` as its last part, which is put in quotes unless it is a plain word, so that nothing in a key can
-/// pass for a line of this program's output.
+/// Appends `key` to a path. It is quoted unless it is a plain word, so that a key cannot forge a line of output.
 pub(super) fn join(parent: &str, key: &str) -> String {
     let plain = !key.is_empty() && key.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'));
     let key = if plain { key.to_owned() } else { format!("{key:?}") };
     if parent.is_empty() { key } else { format!("{parent}.{key}") }
 }
 
-/// `path` without indices, as rows have it: `listener.2.path` becomes `listener.path`.
+/// Removes indices from a path, as rows have it: `listener.2.path` becomes `listener.path`.
 pub(super) fn shape(path: &str) -> String {
     let mut shape = String::new();
     let mut after_list = false;
     for part in path.split('.') {
-        // An element is its list's index; a second number in a row is an unknown key.
+        // A number after a list is an index; a second number is an unknown key.
         if after_list && is_index(part) {
             after_list = false;
             continue;
@@ -97,7 +96,7 @@ pub(super) fn shape(path: &str) -> String {
     shape
 }
 
-/// `key`, a path without indices, with those of `path`, or with 0 where `path` has none.
+/// Adds to `key`, a path without indices, those of `path`, or 0 if it has none.
 pub(super) fn indexed(key: &str, path: &str) -> String {
     let mut given = path.split('.').filter(|part| is_index(part));
     let (mut so_far, mut indexed) = (String::new(), String::new());
@@ -113,7 +112,7 @@ pub(super) fn indexed(key: &str, path: &str) -> String {
     indexed
 }
 
-/// The list of which `path` names no element, or none that there may be, in the shortest form: so that no two
+/// The list whose index in `path` is missing, out of bounds, or not in its shortest form, which would let two
 /// variables set one key. `None` if every index is right.
 pub(super) fn misnumbered(path: &str) -> Option<List> {
     let mut so_far = String::new();

@@ -1,4 +1,4 @@
-//! The tables of numbers and words, whose keys need no rules but those of the schema.
+//! Tables whose keys need no or few rules beyond those of the schema.
 
 use std::time::Duration;
 
@@ -15,14 +15,14 @@ use super::settings::{
 use super::user_key;
 use super::values::{Parsed, lines};
 
-/// `[management]`.
+/// Reads `[management]`.
 pub(super) fn management(reader: &mut Reader) -> Checked<Management> {
     let refresh_at = reader.value("management.refresh_at");
     let min_ttl = reader.value("management.min_ttl");
     Ok(Management { refresh_at: refresh_at?, min_ttl: min_ttl? })
 }
 
-/// `[cache]`; `request_timeout` is `tenant.request_timeout`, if that is sound.
+/// Reads `[cache]`. `request_timeout` is `tenant.request_timeout`, if that is valid.
 pub(super) fn cache(reader: &mut Reader, request_timeout: Option<&Setting<Duration>>) -> Checked<Cache> {
     let max_bytes = reader.value::<ByteSize>("cache.max_bytes");
     let max_ttl = reader.setting("cache.max_ttl");
@@ -33,7 +33,7 @@ pub(super) fn cache(reader: &mut Reader, request_timeout: Option<&Setting<Durati
 
     let max_ttl = max_ttl?;
     if let Some(request_timeout) = request_timeout {
-        // Ages count from when the request was sent: an answer that took its time would be too old on arrival.
+        // Ages count from when the request was sent: a slow answer would be expired on arrival.
         reader.require_shorter(request_timeout, &max_ttl)?;
     }
     Ok(Cache {
@@ -46,7 +46,7 @@ pub(super) fn cache(reader: &mut Reader, request_timeout: Option<&Setting<Durati
     })
 }
 
-/// `[cache.negative]`.
+/// Reads `[cache.negative]`.
 fn negative(reader: &mut Reader) -> Checked<Negative> {
     let user_not_found = reader.value("cache.negative.user_not_found");
     let no_token = reader.value("cache.negative.no_token");
@@ -54,7 +54,7 @@ fn negative(reader: &mut Reader) -> Checked<Negative> {
     Ok(Negative { user_not_found: user_not_found?, no_token: no_token?, login_required: login_required? })
 }
 
-/// `[upstream]`.
+/// Reads `[upstream]`.
 pub(super) fn upstream(reader: &mut Reader) -> Checked<Upstream> {
     let requests_per_second = reader.value("upstream.requests_per_second");
     let burst = reader.value("upstream.burst");
@@ -68,7 +68,7 @@ pub(super) fn upstream(reader: &mut Reader) -> Checked<Upstream> {
     })
 }
 
-/// `[me]`. Empty by default: only the operator knows whose tokens are to be accepted.
+/// Reads `[me]`. There is no default: only the operator knows which tokens to accept.
 pub(super) fn me(reader: &mut Reader) -> Checked<Me> {
     let audiences = reader.parsed("me.audiences", lines)?;
     if let Some(audiences) = &audiences
@@ -88,7 +88,7 @@ pub(super) fn me(reader: &mut Reader) -> Checked<Me> {
     Ok(Me { audiences, issuers: issuers.map(|issuers| issuers.value).unwrap_or_default() })
 }
 
-/// Custom domains as Auth0 writes them into tokens: in lower case, with a slash at the end.
+/// Parses custom domains into the form that Auth0 writes into tokens: in lower case, with a slash at the end.
 fn issuers(takes: Type, value: &Value) -> Parsed<Vec<String>> {
     let mut issuers: Vec<String> = Vec::new();
     for (at, element) in lines(takes, value)?.iter().enumerate() {
@@ -110,14 +110,14 @@ fn issuers(takes: Type, value: &Value) -> Parsed<Vec<String>> {
     Ok(issuers)
 }
 
-/// `[shutdown]`.
+/// Reads `[shutdown]`.
 pub(super) fn shutdown(reader: &mut Reader) -> Checked<Shutdown> {
     let min_delay = reader.value("shutdown.min_delay");
     let deadline = reader.value("shutdown.deadline");
     Ok(Shutdown { min_delay: min_delay?, deadline: deadline? })
 }
 
-/// `[log]`.
+/// Reads `[log]`.
 pub(super) fn log(reader: &mut Reader) -> Checked<Log> {
     let level = reader.choice("log.level", |word| word.parse().ok());
     let format = reader.choice("log.format", |word| match word {
@@ -135,7 +135,7 @@ pub(super) fn log(reader: &mut Reader) -> Checked<Log> {
     Ok(Log { level: level?, format: format?, user_ids: user_ids?, user_key: user_key? })
 }
 
-/// `[runtime]`.
+/// Reads `[runtime]`.
 pub(super) fn runtime(reader: &mut Reader) -> Checked<Runtime> {
     let threads = reader.value("runtime.threads");
     let lock_memory = reader.value("runtime.lock_memory");

@@ -4,7 +4,8 @@ use strsim::damerau_levenshtein;
 
 use super::schema::{self, TABLES, last};
 
-/// Why there is nothing at `path`, and what was likely meant; `spell` writes a key as its source would.
+/// The text of the problem that `path` is unknown, with the key that was likely meant. `spell` writes a key as its
+/// source does.
 pub(super) fn unknown(path: &str, spell: impl Fn(&str) -> String) -> String {
     let shape = schema::shape(path);
     match nearest(&shape) {
@@ -13,9 +14,9 @@ pub(super) fn unknown(path: &str, spell: impl Fn(&str) -> String) -> String {
     }
 }
 
-/// The key or table that is few slips away: one in a short name, two in a longer one.
+/// The key or table within an edit distance of one, or of two if its name is long.
 fn nearest(shape: &str) -> Option<&'static str> {
-    /// Longer ones are no slip of the hand, and comparing them costs time.
+    /// Longer paths are not misspelt, and comparing them takes time.
     const LONGEST: usize = 64;
 
     if shape.len() > LONGEST {
@@ -25,12 +26,12 @@ fn nearest(shape: &str) -> Option<&'static str> {
         let keys = table.keys.iter().map(|key| key.path);
         std::iter::once(table.path).chain(keys)
     });
-    let slips = |known: &str| damerau_levenshtein(known, shape);
-    let near = all.filter(|known| slips(known) <= last(known).len().div_ceil(4).min(2));
-    near.min_by_key(|known| slips(known)).or_else(|| misplaced(shape))
+    let distance = |known: &str| damerau_levenshtein(known, shape);
+    let near = all.filter(|known| distance(known) <= last(known).len().div_ceil(4).min(2));
+    near.min_by_key(|known| distance(known)).or_else(|| misplaced(shape))
 }
 
-/// A key that has the right name and stands in the wrong table, if there is only one such key.
+/// The key of this name in another table, if there is only one.
 fn misplaced(shape: &str) -> Option<&'static str> {
     let tables = TABLES.iter().map(|table| table.path).filter(|path| *path != shape && last(path) == shape);
     let keys = schema::keys().map(|key| key.path).filter(|path| last(path) == last(shape));
@@ -44,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn slips_are_mended_and_anything_else_is_left_alone() {
+    fn misspelt_keys_get_a_suggestion_and_others_do_not() {
         let meant = |path: &str| unknown(path, str::to_owned);
         assert_eq!(meant("tenant.client.ids"), "unknown key; did you mean tenant.client.id?");
         assert_eq!(meant("tenant.client_id"), "unknown key; did you mean tenant.client.id?");

@@ -1,4 +1,4 @@
-//! `[tenant]`: where Auth0 is, and how it is reached.
+//! `[tenant]`: the Auth0 tenant and the way to reach it.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -18,10 +18,10 @@ use super::settings::Tenant;
 use super::values::{Parsed, absolute_path, line};
 use super::{files, proxy};
 
-/// Hosts under this are Auth0's own names for tenants; any other is a custom domain.
+/// The suffix of Auth0's own names for tenants. Any other host is a custom domain.
 const CANONICAL: &str = ".auth0.com";
 
-/// `[tenant]`, given its timeouts.
+/// Reads `[tenant]`, except for its timeouts.
 pub(super) fn read(reader: &mut Reader, env: &Env, timeouts: &Checked<Timeouts>) -> Checked<Tenant> {
     let domain = domain(reader);
     let audience = audience(reader, &domain);
@@ -40,32 +40,31 @@ pub(super) fn read(reader: &mut Reader, env: &Env, timeouts: &Checked<Timeouts>)
     })
 }
 
-/// `tenant.connect_timeout` and `tenant.request_timeout`: apart from the rest, because the cache's settings stand in
-/// a relation to them.
+/// `tenant.connect_timeout` and `tenant.request_timeout`. They are read first, because `cache.max_ttl` depends on them.
 #[derive(Debug)]
 pub(super) struct Timeouts {
-    /// For a connection.
+    /// The time limit for a connection.
     pub(super) connect: Setting<Duration>,
-    /// For an answer as a whole.
+    /// The time limit for an answer.
     pub(super) request: Setting<Duration>,
 }
 
-/// Reads both.
+/// Reads both timeouts.
 pub(super) fn timeouts(reader: &mut Reader) -> Checked<Timeouts> {
     let connect = reader.setting("tenant.connect_timeout");
     let request = reader.setting("tenant.request_timeout");
     let (connect, request) = (connect?, request?);
-    // With no more time for the whole than for its first step, a slow network would look like a slow Auth0.
+    // If connecting could use up the whole time, a slow network would look like a slow Auth0.
     reader.require_shorter(&connect, &request)?;
     Ok(Timeouts { connect, request })
 }
 
-/// `tenant.domain` as it is used everywhere but to resolve the name.
+/// `tenant.domain` as it is used everywhere except in name resolution.
 #[derive(Debug, PartialEq, Eq)]
 struct Domain {
     /// Host, or host and port.
     text: String,
-    /// It was written with a dot at the host's end.
+    /// Whether a dot at the host's end was removed.
     is_absolute: bool,
 }
 
@@ -75,7 +74,7 @@ fn domain(reader: &mut Reader) -> Checked<Setting<Domain>> {
     reader.required(KEY, domain)
 }
 
-/// In lower case, because the default audience is made of it and Auth0 compares that letter by letter.
+/// Parses the domain into lower case: the default audience contains it, and Auth0 compares audiences byte by byte.
 fn parse_domain(takes: Type, value: &Value) -> Parsed<Domain> {
     let domain = line(takes, value)?.to_ascii_lowercase();
     let fault = if domain.contains(char::is_whitespace) {
@@ -100,8 +99,8 @@ fn parse_domain(takes: Type, value: &Value) -> Parsed<Domain> {
     Err(fault.to_owned())
 }
 
-/// The Management API's identifier does not change with a custom domain, so it can only be told from a canonical
-/// one.
+/// Reads the Management API's identifier. A custom domain does not change it, so it has a default only for a
+/// canonical domain.
 fn audience(reader: &mut Reader, domain: &Checked<Setting<Domain>>) -> Checked<Arc<str>> {
     const KEY: &str = "tenant.audience";
     let set = reader.owned(KEY, parse_audience)?;
@@ -119,7 +118,7 @@ fn audience(reader: &mut Reader, domain: &Checked<Setting<Domain>>) -> Checked<A
                         https://TENANT.REGION.auth0.com/api/v2/ with the tenant's own host name";
             Err(reader.report.problem(KEY, domain.origin.as_deref(), text))
         }
-        // What is wrong with the domain has been said; whether this is missing depends on it.
+        // The domain has a problem; whether the audience is missing depends on the domain.
         (None, None, Err(reported)) => Err(*reported),
     }
 }
@@ -144,7 +143,7 @@ fn parse_audience(takes: Type, value: &Value) -> Parsed<&str> {
 }
 
 fn extra_roots(reader: &mut Reader) -> Checked<Vec<CertificateDer<'static>>> {
-    /// The platform's whole bundle is a fifth of that.
+    /// Five times the size of the platform's whole bundle.
     const LIMIT_KIB: u64 = 1024;
 
     let Some(file) = reader.owned("tenant.ca_file", absolute_path)? else { return Ok(Vec::new()) };
@@ -155,7 +154,7 @@ fn extra_roots(reader: &mut Reader) -> Checked<Vec<CertificateDer<'static>>> {
     Ok(roots)
 }
 
-/// The certificates of a PEM file, each of which can serve as a root.
+/// The certificates of a PEM file, each of which is valid as a root.
 fn certificates(pem: &[u8]) -> Parsed<Vec<CertificateDer<'static>>> {
     let sections: Vec<(SectionKind, Vec<u8>)> = PemObject::pem_slice_iter(pem)
         .collect::<Result<_, _>>()

@@ -1,6 +1,6 @@
-//! From what a source holds to what a key means: durations, sizes, numbers, choices. Pure.
+//! Parses values of sources into durations, sizes, numbers, choices and texts. Pure.
 //!
-//! Each function gives the value, or what would be right; none repeats what it was given.
+//! Each function returns the value, or a text that says what would be right and does not repeat the input.
 
 use std::time::Duration;
 
@@ -14,19 +14,19 @@ use super::schema::Type;
 use crate::domain::invisible;
 use crate::domain::span::{self, NotADuration, is_bare_number};
 
-/// A value, or why it is none.
+/// A value, or what is wrong with it.
 pub(super) type Parsed<T> = Result<T, String>;
 
 /// A type that a key's value becomes within the bounds of its row, and that may be shown.
 pub(super) trait Typed: Sized {
-    /// The value, or what is wrong with it. `takes` is what the schema says of the key.
+    /// Parses a value within the bounds of `takes`, which is from the key's row.
     fn parse(takes: Type, value: &Value) -> Result<Self, Wrong>;
 
     /// The value as it would be written in the file.
     fn shown(&self) -> String;
 }
 
-/// The value that `text` is for a key of this type, where a source has nothing but text.
+/// Converts the text of a variable, or of a default in the schema, into a value for a key of this type.
 pub(super) fn from_text(takes: Type, text: &str) -> Option<Value> {
     match takes {
         Type::Integer { .. } => text.parse().ok().map(Value::Integer),
@@ -138,7 +138,7 @@ impl Typed for ByteSize {
     }
 }
 
-/// Text, whatever it says.
+/// Any text.
 pub(super) fn text(takes: Type, value: &Value) -> Parsed<&str> {
     match value {
         Value::Text(text) => Ok(text),
@@ -166,7 +166,7 @@ pub(super) fn lines(takes: Type, value: &Value) -> Parsed<Vec<String>> {
     list(takes, value, visible_line)
 }
 
-/// A list of user ids or patterns of them, which may hold joiners and spaces of any script.
+/// A list of user ids or of patterns. They may contain joiners and spaces of any script.
 pub(super) fn users(takes: Type, value: &Value) -> Parsed<Vec<String>> {
     list(takes, value, printed_line)
 }
@@ -209,7 +209,7 @@ fn printed_line(text: &str) -> Parsed<&str> {
     Ok(text)
 }
 
-/// One of the words of the key's row, as `meaning` understands it.
+/// One of the words of the key's row. `meaning` maps a word to the value.
 pub(super) fn choice<T>(takes: Type, value: &Value, meaning: impl FnOnce(&str) -> Option<T>) -> Parsed<T> {
     let (text, Type::Choice(words)) = (text(takes, value)?, takes) else { return wrong_type(takes, value) };
     let word = words.iter().find(|word| **word == text);
@@ -225,7 +225,7 @@ fn one_of(words: &[&str]) -> String {
     }
 }
 
-/// Any number. The whole ones that make sense as fractions are 0 and 1, so that nothing is lost here.
+/// A number. A whole one is converted if it has 32 bits, so that none is rounded.
 fn number(takes: Type, value: &Value) -> Parsed<f64> {
     match value {
         Value::Number(number) => Ok(*number),
@@ -236,7 +236,7 @@ fn number(takes: Type, value: &Value) -> Parsed<f64> {
     }
 }
 
-/// `"90s"`, `"1h30m"`, `"500ms"`: hours, minutes, seconds and below, and never without a unit.
+/// `"90s"`, `"1h30m"`, `"500ms"`: hours, minutes, seconds and smaller units. The unit is required.
 fn duration(text: &str) -> Parsed<Duration> {
     let example = r#"h, m, s or ms, as in "90s" or "1h30m""#;
     span::parse(text).map_err(|why| match why {
@@ -247,7 +247,7 @@ fn duration(text: &str) -> Parsed<Duration> {
     })
 }
 
-/// `"64MiB"`, and never without a unit.
+/// `"64MiB"`. The unit is required.
 fn size(text: &str) -> Parsed<ByteSize> {
     let text = text.trim();
     if is_bare_number(text) {
@@ -258,14 +258,14 @@ fn size(text: &str) -> Parsed<ByteSize> {
 
 /// `value`, if it lies between `min` and `max`.
 fn within<T: PartialOrd + Typed>(value: T, min: T, max: T) -> Parsed<T> {
-    // False for a NaN, as it should be.
+    // Both comparisons are false for a NaN, which is refused.
     if min <= value && value <= max {
         return Ok(value);
     }
     Err(format!("must be between {} and {}", min.shown(), max.shown()))
 }
 
-/// What a value must be and is not.
+/// The problem that a value has the wrong type.
 pub(super) fn wrong_type<T>(takes: Type, value: &Value) -> Parsed<T> {
     let found = match value {
         Value::Boolean(_) => "true or false",
@@ -281,7 +281,7 @@ pub(super) fn wrong_type<T>(takes: Type, value: &Value) -> Parsed<T> {
 mod tests {
     use super::*;
 
-    /// What a row takes whose bounds are wide.
+    /// Types with wide bounds.
     const DURATION: Type = Type::Duration { min: Duration::ZERO, max: Duration::from_secs(5400) };
     const SIZE: Type = Type::Size { min: ByteSize::mib(1), max: ByteSize::tib(1) };
 

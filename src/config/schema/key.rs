@@ -1,4 +1,4 @@
-//! What a row of the schema says about a key, and what it says about a table of keys.
+//! The types of the schema: keys, tables of keys, and the types of their values.
 
 use std::time::Duration;
 
@@ -9,9 +9,9 @@ use bytesize::ByteSize;
 pub struct Key {
     /// The dotted path, without indices of list elements: `listener.allow.uid`.
     pub path: &'static str,
-    /// What the key takes, within which bounds.
+    /// The type of values, with their bounds.
     pub takes: Type,
-    /// What holds where the key is not set.
+    /// The value if the key is not set.
     pub default: DefaultValue,
     /// Whether a running daemon takes over another value.
     pub reload: Reload,
@@ -48,11 +48,10 @@ impl Table {
     }
 }
 
-/// What is said of a list of tables.
+/// The bounds and names of a list of tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct List {
-    /// How many elements there may be. More than anybody needs: the bound keeps
-    /// `CLOAKROOM_LISTENER__4000000000__PATH` from making a list of that length.
+    /// The limit on elements. It keeps `CLOAKROOM_LISTENER__4000000000__PATH` from creating a list of that length.
     pub most: usize,
     /// What the elements are called, in the plural.
     pub elements: &'static str,
@@ -60,8 +59,8 @@ pub struct List {
     pub example: &'static str,
 }
 
-/// What a key takes. Patterns are regular expressions for editors; the code that reads a key checks more, and says
-/// what is wrong in words.
+/// The type of a key's values. Patterns are regular expressions for editors; the code that reads a key checks more,
+/// and explains what is wrong.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Type {
     /// Text that matches a pattern.
@@ -146,30 +145,30 @@ impl Type {
         }
     }
 
-    /// Whether values of this type are numbers or words of this program, and not text that a person made up: that may
-    /// be a secret which was pasted into the wrong key.
+    /// Whether values of this type are numbers or words of this program. Text that an operator chose may be a secret
+    /// that was pasted into the wrong key.
     pub(in crate::config) const fn may_be_shown(self) -> bool {
         !matches!(self, Self::Text(_) | Self::Secret(_) | Self::Path | Self::Texts { .. } | Self::Words(_))
     }
 }
 
-/// What holds where a key is not set.
+/// The value of a key that is not set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DefaultValue {
     /// This value, written as in a variable.
     Value(&'static str),
-    /// No value; the text says in a few words what happens instead.
+    /// No value. The text says in a few words what happens instead.
     Absent(&'static str),
-    /// The key has to be set; the text says what it names.
+    /// The key has to be set. The text says what it names.
     Required(&'static str),
 }
 
-/// What a reload does about another value.
+/// The effect of a reload on a changed value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reload {
-    /// The value is in force from the next request on.
+    /// The new value is in force from the next request on.
     Live,
-    /// The old value goes on until the daemon is restarted, and a warning says so.
+    /// The old value stays in force until a restart, and a warning says so.
     Restart,
     /// The configuration is refused as a whole.
     Refused,
