@@ -1,6 +1,6 @@
 //! The configuration as its user meets it: files and variables in, a configuration or exact messages out.
 //!
-//! `config/bad` holds a wrong configuration per file, and beside it what is said about it; `NAME.env` is its
+//! `config/bad` has a wrong configuration per file, and beside it the expected problems; `NAME.env` is its
 //! environment, one `NAME=value` per line. `{dir}` stands for the directory. After a wanted change of wording,
 //! `UPDATE=1 cargo test --test config` writes the messages anew, for the diff to be read.
 
@@ -187,9 +187,9 @@ fn with_secret_in(path: &Path) -> Result<Loaded, Problems> {
     config::parse("f.toml", &text, &Env::default())
 }
 
-/// The shape of a volume that Kubernetes mounts, with the mode that it gives its files unless told otherwise.
+/// The volume has the form of one that Kubernetes mounts, with the mode that its files have by default.
 #[test]
-fn what_kubernetes_mounts_for_everybody_to_read_is_warned_of_and_no_more() {
+fn a_secret_that_kubernetes_mounted_for_every_user_to_read_is_only_a_warning() {
     let volume = tempfile::tempdir_in("/dev/shm").unwrap();
     let path = |name: &str| volume.path().join(name);
     fs::create_dir(path("..2026_11_22")).unwrap();
@@ -247,7 +247,7 @@ fn a_configuration_with_a_secret_in_it_is_kept_from_others() {
 }
 
 #[test]
-fn a_key_file_for_users_makes_the_same_key_whoever_ended_its_line() {
+fn a_key_file_for_users_makes_the_same_key_with_and_without_a_line_end() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("key");
     let outcome = |content: &str, mode: u32| {
@@ -318,7 +318,7 @@ proptest! {
         prop_assert!(!said.contains(CANARY), "{said}");
     }
 
-    /// The same for text that is hardly TOML at all.
+    /// Text that is hardly TOML at all does not panic either.
     #[test]
     fn no_text_is_too_strange(text in "\\PC{0,200}", name in "CLOAKROOM_[A-Z_0-9\\PC]{0,30}", value in "\\PC{0,30}") {
         let env: Env = [(name, value)].into_iter().collect();
@@ -475,7 +475,10 @@ fn load(kind: &str, name: &str) -> Result<Loaded, Problems> {
 
 /// Whether the expected messages are to be written instead of compared. Never under CI, where it would make the
 /// test say nothing.
-#[expect(clippy::disallowed_methods, reason = "asked of whoever runs the tests, not of the program")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a switch for the person who runs the tests, not for the program"
+)]
 fn update() -> bool {
     std::env::var_os("UPDATE").is_some() && std::env::var_os("CI").is_none()
 }
