@@ -210,9 +210,9 @@ async fn a_path_that_is_nearly_right_is_told_what_is_wrong_with_it() {
         ("/v1/users/samlp%7Cx/y/token", "`/` in a user id is sent as %2F"),
         ("/v1/users/samlp|x/y/z/identities", "`/` in a user id is sent as %2F"),
         ("/v1/users/a/b", "`/` in a user id is sent as %2F"),
-        ("/v1/users/auth0%7C1/token/", "leave the `/` at its end out"),
-        ("/v1/status/", "leave the `/` at its end out"),
-        ("/livez/", "leave the `/` at its end out"),
+        ("/v1/users/auth0%7C1/token/", "leave out the `/` at the end"),
+        ("/v1/status/", "leave out the `/` at the end"),
+        ("/livez/", "leave out the `/` at the end"),
         ("/v1/users/auth0%7C1/tokens", "/v1/users/{user_id}/token?"),
         ("/v1/users/auth0%7C1/identites", "/v1/users/{user_id}/identities?"),
         ("/v1/users/auth0%7C1/reprot", "/v1/users/{user_id}/report?"),
@@ -228,8 +228,8 @@ async fn a_path_that_is_nearly_right_is_told_what_is_wrong_with_it() {
         ("/healthz", "/livez or /readyz"),
         ("/health", "/livez or /readyz"),
         ("/openapi.yaml", "/openapi.json?"),
-        ("/nowhere", "GET /openapi.json describes"),
-        ("/", "GET /openapi.json describes"),
+        ("/nowhere", "GET /openapi.json describes every route"),
+        ("/", "GET /openapi.json describes every route"),
     ] {
         let got = told("GET", path).await;
         assert_eq!(got.problem(), (404, "route_not_found".into()), "{path}");
@@ -291,10 +291,10 @@ async fn a_request_header_with_another_value_is_told_so() {
     for value in ["True", "1", "yes", ""] {
         let got = world.send("GET", "/v1/status", &[("cloakroom-request", value)]).await;
         assert_eq!(got.problem(), (403, "request_header_required".into()), "{value}");
-        assert!(got.detail().contains("is there, but its value is not `true`"), "{value}: {}", got.detail());
+        assert!(got.detail().contains("has a value other than `true`"), "{value}: {}", got.detail());
     }
     let got = world.send("GET", "/v1/status", &[]).await;
-    assert!(!got.detail().contains("is there"), "{}", got.detail());
+    assert!(!got.detail().contains("other than"), "{}", got.detail());
 }
 
 /// What the daemon says, as a person at a shell reads it.
@@ -320,11 +320,11 @@ async fn the_command_line_says_what_happened_in_its_own_words() {
             "the user has no such identity: the user's connections are: ",
         ),
         (&["auth0|nobody"], 3, "Auth0 has no such user: check the id"),
-        (&["google-oauth2%7C1"], 3, "Auth0 has no such user: the id that came still holds an escape"),
+        (&["google-oauth2%7C1"], 3, "Auth0 has no such user: the id still holds an escape"),
         (&[users::DATABASE], 3, "the identity carries no token: Auth0 holds no access token for it"),
-        (&[users::EXPIRED], 4, "the user must log in again: the provider's token has an expiry of"),
+        (&[users::EXPIRED], 4, "the user must log in again: the provider's token expires at"),
         (&[users::EXPIRED, "--min-ttl", "60"], 4, "the user must log in again: "),
-        (&[users::GITHUB, "--fresh"], 69, "there is no room for this options now: "),
+        (&[users::GITHUB, "--fresh"], 69, "the rate limit is reached: fresh answers "),
     ] {
         let is_spent = |err: &str| err.is_empty();
         let mut ran = run(arguments).await;

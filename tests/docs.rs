@@ -11,6 +11,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{Read, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -18,9 +19,161 @@ use std::time::Duration;
 
 use clap::CommandFactory;
 use cloakroom::cli::{Cli, DEFAULT_SOCKET};
-use hyper::StatusCode;
+use cloakroom::config::{self, Env};
 use serde_json::Value;
 
+// README's configuration.
+
+#[test]
+fn the_configuration_by_example_is_right_and_its_values_are_the_defaults() {
+    let place = Files::new();
+    let example = place.at_home(&block("README.md", "toml"));
+    let shown = loaded(&example, &Env::default());
+    let required = ["tenant.domain", "tenant.client.id", "tenant.client.secret_file"];
+    let minimal: Vec<_> = settings(&example)
+        .into_iter()
+        .filter(|setting| required.contains(&&*setting.path))
+        .map(|setting| format!("{} = {}", setting.path, setting.value))
+        .collect();
+    assert_eq!(minimal.len(), required.len());
+    assert_eq!(shown, loaded(&minimal.join("\n"), &Env::default()), "README's values are not the defaults");
+}
+
+#[test]
+fn the_configuration_by_example_has_every_key_there_is() {
+    let shown: BTreeSet<_> =
+        settings(&block("README.md", "toml")).into_iter().map(|setting| setting.path).collect();
+    assert_eq!(shown, known_keys());
+}
+
+#[test]
+fn keys_without_a_default_are_as_right_as_the_others() {
+    let place = Files::new();
+    let example = place.at_home(&block("README.md", "toml"));
+    let all = uncommented(&example, |key| key != "secret");
+    loaded(&all, &Env::default());
+    let secret: Vec<_> = uncommented(&example, |key| key == "secret")
+        .lines()
+        .filter(|line| !line.starts_with("secret_file"))
+        .map(str::to_owned)
+        .collect();
+    let warned = config::parse("cloakroom.toml", &secret.join("\n"), &Env::default()).unwrap();
+    assert_eq!(warned.warnings.len(), 1, "{:?}", warned.warnings);
+}
+
+/// The rule that README gives for the names of variables, applied to every key in its example.
+#[test]
+fn every_key_can_come_from_the_environment() {
+    let place = Files::new();
+    let example = place.at_home(&block("README.md", "toml"));
+    let variables: Env = settings(&example)
+        .into_iter()
+        .filter(|setting| setting.path != "tenant.client.secret")
+        .map(|setting| {
+            let path = setting.path.replace("listener.", "listener.0.").replace("allow.", "allow.0.");
+            let name = format!("CLOAKROOM_{}", path.replace('.', "__").to_uppercase());
+            let list = setting.value.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+            (name, list.unwrap_or(&setting.value).replace('"', ""))
+        })
+        .collect();
+    let from_file = loaded(&uncommented(&example, |key| key != "secret"), &Env::default());
+    assert_eq!(loaded("", &variables), from_file);
+}
+
+/// Files that the example names, somewhere else than where it says.
+struct Files(tempfile::TempDir);
+
+impl Files {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let certificate = rcgen::generate_simple_self_signed(vec!["corp".to_owned()]).unwrap();
+        fs::write(directory.path().join("ca.pem"), certificate.cert.pem()).unwrap();
+        fs::write(directory.path().join("secret"), "canary\n").unwrap();
+        fs::write(directory.path().join("user-key"), "a key of some length\n").unwrap();
+        for name in ["secret", "user-key"] {
+            fs::set_permissions(directory.path().join(name), fs::Permissions::from_mode(0o600)).unwrap();
+        }
+        Self(directory)
+    }
+
+    fn at_home(&self, example: &str) -> String {
+        let (uid, gid) = (nix::unistd::geteuid(), nix::unistd::getegid());
+        let within = |name: &str| self.0.path().join(name).display().to_string();
+        let swaps = [
+            ("/run/secrets/auth0-client-secret", within("secret")),
+            ("/etc/ssl/corp-ca.pem", within("ca.pem")),
+            ("/etc/cloakroom/user-key", within("user-key")),
+            ("\"cloakroom\"", uid.to_string()),
+            ("\"web\"", gid.to_string()),
+        ];
+        swaps.iter().fold(example.to_owned(), |text, (from, to)| {
+            assert!(text.contains(from), "{from}");
+            text.replace(from, to)
+        })
+    }
+}
+
+struct Setting {
+    path: String,
+    value: String,
+}
+
+/// Every key of the example, those that are commented out included.
+fn settings(example: &str) -> Vec<Setting> {
+    let mut table = String::new();
+    let mut found = Vec::new();
+    for line in example.lines() {
+        if let Some(name) = line.trim_start_matches("# ").strip_prefix('[') {
+            table = format!("{}.", name.trim_start_matches('[').split(']').next().unwrap());
+        } else if let Some((key, rest)) = line.trim_start_matches("# ").split_once('=') {
+            let value = match rest.trim().strip_prefix('"') {
+                Some(text) => format!("\"{}\"", text.split('"').next().unwrap()),
+                None => rest.split('#').next().unwrap().trim().to_owned(),
+            };
+            found.push(Setting { path: format!("{table}{}", key.trim()), value });
+        }
+    }
+    found
+}
+
+/// The example with those of its commented keys set that `wanted` picks.
+fn uncommented(example: &str, wanted: impl Fn(&str) -> bool) -> String {
+    let line = |line: &str| match line.strip_prefix("# ") {
+        Some(rest) if rest.starts_with('[') && wanted("uid") => format!("{rest}\n"),
+        Some(rest) if rest.split_once('=').is_some_and(|(key, _)| wanted(key.trim())) => format!("{rest}\n"),
+        _ => format!("{line}\n"),
+    };
+    example.lines().map(line).collect()
+}
+
+/// What the configuration says, as text; there is no other way to compare two, and no secret in this one. Where a rule
+/// stands is left out.
+fn loaded(text: &str, env: &Env) -> String {
+    let loaded =
+        config::parse("cloakroom.toml", text, env).unwrap_or_else(|problems| panic!("{problems}\n{text}"));
+    let mut config = loaded.config;
+    config.listeners.iter_mut().flat_map(|listener| &mut listener.allow).for_each(|rule| rule.origin = None);
+    format!("{config:#?}")
+}
+
+/// From the list that the configuration itself is held against.
+fn known_keys() -> BTreeSet<String> {
+    let source = read("src/config/schema.rs");
+    let list = source.split("const TABLES").nth(1).unwrap().split("\n];").next().unwrap();
+    let mut keys = BTreeSet::new();
+    for table in list.split("Table {").skip(1) {
+        let path = match table.split("path:").nth(1).unwrap().trim() {
+            quoted if quoted.starts_with('"') => quoted.split('"').nth(1).unwrap(),
+            name if name.starts_with("ALLOW") => "listener.allow",
+            _ => "listener",
+        };
+        for key in table.split("(\"").skip(1) {
+            keys.insert(format!("{path}.{}", key.split('"').next().unwrap()));
+        }
+    }
+    assert!(keys.len() > 25, "{keys:?}");
+    keys
+}
 
 // README's commands.
 
@@ -50,80 +203,6 @@ fn the_commands_and_their_options_are_those_there_are() {
 }
 
 // The interface.
-
-#[test]
-fn errors_are_the_same_in_the_code_in_readme_and_in_the_description() {
-    let in_code = codes_of_the_server();
-    assert!(in_code.len() > 15, "{in_code:?}");
-    let table = part("README.md", "## HTTP interface");
-    let in_readme: BTreeSet<_> = rows(&table)
-        .into_iter()
-        .filter(|row| row.len() == 4)
-        .map(|row| (row[0].parse::<u16>().unwrap(), row[1].trim_matches('`').to_owned()))
-        .collect();
-    assert_eq!(in_readme, in_code, "README (left) and reply.rs (right)");
-
-    let described = description();
-    let names: BTreeSet<_> = described["components"]["schemas"]["Problem"]["properties"]["code"]["enum"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|code| code.as_str().unwrap().to_owned())
-        .collect();
-    assert_eq!(names, in_code.iter().map(|(_, code)| code.clone()).collect(), "openapi.json and reply.rs");
-
-    // And each stands in an answer of its status.
-    for (path, method, operation) in operations(&described) {
-        for (status, response) in operation["responses"].as_object().unwrap() {
-            let response = resolved(&described, response);
-            let Some(status) = status.parse::<u16>().ok().filter(|_| is_problem(response)) else { continue };
-            let text = response["description"].as_str().unwrap();
-            for code in
-                text.split(|c: char| !c.is_ascii_lowercase() && c != '_').filter(|word| word.len() > 3)
-            {
-                assert!(in_code.contains(&(status, code.to_owned())), "{method} {path}: {status} {code}");
-            }
-        }
-    }
-}
-
-#[test]
-fn retry_after_is_described_and_shown_where_it_is_sent() {
-    let described = description();
-    let responses = operations(&described)
-        .into_iter()
-        .flat_map(|(.., operation)| operation["responses"].as_object().unwrap().iter().collect::<Vec<_>>());
-    let sent: Vec<_> = responses
-        .map(|(status, response)| (status, resolved(&described, response)))
-        .filter(|(_, response)| response["headers"]["Retry-After"].is_object())
-        .map(|(status, response)| (status, response["description"].as_str().unwrap()))
-        .collect();
-    for row in rows(&part("README.md", "## HTTP interface")).iter().filter(|row| row.len() == 4) {
-        let is_sent =
-            sent.iter().any(|(status, codes)| **status == row[0] && codes.contains(row[1].trim_matches('`')));
-        assert_eq!(row[2].contains("`Retry-After`"), is_sent, "{row:?}");
-    }
-}
-
-#[test]
-fn routes_are_the_same_in_the_code_in_readme_and_in_the_description() {
-    let described = description();
-    let described: BTreeSet<_> =
-        operations(&described).into_iter().map(|(path, method, _)| format!("{method} {path}")).collect();
-    let in_readme: BTreeSet<_> = rows(&part("README.md", "## HTTP interface"))
-        .into_iter()
-        .filter(|row| row.len() == 2)
-        .map(|row| row[0].trim_matches('`').to_owned())
-        .collect();
-    assert_eq!(in_readme, described, "README (left) and openapi.json (right)");
-
-    let source = read("src/api/route.rs");
-    let variants = source.split("pub enum Route").nth(1).unwrap().split("\n}").next().unwrap();
-    let in_code: BTreeSet<_> =
-        variants.split("/// `").skip(1).map(|rest| rest.split('`').next().unwrap()).collect();
-    let paths: BTreeSet<_> = described.iter().map(|route| route.split(' ').nth(1).unwrap()).collect();
-    assert_eq!(paths, in_code, "openapi.json (left) and paths.rs (right)");
-}
 
 #[test]
 fn bodies_are_described_as_they_are() {
@@ -163,23 +242,6 @@ fn the_description_refers_to_nothing_that_is_not_there() {
     assert!(described["openapi"].as_str().unwrap().starts_with("3.1."));
 }
 
-/// Status and code of every error that the server can answer, from the only file that chooses them.
-fn codes_of_the_server() -> BTreeSet<(u16, String)> {
-    let names: BTreeMap<_, _> = (100..600)
-        .filter_map(|number| {
-            let reason = StatusCode::from_u16(number).ok()?.canonical_reason()?;
-            Some((reason.to_uppercase().replace([' ', '-'], "_"), number))
-        })
-        .collect();
-    let source = read("src/api/error.rs") + &read("src/api/error/lookups.rs");
-    let kinds = source.split("S::").skip(1).map(|rest| {
-        let (status, rest) = rest.split_once(',').unwrap();
-        let code = rest.trim_start().strip_prefix('"').unwrap().split('"').next().unwrap();
-        (names[status], code.to_owned())
-    });
-    kinds.collect()
-}
-
 /// The bodies in `answers.rs`: each one's fields, and whether it is always there.
 fn bodies() -> BTreeMap<String, BTreeMap<String, bool>> {
     let source = read("src/api/types.rs");
@@ -216,17 +278,6 @@ fn operations(described: &Value) -> Vec<(&String, String, &Value)> {
                 .map(move |(method, operation)| (path, method.to_uppercase(), operation))
         })
         .collect()
-}
-
-fn resolved<'a>(whole: &'a Value, value: &'a Value) -> &'a Value {
-    match value.get("$ref").and_then(Value::as_str) {
-        Some(target) => whole.pointer(target.strip_prefix('#').unwrap()).unwrap(),
-        None => value,
-    }
-}
-
-fn is_problem(response: &Value) -> bool {
-    response["content"]["application/problem+json"].is_object()
 }
 
 #[test]

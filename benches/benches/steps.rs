@@ -66,7 +66,7 @@ fn parse_route() -> bool {
 
 #[divan::bench]
 fn parse_user(bencher: Bencher) {
-    let segment = Route::find(PATH).unwrap().user().unwrap();
+    let segment = Route::find(PATH).unwrap().user;
     bencher.bench(|| UserId::from_path_segment(black_box(segment)).unwrap());
 }
 

@@ -18,7 +18,7 @@ use super::error::ApiError;
 use super::params::connection;
 use super::peer::Peer;
 use super::request_id::RequestId;
-use super::route::Route;
+use super::route::{Route, RouteSpec};
 use super::state::Services;
 use super::trace;
 
@@ -71,7 +71,7 @@ impl Refusal {
 
 /// What is known of a request when it is over.
 pub struct Completed<'a> {
-    pub route: Option<Route<'static>>,
+    pub route: Option<&'static RouteSpec>,
     pub uri: &'a Uri,
     pub refusal: Option<Refusal>,
     pub status: u16,
@@ -103,14 +103,14 @@ impl AuditRecord {
 
     /// The answer is decided. A hit costs no more than the question whether it is to be written.
     pub fn end(self, services: &Services, peer: &Peer, over: Completed<'_>) {
-        let operation = over.route.and_then(|route| route.operation());
+        let operation = over.route.and_then(|route| route.operation);
         if over.refusal.is_none() && operation.is_none() {
             // Probes, metrics and the interface's description tell nothing about anybody.
             return;
         }
         let (refusal, caller) = (over.refusal.as_ref(), peer.rights.caller());
         let event = |at| {
-            let named = || UserId::from_path_segment(Route::find(over.uri.path())?.user()?).ok();
+            let named = || UserId::from_path_segment(Route::find(over.uri.path())?.user).ok();
             let asked = || connection(over.uri.query()?).map(|name| Name::new(&name));
             Event {
                 at,

@@ -15,6 +15,67 @@ use crate::secret::{Secret, Tag};
 use super::error::ApiError;
 use super::types::Report;
 
+/// A query parameter.
+#[derive(Debug)]
+pub struct Parameter {
+    /// Its name.
+    pub name: &'static str,
+    /// The type that `openapi.json` states.
+    pub kind: ParameterKind,
+    /// What it does.
+    pub description: &'static str,
+    /// A value.
+    pub example: &'static str,
+}
+
+/// The type of a query parameter's value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ParameterKind {
+    /// Any text but the empty one.
+    Text,
+    /// Whole seconds; a duration such as `1m30s` is accepted as well.
+    Seconds,
+    /// `true` or `false`.
+    Flag,
+}
+
+/// What a token lookup may be told.
+pub const TOKEN_QUERY: &[Parameter] = &[
+    Parameter {
+        name: "connection",
+        kind: ParameterKind::Text,
+        description: "Selects the identity of this connection.",
+        example: "google-oauth2",
+    },
+    Parameter {
+        name: "provider",
+        kind: ParameterKind::Text,
+        description: "Selects the identity at this provider. One provider may serve several connections.",
+        example: "google-oauth2",
+    },
+    Parameter {
+        name: "identity_user_id",
+        kind: ParameterKind::Text,
+        description: "Selects the identity with this account id at its provider, which tells several accounts of one \
+                      connection apart.",
+        example: "103547991597142817347",
+    },
+    Parameter {
+        name: "min_ttl",
+        kind: ParameterKind::Seconds,
+        description: "For how many seconds the token has to be valid at least. A duration such as `1m30s` is accepted as \
+                      well.",
+        example: "60",
+    },
+    Parameter {
+        name: "fresh",
+        kind: ParameterKind::Flag,
+        description: "Asks Auth0 now, whatever is cached; answered 429 `rate_limited` if the budget has no room to spare. \
+                      `True`, `1`, `False` and `0` are accepted as well.",
+        example: "true",
+    },
+];
+
 /// The user that a segment of the path names.
 pub fn user(segment: &str) -> Result<UserId, ApiError> {
     UserId::from_path_segment(segment).map_err(|why| ApiError::InvalidRequest {
@@ -39,13 +100,12 @@ pub fn bearer(headers: &HeaderMap) -> Result<Secret, InvalidUserToken> {
     }
 }
 
-/// What a token lookup may be told.
+/// What a token lookup is told.
 pub fn token_query(query: &str) -> Result<(Selector, LookupOptions), ApiError> {
     if query.is_empty() {
         return Ok((Selector::default(), LookupOptions::default()));
     }
-    let known = ["connection", "provider", "identity_user_id", "min_ttl", "fresh"];
-    let mut parameters = Parameters::parse(query, &known)?;
+    let mut parameters = Parameters::parse(query, TOKEN_QUERY)?;
     let [connection, provider, identity_user_id] =
         ["connection", "provider", "identity_user_id"].map(|name| parameters.take(name));
     let selector = Selector { connection, provider, identity_user_id, within: None };
@@ -87,12 +147,13 @@ pub fn fingerprint(body: &[u8]) -> Result<Tag, ApiError> {
 struct Parameters(Vec<(String, String)>);
 
 impl Parameters {
-    fn parse(query: &str, known: &[&str]) -> Result<Self, ApiError> {
+    fn parse(query: &str, known: &[Parameter]) -> Result<Self, ApiError> {
         let mut found: Vec<(String, String)> = Vec::new();
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
             let wrong = |detail: String| ApiError::InvalidRequest { parameter: name.to_string(), detail };
-            if !known.contains(&&*name) {
-                let known = if known.is_empty() { "none".into() } else { known.join(", ") };
+            if known.iter().all(|parameter| parameter.name != name) {
+                let names: Vec<_> = known.iter().map(|parameter| parameter.name).collect();
+                let known = if names.is_empty() { "none".into() } else { names.join(", ") };
                 return Err(wrong(format!(
                     "this route does not know this query parameter; it knows: {known}"
                 )));

@@ -27,7 +27,7 @@ use super::peer::Peer;
 use super::request_id::RequestId;
 use super::request_limits::{HeaderScan, goes_on, read};
 use super::response::{self, KEPT, Reply};
-use super::route::Route;
+use super::route::{Matched, Route, RouteSpec};
 use super::state::Services;
 use super::trace;
 
@@ -54,13 +54,13 @@ pub fn answer<'a>(
     let (goes_on, has_body) = (scan.goes_on(&head), !body.is_end_stream());
     let kept = goes_on && !has_body;
     let mut exchange = Exchange { services, peer, request_id, head, route: None, kept, record };
-    let route = Route::find(exchange.head.uri.path());
-    exchange.route = route.map(Route::of_anybody);
-    match admit(&exchange.peer, &exchange.head, &scan, route) {
+    let matched = Route::find(exchange.head.uri.path());
+    exchange.route = matched.map(|matched| matched.spec);
+    match admit(&exchange.peer, &exchange.head, &scan, matched) {
         Err(refused) => Answering::Now(exchange.end(Err(refused))),
-        Ok(Route::Token(segment)) if body.is_end_stream() => {
+        Ok(matched) if matched.spec.route == Route::Token && body.is_end_stream() => {
             let query = exchange.head.uri.query().unwrap_or_default();
-            let (user, selector, options) = match asked_for(services, &exchange.peer, segment, query) {
+            let (user, selector, options) = match asked_for(services, &exchange.peer, matched.user, query) {
                 Ok(asked) => asked,
                 Err(refused) => return Answering::Now(exchange.end(Err(refused))),
             };
@@ -96,7 +96,7 @@ struct Exchange<'a> {
     peer: Cow<'a, Arc<Peer>>,
     request_id: RequestId,
     head: Parts,
-    route: Option<Route<'static>>,
+    route: Option<&'static RouteSpec>,
     /// The connection goes on after the answer.
     kept: bool,
     record: AuditRecord,
@@ -106,7 +106,7 @@ impl Exchange<'_> {
     /// The answer with this outcome: counted, and told to the logs.
     fn end(self, outcome: Result<Reply, ApiError>) -> Response<Full<Bytes>> {
         let Self { services, peer, request_id, head, route: found, kept, record } = self;
-        let route = found.map_or("none", |route| route.name());
+        let route = found.map_or("none", |spec| spec.name);
         let refusal = outcome.as_ref().err().map(Refusal::of);
         let uid = peer.rights.caller().uid;
         let reply = outcome.unwrap_or_else(|refused| {
@@ -139,17 +139,17 @@ pub fn answer_openly<B: Body>(
     kept: HeaderValue,
 ) -> Response<Full<Bytes>> {
     let request_id = services.next_request_id();
-    let route = Route::find(request.uri().path()).filter(|route| route.is_probe());
-    let outcome = match route {
+    let spec = Route::find(request.uri().path()).map(|matched| matched.spec).filter(|spec| spec.is_probe);
+    let outcome = match spec {
         None => Err(ApiError::NotOpen),
-        Some(route) if !route.takes(request.method()) => Err(ApiError::Method(route.of_anybody())),
-        Some(Route::Started) => Ok(response::probe(services.started())),
-        Some(Route::Ready) => Ok(response::probe(services.ready())),
-        Some(Route::Metrics) => Ok(metrics(services, request.headers())),
+        Some(spec) if !spec.takes(request.method()) => Err(ApiError::Method(spec)),
+        Some(RouteSpec { route: Route::Started, .. }) => Ok(response::probe(services.started())),
+        Some(RouteSpec { route: Route::Ready, .. }) => Ok(response::probe(services.ready())),
+        Some(RouteSpec { route: Route::Metrics, .. }) => Ok(metrics(services, request.headers())),
         Some(_) => Ok(response::probe(Ok(Cow::Borrowed("live")))),
     };
     let reply = outcome.unwrap_or_else(|refused| refused.reply(request_id.as_str(), request.uri().path()));
-    services.tally.answered(route, reply.status());
+    services.tally.answered(spec, reply.status());
     let is_kept = goes_on(request.version(), request.headers()) && request.body().is_end_stream();
     reply.into_response(request_id.header(), is_kept.then_some(kept))
 }
@@ -159,21 +159,21 @@ fn admit<'a>(
     peer: &Peer,
     head: &Parts,
     scan: &HeaderScan,
-    route: Option<Route<'a>>,
-) -> Result<Route<'a>, ApiError> {
+    matched: Option<Matched<'a>>,
+) -> Result<Matched<'a>, ApiError> {
     scan.check(head)?;
-    let needs_header = peer.require_request_header && !route.is_some_and(|route| route.is_probe());
+    let needs_header = peer.require_request_header && !matched.is_some_and(|matched| matched.spec.is_probe);
     if needs_header && !scan.is_meant() {
         return Err(ApiError::NoRequestHeader { is_there: scan.has_request_header() });
     }
-    let route = route.ok_or(ApiError::NoRoute)?;
-    if !route.takes(&head.method) {
-        return Err(ApiError::Method(route.of_anybody()));
+    let matched = matched.ok_or(ApiError::NoRoute)?;
+    if !matched.spec.takes(&head.method) {
+        return Err(ApiError::Method(matched.spec));
     }
-    if let Some(operation) = route.operation() {
+    if let Some(operation) = matched.spec.operation {
         peer.rights.may(operation).map_err(ApiError::Forbidden)?;
     }
-    Ok(route)
+    Ok(matched)
 }
 
 /// Whether `peer` may do this to this user through this connection, and now. Decided before anything is looked up.
@@ -222,30 +222,31 @@ fn asked_for(
 impl Exchange<'_> {
     async fn handle(&mut self, body: &[u8]) -> Result<Reply, ApiError> {
         let Self { services, peer, head, record, .. } = self;
-        let route = Route::find(head.uri.path()).ok_or(ApiError::NoRoute)?;
-        handle(services, peer, route, head, body, record).await
+        let matched = Route::find(head.uri.path()).ok_or(ApiError::NoRoute)?;
+        handle(services, peer, matched, head, body, record).await
     }
 }
 
 async fn handle(
     services: &Services,
     peer: &Peer,
-    route: Route<'_>,
+    matched: Matched<'_>,
     head: &Parts,
     body: &[u8],
     record: &mut AuditRecord,
 ) -> Result<Reply, ApiError> {
     let query = head.uri.query().unwrap_or_default();
-    if !matches!(route, Route::Token(_) | Route::MyToken) {
+    let (route, segment) = (matched.spec.route, matched.user);
+    if !matches!(route, Route::Token | Route::MyToken) {
         nothing(query)?;
     }
     let permit = |operation, user, connection| permit(services, peer, operation, user, connection);
     match route {
-        Route::Token(segment) => {
+        Route::Token => {
             let (user, selector, options) = asked_for(services, peer, segment, query)?;
             token(services, peer.flow(), &user, &selector, options, record).await
         }
-        Route::Identities(segment) => {
+        Route::Identities => {
             let user = user(segment)?;
             let within = permit(Operation::Identities, Some(&user), None)?.connections;
             identities(services, peer.flow(), &user, &Selector { within, ..Selector::default() }, record)
@@ -267,7 +268,7 @@ async fn handle(
             identities(services, peer.flow(), &user, &Selector { within, ..Selector::default() }, record)
                 .await
         }
-        Route::Report(segment) => {
+        Route::Report => {
             let (user, fingerprint) = (user(segment)?, fingerprint(body)?);
             let within = permit(Operation::Report, Some(&user), None)?.connections;
             report(
@@ -279,7 +280,7 @@ async fn handle(
                 record,
             )
         }
-        Route::User(segment) => {
+        Route::User => {
             let user = user(segment)?;
             permit(Operation::Purge, Some(&user), None)?;
             services.cache.purge(&user);
