@@ -6,7 +6,7 @@ pub mod error;
 pub mod exposition;
 mod handlers;
 mod hints;
-mod metrics;
+pub mod metrics;
 mod params;
 pub(crate) mod peer;
 mod rate_limit;
