@@ -13,6 +13,12 @@
 
 #[path = "references/configuration.rs"]
 mod configuration;
+#[path = "references/errors.rs"]
+mod errors;
+#[path = "references/markdown.rs"]
+mod markdown;
+#[path = "references/metrics.rs"]
+mod metrics;
 
 use std::fs;
 use std::path::{Path, PathBuf};
