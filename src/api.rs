@@ -7,7 +7,7 @@ pub mod exposition;
 mod handlers;
 mod hints;
 pub mod metrics;
-mod params;
+pub mod params;
 pub(crate) mod peer;
 mod rate_limit;
 mod request_id;

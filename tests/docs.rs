@@ -205,25 +205,6 @@ fn the_commands_and_their_options_are_those_there_are() {
 // The interface.
 
 #[test]
-fn bodies_are_described_as_they_are() {
-    let described = description();
-    let schemas = described["components"]["schemas"].as_object().unwrap();
-    let bodies = bodies();
-    assert_eq!(schemas.keys().collect::<Vec<_>>(), bodies.keys().collect::<Vec<_>>());
-    for (name, fields) in bodies {
-        let texts = |value: &Value| -> BTreeSet<String> {
-            value.as_array().unwrap().iter().map(|text| text.as_str().unwrap().to_owned()).collect()
-        };
-        let properties: BTreeSet<_> =
-            schemas[&name]["properties"].as_object().unwrap().keys().cloned().collect();
-        assert_eq!(properties, fields.keys().cloned().collect(), "{name}");
-        let required: BTreeSet<_> =
-            fields.into_iter().filter(|(_, needed)| *needed).map(|(field, _)| field).collect();
-        assert_eq!(texts(&schemas[&name]["required"]), required, "{name}");
-    }
-}
-
-#[test]
 fn the_description_refers_to_nothing_that_is_not_there() {
     fn walk(whole: &Value, value: &Value) {
         match value {
@@ -240,27 +221,6 @@ fn the_description_refers_to_nothing_that_is_not_there() {
     let described = description();
     walk(&described, &described);
     assert!(described["openapi"].as_str().unwrap().starts_with("3.1."));
-}
-
-/// The bodies in `answers.rs`: each one's fields, and whether it is always there.
-fn bodies() -> BTreeMap<String, BTreeMap<String, bool>> {
-    let source = read("src/api/types.rs");
-    let structs = source.split("pub struct ").skip(1).map(|rest| {
-        let (head, rest) = rest.split_once('{').unwrap();
-        let name = head.split('<').next().unwrap().trim().to_owned();
-        let (mut fields, mut needed, mut renamed) = (BTreeMap::new(), true, None);
-        for line in rest.split("\n}").next().unwrap().lines().map(str::trim) {
-            needed &= !line.contains("skip_serializing_if");
-            renamed =
-                line.split("rename = \"").nth(1).map(|rest| rest.split('"').next().unwrap()).or(renamed);
-            if let Some((field, _)) = line.strip_prefix("pub ").and_then(|field| field.split_once(':')) {
-                fields.insert(renamed.take().unwrap_or(field).to_owned(), needed);
-                needed = true;
-            }
-        }
-        (name, fields)
-    });
-    structs.collect()
 }
 
 fn description() -> Value {

@@ -15,10 +15,16 @@
 mod configuration;
 #[path = "references/errors.rs"]
 mod errors;
+#[path = "references/examples.rs"]
+mod examples;
 #[path = "references/markdown.rs"]
 mod markdown;
 #[path = "references/metrics.rs"]
 mod metrics;
+#[path = "references/openapi.rs"]
+mod openapi;
+#[path = "references/openapi_3_0.rs"]
+mod openapi_3_0;
 
 use std::fs;
 use std::path::{Path, PathBuf};

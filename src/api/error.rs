@@ -254,5 +254,11 @@ impl ApiError {
     }
 }
 
+/// The codes, for the schema of answers.
+#[cfg(feature = "schema")]
+pub(super) fn names() -> Vec<&'static str> {
+    Code::ALL.iter().map(|code| code.spec().name).collect()
+}
+
 /// As RFC 6750 §3 has it.
 const INVALID_TOKEN: HeaderValue = HeaderValue::from_static("Bearer error=\"invalid_token\"");

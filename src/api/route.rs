@@ -59,6 +59,8 @@ pub struct RouteSpec {
 pub struct RouteDoc {
     /// The name of a generated client's method.
     pub operation_id: &'static str,
+    /// The group that it is listed in.
+    pub tag: Tag,
     /// One sentence.
     pub summary: &'static str,
     /// What else there is to say; may be empty.
@@ -66,20 +68,43 @@ pub struct RouteDoc {
     /// The query parameters that it knows.
     pub query: &'static [Parameter],
     /// The type of the body that it takes.
-    pub body: Option<&'static str>,
+    pub body: Option<Body>,
     /// The answer of a request that succeeds.
     pub answer: Answer,
     /// The errors that only some routes answer; [`RouteSpec::errors`] has all.
     pub errors: &'static [Code],
 }
 
-/// The answer of a request that succeeds.
+/// Groups of routes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tag {
+    /// What services ask for.
+    Lookups,
+    /// What is cached.
+    Cache,
+    /// The daemon itself.
+    Daemon,
+    /// What monitoring asks for.
+    Probes,
+}
+
+/// The type of a body in JSON, one of `types.rs`.
+#[derive(Clone, Copy, Debug)]
+pub struct Body {
+    /// Its name.
+    pub name: &'static str,
+    /// Its schema.
+    #[cfg(feature = "schema")]
+    pub schema: fn(&mut schemars::SchemaGenerator) -> schemars::Schema,
+}
+
+/// The answer of a request that succeeds.
+#[derive(Clone, Copy, Debug)]
 pub enum Answer {
-    /// 200 with this type of `types.rs` in JSON, and how it came about in `Cloakroom-Cache` and `Age`.
-    Lookup(&'static str),
-    /// 200 with this type in JSON.
-    Json(&'static str),
+    /// 200 with this body, and how it came about in `Cloakroom-Cache` and `Age`.
+    Lookup(Body),
+    /// 200 with this body.
+    Json(Body),
     /// 200, or 503 where the probe fails, with a line of text.
     Probe,
     /// 200 with metrics in one of the two formats.
@@ -103,6 +128,31 @@ impl Route {
     /// The route of a path, if there is one.
     pub fn find(path: &str) -> Option<Matched<'_>> {
         ROUTES.iter().find_map(|spec| Some(Matched { spec, user: spec.template.user_in(path)? }))
+    }
+}
+
+impl Tag {
+    /// Every one, in the order of the reference.
+    pub const ALL: [Self; 4] = [Self::Lookups, Self::Cache, Self::Daemon, Self::Probes];
+
+    /// As `openapi.json` names it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Lookups => "lookups",
+            Self::Cache => "cache",
+            Self::Daemon => "daemon",
+            Self::Probes => "probes",
+        }
+    }
+
+    /// What its routes are for.
+    pub fn summary(self) -> &'static str {
+        match self {
+            Self::Lookups => "Tokens and identities of users.",
+            Self::Cache => "What is cached of users.",
+            Self::Daemon => "The daemon's state, configuration and interface.",
+            Self::Probes => "Probes and metrics, without the request header.",
+        }
     }
 }
 

@@ -55,7 +55,7 @@ fn routes(code: Code) -> String {
         all if all == ROUTES.len() => "every route".to_owned(),
         many if many > 4 && !them.iter().any(|spec| spec.is_probe) => {
             let others = ROUTES.iter().filter(|spec| !spec.is_probe && !answers(spec));
-            let others: Vec<_> = others.map(|spec| linked(spec)).collect();
+            let others: Vec<_> = others.map(linked).collect();
             match others.is_empty() {
                 true => "every route but the probes and `/metrics`".to_owned(),
                 false => format!("every route but the probes, `/metrics` and {}", others.join(", ")),

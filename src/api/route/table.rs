@@ -8,7 +8,18 @@ use crate::api::error::Code;
 use crate::api::params::TOKEN_QUERY;
 use crate::domain::policy::Operation;
 
-use super::{Answer, Route, RouteDoc, RouteSpec, Template};
+use super::{Answer, Body, Route, RouteDoc, RouteSpec, Tag, Template};
+
+/// The type of a body by its name in `types.rs`.
+macro_rules! body {
+    ($name:ident) => {
+        Body {
+            name: stringify!($name),
+            #[cfg(feature = "schema")]
+            schema: |generator| generator.subschema_for::<crate::api::types::$name>(),
+        }
+    };
+}
 
 /// What lookups of either kind may be answered.
 const LOOKUP: &[Code] = &[
@@ -57,11 +68,12 @@ pub const ROUTES: &[RouteSpec] = &[
         is_probe: false,
         doc: RouteDoc {
             operation_id: "getToken",
+            tag: Tag::Lookups,
             summary: "The access token of one of the user's identities.",
             description: SELECTION,
             query: TOKEN_QUERY,
             body: None,
-            answer: Answer::Lookup("TokenAnswer"),
+            answer: Answer::Lookup(body!(TokenAnswer)),
             errors: TOKEN,
         },
     },
@@ -74,11 +86,12 @@ pub const ROUTES: &[RouteSpec] = &[
         is_probe: false,
         doc: RouteDoc {
             operation_id: "getIdentities",
+            tag: Tag::Lookups,
             summary: "The user's identities, each with the state of its token, without tokens.",
             description: "Also answered for a user whom Auth0 has blocked.",
             query: &[],
             body: None,
-            answer: Answer::Lookup("IdentitiesAnswer"),
+            answer: Answer::Lookup(body!(IdentitiesAnswer)),
             errors: LOOKUP,
         },
     },
@@ -91,11 +104,12 @@ pub const ROUTES: &[RouteSpec] = &[
         is_probe: false,
         doc: RouteDoc {
             operation_id: "getMyToken",
+            tag: Tag::Lookups,
             summary: "The access token of one of the identities of the user whose user token the request carries.",
             description: ME_IS_OFF,
             query: TOKEN_QUERY,
             body: None,
-            answer: Answer::Lookup("TokenAnswer"),
+            answer: Answer::Lookup(body!(TokenAnswer)),
             errors: TOKEN,
         },
     },
@@ -108,11 +122,12 @@ pub const ROUTES: &[RouteSpec] = &[
         is_probe: false,
         doc: RouteDoc {
             operation_id: "getMyIdentities",
+            tag: Tag::Lookups,
             summary: "The identities of the user whose user token the request carries, without tokens.",
             description: ME_IS_OFF,
             query: &[],
             body: None,
-            answer: Answer::Lookup("IdentitiesAnswer"),
+            answer: Answer::Lookup(body!(IdentitiesAnswer)),
             errors: LOOKUP,
         },
     },
@@ -125,13 +140,14 @@ pub const ROUTES: &[RouteSpec] = &[
         is_probe: false,
         doc: RouteDoc {
             operation_id: "reportToken",
+            tag: Tag::Lookups,
             summary: "Reports that the provider refused a token, so that it is not served again.",
             description: "The next lookups are answered 410 `login_required` until the user has logged in again, also if \
                           Auth0 sends the same token. A second report of the same token has the same answer and changes \
                           nothing.",
             query: &[],
-            body: Some("Report"),
-            answer: Answer::Json("ReportAnswer"),
+            body: Some(body!(Report)),
+            answer: Answer::Json(body!(ReportAnswer)),
             errors: &[Code::RateLimited],
         },
     },
@@ -144,6 +160,7 @@ pub const ROUTES: &[RouteSpec] = &[
         is_probe: false,
         doc: RouteDoc {
             operation_id: "purgeUser",
+            tag: Tag::Cache,
             summary: "Removes the user from the cache.",
             description: "Also answered 204 if the user is not cached. The next lookup asks Auth0.",
             query: &[],
@@ -161,6 +178,7 @@ pub const ROUTES: &[RouteSpec] = &[
         is_probe: false,
         doc: RouteDoc {
             operation_id: "purgeAllUsers",
+            tag: Tag::Cache,
             summary: "Removes every user from the cache.",
             description: "",
             query: &[],
@@ -178,11 +196,12 @@ pub const ROUTES: &[RouteSpec] = &[
         is_probe: false,
         doc: RouteDoc {
             operation_id: "getManagementToken",
+            tag: Tag::Daemon,
             summary: "The Management API token itself.",
             description: "Off, and then answered 403 `forbidden`, unless a rule names the operation `management_token`.",
             query: &[],
             body: None,
-            answer: Answer::Json("ManagementTokenAnswer"),
+            answer: Answer::Json(body!(ManagementTokenAnswer)),
             errors: &[Code::RateLimited, Code::ManagementTokenUnavailable, Code::Draining],
         },
     },
@@ -195,11 +214,12 @@ pub const ROUTES: &[RouteSpec] = &[
         is_probe: false,
         doc: RouteDoc {
             operation_id: "getStatus",
+            tag: Tag::Daemon,
             summary: "The daemon's state, without tokens and user ids.",
             description: "What `cloakroom status` shows.",
             query: &[],
             body: None,
-            answer: Answer::Json("StatusAnswer"),
+            answer: Answer::Json(body!(StatusAnswer)),
             errors: &[],
         },
     },
@@ -212,11 +232,12 @@ pub const ROUTES: &[RouteSpec] = &[
         is_probe: false,
         doc: RouteDoc {
             operation_id: "reloadConfiguration",
+            tag: Tag::Daemon,
             summary: "Reads the configuration again and puts it into force, as a whole or not at all.",
             description: "Only for root and the uid that the daemon runs as.",
             query: &[],
             body: None,
-            answer: Answer::Json("ReloadAnswer"),
+            answer: Answer::Json(body!(ReloadAnswer)),
             errors: &[Code::InvalidConfiguration],
         },
     },
@@ -229,6 +250,7 @@ pub const ROUTES: &[RouteSpec] = &[
         is_probe: true,
         doc: RouteDoc {
             operation_id: "getLiveness",
+            tag: Tag::Probes,
             summary: "Whether the process answers.",
             description: "Always 200.",
             query: &[],
@@ -246,6 +268,7 @@ pub const ROUTES: &[RouteSpec] = &[
         is_probe: true,
         doc: RouteDoc {
             operation_id: "getReadiness",
+            tag: Tag::Probes,
             summary: "Whether lookups can be answered.",
             description: "200 while a Management token is held and no shutdown has begun; otherwise 503, and the body says \
                           why. The probe does not ask Auth0.",
@@ -264,6 +287,7 @@ pub const ROUTES: &[RouteSpec] = &[
         is_probe: true,
         doc: RouteDoc {
             operation_id: "getStartup",
+            tag: Tag::Probes,
             summary: "Whether a Management token has been obtained since the start.",
             description: "200 once one has been obtained; before that 503, and the body says why. The probe does not ask \
                           Auth0.",
@@ -282,6 +306,7 @@ pub const ROUTES: &[RouteSpec] = &[
         is_probe: true,
         doc: RouteDoc {
             operation_id: "getMetrics",
+            tag: Tag::Probes,
             summary: "Metrics for Prometheus, without user ids.",
             description: "OpenMetrics if the request accepts `application/openmetrics-text`, otherwise the older text \
                           format.",
@@ -300,6 +325,7 @@ pub const ROUTES: &[RouteSpec] = &[
         is_probe: false,
         doc: RouteDoc {
             operation_id: "getOpenApi",
+            tag: Tag::Daemon,
             summary: "The description of this interface (OpenAPI 3.1).",
             description: "",
             query: &[],
