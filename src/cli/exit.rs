@@ -47,6 +47,25 @@ impl Exit {
         Self::Configuration,
     ];
 
+    /// What it says.
+    pub const fn meaning(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Failed => "failed",
+            Self::Usage => "the command line is wrong, or an option is needed to choose between identities",
+            Self::NotFound => "not found: the user, the identity or the token",
+            Self::LoginRequired => "the user must log in again",
+            Self::Forbidden => "forbidden: the daemon or the socket's permissions do not let this user in",
+            Self::Unavailable => {
+                "unavailable: no daemon, or Auth0 cannot be asked; trying again later may help"
+            }
+            Self::UnknownAccount => {
+                "the configuration names a user or group that is not known yet; trying again later may help"
+            }
+            Self::Configuration => "the configuration is wrong",
+        }
+    }
+
     /// The number.
     pub const fn code(self) -> u8 {
         match self {
