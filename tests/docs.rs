@@ -8,7 +8,7 @@
     reason = "tests stop at the first surprise"
 )]
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -17,8 +17,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use clap::CommandFactory;
-use cloakroom::cli::{Cli, DEFAULT_SOCKET};
+use cloakroom::cli::DEFAULT_SOCKET;
 use cloakroom::config::{self, Env};
 use serde_json::Value;
 
@@ -173,33 +172,6 @@ fn known_keys() -> BTreeSet<String> {
     }
     assert!(keys.len() > 25, "{keys:?}");
     keys
-}
-
-// README's commands.
-
-#[test]
-fn the_commands_and_their_options_are_those_there_are() {
-    let mut listed: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for row in rows(&part("README.md", "## Running it")) {
-        for command in row[0].split('`').filter_map(|text| text.strip_prefix("cloakroom ")) {
-            let mut words = command.split(|c: char| !c.is_ascii_alphanumeric() && !"-_".contains(c));
-            let options = listed.entry(words.next().unwrap().to_owned()).or_default();
-            options.extend(words.filter_map(|word| word.strip_prefix("--")).map(str::to_owned));
-        }
-    }
-    let mut defined = BTreeMap::new();
-    for command in Cli::command().get_subcommands() {
-        let is_client = command.get_arguments().any(|argument| argument.get_id() == "path");
-        let long = command.get_arguments().filter_map(|argument| argument.get_long());
-        // That client commands take --socket is said once, below the table.
-        let options: BTreeSet<_> = long
-            .filter(|option| *option != "help" && !(is_client && *option == "socket"))
-            .map(str::to_owned)
-            .collect();
-        defined.insert(command.get_name().to_owned(), options);
-    }
-    assert_eq!(listed, defined, "README's commands (left) and the program's (right)");
-    assert!(read("README.md").contains(&format!("`CLOAKROOM_SOCKET`, then `{DEFAULT_SOCKET}`")));
 }
 
 // The interface.

@@ -13,10 +13,14 @@
 
 #[path = "references/configuration.rs"]
 mod configuration;
+#[path = "references/cli.rs"]
+mod cli;
 #[path = "references/errors.rs"]
 mod errors;
 #[path = "references/examples.rs"]
 mod examples;
+#[path = "references/http.rs"]
+mod http;
 #[path = "references/markdown.rs"]
 mod markdown;
 #[path = "references/metrics.rs"]

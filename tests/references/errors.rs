@@ -3,10 +3,11 @@
 use std::fmt::Write;
 
 use cloakroom::api::error::Code;
-use cloakroom::api::route::ROUTES;
+use cloakroom::api::route::{ROUTES, RouteSpec};
 
 use super::generated_below_marker;
-use super::markdown::wrapped;
+use super::http;
+use super::markdown::{anchor, wrapped};
 
 #[test]
 fn the_reference_has_a_section_for_each_error() {
@@ -46,7 +47,7 @@ fn section(code: Code) -> String {
 
 /// The routes that may answer with it.
 fn routes(code: Code) -> String {
-    let answers = |spec: &&cloakroom::api::route::RouteSpec| spec.errors().any(|one| one == code);
+    let answers = |spec: &&RouteSpec| spec.errors().any(|one| one == code);
     let them: Vec<_> = ROUTES.iter().filter(answers).collect();
     match them.len() {
         _ if code == Code::RouteNotFound => {
@@ -66,11 +67,7 @@ fn routes(code: Code) -> String {
 }
 
 /// The route with a link to its section of the HTTP reference.
-fn linked(spec: &cloakroom::api::route::RouteSpec) -> String {
-    format!(
-        "[`{} {}`](http.md#{})",
-        spec.method,
-        spec.template.as_str(),
-        spec.doc.operation_id.to_lowercase()
-    )
+fn linked(spec: &RouteSpec) -> String {
+    let heading = http::heading(spec);
+    format!("[`{heading}`](http.md#{})", anchor(&heading))
 }

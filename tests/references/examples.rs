@@ -3,10 +3,10 @@
 use cloakroom::api::error::Code;
 use cloakroom::api::types::{
     CacheStatus, ChangeAnswer, FailureStatus, IdentitiesAnswer, IdentityAnswer, ListenerStatus, LookupCounts,
-    ManagementTokenAnswer, ManagementTokenStatus, ReloadAnswer, Report, ReportAnswer, StatusAnswer,
+    ManagementTokenAnswer, ManagementTokenStatus, Problem, ReloadAnswer, Report, ReportAnswer, StatusAnswer,
     TokenAnswer, UpstreamFailure, UpstreamStatus,
 };
-use serde_json::{Value, json};
+use serde::Serialize;
 
 /// A user of the demo.
 pub const USER_ID: &str = "google-oauth2|103547991597142817347";
@@ -14,10 +14,10 @@ pub const USER_ID: &str = "google-oauth2|103547991597142817347";
 const ACCOUNT: &str = "103547991597142817347";
 const FINGERPRINT: &str = "AcbMEesgM6L6tWQy";
 
-/// The example of the type of that name.
-pub fn of(name: &str) -> Option<Value> {
+/// The example of the type of that name, with its fields in their order.
+pub fn of(name: &str) -> Option<String> {
     Some(match name {
-        "TokenAnswer" => json!(TokenAnswer {
+        "TokenAnswer" => pretty(&TokenAnswer {
             user_id: USER_ID.into(),
             connection: "google-oauth2".into(),
             provider: "google-oauth2".into(),
@@ -31,7 +31,7 @@ pub fn of(name: &str) -> Option<Value> {
             fetched_at: "2026-11-22T03:00:08Z".into(),
             fingerprint: FINGERPRINT.into(),
         }),
-        "IdentitiesAnswer" => json!(IdentitiesAnswer {
+        "IdentitiesAnswer" => pretty(&IdentitiesAnswer {
             user_id: USER_ID.into(),
             blocked: false,
             fetched_at: "2026-11-22T03:00:08Z".into(),
@@ -45,16 +45,16 @@ pub fn of(name: &str) -> Option<Value> {
                 expiry_basis: "login".into(),
             }],
         }),
-        "Report" => json!(Report { fingerprint: FINGERPRINT.into() }),
-        "ReportAnswer" => json!(ReportAnswer { outcome: "dropped".into() }),
-        "ManagementTokenAnswer" => json!(ManagementTokenAnswer {
+        "Report" => pretty(&Report { fingerprint: FINGERPRINT.into() }),
+        "ReportAnswer" => pretty(&ReportAnswer { outcome: "dropped".into() }),
+        "ManagementTokenAnswer" => pretty(&ManagementTokenAnswer {
             access_token: "eyJhbGciOiJSUzI1NiJ9.e30.c2lnbmF0dXJl".into(),
             token_type: "Bearer".into(),
             expires_at: Some("2026-11-23T03:00:07Z".into()),
             expires_in: Some(86399),
             scopes: Some(["read:users", "read:user_idp_tokens"].map(str::to_owned).to_vec()),
         }),
-        "ReloadAnswer" => json!(ReloadAnswer {
+        "ReloadAnswer" => pretty(&ReloadAnswer {
             changed: vec![ChangeAnswer {
                 key: "cache.max_ttl".into(),
                 from: Some("10m".into()),
@@ -63,17 +63,34 @@ pub fn of(name: &str) -> Option<Value> {
             needs_restart: Vec::new(),
             warnings: Vec::new(),
         }),
-        "Problem" => json!({
-            "type": "urn:cloakroom:problem:user_not_found",
-            "title": Code::UserNotFound.spec().title,
-            "status": Code::UserNotFound.spec().status.as_u16(),
-            "code": Code::UserNotFound.spec().name,
-            "detail": "check the id: it is Auth0's user_id, and after account linking only the primary account's id exists",
-            "request_id": "716d8783-22",
-        }),
-        "StatusAnswer" => json!(status()),
+        "Problem" => pretty(&problem()),
+        "StatusAnswer" => pretty(&status()),
         _ => return None,
     })
+}
+
+fn pretty(body: &impl Serialize) -> String {
+    serde_json::to_string_pretty(body).unwrap()
+}
+
+fn problem() -> Problem {
+    let spec = Code::UserNotFound.spec();
+    Problem {
+        kind: format!("urn:cloakroom:problem:{}", spec.name),
+        title: spec.title.into(),
+        status: spec.status.as_u16(),
+        code: spec.name.into(),
+        detail: "check the id: it is Auth0's user_id, and after account linking only the primary account's id exists"
+            .into(),
+        request_id: "716d8783-22".into(),
+        parameter: None,
+        connections: None,
+        identities: None,
+        expired_at: None,
+        expires_in: None,
+        permanent: None,
+        problems: None,
+    }
 }
 
 fn status() -> StatusAnswer {

@@ -23,6 +23,12 @@ pub fn wrapped(text: &str, first: &str, rest: &str) -> String {
     lines + line.trim_end() + "\n"
 }
 
+/// The anchor of a heading, as GitHub makes it.
+pub fn anchor(heading: &str) -> String {
+    let kept = heading.chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c));
+    kept.map(|c| if c == ' ' { '-' } else { c.to_ascii_lowercase() }).collect()
+}
+
 /// The words of `text`. What stands between backticks is one word.
 fn words(text: &str) -> Vec<String> {
     let mut words: Vec<String> = Vec::new();

@@ -272,7 +272,7 @@ fn finish(name: &str, schema: &mut Value) {
     let required: Vec<_> = schema["required"].as_array().cloned().unwrap_or_default();
     one_line(schema);
     if let Some(example) = examples::of(name) {
-        schema["examples"] = json!([example]);
+        schema["examples"] = json!([serde_json::from_str::<Value>(&example).unwrap()]);
     }
     for (field, property) in schema["properties"].as_object_mut().unwrap() {
         one_line(property);
