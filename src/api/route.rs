@@ -9,31 +9,10 @@ use super::params::Parameter;
 
 mod table;
 
-pub use table::ROUTES;
+pub use table::{ROUTES, Route};
 
 /// What stands in a template in the place of the user's id.
 const USER: &str = "{user_id}";
-
-/// Where a request leads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the rows of the table say what each is")]
-pub enum Route {
-    Token,
-    Identities,
-    MyToken,
-    MyIdentities,
-    Report,
-    User,
-    Users,
-    ManagementToken,
-    Status,
-    Reload,
-    Live,
-    Ready,
-    Started,
-    Metrics,
-    OpenApi,
-}
 
 /// A row of [`ROUTES`].
 #[derive(Debug)]

@@ -8,7 +8,7 @@ use crate::api::error::Code;
 use crate::api::params::TOKEN_QUERY;
 use crate::domain::policy::Operation;
 
-use super::{Answer, Body, Route, RouteDoc, RouteSpec, Tag, Template};
+use super::{Answer, Body, RouteDoc, RouteSpec, Tag, Template};
 
 /// The type of a body by its name in `types.rs`.
 macro_rules! body {
@@ -19,6 +19,27 @@ macro_rules! body {
             schema: |generator| generator.subschema_for::<crate::api::types::$name>(),
         }
     };
+}
+
+/// Where a request leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the rows of the table say what each is")]
+pub enum Route {
+    Token,
+    Identities,
+    MyToken,
+    MyIdentities,
+    Report,
+    User,
+    Users,
+    ManagementToken,
+    Status,
+    Reload,
+    Live,
+    Ready,
+    Started,
+    Metrics,
+    OpenApi,
 }
 
 /// What lookups of either kind may be answered.
