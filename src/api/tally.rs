@@ -1,5 +1,5 @@
-//! Answers counted by route and status, for `/metrics`. A table that is there from the start: counting takes neither a
-//! lock nor memory, and nothing that a caller sends can make it grow.
+//! Counters of answers by route and status, for `/metrics`. The table has its full size from the start: counting takes
+//! neither a lock nor memory, and no request makes it grow.
 
 use crate::telemetry::Counter;
 
@@ -15,11 +15,11 @@ const COLUMNS: usize = OTHERS.len() + Code::ALL.len();
 /// Why a connection is closed at once, or not accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TurnedAway {
-    /// Its uid has as many as it may have, or those of all uids together.
+    /// The uid, or all uids together, have as many connections as are allowed.
     Limit,
-    /// The kernel has no descriptor or no memory for it: it stays in the queue.
+    /// The kernel has no descriptor or no memory for the connection, which stays in the queue.
     Resources,
-    /// The kernel does not say who is at its other end.
+    /// The kernel does not state the peer's uid.
     Unnamed,
 }
 
@@ -67,7 +67,7 @@ impl Tally {
         }
     }
 
-    /// Route, status and how often; only what there has been.
+    /// Route, status and count, of those that have occurred.
     pub fn answers(&self) -> impl Iterator<Item = (&'static str, u16, u64)> {
         let routes = ROUTES.iter().map(|spec| spec.template.as_str()).chain(["none"]);
         routes.zip(&self.answers).flat_map(|(route, row)| {
