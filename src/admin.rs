@@ -1,6 +1,7 @@
 //! The TCP listener for probes and metrics, for those who cannot reach a Unix socket: kubelets, Prometheus. Never a
 //! token, never a user: of the routes there are it has those that anybody may ask for.
 
+use std::borrow::Cow;
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::io;
@@ -11,7 +12,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use hyper::header::HeaderValue;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -19,7 +19,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::task::{AbortHandle, JoinSet};
 
-use crate::api::{self, Services};
+use crate::api::Services;
+use crate::api::peer::Peer;
+use crate::api::service;
 use crate::listener::fairness::{FairScheduler, Group, ScheduledConnection, step_back};
 use crate::listener::io::ConnectionState;
 
@@ -36,11 +38,9 @@ const WHILE_ALL_WAIT: Duration = Duration::from_millis(1);
 /// After so many connections whatever else is ready goes first.
 const IN_ONE_GO: usize = 8;
 
-/// For a request's head, and for how long a connection may stay without one.
+/// For a request's head, and for how long a connection may stay without one. Clients are told less
+/// ([`crate::api::response::KEPT_OVER_TCP`]).
 const HEAD_TIME: Duration = Duration::from_secs(10);
-
-/// For how long callers are told that an idle connection stays open: less than [`HEAD_TIME`].
-const KEPT: HeaderValue = HeaderValue::from_static("timeout=5");
 
 /// A connection is over after this long, whatever it does; a scraper that keeps its own open makes another.
 const LIFETIME: Duration = Duration::from_secs(300);
@@ -155,15 +155,15 @@ async fn answer(
     standing: Arc<Standing>,
     steps: Arc<AtomicU64>,
 ) {
-    let state = Arc::new(ConnectionState::default());
+    let (state, peer) = (Arc::new(ConnectionState::default()), Peer::over_tcp());
     let service = service_fn(|request| {
         state.begin_request();
-        let (services, state) = (&services, &state);
+        let (services, peer, state) = (&services, &peer, &state);
         async move {
             if state.is_another_of_this_step() {
                 step_back().await;
             }
-            Ok::<_, Infallible>(api::answer_openly(services, &request, KEPT))
+            Ok::<_, Infallible>(service::answer(services, Cow::Borrowed(peer), request).response().await)
         }
     });
     let mut connection = http1::Builder::new()

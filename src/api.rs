@@ -23,6 +23,5 @@ mod trace;
 pub mod types;
 
 pub use peer::ListenerTerms;
-pub use service::answer_openly;
 pub use state::{ListenerInfo, Phase, Reloading, Services};
 pub use tally::Tally;

@@ -8,8 +8,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::api::audit::Origin;
-use crate::api::peer::Visitor;
+use crate::api::peer::{Origin, Visitor};
 use crate::api::{ListenerInfo, ListenerTerms, Phase, Services};
 
 mod accept;

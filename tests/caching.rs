@@ -24,7 +24,7 @@ use cloakroom::domain::priority::Flow;
 use cloakroom::domain::user::{Selector, UserId};
 use cloakroom::fake_auth0::{Endpoint, ExpiresIn, Fault, RateLimit, TenantOptions, WaitHint, users};
 use serde_json::json;
-use support::world::{FLOW, START, World};
+use support::world::{FLOW, START, World, query};
 use tokio::time::sleep;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -83,7 +83,7 @@ async fn a_thousand_cold_lookups_are_one_flight_whoever_hangs_up() {
     let user = UserId::parse(users::GOOGLE).unwrap();
     let selector = Selector::default();
     let lookups = (0..1000).map(|n| {
-        let lookup = world.cache().token(FLOW, &user, &selector, LookupOptions::default());
+        let lookup = world.cache().look_up(query(&user, &selector, LookupOptions::default()), FLOW);
         async move {
             // The first two hundred leave before there is an answer, the one that started the flight among them.
             let patience = if n < 200 { SECOND / 2 } else { MINUTE };
@@ -169,10 +169,13 @@ async fn a_token_is_never_served_with_less_than_min_ttl_left() {
     let world = world("[cache]\nmax_ttl = \"2h\"\nrefresh_ahead = 0").await;
     let served = world
         .cache()
-        .token(FLOW, &UserId::parse(users::GOOGLE).unwrap(), &Selector::default(), LookupOptions::default())
+        .look_up(
+            query(&UserId::parse(users::GOOGLE).unwrap(), &Selector::default(), LookupOptions::default()),
+            FLOW,
+        )
         .await
         .unwrap();
-    let left = served.select(&Selector::default()).unwrap().1.expires.unwrap().remaining(served.now);
+    let left = served.token().1.expires.unwrap().remaining(served.now);
     sleep(left - 30 * SECOND).await;
     assert_eq!(world.state(users::GOOGLE).await, "hit", "30 seconds are left, which is min_ttl");
     sleep(Duration::from_millis(1)).await;
@@ -572,9 +575,9 @@ async fn what_nobody_waits_for_takes_nothing_from_those_who_do() {
     let selector = Selector::default();
     assert_eq!(world.state(users::GOOGLE).await, "miss");
     // Two of four are spent. One may be wished for; the last is kept for somebody who has nothing.
-    assert!(world.cache().token(FLOW, &user, &selector, fresh).await.is_ok());
-    assert!(world.cache().token(FLOW, &user, &selector, fresh).await.is_ok());
-    let why = world.cache().token(FLOW, &user, &selector, fresh).await.unwrap_err();
+    assert!(world.cache().look_up(query(&user, &selector, fresh), FLOW).await.is_ok());
+    assert!(world.cache().look_up(query(&user, &selector, fresh), FLOW).await.is_ok());
+    let why = world.cache().look_up(query(&user, &selector, fresh), FLOW).await.unwrap_err();
     assert!(matches!(why, LookupError::RateLimited { .. }), "{why:?}");
     assert_eq!(world.state(users::JOHN).await, "miss");
 }
@@ -638,12 +641,12 @@ async fn a_caller_may_ask_for_a_fresh_answer_and_joins_one_under_way() {
     assert_eq!(world.state(users::GOOGLE).await, "hit");
     world.tenant.fault(Endpoint::User, Fault::Latency(SECOND));
     let two = (
-        world.cache().token(FLOW, &user, &selector, fresh),
-        world.cache().token(FLOW, &user, &selector, fresh),
+        world.cache().look_up(query(&user, &selector, fresh), FLOW),
+        world.cache().look_up(query(&user, &selector, fresh), FLOW),
     );
     let (one, other) = tokio::join!(two.0, two.1);
     for served in [one.unwrap(), other.unwrap()] {
-        assert_eq!(served.select(&selector).unwrap().1.access_token.expose(), new);
+        assert_eq!(served.token().1.access_token.expose(), new);
     }
     assert_eq!(world.user_calls(), 2);
 }
@@ -655,7 +658,7 @@ async fn a_caller_may_state_how_long_a_token_has_to_last() {
     let selector = Selector::default();
     let ask = async |secs| {
         let options = LookupOptions { min_ttl: Duration::from_secs(secs), fresh: false };
-        world.cache().token(FLOW, &user, &selector, options).await
+        world.cache().look_up(query(&user, &selector, options), FLOW).await
     };
     assert!(ask(3_500).await.is_ok(), "58 minutes and 59 seconds are left");
     let why = ask(3_600).await.unwrap_err();
@@ -672,8 +675,9 @@ async fn a_reported_token_is_not_served_again_and_a_late_report_does_nothing() {
     let world = world("").await;
     let user = UserId::parse(users::GOOGLE).unwrap();
     let selector = Selector::default();
-    let served = world.cache().token(FLOW, &user, &selector, LookupOptions::default()).await.unwrap();
-    let fingerprint = served.select(&selector).unwrap().1.fingerprint;
+    let served =
+        world.cache().look_up(query(&user, &selector, LookupOptions::default()), FLOW).await.unwrap();
+    let fingerprint = served.token().1.fingerprint;
     assert_eq!(
         world.cache().report(FLOW, &UserId::parse(users::JOHN).unwrap(), fingerprint, &Selector::default()),
         Ok(ReportOutcome::Unknown)
@@ -703,8 +707,9 @@ async fn a_report_reaches_no_further_than_what_the_caller_is_shown() {
     let world = world("").await;
     let user = UserId::parse(users::LINKED).unwrap();
     let google = Selector { connection: Some("google-oauth2".into()), ..Selector::default() };
-    let served = world.cache().token(Flow::Daemon, &user, &google, LookupOptions::default()).await.unwrap();
-    let fingerprint = served.select(&google).unwrap().1.fingerprint;
+    let served =
+        world.cache().look_up(query(&user, &google, LookupOptions::default()), Flow::Daemon).await.unwrap();
+    let fingerprint = served.token().1.fingerprint;
     let within =
         |connection: &str| Selector { within: Some([connection.to_owned()].into()), ..Selector::default() };
     let report = |shown: &str| world.cache().report(FLOW, &user, fingerprint, &within(shown));
@@ -762,8 +767,9 @@ async fn with_several_threads_too_no_report_is_lost() {
     world.ready().await;
     let user = UserId::parse(users::GOOGLE).unwrap();
     let selector = Selector::default();
-    let served = world.cache().token(Flow::Daemon, &user, &selector, LookupOptions::default()).await.unwrap();
-    let fingerprint = served.select(&selector).unwrap().1.fingerprint;
+    let served =
+        world.cache().look_up(query(&user, &selector, LookupOptions::default()), Flow::Daemon).await.unwrap();
+    let fingerprint = served.token().1.fingerprint;
     for round in 0..2_000 {
         world.cache().purge(&user);
         assert!(world.look_up(users::GOOGLE).await.is_ok());
@@ -771,7 +777,7 @@ async fn with_several_threads_too_no_report_is_lost() {
         #[expect(clippy::disallowed_methods, reason = "a caller of its own")]
         let fresh = tokio::spawn(async move {
             let options = LookupOptions { fresh: true, ..LookupOptions::default() };
-            asking.cache().token(Flow::Daemon, &asker, &Selector::default(), options).await.is_ok()
+            asking.cache().look_up(query(&asker, &Selector::default(), options), Flow::Daemon).await.is_ok()
         });
         // Somewhere between before the flight and after it.
         for _ in 0..round * 37 % 20_000 {
@@ -1001,7 +1007,8 @@ async fn while_every_token_is_refused_nothing_is_spent_on_what_is_held() {
     }
     let user = UserId::parse(users::GOOGLE).unwrap();
     let fresh = LookupOptions { fresh: true, ..LookupOptions::default() };
-    let why = failure(world.cache().token(FLOW, &user, &Selector::default(), fresh).await.unwrap_err());
+    let why =
+        failure(world.cache().look_up(query(&user, &Selector::default(), fresh), FLOW).await.unwrap_err());
     assert_eq!(
         (why.stage, why.failure),
         (Stage::ManagementToken, Failure::Denied(Refusal::Bearer { status: 401 }))

@@ -1,18 +1,18 @@
-//! Who is at the other end of a connection, and what goes for it: by rules that may change while it is open.
+//! The client at the other end of a connection, and the rules for it, which may change while the connection is open.
 
 use std::borrow::Cow;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use tokio::net::UnixStream;
 use tokio::sync::watch;
 
-use crate::domain::policy::{Caller, Policy, Rights};
+use crate::domain::policy::{Caller, OVERFLOW_ID, Policy, Rights};
 use crate::domain::priority::Flow;
 
-use super::audit::Origin;
 use super::rate_limit::Rates;
 
-/// What goes for a listener's callers. Replaced as a whole where the configuration changes, and for connections that are
-/// open with their next request.
+/// The rules for a listener's clients. Replaced as a whole when the configuration changes; open connections follow with
+/// their next request.
 #[derive(Debug)]
 pub struct ListenerTerms {
     pub(crate) policy: Policy,
@@ -21,22 +21,41 @@ pub struct ListenerTerms {
 }
 
 impl ListenerTerms {
-    /// These rules, under which nobody has asked for anything yet, or what was asked for under those `before`.
+    /// These rules. What was counted under the rules `before` goes on counting.
     pub fn new(policy: Policy, require_request_header: bool, before: Option<&Self>) -> Arc<Self> {
         let rates = before.map(|before| Arc::clone(&before.rates)).unwrap_or_default();
         Arc::new(Self { policy, rates, require_request_header })
     }
 }
 
-/// Who is at the other end of a connection, and what goes for it on its listener.
+/// A client, and the rules for it at the moment of one request.
 pub(crate) struct Peer {
     pub rights: Rights,
     pub rates: Arc<Rates>,
     pub require_request_header: bool,
-    pub origin: Origin,
+    /// `None` over TCP, where the kernel identifies no client.
+    pub origin: Option<Origin>,
 }
 
-/// The other end of a connection over time: what goes for it may change from one request to the next.
+/// Where a connection comes from, for the audit log alone: no right depends on a pid.
+#[derive(Clone, Debug)]
+pub struct Origin {
+    /// The listener's path.
+    pub listener: Arc<str>,
+    /// The process that connected, where the kernel knows it.
+    pub pid: Option<u32>,
+}
+
+impl Origin {
+    /// Asks the kernel for the process at the other end of `stream`, which `listener` has accepted.
+    pub fn new(listener: Arc<str>, stream: &UnixStream) -> Self {
+        let pid = stream.peer_cred().ok().and_then(|peer| peer.pid());
+        // 0 stands for a process of another pid namespace.
+        Self { listener, pid: pid.and_then(|pid| u32::try_from(pid).ok()).filter(|pid| *pid != 0) }
+    }
+}
+
+/// The other end of a connection over time: the rules for it may change from one request to the next.
 pub(crate) struct Visitor {
     pub caller: Caller,
     origin: Origin,
@@ -76,11 +95,27 @@ impl Peer {
             rights: terms.policy.rights(caller),
             rates: Arc::clone(&terms.rates),
             require_request_header: terms.require_request_header,
-            origin: origin.clone(),
+            origin: Some(origin.clone()),
         })
     }
 
-    /// In whose turns Auth0 is asked for it.
+    /// Any client over TCP. It has no rights, so only routes that need none are open to it.
+    pub fn over_tcp() -> Arc<Self> {
+        let nobody = Caller { uid: OVERFLOW_ID, gid: OVERFLOW_ID };
+        Arc::new(Self {
+            rights: Policy::new(OVERFLOW_ID, []).rights(nobody),
+            rates: Arc::default(),
+            require_request_header: false,
+            origin: None,
+        })
+    }
+
+    /// Whether the kernel identifies the client, as it does on Unix sockets.
+    pub fn is_identified(&self) -> bool {
+        self.origin.is_some()
+    }
+
+    /// The flow in whose turns Auth0 is asked for this client.
     pub fn flow(&self) -> Flow {
         self.rights.caller().into()
     }

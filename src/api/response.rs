@@ -21,6 +21,9 @@ pub const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 /// On connections to a Unix socket: less than `connection::IDLE_TIME`.
 pub const KEPT: HeaderValue = HeaderValue::from_static("timeout=100");
 
+/// On connections to `admin.address`: less than `admin::HEAD_TIME`.
+pub const KEPT_OVER_TCP: HeaderValue = HeaderValue::from_static("timeout=5");
+
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
 /// Names and places of a lookup's headers. Nearly every answer is one, and to put each header where its name's hash
@@ -103,7 +106,7 @@ impl Reply {
 }
 
 /// An answer that a lookup gave, with the headers that say how it came about.
-pub fn lookup(served: &Served, json: Vec<u8>) -> Reply {
+pub fn lookup<F>(served: &Served<F>, json: Vec<u8>) -> Reply {
     let age = served.fetched().age(served.now).as_secs();
     Reply::new(StatusCode::OK, "application/json", json.into()).looked_up(served.state, age)
 }

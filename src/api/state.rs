@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use tokio::sync::watch;
 
@@ -82,6 +82,16 @@ pub struct ListenerInfo {
 }
 
 impl Services {
+    /// What verifies user tokens; `None` where `[me]` names no audience.
+    pub fn user_tokens(&self) -> Option<Arc<UserTokens>> {
+        self.user_tokens.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Reloads the configuration.
+    pub(super) fn reload(&self) -> Reloading {
+        (self.reload)()
+    }
+
     pub(crate) fn next_request_id(&self) -> RequestId {
         RequestId::new(self.run_id, self.requests.fetch_add(1, Ordering::Relaxed))
     }

@@ -5,13 +5,12 @@ use std::time::Duration;
 
 use crate::config::Negative;
 use crate::domain::error::LookupError;
-use crate::domain::freshness::{Freshness, Moment, Schedule, Terms};
-use crate::domain::identity::{Identity, IdpToken, KnownExpiry, NoSelection, Profile};
+use crate::domain::freshness::{Deadline, Freshness, Moment, Schedule, Terms};
+use crate::domain::identity::{Identity, IdpToken, KnownExpiry, NoSelection, Place, Profile};
 use crate::domain::user::{Selector, UserId};
 use crate::secret::Tag;
 
-use super::Fetched;
-use super::refusals::Refusal;
+use super::source::Fetched;
 
 /// What the cache spends on an entry besides its own bytes: moka's nodes and queues, the hash table, reference
 /// counts, and what the allocator rounds up. As measured; `tests/bounded.rs` holds it to that.
@@ -35,25 +34,20 @@ pub struct Entry {
 #[derive(Clone, Debug)]
 struct History {
     /// Tokens of this answer that were reported as refused by their providers.
-    refused: Vec<Refusal>,
+    refused: Vec<RefusedToken>,
     /// Whether Auth0 has been asked since the latest report. Until then it may hold a newer token.
     is_asked: bool,
     /// Expiries of tokens that this answer lacks, and has no other instead of; they may come back.
     missing: Vec<KnownExpiry>,
 }
 
-/// What a caller wants to know of a user.
+/// A token that was reported because its provider refused it.
 #[derive(Clone, Copy, Debug)]
-pub enum Question<'a> {
-    /// The token that a selector means.
-    Token {
-        /// Which one.
-        selector: &'a Selector,
-        /// For how long it has to be valid.
-        min_ttl: Duration,
-    },
-    /// All identities.
-    Identities,
+pub struct RefusedToken {
+    /// Which token.
+    pub fingerprint: Tag,
+    /// When it was reported, on the elapsed clock without what that is known to have missed.
+    pub at: Duration,
 }
 
 /// How long what is remembered may be used.
@@ -65,13 +59,29 @@ pub struct Rules {
     pub negative: Negative,
 }
 
-/// What an entry says.
+/// What an entry answers.
 #[derive(Debug)]
-pub struct Judgement {
-    /// The answer as far as the entry knows. It never offers a dead token, nor a refused one.
-    pub outcome: Result<(), LookupError>,
+pub struct Judgement<F> {
+    /// The answer as far as the entry knows. It never offers an expired token, nor a refused one.
+    pub outcome: Result<F, LookupError>,
     /// Whether that may be answered, or Auth0 has to be asked.
     pub freshness: Freshness,
+}
+
+/// What an entry says about a user as a whole.
+#[derive(Clone, Copy, Debug)]
+pub struct UserState {
+    /// Auth0 has blocked the user.
+    pub is_blocked: bool,
+}
+
+impl RefusedToken {
+    /// Whether a user who `logged_in` at the earliest then, on the same clock, has certainly logged in since: then the
+    /// token works again, though Auth0 sends the same one. Time that the clock turns out to have missed may be from
+    /// before the report or from after it; as it is not counted here, it makes the login look earlier.
+    pub fn is_lifted(self, logged_in: Option<Duration>) -> bool {
+        logged_in.is_some_and(|logged_in| logged_in > self.at)
+    }
 }
 
 impl Entry {
@@ -79,11 +89,6 @@ impl Entry {
     pub fn new(fetched: Fetched) -> Self {
         let Fetched { profile, sent, tokens_withheld, logged_in: _ } = fetched;
         Self { profile, sent, tokens_withheld, history: None }
-    }
-
-    /// The user, or `None` if Auth0 has no such user.
-    pub fn profile(&self) -> Option<&Profile> {
-        self.profile.as_ref()
     }
 
     /// When the request was sent.
@@ -125,7 +130,7 @@ impl Entry {
         self.history.as_ref().is_some_and(|history| !history.refused.is_empty() && !history.is_asked)
     }
 
-    fn refusals(&self) -> &[Refusal] {
+    fn refusals(&self) -> &[RefusedToken] {
         self.history.as_ref().map_or(&[], |history| &history.refused)
     }
 
@@ -134,7 +139,7 @@ impl Entry {
     }
 
     /// The same answer, with one token known to be refused.
-    pub fn with_refused(&self, refusal: Refusal) -> Self {
+    pub fn with_refused(&self, refusal: RefusedToken) -> Self {
         let mut refused = self.refusals().to_vec();
         refused.push(refusal);
         let history = History { refused, is_asked: false, missing: self.missing().to_vec() };
@@ -148,12 +153,12 @@ impl Entry {
     pub fn inherit(
         &mut self,
         before: Option<&Self>,
-        reported: &[Refusal],
+        reported: &[RefusedToken],
         logged_in: Option<Duration>,
         is_asked: bool,
     ) {
         let missing = self.keep_expiries(before);
-        let mut refused: Vec<Refusal> = Vec::new();
+        let mut refused: Vec<RefusedToken> = Vec::new();
         for refusal in before.map(Self::refusals).into_iter().flatten().chain(reported) {
             let is_known = refused.iter().any(|known| known.fingerprint == refusal.fingerprint);
             let is_here = self.holds(refusal.fingerprint, &Selector::default());
@@ -169,7 +174,7 @@ impl Entry {
     fn keep_expiries(&mut self, before: Option<&Self>) -> Vec<KnownExpiry> {
         let Some(before) = before else { return Vec::new() };
         let mut missing = Vec::new();
-        let stated = before.profile().into_iter().flat_map(Profile::known_expiries);
+        let stated = before.profile.iter().flat_map(Profile::known_expiries);
         for known in stated.chain(before.missing().iter().copied()) {
             if let Some(profile) = &mut self.profile {
                 profile.keep_expiry(&known);
@@ -183,47 +188,62 @@ impl Entry {
         missing
     }
 
-    /// What the entry says to `question` at `now`.
-    pub fn judge(&self, question: Question<'_>, rules: &Rules, now: Moment) -> Judgement {
-        match self.find(question, rules, now) {
-            Ok(token) => {
-                let expires = token.and_then(|token| token.expires);
-                let schedule = Schedule { sent: self.sent(), expires, terms: rules.terms };
-                Judgement { outcome: Ok(()), freshness: schedule.at(now) }
-            }
-            Err(fact) => {
-                let known = self.sent().age(now) < remembered(&fact, rules) && !self.must_ask(&fact);
-                Judgement {
-                    outcome: Err(fact),
-                    freshness: if known { Freshness::Fresh } else { Freshness::Expired },
-                }
-            }
+    /// What the entry says at `now` to a lookup of the token that `selector` means, which has to be valid for `min_ttl`.
+    pub fn judge_token(
+        &self,
+        selector: &Selector,
+        min_ttl: Duration,
+        rules: &Rules,
+        now: Moment,
+    ) -> Judgement<Place> {
+        match self.find_servable(selector, min_ttl, rules, now) {
+            Ok((place, expires)) => self.known(place, expires, rules, now),
+            Err(fact) => self.fact(fact, rules, now),
         }
     }
 
-    /// The token in question, none where none is asked for, or the fact that is the answer instead.
-    fn find(
+    /// What the entry says at `now` to a lookup of all identities.
+    pub fn judge_identities(&self, rules: &Rules, now: Moment) -> Judgement<UserState> {
+        match &self.profile {
+            Some(profile) => self.known(UserState { is_blocked: profile.blocked }, None, rules, now),
+            None => self.fact(LookupError::UserNotFound, rules, now),
+        }
+    }
+
+    fn known<F>(&self, found: F, expires: Option<Deadline>, rules: &Rules, now: Moment) -> Judgement<F> {
+        let schedule = Schedule { sent: self.sent, expires, terms: rules.terms };
+        Judgement { outcome: Ok(found), freshness: schedule.at(now) }
+    }
+
+    fn fact<F>(&self, fact: LookupError, rules: &Rules, now: Moment) -> Judgement<F> {
+        let known = self.sent().age(now) < remembered(&fact, rules) && !self.must_ask(&fact);
+        let freshness = if known { Freshness::Fresh } else { Freshness::Expired };
+        Judgement { outcome: Err(fact), freshness }
+    }
+
+    /// The token that `selector` means and its expiry, or the fact that is the answer instead.
+    fn find_servable(
         &self,
-        question: Question<'_>,
+        selector: &Selector,
+        min_ttl: Duration,
         rules: &Rules,
         now: Moment,
-    ) -> Result<Option<IdpToken<'_>>, LookupError> {
-        let profile = self.profile().ok_or(LookupError::UserNotFound)?;
-        let Question::Token { selector, min_ttl } = question else { return Ok(None) };
+    ) -> Result<(Place, Option<Deadline>), LookupError> {
+        let profile = self.profile.as_ref().ok_or(LookupError::UserNotFound)?;
         if profile.blocked {
             return Err(LookupError::UserBlocked);
         }
-        let (_, token) = profile.select(selector).map_err(|why| match why {
+        let place = profile.find(selector).map_err(|why| match why {
             NoSelection::IdentityNotFound(connections) => LookupError::IdentityNotFound(connections),
             NoSelection::NoToken => LookupError::NoToken { withheld: self.tokens_withheld },
             NoSelection::Ambiguous(candidates) => LookupError::Ambiguous(candidates),
         })?;
         // Auth0 may be asked again whether the user has logged in since, but not at every lookup.
-        let retry_after = rules.negative.login_required.saturating_sub(self.sent().age(now));
-        if self.history.is_some() && self.is_refused(token.fingerprint) {
+        let retry_after = rules.negative.login_required.saturating_sub(self.sent.age(now));
+        if self.history.is_some() && self.is_refused(place.fingerprint()) {
             return Err(LookupError::LoginRequired { expired_at: None, retry_after });
         }
-        let Some(expires) = token.expires else { return Ok(Some(token)) };
+        let Some(expires) = place.expires() else { return Ok((place, None)) };
         if rules.terms.is_over(expires, now) {
             return Err(LookupError::LoginRequired { expired_at: Some(expires.wall()), retry_after });
         }
@@ -231,7 +251,7 @@ impl Entry {
         if left < min_ttl {
             return Err(LookupError::MinTtlUnsatisfiable { left, retry_after });
         }
-        Ok(Some(token))
+        Ok((place, Some(expires)))
     }
 
     /// Whether the fact is a report that Auth0 has not been asked about yet.
@@ -245,13 +265,14 @@ impl Entry {
         identities.filter_map(Identity::token)
     }
 
-    fn identities(&self) -> &[Identity] {
-        self.profile().map(|profile| profile.identities.as_slice()).unwrap_or_default()
+    /// The user's identities; none where Auth0 has no such user.
+    pub fn identities(&self) -> &[Identity] {
+        self.profile.as_ref().map(|profile| profile.identities.as_slice()).unwrap_or_default()
     }
 
     /// Bytes that `user` and this entry take in the cache.
     pub fn weight(&self, user: &UserId) -> u32 {
-        let profile = self.profile().map_or(0, Profile::apart);
+        let profile = self.profile.as_ref().map_or(0, Profile::apart);
         let history = self.history.as_ref().map_or(0, |history| {
             let (refused, missing) = (history.refused.as_slice(), history.missing.as_slice());
             size_of::<History>() + size_of_val(refused) + size_of_val(missing)

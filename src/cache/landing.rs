@@ -8,11 +8,11 @@ use crate::domain::user::UserId;
 use crate::flight::Obsolete;
 use crate::telemetry::UserNames;
 
-use super::Fetched;
 use super::backoff::UserBackoff;
 use super::entry::Entry;
 use super::refusals::Refusals;
 use super::slot::Slot;
+use super::source::Fetched;
 use super::store::Store;
 
 /// What a flight needs to store its result, since it outlives whoever started it.

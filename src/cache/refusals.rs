@@ -7,31 +7,12 @@ use std::time::Duration;
 use crate::domain::freshness::{Deadline, Moment};
 use crate::domain::priority::Flow;
 use crate::domain::user::UserId;
-use crate::secret::Tag;
 
-use super::entry::Entry;
+use super::entry::{Entry, RefusedToken};
 
 /// Reports that are remembered at a time; each takes some 200 bytes. Where there are more, the uid that has made the most
 /// loses its own oldest, so that no uid pushes out those of one that has made fewer.
 const MOST: usize = 2_048;
-
-/// A provider refused the token with this fingerprint.
-#[derive(Clone, Copy, Debug)]
-pub struct Refusal {
-    /// Which token.
-    pub fingerprint: Tag,
-    /// When that was reported, on the elapsed clock as it counts by itself.
-    pub at: Duration,
-}
-
-impl Refusal {
-    /// Whether a user who can have `logged_in` no earlier than that, on the same clock, has certainly logged in since:
-    /// then the token works again, though Auth0 sends the same one. Time that the clock turns out to have missed may be
-    /// from before the report or from after it; as it is not counted here, it makes the login look earlier.
-    pub fn is_lifted(self, logged_in: Option<Duration>) -> bool {
-        logged_in.is_some_and(|logged_in| logged_in > self.at)
-    }
-}
 
 /// What has been reported. Cheap to clone.
 #[derive(Clone, Debug, Default)]
@@ -48,7 +29,7 @@ struct State {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Kept {
     /// What was reported.
-    pub refusal: Refusal,
+    pub refusal: RefusedToken,
     /// Whose report it was.
     pub flow: Flow,
     /// The user's account that the token was of.
@@ -71,7 +52,7 @@ impl Refusals {
 
     /// Those of `user` that count for `answer`, before which the user can have `logged_in` no earlier than that. Those
     /// that the answer shows to be over are forgotten.
-    pub fn of(&self, user: &UserId, answer: &Entry, logged_in: Option<Duration>) -> Vec<Refusal> {
+    pub fn of(&self, user: &UserId, answer: &Entry, logged_in: Option<Duration>) -> Vec<RefusedToken> {
         let mut state = self.lock();
         state.retain(user, |kept| {
             let refusal = kept.refusal;
@@ -155,7 +136,7 @@ mod tests {
 
         fn report(&self, name: &str, flow: Flow, second: usize, lives: Option<Duration>) {
             let user = UserId::parse(name).unwrap();
-            let refusal = Refusal { fingerprint: self.tags.tag("token", name), at: at(second).elapsed };
+            let refusal = RefusedToken { fingerprint: self.tags.tag("token", name), at: at(second).elapsed };
             let expires = lives.map(|lives| Deadline::after(at(second), lives));
             self.refusals.add(&user, Kept { refusal, flow, account: 0, expires }, at(second));
         }
@@ -199,7 +180,7 @@ mod tests {
 
     #[test]
     fn only_a_login_that_certainly_came_later_lifts_a_report() {
-        let refusal = Refusal { fingerprint: TagKey::random().unwrap().tag("token", "t"), at: 100 * S };
+        let refusal = RefusedToken { fingerprint: TagKey::random().unwrap().tag("token", "t"), at: 100 * S };
         assert!(refusal.is_lifted(Some(101 * S)));
         assert!(![None, Some(99 * S), Some(100 * S)].into_iter().any(|login| refusal.is_lifted(login)));
     }
