@@ -1,7 +1,6 @@
 //! The TCP listener for probes and metrics, for those who cannot reach a Unix socket: kubelets, Prometheus. Never a
 //! token, never a user: of the routes there are it has those that anybody may ask for.
 
-use std::borrow::Cow;
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::io;
@@ -163,7 +162,7 @@ async fn answer(
             if state.is_another_of_this_step() {
                 step_back().await;
             }
-            Ok::<_, Infallible>(service::answer(services, Cow::Borrowed(peer), request).response().await)
+            Ok::<_, Infallible>(service::answer(services, Arc::clone(peer), request).response().await)
         }
     });
     let mut connection = http1::Builder::new()

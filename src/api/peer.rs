@@ -1,6 +1,5 @@
 //! The client at the other end of a connection, and the rules for it, which may change while the connection is open.
 
-use std::borrow::Cow;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::net::UnixStream;
@@ -55,37 +54,34 @@ impl Origin {
     }
 }
 
-/// The other end of a connection over time: the rules for it may change from one request to the next.
+/// The client at the other end of a connection, for as long as that is open.
 pub(crate) struct Visitor {
-    pub caller: Caller,
+    caller: Caller,
     origin: Origin,
-    /// Never marked as seen, so that it tells whether anything has changed since the connection was made.
+    current: Mutex<Current>,
+}
+
+struct Current {
     terms: watch::Receiver<Arc<ListenerTerms>>,
-    first: Arc<Peer>,
-    /// What goes for it once something has.
-    later: Mutex<(watch::Receiver<Arc<ListenerTerms>>, Arc<Peer>)>,
+    /// The peer under the terms that were read last.
+    peer: Arc<Peer>,
 }
 
 impl Visitor {
     pub fn new(caller: Caller, origin: Origin, mut terms: watch::Receiver<Arc<ListenerTerms>>) -> Self {
-        let first = Peer::new(caller, &origin, &terms.borrow_and_update());
-        let later = Mutex::new((terms.clone(), Arc::clone(&first)));
-        Self { caller, origin, terms, first, later }
+        let peer = Peer::new(caller, &origin, &terms.borrow_and_update());
+        Self { caller, origin, current: Mutex::new(Current { terms, peer }) }
     }
 
-    /// As it is for a request that begins now. Hardly a connection lives to see its terms change, and until then there is
-    /// nothing to lock and nothing to count.
-    pub fn peer(&self) -> Cow<'_, Arc<Peer>> {
-        if self.terms.has_changed().is_ok_and(|changed| !changed) {
-            return Cow::Borrowed(&self.first);
+    /// The client of a request that begins now.
+    pub fn peer(&self) -> Arc<Peer> {
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        // If the sender was dropped, its last value still applies.
+        if current.terms.has_changed().unwrap_or(true) {
+            let terms = Arc::clone(&current.terms.borrow_and_update());
+            current.peer = Peer::new(self.caller, &self.origin, &terms);
         }
-        let mut later = self.later.lock().unwrap_or_else(PoisonError::into_inner);
-        let (terms, peer) = &mut *later;
-        // What was said before whoever says it was gone still goes.
-        if terms.has_changed().unwrap_or(true) {
-            *peer = Peer::new(self.caller, &self.origin, &terms.borrow_and_update());
-        }
-        Cow::Owned(Arc::clone(peer))
+        Arc::clone(&current.peer)
     }
 }
 

@@ -55,11 +55,7 @@ impl Answering<'_> {
 }
 
 /// Answers one request of `peer`.
-pub fn answer<'a>(
-    services: &'a Services,
-    peer: Cow<'a, Arc<Peer>>,
-    request: Request<Incoming>,
-) -> Answering<'a> {
+pub fn answer<'a>(services: &'a Services, peer: Arc<Peer>, request: Request<Incoming>) -> Answering<'a> {
     let begun = services.clock.now();
     let request_id = services.next_request_id();
     let (mut head, body) = request.into_parts();
@@ -92,7 +88,7 @@ pub fn answer<'a>(
 /// A request on its way to its answer.
 struct Exchange<'a> {
     services: &'a Services,
-    peer: Cow<'a, Arc<Peer>>,
+    peer: Arc<Peer>,
     request_id: RequestId,
     head: Parts,
     begun: Moment,
