@@ -23,5 +23,5 @@ mod trace;
 pub mod types;
 
 pub use peer::ListenerTerms;
-pub use state::{ListenerInfo, Phase, Reloading, Services};
+pub use state::{ListenerInfo, Reloading, ServiceParts, Services, ShutdownPhase};
 pub use tally::Tally;

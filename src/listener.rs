@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::api::peer::{Origin, Visitor};
-use crate::api::{ListenerInfo, ListenerTerms, Phase, Services};
+use crate::api::{ListenerInfo, ListenerTerms, Services, ShutdownPhase};
 
 mod accept;
 mod connection;
@@ -47,7 +47,7 @@ pub struct Listening {
 pub async fn serve(listening: Listening, services: Arc<Services>, scheduler: FairScheduler) {
     let Listening { listener, file, mut heartbeat, max_connections, terms, info } = listening;
     let mut acceptor = Acceptor::new(listener, max_connections, terms.clone(), Arc::clone(&services.tally));
-    let mut phase = services.phase.clone();
+    let mut phase = services.phase();
     let mut connections = JoinSet::new();
     let name: Arc<str> = info.path.display().to_string().into();
     let start = |Accepted { stream, caller, group, slot }| {
@@ -77,7 +77,7 @@ pub async fn serve(listening: Listening, services: Arc<Services>, scheduler: Fai
     loop {
         tokio::select! {
             arrival = acceptor.next() => receive(&mut connections, arrival),
-            _ = phase.wait_for(|phase| *phase >= Phase::Closing) => break,
+            _ = phase.wait_for(|phase| *phase >= ShutdownPhase::Closing) => break,
             Some(_) = connections.join_next() => continue,
             () = heartbeat.answer() => continue,
         };

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::metrics::{plain, render};
-use super::state::Services;
+use crate::clock::Clock;
+
+use super::metrics::plain;
 
 /// Writing may take one part of the time in this many: it costs as much as dozens of hits, and every client may ask.
 const ONE_PART_IN: u32 = 20;
@@ -35,14 +36,14 @@ struct Written {
 struct Share(Duration);
 
 impl Exposition {
-    /// The text in OpenMetrics or in the older format.
-    pub fn text(&self, services: &Services, is_open_metrics: bool) -> Bytes {
+    /// The text in OpenMetrics or in the older format. `render` makes a new one as OpenMetrics, if that is due.
+    pub fn text(&self, clock: &Clock, is_open_metrics: bool, render: impl FnOnce() -> String) -> Bytes {
         let mut written = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let begun = services.clock.now();
+        let begun = clock.now();
         if written.share.is_due(begun.elapsed) {
-            let text = render(services);
+            let text = render();
             (written.plain, written.open_metrics) = (plain(&text).into(), text.into());
-            written.share.note(begun.elapsed, services.clock.since(begun));
+            written.share.note(begun.elapsed, clock.since(begun));
         }
         if is_open_metrics { written.open_metrics.clone() } else { written.plain.clone() }
     }

@@ -10,8 +10,9 @@ use crate::secret::Tag;
 
 use super::audit::AuditRecord;
 use super::error::ApiError;
+use super::metrics::render;
 use super::response::{self, Reply};
-use super::state::{Phase, Services};
+use super::state::{Services, ShutdownPhase};
 use super::token_json;
 use super::types::{IdentitiesAnswer, IdentityAnswer, ManagementTokenAnswer, ReportAnswer};
 
@@ -21,7 +22,8 @@ pub(super) fn metrics(services: &Services, headers: &HeaderMap) -> Reply {
     let is_open_metrics = accepted
         .flat_map(|value| value.split(','))
         .any(|one| one.trim().starts_with("application/openmetrics-text"));
-    response::metrics(services.exposition.text(services, is_open_metrics), is_open_metrics)
+    let text = services.exposition.text(&services.clock, is_open_metrics, || render(services));
+    response::metrics(text, is_open_metrics)
 }
 
 /// Reloads the configuration, or lists everything that is wrong with the new one.
@@ -117,7 +119,7 @@ pub(super) async fn until_shutdown<T, E: Into<ApiError>>(
 ) -> Result<T, ApiError> {
     // Not polled before the lookup has to wait, which most have not.
     let over = async {
-        services.phase.clone().wait_for(|phase| *phase == Phase::Over).await.ok();
+        services.phase().wait_for(|phase| *phase == ShutdownPhase::Over).await.ok();
     };
     tokio::select! {
         biased;

@@ -21,7 +21,7 @@ use crate::api::error::ApiError;
 use crate::api::peer::Visitor;
 use crate::api::response::KEEP_ALIVE;
 use crate::api::service::{self, Answering};
-use crate::api::{Phase, Services};
+use crate::api::{Services, ShutdownPhase};
 
 /// From the first byte of a header section to its last; and from connecting to the end of the first one, so that
 /// nobody holds a connection by saying nothing.
@@ -85,7 +85,7 @@ pub(super) async fn serve(
         .serve_connection(io, service);
 
     let mut patience = Patience::default();
-    let mut last_call = pin!(last_call(services.phase.clone(), &state));
+    let mut last_call = pin!(last_call(services.phase(), &state));
     let mut waits_for_it = false;
     let end = std::future::poll_fn(|cx| {
         loop {
@@ -131,11 +131,11 @@ async fn unless_gone<T>(answer: impl Future<Output = T>, stream: &OwnedWriteHalf
 
 /// Returns when whoever has asked for nothing is too late: at the daemon's end, and for those who have only just
 /// connected a little after it.
-async fn last_call(mut phase: watch::Receiver<Phase>, state: &ConnectionState) {
+async fn last_call(mut phase: watch::Receiver<ShutdownPhase>, state: &ConnectionState) {
     // Neither fails: the other end is kept until every server is done.
-    phase.wait_for(|phase| *phase >= Phase::Closing).await.ok();
+    phase.wait_for(|phase| *phase >= ShutdownPhase::Closing).await.ok();
     if state.requests() == 0 {
-        tokio::time::timeout(LAST_CALL, phase.wait_for(|phase| *phase == Phase::Over)).await.ok();
+        tokio::time::timeout(LAST_CALL, phase.wait_for(|phase| *phase == ShutdownPhase::Over)).await.ok();
     }
 }
 
