@@ -31,7 +31,7 @@ mod store;
 
 use backoff::UserBackoff;
 use entry::{Entry, Judgement, RefusedToken, Rules};
-use refusals::{Kept, Refusals};
+use refusals::{RefusalReport, Refusals};
 use slot::Slot;
 use store::Store;
 
@@ -80,7 +80,7 @@ impl Cache {
         }
     }
 
-    /// Goes by these settings from now on. Nothing is forgotten for it, unless there is less room.
+    /// Applies these settings from now on. Entries stay, unless `max_bytes` has become less.
     pub fn reconfigure(&self, settings: &config::Cache) {
         self.store.reconfigure(settings);
     }
@@ -89,12 +89,12 @@ impl Cache {
         self.store.now().rules
     }
 
-    /// What the cache says to `query` at `now`, a reading of this cache's clock. A hit is complete then; of a miss nothing
-    /// has begun, and whatever it asks Auth0 is asked in a turn of `flow`.
+    /// The answer to `query` from the cache, or what [`Cache::fetch`] needs for it. Does not wait: of a miss nothing has
+    /// begun. `now` is a reading of this cache's clock, and Auth0 is asked in a turn of `flow`.
     pub fn peek<Q: Lookup>(&self, query: Q, flow: Flow, now: Moment) -> Peeked<Q> {
         let (cached, judgement) = {
             let store = self.store.now();
-            let cached = store.held(query.user());
+            let cached = store.cached(query.user());
             let servable = cached.as_ref().filter(|_| !query.is_fresh());
             let judgement = servable.map(|entry| query.judge(entry, &store.rules, now));
             (cached, judgement)
@@ -120,22 +120,22 @@ impl Cache {
         Peeked::Miss(Miss { query, flow, cached, is_stale, begun: now })
     }
 
-    /// Whether `token` could be served at `now`.
+    /// Whether `token` may be served at `now`, as far as its expiry is concerned.
     pub fn is_alive(&self, token: &IdpToken<'_>, now: Moment) -> bool {
         !token.expires.is_some_and(|expires| self.rules().terms.is_over(expires, now))
     }
 
-    /// Forgets `user`, of whom nothing is left in memory then. The next lookup asks Auth0, even if an answer from
-    /// before is on its way.
+    /// Removes `user`, of whom nothing stays in memory. The next lookup asks Auth0, even if an earlier answer is on its
+    /// way.
     pub fn purge(&self, user: &UserId) {
-        // In this order: an answer that lands in between is either told, or forgotten with the rest.
+        // In this order, so that a flight that lands in between either knows of the purge, or is removed with the rest.
         self.flights.void(user);
         self.refusals.forget(user);
         self.store.now().entries.invalidate(user);
         self.backoff.forget(user);
     }
 
-    /// Forgets everybody.
+    /// Removes all users.
     pub fn purge_all(&self) {
         self.flights.void_all();
         self.refusals.forget_all();
@@ -143,14 +143,14 @@ impl Cache {
         self.backoff.forget_all();
     }
 
-    /// Users remembered, and the bytes they take.
+    /// Cached users, and the bytes that they take.
     pub fn size(&self) -> (u64, u64) {
         let entries = &self.store.now().entries;
         entries.run_pending_tasks();
         (entries.entry_count(), entries.weighted_size())
     }
 
-    /// Users who are being asked for. Nought means that what came has been stored.
+    /// Flights under way. With none, every answer that came has been stored.
     pub fn in_flight(&self) -> usize {
         self.flights.len()
     }
@@ -160,12 +160,12 @@ impl Cache {
         self.store.now().settings.max_bytes
     }
 
-    /// A caller says that its provider refused the token with this fingerprint. It is dropped if it is still the
-    /// one held, so that a late report about one that was replaced does nothing; and what is not `shown` to the caller
-    /// is not there. What has been reported already is dropped, and is not reported again.
+    /// A client reports that a provider refused the token with this fingerprint. The token is dropped if it is still the
+    /// cached one, so that a late report about a replaced token does nothing. Tokens that `shown` does not show to the
+    /// client do not exist for it. A token that was reported before is dropped, and is not reported again.
     ///
     /// # Errors
-    /// [`LookupError::RateLimited`]: a report makes Auth0 be asked, so it spends from the budget.
+    /// [`LookupError::RateLimited`]: the next lookup after a report asks Auth0, so a report takes from the budget.
     pub fn report(
         &self,
         flow: Flow,
@@ -173,37 +173,41 @@ impl Cache {
         fingerprint: Tag,
         shown: &Selector,
     ) -> Result<ReportOutcome, LookupError> {
-        let says = |entry: Option<&Entry>| match entry {
+        let outcome_for = |entry: Option<&Entry>| match entry {
             Some(entry) if entry.holds(fingerprint, shown) => ReportOutcome::Dropped,
             Some(entry) if entry.shows_a_token(shown) => ReportOutcome::AlreadyReplaced,
             _ => ReportOutcome::Unknown,
         };
         let is_news = |entry: &Arc<Entry>| entry.holds(fingerprint, shown) && !entry.is_refused(fingerprint);
-        let held = self.held(user);
-        if !held.as_ref().is_some_and(is_news) {
-            return Ok(says(held.as_deref()));
+        let cached = self.cached(user);
+        if !cached.as_ref().is_some_and(is_news) {
+            return Ok(outcome_for(cached.as_deref()));
         }
         self.source.spare(Priority::Fresh).map_err(|retry_after| LookupError::RateLimited { retry_after })?;
         let now = self.clock.now();
         let mut outcome = ReportOutcome::Unknown;
-        // A flight that is under way was sent before the report, and is no answer to whoever asks after it.
+        // A flight under way began before the report, and is no answer to lookups after it.
         self.flights.outdate(user);
-        // One step with respect to flights that land: either they see the report, or it sees what they brought.
-        self.store.now().entries.entry_by_ref(user).and_compute_with(|held| {
-            let held = held.and_then(|held| held.value().entry());
-            outcome = says(held.as_deref());
-            let Some(held) = held.filter(is_news) else { return Op::Nop };
-            let refusal = RefusedToken { fingerprint, at: self.clock.counted() };
-            if let Some((account, token)) = held.find_token(fingerprint) {
-                self.refusals.add(user, Kept { refusal, flow, account, expires: token.expires }, now);
+        // One step with respect to landing flights: either they see the report, or it sees what they have stored.
+        self.store.now().entries.entry_by_ref(user).and_compute_with(|slot| {
+            let cached = slot.and_then(|slot| slot.value().entry());
+            outcome = outcome_for(cached.as_deref());
+            let Some(cached) = cached.filter(is_news) else { return Op::Nop };
+            let refused = RefusedToken { fingerprint, at: self.clock.counted() };
+            if let Some((account, token)) = cached.find_token(fingerprint) {
+                self.refusals.add(
+                    user,
+                    RefusalReport { refused, flow, account, expires: token.expires },
+                    now,
+                );
             }
-            Op::Put(Slot::of(Arc::new(held.with_refused(refusal))))
+            Op::Put(Slot::of(Arc::new(cached.with_refused(refused))))
         });
         Ok(outcome)
     }
 
-    fn held(&self, user: &UserId) -> Option<Arc<Entry>> {
-        self.store.now().held(user)
+    fn cached(&self, user: &UserId) -> Option<Arc<Entry>> {
+        self.store.now().cached(user)
     }
 
     fn count<F>(

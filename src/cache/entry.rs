@@ -1,4 +1,4 @@
-//! What is remembered of one user, and what it says to a question at a given moment. Pure.
+//! An entry: what is cached of one user, and what it answers to a lookup at a given moment. Pure.
 
 use std::mem::size_of;
 use std::time::Duration;
@@ -12,32 +12,32 @@ use crate::secret::Tag;
 
 use super::source::Fetched;
 
-/// What the cache spends on an entry besides its own bytes: moka's nodes and queues, the hash table, reference
-/// counts, and what the allocator rounds up. As measured; `tests/bounded.rs` holds it to that.
+/// Bytes that an entry takes besides its own: moka's nodes and queues, the hash table, reference counts, and what the
+/// allocator rounds up. As measured; `tests/bounded.rs` holds it to that.
 const OVERHEAD: usize = 400;
 
-/// Expiries of tokens that are missing from an answer, each of another account. Few users have as many accounts.
+/// The most expiries that are kept of tokens that an answer lacks, each of another account. Few users have as many.
 const MOST_MISSING: usize = 64;
 
-/// One answer of Auth0 about one user, and what is to be remembered besides.
+/// One answer of Auth0 about one user, and what is known of its tokens besides.
 #[derive(Clone, Debug)]
 pub struct Entry {
-    /// `None`: there is no such user.
+    /// `None`: Auth0 has no such user.
     profile: Option<Profile>,
     sent: Moment,
     tokens_withheld: bool,
-    /// What earlier answers and reports have told. Almost always absent.
+    /// What is known from earlier answers and from reports. Almost always absent.
     history: Option<Box<History>>,
 }
 
-/// Apart from the entry, which is smaller so.
+/// What an entry knows from earlier answers and reports. In a box of its own, so that entries without it are smaller.
 #[derive(Clone, Debug)]
 struct History {
-    /// Tokens of this answer that were reported as refused by their providers.
+    /// Tokens of this answer that their providers refused, as clients have reported.
     refused: Vec<RefusedToken>,
-    /// Whether Auth0 has been asked since the latest report. Until then it may hold a newer token.
+    /// Whether Auth0 has been asked since the latest report. Until then it may have a newer token.
     is_asked: bool,
-    /// Expiries of tokens that this answer lacks, and has no other instead of; they may come back.
+    /// Expiries of tokens that this answer lacks without a replacement. They may come back.
     missing: Vec<KnownExpiry>,
 }
 
@@ -50,12 +50,12 @@ pub struct RefusedToken {
     pub at: Duration,
 }
 
-/// How long what is remembered may be used.
+/// How long an entry may be used.
 #[derive(Clone, Copy, Debug)]
 pub struct Rules {
-    /// For tokens and identities.
+    /// Tokens and identities.
     pub terms: Terms,
-    /// For facts that are no token.
+    /// Facts that are answered instead of a token.
     pub negative: Negative,
 }
 
@@ -76,56 +76,56 @@ pub struct UserState {
 }
 
 impl RefusedToken {
-    /// Whether a user who `logged_in` at the earliest then, on the same clock, has certainly logged in since: then the
-    /// token works again, though Auth0 sends the same one. Time that the clock turns out to have missed may be from
-    /// before the report or from after it; as it is not counted here, it makes the login look earlier.
+    /// Whether the user has certainly logged in since: then the token works again, though Auth0 sends the same one.
+    /// `logged_in` is the earliest moment at which that can have been, on the same clock. Time that the clock turns out to
+    /// have missed may be from before the report or from after it; it is not counted here, so it makes the login earlier.
     pub fn is_lifted(self, logged_in: Option<Duration>) -> bool {
         logged_in.is_some_and(|logged_in| logged_in > self.at)
     }
 }
 
 impl Entry {
-    /// Wraps an answer.
+    /// The entry of an answer.
     pub fn new(fetched: Fetched) -> Self {
         let Fetched { profile, sent, tokens_withheld, logged_in: _ } = fetched;
         Self { profile, sent, tokens_withheld, history: None }
     }
 
-    /// When the request was sent.
+    /// When the request to Auth0 was sent.
     pub fn sent(&self) -> Moment {
         self.sent
     }
 
-    /// Whether one of its tokens has this fingerprint, of those that are `shown`.
+    /// Whether one of its tokens has this fingerprint, of those that `shown` shows.
     pub fn holds(&self, fingerprint: Tag, shown: &Selector) -> bool {
         self.tokens(shown).any(|token| token.fingerprint == fingerprint)
     }
 
-    /// Whether one of its tokens is `shown` at all.
+    /// Whether `shown` shows any of its tokens.
     pub fn shows_a_token(&self, shown: &Selector) -> bool {
         self.tokens(shown).next().is_some()
     }
 
-    /// One of its tokens, the one with this fingerprint, and the [`Identity::account`] whose it is.
+    /// The token with this fingerprint, and its [`Identity::account`].
     pub fn find_token(&self, fingerprint: Tag) -> Option<(u64, IdpToken<'_>)> {
         let tokens = self.identities().iter().filter_map(|identity| Some((identity, identity.token()?)));
         let mut found = tokens.filter(|(_, token)| token.fingerprint == fingerprint);
         found.next().map(|(identity, token)| (identity.account(), token))
     }
 
-    /// Whether Auth0 has another token of this `account` instead of the one with this fingerprint. That there is none says
-    /// nothing, whatever other accounts have: it may have been withheld or unreadable, and the user may come back.
+    /// Whether Auth0 has another token of this `account` in place of the one with this fingerprint. The absence of a token
+    /// shows nothing, whatever other accounts have: it may be withheld or unreadable, and the user may come back.
     pub fn replaces(&self, fingerprint: Tag, account: u64) -> bool {
         let has_one = |identity: &Identity| identity.token().is_some() && identity.account() == account;
         !self.holds(fingerprint, &Selector::default()) && self.identities().iter().any(has_one)
     }
 
-    /// Whether the token with this fingerprint was reported.
+    /// Whether the token with this fingerprint was reported as refused.
     pub fn is_refused(&self, fingerprint: Tag) -> bool {
         self.refusals().iter().any(|refusal| refusal.fingerprint == fingerprint)
     }
 
-    /// Whether one of its tokens was reported after Auth0 was asked, which may hold a newer one by then.
+    /// Whether one of its tokens was reported after Auth0 was asked, which may have a newer one by now.
     pub fn is_before_a_report(&self) -> bool {
         self.history.as_ref().is_some_and(|history| !history.refused.is_empty() && !history.is_asked)
     }
@@ -138,7 +138,7 @@ impl Entry {
         self.history.as_ref().map_or(&[], |history| &history.missing)
     }
 
-    /// The same answer, with one token known to be refused.
+    /// This entry with one more token that is known to be refused.
     pub fn with_refused(&self, refusal: RefusedToken) -> Self {
         let mut refused = self.refusals().to_vec();
         refused.push(refusal);
@@ -146,10 +146,9 @@ impl Entry {
         Self { history: Some(Box::new(history)), ..self.clone() }
     }
 
-    /// This answer takes the place of `before`, and these tokens were `reported`, as far as is remembered beside the
-    /// entries. A token is no better for being sent again: it lives no longer than was known, and what was refused stays
-    /// so, unless the user, who can have `logged_in` no earlier than that, has logged in since. `is_asked`: Auth0 was asked
-    /// for it after the latest report.
+    /// Takes over what is known of the tokens from the entry `before`, and from the reports kept beside the entries. To be
+    /// sent again makes no token better: it expires no later than was known, and a refused token stays refused unless the
+    /// user has logged in since, at `logged_in` at the earliest. `is_asked`: Auth0 was asked after the latest report.
     pub fn inherit(
         &mut self,
         before: Option<&Self>,
@@ -170,7 +169,7 @@ impl Entry {
         self.history = (!is_empty).then(|| Box::new(History { refused, is_asked, missing }));
     }
 
-    /// Gives tokens the earliest expiries that are known of them, and returns those of tokens that are missing.
+    /// Gives tokens the earliest expiries that are known of them, and returns the expiries of tokens that are missing.
     fn keep_expiries(&mut self, before: Option<&Self>) -> Vec<KnownExpiry> {
         let Some(before) = before else { return Vec::new() };
         let mut missing = Vec::new();
@@ -188,7 +187,7 @@ impl Entry {
         missing
     }
 
-    /// What the entry says at `now` to a lookup of the token that `selector` means, which has to be valid for `min_ttl`.
+    /// The answer at `now` to a lookup of the token that `selector` means, which has to be valid for `min_ttl`.
     pub fn judge_token(
         &self,
         selector: &Selector,
@@ -202,7 +201,7 @@ impl Entry {
         }
     }
 
-    /// What the entry says at `now` to a lookup of all identities.
+    /// The answer at `now` to a lookup of all identities.
     pub fn judge_identities(&self, rules: &Rules, now: Moment) -> Judgement<UserState> {
         match &self.profile {
             Some(profile) => self.known(UserState { is_blocked: profile.blocked }, None, rules, now),
@@ -238,7 +237,7 @@ impl Entry {
             NoSelection::NoToken => LookupError::NoToken { withheld: self.tokens_withheld },
             NoSelection::Ambiguous(candidates) => LookupError::Ambiguous(candidates),
         })?;
-        // Auth0 may be asked again whether the user has logged in since, but not at every lookup.
+        // A user may log in at any time, so Auth0 is asked again, but not at every lookup.
         let retry_after = rules.negative.login_required.saturating_sub(self.sent.age(now));
         if self.history.is_some() && self.is_refused(place.fingerprint()) {
             return Err(LookupError::LoginRequired { expired_at: None, retry_after });
@@ -335,5 +334,19 @@ mod tests {
         assert_eq!(then_now(&first, with("t", None, none)), (Some(1_100), login));
         assert_eq!(then_now(&first, with("u", Some(4_700), login)), (Some(4_700), login), "another token");
         assert_eq!(then_now(&with("t", None, none), with("t", Some(4_700), login)), (Some(4_700), login));
+    }
+
+    #[test]
+    fn only_a_login_that_certainly_came_later_lifts_a_report() {
+        let refused = RefusedToken {
+            fingerprint: TagKey::random().unwrap().tag("token", "t"),
+            at: Duration::from_secs(100),
+        };
+        assert!(refused.is_lifted(Some(Duration::from_secs(101))));
+        assert!(
+            ![None, Some(Duration::from_secs(99)), Some(Duration::from_secs(100))]
+                .into_iter()
+                .any(|login| refused.is_lifted(login))
+        );
     }
 }

@@ -158,8 +158,9 @@ impl Cache {
         priority: Priority,
     ) -> Result<UserFlight, NoFlight<Instead>> {
         self.flights.join(user.clone(), flow, |obsolete, for_whom| {
-            // With several threads a flight may have landed since the lookup looked: that has what it wants.
-            let landed = self.held(user).filter(|now| cached.is_none_or(|cached| !Arc::ptr_eq(cached, now)));
+            // With several threads a flight may have landed since the lookup read the cache: its entry is the answer.
+            let landed =
+                self.cached(user).filter(|now| cached.is_none_or(|cached| !Arc::ptr_eq(cached, now)));
             let landed = landed.filter(|landed| !landed.is_before_a_report());
             if let (Some(entry), Priority::Caller | Priority::Stale) = (landed, priority) {
                 return Err(Instead::Landed(entry));
