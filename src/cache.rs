@@ -41,9 +41,9 @@ pub use lookup::{
 };
 pub use source::{Fetched, Fetching, ForWhom, NotNow, ProfileSource};
 
-/// Flights at a time. A client that leaves does not end its flight, so without a bound a client could pile flights up by
-/// asking for one unknown user after another and hanging up. No uid, not even root or the daemon's own, has more flights
-/// than it leaves to others.
+/// Flights at a time. A client that leaves does not end its flight, so without a bound a client could pile flights up
+/// by asking for one unknown user after another and hanging up. No uid, not even root or the daemon's own, has more
+/// flights than it leaves to others.
 const MAX_FLIGHTS: usize = 1024;
 
 /// The cache. One instance serves the whole daemon.
@@ -89,8 +89,8 @@ impl Cache {
         self.store.now().rules
     }
 
-    /// The answer to `query` from the cache, or what [`Cache::fetch`] needs for it. Does not wait: of a miss nothing has
-    /// begun. `now` is a reading of this cache's clock, and Auth0 is asked in a turn of `flow`.
+    /// The answer to `query` from the cache, or what [`Cache::fetch`] needs for it. Does not wait: of a miss nothing
+    /// has begun. `now` is a reading of this cache's clock, and Auth0 is asked in a turn of `flow`.
     pub fn peek<Q: Lookup>(&self, query: Q, flow: Flow, now: Moment) -> Peeked<Q> {
         let (cached, judgement) = {
             let store = self.store.now();
@@ -160,9 +160,9 @@ impl Cache {
         self.store.now().settings.max_bytes
     }
 
-    /// A client reports that a provider refused the token with this fingerprint. The token is dropped if it is still the
-    /// cached one, so that a late report about a replaced token does nothing. Tokens that `shown` does not show to the
-    /// client do not exist for it. A token that was reported before is dropped, and is not reported again.
+    /// A client reports that a provider refused the token with this fingerprint. The token is dropped if it is still
+    /// the cached one, so that a late report about a replaced token does nothing. Tokens that `shown` does not show to
+    /// the client do not exist for it. A token that was reported before is dropped, and is not reported again.
     ///
     /// # Errors
     /// [`LookupError::RateLimited`]: the next lookup after a report asks Auth0, so a report takes from the budget.

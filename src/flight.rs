@@ -1,7 +1,7 @@
 //! Single flight: however many callers want one thing, it is fetched once at a time.
 //!
-//! The fetch runs in a task of its own. Callers only wait for its result, so a caller that goes away aborts nothing, and a
-//! fetch that panics leaves no key behind that could never be fetched again.
+//! The fetch runs in a task of its own. Callers only wait for its result, so a caller that goes away aborts nothing,
+//! and a fetch that panics leaves no key behind that could never be fetched again.
 //!
 //! A flight counts for the owner that began it, and each owner may have as many flights as it leaves to others, so no
 //! owner can take them all. Callers that join become owners as well, without being counted.
@@ -113,15 +113,15 @@ where
     O: Clone + Eq + Hash + Send + Sync + 'static,
     V: Clone + Send + Sync + 'static,
 {
-    /// At most `limit` flights at a time, which bounds memory whatever callers ask for and however soon they leave. One owner
-    /// has at most half of them, the second then at most half of the rest, and so on.
+    /// At most `limit` flights at a time, which bounds memory whatever callers ask for and however soon they leave. One
+    /// owner has at most half of them, the second then at most half of the rest, and so on.
     pub fn new(limit: usize) -> Self {
         let nothing = UnderWay { flights: HashMap::new(), begun: HashMap::new() };
         Self { under_way: Arc::new(Mutex::new(nothing)), limit }
     }
 
-    /// Joins the flight for `key`, or starts one with the future that `fetch` returns. The fetch can follow who its owners
-    /// are, and whether it has become obsolete.
+    /// Joins the flight for `key`, or starts one with the future that `fetch` returns. The fetch can follow who its
+    /// owners are, and whether it has become obsolete.
     ///
     /// # Panics
     /// Outside a tokio runtime, when a flight has to be started.
@@ -169,8 +169,8 @@ where
         let guard = LandingGuard { under_way: Arc::clone(&self.under_way), key, owner };
         task::spawn("flight", async move {
             let value = fetch.await;
-            // Removed first, announced second: a caller that comes from now on finds what the fetch has stored, or starts
-            // a new flight, but never joins one that has landed.
+            // Removed first, announced second: a caller that comes from now on finds what the fetch has stored, or
+            // starts a new flight, but never joins one that has landed.
             drop(guard);
             land.send_replace(Some(value));
         });

@@ -63,10 +63,10 @@ pub async fn serve(listening: Listening, services: Arc<Services>, scheduler: Fai
     let receive = |connections: &mut JoinSet<()>, arrival| {
         match arrival {
             Arrival::Admitted(accepted) => connections.spawn(start(accepted)),
-            Arrival::ApiError(stream, slot) => {
+            Arrival::Refused(stream, slot) => {
                 let services = Arc::clone(&services);
                 connections.spawn(async move {
-                    refusal::tell(stream, &services).await;
+                    refusal::refuse(stream, &services).await;
                     drop(slot);
                 })
             }

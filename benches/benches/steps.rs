@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use cloakroom::api::response::{KEPT, Reply};
 use cloakroom::api::route::Route;
-use cloakroom::api::token_json::Token;
+use cloakroom::api::token_json::TokenBody;
 use cloakroom::cache::{
     Cache, Fetched, Fetching, ForWhom, LookupOptions, NotNow, Peeked, ProfileSource, Query, Served,
 };
@@ -92,7 +92,7 @@ fn reply_body(bencher: Bencher) {
     let served = hit(&cache, &user);
     let (identity, token) = served.token();
     let (fetched, now) = (served.fetched().wall, served.now);
-    bencher.bench(|| black_box(Token { user: &user, identity, token, fetched, now }).write());
+    bencher.bench(|| black_box(TokenBody { user: &user, identity, token, fetched, now }).write());
 }
 
 #[divan::bench]

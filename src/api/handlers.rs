@@ -73,7 +73,7 @@ pub(super) fn token(services: &Services, served: &Served, record: &mut AuditReco
     let (identity, token) = served.token();
     record.served(services, served.state, Some((identity, token)));
     let (user, fetched, now) = (&served.user, served.fetched().wall, served.now);
-    let body = token_json::Token { user, identity, token, fetched, now };
+    let body = token_json::TokenBody { user, identity, token, fetched, now };
     response::lookup(served, body.write())
 }
 

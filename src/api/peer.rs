@@ -97,9 +97,9 @@ impl Peer {
 
     /// Any client over TCP. It has no rights, so only routes that need none are open to it.
     pub fn over_tcp() -> Arc<Self> {
-        let nobody = Caller { uid: OVERFLOW_ID, gid: OVERFLOW_ID };
+        let unknown = Caller { uid: OVERFLOW_ID, gid: OVERFLOW_ID };
         Arc::new(Self {
-            rights: Policy::new(OVERFLOW_ID, []).rights(nobody),
+            rights: Policy::new(OVERFLOW_ID, []).rights(unknown),
             rates: Arc::default(),
             require_request_header: false,
             origin: None,

@@ -14,8 +14,8 @@ use crate::domain::user::UserId;
 /// The waits of one user. Without a cached token, a first failure has no wait; only repeated failures have.
 const BACKOFF: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60));
 
-/// The longest wait where the cause is not the user's own answer. That is most likely an outage, which lookups should not
-/// outlast by much.
+/// The longest wait where the cause is not the user's own answer. That is most likely an outage, which lookups should
+/// not outlast by much.
 const LONGEST_IN_AN_OUTAGE: Duration = Duration::from_secs(10);
 
 /// The most users that are kept here. Others are asked about again without a wait.
@@ -100,8 +100,8 @@ impl UserBackoff {
         self.users.invalidate_all();
     }
 
-    /// Why Auth0 is not asked about `user` now, if it has just failed. With `again`, one failure is not enough, unless Auth0
-    /// asked to wait.
+    /// Why Auth0 is not asked about `user` now, if it has just failed. With `again`, one failure is not enough, unless
+    /// Auth0 asked to wait.
     pub fn is_quiet(&self, user: &UserId, again: bool, now: Moment) -> Option<Unavailable> {
         let failures = self.users.get(user)?;
         let left = now.age(failures.until);

@@ -77,8 +77,9 @@ pub struct UserState {
 
 impl RefusedToken {
     /// Whether the user has certainly logged in since: then the token works again, though Auth0 sends the same one.
-    /// `logged_in` is the earliest moment at which that can have been, on the same clock. Time that the clock turns out to
-    /// have missed may be from before the report or from after it; it is not counted here, so it makes the login earlier.
+    /// `logged_in` is the earliest moment at which that can have been, on the same clock. Time that the clock turns out
+    /// to have missed may be from before the report or from after it; it is not counted here, so it makes the login
+    /// earlier.
     pub fn is_lifted(self, logged_in: Option<Duration>) -> bool {
         logged_in.is_some_and(|logged_in| logged_in > self.at)
     }
@@ -113,8 +114,8 @@ impl Entry {
         found.next().map(|(identity, token)| (identity.account(), token))
     }
 
-    /// Whether Auth0 has another token of this `account` in place of the one with this fingerprint. The absence of a token
-    /// shows nothing, whatever other accounts have: it may be withheld or unreadable, and the user may come back.
+    /// Whether Auth0 has another token of this `account` in place of the one with this fingerprint. The absence of a
+    /// token shows nothing, whatever other accounts have: it may be withheld or unreadable, and the user may come back.
     pub fn replaces(&self, fingerprint: Tag, account: u64) -> bool {
         let has_one = |identity: &Identity| identity.token().is_some() && identity.account() == account;
         !self.holds(fingerprint, &Selector::default()) && self.identities().iter().any(has_one)
@@ -146,9 +147,10 @@ impl Entry {
         Self { history: Some(Box::new(history)), ..self.clone() }
     }
 
-    /// Takes over what is known of the tokens from the entry `before`, and from the reports kept beside the entries. To be
-    /// sent again makes no token better: it expires no later than was known, and a refused token stays refused unless the
-    /// user has logged in since, at `logged_in` at the earliest. `is_asked`: Auth0 was asked after the latest report.
+    /// Takes over what is known of the tokens from the entry `before`, and from the reports kept beside the entries. To
+    /// be sent again makes no token better: it expires no later than was known, and a refused token stays refused
+    /// unless the user has logged in since, at `logged_in` at the earliest. `is_asked`: Auth0 was asked after the
+    /// latest report.
     pub fn inherit(
         &mut self,
         before: Option<&Self>,

@@ -1,4 +1,5 @@
-//! Reports of refused tokens. They are kept beside the entries, so that they outlast an entry that is evicted or expires.
+//! Reports of refused tokens. They are kept beside the entries, so that they outlast an entry that is evicted or
+//! expires.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,8 +11,8 @@ use crate::domain::user::UserId;
 
 use super::entry::{Entry, RefusedToken};
 
-/// The most reports that are kept; each takes some 200 bytes. Beyond that the uid with the most reports loses its oldest, so
-/// that no uid displaces the reports of one that has made fewer.
+/// The most reports that are kept; each takes some 200 bytes. Beyond that the uid with the most reports loses its
+/// oldest, so that no uid displaces the reports of one that has made fewer.
 const MOST: usize = 2_048;
 
 /// The reports. Cheap to clone; clones share them.
@@ -50,8 +51,8 @@ impl Refusals {
         reports.count += 1;
     }
 
-    /// The reported tokens of `user`, as far as they matter to `answer`, before which the last login was at `logged_in` at
-    /// the earliest. Reports that the answer makes obsolete are dropped.
+    /// The reported tokens of `user`, as far as they matter to `answer`, before which the last login was at `logged_in`
+    /// at the earliest. Reports that the answer makes obsolete are dropped.
     pub fn of(&self, user: &UserId, answer: &Entry, logged_in: Option<Duration>) -> Vec<RefusedToken> {
         let mut reports = self.lock();
         reports.retain(user, |RefusalReport { refused, account, .. }| {

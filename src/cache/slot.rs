@@ -1,8 +1,8 @@
 //! A cache slot that is cleared at eviction time, before moka frees it.
 //!
-//! moka does not free at once what it removes: readers without locks may still look at it, and its housekeeping runs now
-//! and then. Until then an entry would stay in memory with its tokens, although no lookup can find it. So moka stores
-//! slots, and its eviction listener clears them.
+//! moka does not free at once what it removes: readers without locks may still look at it, and its housekeeping runs
+//! now and then. Until then an entry would stay in memory with its tokens, although no lookup can find it. So moka
+//! stores slots, and its eviction listener clears them.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;

@@ -13,8 +13,8 @@ use crate::flight::Owners;
 
 /// A source of profiles.
 pub trait ProfileSource: Send + Sync + 'static {
-    /// Asks for `user` when it is the turn of one of the flows in `for_whom`. Ends within `tenant.request_timeout`, retries
-    /// included.
+    /// Asks for `user` when it is the turn of one of the flows in `for_whom`. Ends within `tenant.request_timeout`,
+    /// retries included.
     fn fetch(&self, user: UserId, for_whom: ForWhom) -> Fetching;
 
     /// Asks for `user` if the budget has room at once for a request of this priority. Does not wait, and does not retry.

@@ -118,8 +118,8 @@ pub struct Candidate {
 /// bytes with those before it. Both are far beyond what users have; what is listed is made anew for each answer.
 const MOST_LISTED: (usize, usize) = (32, 16 << 10);
 
-/// Where among a profile's identities the one stands that a selector means, and what goes with its token. It can be kept
-/// apart from the profile, so that a token that was found is not searched for again.
+/// Where among a profile's identities the one stands that a selector means, and what goes with its token. It can be
+/// kept apart from the profile, so that a token that was found is not searched for again.
 #[derive(Clone, Copy, Debug)]
 pub struct Place {
     index: usize,
@@ -167,8 +167,8 @@ impl Profile {
 
     /// Where the identity stands that `selector` means.
     ///
-    /// Never by position: only one match may carry a token, dead or alive or unreadable, so that which identity is meant
-    /// does not change when a token expires, or when Auth0 sends it in a way that cannot be read.
+    /// Never by position: only one match may carry a token, dead or alive or unreadable, so that which identity is
+    /// meant does not change when a token expires, or when Auth0 sends it in a way that cannot be read.
     pub fn find(&self, selector: &Selector) -> Result<Place, NoSelection> {
         // Most users have one identity, and most clients do not say which.
         if let [only] = self.identities.as_slice()
@@ -203,8 +203,8 @@ impl Profile {
         })
     }
 
-    /// This profile was answered after `known` was learned, about the same user: the token keeps the earliest expiry that
-    /// was ever known of it. What moves is `last_login`, which is the user's and not the token's.
+    /// This profile was answered after `known` was learned, about the same user: the token keeps the earliest expiry
+    /// that was ever known of it. What moves is `last_login`, which is the user's and not the token's.
     pub fn keep_expiry(&mut self, known: &KnownExpiry) {
         let facts = self.identities.iter_mut().filter_map(|identity| identity.token.as_mut());
         facts.for_each(|facts| facts.keep_expiry(known));
