@@ -38,7 +38,7 @@ const WHILE_ALL_WAIT: Duration = Duration::from_millis(1);
 const IN_ONE_GO: usize = 8;
 
 /// For a request's head, and for how long a connection may stay without one. Clients are told less
-/// ([`crate::api::response::KEPT_OVER_TCP`]).
+/// ([`crate::api::response::KeepAlive`]).
 const HEAD_TIME: Duration = Duration::from_secs(10);
 
 /// A connection is over after this long, whatever it does; a scraper that keeps its own open makes another.

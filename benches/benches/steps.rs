@@ -6,7 +6,7 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cloakroom::api::response::{KEPT, Reply};
+use cloakroom::api::response::{KeepAlive, Reply};
 use cloakroom::api::route::Route;
 use cloakroom::api::token_json::TokenBody;
 use cloakroom::cache::{
@@ -103,7 +103,7 @@ fn reply_head(bencher: Bencher) {
         let reply = Reply::new(StatusCode::OK, "application/json", black_box("{}").into());
         reply
             .looked_up(state, black_box(77))
-            .into_response(HeaderValue::from_static("8c1f03aa-1f"), Some(KEPT))
+            .into_response(HeaderValue::from_static("8c1f03aa-1f"), KeepAlive::OnSocket)
     });
 }
 

@@ -14,24 +14,40 @@ use crate::cache::{CacheState, Served};
 const CACHE_STATE: HeaderName = HeaderName::from_static("cloakroom-cache");
 const REQUEST_ID: HeaderName = HeaderName::from_static("cloakroom-request-id");
 
+const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+
 /// How long an idle connection stays open, for clients. The stated time is shorter than the real one, so that a client
 /// that respects it sends no request into a closing connection.
 pub const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 
-/// On connections to a Unix socket: less than `connection::IDLE_TIME`.
-pub const KEPT: HeaderValue = HeaderValue::from_static("timeout=100");
+/// Whether the connection goes on after a response, and what its `Keep-Alive` header states.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeepAlive {
+    /// The connection may close, so there is no header.
+    None,
+    /// On a Unix socket: less than `connection::IDLE_TIME`.
+    OnSocket,
+    /// On `admin.address`: less than `admin::HEAD_TIME`.
+    OverTcp,
+}
 
-/// On connections to `admin.address`: less than `admin::HEAD_TIME`.
-pub const KEPT_OVER_TCP: HeaderValue = HeaderValue::from_static("timeout=5");
-
-const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+impl KeepAlive {
+    fn value(self) -> Option<HeaderValue> {
+        match self {
+            Self::None => None,
+            Self::OnSocket => Some(HeaderValue::from_static("timeout=100")),
+            Self::OverTcp => Some(HeaderValue::from_static("timeout=5")),
+        }
+    }
+}
 
 /// The headers of a lookup's response, without their values. Nearly every response is one, and to insert each header by
 /// the hash of its name costs more than the rest of the head: so the map is made once, and copied and filled in for
 /// each response (18,555 instructions per hit, where insertion took 19,455).
 static LOOKUP: LazyLock<HeaderMap> = LazyLock::new(|| {
     let names = [REQUEST_ID, CONTENT_TYPE, CACHE_STATE, AGE, CACHE_CONTROL];
-    names.into_iter().map(|name| (name, NO_STORE)).chain([(KEEP_ALIVE, KEPT)]).collect()
+    let keep_alive = KeepAlive::OnSocket.value().map(|value| (KEEP_ALIVE, value));
+    names.into_iter().map(|name| (name, NO_STORE)).chain(keep_alive).collect()
 });
 
 /// The result of a handler, from which the response is made.
@@ -72,9 +88,8 @@ impl Reply {
         self.status.as_u16()
     }
 
-    /// The response to the request with this id; `kept` is the value of `Keep-Alive`, if the connection goes on. Caches
-    /// on the way must not store any response.
-    pub fn into_response(self, request_id: HeaderValue, kept: Option<HeaderValue>) -> Response<Full<Bytes>> {
+    /// The response to the request with this id. Caches on the way must not store any response.
+    pub fn into_response(self, request_id: HeaderValue, keep_alive: KeepAlive) -> Response<Full<Bytes>> {
         let mut response = Response::new(Full::new(self.body));
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
@@ -85,19 +100,19 @@ impl Reply {
                 // One allocation, where `HeaderValue::from` has one more.
                 let age =
                     HeaderValue::from_str(itoa::Buffer::new().format(age)).unwrap_or_else(|_| age.into());
-                // In the order of `LOOKUP`.
-                let is_kept = kept.is_some();
-                let values = [request_id, content_type, state, age, NO_STORE, kept.unwrap_or(KEPT)];
+                // In the order of `LOOKUP`, which has the other values.
+                let values = [request_id, content_type, state, age];
                 headers.values_mut().zip(values).for_each(|(slot, value)| *slot = value);
-                if !is_kept {
+                if keep_alive != KeepAlive::OnSocket {
                     headers.remove(KEEP_ALIVE);
+                    headers.extend(keep_alive.value().map(|value| (KEEP_ALIVE, value)));
                 }
             }
             (_, content_type) => {
                 headers.insert(REQUEST_ID, request_id);
                 headers.insert(CACHE_CONTROL, NO_STORE);
                 headers.extend(content_type.map(|content_type| (CONTENT_TYPE, content_type)));
-                headers.extend(kept.map(|kept| (KEEP_ALIVE, kept)));
+                headers.extend(keep_alive.value().map(|value| (KEEP_ALIVE, value)));
             }
         }
         for (name, value) in self.more {
@@ -164,7 +179,7 @@ mod tests {
     fn a_lookups_answer_has_its_values_under_their_names() {
         let reply = Reply::new(StatusCode::OK, "application/json", Bytes::from_static(b"{}"));
         let reply = reply.looked_up(CacheState::Stale, 7);
-        let mut response = reply.into_response(HeaderValue::from_static("1-2"), Some(KEPT));
+        let mut response = reply.into_response(HeaderValue::from_static("1-2"), KeepAlive::OnSocket);
         let headers = std::mem::take(response.headers_mut());
         let mut text: Vec<_> = headers.iter().map(|(name, value)| format!("{name}: {value:?}")).collect();
         text.sort();

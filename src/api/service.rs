@@ -31,7 +31,7 @@ use super::params::{bearer, fingerprint, nothing, token_query, user};
 use super::peer::Peer;
 use super::request_id::RequestId;
 use super::request_limits::{HeaderScan, read};
-use super::response::{self, KEPT, KEPT_OVER_TCP, Reply};
+use super::response::{self, KeepAlive, Reply};
 use super::route::{Matched, Route};
 use super::state::Services;
 use super::trace;
@@ -299,8 +299,12 @@ impl Exchange<'_> {
         services.tally.answered(spec, status);
         tracing::trace!(route = name, uid, status, %request_id, "Request answered");
         record.end(services, peer, &Completed { route, head, error, status, request_id, begun: *begun });
-        let kept = if peer.is_identified() { KEPT } else { KEPT_OVER_TCP };
-        reply.into_response(request_id.header(), is_kept.then_some(kept))
+        let keep_alive = match (is_kept, peer.is_identified()) {
+            (false, _) => KeepAlive::None,
+            (true, true) => KeepAlive::OnSocket,
+            (true, false) => KeepAlive::OverTcp,
+        };
+        reply.into_response(request_id.header(), keep_alive)
     }
 
     /// Whether the client may do this to this user through this connection, and now. Decided before any lookup.

@@ -28,7 +28,7 @@ use crate::api::{Services, ShutdownPhase};
 const HEAD_TIME: Duration = Duration::from_secs(5);
 
 /// The idle timeout: a connection is closed after this long without a request, or up to twice as long. Clients are told
-/// less ([`crate::api::response::KEPT`]).
+/// less ([`crate::api::response::KeepAlive`]).
 const IDLE_TIME: Duration = Duration::from_secs(120);
 
 /// The timeout of a client that does not read its response. Far longer than a busy machine keeps a process from
@@ -66,6 +66,7 @@ pub(super) async fn serve(
             }
             let mut reply = match service::answer(known, visitor.peer(), request) {
                 Answering::Now(reply) => reply,
+                // Boxed, because room for it in this future would cost every hit 100 instructions.
                 Answering::Later(reply) => Box::pin(unless_gone(reply, written)).await?,
             };
             if known.is_closing() || seen.is_over() {
