@@ -17,7 +17,7 @@ mod support {
 
 use std::time::Duration;
 
-use cloakroom::cache::{LookupOptions, ReportOutcome};
+use cloakroom::cache::{CacheState, LookupOptions, Peeked, ReportOutcome};
 use cloakroom::domain::error::{Failure, LookupError, Refusal, Stage, Unavailable};
 use cloakroom::domain::freshness::Timestamp;
 use cloakroom::domain::priority::Flow;
@@ -649,6 +649,25 @@ async fn a_caller_may_ask_for_a_fresh_answer_and_joins_one_under_way() {
         assert_eq!(served.token().1.access_token.expose(), new);
     }
     assert_eq!(world.user_calls(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hit_is_answered_without_waiting_and_a_miss_asks_nothing_before_it_is_fetched() {
+    let world = world("").await;
+    let user = UserId::parse(users::GOOGLE).unwrap();
+    let peek = || {
+        let query = query(&user, &Selector::default(), LookupOptions::default());
+        world.cache().peek(query, FLOW, world.clock.now())
+    };
+    assert!(matches!(peek(), Peeked::Miss(_)), "and is dropped");
+    sleep(MINUTE).await;
+    assert_eq!((world.user_calls(), world.cache().in_flight()), (0, 0));
+    let Peeked::Miss(miss) = peek() else { panic!("nothing is cached yet") };
+    let fetched = world.cache().fetch(miss).await.unwrap();
+    let Peeked::Ready(Ok(served)) = peek() else { panic!("it was just fetched") };
+    assert_eq!((fetched.state, served.state), (CacheState::Miss, CacheState::Hit));
+    assert_eq!(fetched.token().1.fingerprint, served.token().1.fingerprint);
+    assert_eq!((served.user.as_str(), world.user_calls()), (users::GOOGLE, 1));
 }
 
 #[tokio::test(start_paused = true)]

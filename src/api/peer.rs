@@ -116,3 +116,16 @@ impl Peer {
         self.rights.caller().into()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::policy::Operation;
+
+    #[test]
+    fn a_client_over_tcp_has_no_rights() {
+        let peer = Peer::over_tcp();
+        assert!(!peer.is_identified());
+        assert!(Operation::ALL.into_iter().all(|operation| peer.rights.may(operation).is_err()));
+    }
+}

@@ -68,9 +68,9 @@ pub fn answer<'a>(services: &'a Services, peer: Arc<Peer>, request: Request<Inco
     let (route, mut record) = (exchange.route(), AuditRecord::default());
     let admitted = exchange.admit(&scan, route);
     let outcome = match admitted.and_then(|route| exchange.dispatch(route, &[], begun, &mut record)) {
-        Ok(Step::Reply(reply)) => Ok(reply),
+        Ok(Dispatched::Reply(reply)) => Ok(reply),
         Err(refused) => Err(refused),
-        Ok(Step::Wait(waiting)) => {
+        Ok(Dispatched::Wait(waiting)) => {
             // The record has the user by now.
             let route = route.map(|matched| Matched { user: "", ..matched });
             return Answering::Later(Box::pin(async move {
@@ -95,7 +95,7 @@ struct Exchange<'a> {
 }
 
 /// How far the dispatcher has come with a request.
-enum Step {
+enum Dispatched {
     /// It is answered.
     Reply(Reply),
     /// Something has to be waited for.
@@ -154,7 +154,7 @@ impl Exchange<'_> {
         body: &[u8],
         now: Moment,
         record: &mut AuditRecord,
-    ) -> Result<Step, ApiError> {
+    ) -> Result<Dispatched, ApiError> {
         let (services, flow) = (self.services, self.peer.flow());
         let query = self.head.uri.query().unwrap_or_default();
         if !matches!(spec.route, Route::Token | Route::MyToken) {
@@ -169,7 +169,7 @@ impl Exchange<'_> {
                     Peeked::Ready(answer) => handlers::token(services, &answer?, record),
                     Peeked::Miss(miss) => {
                         record.user = Some(miss.user().clone());
-                        return Ok(Step::Wait(Waiting::Token(miss)));
+                        return Ok(Dispatched::Wait(Waiting::Token(miss)));
                     }
                 }
             }
@@ -180,15 +180,15 @@ impl Exchange<'_> {
                     Peeked::Ready(answer) => handlers::identities(services, &answer?, &shown, record),
                     Peeked::Miss(miss) => {
                         record.user = Some(miss.user().clone());
-                        return Ok(Step::Wait(Waiting::Identities(miss, shown)));
+                        return Ok(Dispatched::Wait(Waiting::Identities(miss, shown)));
                     }
                 }
             }
             Route::MyToken => {
                 let (selector, options) = token_query(query)?;
-                return Ok(Step::Wait(Waiting::MyToken(self.my_user()?, selector, options)));
+                return Ok(Dispatched::Wait(Waiting::MyToken(self.my_user()?, selector, options)));
             }
-            Route::MyIdentities => return Ok(Step::Wait(Waiting::MyIdentities(self.my_user()?))),
+            Route::MyIdentities => return Ok(Dispatched::Wait(Waiting::MyIdentities(self.my_user()?))),
             Route::Report => {
                 let (user, fingerprint) = (user(segment)?, fingerprint(body)?);
                 let shown = self.shown(Operation::Report, &user)?;
@@ -207,11 +207,11 @@ impl Exchange<'_> {
             }
             Route::ManagementToken => {
                 self.permit(Operation::ManagementToken, None, None)?;
-                return Ok(Step::Wait(Waiting::ManagementToken));
+                return Ok(Dispatched::Wait(Waiting::ManagementToken));
             }
             Route::Reload => {
                 self.permit(Operation::Reload, None, None)?;
-                return Ok(Step::Wait(Waiting::Reload));
+                return Ok(Dispatched::Wait(Waiting::Reload));
             }
             Route::Status => response::ok(&services.status()),
             Route::OpenApi => response::document(include_str!("openapi.json")),
@@ -220,7 +220,7 @@ impl Exchange<'_> {
             Route::Started => response::probe(services.started()),
             Route::Ready => response::probe(services.ready()),
         };
-        Ok(Step::Reply(reply))
+        Ok(Dispatched::Reply(reply))
     }
 
     /// The answer of a request that waits.
@@ -264,8 +264,8 @@ impl Exchange<'_> {
                 Ok(body) => {
                     is_kept = scan.goes_on(&self.head);
                     match self.dispatch(route, &body, self.services.clock.now(), &mut record) {
-                        Ok(Step::Reply(reply)) => Ok(reply),
-                        Ok(Step::Wait(waiting)) => self.wait(waiting, &mut record).await,
+                        Ok(Dispatched::Reply(reply)) => Ok(reply),
+                        Ok(Dispatched::Wait(waiting)) => self.wait(waiting, &mut record).await,
                         Err(refused) => Err(refused),
                     }
                 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::config::Negative;
 use crate::domain::error::LookupError;
 use crate::domain::freshness::{Deadline, Freshness, Moment, Schedule, Terms};
-use crate::domain::identity::{Identity, IdpToken, KnownExpiry, NoSelection, Place, Profile};
+use crate::domain::identity::{Identity, IdpToken, KnownExpiry, NoSelection, Profile, TokenPlace};
 use crate::domain::user::{Selector, UserId};
 use crate::secret::Tag;
 
@@ -196,7 +196,7 @@ impl Entry {
         min_ttl: Duration,
         rules: &Rules,
         now: Moment,
-    ) -> Judgement<Place> {
+    ) -> Judgement<TokenPlace> {
         match self.find_servable(selector, min_ttl, rules, now) {
             Ok((place, expires)) => self.known(place, expires, rules, now),
             Err(fact) => self.fact(fact, rules, now),
@@ -229,7 +229,7 @@ impl Entry {
         min_ttl: Duration,
         rules: &Rules,
         now: Moment,
-    ) -> Result<(Place, Option<Deadline>), LookupError> {
+    ) -> Result<(TokenPlace, Option<Deadline>), LookupError> {
         let profile = self.profile.as_ref().ok_or(LookupError::UserNotFound)?;
         if profile.blocked {
             return Err(LookupError::UserBlocked);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::domain::error::LookupError;
 use crate::domain::freshness::Moment;
-use crate::domain::identity::{Identity, IdpToken, Place};
+use crate::domain::identity::{Identity, IdpToken, TokenPlace};
 use crate::domain::priority::Flow;
 use crate::domain::user::{Selector, UserId};
 
@@ -54,7 +54,7 @@ pub trait Lookup: Send + Sync {
 }
 
 impl Lookup for Query {
-    type Found = Place;
+    type Found = TokenPlace;
 
     fn user(&self) -> &UserId {
         &self.user
@@ -64,7 +64,7 @@ impl Lookup for Query {
         self.options.fresh
     }
 
-    fn judge(&self, entry: &Entry, rules: &Rules, now: Moment) -> Judgement<Place> {
+    fn judge(&self, entry: &Entry, rules: &Rules, now: Moment) -> Judgement<TokenPlace> {
         entry.judge_token(&self.selector, self.options.min_ttl, rules, now)
     }
 }
@@ -116,7 +116,7 @@ impl<Q: Lookup> Miss<Q> {
 
 /// The answer to a lookup: by default of a token, else of what `F` stands for.
 #[derive(Debug)]
-pub struct Served<F = Place> {
+pub struct Served<F = TokenPlace> {
     /// The user that was asked about.
     pub user: UserId,
     /// Where the answer came from.
@@ -145,7 +145,7 @@ impl<F> Served<F> {
     }
 }
 
-impl Served<Place> {
+impl Served<TokenPlace> {
     /// The identity that the lookup found, and its token.
     pub fn token(&self) -> (&Identity, IdpToken<'_>) {
         self.found.of(self.entry.identities())

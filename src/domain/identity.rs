@@ -121,12 +121,12 @@ const MOST_LISTED: (usize, usize) = (32, 16 << 10);
 /// Where among a profile's identities the one stands that a selector means, and what goes with its token. It can be
 /// kept apart from the profile, so that a token that was found is not searched for again.
 #[derive(Clone, Copy, Debug)]
-pub struct Place {
+pub struct TokenPlace {
     index: usize,
     facts: Facts,
 }
 
-impl Place {
+impl TokenPlace {
     /// The identity that stands here, and its token.
     ///
     /// # Panics
@@ -169,7 +169,7 @@ impl Profile {
     ///
     /// Never by position: only one match may carry a token, dead or alive or unreadable, so that which identity is
     /// meant does not change when a token expires, or when Auth0 sends it in a way that cannot be read.
-    pub fn find(&self, selector: &Selector) -> Result<Place, NoSelection> {
+    pub fn find(&self, selector: &Selector) -> Result<TokenPlace, NoSelection> {
         // Most users have one identity, and most clients do not say which.
         if let [only] = self.identities.as_slice()
             && *selector == Selector::default()
@@ -304,8 +304,8 @@ impl Identity {
     }
 
     /// The place of this identity, which stands at `index`, if it carries a token that can be read.
-    fn place(&self, index: usize) -> Result<Place, NoSelection> {
-        self.token.map(|facts| Place { index, facts }).ok_or(NoSelection::NoToken)
+    fn place(&self, index: usize) -> Result<TokenPlace, NoSelection> {
+        self.token.map(|facts| TokenPlace { index, facts }).ok_or(NoSelection::NoToken)
     }
 
     /// All of its texts, one after the other, to be looked through in one go.
