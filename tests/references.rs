@@ -11,10 +11,10 @@
     reason = "tests stop at the first surprise"
 )]
 
-#[path = "references/configuration.rs"]
-mod configuration;
 #[path = "references/cli.rs"]
 mod cli;
+#[path = "references/configuration.rs"]
+mod configuration;
 #[path = "references/errors.rs"]
 mod errors;
 #[path = "references/examples.rs"]

@@ -130,7 +130,8 @@ impl Exchange<'_> {
         let (peer, head) = (&self.peer, &self.head);
         let matched = if peer.is_identified() {
             scan.check(head)?;
-            let needs_header = peer.require_request_header && !matched.is_some_and(|matched| matched.spec.is_probe);
+            let needs_header =
+                peer.require_request_header && !matched.is_some_and(|matched| matched.spec.is_probe);
             if needs_header && !scan.is_meant() {
                 return Err(ApiError::NoRequestHeader { is_there: scan.has_request_header() });
             }
