@@ -90,8 +90,13 @@ impl Daemon {
             let config = config::parse("f.toml", &text, &Env::default()).unwrap().config;
             let transport =
                 Arc::new(InMemory { tenant: tenant.clone(), timeout: config.tenant.request_timeout });
-            let deps =
-                Deps { clock: clocks[0].clone(), transport, seed: 7, source: None, manager: ServiceManager::none() };
+            let deps = Deps {
+                clock: clocks[0].clone(),
+                transport,
+                seed: 7,
+                source: None,
+                manager: ServiceManager::none(),
+            };
             let running = app::start(&config, deps).await.unwrap();
             running.services().management.bearer().await.unwrap();
             (running, tenant, clocks)

@@ -4,8 +4,8 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use cloakroom::domain::claims::{Expected, InvalidUserToken};
 use cloakroom::domain::freshness::Timestamp;
-use cloakroom::user_token::keys::Key;
 use cloakroom::user_token::jwt::Jwt;
+use cloakroom::user_token::keys::Key;
 use serde_json::Value;
 
 use crate::upstream::tells_nothing;
