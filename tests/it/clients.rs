@@ -1,29 +1,16 @@
 //! What client libraries send and expect beyond the contract's letter: HEAD, spellings, kept connections, slips.
 
-#![allow(
-    clippy::expect_used,
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    missing_docs,
-    dead_code,
-    reason = "tests stop at the first surprise, and use the part of the support that they need"
-)]
-
-mod support {
-    pub mod world;
-}
-
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::time::Duration;
 
 use cloakroom::fake_auth0::{Endpoint, TenantOptions, users};
 use serde_json::json;
-use support::world::World;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::Instant;
+
+use crate::support::world::World;
 
 const HEADER: (&str, &str) = ("cloakroom-request", "true");
 
@@ -295,49 +282,6 @@ async fn a_request_header_with_another_value_is_told_so() {
     }
     let got = world.send("GET", "/v1/status", &[]).await;
     assert!(!got.detail().contains("is there"), "{}", got.detail());
-}
-
-/// What the daemon says, as a person at a shell reads it.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_command_line_says_what_happened_in_its_own_words() {
-    let world = world_with("[upstream]\nrequests_per_second = 1\nburst = 12").await;
-    let run = async |arguments: &[&str]| {
-        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_cloakroom"));
-        command.arg("token").args(arguments).env_clear().env("CLOAKROOM_SOCKET", &world.socket);
-        let ran = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
-        (ran.status.code(), String::from_utf8(ran.stderr).unwrap())
-    };
-    for (arguments, exit, event) in [
-        (&[users::BLOCKED][..], 5, "the user is blocked in Auth0: unblock "),
-        (
-            &[users::LINKED],
-            2,
-            "several identities carry a token: choose one with --connection, --provider or --identity-user-id",
-        ),
-        (
-            &[users::LINKED, "--connection", "x"],
-            3,
-            "the user has no such identity: the user's connections are: ",
-        ),
-        (&["auth0|nobody"], 3, "Auth0 has no such user: check the id"),
-        (&["google-oauth2%7C1"], 3, "Auth0 has no such user: the id that came still holds an escape"),
-        (&[users::DATABASE], 3, "the identity carries no token: Auth0 holds no access token for it"),
-        (&[users::EXPIRED], 4, "the user must log in again: the provider's token has an expiry of"),
-        (&[users::EXPIRED, "--min-ttl", "60"], 4, "the user must log in again: "),
-        (&[users::GITHUB, "--fresh"], 69, "there is no room for this options now: "),
-    ] {
-        let is_spent = |err: &str| err.is_empty();
-        let mut ran = run(arguments).await;
-        // Until the budget has no room for it.
-        while arguments.contains(&"--fresh") && is_spent(&ran.1) {
-            ran = run(arguments).await;
-        }
-        assert_eq!(ran.0, Some(exit), "{arguments:?}: {}", ran.1);
-        assert!(ran.1.starts_with(&format!("error: {event}")), "{arguments:?}: {}", ran.1);
-        for of_http in ["?connection", "?provider", "identity_user_id", "fresh=", "min_ttl="] {
-            assert!(!ran.1.contains(of_http), "{arguments:?}: {}", ran.1);
-        }
-    }
 }
 
 /// The seconds that an answer's `Keep-Alive` promises.

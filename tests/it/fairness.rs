@@ -1,19 +1,5 @@
 //! FairQueue at asking Auth0, in virtual time: whoever asks for much waits for itself.
 
-#![allow(
-    clippy::expect_used,
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    missing_docs,
-    dead_code,
-    reason = "tests stop at the first surprise, and use the part of the support that they need"
-)]
-
-mod support {
-    pub mod world;
-}
-
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,9 +7,10 @@ use cloakroom::domain::error::{Failure, LookupError};
 use cloakroom::domain::priority::Flow;
 use cloakroom::domain::user::Selector;
 use cloakroom::fake_auth0::{Endpoint, Fault, TenantOptions};
-use support::world::{Looked, World};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
+
+use crate::support::world::{Looked, World};
 
 const GREEDY: Flow = Flow::Uid(1001);
 const OTHER: Flow = Flow::Uid(1002);

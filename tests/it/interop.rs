@@ -3,16 +3,6 @@
 //! Our own client and our own tenant could share a mistake. Auth0's SDK shares none of our code, so what it can
 //! read was written as Auth0 writes it.
 
-#![allow(
-    clippy::disallowed_methods,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::print_stderr,
-    clippy::unwrap_used,
-    reason = "tests stop at the first surprise, and read the environment"
-)]
-
 use std::env;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -21,7 +11,10 @@ use cloakroom::clock::Clock;
 use cloakroom::fake_auth0::{CertificateKind, Endpoint, Tenant, TenantOptions, users};
 use serde_json::{Value, json};
 
+use crate::support::required::everything_is_required;
+
 /// The Python that has the SDK; `None` where it is missing and may be.
+#[expect(clippy::disallowed_methods, reason = "another Python may be named")]
 fn python() -> Option<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let python = env::var_os("CLOAKROOM_INTEROP_PYTHON")
@@ -29,8 +22,7 @@ fn python() -> Option<PathBuf> {
     if python.exists() {
         return Some(python);
     }
-    let required = ["CI", "CLOAKROOM_REQUIRE_ALL"].iter().any(|name| env::var_os(name).is_some());
-    assert!(!required, "{} is missing; run tests/install.sh", python.display());
+    assert!(!everything_is_required(), "{} is missing; run tests/install.sh", python.display());
     eprintln!("skipped: {} is missing; run tests/install.sh", python.display());
     None
 }

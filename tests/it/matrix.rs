@@ -5,32 +5,19 @@
 //! holds what comes of it against what was said; `table` prints it all, and compares it with `docs/reference/faults.md`,
 //! which it writes anew under `CLOAKROOM_WRITE_DOCS=1`.
 
-#![allow(
-    clippy::disallowed_methods,
-    clippy::expect_used,
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::print_stdout,
-    clippy::indexing_slicing,
-    missing_docs,
-    dead_code,
-    reason = "tests stop at the first surprise, read the environment, and use the part of the support that they need"
-)]
-
 mod cell;
 mod expected;
 mod faults;
 mod states;
 mod table;
-#[path = "../support/world.rs"]
-mod world;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use states::State;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
+
+use states::State;
 
 /// Cells that are tried at a time. Most of a cell's time goes by in waiting, and some wait for a second and no longer:
 /// more at a time would make those late.

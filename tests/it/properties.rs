@@ -1,14 +1,5 @@
 //! What holds for every input, not only for those somebody thought of. Failures print a seed that replays them.
 
-#![allow(
-    clippy::expect_used,
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    missing_docs,
-    reason = "tests stop at the first surprise"
-)]
-
 use std::time::Duration;
 
 use bytes::Bytes;

@@ -3,17 +3,7 @@
 //! Time is paused, and nothing here sets a timer, so that it stands still and dates can be compared exactly. The
 //! one test that has to wait for what never comes does so on real time.
 
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used,
-    missing_docs,
-    reason = "tests stop at the first surprise"
-)]
-
 mod grants;
-#[path = "../support/https.rs"]
 mod https;
 mod life;
 mod reads;
@@ -24,8 +14,9 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use cloakroom::clock::Clock;
 use cloakroom::domain::freshness::Timestamp;
 use cloakroom::fake_auth0::{CertificateKind, Listening, Tenant, TenantOptions};
-use https::{Answer, Https};
 use serde_json::Value;
+
+use https::{Answer, Https};
 
 /// A tenant, its listener, and a client that trusts it.
 struct World {

@@ -4,71 +4,27 @@
 //! Both callers are processes under uids of their own, which takes root: this test's own binary, started again. The
 //! other's answers are timed before and during each abuse, and the two are compared; no figure is held against a clock.
 
-#![allow(
-    clippy::disallowed_methods,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::print_stdout,
-    clippy::unwrap_used,
-    missing_docs,
-    dead_code,
-    reason = "tests stop at the first surprise, read the environment, and use the part of the support that they need"
-)]
-
-mod support {
-    pub mod caller;
-    pub mod deployment;
-    pub mod hostile;
-    pub mod process;
-    pub mod world;
-}
-
-use std::fmt;
-use std::io::{BufRead, BufReader, Lines, Read, Write};
+use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::path::Path;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use cloakroom::fake_auth0::users;
-use support::caller::Caller;
-use support::deployment::Deployment;
-use support::process::{Daemon, is_root, memory};
 
-const ABUSER: u32 = 30_001;
-const OTHER: u32 = 30_002;
-
-/// No rule names it.
-const STRANGER: u32 = 30_003;
-
-/// What is in this variable makes the test binary a caller; see [`support::hostile`].
-const ROLE: &str = "CLOAKROOM_TEST_ROLE";
-
-/// Below this, what a busy machine does to a process is more than what another caller does.
-const FLOOR: Duration = Duration::from_millis(1);
-
-/// How much slower the other's answers may get. They should not get slower at all.
-const SLOWER: u32 = 3;
-
-/// The same beside a crowd that competes for processors as well, which it must to have something to say at all times.
-const FLOOR_IN_A_CROWD: Duration = Duration::from_millis(25);
-
-/// The same of answers over connections that are made for them: they wait in the kernel's queue with those that the abuser
-/// makes, and who made which is only known at its end.
-const FLOOR_OF_NEW: Duration = Duration::from_millis(50);
-
-/// The same of probes: by default they are given up on after a second.
-const FLOOR_OF_PROBES: Duration = Duration::from_millis(500);
+use crate::alone;
+use crate::memory::memory;
+use crate::stage::{
+    ABUSER, FLOOR, FLOOR_IN_A_CROWD, FLOOR_OF_NEW, FLOOR_OF_PROBES, MAX_CONNECTIONS, OTHER, Player, SLOWER,
+    STRANGER, Stage, Went, is_later, is_slower, measure, other_of,
+};
+use crate::support::caller::Caller;
+use crate::support::process::{Daemon, is_root};
 
 /// After the abuse ends.
 const RECOVERY: Duration = Duration::from_secs(1);
-
-const MAX_CONNECTIONS: u64 = 512;
 const MAX_BYTES: u64 = 8 << 20;
 
 /// `upstream.max_concurrency`: so many connections to the tenant may be kept for a while.
@@ -80,128 +36,10 @@ const PER_CONNECTION: u64 = 64 << 10;
 /// What churns besides, and what the allocator keeps.
 const CHURN: u64 = 4 << 20;
 
-/// Not a test: what the test starts as other uids.
-#[test]
-fn a_caller_under_another_uid() {
-    let Ok(role) = std::env::var(ROLE) else { return };
-    support::hostile::play(&role, Path::new("run/api.sock"));
-}
-
-/// A process that plays a role, until this is dropped.
-struct Player {
-    child: Child,
-    lines: Lines<BufReader<ChildStdout>>,
-}
-
-impl Player {
-    fn start(stage: &Stage, uid: u32, role: &str) -> Self {
-        // Processors are not what callers compete for here: whoever is idle to the scheduler gives way at once, not at the
-        // end of its slice, as one with a low priority does.
-        let mut command = Command::new("chrt");
-        command.args([if uid == ABUSER { "--idle" } else { "--other" }, "0"]).arg(stage.path("caller"));
-        command.args(["--exact", "a_caller_under_another_uid", "--nocapture", "--quiet"]);
-        command.env_clear().env(ROLE, role).current_dir(stage.deployment.directory.path());
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).uid(uid).gid(uid);
-        let mut child = command.spawn().unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        Self { child, lines }
-    }
-
-    /// The next line that is for us.
-    fn says(&mut self) -> String {
-        loop {
-            let line = self.lines.next().expect("the caller ended").unwrap();
-            if let Some(said) = line.strip_prefix("! ") {
-                return said.to_owned();
-            }
-        }
-    }
-
-    fn told(&mut self, line: &str) -> String {
-        writeln!(self.child.stdin.as_mut().unwrap(), "{line}").unwrap();
-        self.says()
-    }
-}
-
-impl Drop for Player {
-    fn drop(&mut self) {
-        self.child.kill().ok();
-        self.child.wait().ok();
-    }
-}
-
-/// How the other's lookups went for a while.
-#[derive(Clone, Copy, Debug)]
-struct Went {
-    lookups: u64,
-    median: Duration,
-    p95: Duration,
-    p99: Duration,
-    failed: u64,
-}
-
-impl fmt::Display for Went {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { lookups, median, p95, p99, failed } = self;
-        write!(f, "{lookups} lookups, median {median:?}, p95 {p95:?}, p99 {p99:?}, {failed} failed")
-    }
-}
-
 /// The daemon before anybody abuses it.
 struct AtRest {
     resident: u64,
     descriptors: usize,
-}
-
-/// A daemon, and the other caller with everything in the cache.
-struct Stage {
-    deployment: Deployment,
-}
-
-impl Stage {
-    fn new() -> Self {
-        Self::with(MAX_CONNECTIONS, "")
-    }
-
-    fn with(max_connections: u64, settings: &str) -> Self {
-        let rule = |uid| format!("[[listener.allow]]\nuid = {uid}\n");
-        let deployment = Deployment::new(&format!(
-            "[cache]\nmax_bytes = \"8MiB\"\n[[listener]]\npath = \"{{dir}}/run/api.sock\"\nmode = \"0666\"\n\
-             max_connections = {max_connections}\n{}{}{}{settings}",
-            rule(ABUSER),
-            rule(OTHER),
-            rule(0)
-        ));
-        let stage = Self { deployment };
-        std::fs::copy(std::env::current_exe().unwrap(), stage.path("caller")).unwrap();
-        std::fs::set_permissions(stage.deployment.directory.path(), PermissionsExt::from_mode(0o755))
-            .unwrap();
-        stage
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.deployment.directory.path().join(name)
-    }
-
-    fn start(&self) -> Daemon {
-        let daemon = self.deployment.start();
-        // Root made the directory of the socket for itself.
-        std::fs::set_permissions(self.path("run"), PermissionsExt::from_mode(0o755)).unwrap();
-        daemon
-    }
-}
-
-fn measure(other: &mut Player, what: &str) -> Went {
-    let line = other.told(what);
-    let numbers: Vec<u64> = line.split(' ').map(|number| number.parse().unwrap()).collect();
-    let micros = |n: usize| Duration::from_micros(numbers[n]);
-    Went { lookups: numbers[0], median: micros(1), p95: micros(2), p99: micros(3), failed: numbers[4] }
-}
-
-/// Whether answers came later than they may, median or nearly all of them.
-fn is_later([quiet, meanwhile]: [Went; 2], floor: Duration) -> bool {
-    let later = |(quiet, meanwhile): (Duration, Duration)| meanwhile > (quiet * SLOWER).max(floor);
-    [(quiet.median, meanwhile.median), (quiet.p95, meanwhile.p95)].into_iter().any(later)
 }
 
 fn descriptors(daemon: &Daemon) -> usize {
@@ -270,6 +108,7 @@ fn whoever_abuses_the_daemon_slows_itself_only() {
     if !is_root() {
         return;
     }
+    let _alone = alone();
     let stage = Stage::new();
     let mut daemon = stage.start();
     let mut other = Player::start(&stage, OTHER, &format!("other {}", users::GOOGLE));
@@ -303,39 +142,13 @@ fn whoever_abuses_the_daemon_slows_itself_only() {
     assert!(daemon.log().lines().count() < 50, "{}", daemon.log());
 }
 
-/// Whether what is asked for `what` is slower in each of some attempts while an abuser plays `role`: what else the machine
-/// does is in every figure.
-fn is_slower(
-    stage: &Stage,
-    other: &mut Player,
-    (uid, role): (u32, &str),
-    (what, floor): (&str, Duration),
-) -> bool {
-    (0..5).all(|_| {
-        let quiet = measure(other, what);
-        let mut abuser = Player::start(stage, uid, role);
-        let begun = abuser.says();
-        let meanwhile = measure(other, what);
-        let done = abuser.told("enough");
-        println!("{role}: {begun}; {done}\n  before:    {quiet}\n  meanwhile: {meanwhile}");
-        assert_eq!(quiet.failed + meanwhile.failed, 0, "{role}");
-        is_later([quiet, meanwhile], floor)
-    })
-}
-
-fn other_of(stage: &Stage) -> Player {
-    let mut other = Player::start(stage, OTHER, &format!("other {}", users::GOOGLE));
-    assert_eq!(other.says(), "ready");
-    measure(&mut other, "time 500");
-    other
-}
-
 /// While it connects, the other has no connection that would show that there is another.
 #[test]
 fn who_connects_beside_five_hundred_connections_of_a_stranger_is_answered_as_if_alone() {
     if !is_root() {
         return;
     }
+    let _alone = alone();
     let stage = Stage::with(2048, "");
     let _daemon = stage.start();
     let mut other = other_of(&stage);
@@ -352,6 +165,7 @@ fn a_hundred_and_fifty_strangers_weigh_no_more_than_one() {
     if !is_root() {
         return;
     }
+    let _alone = alone();
     let stage = Stage::with(2048, "");
     let _daemon = stage.start();
     let mut other = other_of(&stage);
@@ -384,6 +198,7 @@ fn whoever_abuses_the_listener_for_probes_keeps_neither_probes_nor_lookups_waiti
     if !is_root() {
         return;
     }
+    let _alone = alone();
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let stage = Stage::with(MAX_CONNECTIONS, &format!("[admin]\naddress = \"127.0.0.1:{port}\"\n"));
     let _daemon = stage.start();
@@ -412,6 +227,7 @@ fn a_connection_beyond_the_limit_is_told_so_and_then_closed() {
     if !is_root() {
         return;
     }
+    let _alone = alone();
     // A quarter of 512 are the places for refusals, of which strangers have 32.
     let stage = Stage::with(512, "");
     let mut daemon = stage.start();
@@ -453,6 +269,7 @@ fn whoever_takes_all_descriptors_keeps_nobody_from_being_answered_who_is_in() {
     if !is_root() {
         return;
     }
+    let _alone = alone();
     let stage = Stage::new();
     let script = format!(
         "ulimit -n 64; exec {} serve --config {}",

@@ -1,28 +1,13 @@
 //! Guarantee 8 where it is hard to keep: many callers fill the cache of the real binary at once.
 
-#![allow(
-    clippy::expect_used,
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    missing_docs,
-    dead_code,
-    reason = "tests stop at the first surprise, and use the part of the support that they need"
-)]
-
-mod support {
-    pub mod caller;
-    pub mod deployment;
-    pub mod process;
-    pub mod world;
-}
-
 use std::time::Duration;
 
 use cloakroom::fake_auth0::{Endpoint, Fault};
-use support::caller::{Caller, token_path};
-use support::deployment::{Deployment, logged_in};
-use support::process::memory;
+
+use crate::alone;
+use crate::memory::memory;
+use crate::support::caller::{Caller, token_path};
+use crate::support::deployment::{Deployment, logged_in};
 
 /// Long-lived entries come to lie between the short-lived buffers of the requests that bring them, and an allocator that
 /// lets one take the other's place is left with pieces.
@@ -30,6 +15,7 @@ use support::process::memory;
 fn a_cache_that_many_fill_at_once_takes_no_more_than_it_weighs() {
     const USERS: usize = 6_000;
     const CALLERS: usize = 50;
+    let _alone = alone();
     let settings = "[upstream]\nrequests_per_second = 5000\nburst = 10000\nmax_concurrency = 16\n";
     let deployment = Deployment::new(settings);
     let id = |n: usize| format!("google-oauth2|{n:0>21}");

@@ -22,11 +22,7 @@ pub fn cloakroom(args: &[&str]) -> Command {
     command
 }
 
-/// Runs a command to its end: exit code, standard output, standard error.
-pub fn run(args: &[&str]) -> (i32, String, String) {
-    finish(cloakroom(args).output().unwrap())
-}
-
+/// A command's exit code, standard output, standard error.
 pub fn finish(output: Output) -> (i32, String, String) {
     let text = |bytes| String::from_utf8(bytes).unwrap();
     (output.status.code().unwrap_or(-1), text(output.stdout), text(output.stderr))
@@ -139,11 +135,4 @@ pub fn is_root() -> bool {
     let must = std::env::var_os("CI").is_some();
     assert!(root || !must, "this test needs root, and must not be skipped here");
     root
-}
-
-/// A figure of `/proc/PID/status`, in bytes.
-pub fn memory(process: Pid, name: &str) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
-    let line = status.lines().find(|line| line.starts_with(name)).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
 }

@@ -1,23 +1,6 @@
 //! Guarantee 6: the whole surface, good and bad, at TRACE, with a recognisable secret everywhere a secret can be. Then
 //! everything that came out by another door than a token's route is searched for them.
 
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::print_stdout,
-    clippy::unwrap_used,
-    missing_docs,
-    dead_code,
-    reason = "tests stop at the first surprise, and use the part of the support that they need"
-)]
-
-mod support {
-    pub mod deployment;
-    pub mod process;
-    pub mod world;
-}
-
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -29,8 +12,9 @@ use cloakroom::fake_auth0::{CertificateKind, Endpoint, Fault, TenantOptions, Wai
 use cloakroom::secret::Secret;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
-use support::deployment::Deployment;
-use support::process::{Daemon, cloakroom, finish};
+
+use crate::support::deployment::Deployment;
+use crate::support::process::{Daemon, cloakroom, finish};
 
 const CLIENT_SECRET: &str = "canary-client-secret-5f1c";
 const TOKEN: &str = "canary-idp-token-9a3e";

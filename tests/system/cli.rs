@@ -1,18 +1,5 @@
 //! The command line as its users have it: the real binary in front of a real socket.
 
-#![allow(
-    clippy::expect_used,
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    missing_docs,
-    reason = "tests stop at the first surprise"
-)]
-
-mod support {
-    pub mod standin;
-}
-
 use std::fs::{self, Permissions};
 use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -22,7 +9,7 @@ use std::process::Stdio;
 use std::thread;
 use std::time::Duration;
 
-use support::standin::{Canned, Place, Ran, StandIn, json, plain, problem};
+use crate::support::standin::{Canned, Place, Ran, StandIn, json, plain, problem};
 
 const TOKEN: &str = r#"{"user_id":"google-oauth2|1034","connection":"google-oauth2","provider":"google-oauth2",
     "identity_user_id":"1034","access_token":"ya29.canary","token_type":"Bearer","expires_at":null,"expires_in":null,
@@ -400,84 +387,4 @@ fn a_full_disk_is_an_error_and_a_reader_that_has_gone_is_none() {
     drop(reader);
     let ran = Ran::from(place.command(&["status"]).stdout(writer).output().unwrap());
     ran.printed("");
-}
-
-/// The rules as the daemon will understand them, and which of them decides.
-#[test]
-fn check_shows_the_rules_and_which_of_them_decides() {
-    let directory = tempfile::tempdir().unwrap();
-    let path = |name: &str| directory.path().join(name).display().to_string();
-    fs::write(path("secret"), "canary\n").unwrap();
-    fs::set_permissions(path("secret"), Permissions::from_mode(0o600)).unwrap();
-    let config = format!(
-        "[tenant]\ndomain = \"acme.eu.auth0.com\"\n[tenant.client]\nid = \"x\"\nsecret_file = {:?}\n\
-         [[listener]]\npath = \"/run/x/web.sock\"\n\
-         [[listener.allow]]\nuid = 4321\nconnections = [\"google-oauth2\"]\nusers = [\"google-oauth2|*\"]\nrate = 100\n\
-         [[listener.allow]]\ngid = 77\noperations = [\"status\", \"purge\"]\n\
-         [[listener]]\npath = \"/run/x/own.sock\"\n",
-        path("secret")
-    );
-    fs::write(path("cloakroom.toml"), config).unwrap();
-    let check = |words: &str| {
-        let config = path("cloakroom.toml");
-        let mut args = vec!["check", "--config", &config];
-        if !words.is_empty() {
-            args.extend(["--explain"].into_iter().chain(words.split(' ')));
-        }
-        let Ran { exit, out, err, .. } = Place::new().run(&args);
-        (exit.unwrap(), out.replace(&config, "FILE"), err)
-    };
-
-    let (exit, out, _) = check("");
-    assert_eq!(exit, 0, "{out}");
-    for line in [
-        "listener /run/x/web.sock (mode 0660)",
-        "0     uid 4321                       token identities me report  google-oauth2  google-oauth2|*  100/s",
-        "1     gid 77                         status purge                all            all              any",
-        "-     root and the daemon's own uid  purge status reload         all            all              any",
-        "-     root and the daemon's own uid  all but management_token  all          all    any",
-    ] {
-        assert!(out.lines().any(|found| found == line), "{line}\n{out}");
-    }
-
-    let (exit, out, _) = check("uid=4321 operation=token user=google-oauth2|1 listener=/run/x/web.sock");
-    let by = "/run/x/web.sock: allowed by rule 0 (FILE, line 9), and shows only the connections google-oauth2, 100 times a \
-              second at most\n";
-    assert_eq!((exit, out.as_str()), (0, by));
-    let (exit, out, _) = check("uid=5 gid=77 operation=status");
-    assert_eq!(exit, 0);
-    assert!(
-        out.starts_with(
-            "/run/x/web.sock: allowed by rule 1 (FILE, line 14)\n/run/x/own.sock: refused: uid 5"
-        ),
-        "{out}"
-    );
-    for refused in [
-        "uid=4321 operation=token user=auth0|1",
-        "uid=4321 operation=token connection=github user=google-oauth2|1",
-        "uid=5 gid=6 operation=status",
-        "uid=65534 gid=77 operation=status listener=/run/x/own.sock",
-        "uid=0 operation=management_token",
-        "uid=0 operation=token listener=/run/x/web.sock",
-    ] {
-        let (exit, out, why) = check(refused);
-        assert_eq!(exit, 5, "{refused}: {out}");
-        assert!(
-            out.lines().all(|line| line.contains(": refused: uid ")) && why.contains("no listener allows"),
-            "{out}"
-        );
-    }
-    for (wrong, text) in [
-        ("uid=4321", "say what: operation=token"),
-        ("operation=token", "say who"),
-        ("uid=4321 operation=tokens", "operation: there are token,"),
-        ("uid=no-such-user operation=token", "uid: there is no user of that name"),
-        ("uid=4321 operation=token listener=/run/x/none", "there is no listener of that path"),
-        ("uid=4321 operation=token user=", "write KEY=VALUE"),
-        ("uid=4321 operation=token color=red", "there are the keys"),
-    ] {
-        let (exit, out, why) = check(wrong);
-        assert_eq!((exit, out.as_str()), (2, ""), "{wrong}: {why}");
-        assert!(why.contains(text), "{wrong}: {why}");
-    }
 }

@@ -1,25 +1,6 @@
 //! The real binary under clocks that lie: its wall clock stepped by a day while it runs, and the whole of it frozen
 //! until what it holds has died. What it answers is held against the tenant, which goes by the true time.
 
-#![allow(
-    clippy::disallowed_methods,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::print_stderr,
-    clippy::unwrap_used,
-    missing_docs,
-    dead_code,
-    reason = "tests stop at the first surprise, read the environment, and use the part of the support that they need"
-)]
-
-mod support {
-    pub mod caller;
-    pub mod deployment;
-    pub mod process;
-    pub mod world;
-}
-
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -28,9 +9,11 @@ use cloakroom::clock::Clock;
 use cloakroom::domain::freshness::Timestamp;
 use cloakroom::fake_auth0::{Endpoint, Fault, TenantOptions};
 use nix::sys::signal::Signal;
-use support::caller::{Caller, Heard, token_path};
-use support::deployment::{Deployment, logged_in};
-use support::process::Daemon;
+
+use crate::support::caller::{Caller, Heard, token_path};
+use crate::support::deployment::{Deployment, logged_in};
+use crate::support::process::Daemon;
+use crate::support::required::everything_is_required;
 
 const DAY: i64 = 86_400;
 
@@ -129,8 +112,7 @@ fn libfaketime() -> Option<PathBuf> {
     let directories = std::fs::read_dir("/usr/lib").unwrap().map(|entry| entry.unwrap().path());
     let found =
         directories.map(|path| path.join("faketime/libfaketimeMT.so.1")).find(|library| library.exists());
-    let required = ["CI", "CLOAKROOM_REQUIRE_ALL"].iter().any(|name| std::env::var_os(name).is_some());
-    assert!(found.is_some() || !required, "libfaketime is missing; run tests/install.sh");
+    assert!(found.is_some() || !everything_is_required(), "libfaketime is missing; run tests/install.sh");
     if found.is_none() {
         eprintln!("skipped: libfaketime is missing; run tests/install.sh");
     }

@@ -2,8 +2,6 @@
 //!
 //! After a change of the texts, `TRYCMD=overwrite cargo test --test cmd` writes them anew; read the difference.
 
-#![allow(missing_docs, reason = "a test")]
-
 #[test]
 fn the_texts_are_what_the_program_prints() {
     trycmd::TestCases::new()

@@ -1,32 +1,17 @@
 //! What goes wrong between the daemon and Auth0, over real TLS: each cause has a message of its own that names
 //! the cause and the mend, wherever a person may meet it.
 
-#![allow(
-    clippy::expect_used,
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    missing_docs,
-    dead_code,
-    reason = "tests stop at the first surprise, and use the part of the support that they need"
-)]
-
-mod support {
-    pub mod process;
-    pub mod world;
-}
-
 use std::net::TcpListener;
-use std::time::Duration;
 
 use cloakroom::clock::Clock;
 use cloakroom::fake_auth0::{
-    CertificateKind, Endpoint, Fault, Listening, RateLimit, Tenant, TenantOptions, WaitHint, users,
+    CertificateKind, Endpoint, Fault, Listening, Tenant, TenantOptions, WaitHint, users,
 };
 use cloakroom::secret::Secret;
-use serde_json::json;
-use support::process::{Daemon, run};
-use support::world::{World, configuration};
+
+use crate::support::command::run;
+use crate::support::configuration::configuration;
+use crate::support::process::Daemon;
 
 /// What nobody may meet: secrets, and words of upstream bodies.
 const HIDDEN: [&str; 6] =
@@ -365,145 +350,5 @@ async fn every_cause_is_named_with_its_mend_wherever_it_shows() {
                 assert!(!shown.contains(hidden), "{}: {hidden} in {shown}", case.name);
             }
         }
-    }
-}
-
-/// What `check --online` says of a tenant with these options, once `prepare` has seen to it; exit code first.
-async fn check_online(
-    options: TenantOptions,
-    settings: &'static str,
-    prepare: impl FnOnce(&Tenant),
-) -> (i32, String, Tenant) {
-    let tenant = Tenant::new(Clock::system(), options).unwrap();
-    let listening = tenant.listen(CertificateKind::Good).unwrap();
-    prepare(&tenant);
-    let directory = tempfile::tempdir().unwrap();
-    let file = directory.path().join("cloakroom.toml");
-    let config = configuration(listening.domain(), &tenant, Some(listening.ca_pem()), &directory, settings);
-    std::fs::write(&file, config).unwrap();
-    let file = file.to_str().unwrap().to_owned();
-    let outcome = tokio::task::spawn_blocking(move || run(&["check", "--online", "--config", &file]));
-    let (exit, out, err) = outcome.await.unwrap();
-    (exit, out + &err, tenant)
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn check_online_approves_of_a_tenant_that_is_right_and_warns_of_what_is_not() {
-    let check = async |scopes: &[&str]| {
-        check_online(TenantOptions::default(), "", |tenant| tenant.grant_scopes(scopes)).await
-    };
-    let (exit, out, tenant) = check(&["read:users", "read:user_idp_tokens"]).await;
-    assert_eq!((exit, tenant.calls().len()), (0, 2), "{out}");
-    for line in [
-        "ok: the configuration is right",
-        "ok: the scopes suffice",
-        "ok: users can be read",
-        "ok: this machine's clock",
-    ] {
-        assert!(out.contains(line), "{line} in {out}");
-    }
-    let (exit, out, _) = check(&["read:users"]).await;
-    assert_eq!(exit, 1);
-    assert!(out.contains("warning: the scope read:user_idp_tokens is missing"), "{out}");
-    let (exit, out, _) = check(&["read:users", "read:user_idp_tokens", "delete:users"]).await;
-    assert_eq!(exit, 0);
-    assert!(out.contains("beyond what is needed, which a thief would have too: delete:users"), "{out}");
-}
-
-/// The tenant's headers tell its limit, and its `Date` its clock.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn check_online_judges_the_budget_and_the_clock_by_the_tenants_headers() {
-    let limited = |burst| TenantOptions {
-        rate_limit: Some(RateLimit { per_second: 2, burst }),
-        ..TenantOptions::default()
-    };
-    let (exit, out, _) = check_online(limited(36), "", |_| ()).await;
-    assert_eq!(exit, 0, "{out}");
-    let ok = "ok: upstream.burst and upstream.max_concurrency are 36 together, within the tenant's rate limit of 36";
-    assert!(out.contains(ok), "{out}");
-    let (_, out, _) = check_online(limited(35), "", |_| ()).await;
-    assert!(out.contains("warning: upstream.burst and upstream.max_concurrency are 36 together"), "{out}");
-    assert!(!out.contains("requests_per_second"), "{out}");
-    // What the smallest plan allows, and settings for it.
-    let (_, out, _) = check_online(limited(4), "", |_| ()).await;
-    assert!(out.contains("warning: upstream.requests_per_second is 10, and"), "{out}");
-    let settings = "[upstream]\nrequests_per_second = 1\nburst = 2\nmax_concurrency = 1";
-    let (exit, out, _) = check_online(limited(4), settings, |_| ()).await;
-    assert_eq!(exit, 0, "{out}");
-    assert!(out.contains("are 3 together, within the tenant's rate limit of 4"), "{out}");
-
-    for (offset, text) in [(3600, "s behind Auth0's"), (-3600, "s ahead of Auth0's")] {
-        let (exit, out, _) = check_online(TenantOptions::default(), "", |tenant| {
-            tenant.fault(Endpoint::Token, Fault::DateOffset(offset));
-        })
-        .await;
-        assert_eq!(exit, 1, "{out}");
-        assert!(out.contains("warning: this machine's clock is ") && out.contains(text), "{out}");
-    }
-}
-
-/// The tenant goes away and comes back, over real connections.
-#[tokio::test]
-async fn a_tenant_that_goes_away_leaves_valid_tokens_servable_and_misses_answer_503() {
-    let mut world = World::over_tls(TenantOptions::default(), "connect_timeout = \"1s\"").await;
-    world.ready().await;
-    let (held, unknown) = (World::path(users::GOOGLE), World::path(users::JOHN));
-    assert_eq!(world.get(&held).await.status, 200);
-    let port = world.listening.as_ref().unwrap().port();
-    world.listening = None;
-    assert_eq!(world.get(&held).await.header("cloakroom-cache"), Some("hit"));
-    let begun = tokio::time::Instant::now();
-    let miss = world.get(&unknown).await;
-    assert_eq!(miss.problem(), (503, "upstream_unavailable".into()));
-    assert!(miss.retry_after().is_some());
-    assert!(begun.elapsed() < world.config.tenant.request_timeout);
-    world.listening = Some(world.tenant.listen_on(port, CertificateKind::Good).unwrap());
-    assert_eq!(world.get(&unknown).await.status, 200);
-}
-
-/// A thousand callers over a thousand sockets, two hundred of whom hang up: one request, one grant.
-#[tokio::test]
-async fn a_thousand_callers_of_one_user_are_one_request_over_real_sockets() {
-    let world = World::over_tls(TenantOptions::default(), "").await;
-    world.tenant.fault(Endpoint::User, Fault::Latency(Duration::from_millis(300)));
-    let path = World::path(users::GOOGLE);
-    let mut callers = tokio::task::JoinSet::new();
-    let world = std::sync::Arc::new(world);
-    for n in 0..1000 {
-        let (world, path) = (std::sync::Arc::clone(&world), path.clone());
-        callers.spawn(async move {
-            let lookup = world.get(&path);
-            if n < 200 {
-                tokio::time::timeout(Duration::from_millis(1), lookup).await.ok().map(|got| got.status)
-            } else {
-                Some(lookup.await.status)
-            }
-        });
-    }
-    let mut answered = 0;
-    while let Some(status) = callers.join_next().await {
-        if let Some(status) = status.unwrap() {
-            assert_eq!(status, 200);
-            answered += 1;
-        }
-    }
-    assert!(answered >= 800, "{answered}");
-    assert_eq!(world.tenant.calls_to(Endpoint::User).len(), 1);
-    assert_eq!(world.tenant.calls_to(Endpoint::Token).len(), 1);
-}
-
-/// What Auth0 holds besides the tokens never comes near a caller.
-#[tokio::test]
-async fn refresh_tokens_never_leave() {
-    let world = World::over_tls(TenantOptions::default(), "").await;
-    world.ready().await;
-    world
-        .tenant
-        .put_user(json!({"user_id": "oauth2|r", "identities": [{"connection": "c", "provider": "oauth2",
-        "user_id": "r", "access_token": "t", "refresh_token": "canary-refresh"}]}));
-    for path in [World::path("oauth2|r"), World::path("oauth2|r").replace("/token", "/identities")] {
-        let got = world.get(&path).await;
-        assert_eq!(got.status, 200);
-        assert!(!String::from_utf8_lossy(&got.body).contains("canary-refresh"));
     }
 }

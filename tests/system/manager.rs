@@ -1,23 +1,6 @@
 //! Under a service manager: what it is told, the sockets that it keeps, and a watchdog that can be relied on. Against
 //! the protocols alone; `tests/host` does the same under a real systemd.
 
-#![allow(
-    clippy::expect_used,
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    missing_docs,
-    dead_code,
-    reason = "tests stop at the first surprise, and use the part of the support that they need"
-)]
-
-mod support {
-    pub mod caller;
-    pub mod deployment;
-    pub mod process;
-    pub mod world;
-}
-
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
@@ -29,9 +12,10 @@ use std::time::Duration;
 use cloakroom::fake_auth0::{Endpoint, Fault, users};
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::signal::Signal;
-use support::caller::{Caller, token_path};
-use support::deployment::Deployment;
-use support::process::{Daemon, cloakroom, finish};
+
+use crate::support::caller::{Caller, token_path};
+use crate::support::deployment::Deployment;
+use crate::support::process::{Daemon, cloakroom, finish};
 
 /// Longer than the daemon takes for anything.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -251,7 +235,8 @@ fn fifty_lookups_under_way_are_answered_at_the_end() {
     let mut callers: Vec<_> = (0..50).map(|_| Caller::new(&daemon.socket)).collect();
     for (caller, number) in callers.iter_mut().zip(0..) {
         let user = format!("google-oauth2|{number}");
-        let (profile, _) = support::deployment::logged_in(&user, &[("google-oauth2", "ya29.x")], 3600, now());
+        let (profile, _) =
+            crate::support::deployment::logged_in(&user, &[("google-oauth2", "ya29.x")], 3600, now());
         assert!(deployment.tenant.put_user(profile));
         caller.ask(&token_path(&user));
     }

@@ -1,25 +1,17 @@
 //! Holds the source to `docs/internals/architecture.md`: which module may use which, what is absent on purpose, and that
-//! each file and each dependency says what it is for.
+//! each file says what it is for.
 //!
 //! The source is read as text, comments left out. That is blunt, and enough: what it cannot see is rare, and what it
 //! sees wrongly fails loudly.
 
-#![allow(
-    clippy::expect_used,
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "tests stop at the first surprise"
-)]
+mod imports;
+mod tokens;
+mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::{Path, PathBuf};
 
-#[path = "architecture/imports.rs"]
-mod imports;
-#[path = "architecture/words.rs"]
-mod words;
+use crate::repository::{files, read, root};
 
 /// What each module may use. A module may use only those that stand above it here, so there can be no circle.
 const ARROWS: &[(&str, &[&str])] = &[
@@ -332,65 +324,6 @@ fn every_file_says_what_it_is() {
     assert!(wrong.is_empty(), "a file begins with a sentence in `//!`:\n{}", wrong.join("\n"));
 }
 
-#[test]
-fn every_dependency_has_its_reason() {
-    let manifest = read("Cargo.toml");
-    let mut seen = 0;
-    for table in ["dependencies", "dev-dependencies"] {
-        let mut comment = false;
-        for line in section(&manifest, table) {
-            if let Some((name, _)) = line.split_once(" = ").filter(|_| !line.starts_with('#')) {
-                assert!(comment, "Cargo.toml: the line above {name} says what it is for");
-                seen += 1;
-            }
-            comment = line.strip_prefix("# ").is_some_and(|reason| reason.contains(' '));
-        }
-    }
-    assert!(seen > 20, "the manifest is not read as it should be: {seen}");
-}
-
-/// What is fuzzed is what is shipped.
-#[test]
-fn the_fuzz_targets_are_built_from_the_same_versions() {
-    let ours = locked("Cargo.lock");
-    let theirs = locked("fuzz/Cargo.lock");
-    let own = ["cloakroom-fuzz", "libfuzzer-sys", "arbitrary"];
-    let differing: Vec<_> =
-        theirs.difference(&ours).filter(|(name, _)| !own.contains(&name.as_str())).collect();
-    assert!(differing.is_empty(), "fuzz/README.md says how to fix fuzz/Cargo.lock: {differing:?}");
-}
-
-/// Names and versions of what a lock file locks.
-fn locked(name: &str) -> BTreeSet<(String, String)> {
-    let text = read(name);
-    let field = |package: &str, name: &str| {
-        let rest = package.split(&format!("\n{name} = \"")).nth(1).unwrap();
-        rest.split('"').next().unwrap().to_owned()
-    };
-    let packages = text.split("\n[[package]]").skip(1);
-    packages.map(|package| (field(package, "name"), field(package, "version"))).collect()
-}
-
-#[test]
-fn every_fuzz_target_has_seeds_a_share_of_the_time_and_its_section() {
-    let manifest = read("fuzz/Cargo.toml");
-    let named = manifest.split("[[bin]]").skip(1);
-    let targets: BTreeSet<_> = named.map(|rest| rest.split('"').nth(1).unwrap().to_owned()).collect();
-    assert!(targets.len() > 5, "the manifest is not read as it should be: {targets:?}");
-    let seeded: BTreeSet<_> =
-        files("fuzz/seeds").iter().map(|seed| seed.split('/').nth(2).unwrap().to_owned()).collect();
-    assert_eq!(seeded, targets, "seeds");
-    let script = read("fuzz/run.sh");
-    let shares = script.lines().find_map(|line| line.strip_prefix("targets=(")?.strip_suffix(')')).unwrap();
-    let shares: BTreeSet<_> =
-        shares.split(' ').map(|share| share.split(':').next().unwrap().to_owned()).collect();
-    assert_eq!(shares, targets, "fuzz/run.sh");
-    let page = read("fuzz/README.md");
-    let sections =
-        page.lines().filter_map(|line| Some(line.strip_prefix("### `")?.strip_suffix('`')?.to_owned()));
-    assert_eq!(sections.collect::<BTreeSet<_>>(), targets, "fuzz/README.md");
-}
-
 /// A file of `src`.
 struct Source {
     name: String,
@@ -428,30 +361,6 @@ fn sources() -> Vec<Source> {
 
 fn without_comments(text: &str) -> String {
     text.lines().filter(|line| !line.trim_start().starts_with("//")).flat_map(|line| [line, "\n"]).collect()
-}
-
-/// Every file below `directory`, named from the project's root, in order.
-fn files(directory: &str) -> Vec<String> {
-    fn walk(path: &Path, found: &mut Vec<PathBuf>) {
-        for entry in fs::read_dir(path).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() { walk(&path, found) } else { found.push(path) }
-        }
-    }
-    let mut found = Vec::new();
-    walk(&root().join(directory), &mut found);
-    let mut names: Vec<_> =
-        found.iter().map(|path| path.strip_prefix(root()).unwrap().to_str().unwrap().to_owned()).collect();
-    names.sort();
-    names
-}
-
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
-fn read(name: &str) -> String {
-    fs::read_to_string(root().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
 /// The lines of one table of the manifest.

@@ -1,17 +1,11 @@
 //! Holds the documentation to itself and to the repository: links and anchors, files, tests and texts that it names, and
 //! its bounds.
 
-#![allow(
-    clippy::expect_used,
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "tests stop at the first surprise"
-)]
-
 use std::collections::{BTreeSet, HashMap};
 use std::fs;
 use std::path::{Component, Path, PathBuf};
+
+use crate::repository::root;
 
 /// The width of prose and tables.
 const WIDTH: usize = 120;
@@ -376,10 +370,6 @@ fn without_blocks(text: &str) -> String {
         !is_block && !is_fence
     });
     outside.collect::<Vec<_>>().join("\n")
-}
-
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
 fn read(name: impl AsRef<Path>) -> String {

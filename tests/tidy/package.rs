@@ -2,20 +2,13 @@
 //!
 //! That they work is shown by `tests/host`, where a systemd runs them.
 
-#![allow(
-    clippy::expect_used,
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "tests stop at the first surprise"
-)]
-
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
 use std::time::Duration;
 
 use cloakroom::config::{self, Config, Env};
+
+use crate::repository::{read, root};
 
 const CONFIGURATION: &str = "deploy/deb/cloakroom.toml";
 
@@ -219,12 +212,4 @@ fn the_allocator_is_built_for_the_largest_pages_that_arm64_has() {
 /// Every line that says something to systemd.
 fn directives(unit: &str) -> Vec<String> {
     unit.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).map(str::to_owned).collect()
-}
-
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
-fn read(name: &str) -> String {
-    fs::read_to_string(root().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
 }

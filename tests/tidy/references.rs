@@ -1,30 +1,24 @@
 //! Writes the references that are derived from the program, and fails where a file in the repository is out of date.
 //!
-//! `CLOAKROOM_WRITE_DOCS=1 cargo test --test references` writes them. Each reference has a module in
-//! `tests/references/` that renders it from tables of the library; no program reads a rendered page.
-
-#![allow(
-    clippy::expect_used,
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "tests stop at the first surprise"
-)]
+//! `CLOAKROOM_WRITE_DOCS=1 cargo test --test tidy references` writes them. Each reference has a module in
+//! `tests/tidy/references/` that renders it from tables of the library; no program reads a rendered page.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+
+use crate::repository::root;
 
 /// The line of a page below which everything is generated. What stands above it is written by hand.
 const MARKER: &str =
-    "<!-- generated below this line: CLOAKROOM_WRITE_DOCS=1 cargo test --test references -->";
+    "<!-- generated below this line: CLOAKROOM_WRITE_DOCS=1 cargo test --test tidy references -->";
 
 /// Compares a generated file with `text`, or writes it under `CLOAKROOM_WRITE_DOCS=1`. `path` is relative to the root
 /// of the repository.
 fn generated(path: &str, text: &str) {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    let file = root().join(path);
     if let Err(difference) = written_or_equal(&file, text, writes()) {
         panic!(
-            "{path} is out of date: CLOAKROOM_WRITE_DOCS=1 cargo test --test references writes it.\n{difference}"
+            "{path} is out of date: CLOAKROOM_WRITE_DOCS=1 cargo test --test tidy references writes it.\n{difference}"
         );
     }
 }
@@ -32,7 +26,7 @@ fn generated(path: &str, text: &str) {
 /// Does the same for the part of a page below [`MARKER`], and leaves the part above it as it is.
 #[expect(dead_code, reason = "the first page that has such a part comes with its table")]
 fn generated_below_marker(path: &str, text: &str) {
-    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap_or_default();
+    let page = fs::read_to_string(root().join(path)).unwrap_or_default();
     let Some((above, _)) = page.split_once(MARKER) else { panic!("{path} has no line {MARKER:?}") };
     generated(path, &format!("{above}{MARKER}\n\n{text}"));
 }

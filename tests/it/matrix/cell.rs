@@ -5,10 +5,10 @@ use std::time::Duration;
 use cloakroom::fake_auth0::{Call, CertificateKind, Endpoint, Fault};
 use tokio::time::{sleep, timeout};
 
-use crate::expected::{Answer, Expected, Token, Wait};
-use crate::faults::{At, Row};
-use crate::states::{SOMEBODY_ELSE, State, USER};
-use crate::world::{Got, World};
+use super::expected::{Answer, Expected, Token, Wait};
+use super::faults::{At, Row};
+use super::states::{SOMEBODY_ELSE, State, USER};
+use crate::support::world::{Got, World};
 
 /// By then every gate is open, every backoff is over and what is not a token is forgotten; what was fresh still is.
 const A_WHILE: Duration = Duration::from_secs(4 * 60);

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use cloakroom::fake_auth0::{CertificateKind, ExpiresIn, Fault, WaitHint};
 
-use crate::expected::{
+use super::expected::{
     Expected, HIT_NEW, LOGIN_REQUIRED, MISS, NOT_FOUND, Wait, asked_to_wait, hit, login_required, miss,
     no_answer, no_management_token, not_found, rate_limited, refused_for_good, stale, timeout, unavailable,
 };
-use crate::states::State;
+use super::states::State;
 
 /// Where a fault sits.
 #[derive(Clone, Debug)]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use cloakroom::fake_auth0::{TenantOptions, users};
 
-use crate::world::World;
+use crate::support::world::World;
 
 const MINUTE: Duration = Duration::from_secs(60);
 

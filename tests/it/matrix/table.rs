@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 
-use crate::faults::Row;
-use crate::states::State;
+use super::faults::Row;
+use super::states::State;
 
 const PAGE: &str = "docs/reference/faults.md";
-const BEGIN: &str = "<!-- from here on: written by tests/matrix -->";
+const BEGIN: &str = "<!-- from here on: written by tests/it/matrix -->";
 
 /// One table for each group of rows.
 pub fn tables(rows: &[Row], texts: &[[String; State::ALL.len()]]) -> String {
@@ -25,6 +25,7 @@ pub fn tables(rows: &[Row], texts: &[[String; State::ALL.len()]]) -> String {
 }
 
 /// Compares `tables` with those of the page, or writes them there.
+#[expect(clippy::disallowed_methods, reason = "asked of the person who runs the tests, not of the program")]
 pub fn compare_with_the_page(tables: &str) {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(PAGE);
     let page = std::fs::read_to_string(&path).unwrap();
@@ -38,7 +39,7 @@ pub fn compare_with_the_page(tables: &str) {
         shown.lines().filter(|line| !tables.lines().any(|other| other == *line)).collect();
     assert!(
         shown == tables,
-        "{PAGE} does not say what was measured: CLOAKROOM_WRITE_DOCS=1 cargo test --test matrix writes it anew. Lines \
+        "{PAGE} does not say what was measured: CLOAKROOM_WRITE_DOCS=1 cargo test --test it matrix writes it anew. Lines \
          that are no longer true:\n{}",
         differing.join("\n")
     );

@@ -14,24 +14,22 @@ use cloakroom::app::reload::Source;
 use cloakroom::app::{self, Deps, Running};
 use cloakroom::cache::{Cache, LookupOptions, Served};
 use cloakroom::clock::Clock;
-use cloakroom::config::{self, AuditEvents, Config, Env, Loaded};
-use cloakroom::domain::error::{Failure, LookupError};
-use cloakroom::domain::freshness::Timestamp;
+use cloakroom::config::{self, Config, Env};
+use cloakroom::domain::error::LookupError;
 use cloakroom::domain::priority::Flow;
 use cloakroom::domain::user::{Selector, UserId};
-use cloakroom::fake_auth0::{CertificateKind, Delivery, Listening, Tenant, TenantOptions};
+use cloakroom::fake_auth0::{CertificateKind, Endpoint, Listening, Tenant, TenantOptions};
 use cloakroom::process::notify::ServiceManager;
-use cloakroom::upstream::response::Answer;
-use cloakroom::upstream::transport::{self, Sending, Transport};
-use http_body_util::{BodyExt, Empty, Full};
+use cloakroom::upstream::transport::{self, Transport};
+use http_body_util::{BodyExt, Empty};
 use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::net::UnixStream;
 
-/// When simulated time begins.
-pub const START: &str = "2026-11-22T10:00:00Z";
+use crate::support::configuration::configuration;
+use crate::support::in_memory::{self, InMemory, configure, quiet};
 
 /// Whoever asks past the socket, where it does not matter who that is.
 pub const FLOW: Flow = Flow::Uid(1000);
@@ -56,29 +54,17 @@ pub type Looked = Result<(String, &'static str), LookupError>;
 impl World {
     /// In memory, in virtual time. `settings` are further lines of configuration.
     pub async fn simulated(options: TenantOptions, settings: &str) -> Self {
-        let start = Timestamp::parse(START).unwrap();
-        // Two clocks, as in life: what is done to the daemon's does not move the tenant's.
-        let clocks = [Clock::simulated(start), Clock::simulated(start)];
-        let tenant = Tenant::new(clocks[1].clone(), options).unwrap();
+        let (tenant, clocks) = in_memory::tenant(options);
         let (directory, config) = configure("tenant.example", &tenant, None, settings);
-        let transport = Arc::new(InMemory { tenant: tenant.clone(), timeout: config.tenant.request_timeout });
-        let deps = Deps {
-            clock: clocks[0].clone(),
-            transport,
-            seed: 7,
-            source: None,
-            manager: ServiceManager::none(),
-        };
-        Self::start(tenant, clocks, directory, config, deps, None).await
+        let running = in_memory::start(&config, &tenant, &clocks[0]).await;
+        Self::new(tenant, clocks, directory, config, running, None)
     }
 
     /// The same, with a configuration that [`World::reload`] changes.
     pub async fn reloadable(settings: &str) -> Self {
-        let start = Timestamp::parse(START).unwrap();
-        let clocks = [Clock::simulated(start), Clock::simulated(start)];
-        let tenant = Tenant::new(clocks[1].clone(), TenantOptions::default()).unwrap();
+        let (tenant, clocks) = in_memory::tenant(TenantOptions::default());
         let (directory, config) = configure("tenant.example", &tenant, None, settings);
-        let transport = Arc::new(InMemory { tenant: tenant.clone(), timeout: config.tenant.request_timeout });
+        let transport = InMemory::to(&tenant, &config);
         let text: Arc<Mutex<String>> = Arc::default();
         let source = Source {
             load: Box::new({
@@ -92,9 +78,8 @@ impl World {
         };
         let (clock, manager) = (clocks[0].clone(), ServiceManager::none());
         let deps = Deps { clock, transport, seed: 7, source: Some(source), manager };
-        let mut world = Self::start(tenant, clocks, directory, config, deps, None).await;
-        world.text = text;
-        world
+        let running = app::start(&config, deps).await.unwrap();
+        Self { text, ..Self::new(tenant, clocks, directory, config, running, None) }
     }
 
     /// Has the daemon read `settings` instead; the keys that changed and those that need a restart, or every problem.
@@ -121,31 +106,30 @@ impl World {
         let listening = tenant.listen(CertificateKind::Good).unwrap();
         let (directory, config) = configure(listening.domain(), &tenant, Some(listening.ca_pem()), settings);
         let deps = Deps::production(&config).unwrap();
-        Self::start(tenant, [clock.clone(), clock], directory, config, deps, Some(listening)).await
+        let running = app::start(&config, deps).await.unwrap();
+        Self::new(tenant, [clock.clone(), clock], directory, config, running, Some(listening))
     }
 
     /// Over TLS on loopback. Timers are real, and so is what waits for them; [`World::pass`] makes everything older.
     pub async fn over_tls_simulated(options: TenantOptions, settings: &str, seed: u64) -> Self {
-        let start = Timestamp::parse(START).unwrap();
-        let clocks = [Clock::simulated(start), Clock::simulated(start)];
-        let tenant = Tenant::new(clocks[1].clone(), options).unwrap();
+        let (tenant, clocks) = in_memory::tenant(options);
         let listening = tenant.listen(CertificateKind::Good).unwrap();
         let (directory, config) = configure(listening.domain(), &tenant, Some(listening.ca_pem()), settings);
         let transport = transport::build(&config.tenant).unwrap();
         let deps =
             Deps { clock: clocks[0].clone(), transport, seed, source: None, manager: ServiceManager::none() };
-        Self::start(tenant, clocks, directory, config, deps, Some(listening)).await
+        let running = app::start(&config, deps).await.unwrap();
+        Self::new(tenant, clocks, directory, config, running, Some(listening))
     }
 
-    async fn start(
+    fn new(
         tenant: Tenant,
         [clock, tenant_clock]: [Clock; 2],
         directory: TempDir,
         config: Config,
-        deps: Deps,
+        running: Running,
         listening: Option<Listening>,
     ) -> Self {
-        let running = app::start(&config, deps).await.unwrap();
         let socket = running.sockets[0].clone();
         let text = Arc::default();
         Self { tenant, clock, tenant_clock, config, running, socket, directory, text, listening }
@@ -155,6 +139,16 @@ impl World {
     pub fn pass(&self, span: Duration) {
         self.clock.suspend(span);
         self.tenant_clock.suspend(span);
+    }
+
+    /// How often the tenant was asked for a user.
+    pub fn user_calls(&self) -> usize {
+        self.tenant.calls_to(Endpoint::User).len()
+    }
+
+    /// How often the tenant was asked for a Management token.
+    pub fn grants(&self) -> usize {
+        self.tenant.calls_to(Endpoint::Token).len()
     }
 
     pub fn cache(&self) -> &Cache {
@@ -261,89 +255,5 @@ impl Got {
 
     pub fn retry_after(&self) -> Option<u64> {
         self.header("retry-after").map(|seconds| seconds.parse().unwrap())
-    }
-}
-
-/// A configuration for `tenant` at `domain`, with its files in a directory of its own.
-pub fn configure(domain: &str, tenant: &Tenant, ca_pem: Option<&str>, settings: &str) -> (TempDir, Config) {
-    let directory = tempfile::tempdir().unwrap();
-    let text = configuration(domain, tenant, ca_pem, &directory, settings);
-    let loaded =
-        config::parse("test.toml", &text, &Env::default()).unwrap_or_else(|why| panic!("{why}\n{text}"));
-    let quiet = if settings.contains("[audit]") { loaded } else { quiet(loaded) };
-    (directory, quiet.config)
-}
-
-/// The audit log's default is this process's standard output, which the tests' results are for.
-fn quiet(mut loaded: Loaded) -> Loaded {
-    loaded.config.audit.events = AuditEvents::None;
-    loaded
-}
-
-/// The same as text. Keys of `[tenant]` may open `settings`; whole tables follow.
-pub fn configuration(
-    domain: &str,
-    tenant: &Tenant,
-    ca_pem: Option<&str>,
-    directory: &TempDir,
-    settings: &str,
-) -> String {
-    let path = |name: &str| directory.path().join(name);
-    std::fs::write(path("secret"), "demo-client-secret\n").unwrap();
-    std::fs::set_permissions(path("secret"), std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
-    let ca = ca_pem.map_or(String::new(), |pem| {
-        std::fs::write(path("ca.pem"), pem).unwrap();
-        format!("ca_file = {:?}\n", path("ca.pem"))
-    });
-    let (tenant_keys, tables) = settings.split_once("\n[").map_or_else(
-        || if settings.starts_with('[') { ("", settings.to_owned()) } else { (settings, String::new()) },
-        |(keys, tables)| match keys.starts_with('[') {
-            true => ("", settings.to_owned()),
-            false => (keys, format!("[{tables}")),
-        },
-    );
-    let listener = match tables.contains("[[listener]]") {
-        true => String::new(),
-        false => format!("[[listener]]\npath = {:?}\nmode = \"0600\"\n", path("run/api.sock")),
-    };
-    let tables = tables.replace("{dir}", &directory.path().display().to_string());
-    format!(
-        "[tenant]\ndomain = {domain:?}\naudience = {:?}\n{ca}{tenant_keys}\n\
-         [tenant.client]\nid = \"demo-client\"\nsecret_file = {:?}\n{tables}\n{listener}",
-        tenant.audience(),
-        path("secret"),
-    )
-}
-
-/// Carries requests to the tenant without a socket, and acts on what would have happened to its answers.
-struct InMemory {
-    tenant: Tenant,
-    timeout: Duration,
-}
-
-impl Transport for InMemory {
-    fn send(&self, request: Request<Full<Bytes>>) -> Sending<'_> {
-        Box::pin(async move {
-            let host: Arc<str> = "tenant.example".into();
-            let (head, body) = request.into_parts();
-            let body = body.collect().await.unwrap().to_bytes();
-            let exchange = async {
-                let reply = self.tenant.answer(Request::from_parts(head, body)).await;
-                match reply.delivery {
-                    Delivery::Whole => Ok(reply.response),
-                    Delivery::Refused => Err(Failure::Refused { host: host.clone() }),
-                    Delivery::ResetMidway | Delivery::Truncated => {
-                        Err(Failure::Broken { host: host.clone() })
-                    }
-                    Delivery::HeadersStall | Delivery::BodyStalls => std::future::pending().await,
-                }
-            };
-            let response = match tokio::time::timeout(self.timeout, exchange).await {
-                Ok(outcome) => outcome?,
-                Err(_) => return Err(Failure::TimedOut { host: host.clone() }),
-            };
-            let (head, body) = response.into_parts();
-            Ok(Answer { status: head.status, headers: head.headers, body })
-        })
     }
 }

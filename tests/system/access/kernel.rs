@@ -4,7 +4,7 @@ use std::process::{Command, Stdio};
 
 use cloakroom::fake_auth0::users;
 
-use crate::callers::{Ask, House, OWN, ROOT, Who, perl};
+use super::callers::{Ask, House, OWN, ROOT, Who, perl};
 use crate::support::process::{finish, is_root};
 
 /// Root and, through rules, whoever has this uid, or this gid.

@@ -2,7 +2,7 @@
 
 use cloakroom::fake_auth0::users;
 
-use crate::callers::{Ask, House, ROOT, Who, path_of};
+use super::callers::{Ask, House, ROOT, Who, path_of};
 use crate::support::process::is_root;
 
 /// Root may everything on the first, and everything has to be asked for properly; on the second, one need not say that

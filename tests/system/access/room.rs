@@ -7,8 +7,8 @@ use std::process::Stdio;
 use cloakroom::clock::Clock;
 use cloakroom::fake_auth0::{Tenant, TenantOptions};
 
+use crate::support::configuration::configuration;
 use crate::support::process::{Daemon, cloakroom, finish, is_root};
-use crate::support::world::configuration;
 
 /// Connects as often as it is let, sends a request each time, and holds on until it is killed. In Perl, which every
 /// Debian has, because it runs as somebody else.

@@ -6,8 +6,9 @@ use cloakroom::fake_auth0::users;
 use nix::unistd::{Group, User};
 use serde_json::json;
 
-use crate::callers::{Ask, House, Who, by_own_token, linked_tokens, token_of};
-use crate::support::process::{Daemon, is_root, run};
+use super::callers::{Ask, House, Who, by_own_token, linked_tokens, token_of};
+use crate::support::command::run;
+use crate::support::process::{Daemon, is_root};
 
 /// Two rules' worth of names, which every Linux has.
 #[test]
@@ -21,7 +22,7 @@ fn rules_name_people_by_name_or_by_number_and_mean_the_same() {
     let named = names.map(|name| format!("[[listener.allow]]\n{name}\n")).concat();
     let both = "[[listener.allow]]\nuid = 1237\ngid = \"mail\"\noperations = [\"status\"]\n";
     let house = House::open(
-        crate::callers::ROOT,
+        super::callers::ROOT,
         &format!("[[listener]]\npath = \"{{dir}}/a.sock\"\nmode = \"0666\"\n{named}{both}"),
     );
     let status = |who, ask: &Ask| house.ask_one(who, "a.sock", ask).status;
@@ -42,7 +43,7 @@ fn rules_from_the_environment_count_as_those_of_the_file_do() {
         return;
     }
     let rule = "[[listener]]\npath = \"{dir}/a.sock\"\nmode = \"0666\"\n[[listener.allow]]\nuid = 1234\n";
-    let mut house = House::open(crate::callers::ROOT, rule);
+    let mut house = House::open(super::callers::ROOT, rule);
     let variables = [
         ("CLOAKROOM_LISTENER__0__ALLOW__0__UID", "daemon"),
         ("CLOAKROOM_LISTENER__0__ALLOW__1__GID", "2236"),
@@ -112,7 +113,7 @@ fn what_a_caller_may_not_see_is_not_there_for_it() {
     if !is_root() {
         return;
     }
-    let house = House::open(crate::callers::ROOT, SOME);
+    let house = House::open(super::callers::ROOT, SOME);
     let [google, github] = linked_tokens(&house);
     let (one, other, all) = (Who(1001, 1), Who(1002, 1), Who(1005, 1));
     let ask = |who, ask: &Ask| house.ask_one(who, "a.sock", ask);
@@ -187,17 +188,17 @@ fn patterns_of_users_bound_every_operation_that_is_about_a_user() {
     if !is_root() {
         return;
     }
-    let house = House::open(crate::callers::ROOT, SOME);
+    let house = House::open(super::callers::ROOT, SOME);
     let some = Who(1003, 1);
     let ask = |who, ask: &Ask| house.ask_one(who, "a.sock", ask);
     for user in [users::GOOGLE, users::SLASH] {
         assert_eq!(ask(some, &Ask::token(user)).status, 200, "{user}");
         assert_eq!(ask(some, &Ask::identities(user)).status, 200, "{user}");
-        assert_eq!(ask(some, &Ask::new("DELETE", crate::callers::path_of(user))).status, 204, "{user}");
+        assert_eq!(ask(some, &Ask::new("DELETE", super::callers::path_of(user))).status, 204, "{user}");
     }
     let calls = house.calls();
     let about = |user: &str| {
-        let path = crate::callers::path_of(user);
+        let path = super::callers::path_of(user);
         let report =
             Ask::new("POST", format!("{path}/report")).with_body(r#"{"fingerprint":"AAAAAAAAAAAAAAAA"}"#);
         [Ask::token(user), Ask::identities(user), report, Ask::new("DELETE", path)]
@@ -258,7 +259,7 @@ fn each_uid_has_a_rate_of_its_own_and_is_told_when_to_come_back() {
     if !is_root() {
         return;
     }
-    let house = House::open(crate::callers::ROOT, RATES);
+    let house = House::open(super::callers::ROOT, RATES);
     let token = Ask::token(users::GOOGLE);
     let statuses = |who, listener: &str, asks: &[Ask]| -> Vec<u16> {
         house.ask(who, listener, asks).iter().map(|heard| heard.status).collect()
@@ -271,7 +272,7 @@ fn each_uid_has_a_rate_of_its_own_and_is_told_when_to_come_back() {
 
     // Whatever looks something up counts, also in vain; what is refused asks nobody.
     let calls = house.calls();
-    let report = Ask::new("POST", format!("{}/report", crate::callers::path_of(users::GOOGLE)));
+    let report = Ask::new("POST", format!("{}/report", super::callers::path_of(users::GOOGLE)));
     let report = report.with_body(r#"{"fingerprint":"AAAAAAAAAAAAAAAA"}"#);
     let lookups =
         [Ask::identities(users::JOHN), report, Ask::get("/v1/management-token"), Ask::token("auth0|nobody")];
@@ -280,7 +281,7 @@ fn each_uid_has_a_rate_of_its_own_and_is_told_when_to_come_back() {
     assert_eq!(statuses(third, "a.sock", &lookups), [429; 4]);
     assert_eq!(house.calls(), calls);
     // Upkeep does not count, and another of the same group has all of its own; so has each listener.
-    let upkeep = [Ask::get("/v1/status"), Ask::new("DELETE", crate::callers::path_of("auth0|nobody"))];
+    let upkeep = [Ask::get("/v1/status"), Ask::new("DELETE", super::callers::path_of("auth0|nobody"))];
     assert_eq!(statuses(third, "a.sock", &upkeep), [200, 204]);
     assert_eq!(statuses(Who(1002, 2001), "a.sock", &twice), [200, 429]);
     assert_eq!(statuses(Who(1001, 2001), "b.sock", &twice), [200, 429]);

@@ -10,9 +10,10 @@ use std::process::{Command, Stdio};
 use cloakroom::fake_auth0::users;
 use nix::sys::signal::Signal;
 
-use crate::callers::{Ask, House, ROOT, Who, perl};
+use super::callers::{Ask, House, ROOT, Who, perl};
+use crate::support::command::run;
 use crate::support::deployment::Deployment;
-use crate::support::process::{Daemon, finish, is_root, run};
+use crate::support::process::{Daemon, finish, is_root};
 
 fn set_mode(path: &Path, mode: u32) {
     fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
@@ -229,7 +230,7 @@ fn where_others_could_put_another_socket_the_daemon_says_so_and_starts() {
 /// put nothing in the socket's place.
 #[test]
 fn callers_that_mount_the_volume_read_only_can_connect_and_take_nothing() {
-    if !is_root() || !crate::kernel::can(&["--mount"]) {
+    if !is_root() || !super::kernel::can(&["--mount"]) {
         return;
     }
     let house = House::open(

@@ -3,7 +3,7 @@
 use cloakroom::domain::policy::Operation;
 use cloakroom::fake_auth0::users;
 
-use crate::callers::{Ask, Heard, House, OWN, ROOT, Who, by_own_token, path_of};
+use super::callers::{Ask, Heard, House, OWN, ROOT, Who, by_own_token, path_of};
 use crate::support::process::is_root;
 
 /// One without rules, and two with different ones. Everybody can connect to all three.

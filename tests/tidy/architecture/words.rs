@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{files, read};
+use crate::repository::{files, read};
 
 /// Directories (with a slash at the end) and files whose text is held to `BANNED` and `OPENINGS`.
 const COVERED: &[&str] = &[

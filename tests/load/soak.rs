@@ -4,25 +4,6 @@
 //! The tenant is in this process and goes by the true time, so that every answer can be judged: whose token it is,
 //! whether it was alive, and whether a lookup was refused for which a token was held.
 
-#![allow(
-    clippy::disallowed_methods,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::print_stdout,
-    clippy::unwrap_used,
-    missing_docs,
-    dead_code,
-    reason = "tests stop at the first surprise, read the environment, and use the part of the support that they need"
-)]
-
-mod support {
-    pub mod caller;
-    pub mod deployment;
-    pub mod process;
-    pub mod world;
-}
-
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -35,9 +16,11 @@ use cloakroom::domain::freshness::{Moment, Timestamp};
 use cloakroom::fake_auth0::{Endpoint, Fault, RateLimit, Tenant, TenantOptions, WaitHint};
 use fastrand::Rng;
 use nix::sys::signal::Signal;
-use support::caller::{Caller, Heard, token_path};
-use support::deployment::{Deployment, logged_in};
-use support::process::memory;
+
+use crate::alone;
+use crate::memory::memory;
+use crate::support::caller::{Caller, Heard, token_path};
+use crate::support::deployment::{Deployment, logged_in};
 
 const USERS: usize = 2_000;
 const CALLERS: u64 = 24;
@@ -325,7 +308,9 @@ fn quantile(values: &mut [u32], share: f64) -> String {
 }
 
 #[test]
+#[ignore = "takes a minute: make soak-minute"]
 fn an_hour_or_a_minute_of_everything_serves_nothing_dead_and_stays_within_budget() {
+    let _alone = alone();
     let seconds = std::env::var("CLOAKROOM_SOAK_SECONDS").map_or(60, |text| text.parse().unwrap());
     let options = TenantOptions {
         rate_limit: Some(LIMIT),
