@@ -1,6 +1,6 @@
 //! The JSON bodies that callers get, as types: the server writes them, the client commands read them.
 //!
-//! `openapi.json` describes the same shapes; `tests/docs.rs` compares the two.
+//! `openapi.json` describes the same shapes; `tests/tidy/docs.rs` compares the two.
 
 use std::borrow::Cow;
 

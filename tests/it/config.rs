@@ -2,7 +2,7 @@
 //!
 //! `config/bad` holds a wrong configuration per file, and beside it what is said about it; `NAME.env` is its
 //! environment, one `NAME=value` per line. `{dir}` stands for the directory. After a wanted change of wording,
-//! `UPDATE=1 cargo test --test config` writes the messages anew, for the diff to be read.
+//! `UPDATE=1 cargo test --test it config` writes the messages anew, for the diff to be read.
 
 mod files;
 mod random;

@@ -1,5 +1,5 @@
-//! What runs in the test's own process: parts of the library, and whole daemons that `app::start` starts, most of them in
-//! virtual time.
+//! What runs in the test's own process: parts of the library, and whole daemons that `app::start` starts, most of them
+//! in virtual time.
 
 #![allow(
     clippy::expect_used,

@@ -1,5 +1,5 @@
-//! What is known of a token outlives the answer that told it: that it was refused, when it is over, and for how long the
-//! machine's clocks stood still meanwhile. In virtual time.
+//! What is known of a token outlives the answer that told it: that it was refused, when it is over, and for how long
+//! the machine's clocks stood still meanwhile. In virtual time.
 
 mod expiries;
 mod lost_time;

@@ -1,5 +1,5 @@
-//! The real binary under load, and under callers that abuse it. What is timed here is compared with a calm run, so nothing
-//! else runs beside it: each test waits for its turn.
+//! The real binary under load, and under callers that abuse it. What is timed here is compared with a calm run, so
+//! nothing else runs beside it: each test waits for its turn.
 
 #![allow(
     clippy::disallowed_methods,

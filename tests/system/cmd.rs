@@ -1,6 +1,6 @@
 //! The command line as text: `cmd/*.trycmd` show what is typed and what comes back.
 //!
-//! After a change of the texts, `TRYCMD=overwrite cargo test --test cmd` writes them anew; read the difference.
+//! After a change of the texts, `TRYCMD=overwrite cargo test --test system cmd` writes them anew; read the difference.
 
 #[test]
 fn the_texts_are_what_the_program_prints() {

@@ -1,5 +1,5 @@
-//! The real binary under limits of its process: descriptors that run out, files that may not grow, signals that would end
-//! it.
+//! The real binary under limits of its process: descriptors that run out, files that may not grow, signals that would
+//! end it.
 
 use std::fs;
 use std::io::{BufRead, BufReader};

@@ -39,8 +39,8 @@ pub fn compare_with_the_page(tables: &str) {
         shown.lines().filter(|line| !tables.lines().any(|other| other == *line)).collect();
     assert!(
         shown == tables,
-        "{PAGE} does not say what was measured: CLOAKROOM_WRITE_DOCS=1 cargo test --test it matrix writes it anew. Lines \
-         that are no longer true:\n{}",
+        "{PAGE} does not say what was measured: CLOAKROOM_WRITE_DOCS=1 cargo test --test it matrix writes it anew. \
+         Lines that are no longer true:\n{}",
         differing.join("\n")
     );
 }

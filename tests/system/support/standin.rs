@@ -1,7 +1,7 @@
 //! What tests of the command line stand on: a socket that answers as told, and the real binary.
 //!
 //! The stand-in says what a daemon in good order never says, or not on demand: every code, answers that are none,
-//! a newer daemon's fields. What the real one says is in `lifecycle.rs`.
+//! a newer daemon's fields. What the real one says is in `commands.rs`.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
