@@ -21,7 +21,7 @@ use crate::stage::{
     STRANGER, Stage, Went, is_later, is_slower, measure, other_of,
 };
 use crate::support::caller::Caller;
-use crate::support::process::{Daemon, is_root};
+use crate::support::process::{Daemon, PROGRAM, is_root};
 
 /// After the abuse ends.
 const RECOVERY: Duration = Duration::from_secs(1);
@@ -271,11 +271,8 @@ fn whoever_takes_all_descriptors_keeps_nobody_from_being_answered_who_is_in() {
     }
     let _alone = alone();
     let stage = Stage::new();
-    let script = format!(
-        "ulimit -n 64; exec {} serve --config {}",
-        env!("CARGO_BIN_EXE_cloakroom"),
-        stage.deployment.config().display()
-    );
+    let script =
+        format!("ulimit -n 64; exec {} serve --config {}", PROGRAM, stage.deployment.config().display());
     let socket = stage.deployment.socket();
     let mut daemon = Daemon::of_script(&script, &stage.deployment.config(), &socket);
     daemon.until("it is ready", |daemon| daemon.run(&["healthcheck", "--ready"]).0 == 0);

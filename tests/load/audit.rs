@@ -14,7 +14,7 @@ use serde_json::Value;
 use crate::alone;
 use crate::support::caller::{Caller, token_path};
 use crate::support::deployment::Deployment;
-use crate::support::process::Daemon;
+use crate::support::process::{Daemon, copy_program};
 
 fn number(line: &Value, key: &str) -> u64 {
     line[key].as_u64().unwrap_or_else(|| panic!("{key}: {line}"))
@@ -59,7 +59,7 @@ fn whoever_has_itself_refused_takes_nobody_elses_line() {
     let directory = deployment.directory.path();
     fs::set_permissions(directory, PermissionsExt::from_mode(0o755)).unwrap();
     let (binary, socket) = (directory.join("flood"), directory.join("api.sock"));
-    fs::copy(std::env::current_exe().unwrap(), &binary).unwrap();
+    copy_program(std::env::current_exe().unwrap(), &binary);
     let (reader, pipe) = std::io::pipe().unwrap();
     let mut daemon = Daemon::spawn_to(&deployment.config(), &socket, &[], OwnedFd::from(pipe).into());
     daemon.until("it is ready", |daemon| daemon.run(&["healthcheck", "--ready"]).0 == 0);

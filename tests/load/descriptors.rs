@@ -15,15 +15,12 @@ use crate::alone;
 use crate::stage::{ABUSER, ROLE};
 use crate::support::caller::{Caller, token_path};
 use crate::support::deployment::Deployment;
-use crate::support::process::{Daemon, is_root};
+use crate::support::process::{Daemon, PROGRAM, copy_program, is_root};
 
 /// Starts the daemon under a limit that the shell's `ulimit` sets, soft and hard.
 fn limited(deployment: &Deployment, ulimit: &str) -> Daemon {
-    let script = format!(
-        "ulimit {ulimit} && exec {} serve --config {}",
-        env!("CARGO_BIN_EXE_cloakroom"),
-        deployment.config().display()
-    );
+    let script =
+        format!("ulimit {ulimit} && exec {} serve --config {}", PROGRAM, deployment.config().display());
     let mut daemon = Daemon::of_script(&script, &deployment.config(), &deployment.socket());
     daemon.until("it is ready", |daemon| daemon.run(&["healthcheck", "--ready"]).0 == 0);
     daemon
@@ -38,7 +35,7 @@ impl Greedy {
         for place in [directory, &directory.join("run")] {
             fs::set_permissions(place, PermissionsExt::from_mode(0o755)).unwrap();
         }
-        fs::copy(std::env::current_exe().unwrap(), directory.join("caller")).unwrap();
+        copy_program(std::env::current_exe().unwrap(), directory.join("caller"));
         let mut child = Command::new(directory.join("caller"))
             .args(["--exact", "stage::a_caller_under_another_uid", "--nocapture", "--quiet"])
             .env_clear()
@@ -113,7 +110,7 @@ fn connections_leave_descriptors_for_auth0_files_and_probes() {
     let (_, out, _) = crate::support::process::finish(
         Command::new("sh")
             .args(["-c", "ulimit -n 256 && exec \"$0\" check --config \"$1\""])
-            .args([Path::new(env!("CARGO_BIN_EXE_cloakroom")), &deployment.config()])
+            .args([Path::new(PROGRAM), &deployment.config()])
             .env_clear()
             .output()
             .unwrap(),

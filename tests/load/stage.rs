@@ -12,7 +12,7 @@ use cloakroom::fake_auth0::users;
 
 use crate::hostile;
 use crate::support::deployment::Deployment;
-use crate::support::process::Daemon;
+use crate::support::process::{Daemon, copy_program};
 
 pub const ABUSER: u32 = 30_001;
 pub const OTHER: u32 = 30_002;
@@ -127,7 +127,7 @@ impl Stage {
             rule(0)
         ));
         let stage = Self { deployment };
-        std::fs::copy(std::env::current_exe().unwrap(), stage.path("caller")).unwrap();
+        copy_program(std::env::current_exe().unwrap(), stage.path("caller"));
         std::fs::set_permissions(stage.deployment.directory.path(), PermissionsExt::from_mode(0o755))
             .unwrap();
         stage

@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::support::caller::{Caller, token_path};
 use crate::support::deployment::Deployment;
-use crate::support::process::Daemon;
+use crate::support::process::{Daemon, PROGRAM, copy_program};
 
 fn settings(events: &str, more: &str) -> String {
     format!("[audit]\nevents = {events:?}\noutput = \"{{dir}}/audit.log\"\n{more}")
@@ -52,7 +52,7 @@ fn who_was_not_allowed_and_whom_they_asked_for_is_told() {
     let directory = deployment.directory.path();
     fs::set_permissions(directory, PermissionsExt::from_mode(0o755)).unwrap();
     let (binary, socket) = (directory.join("cloakroom"), directory.join("api.sock"));
-    fs::copy(env!("CARGO_BIN_EXE_cloakroom"), &binary).unwrap();
+    copy_program(PROGRAM, &binary);
     let daemon = Daemon::start(&deployment.config(), &socket);
     let mut stranger = std::process::Command::new(&binary);
     stranger

@@ -9,6 +9,7 @@ use std::process::Stdio;
 use std::thread;
 use std::time::Duration;
 
+use crate::support::process::{PROGRAM, copy_program};
 use crate::support::standin::{Canned, Place, Ran, StandIn, json, plain, problem};
 
 const TOKEN: &str = r#"{"user_id":"google-oauth2|1034","connection":"google-oauth2","provider":"google-oauth2",
@@ -321,7 +322,7 @@ fn as_somebody_else(place: &Place, mode: u32) -> Ran {
     // The other user may not be allowed where the binary was built.
     let reachable = Place::new();
     let binary = reachable.path().join("cloakroom");
-    fs::copy(env!("CARGO_BIN_EXE_cloakroom"), &binary).unwrap();
+    copy_program(PROGRAM, &binary);
     let mut command = std::process::Command::new(binary);
     command
         .args(["status", "--socket"])

@@ -10,7 +10,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 
 use crate::support::deployment::Deployment;
-use crate::support::process::{Daemon, cloakroom, finish, is_root};
+use crate::support::process::{Daemon, PROGRAM, cloakroom, copy_program, finish, is_root};
 
 /// On its way into the daemon's environment the secret is anybody's who may read that: which is root, and not even
 /// another process of the daemon's own user.
@@ -26,7 +26,7 @@ fn the_daemons_own_user_can_read_neither_its_memory_nor_its_environment() {
     for file in ["secret", "ca.pem", "cloakroom.toml"] {
         nix::unistd::chown(&place.join(file), Some(USER.into()), None).unwrap();
     }
-    fs::copy(env!("CARGO_BIN_EXE_cloakroom"), place.join("cloakroom")).unwrap();
+    copy_program(PROGRAM, place.join("cloakroom"));
     let own = |program: &Path, args: &[&str]| {
         let mut command = Command::new(program);
         command.args(args).env_clear().uid(USER).gid(USER).stdin(Stdio::null());
@@ -96,11 +96,8 @@ fn a_daemon_that_dies_leaves_no_core() {
     let deployment = Deployment::new("");
     let place = deployment.directory.path();
     for signal in [Signal::SIGABRT, Signal::SIGSEGV] {
-        let script = format!(
-            "ulimit -c unlimited; exec {} serve --config {}",
-            env!("CARGO_BIN_EXE_cloakroom"),
-            deployment.config().display()
-        );
+        let script =
+            format!("ulimit -c unlimited; exec {} serve --config {}", PROGRAM, deployment.config().display());
         let mut command = Command::new("sh");
         command.args(["-c", &script]).env_clear().current_dir(place).stderr(Stdio::null());
         let mut child = command.spawn().unwrap();
@@ -132,7 +129,7 @@ fn the_real_binarys_panics_do_not_say_what_either() {
     for file in ["secret", "ca.pem", "cloakroom.toml"] {
         nix::unistd::chown(&place.join(file), Some(4322.into()), None).unwrap();
     }
-    fs::copy(env!("CARGO_BIN_EXE_cloakroom"), place.join("cloakroom")).unwrap();
+    copy_program(PROGRAM, place.join("cloakroom"));
     let start = |threads: u32| {
         let script = format!(
             "ulimit -u {threads}; exec {} serve --config {}",
@@ -176,7 +173,7 @@ fn memory_is_locked_or_it_is_said_what_is_missing() {
     for file in ["secret", "ca.pem", "cloakroom.toml"] {
         nix::unistd::chown(&place.join(file), Some(USER.into()), None).unwrap();
     }
-    fs::copy(env!("CARGO_BIN_EXE_cloakroom"), place.join("cloakroom")).unwrap();
+    copy_program(PROGRAM, place.join("cloakroom"));
     let (binary, config) = (place.join("cloakroom"), deployment.config());
     let script = format!("ulimit -l 8192; exec {} serve --config {}", binary.display(), config.display());
     let mut command = Command::new("bash");

@@ -10,7 +10,7 @@ use nix::sys::signal::Signal;
 
 use crate::support::command::run;
 use crate::support::deployment::Deployment;
-use crate::support::process::{Daemon, cloakroom, finish};
+use crate::support::process::{Daemon, PROGRAM, cloakroom, finish};
 
 #[test]
 fn a_daemon_starts_without_auth0_and_becomes_ready_when_it_can() {
@@ -146,7 +146,7 @@ fn running_out_of_descriptors_pauses_accepting_and_no_more() {
     let script = format!(
         "ulimit -n {}; exec {} serve --config {}",
         at_rest + 2,
-        env!("CARGO_BIN_EXE_cloakroom"),
+        PROGRAM,
         deployment.config().display()
     );
     let log = deployment.directory.path().join("log");

@@ -15,15 +15,12 @@ use serde_json::Value;
 
 use crate::support::caller::{Caller, token_path};
 use crate::support::deployment::Deployment;
-use crate::support::process::{Daemon, is_root};
+use crate::support::process::{Daemon, PROGRAM, copy_program, is_root};
 
 /// Starts the daemon under a limit that the shell's `ulimit` sets, soft and hard.
 fn limited(deployment: &Deployment, ulimit: &str) -> Daemon {
-    let script = format!(
-        "ulimit {ulimit} && exec {} serve --config {}",
-        env!("CARGO_BIN_EXE_cloakroom"),
-        deployment.config().display()
-    );
+    let script =
+        format!("ulimit {ulimit} && exec {} serve --config {}", PROGRAM, deployment.config().display());
     let mut daemon = Daemon::of_script(&script, &deployment.config(), &deployment.socket());
     daemon.until("it is ready", |daemon| daemon.run(&["healthcheck", "--ready"]).0 == 0);
     daemon
@@ -50,11 +47,8 @@ fn a_lack_of_descriptors_is_not_taken_for_one_of_names() {
     // Somewhere between too few for a start and enough for everything is what lets it start and resolve no name.
     let mut is_named = false;
     for limit in (open.saturating_sub(12)..open + 2).rev() {
-        let script = format!(
-            "ulimit -n {limit} && exec {} serve --config {}",
-            env!("CARGO_BIN_EXE_cloakroom"),
-            deployment.config().display()
-        );
+        let script =
+            format!("ulimit -n {limit} && exec {} serve --config {}", PROGRAM, deployment.config().display());
         daemon = Daemon::of_script(&script, &deployment.config(), &deployment.socket());
         daemon.until("it comes to something", |daemon| {
             let log = daemon.log();
@@ -129,7 +123,7 @@ fn signals_that_the_parent_blocked_or_ignored_are_received() {
     let signals = "TERM,INT,HUP,USR1,USR2,XFSZ";
     for setting in [format!("--block-signal={signals}"), format!("--ignore-signal={signals}")] {
         let mut command = Command::new("env");
-        command.args([&setting, env!("CARGO_BIN_EXE_cloakroom"), "serve", "--config"]);
+        command.args([&setting, PROGRAM, "serve", "--config"]);
         command.arg(deployment.config()).env_clear().stdin(Stdio::null()).stdout(Stdio::null());
         let mut daemon = Daemon::launch(command, &deployment.config(), &deployment.socket());
         daemon.until("it is ready", |daemon| daemon.run(&["healthcheck", "--ready"]).0 == 0);
@@ -172,7 +166,7 @@ fn threads_that_cannot_be_made_stop_neither_reloads_nor_new_connections() {
     let deployment = Deployment::new("");
     let directory = deployment.directory.path();
     let binary = directory.join("cloakroom");
-    fs::copy(env!("CARGO_BIN_EXE_cloakroom"), &binary).unwrap();
+    copy_program(PROGRAM, &binary);
     let own = |path: &Path| std::os::unix::fs::chown(path, Some(CROWDED), Some(CROWDED)).unwrap();
     own(directory);
     fs::read_dir(directory).unwrap().for_each(|entry| own(&entry.unwrap().path()));

@@ -3,19 +3,18 @@
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::os::fd::AsRawFd;
+use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
 use cloakroom::fake_auth0::{Endpoint, Fault, users};
-use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::signal::Signal;
 
 use crate::support::caller::{Caller, token_path};
 use crate::support::deployment::Deployment;
-use crate::support::process::{Daemon, cloakroom, finish};
+use crate::support::process::{Daemon, PROGRAM, cloakroom, finish};
 
 /// Longer than the daemon takes for anything.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -140,20 +139,18 @@ fn a_watchdog_hears_from_a_busy_daemon_and_not_from_a_stopped_one() {
 
 /// Starts the daemon as sd_listen_fds(3) has it: the sockets from descriptor 3 on, and their number.
 fn pass(sockets: &[&UnixListener], deployment: &Deployment) -> Daemon {
-    let mut moves = String::new();
-    for (socket, to) in sockets.iter().zip(3..) {
-        // Inherited under its own number, and moved by the shell, which becomes the daemon.
-        fcntl(socket, FcntlArg::F_SETFD(FdFlag::empty())).unwrap();
-        moves.push_str(&format!("exec {to}<&{};", socket.as_raw_fd()));
-    }
+    // By descriptors 0 and 1 to the shell, which moves them and becomes the daemon. No other child gets any of them.
+    let moves = ["exec 3<&0 0</dev/null;", "exec 4<&1 1>/dev/null;"];
     let script = format!(
-        "{moves} export LISTEN_FDS={} LISTEN_PID=$$; exec {} serve --config {}",
+        "{} export LISTEN_FDS={} LISTEN_PID=$$; exec {PROGRAM} serve --config {}",
+        moves[..sockets.len()].concat(),
         sockets.len(),
-        env!("CARGO_BIN_EXE_cloakroom"),
         deployment.config().display()
     );
+    let mut passed = sockets.iter().map(|socket| Stdio::from(OwnedFd::from(socket.try_clone().unwrap())));
     let mut command = std::process::Command::new("bash");
-    command.args(["-c", &script]).env_clear().stdin(Stdio::null()).stdout(Stdio::null());
+    command.args(["-c", &script]).env_clear();
+    command.stdin(passed.next().unwrap()).stdout(passed.next().unwrap_or_else(Stdio::null));
     Daemon::launch(command, &deployment.config(), &deployment.socket())
 }
 

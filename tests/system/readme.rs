@@ -10,13 +10,14 @@ use std::time::Duration;
 use cloakroom::cli::DEFAULT_SOCKET;
 use serde_json::Value;
 
+use crate::support::process::PROGRAM;
 use crate::support::required::everything_is_required;
 
 // What README shows, done.
 
 #[test]
 fn the_demo_prints_what_readme_shows() {
-    let demo = Command::new(env!("CARGO_BIN_EXE_cloakroom")).args(["demo", "--once"]).output().unwrap();
+    let demo = Command::new(PROGRAM).args(["demo", "--once"]).output().unwrap();
     assert!(demo.status.success(), "{demo:?}");
     assert_eq!(alike(&String::from_utf8(demo.stdout).unwrap()), alike(&block("README.md", "text")));
 }
@@ -93,7 +94,7 @@ struct Demo {
 impl Demo {
     fn start() -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let mut process = Command::new(env!("CARGO_BIN_EXE_cloakroom"))
+        let mut process = Command::new(PROGRAM)
             .args(["demo", "--socket"])
             .arg(directory.path().join("cloakroom.sock"))
             .stdout(Stdio::piped())

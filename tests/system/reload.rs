@@ -12,7 +12,7 @@ use nix::sys::signal::Signal;
 
 use crate::support::caller::{Caller, token_path};
 use crate::support::deployment::Deployment;
-use crate::support::process::is_root;
+use crate::support::process::{PROGRAM, is_root};
 
 /// Changes a deployment's configuration as an editor does.
 fn edit(deployment: &Deployment, from: &str, to: &str) {
@@ -287,7 +287,7 @@ fn a_secret_on_a_mount_that_is_renewed_is_used() {
     let serve = format!(
         "{} && exec {} serve --config {}",
         renew("demo-client-secret"),
-        env!("CARGO_BIN_EXE_cloakroom"),
+        PROGRAM,
         deployment.config().display()
     );
     let command = shell(serve, "unshare", &["--mount"]);

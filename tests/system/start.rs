@@ -11,7 +11,7 @@ use nix::sys::signal::Signal;
 
 use crate::support::command::run;
 use crate::support::deployment::Deployment;
-use crate::support::process::{Daemon, cloakroom, finish, is_root};
+use crate::support::process::{Daemon, PROGRAM, cloakroom, copy_program, finish, is_root};
 
 /// A shell's script in mounts of its own.
 fn in_own_mounts(script: &str) -> std::process::Command {
@@ -42,7 +42,7 @@ fn a_link_local_name_server_is_named_where_names_are_not_resolved() {
              --config {}",
             path("resolv.conf").display(),
             path("units").display(),
-            env!("CARGO_BIN_EXE_cloakroom"),
+            PROGRAM,
             deployment.config().display()
         )
     };
@@ -82,7 +82,7 @@ fn a_secret_that_a_container_is_given_may_be_open_within_it_and_nowhere_else() {
             "mount -t tmpfs none /run && mkdir /run/secrets && touch {mark} /run/secrets/client_secret && {put} {} \
              /run/secrets/client_secret && exec {} check --config {}",
             secret.display(),
-            env!("CARGO_BIN_EXE_cloakroom"),
+            PROGRAM,
             deployment.config().display()
         );
         finish(in_own_mounts(&script).output().unwrap())
@@ -112,7 +112,7 @@ fn with_users_of_its_own(deployment: &Deployment) -> (Daemon, PathBuf) {
     let script = format!(
         "mount --bind {} /etc/passwd && exec {} serve --config {}",
         passwd.display(),
-        env!("CARGO_BIN_EXE_cloakroom"),
+        PROGRAM,
         deployment.config().display()
     );
     let mut command = in_own_mounts(&script);
@@ -212,11 +212,8 @@ fn mode_owner_and_group_are_applied_each_on_its_own() {
             }
             let deployment =
                 Deployment::new(&format!("[[listener]]\npath = \"{{dir}}/run/api.sock\"\n{settings}"));
-            let script = format!(
-                "umask {umask}; exec {} serve --config {}",
-                env!("CARGO_BIN_EXE_cloakroom"),
-                deployment.config().display()
-            );
+            let script =
+                format!("umask {umask}; exec {} serve --config {}", PROGRAM, deployment.config().display());
             let mut child = std::process::Command::new("sh")
                 .args(["-c", &script])
                 .env_clear()
@@ -257,7 +254,7 @@ fn a_secret_that_the_daemon_may_not_read_is_named() {
     std::fs::set_permissions(deployment.directory.path(), PermissionsExt::from_mode(0o755)).unwrap();
     std::fs::set_permissions(deployment.config(), PermissionsExt::from_mode(0o644)).unwrap();
     let binary = deployment.directory.path().join("cloakroom");
-    std::fs::copy(env!("CARGO_BIN_EXE_cloakroom"), &binary).unwrap();
+    copy_program(PROGRAM, &binary);
     let output = std::process::Command::new(&binary)
         .args(["check", "--config", deployment.config().to_str().unwrap()])
         .env_clear()

@@ -15,7 +15,7 @@ use cloakroom::fake_auth0::users;
 use serde_json::Value;
 
 use crate::support::deployment::Deployment;
-use crate::support::process::{Daemon, cloakroom, finish};
+use crate::support::process::{Daemon, PROGRAM, cloakroom, copy_program, finish};
 
 /// Effective uid and gid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -174,10 +174,7 @@ impl House {
         let directory = deployment.directory.path();
         std::fs::set_permissions(directory, PermissionsExt::from_mode(0o755)).unwrap();
         let path = |name: &str| directory.join(name);
-        // By another process: were it still open for writing in a fork of ours, it could not be run.
-        let copied =
-            Command::new("cp").args([env!("CARGO_BIN_EXE_cloakroom")]).arg(path("cloakroom")).status();
-        assert!(copied.unwrap().success());
+        copy_program(PROGRAM, path("cloakroom"));
         for name in ["", "secret", "ca.pem", "cloakroom.toml"] {
             chown(path(name), Some(who.0), Some(who.1)).unwrap();
         }

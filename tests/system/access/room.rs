@@ -8,7 +8,7 @@ use cloakroom::clock::Clock;
 use cloakroom::fake_auth0::{Tenant, TenantOptions};
 
 use crate::support::configuration::configuration;
-use crate::support::process::{Daemon, cloakroom, finish, is_root};
+use crate::support::process::{Daemon, PROGRAM, cloakroom, copy_program, finish, is_root};
 
 /// Connects as often as it is let, sends a request each time, and holds on until it is killed. In Perl, which every
 /// Debian has, because it runs as somebody else.
@@ -44,7 +44,7 @@ fn no_stranger_takes_every_connection() {
     // Nobody answers there: probes and status need no tenant.
     let config = configuration("localhost:1", &tenant, None, &directory, settings);
     std::fs::write(path("cloakroom.toml"), config).unwrap();
-    std::fs::copy(env!("CARGO_BIN_EXE_cloakroom"), path("cloakroom")).unwrap();
+    copy_program(PROGRAM, path("cloakroom"));
     let mut daemon = Daemon::start(&path("cloakroom.toml"), &path("api.sock"));
     let mut greedy = Vec::new();
     for (uid, held) in [(12_345, 4), (12_346, 6)] {

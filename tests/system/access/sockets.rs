@@ -13,7 +13,7 @@ use nix::sys::signal::Signal;
 use super::callers::{Ask, House, ROOT, Who, perl};
 use crate::support::command::run;
 use crate::support::deployment::Deployment;
-use crate::support::process::{Daemon, finish, is_root};
+use crate::support::process::{Daemon, PROGRAM, copy_program, finish, is_root};
 
 fn set_mode(path: &Path, mode: u32) {
     fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
@@ -74,9 +74,7 @@ fn a_daemon_that_is_not_root_gives_its_socket_to_its_own_groups_alone() {
         }
         set_mode(directory, 0o755);
         let binary = directory.join("cloakroom");
-        assert!(
-            Command::new("cp").arg(env!("CARGO_BIN_EXE_cloakroom")).arg(&binary).status().unwrap().success()
-        );
+        copy_program(PROGRAM, &binary);
         // Perl, because nothing else here gives a process further groups.
         let become_and_serve = "$) = '4321 4321 2345'; $( = 4321; $< = 4321; $> = 4321; exec @ARGV;";
         let mut command = perl(become_and_serve, &binary);

@@ -17,6 +17,8 @@ use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 
+use super::process::PROGRAM;
+
 /// What the stand-in says to one request: status, content type, headers besides, body.
 #[derive(Clone)]
 pub struct Canned {
@@ -81,7 +83,7 @@ impl Place {
 
     /// `cloakroom` with these arguments, told where the socket is, and with nothing else in its environment.
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_cloakroom"));
+        let mut command = Command::new(PROGRAM);
         command.args(arguments).env_clear().env("CLOAKROOM_SOCKET", self.socket()).stdin(Stdio::null());
         command
     }
