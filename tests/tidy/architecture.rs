@@ -172,6 +172,12 @@ const ABSENT: &[Absent] = &[
         except: &["src/task.rs"],
         why: "tasks have names, and their panics are seen",
     },
+    Absent {
+        text: "umask(",
+        within: "src/",
+        except: &[],
+        why: "it is the whole process's, and other threads make files meanwhile",
+    },
     Absent { text: "process::exit", within: "src/", except: &[], why: "only main ends the process" },
     Absent { text: "println!", within: "src/", except: &[], why: "output goes through what main hands in" },
     Absent {
