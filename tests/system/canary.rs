@@ -14,7 +14,7 @@ use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 use crate::support::deployment::Deployment;
-use crate::support::process::{Daemon, cloakroom, finish};
+use crate::support::process::{Daemon, cloakroom, finish, is_root};
 
 const CLIENT_SECRET: &str = "canary-client-secret-5f1c";
 const TOKEN: &str = "canary-idp-token-9a3e";
@@ -191,7 +191,9 @@ fn upset(deployment: &Deployment, socket: &Path, found: &mut Found) {
 
 /// The process's own files, as far as they tell of it.
 fn proc_files(daemon: &Daemon, found: &mut Found) {
-    for file in ["cmdline", "status", "maps", "comm"] {
+    // Its map of memory is root's alone.
+    let files = ["cmdline", "status", "comm", "maps"];
+    for file in &files[..if is_root() { 4 } else { 3 }] {
         found.add(
             format!("/proc/PID/{file}"),
             std::fs::read(format!("/proc/{}/{file}", daemon.pid())).unwrap(),

@@ -10,7 +10,7 @@ use nix::sys::signal::Signal;
 
 use crate::support::command::run;
 use crate::support::deployment::Deployment;
-use crate::support::process::{Daemon, PROGRAM, cloakroom, finish};
+use crate::support::process::{Daemon, PROGRAM, cloakroom, finish, is_root};
 
 #[test]
 fn a_daemon_starts_without_auth0_and_becomes_ready_when_it_can() {
@@ -138,6 +138,10 @@ fn a_wrong_configuration_ends_with_78_and_names_every_problem() {
 /// Many connections at once, and descriptors running out: the loop pauses and goes on.
 #[test]
 fn running_out_of_descriptors_pauses_accepting_and_no_more() {
+    // Only root may count another process's descriptors, where that keeps itself from being read.
+    if !is_root() {
+        return;
+    }
     let deployment = Deployment::new("");
     // Less than what the fewest connections of a listener take, which are let in whatever the limit is.
     let daemon = deployment.start();
