@@ -1,4 +1,4 @@
-//! The audit log: which requests have a line, what it holds, and that nothing waits for whoever takes it.
+//! The audit log in a file: which requests have a line, and what a line holds.
 
 use std::fs::{self};
 use std::os::unix::fs::PermissionsExt;

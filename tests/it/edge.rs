@@ -1,5 +1,5 @@
-//! What the way to Auth0 and the edge before it do to connections and answers, over real TLS: connections that die
-//! silently, odd encodings, answers in too many pieces.
+//! The network and the edge in front of Auth0, over real TLS: connections that end silently, content encodings, slow
+//! answers.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! FairQueue at asking Auth0, in virtual time: whoever asks for much waits for itself.
+//! How uids share the requests to Auth0, in virtual time: a busy uid delays only itself.
 
 use std::sync::Arc;
 use std::time::Duration;

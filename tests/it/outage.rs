@@ -1,4 +1,4 @@
-//! A tenant that goes away and comes back, and many callers at once, over real TLS and in real time.
+//! A tenant that goes away and comes back, and many clients at once, over real TLS and in real time.
 
 use std::time::Duration;
 

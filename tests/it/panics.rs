@@ -1,4 +1,4 @@
-//! A panic's text says where it was, and nothing of what it was about.
+//! The text of a panic says where it was, and nothing of its message.
 
 use std::sync::mpsc;
 

@@ -1,4 +1,4 @@
-//! What holds for every input, not only for those somebody thought of. Failures print a seed that replays them.
+//! Properties of parsers and of freshness that hold for every input. A failure prints the seed that replays it.
 
 use std::time::Duration;
 

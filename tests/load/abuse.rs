@@ -1,8 +1,8 @@
-//! One uid at its worst against the real binary, while another asks for what is cached: whoever abuses the daemon slows
-//! itself only.
+//! One uid abuses the real binary while another asks for what is cached: the abuser slows only itself.
 //!
-//! Both callers are processes under uids of their own, which takes root: this test's own binary, started again. The
-//! other's answers are timed before and during each abuse, and the two are compared; no figure is held against a clock.
+//! Both clients are processes under their own uids, which takes root: this test's own binary, started again. The other
+//! client's answers are timed before and during each abuse, and the two are compared; no figure is held against a
+//! clock.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};

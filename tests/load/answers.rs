@@ -1,4 +1,4 @@
-//! Answers of the tenant that would take memory and time: in too many pieces, or without an end.
+//! Answers of the tenant that could take memory and time: in too many pieces, or without an end.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

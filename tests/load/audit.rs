@@ -1,4 +1,4 @@
-//! The audit log while one uid has itself refused as fast as it can.
+//! The audit log while requests of one uid are refused as fast as it can send them.
 
 use std::fs::{self};
 use std::io::{BufRead, BufReader};

@@ -1,4 +1,4 @@
-//! One uid takes every connection that it is given: descriptors are left for all else.
+//! One uid takes every connection that it is given, and descriptors are left for the rest.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};

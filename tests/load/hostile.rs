@@ -1,5 +1,5 @@
-//! Callers as they should not be, and one as they should; each plays its role until it is told that it is enough. Lines
-//! that begin with `! ` are for whoever started it.
+//! Clients that misbehave, and one that behaves; each plays its role until it is told to stop. Lines that begin with `!
+//! ` are for the process that started it.
 
 use std::io::{BufRead, Read, Write};
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! What the tests of abuse stand on: a daemon, callers under uids of their own, and how lookups go meanwhile.
+//! What the tests of abuse share: a daemon, clients under their own uids, and the timing of lookups.
 
 use std::fmt;
 use std::io::{BufRead, BufReader, Lines, Write};

@@ -1,6 +1,6 @@
-//! Guarantee 7, who may ask: real callers under real uids and gids, against the real binary.
+//! Guarantee 7, who may ask: real clients under real uids and gids, against the real binary.
 //!
-//! `callers` is what the others stand on. Everything here starts as root, for only root can be somebody else.
+//! `callers` is shared by the others. These tests start as root, because only root can take another uid.
 
 mod callers;
 mod kernel;

@@ -1,4 +1,4 @@
-//! The audit log of the real binary: whose lines it holds, and what becomes of them if nothing takes them.
+//! The audit log of the real binary: whose lines it holds, and what becomes of them if they cannot be written.
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read};

@@ -1,4 +1,4 @@
-//! `cloakroom demo`, as somebody tries it who has just found it.
+//! `cloakroom demo`, as a newcomer tries it.
 
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;

@@ -1,5 +1,5 @@
-//! What goes wrong between the daemon and Auth0, over real TLS: each cause has a message of its own that names
-//! the cause and the mend, wherever a person may meet it.
+//! What goes wrong between the daemon and Auth0, over real TLS: each cause has its own message, which names the cause
+//! and the fix, at each place where it shows.
 
 use std::net::TcpListener;
 

@@ -1,4 +1,4 @@
-//! The memory of the real binary, searched for secrets that it has no use for any more.
+//! The memory of the real binary, searched for secrets that it no longer needs.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};

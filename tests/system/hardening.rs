@@ -1,4 +1,4 @@
-//! What the real binary gives away to somebody who looks at its process: nothing that it does not have to hold.
+//! What another process can learn of the real binary's process, and what the kernel is asked to forbid.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

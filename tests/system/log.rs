@@ -1,4 +1,4 @@
-//! The log of the real binary, where nothing reads or takes it.
+//! The log of the real binary, where it is not read or cannot be written.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::fd::AsRawFd;

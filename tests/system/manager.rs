@@ -1,5 +1,5 @@
-//! Under a service manager: what it is told, the sockets that it keeps, and a watchdog that can be relied on. Against
-//! the protocols alone; `tests/host` does the same under a real systemd.
+//! Under a service manager: notifications, the sockets that it keeps, and the watchdog. The protocols alone are tried
+//! here; `tests/host` tries them under a real systemd.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};

@@ -1,4 +1,4 @@
-//! Reloading and rotation: whole or not at all, and nobody notices but by what changes.
+//! Reloading and rotation with the real binary: a configuration is in force whole or not at all, and no request fails.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};

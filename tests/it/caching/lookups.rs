@@ -1,4 +1,4 @@
-//! Hits, misses, flights, and how long an answer may be served.
+//! Hits, misses and flights, and how long an answer may be served.
 
 use std::time::Duration;
 

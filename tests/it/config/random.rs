@@ -1,4 +1,4 @@
-//! Configurations as chance makes them: a configuration or messages, and no value in any message.
+//! Random configurations: each loads or has messages, and no message repeats a value.
 
 use cloakroom::config::{self, Env};
 use proptest::prelude::*;

@@ -1,4 +1,4 @@
-//! Which user tokens are accepted, for whom, and why others are not.
+//! Which user tokens are accepted, for which user, and why others are not.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! An expiry that was told once outlives answers that do not repeat it.
+//! A known expiry outlives answers that do not repeat it.
 
 use std::time::Duration;
 

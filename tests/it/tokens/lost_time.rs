@@ -1,4 +1,4 @@
-//! Time for which the machine's clocks stood still, as answers show it afterwards.
+//! Time for which the machine's clocks stood still, as later answers show it.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Histories that chance seldom brings together, as steps that follow each other.
+//! Steps that rarely follow each other by chance.
 
 use std::time::Duration;
 

@@ -1,7 +1,7 @@
-//! A daemon with listeners that everybody can connect to, and callers under any uid and gid.
+//! A daemon with listeners that every uid can connect to, and clients under any uid and gid.
 //!
-//! Callers are Perl, which every Debian has: the test's own process cannot be somebody else for a while, and its
-//! files need not be reachable by others.
+//! Clients are Perl, which every Debian has: the test's own process cannot take another uid for a while, and its files
+//! need not be reachable by others.
 
 use std::io::Write;
 use std::os::unix::fs::{PermissionsExt, chown};

@@ -1,4 +1,4 @@
-//! Requests that a proxy or a browser could have sent, whoever sends them.
+//! Requests that a proxy or a browser could have sent, from any client.
 
 use cloakroom::fake_auth0::users;
 

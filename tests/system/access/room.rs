@@ -1,4 +1,4 @@
-//! Guarantee 8, as far as it is about who asks: nobody's connections keep others out.
+//! Guarantee 8, for connections: the connections of one uid keep no other uid out.
 
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
