@@ -11,7 +11,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use hyper::header::HeaderValue;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -19,7 +18,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::task::{AbortHandle, JoinSet};
 
-use crate::api::{self, Services};
+use crate::api::Services;
+use crate::api::peer::Peer;
+use crate::api::service;
 use crate::listener::fairness::{FairScheduler, Group, ScheduledConnection, step_back};
 use crate::listener::io::ConnectionState;
 
@@ -36,11 +37,9 @@ const WHILE_ALL_WAIT: Duration = Duration::from_millis(1);
 /// After so many connections whatever else is ready goes first.
 const IN_ONE_GO: usize = 8;
 
-/// For a request's head, and for how long a connection may stay without one.
+/// For a request's head, and for how long a connection may stay without one. Clients are told less
+/// ([`crate::api::response::KeepAlive`]).
 const HEAD_TIME: Duration = Duration::from_secs(10);
-
-/// For how long callers are told that an idle connection stays open: less than [`HEAD_TIME`].
-const KEPT: HeaderValue = HeaderValue::from_static("timeout=5");
 
 /// A connection is over after this long, whatever it does; a scraper that keeps its own open makes another.
 const LIFETIME: Duration = Duration::from_secs(300);
@@ -88,24 +87,24 @@ pub async fn serve(listener: tokio::net::TcpListener, services: Arc<Services>, s
         accepted = accepted.wrapping_add(1);
         make_room(&mut open).await;
         while connections.try_join_next().is_some() {}
-        let standing = Arc::new(Standing::new(steps.fetch_add(1, Ordering::Relaxed)));
+        let activity = Arc::new(ProbeActivity::new(steps.fetch_add(1, Ordering::Relaxed)));
         let scheduled = scheduler.of(Group::Probes);
         let answering =
-            answer(stream, Arc::clone(&services), scheduled, Arc::clone(&standing), Arc::clone(&steps));
+            answer(stream, Arc::clone(&services), scheduled, Arc::clone(&activity), Arc::clone(&steps));
         let task = connections.spawn(async move {
             tokio::time::timeout(LIFETIME, answering).await.ok();
         });
-        open.push(Open { task, standing });
+        open.push(Open { task, activity });
     }
 }
 
 /// A connection, as it is seen from outside of it.
 struct Open {
     task: AbortHandle,
-    standing: Arc<Standing>,
+    activity: Arc<ProbeActivity>,
 }
 
-struct Standing {
+struct ProbeActivity {
     /// It has something to say and waits for its turn.
     is_waiting: AtomicBool,
     /// It has been answered at least once.
@@ -114,7 +113,7 @@ struct Standing {
     last_step: AtomicU64,
 }
 
-impl Standing {
+impl ProbeActivity {
     /// As it is before its first step.
     fn new(step: u64) -> Self {
         Self { is_waiting: true.into(), is_answered: false.into(), last_step: step.into() }
@@ -128,7 +127,7 @@ async fn make_room(open: &mut Vec<Open>) {
         if open.len() < MAX_CONNECTIONS {
             return;
         }
-        match expendable(open.iter().map(|one| &*one.standing)) {
+        match expendable(open.iter().map(|one| &*one.activity)) {
             Some(place) => open.swap_remove(place).task.abort(),
             None => tokio::time::sleep(WHILE_ALL_WAIT).await,
         }
@@ -138,11 +137,11 @@ async fn make_room(open: &mut Vec<Open>) {
 /// The connection that gives way to a new one, by its place: the one that has been idle for longest, or, where all have
 /// something to say, the one whose last answer is the oldest. One that waits for its first answer never does: so
 /// those that come can push out neither one another nor a probe.
-fn expendable<'a>(open: impl Iterator<Item = &'a Standing>) -> Option<usize> {
-    let candidates = open.enumerate().filter_map(|(place, standing)| {
-        let is_waiting = standing.is_waiting.load(Ordering::Relaxed);
-        let is_first = !standing.is_answered.load(Ordering::Relaxed);
-        let last_step = standing.last_step.load(Ordering::Relaxed);
+fn expendable<'a>(open: impl Iterator<Item = &'a ProbeActivity>) -> Option<usize> {
+    let candidates = open.enumerate().filter_map(|(place, activity)| {
+        let is_waiting = activity.is_waiting.load(Ordering::Relaxed);
+        let is_first = !activity.is_answered.load(Ordering::Relaxed);
+        let last_step = activity.last_step.load(Ordering::Relaxed);
         (!(is_waiting && is_first)).then_some((is_waiting, last_step, place))
     });
     candidates.min().map(|(.., place)| place)
@@ -152,18 +151,18 @@ async fn answer(
     stream: TcpStream,
     services: Arc<Services>,
     mut scheduled: ScheduledConnection,
-    standing: Arc<Standing>,
+    activity: Arc<ProbeActivity>,
     steps: Arc<AtomicU64>,
 ) {
-    let state = Arc::new(ConnectionState::default());
+    let (state, peer) = (Arc::new(ConnectionState::default()), Peer::over_tcp());
     let service = service_fn(|request| {
         state.begin_request();
-        let (services, state) = (&services, &state);
+        let (services, peer, state) = (&services, &peer, &state);
         async move {
             if state.is_another_of_this_step() {
                 step_back().await;
             }
-            Ok::<_, Infallible>(api::answer_openly(services, &request, KEPT))
+            Ok::<_, Infallible>(service::answer(services, Arc::clone(peer), request).response().await)
         }
     });
     let mut connection = http1::Builder::new()
@@ -177,13 +176,13 @@ async fn answer(
             state.begin_step();
             let outcome = Pin::new(&mut connection).poll(cx);
             if state.work() != before {
-                standing.last_step.store(steps.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
+                activity.last_step.store(steps.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
             }
             (outcome, state.work() != before)
         };
         let outcome = scheduled.poll(cx, step);
-        standing.is_waiting.store(scheduled.is_waiting(), Ordering::Relaxed);
-        standing.is_answered.store(state.requests() > 0, Ordering::Relaxed);
+        activity.is_waiting.store(scheduled.is_waiting(), Ordering::Relaxed);
+        activity.is_answered.store(state.requests() > 0, Ordering::Relaxed);
         outcome
     });
     if let Err(error) = served.await {
@@ -246,8 +245,8 @@ impl AsyncWrite for Noted {
 mod tests {
     use super::*;
 
-    fn standing((is_waiting, is_answered, last_step): (bool, bool, u64)) -> Standing {
-        Standing {
+    fn activity((is_waiting, is_answered, last_step): (bool, bool, u64)) -> ProbeActivity {
+        ProbeActivity {
             is_waiting: is_waiting.into(),
             is_answered: is_answered.into(),
             last_step: last_step.into(),
@@ -265,7 +264,7 @@ mod tests {
             (&[], None),
         ];
         for (open, place) in cases {
-            let open: Vec<_> = open.iter().copied().map(standing).collect();
+            let open: Vec<_> = open.iter().copied().map(activity).collect();
             assert_eq!(expendable(open.iter()), place);
         }
     }

@@ -1,13 +1,13 @@
-//! The HTTP interface: which routes there are, who may use them, and what is answered. Uses the cache and the Management
-//! token's keeper; knows neither Auth0 nor connections.
+//! The HTTP interface: which routes there are, who may use them, and what is answered. Uses the cache and the
+//! Management token's keeper; knows neither Auth0 nor connections.
 
 pub(crate) mod audit;
 pub mod error;
 pub mod exposition;
 mod handlers;
 mod hints;
-mod metrics;
-mod params;
+pub mod metrics;
+pub mod params;
 pub(crate) mod peer;
 mod rate_limit;
 mod request_id;
@@ -23,6 +23,5 @@ mod trace;
 pub mod types;
 
 pub use peer::ListenerTerms;
-pub use service::answer_openly;
-pub use state::{ListenerInfo, Phase, Reloading, Services};
+pub use state::{ListenerInfo, Reloading, ServiceParts, Services, ShutdownPhase};
 pub use tally::Tally;

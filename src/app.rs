@@ -3,16 +3,15 @@
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::admin::{self, AdminError};
-use crate::api::exposition::Exposition;
-use crate::api::{ListenerInfo, ListenerTerms, Phase, Reloading, Services};
+use crate::api::{ListenerInfo, ListenerTerms, Reloading, ServiceParts, Services, ShutdownPhase};
 use crate::cache::Cache;
 use crate::clock::Clock;
 use crate::config::{Config, Listener, Shutdown};
@@ -124,7 +123,7 @@ pub struct Running {
     /// Where it listens.
     pub sockets: Vec<PathBuf>,
     services: Arc<Services>,
-    phase: watch::Sender<Phase>,
+    phase: watch::Sender<ShutdownPhase>,
     servers: JoinSet<()>,
     /// Whatever else goes on until the end, and ends with it.
     _around: JoinSet<()>,
@@ -202,7 +201,7 @@ pub async fn start_on(bound: Bound, config: &Config, deps: Deps) -> Result<Runni
         });
     }
     let admin = bound.admin.map(tokio::net::TcpListener::from_std).transpose()?;
-    let (phase, watched) = watch::channel(Phase::Serving);
+    let (phase, watched) = watch::channel(ShutdownPhase::Serving);
     let listeners = listening.iter().map(|listening| Arc::clone(&listening.info)).collect();
     let (manager, (reloads, asked)) = (deps.manager.clone().listening(), Reloads::new());
     let Wired { services, auth0, source, user_tokens } =
@@ -267,7 +266,7 @@ struct Wired {
 fn wire(
     config: &Config,
     deps: Deps,
-    phase: watch::Receiver<Phase>,
+    phase: watch::Receiver<ShutdownPhase>,
     listeners: Vec<Arc<ListenerInfo>>,
     reloads: Reloads,
 ) -> Result<Wired, StartError> {
@@ -291,24 +290,20 @@ fn wire(
     };
     let management = Management::start(Arc::new(auth0.clone()), config.management, clock.clone(), seed);
     let profiles = Arc::new(Profiles::new(auth0.clone(), management.clone()));
-    let services = Arc::new(Services {
+    let services = Arc::new(Services::new(ServiceParts {
         cache: Cache::new(&config.cache, profiles, clock.clone(), Arc::clone(&counters), names, seed),
         management,
-        user_tokens: RwLock::new(user_tokens(config)),
-        reload: Box::new(move || reloads.ask(By::Person)),
+        clock,
         counters,
-        tally: Arc::default(),
         audit,
+        user_tokens: user_tokens(config),
+        reload: Box::new(move || reloads.ask(By::Person)),
         budget: Box::new(move |now| budget.standing(now)),
         phase,
         tenant: Arc::clone(&config.tenant.domain),
-        started: clock.now(),
-        clock,
         listeners,
-        exposition: Exposition::default(),
-        run_id: seed as u32,
-        requests: AtomicU64::new(1),
-    });
+        run: seed as u32,
+    }));
     Ok(Wired { services, auth0, source: source.map(Arc::new), user_tokens })
 }
 
@@ -339,16 +334,16 @@ impl Running {
     }
 
     async fn finish(&mut self) -> Ended {
-        self.phase.send_replace(Phase::Draining);
+        self.phase.send_replace(ShutdownPhase::Draining);
         self.manager.stopping(self.services.sentence());
         let Shutdown { min_delay, deadline } = *self.shutdown.borrow();
         tokio::time::sleep(min_delay).await;
-        self.phase.send_replace(Phase::Closing);
+        self.phase.send_replace(ShutdownPhase::Closing);
         if tokio::time::timeout(deadline, all(&mut self.servers)).await.is_ok() {
             return Ended::Finished;
         }
         tracing::warn!("Requests are still under way at shutdown.deadline; they are answered with draining");
-        self.phase.send_replace(Phase::Over);
+        self.phase.send_replace(ShutdownPhase::Over);
         if tokio::time::timeout(LAST_WORDS, all(&mut self.servers)).await.is_err() {
             tracing::debug!("Some callers do not read their answers; their connections are cut");
         }

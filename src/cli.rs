@@ -10,6 +10,7 @@ pub mod client;
 pub mod completions;
 pub mod demo;
 mod exit;
+pub mod explain;
 pub mod healthcheck;
 pub mod identities;
 pub mod man;
@@ -46,19 +47,11 @@ pub type Environment = BTreeMap<String, String>;
 /// Where client commands look for the daemon unless told otherwise.
 pub const DEFAULT_SOCKET: &str = "/run/cloakroom/cloakroom.sock";
 
-const EXIT_CODES: &str = "\
-Exit codes:
-   0  done
-   1  failed
-   2  the command line is wrong, or an option is needed to choose between identities
-   3  not found: the user, the identity or the token
-   4  the user must log in again
-   5  forbidden: the daemon or the socket's permissions do not let this user in
-  69  unavailable: no daemon, or Auth0 cannot be asked; trying again later may help
-  75  the configuration names a user or group that is not known yet; trying again later may help
-  78  the configuration is wrong
-
-Data goes to standard output, everything else to standard error.";
+/// For `--help`: what each exit code means, and where output goes.
+fn exit_codes() -> String {
+    let codes = Exit::ALL.map(|exit| format!("  {:>2}  {}\n", exit.code(), exit.meaning())).concat();
+    format!("Exit codes:\n{codes}\nData goes to standard output, everything else to standard error.")
+}
 
 /// Keeps your users' identity-provider access tokens at hand, so that services need not ask Auth0 for them
 ///
@@ -69,7 +62,7 @@ Data goes to standard output, everything else to standard error.";
 /// `cloakroom serve` is the daemon; `cloakroom demo` shows it at work without an Auth0 account; the other commands
 /// talk to a running daemon.
 #[derive(Debug, Parser)]
-#[command(name = "cloakroom", version, after_help = EXIT_CODES, max_term_width = 100)]
+#[command(name = "cloakroom", version, after_help = exit_codes(), max_term_width = 100)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -86,23 +79,26 @@ pub enum Command {
     #[command(long_about = demo::ABOUT)]
     Demo(demo::Args),
     /// Print a user's identity-provider access token
-    #[command(long_about = token::ABOUT, after_long_help = EXIT_CODES)]
+    #[command(long_about = token::ABOUT, after_long_help = exit_codes())]
     Token(token::Args),
     /// List a user's identities, without tokens
-    #[command(long_about = identities::ABOUT, after_long_help = EXIT_CODES)]
+    #[command(long_about = identities::ABOUT, after_long_help = exit_codes())]
     Identities(identities::Args),
     /// Forget what is cached of one user, or of all
-    #[command(long_about = purge::ABOUT, after_long_help = EXIT_CODES)]
+    #[command(long_about = purge::ABOUT, after_long_help = exit_codes())]
     Purge(purge::Args),
     /// Have a running daemon read its configuration again
-    #[command(long_about = reload::ABOUT, after_long_help = EXIT_CODES)]
+    #[command(long_about = reload::ABOUT, after_long_help = exit_codes())]
     Reload(reload::Args),
     /// Show how a running daemon is doing
-    #[command(long_about = status::ABOUT, after_long_help = EXIT_CODES)]
+    #[command(long_about = status::ABOUT, after_long_help = exit_codes())]
     Status(status::Args),
     /// Read the configuration as `serve` would, and name everything wrong with it
     #[command(long_about = check::ABOUT)]
     Check(check::Args),
+    /// Say which rule decides about a request
+    #[command(long_about = explain::ABOUT)]
+    Explain(explain::Args),
     /// Probe a running daemon: exit code 0 or 1, and one line that says why
     #[command(long_about = healthcheck::ABOUT)]
     Healthcheck(healthcheck::Args),
@@ -164,6 +160,7 @@ pub fn run(cli: Cli, environment: Environment, out: &mut impl io::Write) -> Resu
         Command::Serve(args) => serve::run(&args, environment),
         Command::Demo(args) => demo::run(&args, out),
         Command::Check(args) => check::run(&args, environment, out),
+        Command::Explain(args) => explain::run(&args, environment, out),
         Command::Token(args) => wait_for(token::run(&args, out)),
         Command::Identities(args) => wait_for(identities::run(&args, out)),
         Command::Purge(args) => wait_for(purge::run(&args, out)),

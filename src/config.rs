@@ -1,11 +1,12 @@
 //! The configuration: a TOML file and the environment in, a validated [`Config`] or every problem out.
 //!
-//! Whoever holds a [`Config`] may rely on it: relations between settings are checked, files are read, names of
-//! users and groups are resolved. The keys, their defaults and their meaning are in README's configuration part.
+//! A [`Config`] is valid as a whole: relations between settings are checked, files are read, names of users and
+//! groups are resolved. The keys, their defaults and their meaning are rows of [`schema`].
 //!
-//! The way of a value: `file` and `environment` each make a `layer`, which the `config` crate lays over each other;
-//! `reader` takes key after key out of the result, each with its origin, and `tenant`, `client`, `listener` and
-//! `sections` say what each may be.
+//! A value passes through these files: `file` and `environment` each produce a `layer`, and the environment's
+//! overrides the file's. `reader` takes keys out of the result, each with its origin, and checks them against
+//! `schema`. `tenant`, `client`, `listener`, `sections` and the files that are named after tables check what keys
+//! mean together.
 
 mod accounts;
 mod admin;
@@ -13,6 +14,7 @@ mod allow;
 mod audit;
 mod changes;
 mod client;
+mod effective;
 mod environment;
 mod file;
 mod files;
@@ -22,10 +24,11 @@ mod listener;
 mod problem;
 mod proxy;
 mod reader;
-mod schema;
+pub mod schema;
 mod sections;
 mod settings;
 mod socket_dir;
+mod suggestion;
 mod tenant;
 mod user_key;
 mod values;
@@ -35,80 +38,85 @@ use std::sync::Arc;
 
 use crate::secret::Secret;
 
+use self::accounts::{Gid, Uid};
 pub use self::changes::{Change, Reread};
 pub use self::environment::Env;
 use self::files::Exposure;
-use self::problem::{Checked, Report};
-pub use self::problem::{Problem, Problems};
+pub use self::problem::{Cause, Problem, Problems};
+use self::problem::{Checked, Report, Wrong};
 use self::reader::Reader;
+use self::schema::Type;
 pub use self::settings::*;
+use self::values::Typed;
 
-/// The file that is read when none is named. It may be absent.
+/// The file that is read when no file is named. It may be missing.
 pub const DEFAULT_FILE: &str = "/etc/cloakroom/cloakroom.toml";
 
-/// A configuration that may be used, and what is likely not meant about it.
+/// A valid configuration, and warnings about it.
 #[derive(Clone, Debug)]
 pub struct Loaded {
-    /// What was configured.
+    /// The configuration.
     pub config: Config,
-    /// One line each, written as problems are.
+    /// Settings that are valid and probably not meant, a line each, in the form of problems.
     pub warnings: Vec<String>,
-    /// The files that it was read from, and would be read from again.
+    /// The files that were read, and that a reload reads again.
     pub files: Vec<PathBuf>,
 }
 
-/// Reads `file`, or [`DEFAULT_FILE`] if there is one, and lays `env` over it. Reads the files that these name, too.
+/// Reads `file`, or [`DEFAULT_FILE`] if it exists, and overrides it by `env`. Reads the files that these name, too.
 pub fn load(file: Option<&Path>, env: &Env) -> Result<Loaded, Problems> {
     load_from(file.unwrap_or(Path::new(DEFAULT_FILE)), file.is_none(), env)
 }
 
 fn load_from(path: &Path, may_be_absent: bool, env: &Env) -> Result<Loaded, Problems> {
-    /// A configuration is a page; this keeps a file named by mistake from being read whole.
+    /// A configuration is a page. The limit keeps a file that was named by mistake from being read as a whole.
     const LIMIT_KIB: u64 = 1024;
 
     let name = path.display().to_string();
-    let whole_file = |text: &str| Problem {
+    let whole_file = |wrong: Wrong| Problem {
         key: None,
         origin: Some(name.clone()),
-        text: text.to_owned(),
-        may_pass: false,
+        text: wrong.text,
+        cause: wrong.cause,
     };
     match files::read(path, LIMIT_KIB) {
         Ok(content) => {
             let text = std::str::from_utf8(&content.bytes)
-                .map_err(|_| Problems::one(whole_file("the file does not hold text (UTF-8)")))?;
+                .map_err(|_| Problems::one(whole_file("the file is not UTF-8 text".into())))?;
             let mut loaded = parse_opened(&name, text, content.exposure, env)?;
             loaded.files.push(path.to_owned());
             Ok(loaded)
         }
-        Err(files::Unusable::Absent) if may_be_absent => parse(&name, "", env).map_err(|problems| {
-            problems.headed(whole_file("there is no such file, and the environment alone does not do"))
+        Err(files::ReadError::Absent) if may_be_absent => parse(&name, "", env).map_err(|problems| {
+            problems.headed(whole_file(
+                "file not found, and the environment does not set every required key".into(),
+            ))
         }),
-        Err(error) => Err(Problems::one(whole_file(&error.to_string()))),
+        Err(error) => Err(Problems::one(whole_file(error.into()))),
     }
 }
 
-/// The number of a user that is given by name or by number, as `uid` in a rule is.
+/// The number of a user that is named as in a rule's `uid`: by name or by number.
 pub fn uid(text: &str) -> Result<u32, String> {
-    accounts::uid(&text.into()).map_err(|wrong| wrong.text)
+    Uid::parse(Type::User, &text.into()).map(|Uid(uid)| uid).map_err(|wrong| wrong.text)
 }
 
-/// The same of a group.
+/// The number of a group that is named as in a rule's `gid`: by name or by number.
 pub fn gid(text: &str) -> Result<u32, String> {
-    accounts::gid(&text.into()).map_err(|wrong| wrong.text)
+    Gid::parse(Type::Group, &text.into()).map(|Gid(gid)| gid).map_err(|wrong| wrong.text)
 }
 
-/// The secret in `path`, a `tenant.client.secret_file`; `None` where there is none that could be used.
+/// The secret in the file `path`, which is a `tenant.client.secret_file`; `None` if it cannot be used.
 pub fn secret_in(path: &Path) -> Option<Secret> {
     client::secret_from(path).ok().map(|(secret, _)| secret)
 }
 
-/// Reads `text` as the content of a file called `name`, and lays `env` over it.
+/// Reads `text` as the content of a file called `name`, and overrides it by `env`.
 pub fn parse(name: &str, text: &str, env: &Env) -> Result<Loaded, Problems> {
     parse_opened(name, text, None, env)
 }
 
-/// The same for a file that lies as open to others as `exposure` says.
+/// Reads the text of a file that other users can access as `exposure` says.
 fn parse_opened(name: &str, text: &str, exposure: Option<Exposure>, env: &Env) -> Result<Loaded, Problems> {
     let mut report = Report::default();
     let file = file::read(name, text, &mut report);
@@ -117,22 +125,14 @@ fn parse_opened(name: &str, text: &str, exposure: Option<Exposure>, env: &Env) -
         return Err(report.into_problems(name));
     };
     let environment = environment::read(env, &mut report);
-    let merged = layer::merge(file, environment);
-    let mut reader = match merged {
-        Ok(root) => Reader::new(root, report, exposure),
-        // Our sources cannot fail, and give only paths that the crate understands.
-        Err(error) => {
-            report.problem("", None, format!("the sources of the configuration cannot be merged: {error}"));
-            return Err(report.into_problems(name));
-        }
-    };
+    let mut reader = Reader::new(environment.over(file), report, exposure);
     let config = read(&mut reader, env);
     let files = reader.files;
     let (config, warnings) = reader.report.finish(name, config)?;
     Ok(Loaded { config, warnings, files })
 }
 
-/// Every table, before the first one that is wrong ends it.
+/// Reads every table before it returns the first error, so that all problems are reported.
 fn read(reader: &mut Reader, env: &Env) -> Checked<Config> {
     let timeouts = tenant::timeouts(reader);
     let tenant = tenant::read(reader, env, &timeouts);
@@ -160,6 +160,7 @@ fn read(reader: &mut Reader, env: &Env) -> Checked<Config> {
         shutdown: shutdown?,
         log: log?,
         runtime: runtime?,
+        effective: std::mem::take(&mut reader.effective),
     })
 }
 
@@ -179,13 +180,13 @@ mod tests {
         assert!(load_from(absent, true, &env).is_ok());
         assert_eq!(
             load_from(absent, false, &env).unwrap_err().to_string(),
-            "/nonexistent/cloakroom.toml: there is no such file"
+            "/nonexistent/cloakroom.toml: file not found"
         );
         variables.swap_remove(0);
         let env: Env = variables.into_iter().collect();
         assert_eq!(
             load_from(absent, true, &env).unwrap_err().to_string(),
-            "/nonexistent/cloakroom.toml: there is no such file, and the environment alone does not do\n\
+            "/nonexistent/cloakroom.toml: file not found, and the environment does not set every required key\n\
              tenant.domain: required: the tenant's host name, here or in CLOAKROOM_TENANT__DOMAIN"
         );
     }

@@ -1,10 +1,10 @@
-//! Single flight: however many callers want the same thing, it is fetched once at a time.
+//! Single flight: however many callers want one thing, it is fetched once at a time.
 //!
-//! The fetch runs in a task of its own. Callers only wait for its result, so one that goes away aborts nothing,
-//! and a fetch that panics leaves no key behind that nobody could ever fetch again.
+//! The fetch runs in a task of its own. Callers only wait for its result, so a caller that goes away aborts nothing,
+//! and a fetch that panics leaves no key behind that could never be fetched again.
 //!
-//! A flight belongs to whoever began it, and each owner may have as many as it leaves for others: so none can take
-//! them all. Whoever joins owns it as well, but it counts for the first alone.
+//! A flight counts for the owner that began it, and each owner may have as many flights as it leaves to others, so no
+//! owner can take them all. Callers that join become owners as well, without being counted.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -20,42 +20,42 @@ use crate::task;
 /// The flights under way, by key.
 #[derive(Debug)]
 pub struct Flights<K, O, V> {
-    /// A std mutex, since nothing is awaited while it is held.
+    /// A std mutex, since no await happens while it is locked.
     under_way: Arc<Mutex<UnderWay<K, O, V>>>,
     limit: usize,
 }
 
 #[derive(Debug)]
 struct UnderWay<K, O, V> {
-    flights: HashMap<K, Aloft<O, V>>,
-    /// How many each owner has begun; none without any.
+    flights: HashMap<K, FlightState<O, V>>,
+    /// How many each owner has begun. Owners without any have no entry.
     begun: HashMap<O, usize>,
 }
 
-/// A flight, as the map knows it.
+/// A flight as the map stores it.
 #[derive(Debug)]
-struct Aloft<O, V> {
+struct FlightState<O, V> {
     result: watch::Receiver<Option<V>>,
     owners: watch::Sender<Vec<O>>,
     obsolete: Obsolete,
 }
 
-/// Those for whom a flight is, in the order in which they came. Cheap to clone.
+/// The owners of a flight, in the order in which they joined. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Owners<O>(watch::Receiver<Vec<O>>);
 
 impl<O: Clone> Owners<O> {
-    /// One that stays the only one.
+    /// A single owner, which no other can join.
     pub fn only(owner: O) -> Self {
         Self(watch::channel(vec![owner]).1)
     }
 
-    /// Those there are by now.
+    /// The owners by now.
     pub fn so_far(&mut self) -> Vec<O> {
         self.0.borrow_and_update().clone()
     }
 
-    /// Waits until there are more than [`Owners::so_far`] has told; for ever, if nobody can join any more.
+    /// Waits until there are more than [`Owners::so_far`] has returned; for ever, if no caller can join any more.
     pub async fn joined(&mut self) {
         if self.0.changed().await.is_err() {
             std::future::pending::<()>().await;
@@ -63,23 +63,23 @@ impl<O: Clone> Owners<O> {
     }
 }
 
-/// Whether something has happened since the flight began that its result does not know of.
+/// Whether a flight's result is obsolete, because something has happened since the flight began. Cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub struct Obsolete(Arc<Happened>);
+pub struct Obsolete(Arc<ObsoleteFlags>);
 
 #[derive(Debug, Default)]
-struct Happened {
+struct ObsoleteFlags {
     anything: AtomicBool,
     void: AtomicBool,
 }
 
 impl Obsolete {
-    /// Whether that is so.
+    /// Whether the result lacks something that has happened.
     pub fn get(&self) -> bool {
         self.0.anything.load(Ordering::SeqCst)
     }
 
-    /// Whether nothing of the result may be kept, though it has been stored already.
+    /// Whether nothing of the result may be kept, even if it has been stored already.
     pub fn is_void(&self) -> bool {
         self.0.void.load(Ordering::SeqCst)
     }
@@ -90,7 +90,7 @@ impl Obsolete {
     }
 }
 
-/// One flight, as seen by one caller.
+/// One flight as one caller sees it.
 #[derive(Debug)]
 pub struct Flight<V> {
     result: watch::Receiver<Option<V>>,
@@ -101,9 +101,9 @@ pub struct Flight<V> {
 /// Why there is no flight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoFlight<E> {
-    /// As many as may be are under way, or as many for one owner.
+    /// The limit of all flights, or that of the owner, is reached.
     Full,
-    /// It was not to be started.
+    /// The caller's own function did not start one.
     Refused(E),
 }
 
@@ -113,15 +113,15 @@ where
     O: Clone + Eq + Hash + Send + Sync + 'static,
     V: Clone + Send + Sync + 'static,
 {
-    /// At most `limit` flights at a time: a bound on memory, whatever callers ask for and however soon they leave. One
-    /// owner has at most half of them, the second then at most a third, and so on.
+    /// At most `limit` flights at a time, which bounds memory whatever callers ask for and however soon they leave. One
+    /// owner has at most half of them, the second then at most half of the rest, and so on.
     pub fn new(limit: usize) -> Self {
         let nothing = UnderWay { flights: HashMap::new(), begun: HashMap::new() };
         Self { under_way: Arc::new(Mutex::new(nothing)), limit }
     }
 
-    /// Joins the flight for `key`, or starts one with what `fetch` returns, if it does. The fetch is told for whom it
-    /// is, and whether it has become obsolete.
+    /// Joins the flight for `key`, or starts one with the future that `fetch` returns. The fetch can follow who its
+    /// owners are, and whether it has become obsolete.
     ///
     /// # Panics
     /// Outside a tokio runtime, when a flight has to be started.
@@ -139,8 +139,8 @@ where
         let free = self.limit.saturating_sub(flights.len());
         let vacant = match flights.entry(key.clone()) {
             Entry::Occupied(flight) => {
-                let aloft = flight.get();
-                aloft.owners.send_if_modified(|owners| {
+                let flight = flight.get();
+                flight.owners.send_if_modified(|owners| {
                     let is_new = !owners.contains(&owner);
                     if is_new {
                         owners.push(owner);
@@ -148,9 +148,9 @@ where
                     is_new
                 });
                 return Ok(Flight {
-                    result: aloft.result.clone(),
+                    result: flight.result.clone(),
                     joined: true,
-                    too_old: aloft.obsolete.get(),
+                    too_old: flight.obsolete.get(),
                 });
             }
             Entry::Vacant(_) if free <= begun.get(&owner).copied().unwrap_or(0) => {
@@ -162,46 +162,46 @@ where
         let (owners, for_whom) = watch::channel(vec![owner.clone()]);
         let fetch = fetch(obsolete.clone(), Owners(for_whom)).map_err(NoFlight::Refused)?;
         let (land, result) = watch::channel(None);
-        vacant.insert(Aloft { result: result.clone(), owners, obsolete });
+        vacant.insert(FlightState { result: result.clone(), owners, obsolete });
         *begun.entry(owner.clone()).or_default() += 1;
         drop(under_way);
 
-        let end = End { under_way: Arc::clone(&self.under_way), key, owner };
+        let guard = LandingGuard { under_way: Arc::clone(&self.under_way), key, owner };
         task::spawn("flight", async move {
             let value = fetch.await;
-            // First forgotten, then announced: whoever asks from now on finds what the fetch has stored, or
-            // starts anew, but never joins a flight that has landed.
-            drop(end);
+            // Removed first, announced second: a caller that comes from now on finds what the fetch has stored, or
+            // starts a new flight, but never joins one that has landed.
+            drop(guard);
             land.send_replace(Some(value));
         });
         Ok(Flight { result, joined: false, too_old: false })
     }
 
-    /// Something has happened to `key` that a flight under way does not know of.
+    /// Makes a flight for `key` obsolete: something has happened since it began.
     pub fn outdate(&self, key: &K) {
-        if let Some(aloft) = self.under_way().flights.get(key) {
-            aloft.obsolete.set(false);
+        if let Some(flight) = self.under_way().flights.get(key) {
+            flight.obsolete.set(false);
         }
     }
 
-    /// The same, and nothing of what that flight brings may be kept.
+    /// Makes a flight for `key` obsolete, and forbids to keep its result.
     pub fn void(&self, key: &K) {
-        if let Some(aloft) = self.under_way().flights.get(key) {
-            aloft.obsolete.set(true);
+        if let Some(flight) = self.under_way().flights.get(key) {
+            flight.obsolete.set(true);
         }
     }
 
-    /// The same for every flight under way.
+    /// Makes every flight under way obsolete, and forbids to keep their results.
     pub fn void_all(&self) {
-        self.under_way().flights.values().for_each(|aloft| aloft.obsolete.set(true));
+        self.under_way().flights.values().for_each(|flight| flight.obsolete.set(true));
     }
 
-    /// How many are under way.
+    /// The number of flights under way.
     pub fn len(&self) -> usize {
         self.under_way().flights.len()
     }
 
-    /// Whether none is.
+    /// Whether no flight is under way.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -212,12 +212,12 @@ where
 }
 
 impl<V: Clone> Flight<V> {
-    /// Whether the flight was under way already.
+    /// Whether the flight was under way before this caller came.
     pub fn joined(&self) -> bool {
         self.joined
     }
 
-    /// Whether it was obsolete already when it was joined: then its result is no answer to whoever joined.
+    /// Whether the flight was obsolete when this caller joined: then its result is no answer to this caller.
     pub fn is_too_old(&self) -> bool {
         self.too_old
     }
@@ -231,14 +231,14 @@ impl<V: Clone> Flight<V> {
     }
 }
 
-/// Forgets the flight when it ends, however it ends.
-struct End<K: Eq + Hash, O: Eq + Hash, V> {
+/// Removes the flight when its task ends, also by a panic.
+struct LandingGuard<K: Eq + Hash, O: Eq + Hash, V> {
     under_way: Arc<Mutex<UnderWay<K, O, V>>>,
     key: K,
     owner: O,
 }
 
-impl<K: Eq + Hash, O: Eq + Hash, V> Drop for End<K, O, V> {
+impl<K: Eq + Hash, O: Eq + Hash, V> Drop for LandingGuard<K, O, V> {
     fn drop(&mut self) {
         let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
         under_way.flights.remove(&self.key);
@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn whoever_joins_an_obsolete_flight_is_told_and_those_before_are_not() {
+    async fn a_caller_that_joins_an_obsolete_flight_knows_and_earlier_ones_do_not() {
         let flights = flights();
         let told = |obsolete: Obsolete, _| {
             Ok::<_, ()>(async move {

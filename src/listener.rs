@@ -8,9 +8,8 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::api::audit::Origin;
-use crate::api::peer::Visitor;
-use crate::api::{ListenerInfo, ListenerTerms, Phase, Services};
+use crate::api::peer::{Origin, Visitor};
+use crate::api::{ListenerInfo, ListenerTerms, Services, ShutdownPhase};
 
 mod accept;
 mod connection;
@@ -48,7 +47,7 @@ pub struct Listening {
 pub async fn serve(listening: Listening, services: Arc<Services>, scheduler: FairScheduler) {
     let Listening { listener, file, mut heartbeat, max_connections, terms, info } = listening;
     let mut acceptor = Acceptor::new(listener, max_connections, terms.clone(), Arc::clone(&services.tally));
-    let mut phase = services.phase.clone();
+    let mut phase = services.phase();
     let mut connections = JoinSet::new();
     let name: Arc<str> = info.path.display().to_string().into();
     let start = |Accepted { stream, caller, group, slot }| {
@@ -64,10 +63,10 @@ pub async fn serve(listening: Listening, services: Arc<Services>, scheduler: Fai
     let receive = |connections: &mut JoinSet<()>, arrival| {
         match arrival {
             Arrival::Admitted(accepted) => connections.spawn(start(accepted)),
-            Arrival::ApiError(stream, slot) => {
+            Arrival::Refused(stream, slot) => {
                 let services = Arc::clone(&services);
                 connections.spawn(async move {
-                    refusal::tell(stream, &services).await;
+                    refusal::refuse(stream, &services).await;
                     drop(slot);
                 })
             }
@@ -78,7 +77,7 @@ pub async fn serve(listening: Listening, services: Arc<Services>, scheduler: Fai
     loop {
         tokio::select! {
             arrival = acceptor.next() => receive(&mut connections, arrival),
-            _ = phase.wait_for(|phase| *phase >= Phase::Closing) => break,
+            _ = phase.wait_for(|phase| *phase >= ShutdownPhase::Closing) => break,
             Some(_) = connections.join_next() => continue,
             () = heartbeat.answer() => continue,
         };

@@ -13,7 +13,7 @@ mod support {
     pub mod in_memory;
 }
 
-use cloakroom::cache::LookupOptions;
+use cloakroom::cache::{LookupOptions, Query};
 use cloakroom::domain::priority::Flow;
 use cloakroom::domain::user::{Selector, UserId};
 use cloakroom::fake_auth0::TenantOptions;
@@ -35,8 +35,9 @@ async fn memory_grows_by_no_more_than_the_cache_weighs() {
         let (id, token) = (format!("auth0|{n:0>24}"), "t".repeat(40 + n % 400));
         tenant.put_user(json!({"user_id": id, "identities": [
             {"connection": "google-oauth2", "provider": "google-oauth2", "user_id": "1", "access_token": token}]}));
-        let user = UserId::parse(&id).unwrap();
-        cache.token(Flow::Uid(1000), &user, &Selector::default(), LookupOptions::default()).await.unwrap();
+        let (user, options) = (UserId::parse(&id).unwrap(), LookupOptions::default());
+        let query = Query { user, selector: Selector::default(), options };
+        cache.look_up(query, Flow::Uid(1000)).await.unwrap();
         tenant.remove_user(&id);
         if n.is_multiple_of(500) {
             tenant.forget_calls();

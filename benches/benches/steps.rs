@@ -6,11 +6,11 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cloakroom::api::response::{KEPT, Reply};
+use cloakroom::api::response::{KeepAlive, Reply};
 use cloakroom::api::route::Route;
-use cloakroom::api::token_json::Token;
+use cloakroom::api::token_json::TokenBody;
 use cloakroom::cache::{
-    Cache, Fetched, Fetching, ForWhom, Lookup, LookupOptions, NotNow, ProfileSource, Served,
+    Cache, Fetched, Fetching, ForWhom, LookupOptions, NotNow, Peeked, ProfileSource, Query, Served,
 };
 use cloakroom::clock::Clock;
 use cloakroom::config::{self, Env, UserIds};
@@ -66,14 +66,14 @@ fn parse_route() -> bool {
 
 #[divan::bench]
 fn parse_user(bencher: Bencher) {
-    let segment = Route::find(PATH).unwrap().user().unwrap();
+    let segment = Route::find(PATH).unwrap().user;
     bencher.bench(|| UserId::from_path_segment(black_box(segment)).unwrap());
 }
 
 #[divan::bench]
 fn lookup(bencher: Bencher) {
-    let (cache, user, selector) = (cache(), user(), Selector::default());
-    bencher.bench(|| hit(&cache, black_box(&user), &selector));
+    let (cache, user) = (cache(), user());
+    bencher.bench(|| hit(&cache, black_box(&user)));
 }
 
 #[divan::bench]
@@ -88,22 +88,22 @@ fn freshness(bencher: Bencher) {
 
 #[divan::bench]
 fn reply_body(bencher: Bencher) {
-    let (cache, user, selector) = (cache(), user(), Selector::default());
-    let served = hit(&cache, &user, &selector);
-    let (identity, token) = served.select(&selector).unwrap();
+    let (cache, user) = (cache(), user());
+    let served = hit(&cache, &user);
+    let (identity, token) = served.token();
     let (fetched, now) = (served.fetched().wall, served.now);
-    bencher.bench(|| black_box(Token { user: &user, identity, token, fetched, now }).write());
+    bencher.bench(|| black_box(TokenBody { user: &user, identity, token, fetched, now }).write());
 }
 
 #[divan::bench]
 fn reply_head(bencher: Bencher) {
-    let (cache, user, selector) = (cache(), user(), Selector::default());
-    let state = hit(&cache, &user, &selector).state;
+    let (cache, user) = (cache(), user());
+    let state = hit(&cache, &user).state;
     bencher.bench(|| {
         let reply = Reply::new(StatusCode::OK, "application/json", black_box("{}").into());
         reply
             .looked_up(state, black_box(77))
-            .into_response(HeaderValue::from_static("8c1f03aa-1f"), Some(KEPT))
+            .into_response(HeaderValue::from_static("8c1f03aa-1f"), KeepAlive::OnSocket)
     });
 }
 
@@ -116,16 +116,18 @@ fn cache() -> Cache {
     let cache =
         Cache::new(&settings, Arc::new(Memory), Clock::system(), Arc::new(Counters::default()), names, 7);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime
-        .block_on(cache.token(Flow::Daemon, &user(), &Selector::default(), LookupOptions::default()))
-        .unwrap();
+    runtime.block_on(cache.look_up(query(&user()), Flow::Daemon)).unwrap();
     cache
 }
 
-fn hit(cache: &Cache, user: &UserId, selector: &Selector) -> Served {
-    match cache.token(Flow::Daemon, user, selector, LookupOptions::default()) {
-        Lookup::Known(Some(answer)) => answer.unwrap(),
-        _ => unreachable!("it has been asked for"),
+fn query(user: &UserId) -> Query {
+    Query { user: user.clone(), selector: Selector::default(), options: LookupOptions::default() }
+}
+
+fn hit(cache: &Cache, user: &UserId) -> Served {
+    match cache.peek(query(user), Flow::Daemon, Clock::system().now()) {
+        Peeked::Ready(answer) => answer.unwrap(),
+        Peeked::Miss(_) => unreachable!("it has been asked for"),
     }
 }
 

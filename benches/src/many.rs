@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use cloakroom::app::{self, Deps};
-use cloakroom::cache::LookupOptions;
+use cloakroom::cache::{LookupOptions, Query};
 use cloakroom::clock::Clock;
 use cloakroom::config::{self, AuditEvents, Env};
 use cloakroom::domain::priority::Flow;
@@ -63,7 +63,8 @@ pub fn serve(socket: &Path, users: usize, token: usize) {
         for number in 0..users {
             let user = UserId::parse(&user(number)).unwrap();
             let cache = &running.services().cache;
-            cache.token(Flow::Daemon, &user, &Selector::default(), LookupOptions::default()).await.unwrap();
+            let (selector, options) = (Selector::default(), LookupOptions::default());
+            cache.look_up(Query { user, selector, options }, Flow::Daemon).await.unwrap();
         }
         running.services().audit.reconfigure(AuditEvents::Notable);
         std::fs::rename(early, socket).unwrap();

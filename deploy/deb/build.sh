@@ -24,9 +24,6 @@ for shell in bash zsh fish; do
     "$built/cloakroom" completions "$shell" >"$made/$shell"
 done
 
-# README's configuration, with every key.
-awk '/^```toml$/ { inside = 1; next } /^```$/ { inside = 0 } inside' README.md >"$made/every-key.toml"
-
 # Debian wants a change log in its own form as well; what changed is said in one place.
 gzip --best --no-name --stdout CHANGELOG.md >"$made/changelog.gz"
 version=$("$built/cloakroom" --version | cut -d ' ' -f 2)

@@ -25,7 +25,7 @@ const AGAIN: u8 = 0x1f;
 /// What an input comes to is cut off here.
 const LONGEST: usize = 256 * 1024;
 
-/// No connection without a request under way lasts longer; see README.
+/// No connection without a request under way lasts longer: twice the idle time of `src/listener/connection.rs`.
 const IDLE: Duration = Duration::from_secs(240);
 
 /// No request takes longer: its head, its body, the tenant's keys and its lookup 5 seconds each, and a second for the

@@ -1,10 +1,8 @@
-//! What the audit log is told of a request: gathered on its way, written once its answer is decided.
+//! What the audit log says of a request: gathered on its way, written once its answer is decided.
 
 use std::sync::Arc;
 
-use hyper::Uri;
-use hyper::header::HeaderMap;
-use tokio::net::UnixStream;
+use hyper::http::request::Parts;
 
 use crate::cache::CacheState;
 use crate::domain::freshness::Moment;
@@ -18,32 +16,16 @@ use super::error::ApiError;
 use super::params::connection;
 use super::peer::Peer;
 use super::request_id::RequestId;
-use super::route::Route;
+use super::route::Matched;
 use super::state::Services;
 use super::trace;
 
-/// Where a connection comes from, as far as nobody but the audit log may know: no right depends on a pid.
-#[derive(Clone, Debug)]
-pub struct Origin {
-    listener: Arc<str>,
-    pid: Option<u32>,
-}
-
-impl Origin {
-    /// Asks the kernel for the process at the other end of `stream`, which `listener` has accepted.
-    pub fn new(listener: Arc<str>, stream: &UnixStream) -> Self {
-        let pid = stream.peer_cred().ok().and_then(|peer| peer.pid());
-        // 0 stands for a process of another pid namespace.
-        Self { listener, pid: pid.and_then(|pid| u32::try_from(pid).ok()).filter(|pid| *pid != 0) }
-    }
-}
-
-/// What has become known of a request. Handlers note what only they know.
+/// What has become known of a request. Handlers record what only they know.
+#[derive(Default)]
 pub struct AuditRecord {
-    begun: Moment,
-    /// The user, where the path does not name them.
+    /// The user, where the path does not name one or the path is not at hand any more.
     pub user: Option<UserId>,
-    /// What came of a request that was answered, if that is more than the answer.
+    /// The outcome of a request that was answered, where that is more than `answered`.
     pub outcome: Option<&'static str>,
     /// The token that was handed out, or reported.
     pub fingerprint: Option<Tag>,
@@ -51,40 +33,35 @@ pub struct AuditRecord {
     connection: Option<Name>,
 }
 
-/// Why a request was not answered.
-pub struct Refusal {
+/// The error that a request was answered with.
+pub struct AuditedError {
     outcome: &'static str,
     code: &'static str,
 }
 
-impl Refusal {
-    /// In the words of the metrics, as far as these know the like.
-    pub fn of(refused: &ApiError) -> Self {
-        let outcome = match refused {
+impl AuditedError {
+    /// In the words of the metrics, where those have a word for it.
+    pub fn of(error: &ApiError) -> Self {
+        let outcome = match error {
             ApiError::Lookup(why) if why.is_fact() => "negative",
             ApiError::Lookup(_) | ApiError::Draining => "error",
             _ => "refused",
         };
-        Self { outcome, code: refused.code() }
+        Self { outcome, code: error.code() }
     }
 }
 
-/// What is known of a request when it is over.
+/// What is known of a request whose answer is decided.
 pub struct Completed<'a> {
-    pub route: Option<Route<'static>>,
-    pub uri: &'a Uri,
-    pub refusal: Option<Refusal>,
+    pub route: Option<Matched<'a>>,
+    pub head: &'a Parts,
+    pub error: Option<AuditedError>,
     pub status: u16,
     pub request_id: &'a RequestId,
-    pub headers: &'a HeaderMap,
+    pub begun: Moment,
 }
 
 impl AuditRecord {
-    /// A request has come.
-    pub fn begin(begun: Moment) -> Self {
-        Self { begun, user: None, outcome: None, fingerprint: None, cache: None, connection: None }
-    }
-
     /// A lookup is answered: from where, and with which token, if with one.
     pub fn served(
         &mut self,
@@ -101,41 +78,42 @@ impl AuditRecord {
         }
     }
 
-    /// The answer is decided. A hit costs no more than the question whether it is to be written.
-    pub fn end(self, services: &Services, peer: &Peer, over: Completed<'_>) {
-        let operation = over.route.and_then(|route| route.operation());
-        if over.refusal.is_none() && operation.is_none() {
-            // Probes, metrics and the interface's description tell nothing about anybody.
+    /// Writes the line, if there is to be one. A hit that has none costs two comparisons.
+    pub fn end(self, services: &Services, peer: &Peer, completed: &Completed<'_>) {
+        let Completed { route, head, error, status, request_id, begun } = completed;
+        let operation = route.and_then(|matched| matched.spec.operation);
+        // Probes, metrics and the API's description reveal nothing, and over TCP the kernel identifies no client.
+        let Some(origin) = peer.origin.as_ref().filter(|_| error.is_some() || operation.is_some()) else {
             return;
-        }
-        let (refusal, caller) = (over.refusal.as_ref(), peer.rights.caller());
+        };
+        let caller = peer.rights.caller();
         let event = |at| {
-            let named = || UserId::from_path_segment(Route::find(over.uri.path())?.user()?).ok();
-            let asked = || connection(over.uri.query()?).map(|name| Name::new(&name));
+            let named = || UserId::from_path_segment(route.as_ref()?.user).ok();
+            let asked = || connection(head.uri.query()?).map(|name| Name::new(&name));
             Event {
                 at,
-                listener: Arc::clone(&peer.origin.listener),
+                listener: Arc::clone(&origin.listener),
                 caller: Some(caller),
-                pid: peer.origin.pid,
+                pid: origin.pid,
                 operation,
                 user: self.user.or_else(named),
                 connection: self.connection.or_else(asked),
-                outcome: refusal.map_or(self.outcome.unwrap_or("answered"), |why| why.outcome),
-                status: over.status,
-                code: refusal.map(|why| why.code),
+                outcome: error.as_ref().map_or(self.outcome.unwrap_or("answered"), |error| error.outcome),
+                status: *status,
+                code: error.as_ref().map(|error| error.code),
                 cache: self.cache.map(CacheState::as_str),
                 fingerprint: self.fingerprint,
-                request_id: over.request_id.to_string(),
-                trace: trace::of(over.headers),
-                took: services.clock.since(self.begun),
+                request_id: request_id.to_string(),
+                trace: trace::of(&head.headers),
+                took: services.clock.since(*begun),
                 count: 1,
                 until: None,
             }
         };
-        match refusal {
-            Some(why) => {
+        match error {
+            Some(error) => {
                 let now = services.clock.now();
-                services.audit.refused(caller.uid, why.code, now, || event(now));
+                services.audit.refused(caller.uid, error.code, now, || event(now));
             }
             None => {
                 let is_notable = operation.is_some_and(|is| is_notable(is, self.cache));
@@ -145,8 +123,8 @@ impl AuditRecord {
     }
 }
 
-/// Whether a request that was answered is more than routine. A stale answer is: for that token nobody knows whether
-/// Auth0 would still give it away.
+/// Whether a request that was answered is more than routine. A stale answer is: whether Auth0 would still hand out that
+/// token is unknown.
 fn is_notable(operation: Operation, cache: Option<CacheState>) -> bool {
     match operation {
         Operation::Token | Operation::Identities | Operation::Me => cache != Some(CacheState::Hit),

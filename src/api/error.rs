@@ -1,8 +1,7 @@
-//! Errors of the interface: the only place that gives each its status, code, title and detail.
+//! Errors of the interface: which row of the table each is, its detail, and the answer made of both.
 
 use std::time::Duration;
 
-use hyper::StatusCode;
 use hyper::header::{ALLOW, CONNECTION, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 
 use crate::domain::claims::InvalidUserToken;
@@ -13,14 +12,16 @@ use crate::user_token::NotVerified;
 
 use super::hints;
 use super::response::{Reply, json};
-use super::route::Route;
+use super::route::RouteSpec;
 use super::types::Problem;
 
 mod lookups;
+mod table;
 
 use lookups::{ask_again_after, connections, lookup_detail, lookup_kind};
+pub use table::{Code, ErrorSpec};
 
-/// Why a request is not answered with what it asks for.
+/// Why a request fails.
 #[derive(Debug)]
 pub enum ApiError {
     /// A part of the request is wrong.
@@ -30,32 +31,32 @@ pub enum ApiError {
         /// What is wrong with it, and what would be right.
         detail: String,
     },
-    /// The caller may not do this.
+    /// No rule permits this to the client.
     Forbidden(Denied),
     /// `Cloakroom-Request: true` is missing.
     NoRequestHeader {
-        /// The header is there, and says something else.
+        /// The header has another value.
         is_there: bool,
     },
-    /// It bears a header of requests that were sent on for somebody else; this one.
+    /// The request has this header, which proxies or browsers add.
     Forwarded(HeaderName),
     /// No such route.
     NoRoute,
-    /// No such route over TCP.
+    /// The route exists on Unix sockets only.
     NotOpen,
     /// A route that the configuration has not turned on.
     MeIsOff,
-    /// The end user's own token is no good.
+    /// The user token is not accepted.
     UserToken(InvalidUserToken),
     /// This route does not take this method.
-    Method(Route<'static>),
+    Method(&'static RouteSpec),
     /// Too many header fields, or too long ones.
     HeadersTooLarge,
     /// A body of more than 64 KiB.
     BodyTooLarge,
     /// The body did not come in time.
     Timeout,
-    /// The caller asks more often than its rule allows.
+    /// The client exceeds the rate of its rule.
     TooOften {
         /// When there is room for one more.
         retry_after: Duration,
@@ -64,9 +65,9 @@ pub enum ApiError {
     Lookup(LookupError),
     /// The configuration that was read again is wrong; each of its problems.
     Configuration(Vec<String>),
-    /// The caller, or those like it together, have as many connections as they may have.
+    /// The client's uid, or the uids that share its limit, has as many connections as are allowed.
     NoRoom,
-    /// The daemon is about to end.
+    /// The shutdown's deadline has come.
     Draining,
 }
 
@@ -85,78 +86,62 @@ impl From<NotVerified> for ApiError {
     }
 }
 
-/// Status, code and title of an error: the first three columns of the table in README.
-type Kind = (StatusCode, &'static str, &'static str);
-
 impl ApiError {
-    fn kind(&self) -> Kind {
-        use StatusCode as S;
+    /// The row of the table.
+    pub fn kind(&self) -> Code {
         match self {
-            Self::InvalidRequest { .. } => (S::BAD_REQUEST, "invalid_request", "The request is malformed"),
-            Self::Forbidden(_) => (S::FORBIDDEN, "forbidden", "This caller may not do this"),
-            Self::NoRequestHeader { .. } => {
-                (S::FORBIDDEN, "request_header_required", "The request header is missing")
-            }
-            Self::Forwarded(_) => {
-                (S::FORBIDDEN, "forwarded_request", "The request was sent on for somebody else")
-            }
-            Self::NoRoute | Self::NotOpen | Self::MeIsOff => {
-                (S::NOT_FOUND, "route_not_found", "There is no such route")
-            }
-            Self::UserToken(_) => {
-                (S::UNAUTHORIZED, "invalid_user_token", "The user's own token is not accepted")
-            }
-            Self::Method(_) => {
-                (S::METHOD_NOT_ALLOWED, "method_not_allowed", "The route does not take this method")
-            }
-            Self::HeadersTooLarge => {
-                (S::REQUEST_HEADER_FIELDS_TOO_LARGE, "headers_too_large", "The header section is too large")
-            }
-            Self::BodyTooLarge => (S::PAYLOAD_TOO_LARGE, "body_too_large", "The body is too large"),
-            Self::Timeout => (S::REQUEST_TIMEOUT, "request_timeout", "The request did not come in time"),
-            Self::Draining => (S::SERVICE_UNAVAILABLE, "draining", "The daemon is shutting down"),
-            Self::NoRoom => (S::SERVICE_UNAVAILABLE, "overloaded", "Too many connections are open"),
-            Self::Configuration(_) => {
-                (S::UNPROCESSABLE_ENTITY, "invalid_configuration", "The configuration is wrong")
-            }
-            Self::TooOften { .. } => (S::TOO_MANY_REQUESTS, "rate_limited", "This caller asks too often"),
+            Self::InvalidRequest { .. } => Code::InvalidRequest,
+            Self::Forbidden(_) => Code::Forbidden,
+            Self::NoRequestHeader { .. } => Code::RequestHeaderRequired,
+            Self::Forwarded(_) => Code::ForwardedRequest,
+            Self::NoRoute | Self::NotOpen | Self::MeIsOff => Code::RouteNotFound,
+            Self::UserToken(_) => Code::InvalidUserToken,
+            Self::Method(_) => Code::MethodNotAllowed,
+            Self::HeadersTooLarge => Code::HeadersTooLarge,
+            Self::BodyTooLarge => Code::BodyTooLarge,
+            Self::Timeout => Code::RequestTimeout,
+            Self::Draining => Code::Draining,
+            Self::NoRoom => Code::Overloaded,
+            Self::Configuration(_) => Code::InvalidConfiguration,
+            Self::TooOften { .. } => Code::RateLimited,
             Self::Lookup(error) => lookup_kind(error),
         }
     }
 
-    /// `path` is what was asked for, of which nothing is repeated.
+    /// The cause and the fix, of a request for `path`, of which nothing is repeated.
     fn detail(&self, path: &str) -> String {
         match self {
             Self::InvalidRequest { detail, .. } => detail.clone(),
             Self::Forbidden(denied) => denied.to_string(),
             Self::NoRequestHeader { is_there: true } => {
-                "the header `Cloakroom-Request` is there, but its value is not `true`: send `Cloakroom-Request: true`".into()
+                "the header `Cloakroom-Request` has a value other than `true`: send `Cloakroom-Request: true`".into()
             }
             Self::NoRequestHeader { is_there: false } => {
-                "send the header `Cloakroom-Request: true`; it shows that the request was meant for this daemon".into()
+                "send the header `Cloakroom-Request: true`; it shows that the request is meant for this daemon".into()
             }
             Self::Forwarded(name) => {
-                format!("the request bears the header `{name}`; call this daemon directly, not through a proxy or a browser")
+                format!("the request has the header `{name}`: connect to the socket directly, not through a proxy or a browser")
             }
             Self::NoRoute => hints::of_path(path).into_owned(),
             Self::NotOpen => {
-                "over TCP there are /livez, /readyz, /startupz and /metrics alone; ask the Unix socket for the rest".into()
-            }
-            Self::MeIsOff => "/v1/me is off: [me] audiences in the daemon's configuration turns it on".into(),
-            Self::UserToken(why) => why.to_string(),
-            Self::Method(route) => hints::of_method(*route).into_owned(),
-            Self::HeadersTooLarge => "send at most 64 header fields and 16 KiB of them, the request line included".into(),
-            Self::BodyTooLarge => "send at most 64 KiB".into(),
-            Self::Timeout => "send the whole header section within 5 seconds, and the whole body within another 5".into(),
-            Self::NoRoom => {
-                "this uid has as many connections open as it may have, or others like it together: use one for many \
-                 requests, and ask again when others are closed"
+                "over TCP only /livez, /readyz, /startupz and /metrics are answered; connect to the Unix socket for the rest"
                     .into()
             }
-            Self::Draining => "ask again: its successor will answer".into(),
+            Self::MeIsOff => "/v1/me is off: set [me] audiences in the daemon's configuration to turn it on".into(),
+            Self::UserToken(why) => why.to_string(),
+            Self::Method(route) => hints::of_method(route).into_owned(),
+            Self::HeadersTooLarge => "send at most 64 header fields and 16 KiB of them, the request line included".into(),
+            Self::BodyTooLarge => "send at most 64 KiB".into(),
+            Self::Timeout => "send the whole header section within 5 s, and the whole body within another 5 s".into(),
+            Self::NoRoom => {
+                "this uid, or all uids that share its limit, has as many connections open as are allowed: use one \
+                 connection for many requests, and retry when others are closed"
+                    .into()
+            }
+            Self::Draining => "retry: the daemon's successor will answer".into(),
             Self::Configuration(problems) => problems.join("\n"),
             Self::TooOften { .. } => {
-                "the rule that allows this caller's lookups has a rate, and it is used up: ask again later, or raise it".into()
+                "the rate of the rule that permits this client's lookups is used up: retry later, or raise the rate".into()
             }
             Self::Lookup(error) => lookup_detail(error, path),
         }
@@ -179,12 +164,12 @@ impl ApiError {
         }
     }
 
-    fn problem(&self, (status, code, title): Kind, request_id: &str, path: &str) -> Problem {
+    fn problem(&self, spec: &ErrorSpec, request_id: &str, path: &str) -> Problem {
         let mut problem = Problem {
-            kind: format!("urn:cloakroom:problem:{code}"),
-            title: title.into(),
-            status: status.as_u16(),
-            code: code.into(),
+            kind: format!("urn:cloakroom:problem:{}", spec.name),
+            title: spec.title.into(),
+            status: spec.status.as_u16(),
+            code: spec.name.into(),
             detail: self.detail(path),
             request_id: request_id.into(),
             parameter: None,
@@ -225,8 +210,8 @@ impl ApiError {
 
     /// The answer that says so, to a request for `path`.
     pub fn reply(&self, request_id: &str, path: &str) -> Reply {
-        let kind = self.kind();
-        let mut reply = json(kind.0, "application/problem+json", &self.problem(kind, request_id, path));
+        let spec = self.kind().spec();
+        let mut reply = json(spec.status, "application/problem+json", &self.problem(spec, request_id, path));
         if let Some(seconds) = self.retry_after() {
             reply = reply.with(RETRY_AFTER, seconds.into());
         }
@@ -245,13 +230,13 @@ impl ApiError {
 
     /// The bytes of a whole answer, for a connection that no request is answered on. To HEAD it has no body.
     pub fn raw(&self, request_id: &str, with_body: bool) -> String {
-        let kind = self.kind();
-        let body = serde_json::to_string(&self.problem(kind, request_id, "")).unwrap_or_default();
+        let spec = self.kind().spec();
+        let body = serde_json::to_string(&self.problem(spec, request_id, "")).unwrap_or_default();
         let retry_after = self.retry_after().map(|seconds| format!("retry-after: {seconds}\r\n"));
         format!(
             "HTTP/1.1 {}\r\ncontent-type: application/problem+json\r\ncache-control: no-store\r\n\
              cloakroom-request-id: {request_id}\r\n{}connection: close\r\ncontent-length: {}\r\n\r\n{}",
-            kind.0,
+            spec.status,
             retry_after.unwrap_or_default(),
             body.len(),
             if with_body { &body } else { "" }
@@ -260,13 +245,19 @@ impl ApiError {
 
     /// The status code.
     pub fn status(&self) -> u16 {
-        self.kind().0.as_u16()
+        self.kind().spec().status.as_u16()
     }
 
     /// The code, for log lines.
     pub fn code(&self) -> &'static str {
-        self.kind().1
+        self.kind().spec().name
     }
+}
+
+/// The codes, for the schema of answers.
+#[cfg(feature = "schema")]
+pub(super) fn names() -> Vec<&'static str> {
+    Code::ALL.iter().map(|code| code.spec().name).collect()
 }
 
 /// As RFC 6750 §3 has it.

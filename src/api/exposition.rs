@@ -1,21 +1,22 @@
-//! What `/metrics` answers with: written down anew as often as a bounded share of the thread's time allows, however often
-//! and through whichever listener it is asked for.
+//! The text of `/metrics`, which is written again within a bounded share of the thread's time, however often and through
+//! whichever listener clients ask for it.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::metrics::{plain, render};
-use super::state::Services;
+use crate::clock::Clock;
 
-/// Writing may take one part of the time in so many: it costs as much as dozens of hits, and anybody may ask for it.
+use super::metrics::plain;
+
+/// Writing may take one part of the time in this many: it costs as much as dozens of hits, and every client may ask.
 const ONE_PART_IN: u32 = 20;
 
-/// How much of that may be used at once: occasional scrapers always get current values.
+/// How much of that may be used ahead of time, so that occasional scrapes get current values.
 const AHEAD: Duration = Duration::from_secs(1);
 
-/// What is handed out is no older than this, even if writing takes a larger share then.
+/// The oldest text that is served, even if writing takes a larger share then.
 const OLDEST: Duration = Duration::from_secs(1);
 
 /// The last text.
@@ -24,25 +25,25 @@ pub struct Exposition(Mutex<Written>);
 
 #[derive(Debug, Default)]
 struct Written {
-    /// In the older format that every tool reads.
+    /// In Prometheus' older format.
     plain: Bytes,
     open_metrics: Bytes,
     share: Share,
 }
 
-/// By the elapsed clock: when what writing has taken will have been its part of the time.
+/// By the elapsed clock: the moment until which the time that writing has taken is its share.
 #[derive(Debug, Default)]
 struct Share(Duration);
 
 impl Exposition {
-    /// The text in the one format or in the other.
-    pub fn text(&self, services: &Services, is_open_metrics: bool) -> Bytes {
+    /// The text in OpenMetrics or in the older format. `render` makes a new one as OpenMetrics, if that is due.
+    pub fn text(&self, clock: &Clock, is_open_metrics: bool, render: impl FnOnce() -> String) -> Bytes {
         let mut written = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let begun = services.clock.now();
+        let begun = clock.now();
         if written.share.is_due(begun.elapsed) {
-            let text = render(services);
+            let text = render();
             (written.plain, written.open_metrics) = (plain(&text).into(), text.into());
-            written.share.note(begun.elapsed, services.clock.since(begun));
+            written.share.note(begun.elapsed, clock.since(begun));
         }
         if is_open_metrics { written.open_metrics.clone() } else { written.plain.clone() }
     }
@@ -63,8 +64,8 @@ impl Share {
 mod tests {
     use super::*;
 
-    /// Asked for all the time, where writing takes this long: how often it is written in ten seconds, and how old the
-    /// oldest text is that is handed out.
+    /// Under constant demand, if writing takes this long: how often the text is written in ten seconds, and the age of
+    /// the oldest text that is served.
     fn flooded(took: Duration) -> (u32, Duration) {
         let (mut share, mut times, mut oldest) = (Share::default(), 0, Duration::ZERO);
         let (mut now, mut written) = (Duration::from_secs(100), Duration::from_secs(100));
@@ -91,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_asks_now_and_then_is_told_what_is_true_now() {
+    fn occasional_scrapes_get_current_values() {
         let (mut share, mut now) = (Share::default(), Duration::from_secs(5));
         for _ in 0..40 {
             assert!(share.is_due(now), "{now:?}");

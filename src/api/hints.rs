@@ -1,6 +1,6 @@
-//! Mistakes that callers make with paths, told apart so that the answer can name them. Pure.
+//! Mistakes that clients make with paths, told apart so that the answer can name them. Pure.
 //!
-//! No hint repeats what the caller sent, and none leads to a route that forgets users: a caller that follows every hint
+//! No hint repeats what the client sent, and none leads to a route that purges users: a client that follows every hint
 //! blindly must not empty the cache.
 
 use std::borrow::Cow;
@@ -10,18 +10,18 @@ use strsim::osa_distance;
 
 use crate::domain::user::UserId;
 
-use super::route::{Route, TEMPLATES};
+use super::route::{ROUTES, Route, RouteSpec};
 
-/// A longer path is no slip of one of ours, and comparing takes time.
+/// The longest path that is compared: longer ones are not misspelt paths of ours, and comparing takes time.
 const LONGEST: usize = 64;
 
-/// Letters that may be wrong, missing or swapped.
+/// How many letters may be wrong, missing or swapped.
 const MOST_WRONG: usize = 2;
 
-/// What can be asked of one user, below `/v1/users/{user_id}/`.
+/// The last segments of a user's paths, below `/v1/users/{user_id}/`.
 const OF_A_USER: [&str; 3] = ["token", "identities", "report"];
 
-/// What other daemons call their probes and descriptions.
+/// The paths of other daemons' probes and descriptions, and ours for the same.
 const ELSEWHERE: [(&str, &str); 8] = [
     ("/health", "/livez or /readyz"),
     ("/healthz", "/livez or /readyz"),
@@ -33,11 +33,11 @@ const ELSEWHERE: [(&str, &str); 8] = [
     ("/swagger.json", "/openapi.json"),
 ];
 
-/// What is likely wrong with a path that leads nowhere.
+/// What is likely wrong with a path that has no route.
 pub fn of_path(path: &str) -> Cow<'static, str> {
     let trimmed = path.trim_end_matches('/');
-    if trimmed != path && Route::find(trimmed).is_some_and(|route| route.method() != Method::DELETE) {
-        return "the path is right but for its end: leave the `/` at its end out".into();
+    if trimmed != path && Route::find(trimmed).is_some_and(|matched| matched.spec.method != Method::DELETE) {
+        return "leave out the `/` at the end of the path".into();
     }
     let lower = trimmed.to_ascii_lowercase();
     let (before, last) = lower.rsplit_once('/').unwrap_or_default();
@@ -54,36 +54,36 @@ pub fn of_path(path: &str) -> Cow<'static, str> {
     if let Some((_, ours)) = ELSEWHERE.iter().find(|(theirs, _)| *theirs == lower) {
         return format!("did you mean {ours}?").into();
     }
-    let fixed = TEMPLATES.iter().copied().filter(|path| !path.contains('{') && *path != "/v1/users");
-    let fixed: Vec<_> = fixed.collect();
+    let fixed = ROUTES.iter().filter(|spec| !spec.template.has_user() && spec.method != Method::DELETE);
+    let fixed: Vec<_> = fixed.map(|spec| spec.template.as_str()).collect();
     match near(&lower, &fixed).or_else(|| near(&format!("/v1{lower}"), &fixed)) {
         Some(path) => format!("did you mean {path}?").into(),
-        None => "GET /openapi.json describes the routes there are".into(),
+        None => "GET /openapi.json describes every route".into(),
     }
 }
 
 /// What to ask instead where a path takes another method.
-pub fn of_method(route: Route<'_>) -> Cow<'static, str> {
-    match route {
-        Route::User(_) | Route::Users => "this path answers no questions: GET /v1/users/{user_id}/token gives a \
-                                          user's token, GET /v1/users/{user_id}/identities lists the identities"
+pub fn of_method(spec: &RouteSpec) -> Cow<'static, str> {
+    match spec.method {
+        Method::DELETE => "this path takes no GET: GET /v1/users/{user_id}/token gives a user's token, GET \
+                           /v1/users/{user_id}/identities lists the identities"
             .into(),
-        _ => format!("use {}", route.method()).into(),
+        _ => format!("use {}", spec.method).into(),
     }
 }
 
 /// What is likely wrong with the id in `path`, which Auth0 does not know.
 pub fn of_unknown_user(path: &str) -> Option<&'static str> {
     is_encoded_twice(path).then_some(
-        "the id that came still holds an escape such as %7C: was it percent-encoded twice? Encode it once, so that `|` is \
-         sent as %7C and not as %257C",
+        "the id still holds an escape such as %7C after decoding: was it percent-encoded twice? Encode it once, so that `|` \
+         is sent as %7C and not as %257C",
     )
 }
 
 /// Whether the id in this path looks as if it had been percent-encoded twice: it holds an escape, and no `|`, which all
 /// of Auth0's ids have. An escape alone shows nothing, because an id may hold one of its own.
 fn is_encoded_twice(path: &str) -> bool {
-    let segment = Route::find(path).and_then(|route| route.user());
+    let segment = Route::find(path).map(|matched| matched.user);
     let Some(user) = segment.and_then(|segment| UserId::from_path_segment(segment).ok()) else {
         return false;
     };
@@ -120,10 +120,7 @@ mod tests {
             "*",
             "//",
         ];
-        let hints = paths
-            .iter()
-            .map(|path| of_path(path))
-            .chain(TEMPLATES.iter().filter_map(|path| Route::find(path)).map(of_method));
+        let hints = paths.iter().map(|path| of_path(path)).chain(ROUTES.iter().map(of_method));
         for hint in hints {
             let ways: Vec<_> =
                 hint.match_indices("/v1/users").map(|(at, way)| &hint[at + way.len()..]).collect();

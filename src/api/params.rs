@@ -1,4 +1,4 @@
-//! What a request says beyond its route: understood as a whole, or refused by the name of the part that is wrong.
+//! Parameters of a request: parsed as a whole, or refused with the name of the wrong part.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -15,7 +15,68 @@ use crate::secret::{Secret, Tag};
 use super::error::ApiError;
 use super::types::Report;
 
-/// The user that a segment of the path names.
+/// A query parameter.
+#[derive(Debug)]
+pub struct Parameter {
+    /// Its name.
+    pub name: &'static str,
+    /// The type that `openapi.json` states.
+    pub kind: ParameterKind,
+    /// What it does.
+    pub description: &'static str,
+    /// A value.
+    pub example: &'static str,
+}
+
+/// The type of a query parameter's value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ParameterKind {
+    /// Any text but the empty one.
+    Text,
+    /// Whole seconds; a duration such as `1m30s` is accepted as well.
+    Seconds,
+    /// `true` or `false`.
+    Flag,
+}
+
+/// The query parameters of a token lookup.
+pub const TOKEN_QUERY: &[Parameter] = &[
+    Parameter {
+        name: "connection",
+        kind: ParameterKind::Text,
+        description: "Selects the identity of this connection.",
+        example: "google-oauth2",
+    },
+    Parameter {
+        name: "provider",
+        kind: ParameterKind::Text,
+        description: "Selects the identity at this provider. One provider may serve several connections.",
+        example: "google-oauth2",
+    },
+    Parameter {
+        name: "identity_user_id",
+        kind: ParameterKind::Text,
+        description: "Selects the identity with this account id at its provider, which tells several accounts of one \
+                      connection apart.",
+        example: "103547991597142817347",
+    },
+    Parameter {
+        name: "min_ttl",
+        kind: ParameterKind::Seconds,
+        description: "For how many seconds the token has to be valid at least. A duration such as `1m30s` is accepted as \
+                      well.",
+        example: "60",
+    },
+    Parameter {
+        name: "fresh",
+        kind: ParameterKind::Flag,
+        description: "Asks Auth0 now, whatever is cached; answered 429 `rate_limited` if the budget has no room to spare. \
+                      `True`, `1`, `False` and `0` are accepted as well.",
+        example: "true",
+    },
+];
+
+/// The user id that a segment of the path contains.
 pub fn user(segment: &str) -> Result<UserId, ApiError> {
     UserId::from_path_segment(segment).map_err(|why| ApiError::InvalidRequest {
         parameter: "user_id".into(),
@@ -23,7 +84,7 @@ pub fn user(segment: &str) -> Result<UserId, ApiError> {
     })
 }
 
-/// The token in `Authorization: Bearer …`, whose scheme may be in any case of letters (RFC 9110 §11.1).
+/// The token in `Authorization: Bearer …`. The scheme is case-insensitive (RFC 9110 §11.1).
 pub fn bearer(headers: &HeaderMap) -> Result<Secret, InvalidUserToken> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let value = values.next().ok_or(InvalidUserToken::Missing)?;
@@ -39,13 +100,12 @@ pub fn bearer(headers: &HeaderMap) -> Result<Secret, InvalidUserToken> {
     }
 }
 
-/// What a token lookup may be told.
+/// The selector and the options in the query of a token lookup.
 pub fn token_query(query: &str) -> Result<(Selector, LookupOptions), ApiError> {
     if query.is_empty() {
         return Ok((Selector::default(), LookupOptions::default()));
     }
-    let known = ["connection", "provider", "identity_user_id", "min_ttl", "fresh"];
-    let mut parameters = Parameters::parse(query, &known)?;
+    let mut parameters = QueryParameters::parse(query, TOKEN_QUERY)?;
     let [connection, provider, identity_user_id] =
         ["connection", "provider", "identity_user_id"].map(|name| parameters.take(name));
     let selector = Selector { connection, provider, identity_user_id, within: None };
@@ -59,7 +119,7 @@ pub fn token_query(query: &str) -> Result<(Selector, LookupOptions), ApiError> {
             wrong("min_ttl", "give whole seconds or a duration: min_ttl=60 or min_ttl=1m30s")
         })?,
     };
-    // As libraries write what is true: JavaScript, Python, PHP.
+    // As JavaScript, Python and PHP libraries write a boolean.
     let fresh = match parameters.take("fresh").as_deref() {
         None | Some("false" | "False" | "FALSE" | "0") => false,
         Some("true" | "True" | "TRUE" | "1") => true,
@@ -68,12 +128,12 @@ pub fn token_query(query: &str) -> Result<(Selector, LookupOptions), ApiError> {
     Ok((selector, LookupOptions { min_ttl, fresh }))
 }
 
-/// The connection that a query asks for, whatever else is in it and whether or not it is understood as a whole.
+/// The connection that a query names, even if the query is invalid otherwise.
 pub fn connection(query: &str) -> Option<Cow<'_, str>> {
     form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "connection").map(|(_, value)| value)
 }
 
-/// `{"fingerprint":"…"}`, as a token's answer named it.
+/// The fingerprint in the body `{"fingerprint":"…"}`, as the answer with the token had it.
 pub fn fingerprint(body: &[u8]) -> Result<Tag, ApiError> {
     let report = json::object::<Report>(body).ok();
     report.and_then(|report| Tag::parse(&report.fingerprint)).ok_or_else(|| ApiError::InvalidRequest {
@@ -83,16 +143,17 @@ pub fn fingerprint(body: &[u8]) -> Result<Tag, ApiError> {
     })
 }
 
-/// A query whose parameters are all known, and each given once, with a value.
-struct Parameters(Vec<(String, String)>);
+/// A query in which every parameter is known, and given once, with a value.
+struct QueryParameters(Vec<(String, String)>);
 
-impl Parameters {
-    fn parse(query: &str, known: &[&str]) -> Result<Self, ApiError> {
+impl QueryParameters {
+    fn parse(query: &str, known: &[Parameter]) -> Result<Self, ApiError> {
         let mut found: Vec<(String, String)> = Vec::new();
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
             let wrong = |detail: String| ApiError::InvalidRequest { parameter: name.to_string(), detail };
-            if !known.contains(&&*name) {
-                let known = if known.is_empty() { "none".into() } else { known.join(", ") };
+            if known.iter().all(|parameter| parameter.name != name) {
+                let names: Vec<_> = known.iter().map(|parameter| parameter.name).collect();
+                let known = if names.is_empty() { "none".into() } else { names.join(", ") };
                 return Err(wrong(format!(
                     "this route does not know this query parameter; it knows: {known}"
                 )));
@@ -114,9 +175,9 @@ impl Parameters {
     }
 }
 
-/// A route without parameters has none.
+/// Checks that the query of a route without parameters is empty.
 pub fn nothing(query: &str) -> Result<(), ApiError> {
-    Parameters::parse(query, &[]).map(drop)
+    QueryParameters::parse(query, &[]).map(drop)
 }
 
 #[cfg(test)]
@@ -124,7 +185,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_query_is_understood_as_a_whole_or_refused() {
+    fn a_query_is_parsed_as_a_whole_or_refused() {
         assert_eq!(token_query("").unwrap(), (Selector::default(), LookupOptions::default()));
         assert_eq!(token_query("connection=a%20b").unwrap().0.connection.as_deref(), Some("a b"));
         let one = token_query("identity_user_id=a%7C1&provider=p").unwrap().0;

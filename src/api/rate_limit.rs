@@ -1,4 +1,4 @@
-//! How often each uid may look something up, where a rule says so.
+//! Rates of rules: how many lookups per second each uid may make.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -7,10 +7,10 @@ use std::time::Duration;
 use crate::domain::freshness::Moment;
 use crate::domain::token_bucket::TokenBucket;
 
-/// Beyond this many buckets those that are full are dropped: they are as good as new ones.
+/// Beyond this many buckets, full ones are dropped: they are equal to new ones.
 const TIDY_BEYOND: usize = 256;
 
-/// One listener's buckets, by rule and uid. As many as there are uids that a rule names and that have called lately.
+/// One listener's buckets by rule and uid: of uids that a rule names and that have asked lately.
 #[derive(Debug, Default)]
 pub struct Rates(Mutex<HashMap<(usize, u32), TokenBucket>>);
 
@@ -18,7 +18,7 @@ impl Rates {
     /// Counts a lookup of `uid` under `rule`, which allows `rate` of them per second, and as many at once.
     ///
     /// # Errors
-    /// After how long there is room for one.
+    /// When there is room for one more.
     pub fn take(&self, rule: usize, uid: u32, rate: f64, now: Moment) -> Result<(), Duration> {
         let mut buckets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if buckets.len() > TIDY_BEYOND {
@@ -39,7 +39,7 @@ mod tests {
     }
 
     #[test]
-    fn each_uid_has_its_own_and_is_told_when_to_come_back() {
+    fn each_uid_has_its_own_bucket_and_learns_when_there_is_room() {
         let rates = Rates::default();
         let taken = |uid, millis| rates.take(0, uid, 2.0, at(millis));
         assert_eq!([taken(1, 0), taken(1, 0)], [Ok(()), Ok(())]);

@@ -1,8 +1,29 @@
-//! What a request is called in its answer, in the log and in the audit log.
+//! The id of a request, as its answer, the log and the audit log name it. Written by hand, because `format!` takes 890
+//! instructions of a hit's 17,000.
 
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use hyper::header::HeaderValue;
+
+/// The ids of one run of the daemon.
+#[derive(Debug)]
+pub struct RequestIds {
+    run: u32,
+    next: AtomicU64,
+}
+
+impl RequestIds {
+    /// `run` makes the ids differ from those of other runs.
+    pub fn new(run: u32) -> Self {
+        Self { run, next: AtomicU64::new(1) }
+    }
+
+    /// The id of one more request.
+    pub fn next(&self) -> RequestId {
+        RequestId::new(self.run, self.next.fetch_add(1, Ordering::Relaxed))
+    }
+}
 
 /// `8c1f03aa-1f`: the run, and the request's number within it, in hexadecimal digits.
 #[derive(Clone, Copy)]
@@ -16,8 +37,8 @@ const LONGEST: usize = RUN + 1 + 16;
 const DIGITS: &[u8; 16] = b"0123456789abcdef";
 
 impl RequestId {
-    /// The `number`th request of this `run`. Written from behind, since that is where the number of digits matters not.
-    pub fn new(run: u32, number: u64) -> Self {
+    /// The `number`th request of this `run`. Written from its end, where the number of digits does not matter.
+    fn new(run: u32, number: u64) -> Self {
         let mut text = [b'0'; LONGEST];
         let mut begins = LONGEST;
         let mut put = |byte: u8| {
@@ -47,7 +68,7 @@ impl RequestId {
         std::str::from_utf8(self.as_bytes()).unwrap_or_default()
     }
 
-    /// The text as an answer's header has it.
+    /// The text as the value of a header.
     pub fn header(&self) -> HeaderValue {
         // Digits are what a header may hold.
         HeaderValue::from_bytes(self.as_bytes()).unwrap_or(HeaderValue::from_static(""))

@@ -1,4 +1,4 @@
-//! What a request may be, whatever it asks for: how large, how long under way, and whether it was sent on.
+//! Limits of every request: its size, the time its body takes, and headers of forwarded requests.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use hyper::http::request::Parts;
 
 use super::error::ApiError;
 
-/// As the contract with callers has them.
+/// As the HTTP reference states them.
 const MAX_HEADER_BYTES: usize = 16 * 1024;
 const MAX_HEADER_FIELDS: usize = 64;
 const MAX_BODY: usize = 64 * 1024;
@@ -19,26 +19,26 @@ const BODY_TIME: Duration = Duration::from_secs(5);
 
 const REQUEST_HEADER: HeaderName = HeaderName::from_static("cloakroom-request");
 
-/// What a header section shows of the request, whatever that asks for.
+/// The result of one scan of the headers, for every route.
 #[derive(Default)]
 pub struct HeaderScan {
     bytes: usize,
-    /// A header of requests that were sent on for somebody else.
+    /// A header that proxies or browsers add.
     forwarded: Option<HeaderName>,
-    /// It says something of the connection.
+    /// There is a `Connection` header.
     says_connection: bool,
-    /// What it says of being meant for this daemon; the first word counts.
+    /// Whether the first `Cloakroom-Request` header is `true`; `None` without one.
     is_meant: Option<bool>,
 }
 
 impl HeaderScan {
-    /// Looks through a header section, once for everything.
+    /// Scans the headers once for everything.
     pub fn of(headers: &mut HeaderMap) -> Self {
         let mut scan = Self::default();
         for (name, value) in headers.iter_mut() {
             scan.bytes += name.as_str().len() + value.len() + 4;
             if *name == AUTHORIZATION {
-                // A user's own token: nothing prints headers, and should anything ever, it shall not print this one.
+                // A user token. No code prints headers; if any ever does, it does not print this one.
                 value.set_sensitive(true);
             } else if *name == REQUEST_HEADER {
                 scan.is_meant.get_or_insert(*value == "true");
@@ -51,7 +51,7 @@ impl HeaderScan {
         scan
     }
 
-    /// Refuses header sections that are too large, and those that proxies and browsers send on.
+    /// Refuses header sections that are too large, and requests that a proxy or a browser has forwarded.
     pub fn check(&self, head: &Parts) -> Result<(), ApiError> {
         let line = head.uri.path_and_query().map_or(0, |target| target.as_str().len());
         if head.headers.len() > MAX_HEADER_FIELDS || line + self.bytes > MAX_HEADER_BYTES {
@@ -60,25 +60,25 @@ impl HeaderScan {
         self.forwarded.clone().map_or(Ok(()), |name| Err(ApiError::Forwarded(name)))
     }
 
-    /// Whether the caller wants the connection to go on after this request.
+    /// Whether the client keeps the connection open after this request.
     pub fn goes_on(&self, head: &Parts) -> bool {
         let is_plain = head.version == Version::HTTP_11 && !self.says_connection;
         is_plain || goes_on(head.version, &head.headers)
     }
 
-    /// Whether the request header is there, whatever it says.
+    /// Whether the request header is there, whatever its value.
     pub fn has_request_header(&self) -> bool {
         self.is_meant.is_some()
     }
 
-    /// Whether the request says that it is meant for this daemon.
+    /// Whether the request header has the value `true`: the request is meant for this daemon.
     pub fn is_meant(&self) -> bool {
         self.is_meant == Some(true)
     }
 }
 
-/// Whether a connection goes on after a request, as RFC 9112 §9.3 reads it.
-pub fn goes_on(version: Version, headers: &HeaderMap) -> bool {
+/// Whether a connection persists after a request (RFC 9112 §9.3).
+fn goes_on(version: Version, headers: &HeaderMap) -> bool {
     let says = |option: &str| {
         let values = headers.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok());
         values.flat_map(|value| value.split(',')).any(|one| one.trim().eq_ignore_ascii_case(option))
@@ -86,12 +86,12 @@ pub fn goes_on(version: Version, headers: &HeaderMap) -> bool {
     !says("close") && (version == Version::HTTP_11 || says("keep-alive"))
 }
 
-/// Headers that proxies and browsers add, and nobody who calls a local socket on purpose.
+/// Headers that proxies and browsers add, and clients of a local socket do not.
 fn is_forwarding(name: &HeaderName) -> bool {
     *name == ORIGIN || *name == REFERER || *name == FORWARDED || name.as_str().starts_with("x-forwarded-")
 }
 
-/// Reads a body within bounds, also where nobody asked for one, so that the connection can go on.
+/// Reads a body within its limits, even where the route takes none, so that the connection can go on.
 pub async fn read(body: Incoming) -> Result<Bytes, ApiError> {
     if body.is_end_stream() {
         return Ok(Bytes::new());
@@ -102,7 +102,7 @@ pub async fn read(body: Incoming) -> Result<Bytes, ApiError> {
     match tokio::time::timeout(BODY_TIME, copy(Limited::new(body, MAX_BODY))).await {
         Err(_) => Err(ApiError::Timeout),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(ApiError::BodyTooLarge),
-        // Cut short or in broken chunks: what was meant may have been something else than what is there.
+        // Truncated, or in malformed chunks: the client may have meant something else than what is there.
         Ok(Err(_)) => Err(ApiError::InvalidRequest {
             parameter: "body".into(),
             detail: "the body broke off, or its chunks are malformed; nothing was done".into(),
@@ -111,8 +111,8 @@ pub async fn read(body: Incoming) -> Result<Bytes, ApiError> {
     }
 }
 
-/// Each piece is copied and let go. To keep the pieces themselves would keep the buffer of 8 KiB that each was read
-/// into, however small it is: half a gigabyte for a body that is sent byte by byte.
+/// Copies each piece, so that its buffer is freed. Each piece, however small, is in a buffer of 8 KiB: to keep the
+/// pieces of a body that is sent byte by byte would take half a gigabyte.
 async fn copy<B>(mut body: B) -> Result<BytesMut, B::Error>
 where
     B: Body<Data = Bytes> + Unpin,

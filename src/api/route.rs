@@ -1,259 +1,282 @@
-//! The route table: where a path leads, by which method, and what one needs the right to.
+//! Routes: where a path leads, and what a row of the table says. The rows are in `table.rs`.
 
 use hyper::Method;
 
 use crate::domain::policy::Operation;
 
-/// The routes' paths, as metrics name them.
-pub const TEMPLATES: [&str; 15] = [
-    "/v1/users/{user_id}/token",
-    "/v1/users/{user_id}/identities",
-    "/v1/me/token",
-    "/v1/me/identities",
-    "/v1/users/{user_id}/report",
-    "/v1/users/{user_id}",
-    "/v1/users",
-    "/v1/management-token",
-    "/v1/status",
-    "/v1/reload",
-    "/livez",
-    "/readyz",
-    "/startupz",
-    "/metrics",
-    "/openapi.json",
-];
+use super::error::Code;
+use super::params::Parameter;
 
-/// Where a request leads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Route<'a> {
-    /// `/v1/users/{user_id}/token`
-    Token(&'a str),
-    /// `/v1/users/{user_id}/identities`
-    Identities(&'a str),
-    /// `/v1/me/token`
-    MyToken,
-    /// `/v1/me/identities`
-    MyIdentities,
-    /// `/v1/users/{user_id}/report`
-    Report(&'a str),
-    /// `/v1/users/{user_id}`
-    User(&'a str),
-    /// `/v1/users`
-    Users,
-    /// `/v1/management-token`
-    ManagementToken,
-    /// `/v1/status`
-    Status,
-    /// `/v1/reload`
-    Reload,
-    /// `/livez`
-    Live,
-    /// `/readyz`
-    Ready,
-    /// `/startupz`
-    Started,
-    /// `/metrics`
-    Metrics,
-    /// `/openapi.json`
-    OpenApi,
+mod table;
+
+pub use table::{ROUTES, Route};
+
+/// What stands in a template in the place of the user's id.
+const USER: &str = "{user_id}";
+
+/// A row of [`ROUTES`].
+#[derive(Debug)]
+pub struct RouteSpec {
+    /// Which handler answers.
+    pub route: Route,
+    /// The path.
+    pub template: Template,
+    /// The method; a route for GET takes HEAD as well.
+    pub method: Method,
+    /// The operation that a client needs the right to; `None` for what reveals nothing.
+    pub operation: Option<Operation>,
+    /// As log lines name it.
+    pub name: &'static str,
+    /// Whether it states how the daemon is to every client, on TCP as well, and without the request header.
+    pub is_probe: bool,
+    /// For the references.
+    pub doc: RouteDoc,
 }
 
-impl<'a> Route<'a> {
-    /// The route of a path; the segment of a user id is not decoded yet.
-    pub fn find(path: &'a str) -> Option<Self> {
-        let Some(rest) = path.strip_prefix("/v1/users/") else { return Self::without_user(path) };
-        let route = if let Some(user) = rest.strip_suffix("/token") {
-            Self::Token(user)
-        } else if let Some(user) = rest.strip_suffix("/identities") {
-            Self::Identities(user)
-        } else if let Some(user) = rest.strip_suffix("/report") {
-            Self::Report(user)
-        } else {
-            Self::User(rest)
-        };
-        // An id is one segment.
-        route.user().is_some_and(|user| !user.contains('/')).then_some(route)
-    }
+/// What the references say of a route besides what it does.
+#[derive(Debug)]
+pub struct RouteDoc {
+    /// The name of a generated client's method.
+    pub operation_id: &'static str,
+    /// The group that it is listed in.
+    pub tag: Tag,
+    /// One sentence.
+    pub summary: &'static str,
+    /// What else there is to say; may be empty.
+    pub description: &'static str,
+    /// The query parameters that it knows.
+    pub query: &'static [Parameter],
+    /// The type of the body that it takes.
+    pub body: Option<Body>,
+    /// The answer of a request that succeeds.
+    pub answer: Answer,
+    /// The errors that only some routes answer; [`RouteSpec::errors`] has all.
+    pub errors: &'static [Code],
+}
 
-    /// The same route, whoever the user is: to be kept apart from the path.
-    pub fn of_anybody(self) -> Route<'static> {
+/// Groups of routes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tag {
+    /// What services ask for.
+    Lookups,
+    /// What is cached.
+    Cache,
+    /// The daemon itself.
+    Daemon,
+    /// What monitoring asks for.
+    Probes,
+}
+
+/// The type of a body in JSON, one of `types.rs`.
+#[derive(Clone, Copy, Debug)]
+pub struct Body {
+    /// Its name.
+    pub name: &'static str,
+    /// Its schema.
+    #[cfg(feature = "schema")]
+    pub schema: fn(&mut schemars::SchemaGenerator) -> schemars::Schema,
+}
+
+/// The answer of a request that succeeds.
+#[derive(Clone, Copy, Debug)]
+pub enum Answer {
+    /// 200 with this body, and how it came about in `Cloakroom-Cache` and `Age`.
+    Lookup(Body),
+    /// 200 with this body.
+    Json(Body),
+    /// 200, or 503 where the probe fails, with a line of text.
+    Probe,
+    /// 200 with metrics in one of the two formats.
+    Metrics,
+    /// 200 with `openapi.json`.
+    Document,
+    /// 204.
+    Empty,
+}
+
+/// The route of a path.
+#[derive(Clone, Copy, Debug)]
+pub struct Matched<'a> {
+    /// The row of the table.
+    pub spec: &'static RouteSpec,
+    /// The segment of the path that names the user, not decoded yet; empty where the route names none.
+    pub user: &'a str,
+}
+
+impl Route {
+    /// The route of a path, if there is one.
+    pub fn find(path: &str) -> Option<Matched<'_>> {
+        ROUTES.iter().find_map(|spec| Some(Matched { spec, user: spec.template.user_in(path)? }))
+    }
+}
+
+impl Tag {
+    /// Every one, in the order of the reference.
+    pub const ALL: [Self; 4] = [Self::Lookups, Self::Cache, Self::Daemon, Self::Probes];
+
+    /// As `openapi.json` names it.
+    pub fn as_str(self) -> &'static str {
         match self {
-            Self::Token(_) => Route::Token(""),
-            Self::Identities(_) => Route::Identities(""),
-            Self::Report(_) => Route::Report(""),
-            Self::User(_) => Route::User(""),
-            Self::MyToken => Route::MyToken,
-            Self::MyIdentities => Route::MyIdentities,
-            Self::Users => Route::Users,
-            Self::ManagementToken => Route::ManagementToken,
-            Self::Status => Route::Status,
-            Self::Reload => Route::Reload,
-            Self::Live => Route::Live,
-            Self::Ready => Route::Ready,
-            Self::Started => Route::Started,
-            Self::Metrics => Route::Metrics,
-            Self::OpenApi => Route::OpenApi,
+            Self::Lookups => "lookups",
+            Self::Cache => "cache",
+            Self::Daemon => "daemon",
+            Self::Probes => "probes",
         }
     }
 
-    fn without_user(path: &str) -> Option<Self> {
-        Some(match path {
-            "/v1/users" => Self::Users,
-            "/v1/me/token" => Self::MyToken,
-            "/v1/me/identities" => Self::MyIdentities,
-            "/v1/management-token" => Self::ManagementToken,
-            "/v1/status" => Self::Status,
-            "/v1/reload" => Self::Reload,
-            "/livez" => Self::Live,
-            "/readyz" => Self::Ready,
-            "/startupz" => Self::Started,
-            "/metrics" => Self::Metrics,
-            "/openapi.json" => Self::OpenApi,
-            _ => return None,
-        })
+    /// What its routes are for.
+    pub fn summary(self) -> &'static str {
+        match self {
+            Self::Lookups => "Tokens and identities of users.",
+            Self::Cache => "What is cached of users.",
+            Self::Daemon => "The daemon's state, configuration and interface.",
+            Self::Probes => "Probes and metrics, without the request header.",
+        }
     }
+}
 
-    /// Its place among [`TEMPLATES`].
+impl RouteSpec {
+    /// The row's place in the table.
     pub fn number(&self) -> usize {
-        match self {
-            Self::Token(_) => 0,
-            Self::Identities(_) => 1,
-            Self::MyToken => 2,
-            Self::MyIdentities => 3,
-            Self::Report(_) => 4,
-            Self::User(_) => 5,
-            Self::Users => 6,
-            Self::ManagementToken => 7,
-            Self::Status => 8,
-            Self::Reload => 9,
-            Self::Live => 10,
-            Self::Ready => 11,
-            Self::Started => 12,
-            Self::Metrics => 13,
-            Self::OpenApi => 14,
-        }
+        self.route as usize
     }
 
     /// Whether the route takes `method`: its own, and HEAD wherever that is GET (RFC 9110 §9.1).
     pub fn takes(&self, method: &Method) -> bool {
-        let own = self.method();
-        *method == own || (own == Method::GET && *method == Method::HEAD)
+        *method == self.method || (self.method == Method::GET && *method == Method::HEAD)
     }
 
     /// The methods that the route takes, as `Allow` lists them.
     pub fn allow(&self) -> &'static str {
-        match self.method() {
+        match self.method {
             Method::DELETE => "DELETE",
             Method::POST => "POST",
             _ => "GET, HEAD",
         }
     }
 
-    /// The one method the route is for.
-    pub fn method(&self) -> Method {
-        match self {
-            Self::User(_) | Self::Users => Method::DELETE,
-            Self::Report(_) | Self::Reload => Method::POST,
-            _ => Method::GET,
+    /// Every error that the route may answer on a Unix socket, in the order of the table of errors.
+    pub fn errors(&self) -> impl Iterator<Item = Code> {
+        let answers = |code| match code {
+            Code::InvalidRequest
+            | Code::ForwardedRequest
+            | Code::MethodNotAllowed
+            | Code::RequestTimeout
+            | Code::BodyTooLarge
+            | Code::HeadersTooLarge
+            | Code::Overloaded => true,
+            Code::RequestHeaderRequired => !self.is_probe,
+            Code::Forbidden => self.operation.is_some(),
+            Code::InvalidUserToken | Code::RouteNotFound if self.operation == Some(Operation::Me) => true,
+            other => self.doc.errors.contains(&other),
+        };
+        Code::ALL.iter().copied().filter(move |code| answers(*code))
+    }
+}
+
+/// A path, in which one segment may be a user's id.
+#[derive(Debug)]
+pub struct Template {
+    text: &'static str,
+    /// What stands before the id, or the whole path.
+    before: &'static str,
+    /// What follows the id; `None` where the path has none.
+    after: Option<&'static str>,
+}
+
+impl Template {
+    const fn new(text: &'static str) -> Self {
+        let (mut length, mut bytes) = (0, text.as_bytes());
+        while let [first, rest @ ..] = bytes
+            && *first != b'{'
+        {
+            (length, bytes) = (length + 1, rest);
         }
+        let (before, rest) = text.split_at(length);
+        let after = if rest.is_empty() { None } else { Some(rest.split_at(USER.len()).1) };
+        Self { text, before, after }
     }
 
-    /// The operation a caller needs the right to; none for what tells nothing.
-    pub fn operation(&self) -> Option<Operation> {
-        match self {
-            Self::Token(_) => Some(Operation::Token),
-            Self::Identities(_) => Some(Operation::Identities),
-            Self::MyToken | Self::MyIdentities => Some(Operation::Me),
-            Self::Report(_) => Some(Operation::Report),
-            Self::User(_) | Self::Users => Some(Operation::Purge),
-            Self::ManagementToken => Some(Operation::ManagementToken),
-            Self::Status => Some(Operation::Status),
-            Self::Reload => Some(Operation::Reload),
-            Self::Live | Self::Ready | Self::Started | Self::Metrics | Self::OpenApi => None,
-        }
+    /// As metrics and documentation write it.
+    pub fn as_str(&self) -> &'static str {
+        self.text
     }
 
-    /// The segment that names the user it is about.
-    pub fn user(&self) -> Option<&'a str> {
-        match self {
-            Self::Token(user) | Self::Identities(user) | Self::Report(user) | Self::User(user) => Some(user),
-            _ => None,
-        }
+    /// Whether a segment of it is a user's id.
+    pub fn has_user(&self) -> bool {
+        self.after.is_some()
     }
 
-    /// Whether it tells how the daemon is, to whoever asks.
-    pub fn is_probe(&self) -> bool {
-        matches!(self, Self::Live | Self::Ready | Self::Started | Self::Metrics)
-    }
-
-    /// As log lines name it, without the user.
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::Token(_) => "token",
-            Self::Identities(_) => "identities",
-            Self::MyToken => "me_token",
-            Self::MyIdentities => "me_identities",
-            Self::Report(_) => "report",
-            Self::User(_) | Self::Users => "purge",
-            Self::ManagementToken => "management_token",
-            Self::Status => "status",
-            Self::Reload => "reload",
-            Self::Live => "livez",
-            Self::Ready => "readyz",
-            Self::Started => "startupz",
-            Self::Metrics => "metrics",
-            Self::OpenApi => "openapi",
-        }
+    /// The segment of `path` that is the user's id, empty where the template has none; `None` for any other path.
+    fn user_in<'a>(&self, path: &'a str) -> Option<&'a str> {
+        let Some(after) = self.after else { return (path == self.before).then_some("") };
+        let user = path.strip_prefix(self.before)?.strip_suffix(after)?;
+        // An id is one segment.
+        (!user.contains('/')).then_some(user)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[test]
-    fn every_route_has_its_own_template() {
-        for (number, template) in TEMPLATES.iter().enumerate() {
-            let route = Route::find(template).unwrap();
-            assert_eq!((route.number(), route.of_anybody().number()), (number, number), "{template}");
+    fn every_row_stands_in_its_place_and_is_found_by_its_path() {
+        for (number, spec) in ROUTES.iter().enumerate() {
+            assert_eq!(spec.number(), number, "{spec:?}");
+            let found = Route::find(spec.template.as_str()).unwrap();
+            assert_eq!(found.spec.route, spec.route);
+            assert_eq!(found.user, if spec.template.has_user() { USER } else { "" });
         }
+        let distinct: BTreeSet<_> = ROUTES.iter().map(|spec| spec.doc.operation_id).collect();
+        assert_eq!(distinct.len(), ROUTES.len());
+    }
+
+    #[test]
+    fn rules_can_name_the_operations_of_the_routes_and_no_others() {
+        let used: BTreeSet<_> =
+            ROUTES.iter().filter_map(|spec| spec.operation.map(Operation::as_str)).collect();
+        assert_eq!(used, Operation::ALL.map(Operation::as_str).into());
     }
 
     #[test]
     fn the_route_table() {
         let cases = [
-            ("/v1/users/a%7Cb/token", Some(Route::Token("a%7Cb"))),
-            ("/v1/users/a%2Fb/identities", Some(Route::Identities("a%2Fb"))),
-            ("/v1/users/a", Some(Route::User("a"))),
-            ("/v1/users", Some(Route::Users)),
-            ("/v1/users/", Some(Route::User(""))),
-            ("/v1/users//token", Some(Route::Token(""))),
+            ("/v1/users/a%7Cb/token", Some((Route::Token, "a%7Cb"))),
+            ("/v1/users/a%2Fb/identities", Some((Route::Identities, "a%2Fb"))),
+            ("/v1/users/a", Some((Route::User, "a"))),
+            ("/v1/users", Some((Route::Users, ""))),
+            ("/v1/users/", Some((Route::User, ""))),
+            ("/v1/users//token", Some((Route::Token, ""))),
             ("/v1/users/a/b/token", None),
-            ("/v1/users/token", Some(Route::User("token"))),
+            ("/v1/users/token", Some((Route::User, "token"))),
             ("/v1/users/a/b", None),
             ("/v1/users/a/b/report", None),
             ("/v1/usersa", None),
             ("/v1/users/a/token/", None),
-            ("/v1/management-token", Some(Route::ManagementToken)),
-            ("/v1/me/token", Some(Route::MyToken)),
-            ("/v1/me/identities", Some(Route::MyIdentities)),
+            ("/v1/management-token", Some((Route::ManagementToken, ""))),
+            ("/v1/me/token", Some((Route::MyToken, ""))),
+            ("/v1/me/identities", Some((Route::MyIdentities, ""))),
             ("/v1/me", None),
             ("/v1/me/report", None),
             ("/v1/me/token/", None),
-            ("/v1/status", Some(Route::Status)),
-            ("/v1/reload", Some(Route::Reload)),
+            ("/v1/status", Some((Route::Status, ""))),
+            ("/v1/reload", Some((Route::Reload, ""))),
             ("/v1", None),
             ("/", None),
             ("*", None),
             ("//livez", None),
-            ("/livez", Some(Route::Live)),
-            ("/metrics", Some(Route::Metrics)),
-            ("/readyz", Some(Route::Ready)),
-            ("/startupz", Some(Route::Started)),
-            ("/openapi.json", Some(Route::OpenApi)),
+            ("/livez", Some((Route::Live, ""))),
+            ("/metrics", Some((Route::Metrics, ""))),
+            ("/readyz", Some((Route::Ready, ""))),
+            ("/startupz", Some((Route::Started, ""))),
+            ("/openapi.json", Some((Route::OpenApi, ""))),
         ];
         for (path, route) in cases {
-            assert_eq!(Route::find(path), route, "{path}");
+            let found = Route::find(path).map(|matched| (matched.spec.route, matched.user));
+            assert_eq!(found, route, "{path}");
         }
     }
 }

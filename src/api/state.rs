@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, RwLock};
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use tokio::sync::watch;
 
@@ -16,61 +16,84 @@ use crate::telemetry::{BudgetStanding, Counters};
 use crate::user_token::UserTokens;
 
 use super::exposition::Exposition;
-use super::request_id::RequestId;
+use super::request_id::{RequestId, RequestIds};
 use super::tally::Tally;
 use super::types::ReloadAnswer;
 
-/// How far the daemon's end has come. Only ever moves on.
+/// How far the daemon's shutdown has come. Only ever moves on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Phase {
+pub enum ShutdownPhase {
     /// It has not begun.
     Serving,
     /// Not ready any more, but still accepting.
     Draining,
-    /// No new connections; what was begun is finished.
+    /// No new connections; requests under way are finished.
     Closing,
-    /// Whoever still waits is told that it is over.
+    /// Requests that still wait are answered with `draining`.
     Over,
 }
 
 /// What handlers need.
 pub struct Services {
-    /// Users' entries.
+    /// The cache of users.
     pub cache: Cache,
     /// The Management token's keeper.
     pub management: Management,
-    /// Verifies end users' own tokens; `None` where `[me]` names no audience.
-    pub user_tokens: RwLock<Option<Arc<UserTokens>>>,
-    /// Reads the configuration again.
-    pub reload: Box<dyn Fn() -> Reloading + Send + Sync>,
     /// The time.
     pub clock: Clock,
-    /// Numbers for `status`.
+    /// Lookups, requests to Auth0 and the like, for `status` and `/metrics`.
     pub counters: Arc<Counters>,
-    /// Answers and refusals, for `/metrics`.
+    /// Answers by route, and denials, for `/metrics`.
     pub tally: Arc<Tally>,
     /// The audit log.
     pub audit: Audit,
-    /// How far the daemon's end has come.
-    pub phase: watch::Receiver<Phase>,
-    /// How the budget for the tenant stands, for `status`.
-    pub budget: Box<dyn Fn(Moment) -> BudgetStanding + Send + Sync>,
-    /// `tenant.domain`, for `status`.
-    pub tenant: Arc<str>,
-    /// When the daemon started.
-    pub started: Moment,
-    /// The listeners there are, for `status`.
-    pub listeners: Vec<Arc<ListenerInfo>>,
-    /// What `/metrics` answers with.
-    pub exposition: Exposition,
-    /// Makes request ids differ from run to run.
-    pub run_id: u32,
-    /// Makes them differ within a run.
-    pub requests: AtomicU64,
+    pub(super) budget: BudgetReader,
+    pub(super) tenant: Arc<str>,
+    pub(super) started: Moment,
+    pub(super) listeners: Vec<Arc<ListenerInfo>>,
+    pub(super) exposition: Exposition,
+    user_tokens: RwLock<Option<Arc<UserTokens>>>,
+    reload: Reload,
+    phase: watch::Receiver<ShutdownPhase>,
+    request_ids: RequestIds,
 }
 
-/// The configuration, being read again.
+/// What [`Services`] are made of.
+pub struct ServiceParts {
+    /// The cache of users.
+    pub cache: Cache,
+    /// The Management token's keeper.
+    pub management: Management,
+    /// The time.
+    pub clock: Clock,
+    /// Counted by other parts of the daemon as well.
+    pub counters: Arc<Counters>,
+    /// The audit log.
+    pub audit: Audit,
+    /// Verifies user tokens; `None` where `[me]` names no audience.
+    pub user_tokens: Option<Arc<UserTokens>>,
+    /// Reloads the configuration.
+    pub reload: Reload,
+    /// Reads the budget for Auth0.
+    pub budget: BudgetReader,
+    /// How far the shutdown has come.
+    pub phase: watch::Receiver<ShutdownPhase>,
+    /// `tenant.domain`.
+    pub tenant: Arc<str>,
+    /// The listeners.
+    pub listeners: Vec<Arc<ListenerInfo>>,
+    /// Makes request ids differ from run to run.
+    pub run: u32,
+}
+
+/// Reloads the configuration.
+pub type Reload = Box<dyn Fn() -> Reloading + Send + Sync>;
+
+/// A reload under way: its result, or every problem of the new configuration.
 pub type Reloading = Pin<Box<dyn Future<Output = Result<ReloadAnswer, Vec<String>>> + Send>>;
+
+/// Reads how the budget for Auth0 stands.
+pub type BudgetReader = Box<dyn Fn(Moment) -> BudgetStanding + Send + Sync>;
 
 /// One listener, as `status` shows it.
 #[derive(Debug)]
@@ -82,22 +105,69 @@ pub struct ListenerInfo {
 }
 
 impl Services {
+    /// The services of a daemon that starts now.
+    pub fn new(parts: ServiceParts) -> Self {
+        let ServiceParts { cache, management, clock, counters, audit, user_tokens, .. } = parts;
+        Self {
+            cache,
+            management,
+            started: clock.now(),
+            clock,
+            counters,
+            tally: Arc::default(),
+            audit,
+            budget: parts.budget,
+            tenant: parts.tenant,
+            listeners: parts.listeners,
+            exposition: Exposition::default(),
+            user_tokens: RwLock::new(user_tokens),
+            reload: parts.reload,
+            phase: parts.phase,
+            request_ids: RequestIds::new(parts.run),
+        }
+    }
+
+    /// The listeners.
+    pub fn listeners(&self) -> &[Arc<ListenerInfo>] {
+        &self.listeners
+    }
+
+    /// What verifies user tokens; `None` where `[me]` names no audience.
+    pub fn user_tokens(&self) -> Option<Arc<UserTokens>> {
+        self.user_tokens.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Replaces what verifies user tokens. Requests under way keep what they have.
+    pub fn set_user_tokens(&self, user_tokens: Option<Arc<UserTokens>>) {
+        *self.user_tokens.write().unwrap_or_else(PoisonError::into_inner) = user_tokens;
+    }
+
+    /// Reloads the configuration.
+    pub(super) fn reload(&self) -> Reloading {
+        (self.reload)()
+    }
+
     pub(crate) fn next_request_id(&self) -> RequestId {
-        RequestId::new(self.run_id, self.requests.fetch_add(1, Ordering::Relaxed))
+        self.request_ids.next()
     }
 
-    /// Whether a connection is to be closed when what was begun is finished.
+    /// How far the shutdown has come, to wait for more.
+    pub(crate) fn phase(&self) -> watch::Receiver<ShutdownPhase> {
+        self.phase.clone()
+    }
+
+    /// Whether a connection has to be closed when its request under way is finished.
     pub(crate) fn is_closing(&self) -> bool {
-        self.phase_has_changed() && *self.phase.borrow() >= Phase::Closing
+        self.phase_has_changed() && *self.phase.borrow() >= ShutdownPhase::Closing
     }
 
-    /// Whether the daemon's end has begun or come further. Unlike the phase itself this takes no lock.
+    /// Whether the shutdown has begun or come further. Unlike reading the phase this takes no lock.
     pub(crate) fn phase_has_changed(&self) -> bool {
         self.phase.has_changed().unwrap_or(true)
     }
 
-    /// Whether the daemon's end has begun.
+    /// Whether the shutdown has begun.
     pub fn is_draining(&self) -> bool {
-        *self.phase.borrow() > Phase::Serving
+        *self.phase.borrow() > ShutdownPhase::Serving
     }
 }

@@ -1,4 +1,4 @@
-//! How the daemon is: for probes, for `status`, and in a sentence for the service manager.
+//! The state of the daemon: for probes, for `status`, and as a sentence for the service manager.
 
 use std::borrow::Cow;
 use std::sync::atomic::Ordering;
@@ -13,7 +13,7 @@ use super::types::{
 };
 
 impl Services {
-    /// Whether the first Management token was obtained; if not, why not.
+    /// Whether the first Management token was obtained, else why not.
     pub(super) fn started(&self) -> Result<Cow<'static, str>, String> {
         if self.management.has_started() {
             Ok("started".into())
@@ -22,7 +22,7 @@ impl Services {
         }
     }
 
-    /// Whether lookups can be answered; if not, why not. Asks nobody.
+    /// Whether lookups can be answered, else why not. Sends no request.
     pub(super) fn ready(&self) -> Result<Cow<'static, str>, String> {
         if self.is_draining() {
             return Err("not ready: shutting down".into());
@@ -33,7 +33,7 @@ impl Services {
         }
     }
 
-    /// How the daemon is, in a sentence for `systemctl status`.
+    /// The state of the daemon in a sentence, for `systemctl status`.
     pub fn sentence(&self) -> String {
         if self.is_draining() {
             return "Shutting down: what was begun is finished".to_owned();

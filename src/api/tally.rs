@@ -1,27 +1,25 @@
-//! Answers counted by route and status, for `/metrics`. A table that is there from the start: counting takes neither a
-//! lock nor memory, and nothing that a caller sends can make it grow.
+//! Counters of answers by route and status, for `/metrics`. The table has its full size from the start: counting takes
+//! neither a lock nor memory, and no request makes it grow.
 
 use crate::telemetry::Counter;
 
-use super::error::ApiError;
-use super::route::{Route, TEMPLATES};
+use super::error::{ApiError, Code};
+use super::route::{ROUTES, RouteSpec};
 
-/// Every status that an answer of ours has. Another would be counted as the last.
-const STATUSES: [u16; 18] =
-    [200, 204, 400, 401, 403, 404, 405, 408, 409, 410, 413, 422, 429, 431, 502, 503, 504, 500];
+/// Statuses of answers that are not an error of the table. The last stands for any other, of which there is none.
+const OTHERS: [u16; 3] = [200, 204, 500];
 
-/// Why callers are refused what others like them get; each is the `code` of the answer.
-const DENIALS: [&str; 5] =
-    ["forbidden", "request_header_required", "forwarded_request", "invalid_user_token", "rate_limited"];
+/// One for each of [`OTHERS`], then one for each error; those of one status are counted together, as the first.
+const COLUMNS: usize = OTHERS.len() + Code::ALL.len();
 
 /// Why a connection is closed at once, or not accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TurnedAway {
-    /// Its uid has as many as it may have, or those of all uids together.
+    /// The uid, or all uids together, have as many connections as are allowed.
     Limit,
-    /// The kernel has no descriptor or no memory for it: it stays in the queue.
+    /// The kernel has no descriptor or no memory for the connection, which stays in the queue.
     Resources,
-    /// The kernel does not say who is at its other end.
+    /// The kernel does not state the peer's uid.
     Unnamed,
 }
 
@@ -31,30 +29,32 @@ const TURNED_AWAY: [(TurnedAway, &str); 3] =
 /// The counts.
 #[derive(Debug, Default)]
 pub struct Tally {
-    /// The last row is for requests that lead nowhere.
-    answers: [[Counter; STATUSES.len()]; TEMPLATES.len() + 1],
-    denials: [Counter; DENIALS.len()],
+    /// The last row is for requests without a route.
+    answers: [[Counter; COLUMNS]; ROUTES.len() + 1],
+    /// By code; only those of denials count.
+    denials: [Counter; Code::ALL.len()],
     turned_away: [Counter; TURNED_AWAY.len()],
 }
 
 impl Tally {
     /// A request is answered.
-    pub fn answered(&self, route: Option<Route<'_>>, status: u16) {
-        let row = route.map_or(TEMPLATES.len(), |route| route.number());
-        let column = STATUSES.iter().position(|known| *known == status).unwrap_or(STATUSES.len() - 1);
-        if let Some(counter) = self.answers.get(row).and_then(|row| row.get(column)) {
+    pub fn answered(&self, route: Option<&RouteSpec>, status: u16) {
+        let row = route.map_or(ROUTES.len(), RouteSpec::number);
+        if let Some(counter) = self.answers.get(row).and_then(|row| row.get(column(status))) {
             counter.add();
         }
     }
 
-    /// A request is refused; counted if that has to do with who asks.
+    /// A request is refused; counted if the cause is who asks, or how.
     pub fn refused(&self, why: &ApiError) {
         if let ApiError::Lookup(_) = why {
-            // A options for a fresh answer that the budget has no room for has the code of a caller's rate.
+            // A fresh answer that the budget has no room for has the same code as a rate that is used up.
             return;
         }
-        let denial = DENIALS.iter().position(|code| *code == why.code());
-        if let Some(counter) = denial.and_then(|denial| self.denials.get(denial)) {
+        let code = why.kind();
+        if code.spec().is_denial
+            && let Some(counter) = self.denials.get(code as usize)
+        {
             counter.add();
         }
     }
@@ -67,22 +67,33 @@ impl Tally {
         }
     }
 
-    /// Route, status and how often; only what there has been.
+    /// Route, status and count, of those that have occurred.
     pub fn answers(&self) -> impl Iterator<Item = (&'static str, u16, u64)> {
-        let routes = TEMPLATES.iter().copied().chain(["none"]);
+        let routes = ROUTES.iter().map(|spec| spec.template.as_str()).chain(["none"]);
         routes.zip(&self.answers).flat_map(|(route, row)| {
-            let counted = STATUSES.iter().zip(row).map(move |(status, count)| (route, *status, count.get()));
+            let counted = statuses().zip(row).map(move |(status, count)| (route, status, count.get()));
             counted.filter(|(_, _, count)| *count > 0)
         })
     }
 
     /// Reasons and how often.
     pub fn denials(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        DENIALS.iter().zip(&self.denials).map(|(code, count)| (*code, count.get()))
+        let counted = Code::ALL.iter().map(|code| code.spec()).zip(&self.denials);
+        counted.filter(|(spec, _)| spec.is_denial).map(|(spec, count)| (spec.name, count.get()))
     }
 
     /// Reasons and how often.
     pub fn connections_refused(&self) -> impl Iterator<Item = (&'static str, u64)> {
         TURNED_AWAY.iter().zip(&self.turned_away).map(|((_, reason), count)| (*reason, count.get()))
     }
+}
+
+/// The statuses of the columns.
+fn statuses() -> impl Iterator<Item = u16> {
+    OTHERS.into_iter().chain(Code::ALL.iter().map(|code| code.spec().status.as_u16()))
+}
+
+/// The column in which answers of `status` are counted.
+fn column(status: u16) -> usize {
+    statuses().position(|known| known == status).unwrap_or(OTHERS.len() - 1)
 }

@@ -1,5 +1,5 @@
-//! The caller's trace (W3C Trace Context, <https://www.w3.org/TR/trace-context/>): log and audit lines name it, so that
-//! they can be found from there. Nothing is decided by it.
+//! The client's trace (W3C Trace Context, <https://www.w3.org/TR/trace-context/>): log and audit lines name it, so that
+//! they can be found by it. No decision depends on it.
 
 use std::fmt;
 
@@ -7,10 +7,10 @@ use hyper::header::HeaderMap;
 
 use crate::telemetry::audit::TraceId;
 
-/// The header, from which only the trace is taken.
+/// The header, of which only the trace id is read.
 const TRACEPARENT: &str = "traceparent";
 
-/// The trace that a request belongs to; `None` where it says none, several, or something else.
+/// The trace id of a request; `None` where the header is missing, repeated or malformed.
 pub fn of(headers: &HeaderMap) -> Option<TraceId> {
     let mut values = headers.get_all(TRACEPARENT).iter();
     let value = values.next()?.to_str().ok()?;
@@ -20,7 +20,7 @@ pub fn of(headers: &HeaderMap) -> Option<TraceId> {
     parse(value)
 }
 
-/// `version-trace-parent-flags`; later versions may add to that.
+/// Parses `version-trace-parent-flags`; later versions may append to that.
 fn parse(value: &str) -> Option<TraceId> {
     let mut parts = value.split('-');
     let (version, trace, parent, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
@@ -35,7 +35,7 @@ fn is_hex(text: &str, length: usize) -> bool {
     text.len() == length && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
-/// For a log line, which leaves out what is not there.
+/// A field of a log line, which is left out without a trace.
 pub fn shown(trace: Option<TraceId>) -> Option<tracing::field::DisplayValue<impl fmt::Display>> {
     trace.map(tracing::field::display)
 }

@@ -1,89 +1,105 @@
-//! The JSON bodies that callers get, as types: the server writes them, the client commands read them.
+//! JSON bodies of the interface, as types: the daemon writes them, the client commands read them.
 //!
-//! `openapi.json` describes the same shapes; `tests/tidy/docs.rs` compares the two.
+//! `openapi.json` and the HTTP reference are made from these types and their comments. A field that is named `at`, or
+//! ends in `_at`, holds a date as in RFC 3339.
 
 use std::borrow::Cow;
 
+#[cfg(feature = "schema")]
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::identity::Candidate;
 
-/// `GET /v1/users/{user_id}/token`: one identity provider's token.
+/// The access token of one of a user's identities.
 #[derive(Deserialize, Serialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 pub struct TokenAnswer<'a> {
     /// The user's id, as asked for.
     pub user_id: Cow<'a, str>,
     /// The connection of the identity that carries the token.
     pub connection: Cow<'a, str>,
-    /// Its provider.
+    /// The identity's provider.
     pub provider: Cow<'a, str>,
     /// The account's id at the provider; always text.
     pub identity_user_id: Cow<'a, str>,
-    /// The token.
+    /// The access token that the provider issued.
     pub access_token: Cow<'a, str>,
-    /// Its second half, where the provider speaks OAuth 1.
+    /// The second half of the token, if the provider speaks OAuth 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub access_token_secret: Option<Cow<'a, str>>,
-    /// The scheme it is used with: `Bearer`, or `OAuth` where there is a second half.
+    /// The scheme that the token is used with: `Bearer`, or `OAuth` if it has a second half.
+    #[cfg_attr(feature = "schema", schemars(extend("enum" = ["Bearer", "OAuth"])))]
     pub token_type: Cow<'a, str>,
-    /// When it expires, RFC 3339; null where nothing is known.
+    /// When the token expires; null if that is not known.
     pub expires_at: Option<String>,
-    /// Whole seconds from this answer to then, rounded down; null where nothing is known.
+    /// Whole seconds from this answer to the expiry, rounded down; null if that is not known.
     pub expires_in: Option<u64>,
-    /// How that is known: `jwt`, `login`, `first_seen` or `none`.
+    /// How the expiry is known. `jwt`: the token's own `exp`. `login`: the last login plus the provider's `expires_in`, or
+    /// the date that the provider sent in its place. `first_seen`: the moment at which the daemon first saw the token plus
+    /// `expires_in`, where Auth0 states no login. `none`: not known.
+    #[cfg_attr(feature = "schema", schemars(extend("enum" = ["jwt", "login", "first_seen", "none"])))]
     pub expiry_basis: Cow<'a, str>,
-    /// When Auth0 was asked for it, RFC 3339.
+    /// When Auth0 was asked for the user.
     pub fetched_at: String,
-    /// Names the token without telling it; new in every run of the daemon.
+    /// Names the token without revealing it; differs in every run of the daemon.
     pub fingerprint: String,
 }
 
-/// `POST /v1/users/{user_id}/report`: the provider refused this token.
+/// A token that its provider refused.
 #[derive(Deserialize, Serialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 pub struct Report {
-    /// As the answer that held the token named it.
+    /// As in the answer that held the token.
     pub fingerprint: String,
 }
 
-/// What became of a [`Report`].
+/// The outcome of a report.
 #[derive(Deserialize, Serialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 pub struct ReportAnswer<'a> {
-    /// `dropped`, `already_replaced` or `unknown`.
+    /// `dropped`: that token was cached, and is not served again; also the answer to a second report. `already_replaced`:
+    /// another token is cached. `unknown`: no token is cached.
+    #[cfg_attr(feature = "schema", schemars(extend("enum" = ["dropped", "already_replaced", "unknown"])))]
     pub outcome: Cow<'a, str>,
 }
 
-/// `GET /v1/management-token`: the Management API token itself. A secret, so there is no way to print it.
+/// The Management API token itself. A secret, so there is no way to print it.
 #[derive(Deserialize, Serialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 pub struct ManagementTokenAnswer<'a> {
     /// The token.
     pub access_token: Cow<'a, str>,
-    /// The scheme it is used with: `Bearer`.
+    /// The scheme that the token is used with: `Bearer`.
+    #[cfg_attr(feature = "schema", schemars(extend("enum" = ["Bearer"])))]
     pub token_type: Cow<'a, str>,
-    /// When it expires, RFC 3339.
+    /// When the token expires; null if that is not known.
     pub expires_at: Option<String>,
-    /// Whole seconds until then, rounded down.
+    /// Whole seconds from this answer to the expiry, rounded down; null if that is not known.
     pub expires_in: Option<u64>,
-    /// What it may do; null where Auth0 did not say.
+    /// The scopes that Auth0 granted; null if it did not state them.
     pub scopes: Option<Vec<String>>,
 }
 
-/// `GET /v1/users/{user_id}/identities`: what a user has, without tokens.
+/// A user's identities, without tokens.
 #[derive(Deserialize, Serialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 pub struct IdentitiesAnswer<'a> {
     /// The user's id, as asked for.
     pub user_id: Cow<'a, str>,
-    /// Whether Auth0 has blocked the user; tokens are refused then.
+    /// Whether Auth0 has blocked the user; then no token is served.
     pub blocked: bool,
-    /// When Auth0 was asked, RFC 3339.
+    /// When Auth0 was asked for the user.
     pub fetched_at: String,
-    /// The primary identity first.
+    /// The identities that the client may see, the primary one first.
     pub identities: Vec<IdentityAnswer<'a>>,
 }
 
-/// One identity of an [`IdentitiesAnswer`].
+/// One account at one identity provider.
 #[derive(Deserialize, Serialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 pub struct IdentityAnswer<'a> {
-    /// The connection's name, to select this identity by.
+    /// The connection's name, which selects this identity.
     pub connection: Cow<'a, str>,
     /// The provider's name.
     pub provider: Cow<'a, str>,
@@ -91,55 +107,64 @@ pub struct IdentityAnswer<'a> {
     pub identity_user_id: Cow<'a, str>,
     /// Whether Auth0 counts the provider as social.
     pub is_social: bool,
-    /// `available`, `expired` (the user must log in again) or `none`.
+    /// `available`: the identity carries a token. `expired`: it carries one that has expired. `none`: it carries none.
+    #[cfg_attr(feature = "schema", schemars(extend("enum" = ["available", "expired", "none"])))]
     pub token: Cow<'a, str>,
-    /// When the token expires or expired, RFC 3339; null where nothing is known.
+    /// When the token expires or expired; null if that is not known.
     pub expires_at: Option<String>,
-    /// How that is known: `jwt`, `login`, `first_seen` or `none`.
+    /// How the expiry is known. `jwt`: the token's own `exp`. `login`: the last login plus the provider's `expires_in`, or
+    /// the date that the provider sent in its place. `first_seen`: the moment at which the daemon first saw the token plus
+    /// `expires_in`, where Auth0 states no login. `none`: not known.
+    #[cfg_attr(feature = "schema", schemars(extend("enum" = ["jwt", "login", "first_seen", "none"])))]
     pub expiry_basis: Cow<'a, str>,
 }
 
-/// An error, `application/problem+json` (RFC 9457).
+/// An error (RFC 9457). Decide by `code`; `detail` is for people.
 #[derive(Debug, Deserialize, Serialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 pub struct Problem {
-    /// `urn:cloakroom:problem:CODE`.
+    /// `urn:cloakroom:problem:` and the code.
     #[serde(rename = "type")]
+    #[cfg_attr(feature = "schema", schemars(extend("format" = "uri")))]
     pub kind: String,
     /// The code in words.
     pub title: String,
     /// The HTTP status.
+    #[cfg_attr(feature = "schema", schemars(range(min = 400, max = 599)))]
     pub status: u16,
-    /// The code, to decide by.
+    /// What went wrong. Further codes may be added.
+    #[cfg_attr(feature = "schema", schemars(extend("enum" = super::error::names())))]
     pub code: String,
-    /// What went wrong here, and what to do.
+    /// The cause and the fix.
     pub detail: String,
     /// As in the `Cloakroom-Request-Id` header.
     pub request_id: String,
-    /// The query parameter or path part that is wrong.
+    /// `invalid_request`: the part of the request that is wrong: a query parameter, `user_id`, `fingerprint` or `body`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parameter: Option<String>,
-    /// The connections there are.
+    /// `identity_not_found`, `ambiguous_identity`: the connections to choose from; of very many, some.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connections: Option<Vec<String>>,
-    /// The identities that could be meant.
+    /// `ambiguous_identity`: the identities that carry a token; of very many, some.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub identities: Option<Vec<CandidateAnswer>>,
-    /// When the token expired, RFC 3339.
+    /// `login_required`: when the token expired, or when it will within `cache.min_ttl`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expired_at: Option<String>,
-    /// Whole seconds for which the token is valid.
+    /// `min_ttl_unsatisfiable`: whole seconds for which the token is valid.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_in: Option<u64>,
-    /// Whether nothing but a change of configuration helps.
+    /// `management_token_unavailable`: whether only a change of configuration helps.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub permanent: Option<bool>,
-    /// Everything that is wrong with the configuration, one line each.
+    /// `invalid_configuration`: everything that is wrong with the configuration, one line each.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problems: Option<Vec<String>>,
 }
 
-/// An identity of a [`Problem`], by the names that select it.
+/// An identity, by the names that select it.
 #[derive(Debug, Deserialize, Serialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 pub struct CandidateAnswer {
     /// The connection's name.
     pub connection: String,
@@ -156,38 +181,41 @@ impl From<&Candidate> for CandidateAnswer {
     }
 }
 
-/// `POST /v1/reload`: the configuration was read again and is in force.
+/// A configuration that was read again and is in force.
 #[derive(Debug, Deserialize, Serialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 pub struct ReloadAnswer {
-    /// Settings that are new.
+    /// Settings that have another value now.
     pub changed: Vec<ChangeAnswer>,
-    /// Settings that were asked for and need a restart; the old ones go on.
+    /// Settings whose new value takes effect with a restart; the old value stays in force.
     pub needs_restart: Vec<ChangeAnswer>,
-    /// What is likely not meant, one line each.
+    /// What is valid but likely not intended, one line each.
     pub warnings: Vec<String>,
 }
 
-/// A setting of a [`ReloadAnswer`].
+/// A setting that differs.
 #[derive(Debug, Deserialize, Serialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 pub struct ChangeAnswer {
-    /// The key as a dotted path.
+    /// The key, as a dotted path.
     pub key: String,
-    /// What it was; null where that is not shown.
+    /// The old value; null if it is not shown.
     pub from: Option<String>,
-    /// What it is to be; null where that is not shown.
+    /// The new value; null if it is not shown.
     pub to: Option<String>,
 }
 
-/// `GET /v1/status`: the daemon's state, without a token or a user id.
+/// The daemon's state, without tokens and user ids.
 #[derive(Debug, Deserialize, Serialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 pub struct StatusAnswer {
     /// The daemon's version.
     pub version: String,
-    /// When it started, RFC 3339.
+    /// When the daemon started.
     pub started_at: String,
-    /// Seconds since then.
+    /// Seconds since the start.
     pub uptime_seconds: u64,
-    /// Whether lookups can be answered: a Management token is held and no shutdown has begun.
+    /// Whether lookups can be answered: a Management token is held, and no shutdown has begun.
     pub ready: bool,
     /// Whether a shutdown has begun.
     pub draining: bool,
@@ -195,52 +223,55 @@ pub struct StatusAnswer {
     pub tenant: String,
     /// The Management token.
     pub management_token: ManagementTokenStatus,
-    /// Users' entries.
+    /// The cache.
     pub cache: CacheStatus,
     /// Lookups since the start, by outcome.
     pub lookups: LookupCounts,
     /// Requests to Auth0 since the start.
     pub upstream: UpstreamStatus,
-    /// Where the daemon listens.
+    /// The daemon's sockets.
     pub listeners: Vec<ListenerStatus>,
 }
 
-/// The Management token, without the token.
+/// The state of the Management token, without the token.
 #[derive(Debug, Deserialize, Serialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 pub struct ManagementTokenStatus {
-    /// Whether one is held that may still be used.
+    /// Whether the daemon has a Management token that it may use.
     pub valid: bool,
-    /// When it expires, RFC 3339.
+    /// When the token expires; null if there is none.
     pub expires_at: Option<String>,
-    /// When it is renewed, or when the next attempt is made, RFC 3339.
+    /// When the token is renewed, or when the next attempt is made; null while one is under way.
     pub next_refresh_at: Option<String>,
-    /// When one was last obtained, RFC 3339.
+    /// When a token was last obtained; null if none has been.
     pub last_success_at: Option<String>,
-    /// Scopes that Auth0 granted; null where it did not say.
+    /// The scopes that Auth0 granted; null if it did not state them.
     pub scopes: Option<Vec<String>>,
-    /// Scopes that are needed and were not granted.
+    /// The scopes that are needed and were not granted.
     pub missing_scopes: Vec<String>,
-    /// Why Auth0 does not accept the tokens that it issues; null where it does.
+    /// Why Auth0 does not accept the tokens that it issues; null if it does.
     pub refusal: Option<String>,
-    /// Why the last attempt failed; null where it did not.
+    /// Why the last attempt failed; null if it did not.
     pub failure: Option<FailureStatus>,
 }
 
-/// An attempt that failed.
+/// A failed attempt to obtain a Management token.
 #[derive(Debug, Deserialize, Serialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 pub struct FailureStatus {
-    /// The cause and the mend.
+    /// The cause and the fix.
     pub detail: String,
-    /// Whether nothing but a change of configuration helps.
+    /// Whether only a change of configuration helps.
     pub permanent: bool,
-    /// Attempts that failed in a row.
+    /// How many attempts in a row have failed.
     pub attempts: u64,
 }
 
-/// The cache of users' entries.
+/// The cache.
 #[derive(Debug, Deserialize, Serialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 pub struct CacheStatus {
-    /// Users remembered.
+    /// Users in the cache.
     pub entries: u64,
     /// Bytes of keys and values.
     pub bytes: u64,
@@ -248,8 +279,9 @@ pub struct CacheStatus {
     pub max_bytes: u64,
 }
 
-/// Lookups by outcome.
+/// Lookups since the start, by outcome.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 pub struct LookupCounts {
     /// Answered from the cache.
     pub hit: u64,
@@ -257,51 +289,54 @@ pub struct LookupCounts {
     pub miss: u64,
     /// Answered from the cache because Auth0 could not be asked.
     pub stale: u64,
-    /// Answered with a fact that is no token: no such user, no token, login required, …
+    /// Answered with a fact: no such user, no token, a login is required, and so on.
     pub negative: u64,
     /// Not answered.
     pub error: u64,
 }
 
-/// Requests to Auth0.
+/// Requests to Auth0 since the start.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(default)]
 pub struct UpstreamStatus {
-    /// To the token endpoint.
+    /// Requests to the token endpoint.
     pub token_requests: u64,
-    /// To the users endpoint.
+    /// Requests for users.
     pub user_requests: u64,
-    /// For the key set that users' own tokens are verified with.
+    /// Requests for the key set that user tokens are verified with.
     pub key_requests: u64,
-    /// Those of all three that failed.
+    /// Requests of all three kinds that failed.
     pub failures: u64,
-    /// The latest of them; null where none did.
+    /// The latest failed request; null if none has failed.
     pub last_failure: Option<UpstreamFailure>,
     /// Lookups that joined a request under way instead of making one.
     pub flights_joined: u64,
-    /// Seconds for which nothing is asked, because the tenant said that its limit is reached; null otherwise.
+    /// Seconds for which Auth0 is not asked, because the tenant's rate limit is reached; null if it is not.
     pub gate_closed_for: Option<u64>,
-    /// Requests that wait for their turn within `[upstream]`.
+    /// Requests that wait in the budget of `[upstream]`.
     pub waiting: u64,
-    /// What the tenant said last is left of its limit; null where it has not said.
+    /// Requests left of the tenant's rate limit, as Auth0 stated last; null until it has.
     pub ratelimit_remaining: Option<u64>,
-    /// Whether refreshing ahead is suspended because that is little.
+    /// Whether refreshing ahead is suspended because few requests are left.
     pub thrifty: bool,
-    /// Seconds that Auth0's clock is ahead of this machine's, negative where it is behind.
+    /// Seconds by which Auth0's clock is ahead of this machine's; negative if it is behind.
     pub clock_skew_seconds: f64,
 }
 
-/// A request to Auth0 that failed.
+/// A failed request to Auth0.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 pub struct UpstreamFailure {
-    /// When, RFC 3339.
+    /// When it failed.
     pub at: String,
-    /// The cause and the mend.
+    /// The cause and the fix.
     pub detail: String,
 }
 
 /// One listener.
 #[derive(Debug, Deserialize, Serialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 pub struct ListenerStatus {
     /// The socket's path.
     pub path: String,

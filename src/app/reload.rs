@@ -3,7 +3,7 @@
 //! One task does it, one time after the other, whoever asks: a caller of `POST /v1/reload`, SIGHUP, or the watch over
 //! the client's secret. Everything that can fail is done before anything is changed.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
@@ -177,8 +177,7 @@ impl Reloader {
         services.management.reconfigure(config.management, new_credentials || by == By::Person);
         services.cache.reconfigure(&config.cache);
         if before.me != config.me {
-            let user_tokens = (self.user_tokens)(&config);
-            *services.user_tokens.write().unwrap_or_else(PoisonError::into_inner) = user_tokens;
+            services.set_user_tokens((self.user_tokens)(&config));
         }
         for ((terms, old), new) in self.terms.iter().zip(&before.listeners).zip(&config.listeners) {
             // Where the rates are the same, they go on counting.
@@ -228,7 +227,7 @@ impl Reloader {
 /// One line each; and what a running daemon cannot read, it may well be able to after a restart.
 fn listed(problems: &Problems) -> Vec<String> {
     let mut listed: Vec<_> = problems.iter().map(ToString::to_string).collect();
-    if listed.iter().any(|problem| problem.contains("permission denied")) {
+    if problems.is_permission_denied() {
         listed.push(
             "a running daemon reads no files but those in the directories that its configuration named when it \
              started: for others, restart it"

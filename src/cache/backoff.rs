@@ -1,6 +1,6 @@
-//! Users whom Auth0 could not be asked for: each backs off on its own, and is answered at once meanwhile.
+//! Backoff per user: after a failed request to Auth0, lookups of that user fail at once for a while.
 //!
-//! A failure is never remembered as a fact about the user, only as a reason not to ask for a while.
+//! A failure is never kept as a fact about the user, only as a reason not to ask.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,56 +11,55 @@ use crate::domain::freshness::Moment;
 use crate::domain::retry::Backoff;
 use crate::domain::user::UserId;
 
-/// For one user. The first failure costs a caller without anything in hand nothing but the failure; it is those
-/// that fail again who wait.
+/// The waits of one user. Without a cached token, a first failure has no wait; only repeated failures have.
 const BACKOFF: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60));
 
-/// Where it is not the user's own answer that is wrong, most likely nobody can be asked for; when that is over,
-/// nobody should have to wait for long to find out.
+/// The longest wait where the cause is not the user's own answer. That is most likely an outage, which lookups should
+/// not outlast by much.
 const LONGEST_IN_AN_OUTAGE: Duration = Duration::from_secs(10);
 
-/// Users who fail at a time. Those beyond are simply asked for again.
+/// The most users that are kept here. Others are asked about again without a wait.
 const MOST: u64 = 10_000;
 
-/// By then every backoff is over, so this only gives memory back.
+/// By then every wait is over, so this only frees memory.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(300);
 
-/// Failures by user.
+/// The failures by user, and whether an outage is likely. Cheap to clone; clones share them.
 #[derive(Clone, Debug)]
 pub struct UserBackoff {
-    users: moka::sync::Cache<UserId, Arc<Trouble>>,
-    /// The last attempt for anybody had no answer at all, or is long in coming, so the next is expected to.
-    everybody: Arc<AtomicBool>,
+    users: moka::sync::Cache<UserId, Arc<UserFailures>>,
+    /// The last request for any user had no answer, or takes long, so the next one is expected to fail.
+    outage: Arc<AtomicBool>,
     seed: u64,
 }
 
 #[derive(Debug)]
-struct Trouble {
+struct UserFailures {
     attempts: usize,
     until: Moment,
     why: Unavailable,
 }
 
 impl UserBackoff {
-    /// Nobody fails yet. `seed` determines the jitter.
+    /// No failures. `seed` determines the jitter.
     pub fn new(seed: u64) -> Self {
         let users = moka::sync::Cache::builder().max_capacity(MOST).time_to_live(FORGOTTEN_AFTER).build();
-        Self { users, everybody: Arc::default(), seed }
+        Self { users, outage: Arc::default(), seed }
     }
 
-    /// Another attempt failed.
+    /// Records that a request for `user` failed.
     pub fn note(&self, user: &UserId, why: &Unavailable, now: Moment) {
         let class = why.failure.class();
-        // An answer of any kind shows that the tenant can be reached, and concerns its user alone; no answer at all
-        // concerns everybody. What was not asked, for want of a Management token or of a permit, says no more than that.
+        // An answer of any kind shows that Auth0 can be reached, and concerns its user alone; no answer at all concerns
+        // all users. A request that was not sent, for lack of a Management token or a permit, shows neither.
         match (why.failure.is_an_answer(), why.stage) {
-            (false, _) => self.everybody.store(true, Ordering::Relaxed),
+            (false, _) => self.outage.store(true, Ordering::Relaxed),
             (true, Stage::User) if class != FailureClass::Throttled => {
-                self.everybody.store(false, Ordering::Relaxed)
+                self.outage.store(false, Ordering::Relaxed)
             }
             (true, _) => {}
         }
-        // The keeper and the gate answer at once by themselves, and know better when to ask again.
+        // The keeper and the gate fail at once by themselves, and know better when to ask again.
         if why.stage == Stage::ManagementToken || class == FailureClass::Throttled {
             return;
         }
@@ -69,46 +68,46 @@ impl UserBackoff {
         let wait = BACKOFF.waits(seed).nth(attempts.min(16).saturating_sub(1)).unwrap_or_default();
         let wait = if class == FailureClass::Malformed { wait } else { wait.min(LONGEST_IN_AN_OUTAGE) };
         let until = now.after(wait.max(why.retry_after));
-        self.users.insert(user.clone(), Arc::new(Trouble { attempts, until, why: why.clone() }));
+        self.users.insert(user.clone(), Arc::new(UserFailures { attempts, until, why: why.clone() }));
     }
 
-    /// An answer is long in coming: others need not wait as long to find out.
+    /// Records that an answer takes long, so that other lookups do not wait as long.
     pub fn expect(&self) {
-        self.everybody.store(true, Ordering::Relaxed);
+        self.outage.store(true, Ordering::Relaxed);
     }
 
-    /// Auth0 answered for `user`.
+    /// Records that Auth0 answered about `user`.
     pub fn worked(&self, user: &UserId) {
-        self.everybody.store(false, Ordering::Relaxed);
+        self.outage.store(false, Ordering::Relaxed);
         self.forget(user);
     }
 
-    /// Whether asking for `user` is expected to fail, because that or the last attempt for anybody did.
+    /// Whether a request for `user` is expected to fail, because its last one or that of any other user did.
     pub fn is_expected(&self, user: &UserId) -> bool {
-        self.everybody.load(Ordering::Relaxed) || self.users.contains_key(user)
+        self.outage.load(Ordering::Relaxed) || self.users.contains_key(user)
     }
 
-    /// It is purged.
+    /// Drops the failures of a user who was purged.
     pub fn forget(&self, user: &UserId) {
-        // Most users never fail: looking is cheaper than writing.
+        // Most users never fail, and a read is cheaper than a write.
         if self.users.contains_key(user) {
             self.users.invalidate(user);
         }
     }
 
-    /// Everybody was purged.
+    /// Drops all failures.
     pub fn forget_all(&self) {
         self.users.invalidate_all();
     }
 
-    /// Why `user` is not asked for now, if it has just failed. `again`: only if it has failed more than once, or Auth0 asked
-    /// to wait.
+    /// Why Auth0 is not asked about `user` now, if it has just failed. With `again`, one failure is not enough, unless
+    /// Auth0 asked to wait.
     pub fn is_quiet(&self, user: &UserId, again: bool, now: Moment) -> Option<Unavailable> {
-        let trouble = self.users.get(user)?;
-        let left = now.age(trouble.until);
-        // Who was asked to come back later is not asked before.
-        let waits = trouble.attempts > 1 || trouble.why.failure.asks_to_wait().is_some();
+        let failures = self.users.get(user)?;
+        let left = now.age(failures.until);
+        // Auth0 is not asked before the moment that it has named.
+        let waits = failures.attempts > 1 || failures.why.failure.asks_to_wait().is_some();
         let quiet = !left.is_zero() && (!again || waits);
-        quiet.then(|| Unavailable { retry_after: left, ..trouble.why.clone() })
+        quiet.then(|| Unavailable { retry_after: left, ..failures.why.clone() })
     }
 }

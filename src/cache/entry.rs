@@ -1,131 +1,137 @@
-//! What is remembered of one user, and what it says to a question at a given moment. Pure.
+//! An entry: what is cached of one user, and what it answers to a lookup at a given moment. Pure.
 
 use std::mem::size_of;
 use std::time::Duration;
 
 use crate::config::Negative;
 use crate::domain::error::LookupError;
-use crate::domain::freshness::{Freshness, Moment, Schedule, Terms};
-use crate::domain::identity::{Identity, IdpToken, KnownExpiry, NoSelection, Profile};
+use crate::domain::freshness::{Deadline, Freshness, Moment, Schedule, Terms};
+use crate::domain::identity::{Identity, IdpToken, KnownExpiry, NoSelection, Profile, TokenPlace};
 use crate::domain::user::{Selector, UserId};
 use crate::secret::Tag;
 
-use super::Fetched;
-use super::refusals::Refusal;
+use super::source::Fetched;
 
-/// What the cache spends on an entry besides its own bytes: moka's nodes and queues, the hash table, reference
-/// counts, and what the allocator rounds up. As measured; `tests/bounded.rs` holds it to that.
+/// Bytes that an entry takes besides its own: moka's nodes and queues, the hash table, reference counts, and what the
+/// allocator rounds up. As measured; `tests/bounded.rs` holds it to that.
 const OVERHEAD: usize = 400;
 
-/// Expiries of tokens that are missing from an answer, each of another account. Few users have as many accounts.
+/// The most expiries that are kept of tokens that an answer lacks, each of another account. Few users have as many.
 const MOST_MISSING: usize = 64;
 
-/// One answer of Auth0 about one user, and what is to be remembered besides.
+/// One answer of Auth0 about one user, and what is known of its tokens besides.
 #[derive(Clone, Debug)]
 pub struct Entry {
-    /// `None`: there is no such user.
+    /// `None`: Auth0 has no such user.
     profile: Option<Profile>,
     sent: Moment,
     tokens_withheld: bool,
-    /// What earlier answers and reports have told. Almost always absent.
+    /// What is known from earlier answers and from reports. Almost always absent.
     history: Option<Box<History>>,
 }
 
-/// Apart from the entry, which is smaller so.
+/// What an entry knows from earlier answers and reports. In a box of its own, so that entries without it are smaller.
 #[derive(Clone, Debug)]
 struct History {
-    /// Tokens of this answer that were reported as refused by their providers.
-    refused: Vec<Refusal>,
-    /// Whether Auth0 has been asked since the latest report. Until then it may hold a newer token.
+    /// Tokens of this answer that their providers refused, as clients have reported.
+    refused: Vec<RefusedToken>,
+    /// Whether Auth0 has been asked since the latest report. Until then it may have a newer token.
     is_asked: bool,
-    /// Expiries of tokens that this answer lacks, and has no other instead of; they may come back.
+    /// Expiries of tokens that this answer lacks without a replacement. They may come back.
     missing: Vec<KnownExpiry>,
 }
 
-/// What a caller wants to know of a user.
+/// A token that was reported because its provider refused it.
 #[derive(Clone, Copy, Debug)]
-pub enum Question<'a> {
-    /// The token that a selector means.
-    Token {
-        /// Which one.
-        selector: &'a Selector,
-        /// For how long it has to be valid.
-        min_ttl: Duration,
-    },
-    /// All identities.
-    Identities,
+pub struct RefusedToken {
+    /// Which token.
+    pub fingerprint: Tag,
+    /// When it was reported, on the elapsed clock without what that is known to have missed.
+    pub at: Duration,
 }
 
-/// How long what is remembered may be used.
+/// How long an entry may be used.
 #[derive(Clone, Copy, Debug)]
 pub struct Rules {
-    /// For tokens and identities.
+    /// Tokens and identities.
     pub terms: Terms,
-    /// For facts that are no token.
+    /// Facts that are answered instead of a token.
     pub negative: Negative,
 }
 
-/// What an entry says.
+/// What an entry answers.
 #[derive(Debug)]
-pub struct Judgement {
-    /// The answer as far as the entry knows. It never offers a dead token, nor a refused one.
-    pub outcome: Result<(), LookupError>,
+pub struct Judgement<F> {
+    /// The answer as far as the entry knows. It never offers an expired token, nor a refused one.
+    pub outcome: Result<F, LookupError>,
     /// Whether that may be answered, or Auth0 has to be asked.
     pub freshness: Freshness,
 }
 
+/// What an entry says about a user as a whole.
+#[derive(Clone, Copy, Debug)]
+pub struct UserState {
+    /// Auth0 has blocked the user.
+    pub is_blocked: bool,
+}
+
+impl RefusedToken {
+    /// Whether the user has certainly logged in since: then the token works again, though Auth0 sends the same one.
+    /// `logged_in` is the earliest moment at which that can have been, on the same clock. Time that the clock turns out
+    /// to have missed may be from before the report or from after it; it is not counted here, so it makes the login
+    /// earlier.
+    pub fn is_lifted(self, logged_in: Option<Duration>) -> bool {
+        logged_in.is_some_and(|logged_in| logged_in > self.at)
+    }
+}
+
 impl Entry {
-    /// Wraps an answer.
+    /// The entry of an answer.
     pub fn new(fetched: Fetched) -> Self {
         let Fetched { profile, sent, tokens_withheld, logged_in: _ } = fetched;
         Self { profile, sent, tokens_withheld, history: None }
     }
 
-    /// The user, or `None` if Auth0 has no such user.
-    pub fn profile(&self) -> Option<&Profile> {
-        self.profile.as_ref()
-    }
-
-    /// When the request was sent.
+    /// When the request to Auth0 was sent.
     pub fn sent(&self) -> Moment {
         self.sent
     }
 
-    /// Whether one of its tokens has this fingerprint, of those that are `shown`.
+    /// Whether one of its tokens has this fingerprint, of those that `shown` shows.
     pub fn holds(&self, fingerprint: Tag, shown: &Selector) -> bool {
         self.tokens(shown).any(|token| token.fingerprint == fingerprint)
     }
 
-    /// Whether one of its tokens is `shown` at all.
+    /// Whether `shown` shows any of its tokens.
     pub fn shows_a_token(&self, shown: &Selector) -> bool {
         self.tokens(shown).next().is_some()
     }
 
-    /// One of its tokens, the one with this fingerprint, and the [`Identity::account`] whose it is.
+    /// The token with this fingerprint, and its [`Identity::account`].
     pub fn find_token(&self, fingerprint: Tag) -> Option<(u64, IdpToken<'_>)> {
         let tokens = self.identities().iter().filter_map(|identity| Some((identity, identity.token()?)));
         let mut found = tokens.filter(|(_, token)| token.fingerprint == fingerprint);
         found.next().map(|(identity, token)| (identity.account(), token))
     }
 
-    /// Whether Auth0 has another token of this `account` instead of the one with this fingerprint. That there is none says
-    /// nothing, whatever other accounts have: it may have been withheld or unreadable, and the user may come back.
+    /// Whether Auth0 has another token of this `account` in place of the one with this fingerprint. The absence of a
+    /// token shows nothing, whatever other accounts have: it may be withheld or unreadable, and the user may come back.
     pub fn replaces(&self, fingerprint: Tag, account: u64) -> bool {
         let has_one = |identity: &Identity| identity.token().is_some() && identity.account() == account;
         !self.holds(fingerprint, &Selector::default()) && self.identities().iter().any(has_one)
     }
 
-    /// Whether the token with this fingerprint was reported.
+    /// Whether the token with this fingerprint was reported as refused.
     pub fn is_refused(&self, fingerprint: Tag) -> bool {
         self.refusals().iter().any(|refusal| refusal.fingerprint == fingerprint)
     }
 
-    /// Whether one of its tokens was reported after Auth0 was asked, which may hold a newer one by then.
+    /// Whether one of its tokens was reported after Auth0 was asked, which may have a newer one by now.
     pub fn is_before_a_report(&self) -> bool {
         self.history.as_ref().is_some_and(|history| !history.refused.is_empty() && !history.is_asked)
     }
 
-    fn refusals(&self) -> &[Refusal] {
+    fn refusals(&self) -> &[RefusedToken] {
         self.history.as_ref().map_or(&[], |history| &history.refused)
     }
 
@@ -133,27 +139,27 @@ impl Entry {
         self.history.as_ref().map_or(&[], |history| &history.missing)
     }
 
-    /// The same answer, with one token known to be refused.
-    pub fn with_refused(&self, refusal: Refusal) -> Self {
+    /// This entry with one more token that is known to be refused.
+    pub fn with_refused(&self, refusal: RefusedToken) -> Self {
         let mut refused = self.refusals().to_vec();
         refused.push(refusal);
         let history = History { refused, is_asked: false, missing: self.missing().to_vec() };
         Self { history: Some(Box::new(history)), ..self.clone() }
     }
 
-    /// This answer takes the place of `before`, and these tokens were `reported`, as far as is remembered beside the
-    /// entries. A token is no better for being sent again: it lives no longer than was known, and what was refused stays
-    /// so, unless the user, who can have `logged_in` no earlier than that, has logged in since. `is_asked`: Auth0 was asked
-    /// for it after the latest report.
+    /// Takes over what is known of the tokens from the entry `before`, and from the reports kept beside the entries. To
+    /// be sent again makes no token better: it expires no later than was known, and a refused token stays refused
+    /// unless the user has logged in since, at `logged_in` at the earliest. `is_asked`: Auth0 was asked after the
+    /// latest report.
     pub fn inherit(
         &mut self,
         before: Option<&Self>,
-        reported: &[Refusal],
+        reported: &[RefusedToken],
         logged_in: Option<Duration>,
         is_asked: bool,
     ) {
         let missing = self.keep_expiries(before);
-        let mut refused: Vec<Refusal> = Vec::new();
+        let mut refused: Vec<RefusedToken> = Vec::new();
         for refusal in before.map(Self::refusals).into_iter().flatten().chain(reported) {
             let is_known = refused.iter().any(|known| known.fingerprint == refusal.fingerprint);
             let is_here = self.holds(refusal.fingerprint, &Selector::default());
@@ -165,11 +171,11 @@ impl Entry {
         self.history = (!is_empty).then(|| Box::new(History { refused, is_asked, missing }));
     }
 
-    /// Gives tokens the earliest expiries that are known of them, and returns those of tokens that are missing.
+    /// Gives tokens the earliest expiries that are known of them, and returns the expiries of tokens that are missing.
     fn keep_expiries(&mut self, before: Option<&Self>) -> Vec<KnownExpiry> {
         let Some(before) = before else { return Vec::new() };
         let mut missing = Vec::new();
-        let stated = before.profile().into_iter().flat_map(Profile::known_expiries);
+        let stated = before.profile.iter().flat_map(Profile::known_expiries);
         for known in stated.chain(before.missing().iter().copied()) {
             if let Some(profile) = &mut self.profile {
                 profile.keep_expiry(&known);
@@ -183,47 +189,62 @@ impl Entry {
         missing
     }
 
-    /// What the entry says to `question` at `now`.
-    pub fn judge(&self, question: Question<'_>, rules: &Rules, now: Moment) -> Judgement {
-        match self.find(question, rules, now) {
-            Ok(token) => {
-                let expires = token.and_then(|token| token.expires);
-                let schedule = Schedule { sent: self.sent(), expires, terms: rules.terms };
-                Judgement { outcome: Ok(()), freshness: schedule.at(now) }
-            }
-            Err(fact) => {
-                let known = self.sent().age(now) < remembered(&fact, rules) && !self.must_ask(&fact);
-                Judgement {
-                    outcome: Err(fact),
-                    freshness: if known { Freshness::Fresh } else { Freshness::Expired },
-                }
-            }
+    /// The answer at `now` to a lookup of the token that `selector` means, which has to be valid for `min_ttl`.
+    pub fn judge_token(
+        &self,
+        selector: &Selector,
+        min_ttl: Duration,
+        rules: &Rules,
+        now: Moment,
+    ) -> Judgement<TokenPlace> {
+        match self.find_servable(selector, min_ttl, rules, now) {
+            Ok((place, expires)) => self.known(place, expires, rules, now),
+            Err(fact) => self.fact(fact, rules, now),
         }
     }
 
-    /// The token in question, none where none is asked for, or the fact that is the answer instead.
-    fn find(
+    /// The answer at `now` to a lookup of all identities.
+    pub fn judge_identities(&self, rules: &Rules, now: Moment) -> Judgement<UserState> {
+        match &self.profile {
+            Some(profile) => self.known(UserState { is_blocked: profile.blocked }, None, rules, now),
+            None => self.fact(LookupError::UserNotFound, rules, now),
+        }
+    }
+
+    fn known<F>(&self, found: F, expires: Option<Deadline>, rules: &Rules, now: Moment) -> Judgement<F> {
+        let schedule = Schedule { sent: self.sent, expires, terms: rules.terms };
+        Judgement { outcome: Ok(found), freshness: schedule.at(now) }
+    }
+
+    fn fact<F>(&self, fact: LookupError, rules: &Rules, now: Moment) -> Judgement<F> {
+        let known = self.sent().age(now) < remembered(&fact, rules) && !self.must_ask(&fact);
+        let freshness = if known { Freshness::Fresh } else { Freshness::Expired };
+        Judgement { outcome: Err(fact), freshness }
+    }
+
+    /// The token that `selector` means and its expiry, or the fact that is the answer instead.
+    fn find_servable(
         &self,
-        question: Question<'_>,
+        selector: &Selector,
+        min_ttl: Duration,
         rules: &Rules,
         now: Moment,
-    ) -> Result<Option<IdpToken<'_>>, LookupError> {
-        let profile = self.profile().ok_or(LookupError::UserNotFound)?;
-        let Question::Token { selector, min_ttl } = question else { return Ok(None) };
+    ) -> Result<(TokenPlace, Option<Deadline>), LookupError> {
+        let profile = self.profile.as_ref().ok_or(LookupError::UserNotFound)?;
         if profile.blocked {
             return Err(LookupError::UserBlocked);
         }
-        let (_, token) = profile.select(selector).map_err(|why| match why {
+        let place = profile.find(selector).map_err(|why| match why {
             NoSelection::IdentityNotFound(connections) => LookupError::IdentityNotFound(connections),
             NoSelection::NoToken => LookupError::NoToken { withheld: self.tokens_withheld },
             NoSelection::Ambiguous(candidates) => LookupError::Ambiguous(candidates),
         })?;
-        // Auth0 may be asked again whether the user has logged in since, but not at every lookup.
-        let retry_after = rules.negative.login_required.saturating_sub(self.sent().age(now));
-        if self.history.is_some() && self.is_refused(token.fingerprint) {
+        // A user may log in at any time, so Auth0 is asked again, but not at every lookup.
+        let retry_after = rules.negative.login_required.saturating_sub(self.sent.age(now));
+        if self.history.is_some() && self.is_refused(place.fingerprint()) {
             return Err(LookupError::LoginRequired { expired_at: None, retry_after });
         }
-        let Some(expires) = token.expires else { return Ok(Some(token)) };
+        let Some(expires) = place.expires() else { return Ok((place, None)) };
         if rules.terms.is_over(expires, now) {
             return Err(LookupError::LoginRequired { expired_at: Some(expires.wall()), retry_after });
         }
@@ -231,7 +252,7 @@ impl Entry {
         if left < min_ttl {
             return Err(LookupError::MinTtlUnsatisfiable { left, retry_after });
         }
-        Ok(Some(token))
+        Ok((place, Some(expires)))
     }
 
     /// Whether the fact is a report that Auth0 has not been asked about yet.
@@ -245,13 +266,14 @@ impl Entry {
         identities.filter_map(Identity::token)
     }
 
-    fn identities(&self) -> &[Identity] {
-        self.profile().map(|profile| profile.identities.as_slice()).unwrap_or_default()
+    /// The user's identities; none where Auth0 has no such user.
+    pub fn identities(&self) -> &[Identity] {
+        self.profile.as_ref().map(|profile| profile.identities.as_slice()).unwrap_or_default()
     }
 
     /// Bytes that `user` and this entry take in the cache.
     pub fn weight(&self, user: &UserId) -> u32 {
-        let profile = self.profile().map_or(0, Profile::apart);
+        let profile = self.profile.as_ref().map_or(0, Profile::apart);
         let history = self.history.as_ref().map_or(0, |history| {
             let (refused, missing) = (history.refused.as_slice(), history.missing.as_slice());
             size_of::<History>() + size_of_val(refused) + size_of_val(missing)
@@ -314,5 +336,19 @@ mod tests {
         assert_eq!(then_now(&first, with("t", None, none)), (Some(1_100), login));
         assert_eq!(then_now(&first, with("u", Some(4_700), login)), (Some(4_700), login), "another token");
         assert_eq!(then_now(&with("t", None, none), with("t", Some(4_700), login)), (Some(4_700), login));
+    }
+
+    #[test]
+    fn only_a_login_that_certainly_came_later_lifts_a_report() {
+        let refused = RefusedToken {
+            fingerprint: TagKey::random().unwrap().tag("token", "t"),
+            at: Duration::from_secs(100),
+        };
+        assert!(refused.is_lifted(Some(Duration::from_secs(101))));
+        assert!(
+            ![None, Some(Duration::from_secs(99)), Some(Duration::from_secs(100))]
+                .into_iter()
+                .any(|login| refused.is_lifted(login))
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! The end of a flight: what it brought is remembered, whether or not anybody waits for it.
+//! The end of a flight: its result is stored, whether or not a lookup waits for it.
 
 use std::sync::Arc;
 
@@ -8,14 +8,14 @@ use crate::domain::user::UserId;
 use crate::flight::Obsolete;
 use crate::telemetry::UserNames;
 
-use super::Fetched;
 use super::backoff::UserBackoff;
 use super::entry::Entry;
 use super::refusals::Refusals;
 use super::slot::Slot;
+use super::source::Fetched;
 use super::store::Store;
 
-/// What a flight needs to store its result, since it outlives whoever started it.
+/// What a flight needs to store its result. Owned, since a flight outlives the lookup that started it.
 pub(super) struct Landing {
     pub user: UserId,
     pub obsolete: Obsolete,
@@ -27,8 +27,8 @@ pub(super) struct Landing {
 }
 
 impl Landing {
-    /// Stores what came, unless it was asked for before a purge. A report that it does not know of is no reason: what was
-    /// refused stays so, and a lookup after the report does not join this flight.
+    /// Stores the result, unless the flight began before a purge. A result from before a report is stored: the refused
+    /// token stays refused, and lookups after the report do not join this flight.
     pub fn land(self, outcome: Result<Fetched, Unavailable>) -> Result<Arc<Entry>, Unavailable> {
         let user = &self.user;
         match outcome {
@@ -38,23 +38,22 @@ impl Landing {
                 let logged_in = fetched.logged_in.map(|at| at.saturating_sub(lost));
                 let mut entry = Arc::new(Entry::new(fetched));
                 if self.obsolete.is_void() {
-                    // Asked for before a purge, which forgets what was known of tokens as well.
+                    // From before a purge, which has removed what was known of tokens as well.
                     return Ok(entry);
                 }
                 let store = self.store.now();
-                store.entries.entry_by_ref(user).and_upsert_with(|held| {
-                    // Nobody else has it yet.
-                    if let Some(heir) = Arc::get_mut(&mut entry) {
-                        let held = held.and_then(|held| held.value().entry());
-                        let reported = self.refusals.of(user, heir, logged_in);
-                        // A report outdates first and marks then, in a step like this one.
-                        let is_asked = !self.obsolete.get();
-                        heir.inherit(held.as_deref(), &reported, logged_in, is_asked);
-                    }
+                store.entries.entry_by_ref(user).and_upsert_with(|before| {
+                    let before = before.and_then(|before| before.value().entry());
+                    let reported = self.refusals.of(user, &entry, logged_in);
+                    // A report outdates the flight first, and marks the entry in a step like this one.
+                    let is_asked = !self.obsolete.get();
+                    // Not copied: the entry is not shared yet.
+                    let landed = Arc::make_mut(&mut entry);
+                    landed.inherit(before.as_deref(), &reported, logged_in, is_asked);
                     Slot::of(Arc::clone(&entry))
                 });
                 if self.obsolete.is_void() {
-                    // Purged in between. A report in between has left its mark on what was stored.
+                    // A purge came in between. A report in between has marked the entry that was stored.
                     store.entries.invalidate(user);
                 }
                 Ok(entry)

@@ -1,64 +1,167 @@
-//! What callers ask for and what they are given.
+//! Lookups as values: what a client asks for, what the cache answers, and what a miss has to fetch.
 
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use crate::domain::error::LookupError;
 use crate::domain::freshness::Moment;
-use crate::domain::identity::{Identity, IdpToken, Profile};
-use crate::domain::user::Selector;
+use crate::domain::identity::{Identity, IdpToken, TokenPlace};
+use crate::domain::priority::Flow;
+use crate::domain::user::{Selector, UserId};
 
-use super::entry::Entry;
+use super::entry::{Entry, Judgement, Rules, UserState};
 
-/// What a caller wishes besides a token.
+/// A lookup of one token.
+#[derive(Clone, Debug)]
+pub struct Query {
+    /// Whose token.
+    pub user: UserId,
+    /// Of which identity.
+    pub selector: Selector,
+    /// What else the client asks for.
+    pub options: LookupOptions,
+}
+
+/// Options of a token lookup.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LookupOptions {
-    /// It has to be valid for this long.
+    /// The token has to be valid for this long.
     pub min_ttl: Duration,
-    /// Auth0 has to be asked, whatever is held.
+    /// Auth0 has to be asked, whatever is cached.
     pub fresh: bool,
 }
 
-/// What became of a report that a token was refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ReportOutcome {
-    /// It was the one held, and is no more.
-    Dropped,
-    /// Another one is held.
-    AlreadyReplaced,
-    /// Nothing is held of this user.
-    Unknown,
+/// A lookup of a user's identities.
+#[derive(Clone, Debug)]
+pub struct IdentitiesQuery {
+    /// Whose identities.
+    pub user: UserId,
 }
 
-/// A lookup under way. What is known is answered at once, so that a hit has nothing of what a miss needs to carry about.
-pub enum Lookup<'a> {
-    /// The answer was in the cache; it is taken with the first poll.
-    Known(Option<Result<Served, LookupError>>),
-    /// Auth0 has to be asked.
-    Asked(Pin<Box<dyn Future<Output = Result<Served, LookupError>> + Send + 'a>>),
+/// A lookup that an entry can answer.
+pub trait Lookup: Send + Sync {
+    /// What [`Served`] carries along of the entry, so that the answer is not searched for twice.
+    type Found: Send;
+
+    /// The user that the lookup is about.
+    fn user(&self) -> &UserId;
+
+    /// Whether Auth0 has to be asked, whatever is cached.
+    fn is_fresh(&self) -> bool;
+
+    /// What `entry` answers at `now`.
+    fn judge(&self, entry: &Entry, rules: &Rules, now: Moment) -> Judgement<Self::Found>;
 }
 
-impl Future for Lookup<'_> {
-    type Output = Result<Served, LookupError>;
+impl Lookup for Query {
+    type Found = TokenPlace;
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match &mut *self {
-            Self::Known(answer) => answer.take().map_or(Poll::Pending, Poll::Ready),
-            Self::Asked(asked) => asked.as_mut().poll(cx),
-        }
+    fn user(&self) -> &UserId {
+        &self.user
+    }
+
+    fn is_fresh(&self) -> bool {
+        self.options.fresh
+    }
+
+    fn judge(&self, entry: &Entry, rules: &Rules, now: Moment) -> Judgement<TokenPlace> {
+        entry.judge_token(&self.selector, self.options.min_ttl, rules, now)
     }
 }
 
-/// An answer to a lookup.
+impl Lookup for IdentitiesQuery {
+    type Found = UserState;
+
+    fn user(&self) -> &UserId {
+        &self.user
+    }
+
+    fn is_fresh(&self) -> bool {
+        false
+    }
+
+    fn judge(&self, entry: &Entry, rules: &Rules, now: Moment) -> Judgement<UserState> {
+        entry.judge_identities(rules, now)
+    }
+}
+
+/// What the cache says to a lookup without waiting.
 #[derive(Debug)]
-pub struct Served {
-    entry: Arc<Entry>,
-    /// Where it came from.
+pub enum Peeked<Q: Lookup> {
+    /// The answer.
+    Ready(Result<Served<Q::Found>, LookupError>),
+    /// Auth0 has to be asked.
+    Miss(Miss<Q>),
+}
+
+/// A lookup that the cache cannot answer, on its way to [`super::Cache::fetch`].
+#[derive(Debug)]
+pub struct Miss<Q> {
+    pub(super) query: Q,
+    pub(super) flow: Flow,
+    /// The entry that was not good enough.
+    pub(super) cached: Option<Arc<Entry>>,
+    /// `cached` is the answer where Auth0 cannot be asked.
+    pub(super) is_stale: bool,
+    /// When the lookup began.
+    pub(super) begun: Moment,
+}
+
+impl<Q: Lookup> Miss<Q> {
+    /// The user that the lookup is about.
+    pub fn user(&self) -> &UserId {
+        self.query.user()
+    }
+}
+
+/// The answer to a lookup: by default of a token, else of what `F` stands for.
+#[derive(Debug)]
+pub struct Served<F = TokenPlace> {
+    /// The user that was asked about.
+    pub user: UserId,
+    /// Where the answer came from.
     pub state: CacheState,
-    /// When it was decided that it may be served.
+    /// When it was decided that this may be the answer.
     pub now: Moment,
+    entry: Arc<Entry>,
+    found: F,
+}
+
+impl<F> Served<F> {
+    /// The answer to `query`, given what `entry` says.
+    pub(super) fn new<Q: Lookup<Found = F>>(
+        query: &Q,
+        entry: Arc<Entry>,
+        outcome: Result<F, LookupError>,
+        state: CacheState,
+        now: Moment,
+    ) -> Result<Self, LookupError> {
+        outcome.map(|found| Self { user: query.user().clone(), state, now, entry, found })
+    }
+
+    /// When Auth0 was asked.
+    pub fn fetched(&self) -> Moment {
+        self.entry.sent()
+    }
+}
+
+impl Served<TokenPlace> {
+    /// The identity that the lookup found, and its token.
+    pub fn token(&self) -> (&Identity, IdpToken<'_>) {
+        self.found.of(self.entry.identities())
+    }
+}
+
+impl Served<UserState> {
+    /// Whether Auth0 has blocked the user.
+    pub fn is_blocked(&self) -> bool {
+        self.found.is_blocked
+    }
+
+    /// The user's identities, the primary one first.
+    pub fn identities(&self) -> &[Identity] {
+        self.entry.identities()
+    }
 }
 
 /// Where an answer came from.
@@ -73,7 +176,7 @@ pub enum CacheState {
 }
 
 impl CacheState {
-    /// As it is written in headers and audit lines.
+    /// As headers and audit lines write it.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Hit => "hit",
@@ -83,29 +186,13 @@ impl CacheState {
     }
 }
 
-/// What a lookup comes to, given what `entry` says.
-pub(super) fn served(
-    entry: Arc<Entry>,
-    outcome: Result<(), LookupError>,
-    state: CacheState,
-    now: Moment,
-) -> Result<Served, LookupError> {
-    outcome.map(|()| Served { entry, state, now })
-}
-
-impl Served {
-    /// The user. `None` cannot happen, since a user that is not there is an error; it is left to the type.
-    pub fn profile(&self) -> Option<&Profile> {
-        self.entry.profile()
-    }
-
-    /// The identity and token that `selector` means: the same that the lookup found.
-    pub fn select(&self, selector: &Selector) -> Option<(&Identity, IdpToken<'_>)> {
-        self.profile()?.select(selector).ok()
-    }
-
-    /// When Auth0 was asked.
-    pub fn fetched(&self) -> Moment {
-        self.entry.sent()
-    }
+/// What became of a report that a provider refused a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReportOutcome {
+    /// The token was cached, and is not served any more.
+    Dropped,
+    /// Another token is cached.
+    AlreadyReplaced,
+    /// No token of this user is cached.
+    Unknown,
 }

@@ -1,4 +1,5 @@
-//! Reports of refused tokens, beside the entries: they outlast an entry that is evicted or whose time is over.
+//! Reports of refused tokens. They are kept beside the entries, so that they outlast an entry that is evicted or
+//! expires.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,124 +8,108 @@ use std::time::Duration;
 use crate::domain::freshness::{Deadline, Moment};
 use crate::domain::priority::Flow;
 use crate::domain::user::UserId;
-use crate::secret::Tag;
 
-use super::entry::Entry;
+use super::entry::{Entry, RefusedToken};
 
-/// Reports that are remembered at a time; each takes some 200 bytes. Where there are more, the uid that has made the most
-/// loses its own oldest, so that no uid pushes out those of one that has made fewer.
+/// The most reports that are kept; each takes some 200 bytes. Beyond that the uid with the most reports loses its
+/// oldest, so that no uid displaces the reports of one that has made fewer.
 const MOST: usize = 2_048;
 
-/// A provider refused the token with this fingerprint.
-#[derive(Clone, Copy, Debug)]
-pub struct Refusal {
-    /// Which token.
-    pub fingerprint: Tag,
-    /// When that was reported, on the elapsed clock as it counts by itself.
-    pub at: Duration,
-}
-
-impl Refusal {
-    /// Whether a user who can have `logged_in` no earlier than that, on the same clock, has certainly logged in since:
-    /// then the token works again, though Auth0 sends the same one. Time that the clock turns out to have missed may be
-    /// from before the report or from after it; as it is not counted here, it makes the login look earlier.
-    pub fn is_lifted(self, logged_in: Option<Duration>) -> bool {
-        logged_in.is_some_and(|logged_in| logged_in > self.at)
-    }
-}
-
-/// What has been reported. Cheap to clone.
+/// The reports. Cheap to clone; clones share them.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Refusals(Arc<Mutex<State>>);
+pub(super) struct Refusals(Arc<Mutex<Reports>>);
 
 #[derive(Debug, Default)]
-struct State {
-    users: HashMap<UserId, Vec<Kept>>,
+struct Reports {
+    by_user: HashMap<UserId, Vec<RefusalReport>>,
     /// How many there are of all users.
     count: usize,
 }
 
-/// A report as it is remembered.
+/// A report of a refused token.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Kept {
-    /// What was reported.
-    pub refusal: Refusal,
-    /// Whose report it was.
+pub(super) struct RefusalReport {
+    /// The token.
+    pub refused: RefusedToken,
+    /// The uid that reported it.
     pub flow: Flow,
-    /// The user's account that the token was of.
+    /// The account of the user that the token was of.
     pub account: u64,
-    /// When the token is over anyhow, if that is known.
+    /// When the token expires, if that is known.
     pub expires: Option<Deadline>,
 }
 
 impl Refusals {
-    /// Remembers what was reported at `now` about a token of `user`.
-    pub fn add(&self, user: &UserId, new: Kept, now: Moment) {
-        let mut state = self.lock();
-        state.retain(user, |kept| kept.refusal.fingerprint != new.refusal.fingerprint);
-        if state.count >= MOST {
-            state.make_room(now);
+    /// Keeps a report that was made at `now` about a token of `user`.
+    pub fn add(&self, user: &UserId, new: RefusalReport, now: Moment) {
+        let mut reports = self.lock();
+        reports.retain(user, |report| report.refused.fingerprint != new.refused.fingerprint);
+        if reports.count >= MOST {
+            reports.make_room(now);
         }
-        state.users.entry(user.clone()).or_default().push(new);
-        state.count += 1;
+        reports.by_user.entry(user.clone()).or_default().push(new);
+        reports.count += 1;
     }
 
-    /// Those of `user` that count for `answer`, before which the user can have `logged_in` no earlier than that. Those
-    /// that the answer shows to be over are forgotten.
-    pub fn of(&self, user: &UserId, answer: &Entry, logged_in: Option<Duration>) -> Vec<Refusal> {
-        let mut state = self.lock();
-        state.retain(user, |kept| {
-            let refusal = kept.refusal;
-            !refusal.is_lifted(logged_in) && !answer.replaces(refusal.fingerprint, kept.account)
+    /// The reported tokens of `user`, as far as they matter to `answer`, before which the last login was at `logged_in`
+    /// at the earliest. Reports that the answer makes obsolete are dropped.
+    pub fn of(&self, user: &UserId, answer: &Entry, logged_in: Option<Duration>) -> Vec<RefusedToken> {
+        let mut reports = self.lock();
+        reports.retain(user, |RefusalReport { refused, account, .. }| {
+            !refused.is_lifted(logged_in) && !answer.replaces(refused.fingerprint, *account)
         });
-        let kept = state.users.get(user).into_iter().flatten();
-        kept.map(|kept| kept.refusal).collect()
+        let of_user = reports.by_user.get(user).into_iter().flatten();
+        of_user.map(|report| report.refused).collect()
     }
 
-    /// `user` was purged.
+    /// Drops the reports of a user who was purged.
     pub fn forget(&self, user: &UserId) {
         self.lock().retain(user, |_| false);
     }
 
-    /// All users were purged.
+    /// Drops all reports.
     pub fn forget_all(&self) {
-        *self.lock() = State::default();
+        *self.lock() = Reports::default();
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, Reports> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
-    fn retain(&mut self, user: &UserId, keeps: impl FnMut(&Kept) -> bool) {
-        let Some(kept) = self.users.get_mut(user) else { return };
-        let before = kept.len();
-        kept.retain(keeps);
-        self.count -= before - kept.len();
-        if kept.is_empty() {
-            self.users.remove(user);
+impl Reports {
+    fn retain(&mut self, user: &UserId, keeps: impl FnMut(&RefusalReport) -> bool) {
+        let Some(of_user) = self.by_user.get_mut(user) else { return };
+        let before = of_user.len();
+        of_user.retain(keeps);
+        self.count -= before - of_user.len();
+        if of_user.is_empty() {
+            self.by_user.remove(user);
         }
     }
 
-    /// Forgets the reports of tokens that are over by now; if there is none, the oldest of the flow with the most.
+    /// Drops the reports of expired tokens; if there is none, the oldest report of the flow that has the most.
     fn make_room(&mut self, now: Moment) {
-        let over = |kept: &Kept| kept.expires.is_some_and(|expires| expires.remaining(now).is_zero());
-        self.users.retain(|_, kept| {
-            kept.retain(|kept| !over(kept));
-            !kept.is_empty()
+        let is_over =
+            |report: &RefusalReport| report.expires.is_some_and(|expires| expires.remaining(now).is_zero());
+        self.by_user.retain(|_, of_user| {
+            of_user.retain(|report| !is_over(report));
+            !of_user.is_empty()
         });
-        self.count = self.users.values().map(Vec::len).sum();
+        self.count = self.by_user.values().map(Vec::len).sum();
         if self.count < MOST {
             return;
         }
         let mut flows: HashMap<Flow, usize> = HashMap::new();
-        self.users.values().flatten().for_each(|kept| *flows.entry(kept.flow).or_default() += 1);
+        self.by_user.values().flatten().for_each(|report| *flows.entry(report.flow).or_default() += 1);
         let Some((&most, _)) = flows.iter().max_by_key(|(flow, count)| (**count, **flow)) else { return };
-        let of_most = self.users.iter().flat_map(|(user, kept)| kept.iter().map(move |kept| (user, kept)));
-        let oldest = of_most.filter(|(_, kept)| kept.flow == most).min_by_key(|(_, kept)| kept.refusal.at);
-        let Some((user, refusal)) = oldest.map(|(user, kept)| (user.clone(), kept.refusal)) else { return };
-        self.retain(&user, |kept| kept.refusal.fingerprint != refusal.fingerprint);
+        let all = self.by_user.iter().flat_map(|(user, of_user)| of_user.iter().map(move |one| (user, one)));
+        let oldest =
+            all.filter(|(_, report)| report.flow == most).min_by_key(|(_, report)| report.refused.at);
+        let Some((user, refused)) = oldest.map(|(user, report)| (user.clone(), report.refused)) else {
+            return;
+        };
+        self.retain(&user, |report| report.refused.fingerprint != refused.fingerprint);
     }
 }
 
@@ -155,16 +140,16 @@ mod tests {
 
         fn report(&self, name: &str, flow: Flow, second: usize, lives: Option<Duration>) {
             let user = UserId::parse(name).unwrap();
-            let refusal = Refusal { fingerprint: self.tags.tag("token", name), at: at(second).elapsed };
+            let refused = RefusedToken { fingerprint: self.tags.tag("token", name), at: at(second).elapsed };
             let expires = lives.map(|lives| Deadline::after(at(second), lives));
-            self.refusals.add(&user, Kept { refusal, flow, account: 0, expires }, at(second));
+            self.refusals.add(&user, RefusalReport { refused, flow, account: 0, expires }, at(second));
         }
 
         fn keeps(&self, name: &str) -> bool {
-            let state = self.refusals.lock();
-            assert_eq!(state.count, state.users.values().map(Vec::len).sum::<usize>());
-            assert!(state.count <= MOST);
-            state.users.contains_key(&UserId::parse(name).unwrap())
+            let reports = self.refusals.lock();
+            assert_eq!(reports.count, reports.by_user.values().map(Vec::len).sum::<usize>());
+            assert!(reports.count <= MOST);
+            reports.by_user.contains_key(&UserId::parse(name).unwrap())
         }
     }
 
@@ -195,12 +180,5 @@ mod tests {
         assert!(!desk.keeps("again"));
         desk.refusals.forget_all();
         assert!(!desk.keeps("last"));
-    }
-
-    #[test]
-    fn only_a_login_that_certainly_came_later_lifts_a_report() {
-        let refusal = Refusal { fingerprint: TagKey::random().unwrap().tag("token", "t"), at: 100 * S };
-        assert!(refusal.is_lifted(Some(101 * S)));
-        assert!(![None, Some(99 * S), Some(100 * S)].into_iter().any(|login| refusal.is_lifted(login)));
     }
 }

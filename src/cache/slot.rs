@@ -1,8 +1,8 @@
-//! A user's place in the cache, which is empty from the moment at which its entry is given up.
+//! A cache slot that is cleared at eviction time, before moka frees it.
 //!
-//! moka does not free at once what it removes: readers without locks may still look at it, and its bookkeeping is done
-//! every now and then. It would be an entry, with tokens, that nobody can find and nobody has forgotten. So moka is
-//! given places, and told to call when it gives one up.
+//! moka does not free at once what it removes: readers without locks may still look at it, and its housekeeping runs
+//! now and then. Until then an entry would stay in memory with its tokens, although no lookup can find it. So moka
+//! stores slots, and its eviction listener clears them.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -15,38 +15,38 @@ use crate::telemetry::Counters;
 
 use super::entry::Entry;
 
-/// Users' places.
+/// The slots by user.
 pub(super) type Slots = moka::sync::Cache<UserId, Arc<Slot>>;
 
-/// One user's place.
+/// One user's slot.
 #[derive(Debug)]
 pub(super) struct Slot {
     entry: Mutex<Option<Arc<Entry>>>,
 }
 
 impl Slot {
-    /// A place for `entry`.
+    /// A slot with `entry`.
     pub(super) fn of(entry: Arc<Entry>) -> Arc<Self> {
         Arc::new(Self { entry: Mutex::new(Some(entry)) })
     }
 
-    /// The entry, unless it has been given up.
+    /// The entry, unless the slot has been cleared.
     pub(super) fn entry(&self) -> Option<Arc<Entry>> {
         self.entry.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Gives the entry up. Whoever is answered with it at this moment still holds it, and is the last.
+    /// Clears the slot. An answer that is being made of the entry at this moment is the last that uses it.
     pub(super) fn clear(&self) {
         self.entry.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 }
 
-/// How long an entry takes memory at most. Only to give that back: by then it cannot be served, by our own clock.
+/// The longest that an entry takes memory. By then our own clock forbids to serve it.
 pub(super) fn kept_for(settings: &config::Cache) -> Duration {
     settings.max_ttl.saturating_add(settings.max_stale).saturating_add(Duration::from_secs(60))
 }
 
-/// Every place of `slots` in new ones, which there are as many of as weigh what `settings` allows.
+/// A copy of `slots` with the bounds of `settings`.
 pub(super) fn moved(slots: &Slots, settings: &config::Cache, counters: Arc<Counters>) -> Slots {
     let moved = self::slots(settings, counters);
     for (user, slot) in slots {
@@ -55,14 +55,14 @@ pub(super) fn moved(slots: &Slots, settings: &config::Cache, counters: Arc<Count
     moved
 }
 
-/// No places yet; as many as weigh what `settings` allows.
+/// Empty slots with the bounds of `settings`.
 pub(super) fn slots(settings: &config::Cache, counters: Arc<Counters>) -> Slots {
     moka::sync::Cache::builder()
         .max_capacity(settings.max_bytes)
-        // Asked when an entry is put in. One that is given up at that very moment goes with its place.
+        // Called when a slot is inserted. A slot that is cleared at that very moment is about to go.
         .weigher(|user, slot: &Arc<Slot>| slot.entry().map_or(0, |entry| entry.weight(user)))
         .time_to_live(kept_for(settings))
-        // Called before whoever removes or replaces an entry goes on.
+        // Called before the removal or replacement of a slot returns.
         .eviction_listener(move |_, slot: Arc<Slot>, cause| {
             slot.clear();
             match cause {
@@ -75,9 +75,9 @@ pub(super) fn slots(settings: &config::Cache, counters: Arc<Counters>) -> Slots 
         .build()
 }
 
-/// Gives every entry up.
+/// Removes every entry.
 pub(super) fn clear_all(slots: &Slots) {
-    // moka only notes that whatever is older than now does not count, and removes it later.
+    // moka marks everything older than now as invalid, and removes it later.
     for (_, slot) in slots {
         slot.clear();
     }

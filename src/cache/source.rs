@@ -1,4 +1,4 @@
-//! Where the cache asks.
+//! Where the cache gets profiles from: an interface that `upstream` implements.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -11,44 +11,46 @@ use crate::domain::priority::{Flow, Priority};
 use crate::domain::user::UserId;
 use crate::flight::Owners;
 
-/// Where profiles come from when the cache has none to serve.
+/// A source of profiles.
 pub trait ProfileSource: Send + Sync + 'static {
-    /// Asks for `user`, when it is the turn of one of those `for_whom` it is. Ends within `tenant.request_timeout`,
+    /// Asks for `user` when it is the turn of one of the flows in `for_whom`. Ends within `tenant.request_timeout`,
     /// retries included.
     fn fetch(&self, user: UserId, for_whom: ForWhom) -> Fetching;
 
-    /// The same if that can be done at once and there is room to spare for something of this priority. Does not wait,
-    /// and tries once.
+    /// Asks for `user` if the budget has room at once for a request of this priority. Does not wait, and does not retry.
     fn fetch_if_spare(&self, user: UserId, priority: Priority) -> Result<Fetching, NotNow>;
 
-    /// Spends as much without asking: for what makes others ask.
+    /// Takes a request's share of the budget without a request, for what makes later lookups ask.
+    ///
+    /// # Errors
+    /// When there may be room.
     fn spare(&self, priority: Priority) -> Result<(), Duration>;
 }
 
-/// The flows that wait for a fetch: that of the lookup that began it, and of those that have joined.
+/// The flows that wait for a fetch: of the lookup that started it, and of those that have joined.
 pub type ForWhom = Owners<Flow>;
 
-/// Why a source does not ask at once.
+/// Why a source does not ask now.
 #[derive(Debug)]
 pub enum NotNow {
-    /// There is no room to spare; when there may be.
+    /// The budget has no room; when it may have.
     NoRoom(Duration),
-    /// It cannot ask at all.
+    /// Auth0 cannot be asked at all.
     Unavailable(Unavailable),
 }
 
-/// A fetch under way; it owns what it needs, since it outlives the caller that wanted it.
+/// A fetch under way. It owns what it needs, since it outlives the lookup that started it.
 pub type Fetching = Pin<Box<dyn Future<Output = Result<Fetched, Unavailable>> + Send>>;
 
-/// What a source knows of a user.
+/// What a source has answered about a user.
 #[derive(Clone, Debug)]
 pub struct Fetched {
-    /// `None`: there is no such user.
+    /// `None`: Auth0 has no such user.
     pub profile: Option<Profile>,
-    /// When the request was sent; everything ages from then.
+    /// When the request was sent. Ages count from here.
     pub sent: Moment,
-    /// The source was not allowed to see tokens, so their absence says nothing about the user.
+    /// The Management token lacks the scope for tokens, so their absence shows nothing about the user.
     pub tokens_withheld: bool,
-    /// The earliest moment on our elapsed clock at which the user can have logged in last, if that is known.
+    /// The earliest moment on the elapsed clock at which the last login can have been, if that is known.
     pub logged_in: Option<Duration>,
 }

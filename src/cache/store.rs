@@ -1,4 +1,4 @@
-//! The entries, and the settings that they are kept and judged by: what changes when the configuration does.
+//! The store of the entries, and the settings by which they are kept and judged. A reload replaces both.
 
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
@@ -10,14 +10,14 @@ use crate::telemetry::Counters;
 use super::entry::{Entry, Rules};
 use super::slot::{self, Slots};
 
-/// A store that several hold. Whoever looks at it does so briefly, and never twice at once.
+/// The entries and their settings. Cheap to clone; clones share both. A reader holds the lock briefly, and never twice.
 #[derive(Clone)]
 pub(super) struct Store {
     now: Arc<RwLock<StoreState>>,
     counters: Arc<Counters>,
 }
 
-/// What is on it, and by which settings.
+/// What is in the store, and its settings.
 pub(super) struct StoreState {
     pub entries: Slots,
     pub rules: Rules,
@@ -25,32 +25,32 @@ pub(super) struct StoreState {
 }
 
 impl StoreState {
-    /// What is remembered of `user`.
-    pub fn held(&self, user: &UserId) -> Option<Arc<Entry>> {
+    /// The entry of `user`.
+    pub fn cached(&self, user: &UserId) -> Option<Arc<Entry>> {
         let look = || self.entries.get(user)?.entry();
-        // A place may be emptied just as it is found, because another has taken it: then that one is looked at.
+        // A slot may be cleared just as it is found, because another one has replaced it: then that one is read.
         look().or_else(look)
     }
 }
 
 impl Store {
-    /// An empty one.
+    /// An empty store.
     pub fn new(settings: &config::Cache, counters: Arc<Counters>) -> Self {
         let entries = slot::slots(settings, Arc::clone(&counters));
         let now = StoreState { entries, rules: rules(settings), settings: *settings };
         Self { now: Arc::new(RwLock::new(now)), counters }
     }
 
-    /// As it is now.
+    /// The store as it is now.
     pub fn now(&self) -> RwLockReadGuard<'_, StoreState> {
         self.now.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Goes by these settings from now on. Nothing is forgotten for it, unless there is less room.
+    /// Applies these settings from now on. Entries stay, unless `max_bytes` has become less.
     pub fn reconfigure(&self, settings: &config::Cache) {
         let mut now = self.now.write().unwrap_or_else(PoisonError::into_inner);
         let before = now.settings;
-        // moka's own bounds are fixed. While entries move, lookups wait.
+        // moka's own bounds are fixed, so the entries move. Lookups wait meanwhile.
         if before.max_bytes != settings.max_bytes || slot::kept_for(&before) != slot::kept_for(settings) {
             now.entries = slot::moved(&now.entries, settings, Arc::clone(&self.counters));
         }

@@ -25,8 +25,6 @@ use super::{CommandError, Environment, Exit};
 mod rules;
 mod unit;
 
-use rules::Question;
-
 /// For `--help`.
 pub const ABOUT: &str = "\
 Read the configuration as `serve` would, and name everything wrong with it at once.
@@ -34,17 +32,15 @@ Read the configuration as `serve` would, and name everything wrong with it at on
 With --online also obtain a Management API token and judge it: scopes that are missing, scopes beyond what is \
 needed, this machine's clock, whether users can be read, and whether [upstream] stays within the tenant's rate limit.
 
-The rules of each listener are printed as the daemon understands them. --explain says which of them decides about a \
-request: give it uid=, operation=, and what else there is of gid=, user=, connection= and listener=.
+The rules of each listener are printed as the daemon understands them; `cloakroom explain` says which of them decides \
+about a request.
 
 Exit code 0 if all is well, 78 if the configuration is wrong, 75 if all that is wrong with it are users or groups that \
-this machine does not know yet, 69 if Auth0 cannot be asked, 5 if --explain finds that \
-the request is refused.
+this machine does not know yet, 69 if Auth0 cannot be asked.
 
 Examples:
   cloakroom check --config ./cloakroom.toml
-  cloakroom check --online
-  cloakroom check --explain uid=web operation=token connection=google-oauth2 user='google-oauth2|1'";
+  cloakroom check --online";
 
 /// What `check` takes.
 #[derive(clap::Args, Debug)]
@@ -55,9 +51,6 @@ pub struct Args {
     /// Also ask Auth0
     #[arg(long)]
     pub online: bool,
-    /// Say which rule decides about a request, such as uid=web operation=token user='auth0|1'
-    #[arg(long, value_name = "KEY=VALUE", num_args = 1.., conflicts_with = "online")]
-    pub explain: Vec<String>,
 }
 
 /// A clock that is further off than this makes tokens look dead, or alive, that are not.
@@ -68,13 +61,9 @@ const NOBODY: &str = "auth0|cloakroom-check";
 
 /// Judges the configuration.
 pub fn run(args: &Args, environment: Environment, out: &mut impl io::Write) -> Result<(), CommandError> {
-    let question = Question::parse(&args.explain);
     let Loaded { config, warnings, files } = super::configuration(args.config.as_deref(), environment)?;
     for warning in warnings.into_iter().chain(sandbox::lost(&files)).chain(unit::unreachable_name_server()) {
         writeln!(out, "warning: {warning}")?;
-    }
-    if !args.explain.is_empty() {
-        return question?.answer(&config, out);
     }
     // The daemon's own limit may be another, but where not even this process has enough, it is to be looked at.
     let descriptors = limits::raise_descriptors().map(|limit| Descriptors::within(limit, &config));

@@ -4,6 +4,7 @@ use std::fmt::{self, Write};
 use std::io;
 use std::process::ExitCode;
 
+use crate::api::error::Code;
 use crate::api::types::{CandidateAnswer, Problem};
 
 use super::client::ClientError;
@@ -33,6 +34,38 @@ pub enum Exit {
 }
 
 impl Exit {
+    /// Every one.
+    pub const ALL: [Self; 9] = [
+        Self::Done,
+        Self::Failed,
+        Self::Usage,
+        Self::NotFound,
+        Self::LoginRequired,
+        Self::Forbidden,
+        Self::Unavailable,
+        Self::UnknownAccount,
+        Self::Configuration,
+    ];
+
+    /// What it says.
+    pub const fn meaning(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Failed => "failed",
+            Self::Usage => "the command line is wrong, or an option is needed to choose between identities",
+            Self::NotFound => "not found: the user, the identity or the token",
+            Self::LoginRequired => "the user must log in again",
+            Self::Forbidden => "forbidden: the daemon or the socket's permissions do not let this user in",
+            Self::Unavailable => {
+                "unavailable: no daemon, or Auth0 cannot be asked; trying again later may help"
+            }
+            Self::UnknownAccount => {
+                "the configuration names a user or group that is not known yet; trying again later may help"
+            }
+            Self::Configuration => "the configuration is wrong",
+        }
+    }
+
     /// The number.
     pub const fn code(self) -> u8 {
         match self {
@@ -183,19 +216,15 @@ fn explain(problem: &Problem, retry_after: Option<u64>) -> CommandError {
     }
 }
 
+/// By the table of errors, or by the status where the daemon is newer than this command and has another code.
 fn exit_of(problem: &Problem) -> Exit {
-    match problem.code.as_str() {
-        "user_not_found" | "identity_not_found" | "no_token" => Exit::NotFound,
-        // The mend of both is another command line.
-        "invalid_request" | "ambiguous_identity" => Exit::Usage,
-        "login_required" => Exit::LoginRequired,
-        "invalid_configuration" => Exit::Configuration,
-        _ => match problem.status {
-            403 => Exit::Forbidden,
-            408 | 429 | 500.. => Exit::Unavailable,
-            _ => Exit::Failed,
-        },
-    }
+    let of_code = Code::parse(&problem.code).map(|code| code.spec().exit);
+    let of_status = || match problem.status {
+        403 => Exit::Forbidden,
+        408 | 429 | 500.. => Exit::Unavailable,
+        _ => Exit::Failed,
+    };
+    Exit::ALL.into_iter().find(|exit| Some(exit.code()) == of_code).unwrap_or_else(of_status)
 }
 
 fn hint(problem: &Problem, retry_after: Option<u64>) -> Option<String> {
@@ -268,36 +297,13 @@ mod tests {
 
     #[test]
     fn every_code_of_the_interface_has_its_exit_code() {
-        let cases = [
-            (400, "invalid_request", 2),
-            (401, "invalid_user_token", 1),
-            (403, "forbidden", 5),
-            (403, "request_header_required", 5),
-            (403, "forwarded_request", 5),
-            (403, "user_blocked", 5),
-            (404, "user_not_found", 3),
-            (404, "identity_not_found", 3),
-            (404, "no_token", 3),
-            (404, "route_not_found", 1),
-            (405, "method_not_allowed", 1),
-            (408, "request_timeout", 69),
-            (409, "ambiguous_identity", 2),
-            (410, "login_required", 4),
-            (413, "body_too_large", 1),
-            (422, "invalid_configuration", 78),
-            (422, "min_ttl_unsatisfiable", 1),
-            (429, "rate_limited", 69),
-            (431, "headers_too_large", 1),
-            (502, "upstream_error", 69),
-            (503, "upstream_unavailable", 69),
-            (503, "upstream_rate_limited", 69),
-            (503, "management_token_unavailable", 69),
-            (503, "draining", 69),
-            (503, "overloaded", 69),
-            (504, "upstream_timeout", 69),
-        ];
-        for (status, code, exit) in cases {
-            assert_eq!(explain(&problem(status, code), None).exit.code(), exit, "{code}");
+        for code in Code::ALL {
+            let spec = code.spec();
+            let exit = explain(&problem(spec.status.as_u16(), spec.name), None).exit;
+            assert_eq!(exit.code(), spec.exit, "{code:?}");
+        }
+        for (status, exit) in [(403, 5), (404, 1), (408, 69), (429, 69), (500, 69)] {
+            assert_eq!(explain(&problem(status, "of_a_newer_daemon"), None).exit.code(), exit, "{status}");
         }
     }
 

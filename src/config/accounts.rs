@@ -1,36 +1,55 @@
 //! Users and groups, by name or by number.
 
-use ::config::ValueKind;
 use nix::unistd::{Group, User};
 
-use super::problem::Wrong;
-use super::schema::Kind;
-use super::values::{Parsed, line, wrong_type};
+use super::layer::Value;
+use super::problem::{Cause, Wrong};
+use super::schema::Type;
+use super::values::{Parsed, Typed, line, wrong_type};
 
-/// A user's number, or the number that goes with its name.
-pub(super) fn uid(value: &ValueKind) -> Result<u32, Wrong> {
-    account(value, "user", user)
+/// A user's number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Uid(pub(super) u32);
+
+/// A group's number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Gid(pub(super) u32);
+
+impl Typed for Uid {
+    fn parse(takes: Type, value: &Value) -> Result<Self, Wrong> {
+        account(takes, value, "user", user).map(Self)
+    }
+
+    fn shown(&self) -> String {
+        self.0.to_string()
+    }
 }
 
-/// A group's number, or the number that goes with its name.
-pub(super) fn gid(value: &ValueKind) -> Result<u32, Wrong> {
-    account(value, "group", group)
+impl Typed for Gid {
+    fn parse(takes: Type, value: &Value) -> Result<Self, Wrong> {
+        account(takes, value, "group", group).map(Self)
+    }
+
+    fn shown(&self) -> String {
+        self.0.to_string()
+    }
 }
 
 /// A name that is not known may be known later: directories such as LDAP, and `DynamicUser=` of another unit, bring
 /// users after the start.
 fn account(
-    value: &ValueKind,
+    takes: Type,
+    value: &Value,
     what: &str,
     find: impl Fn(&str) -> nix::Result<Option<u32>>,
 ) -> Result<u32, Wrong> {
-    if let ValueKind::I64(number) = value {
+    if let Value::Integer(number) = value {
         return Ok(id(*number)?);
     }
-    if !matches!(value, ValueKind::String(_)) {
-        return Ok(wrong_type(Kind::Account, value)?);
+    if !matches!(value, Value::Text(_)) {
+        return Ok(wrong_type(takes, value)?);
     }
-    let name = line(value)?;
+    let name = line(takes, value)?;
     if let Ok(number) = name.parse() {
         return Ok(id(number)?);
     }
@@ -39,7 +58,7 @@ fn account(
         Ok(None) => format!("there is no {what} of that name on this machine"),
         Err(error) => format!("the {what} cannot be looked up: {}", error.desc()),
     };
-    Err(Wrong { text, may_pass: true })
+    Err(Wrong { text, cause: Cause::UnknownAccount })
 }
 
 fn id(number: i64) -> Parsed<u32> {
@@ -47,7 +66,7 @@ fn id(number: i64) -> Parsed<u32> {
     u32::try_from(number)
         .ok()
         .filter(|id| *id != u32::MAX)
-        .ok_or_else(|| "is no user or group number".to_owned())
+        .ok_or_else(|| "invalid user or group number".to_owned())
 }
 
 fn user(name: &str) -> nix::Result<Option<u32>> {
@@ -64,15 +83,18 @@ mod tests {
 
     #[test]
     fn accounts_go_by_name_or_number() {
-        let read = |value: ValueKind| account(&value, "user", user);
-        assert_eq!([read("root".into()), read("0".into()), read(7.into())], [Ok(0), Ok(0), Ok(7)]);
+        let read = |value: Value| Uid::parse(Type::User, &value).map(|Uid(uid)| uid);
+        assert_eq!([read("root".into()), read("0".into()), read(Value::Integer(7))], [Ok(0), Ok(0), Ok(7)]);
         assert_eq!(
             read("nosuchuser".into()),
-            Err(Wrong { text: "there is no user of that name on this machine".to_owned(), may_pass: true })
+            Err(Wrong {
+                text: "there is no user of that name on this machine".to_owned(),
+                cause: Cause::UnknownAccount
+            })
         );
         assert!(read("".into()).is_err() && read("ro\0ot".into()).is_err());
-        assert!(read((-1).into()).is_err() && read(i64::from(u32::MAX).into()).is_err());
-        assert!(!read("".into()).unwrap_err().may_pass);
-        assert!(read(true.into()).unwrap_err().text.contains("a name in quotes or a number"));
+        assert!(read(Value::Integer(-1)).is_err() && read(Value::Integer(u32::MAX.into())).is_err());
+        assert_eq!(read("".into()).unwrap_err().cause, Cause::Configuration);
+        assert!(read(Value::Boolean(true)).unwrap_err().text.contains("a name in quotes or a number"));
     }
 }

@@ -2,28 +2,28 @@
 
 use std::net::SocketAddr;
 
-use ::config::ValueKind;
-
-use super::Admin;
-use super::problem::Checked;
+use super::layer::Value;
+use super::problem::{Checked, Wrong};
 use super::reader::Reader;
-use super::values::{Parsed, boolean, line};
+use super::schema::Type;
+use super::settings::Admin;
+use super::values::{Typed, line};
 
 const ADDRESS: &str = "admin.address";
 
-/// `[admin]`; off without an address.
+/// Reads `[admin]`. Without an address it is off.
 pub(super) fn read(reader: &mut Reader) -> Checked<Admin> {
-    let address = reader.optional(ADDRESS, parse_address);
-    let allow_remote = reader.setting("admin.allow_remote", false, boolean);
+    let address = reader.optional::<SocketAddr>(ADDRESS);
+    let allow_remote = reader.setting::<bool>("admin.allow_remote");
     let (address, allow_remote) = (address?, allow_remote?);
     if address.is_none() && allow_remote.value {
-        return Err(reader.refuse(&allow_remote, format!("means nothing without {ADDRESS}")));
+        return Err(reader.refuse(&allow_remote, format!("requires {ADDRESS}")));
     }
     if let Some(address) = &address {
-        // Whoever reaches it learns how much the daemon has to do, and nothing about anybody; still, that is for the
-        // operator to decide.
+        // Metrics show how busy the daemon is, and nothing about users. Whether other machines may see that is the
+        // operator's decision.
         if !address.value.ip().is_loopback() && !allow_remote.value {
-            let text = "can be reached from other machines: name a loopback address such as 127.0.0.1:9464, or set \
+            let text = "is reachable from other machines; use a loopback address such as 127.0.0.1:9464, or set \
                         admin.allow_remote = true";
             return Err(reader.refuse(address, text));
         }
@@ -31,11 +31,17 @@ pub(super) fn read(reader: &mut Reader) -> Checked<Admin> {
     Ok(Admin { address: address.map(|address| address.value) })
 }
 
-fn parse_address(value: &ValueKind) -> Parsed<SocketAddr> {
-    let example = "must be an IP address and a port, such as \"127.0.0.1:9464\" or \"[::1]:9464\"";
-    let address: SocketAddr = line(value)?.parse().map_err(|_| example.to_owned())?;
-    if address.port() == 0 {
-        return Err("must name a port; 0 is none".to_owned());
+impl Typed for SocketAddr {
+    fn parse(takes: Type, value: &Value) -> Result<Self, Wrong> {
+        let example = "must be an IP address and a port, such as \"127.0.0.1:9464\" or \"[::1]:9464\"";
+        let address: Self = line(takes, value)?.parse().map_err(|_| example)?;
+        if address.port() == 0 {
+            return Err("must have a port other than 0".into());
+        }
+        Ok(address)
     }
-    Ok(address)
+
+    fn shown(&self) -> String {
+        self.to_string()
+    }
 }

@@ -1,21 +1,20 @@
-//! `[[listener.allow]]`: who may do what on a listener.
+//! `[[listener.allow]]`: which callers may do what on a listener.
 
 use std::sync::Arc;
 
-use ::config::ValueKind;
-
-use super::accounts::{gid, uid};
-use super::problem::{Checked, Wrong};
+use super::accounts::{Gid, Uid};
+use super::layer::Value;
+use super::problem::Checked;
 use super::reader::{Reader, Setting};
-use super::schema;
-use super::values::{Parsed, lines, number, users, within};
+use super::schema::{self, Type};
+use super::values::{Parsed, lines, users, wrong_type};
 use crate::domain::policy::pattern::Pattern;
-use crate::domain::policy::{DEFAULT_OPERATIONS, OVERFLOW_ID, Operation, Rule};
+use crate::domain::policy::{OVERFLOW_ID, Operation, Rule};
 
-/// Operations of later versions, so that whoever has a newer page before them is told so.
+/// Operations of later versions. An operator who reads newer documentation gets a problem that says so.
 const LATER: [&str; 2] = ["proxy", "management_api"];
 
-/// Every rule of the listener whose list is at `list`, in its order.
+/// Reads the rules of the listener whose list is at `list`, in its order.
 pub(super) fn read(reader: &mut Reader, list: &str) -> Checked<Vec<Rule>> {
     let rules: Vec<_> = (0..reader.length(list))
         .map(|index| {
@@ -29,21 +28,23 @@ pub(super) fn read(reader: &mut Reader, list: &str) -> Checked<Vec<Rule>> {
 
 fn one(reader: &mut Reader, table: &str) -> Checked<Rule> {
     let key = |name: &str| format!("{table}.{name}");
-    let uid = reader.optional(&key("uid"), |value| Ok::<_, Wrong>(named(uid(value)?)?));
-    let gid = reader.optional(&key("gid"), |value| Ok::<_, Wrong>(named(gid(value)?)?));
-    let operations = reader.setting(&key("operations"), DEFAULT_OPERATIONS.to_vec(), operations);
-    let connections = reader.optional(&key("connections"), lines);
-    let users = reader.optional(&key("users"), users);
-    // A rate of a lookup in ten seconds is as low as makes sense.
-    let rate = reader.optional(&key("rate"), within(0.1..=1_000_000.0, number));
+    let uid = reader.optional(&key("uid"));
+    let uid = uid.and_then(|uid| id(reader, uid, |Uid(uid)| uid));
+    let gid = reader.optional(&key("gid"));
+    let gid = gid.and_then(|gid| id(reader, gid, |Gid(gid)| gid));
+    let operations = reader.parsed(&key("operations"), operations);
+    let operations = operations.and_then(|operations| reader.required(&key("operations"), operations));
+    let connections = reader.parsed(&key("connections"), lines);
+    let users = reader.parsed(&key("users"), users);
+    let rate = reader.optional(&key("rate"));
 
     let (uid, gid, operations) = (uid?, gid?, operations?);
     let (connections, users) = (connections?, users?);
     if uid.is_none() && gid.is_none() {
-        let text = "names nobody: a rule needs a uid, a gid, or both for callers that have both";
+        let text = "a rule needs a uid, a gid, or both, which then have to match together";
         return Err(reader.missing(table, text));
     }
-    refuse_what_cannot_be_limited(reader, &operations, [&connections, &users])?;
+    refuse_limited_management_token(reader, &operations, [&connections, &users])?;
     let origin = uid.as_ref().or(gid.as_ref()).and_then(|setting| setting.origin.clone());
     let texts = |setting: Setting<Vec<String>>| setting.value;
     Ok(Rule {
@@ -57,37 +58,39 @@ fn one(reader: &mut Reader, table: &str) -> Checked<Rule> {
     })
 }
 
-/// A rule must name somebody whom the kernel can.
-fn named(id: u32) -> Parsed<u32> {
-    match id {
-        OVERFLOW_ID => {
-            Err("65534 is what the kernel calls everybody whom it cannot name, and matches no rule"
-                .to_owned())
-        }
-        id => Ok(id),
+/// Refuses the number by which the kernel names users and groups that have none here.
+fn id<T: Copy>(
+    reader: &mut Reader,
+    setting: Option<Setting<T>>,
+    number: impl Fn(T) -> u32,
+) -> Checked<Option<Setting<u32>>> {
+    let Some(Setting { key, origin, value }) = setting else { return Ok(None) };
+    let setting = Setting { key, origin, value: number(value) };
+    if setting.value == OVERFLOW_ID {
+        let text = "65534 stands for every id that the kernel cannot name here, and matches no rule";
+        return Err(reader.refuse(&setting, text));
     }
+    Ok(Some(setting))
 }
 
-fn operations(value: &ValueKind) -> Parsed<Vec<Operation>> {
-    let known = || {
-        let grantable = Operation::ALL.into_iter().filter(|operation| *operation != Operation::Reload);
-        grantable.map(|operation| format!("{:?}", operation.as_str())).collect::<Vec<_>>().join(", ")
-    };
+fn operations(takes: Type, value: &Value) -> Parsed<Vec<Operation>> {
+    let Type::Words(words) = takes else { return wrong_type(takes, value) };
+    let known = || words.iter().map(|word| format!("{word:?}")).collect::<Vec<_>>().join(", ");
     let parse = |(at, name): (usize, &String)| match Operation::parse(name) {
         Some(Operation::Reload) => {
             Err(format!("element {at} cannot be granted: only root and the daemon's own uid may reload"))
         }
         Some(operation) => Ok(operation),
         None if LATER.contains(&name.as_str()) => {
-            Err(format!("element {at} is an operation that this version of cloakroom does not have"))
+            Err(format!("element {at} is an operation that this version of cloakroom does not support"))
         }
-        None => Err(format!("element {at} is no operation; there are {}", known())),
+        None => Err(format!("element {at} is not an operation; the operations are {}", known())),
     };
-    lines(value)?.iter().enumerate().map(parse).collect()
+    lines(takes, value)?.iter().enumerate().map(parse).collect()
 }
 
-/// The Management token reads every user, whatever the rule that hands it out says.
-fn refuse_what_cannot_be_limited(
+/// A Management token reads every user, so a rule that hands it out cannot be limited to some.
+fn refuse_limited_management_token(
     reader: &mut Reader,
     operations: &Setting<Vec<Operation>>,
     limits: [&Option<Setting<Vec<String>>>; 2],
@@ -95,9 +98,27 @@ fn refuse_what_cannot_be_limited(
     let limit = limits.into_iter().flatten().next();
     match limit.filter(|_| operations.value.contains(&Operation::ManagementToken)) {
         Some(limit) => {
-            let text = "cannot limit management_token, which reads every user: make that a rule of its own";
+            let text = "cannot limit management_token, because a Management token reads every user; use a \
+                        separate rule";
             Err(reader.refuse(limit, text))
         }
         None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::schema::DefaultValue;
+    use crate::domain::policy::DEFAULT_OPERATIONS;
+
+    #[test]
+    fn the_schema_has_every_operation_that_can_be_granted() {
+        let key = schema::keys().find(|key| key.path == "listener.allow.operations").unwrap();
+        let Type::Words(words) = key.takes else { panic!("{:?}", key.takes) };
+        let grantable = Operation::ALL.into_iter().filter(|operation| *operation != Operation::Reload);
+        assert!(grantable.map(Operation::as_str).eq(words.iter().copied()));
+        let names = DEFAULT_OPERATIONS.map(Operation::as_str).join(",");
+        assert!(matches!(key.default, DefaultValue::Value(text) if text == names));
     }
 }

@@ -1,36 +1,41 @@
-//! `[audit]`: what is written down of requests, and where.
+//! `[audit]`: which requests have a line in the audit log, and where it is written.
 
-use ::config::ValueKind;
-
+use super::layer::Value;
 use super::problem::Checked;
 use super::reader::Reader;
-use super::values::{Parsed, absolute_path, choice, text};
-use super::{Audit, AuditEvents, AuditOutput};
+use super::schema::Type;
+use super::settings::{Audit, AuditEvents, AuditOutput};
+use super::values::{Parsed, absolute_path, text};
 
 /// Where journald takes lines of its native protocol (systemd-journald.service(8)).
 const JOURNAL: &str = "/run/systemd/journal/socket";
 
-/// `[audit]`.
+/// Reads `[audit]`.
 pub(super) fn read(reader: &mut Reader) -> Checked<Audit> {
-    const EVENTS: &[(&str, AuditEvents)] =
-        &[("notable", AuditEvents::Notable), ("all", AuditEvents::All), ("none", AuditEvents::None)];
+    const OUTPUT: &str = "audit.output";
 
-    let events = reader.value("audit.events", AuditEvents::Notable, choice(EVENTS));
-    let output = reader.value("audit.output", AuditOutput::Stdout, parse_output);
-    Ok(Audit { events: events?, output: output? })
+    let events = reader.choice("audit.events", |word| match word {
+        "notable" => Some(AuditEvents::Notable),
+        "all" => Some(AuditEvents::All),
+        "none" => Some(AuditEvents::None),
+        _ => None,
+    });
+    let output = reader.parsed(OUTPUT, parse_output);
+    let output = output.and_then(|output| reader.required(OUTPUT, output));
+    Ok(Audit { events: events?, output: output?.value })
 }
 
-/// Whether a file can be written to shows at the start: `check` may well run as somebody else.
-fn parse_output(value: &ValueKind) -> Parsed<AuditOutput> {
-    match text(value)? {
+/// The file is opened when the daemon starts: `check` may run as a user that cannot write to it.
+fn parse_output(takes: Type, value: &Value) -> Parsed<AuditOutput> {
+    match text(takes, value)? {
         "stdout" => Ok(AuditOutput::Stdout),
         "journald" => Ok(AuditOutput::Journald(JOURNAL.into())),
         path if !path.starts_with('/') => {
             Err(r#"must be "stdout", "journald" or an absolute path, beginning with /"#.to_owned())
         }
         path if path.ends_with('/') => {
-            Err("must be the path of a file, not of a directory: no slash at its end".to_owned())
+            Err("must be the path of a file, without a slash at its end".to_owned())
         }
-        _ => absolute_path(value).map(|path| AuditOutput::File(path.into())),
+        _ => absolute_path(takes, value).map(|path| AuditOutput::File(path.into())),
     }
 }

@@ -1,60 +1,63 @@
-//! `[tenant.client]`: the application that asks, and its secret.
+//! `[tenant.client]`: the application that obtains Management tokens, and its secret.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use ::config::ValueKind;
-
-use super::environment::variable;
 use super::files::{self, Content, Exposure};
-use super::problem::Checked;
+use super::layer::Value;
+use super::problem::{Checked, Wrong};
 use super::reader::{Reader, Setting};
+use super::schema::{Type, variable};
+use super::settings::{Client, ClientAuth};
 use super::values::{Parsed, absolute_path, choice, line, text};
-use super::{Client, ClientAuth};
 use crate::domain::invisible;
 use crate::secret::Secret;
 
+const ID: &str = "tenant.client.id";
 const SECRET: &str = "tenant.client.secret";
 const SECRET_FILE: &str = "tenant.client.secret_file";
+const AUTH: &str = "tenant.client.auth";
 
-/// Ways to authenticate that this version has, and those of later ones.
-const AUTH: &[(&str, ClientAuth)] =
-    &[("client_secret_post", ClientAuth::SecretPost), ("client_secret_basic", ClientAuth::SecretBasic)];
+/// Authentication methods of later versions.
 const LATER_AUTH: [&str; 2] = ["private_key_jwt", "tls_client_auth"];
 
-/// `[tenant.client]`, and the file that it names.
+/// Reads `[tenant.client]` and the file that it names.
 pub(super) fn read(reader: &mut Reader) -> Checked<Client> {
     let id = id(reader);
     let secret = secret(reader);
-    let auth = reader.value("tenant.client.auth", ClientAuth::SecretPost, parse_auth);
-    let (id, (secret, secret_file), auth) = (id?, secret?, auth?);
+    let auth = reader.parsed(AUTH, parse_auth);
+    let auth = auth.and_then(|auth| reader.required(AUTH, auth));
+    let (id, (secret, secret_file), auth) = (id?, secret?, auth?.value);
     Ok(Client { id, secret: Arc::new(secret), secret_file, auth })
 }
 
 fn id(reader: &mut Reader) -> Checked<String> {
-    const KEY: &str = "tenant.client.id";
-    let id = reader.owned(KEY, line)?.map(|id| id.value);
-    id.ok_or_else(|| {
-        reader.missing(KEY, format!("required: the application's client id, here or in {}", variable(KEY)))
+    let id = reader.owned(ID, line)?;
+    reader.required(ID, id).map(|id| id.value)
+}
+
+fn parse_auth(takes: Type, value: &Value) -> Parsed<ClientAuth> {
+    if LATER_AUTH.contains(&text(takes, value)?) {
+        return Err(
+            "not supported by this version of cloakroom; use client_secret_post or client_secret_basic"
+                .to_owned(),
+        );
+    }
+    choice(takes, value, |word| match word {
+        "client_secret_post" => Some(ClientAuth::SecretPost),
+        "client_secret_basic" => Some(ClientAuth::SecretBasic),
+        _ => None,
     })
 }
 
-fn parse_auth(value: &ValueKind) -> Parsed<ClientAuth> {
-    if LATER_AUTH.contains(&text(value)?) {
-        return Err("this version of cloakroom does not have it: client_secret_post or client_secret_basic"
-            .to_owned());
-    }
-    choice(AUTH)(value)
-}
-
-/// From its file, which is named then, or from its own key. Both are read before they are compared, so that either's own
-/// problems show.
+/// Reads the secret from its file, whose path is returned, or from its own key. Both keys are parsed before they are
+/// compared, so that the problems of each are reported.
 fn secret(reader: &mut Reader) -> Checked<(Secret, Option<PathBuf>)> {
-    let plain = reader.optional(SECRET, parse_secret);
+    let plain = reader.parsed(SECRET, parse_secret);
     let path = reader.owned(SECRET_FILE, absolute_path);
     match (plain?, path?) {
         (Some(plain), None) => {
-            judge_a_secret_in_the_configuration(reader, &plain)?;
+            check_inline_secret(reader, &plain)?;
             warn_of_spaces(reader, &plain, &plain.value);
             Ok((plain.value, None))
         }
@@ -65,8 +68,7 @@ fn secret(reader: &mut Reader) -> Checked<(Secret, Option<PathBuf>)> {
         }
         (Some(plain), Some(path)) => {
             let other = path.origin.as_deref().unwrap_or_default();
-            Err(reader
-                .refuse(&plain, format!("{SECRET_FILE} is set too ({other}); only one of them can count")))
+            Err(reader.refuse(&plain, format!("{SECRET_FILE} is set too ({other}); set only one of them")))
         }
         (None, None) => {
             let text = format!(
@@ -78,48 +80,48 @@ fn secret(reader: &mut Reader) -> Checked<(Secret, Option<PathBuf>)> {
     }
 }
 
-fn judge_a_secret_in_the_configuration(reader: &mut Reader, plain: &Setting<Secret>) -> Checked<()> {
+fn check_inline_secret(reader: &mut Reader, plain: &Setting<Secret>) -> Checked<()> {
     if !reader.is_from_file(plain) {
         return Ok(());
     }
-    reader.warn(plain, format!("the secret stands in the configuration; {SECRET_FILE} keeps it apart"));
-    reader.require_closed(plain, "the configuration, and the secret in it", reader.exposure)
+    reader.warn(plain, format!("the secret is in the configuration itself; prefer {SECRET_FILE}"));
+    reader.require_private(plain, "the configuration, which contains the secret", reader.exposure)
 }
 
-/// Auth0 makes secrets without any, but takes whatever is set through its API.
+/// Auth0 generates secrets without spaces, but accepts any text through its API.
 fn warn_of_spaces<T>(reader: &mut Reader, setting: &Setting<T>, secret: &Secret) {
     if secret.expose().trim().len() != secret.len() {
-        reader.warn(setting, "the secret begins or ends with a space, which is taken for a part of it");
+        reader.warn(setting, "the secret begins or ends with a space, which counts as part of it");
     }
 }
 
 fn from_file(reader: &mut Reader, path: &Setting<String>) -> Checked<Secret> {
-    let (secret, exposure) = secret_from(Path::new(&path.value)).map_err(|text| reader.refuse(path, text))?;
-    reader.require_closed(path, "the file", exposure)?;
+    let (secret, exposure) =
+        secret_from(Path::new(&path.value)).map_err(|wrong| reader.refuse(path, wrong))?;
+    reader.require_private(path, "the file", exposure)?;
     reader.files.push(path.value.clone().into());
     Ok(secret)
 }
 
-/// The secret in a file, and how open it lies to others.
-pub(super) fn secret_from(path: &Path) -> Parsed<(Secret, Option<Exposure>)> {
-    /// Generous for a secret, and little enough to hold whatever file was named by mistake.
+/// The secret in a file, and what other users can do with that file.
+pub(super) fn secret_from(path: &Path) -> Result<(Secret, Option<Exposure>), Wrong> {
+    /// More than any secret, and a bound on the memory for a file that was named by mistake.
     const LIMIT_KIB: u64 = 64;
 
-    let content = files::read(path, LIMIT_KIB).map_err(|error| error.to_string())?;
+    let content = files::read(path, LIMIT_KIB)?;
     let exposure = content.exposure;
-    secret_in(content).map(|secret| (secret, exposure))
+    Ok((secret_in(content)?, exposure))
 }
 
-/// A file's content less one line end, which editors and `echo` add without being asked.
+/// The content of a file without one line end at its end, which editors and `echo` add.
 fn secret_in(content: Content) -> Parsed<Secret> {
-    let text =
-        String::from_utf8(content.bytes).map_err(|_| "the file does not hold text (UTF-8)".to_owned())?;
+    let text = String::from_utf8(content.bytes).map_err(|_| "the file is not UTF-8 text".to_owned())?;
     let text = text.strip_suffix('\n').map_or(text.as_str(), |text| text.strip_suffix('\r').unwrap_or(text));
     check(text).map_err(|problem| format!("the file {problem}"))
 }
 
-fn parse_secret(value: &ValueKind) -> Parsed<Secret> {
-    check(text(value)?).map_err(|problem| format!("the text {problem}"))
+fn parse_secret(takes: Type, value: &Value) -> Parsed<Secret> {
+    check(text(takes, value)?).map_err(|problem| format!("the text {problem}"))
 }
 
 fn check(text: &str) -> Parsed<Secret> {
@@ -127,12 +129,11 @@ fn check(text: &str) -> Parsed<Secret> {
         return Err("is empty".to_owned());
     }
     if text.chars().any(char::is_control) {
-        let what =
-            "must hold the secret and nothing else: there are line breaks or other control characters in it";
+        let what = "must contain only the secret, without line breaks or other control characters";
         return Err(what.to_owned());
     }
     if let Some(found) = invisible::first(text) {
-        return Err(format!("must hold the secret and nothing else: there is an invisible {found} in it"));
+        return Err(format!("must contain only the secret, without the invisible character {found}"));
     }
     Ok(Secret::new(text))
 }

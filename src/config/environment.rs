@@ -1,27 +1,24 @@
-//! The environment as a layer: `CLOAKROOM_TENANT__CLIENT__ID` is `tenant.client.id`.
+//! Reads the environment as a layer: `CLOAKROOM_TENANT__CLIENT__ID` sets `tenant.client.id`.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
-use ::config::ValueKind;
-
 use super::layer::Layer;
 use super::problem::{Report, in_variable};
-use super::schema::{self, Kind, Known};
+use super::schema::{self, Key, Known, VARIABLE_PREFIX, variable};
+use super::suggestion;
+use super::values::from_text;
 
-/// What the names of all variables begin with that are keys.
-const PREFIX: &str = "CLOAKROOM_";
-
-/// Variables that the client commands read: where a daemon's socket is, not where this one makes its own.
+/// Variables that client commands read. They name the socket to connect to, not the one to create.
 const NOT_KEYS: [&str; 1] = ["CLOAKROOM_SOCKET"];
 
-/// The environment, as main found it. There are secrets in it, so its `Debug` text holds names only.
+/// The environment of the process, as `main` hands it in. It contains secrets, so its `Debug` text has only names.
 #[derive(Clone, Default)]
 pub struct Env(BTreeMap<String, String>);
 
 impl Env {
-    /// The value of a variable that is set and not empty. An empty one counts as unset, as it does wherever
-    /// `HTTPS_PROXY` and its like are read.
+    /// The value of a variable that is set and not empty. An empty one counts as unset, as other programs treat
+    /// `HTTPS_PROXY` and similar variables.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(String::as_str).filter(|value| !value.is_empty())
     }
@@ -39,21 +36,21 @@ impl fmt::Debug for Env {
     }
 }
 
-/// Reads the variables that are keys. Those that begin as ours do and are no key are noted in `report`.
+/// Reads the variables that set keys. A variable with our prefix that sets no key is a problem in `report`.
 pub(super) fn read(env: &Env, report: &mut Report) -> Layer {
     let mut layer = Layer::default();
     for (name, value) in &env.0 {
-        let Some(rest) = name.strip_prefix(PREFIX) else { continue };
+        let Some(rest) = name.strip_prefix(VARIABLE_PREFIX) else { continue };
         if NOT_KEYS.contains(&name.as_str()) || is_service_link(rest, value) {
             continue;
         }
         match key(name, rest) {
-            Ok((path, kind)) => match typed(kind, value) {
+            Ok((path, key)) => match from_text(key.takes, value) {
                 Some(value) => layer.set(&path, &in_variable(name), value),
                 None => {
                     let origin = in_variable(name);
-                    report.problem(&path, Some(&origin), format!("must be {}", kind.expected()));
-                    layer.set_unusable(&path, &origin);
+                    report.problem(&path, Some(&origin), format!("must be {}", key.takes.expected()));
+                    layer.set_unusable(&path);
                 }
             },
             Err((path, text)) => {
@@ -64,43 +61,39 @@ pub(super) fn read(env: &Env, report: &mut Report) -> Layer {
     layer
 }
 
-/// The variable that sets the key at `path`.
-pub(super) fn variable(path: &str) -> String {
-    format!("{PREFIX}{}", path.replace('.', "__").to_ascii_uppercase())
-}
-
-/// The key that a variable sets, or the key that it seems to set and what is wrong with it.
-fn key(name: &str, rest: &str) -> Result<(String, Kind), (String, String)> {
+/// The path and the row of the key that a variable sets; or the path that it seems to set, and what is wrong with it.
+fn key(name: &str, rest: &str) -> Result<(String, &'static Key), (String, String)> {
     let parts: Vec<_> = rest.split("__").map(str::to_ascii_lowercase).collect();
     let path = parts.iter().fold(String::new(), |path, part| schema::join(&path, part));
     match schema::lookup(&path) {
         Some(Known::Key(_)) if let Some(list) = schema::misnumbered(&path) => {
-            let example = variable(list.example());
-            let text = format!("{} are numbered from 0, {} at most: {example}", list.elements, list.most);
+            let example = variable(list.example);
+            let text =
+                format!("{} are numbered from 0, at most {}, as in {example}", list.elements, list.most);
             Err((path, text))
         }
-        Some(Known::Key(kind)) if name == variable(&path) => Ok((path, kind)),
+        Some(Known::Key(key)) if name == variable(&path) => Ok((path, key)),
         Some(Known::Key(_)) => {
-            let text = format!("names of variables are in upper case; did you mean {}?", variable(&path));
+            let text = format!("variable names are in upper case; did you mean {}?", variable(&path));
             Err((path, text))
         }
         Some(Known::Table) => {
-            let text = format!("is a table: set its keys one by one, as {}__KEY", variable(&path));
+            let text = format!("is a table; set its keys one by one, as in {}__KEY", variable(&path));
             Err((path, text))
         }
-        Some(Known::ListOfTables(list)) => {
-            let example = variable(list.example());
-            Err((path, format!("is a list of tables: set its keys one by one, as {example}")))
+        Some(Known::ListOfTables(_, list)) => {
+            let example = variable(list.example);
+            Err((path, format!("is a list of tables; set its keys one by one, as in {example}")))
         }
         None => {
-            let text = schema::unknown(&path, variable);
+            let text = suggestion::unknown(&path, variable);
             Err((path, text))
         }
     }
 }
 
-/// Whether Kubernetes set this variable, not the operator. Every container is given some of every Service in its
-/// namespace, and those of a Service that is called `cloakroom` or `cloakroom-…` begin as ours do.
+/// Whether Kubernetes set this variable, and not the operator. Kubernetes sets variables for every Service of the
+/// namespace in every container; those of a Service called `cloakroom` or `cloakroom-…` have our prefix.
 fn is_service_link(rest: &str, value: &str) -> bool {
     let address = ["tcp://", "udp://", "sctp://"].iter().any(|scheme| value.starts_with(scheme));
     let rest = format!("_{rest}");
@@ -108,17 +101,6 @@ fn is_service_link(rest: &str, value: &str) -> bool {
         || rest.contains("_SERVICE_PORT")
         || (rest.ends_with("_PORT") && address)
         || rest.split("_PORT_").skip(1).any(|port| port.starts_with(|c: char| c.is_ascii_digit()))
-}
-
-/// The value in the type that its key takes.
-fn typed(kind: Kind, value: &str) -> Option<ValueKind> {
-    match kind {
-        Kind::Integer => value.parse::<i64>().ok().map(Into::into),
-        Kind::Number => value.parse::<f64>().ok().map(Into::into),
-        Kind::Boolean => value.parse::<bool>().ok().map(Into::into),
-        Kind::Texts => Some(value.split(',').map(|text| text.trim().to_owned()).collect::<Vec<_>>().into()),
-        Kind::Text | Kind::Duration | Kind::Size | Kind::Account => Some(value.into()),
-    }
 }
 
 #[cfg(test)]
@@ -130,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_ours_is_left_alone() {
+    fn variables_of_client_commands_and_of_kubernetes_are_ignored() {
         let env = env([
             ("CLOAKROOM_SOCKET", "/run/x"),
             ("CLOAKROOM_SERVICE_HOST", "10.0.0.1"),
@@ -147,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_key_is_told_how_to_be_one_and_its_value_is_kept_quiet() {
+    fn an_unknown_variable_gets_a_suggestion_and_its_value_is_not_printed() {
         let env = env([
             ("CLOAKROOM_TENANT__CLIENT__SECRETS", "canary"),
             ("CLOAKROOM_TENANT_DOMAIN", "canary"),
@@ -170,24 +152,12 @@ mod tests {
     }
 
     #[test]
-    fn a_name_cannot_pass_for_a_line_of_ours() {
+    fn the_name_of_a_variable_cannot_forge_a_line_of_output() {
         let env = env([("CLOAKROOM_X\nf.toml, line 1: tenant.domain: must be\u{1b}[1m", "canary")]);
         let mut report = Report::default();
         read(&env, &mut report);
         let text = report.into_problems("f.toml").to_string();
         assert!(text.starts_with("the variable \"CLOAKROOM_X\\nf.toml"), "{text}");
         assert!(!text.contains(char::is_control), "{text}");
-    }
-
-    #[test]
-    fn values_take_the_type_of_their_key() {
-        assert_eq!(typed(Kind::Integer, "5"), Some(ValueKind::I64(5)));
-        assert_eq!(typed(Kind::Number, "0"), Some(ValueKind::Float(0.0)));
-        assert_eq!(typed(Kind::Boolean, "false"), Some(ValueKind::Boolean(false)));
-        assert_eq!(typed(Kind::Account, "5"), Some(ValueKind::String("5".into())));
-        assert_eq!(typed(Kind::Integer, "five"), None);
-        assert_eq!(typed(Kind::Boolean, "yes"), None);
-        let texts: ValueKind = vec!["a".to_owned(), "b c".to_owned()].into();
-        assert_eq!(typed(Kind::Texts, "a, b c"), Some(texts));
     }
 }

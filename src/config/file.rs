@@ -1,16 +1,17 @@
-//! The TOML file as a layer: every value with the line that it stands on.
+//! Reads the TOML file as a layer: every value with its line.
 
-use ::config::ValueKind;
+use super::layer::Value;
 use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue};
 
 use super::layer::Layer;
 use super::problem::{Report, in_file};
-use super::schema::{self, Kind, Known, List};
+use super::schema::{self, Known, List, Table, Type};
+use super::suggestion;
 
-/// Reads `text`, the content of the file `name`. What is not TOML, no known key, or a table where a value belongs
-/// is noted in `report`; the layer holds the rest. There is none if the text is not TOML: what is left of a broken
-/// file would only give problems that are none.
+/// Reads `text`, the content of the file `name`. Syntax errors, unknown keys and wrong types are problems in
+/// `report`; the layer has the rest. The result is `None` if the text is not TOML: the rest of a broken file would
+/// only cause misleading problems.
 pub(super) fn read(name: &str, text: &str, report: &mut Report) -> Option<Layer> {
     let mut reader = Reader { name, lines: Lines::of(text), report, layer: Layer::default() };
     let (document, errors) = DeTable::parse_recoverable(text);
@@ -31,15 +32,14 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// One problem per line: the parser's second thoughts about a line are mostly consequences of its first.
+    /// Reports one problem per line: further errors of the parser about a line mostly follow from the first.
     fn errors(&mut self, errors: &[toml::de::Error]) {
         let mut reported = 0;
         for error in errors {
-            let (line, column) = self.lines.place(error.span().map_or(0, |span| span.start));
+            let (line, column) = self.lines.position(error.span().map_or(0, |span| span.start));
             if line > reported {
                 reported = line;
-                // The message is from a fixed set. Never the error's own text, which quotes the line: it may
-                // hold a secret.
+                // The message is from a fixed set. The error's own text quotes the line, which may contain a secret.
                 let text = format!("not valid TOML at column {column}: {}", error.message());
                 self.report.problem("", Some(&in_file(self.name, line)), text);
             }
@@ -48,7 +48,7 @@ impl Reader<'_> {
 
     fn table(&mut self, path: &str, table: &DeTable<'_>) {
         for (key, value) in table {
-            let origin = in_file(self.name, self.lines.place(key.span().start).0);
+            let origin = in_file(self.name, self.lines.position(key.span().start).0);
             self.entry(&schema::join(path, key.get_ref()), &origin, value.get_ref());
         }
     }
@@ -56,44 +56,46 @@ impl Reader<'_> {
     fn entry(&mut self, path: &str, origin: &str, value: &DeValue<'_>) {
         match (schema::lookup(path), value) {
             (None, _) => {
-                self.report.problem(path, Some(origin), schema::unknown(path, str::to_owned));
+                self.report.problem(path, Some(origin), suggestion::unknown(path, str::to_owned));
             }
             (Some(Known::Table), DeValue::Table(table)) => self.table(path, table),
             (Some(Known::Table), _) => {
                 let text = format!("must be a table, written as [{path}], not {}", name_of(value));
                 self.unusable(path, origin, text);
             }
-            (Some(Known::ListOfTables(list)), DeValue::Array(elements)) => {
-                self.elements(path, origin, list, elements);
+            (Some(Known::ListOfTables(table, list)), DeValue::Array(elements)) => {
+                self.elements(path, origin, table, list, elements);
             }
-            (Some(Known::ListOfTables(list)), _) => {
-                let text =
-                    format!("must be a list of tables, each written as {} with two brackets", list.written());
+            (Some(Known::ListOfTables(table, _)), _) => {
+                let text = format!(
+                    "must be a list of tables, each written as {} with two brackets",
+                    table.heading()
+                );
                 self.unusable(path, origin, text);
             }
-            (Some(Known::Key(kind)), value) => self.value(path, origin, kind, value),
+            (Some(Known::Key(key)), value) => self.value(path, origin, key.takes, value),
         }
     }
 
-    fn elements(&mut self, path: &str, origin: &str, list: &List, elements: &DeArray<'_>) {
+    fn elements(&mut self, path: &str, origin: &str, table: &Table, list: List, elements: &DeArray<'_>) {
         if elements.len() > list.most {
             let text = format!("at most {} {} are possible", list.most, list.elements);
             self.report.problem(path, Some(origin), text);
         }
         for (index, element) in elements.iter().enumerate().take(list.most) {
-            self.element(&schema::join(path, &index.to_string()), list, element);
+            self.element(&schema::join(path, &index.to_string()), table, element);
         }
     }
 
-    fn element(&mut self, path: &str, list: &List, element: &Spanned<DeValue<'_>>) {
+    fn element(&mut self, path: &str, of: &Table, element: &Spanned<DeValue<'_>>) {
         match element.get_ref() {
             DeValue::Table(table) => {
                 self.layer.set_empty_table(path);
                 self.table(path, table);
             }
             other => {
-                let origin = in_file(self.name, self.lines.place(element.span().start).0);
-                let text = format!("must be a table, written as {}, not {}", list.written(), name_of(other));
+                let origin = in_file(self.name, self.lines.position(element.span().start).0);
+                let text = format!("must be a table, written as {}, not {}", of.heading(), name_of(other));
                 self.unusable(path, &origin, text);
             }
         }
@@ -101,26 +103,28 @@ impl Reader<'_> {
 
     fn unusable(&mut self, path: &str, origin: &str, text: impl Into<String>) {
         self.report.problem(path, Some(origin), text);
-        self.layer.set_unusable(path, origin);
+        self.layer.set_unusable(path);
     }
 
-    fn value(&mut self, path: &str, origin: &str, kind: Kind, value: &DeValue<'_>) {
+    fn value(&mut self, path: &str, origin: &str, takes: Type, value: &DeValue<'_>) {
         match (scalar(value), value) {
             (Some(value), _) => self.layer.set(path, origin, value),
-            (None, DeValue::Array(list)) if kind == Kind::Texts => match texts(list) {
-                Some(texts) => self.layer.set(path, origin, texts),
-                None => self.unusable(path, origin, format!("must be {}", kind.expected())),
-            },
-            (None, DeValue::Integer(_)) => self.unusable(path, origin, "is too large a number for any key"),
+            (None, DeValue::Array(list)) if matches!(takes, Type::Texts { .. } | Type::Words(_)) => {
+                match texts(list) {
+                    Some(texts) => self.layer.set(path, origin, Value::Texts(texts)),
+                    None => self.unusable(path, origin, format!("must be {}", takes.expected())),
+                }
+            }
+            (None, DeValue::Integer(_)) => self.unusable(path, origin, "number too large"),
             (None, _) => {
-                let text = format!("must be {}, not {}", kind.expected(), name_of(value));
+                let text = format!("must be {}, not {}", takes.expected(), name_of(value));
                 self.unusable(path, origin, text);
             }
         }
     }
 }
 
-/// A list of nothing but texts.
+/// The texts of a list; `None` if an element is not a text.
 fn texts(list: &DeArray<'_>) -> Option<Vec<String>> {
     let text = |element: &Spanned<DeValue<'_>>| match element.get_ref() {
         DeValue::String(text) => Some(text.to_string()),
@@ -129,13 +133,15 @@ fn texts(list: &DeArray<'_>) -> Option<Vec<String>> {
     list.iter().map(text).collect()
 }
 
-/// A single value; `None` for tables, lists, dates, and numbers beyond 64 bits.
-fn scalar(value: &DeValue<'_>) -> Option<ValueKind> {
+/// The value, if it is a single one; `None` for tables, lists, dates, and numbers beyond 64 bits.
+fn scalar(value: &DeValue<'_>) -> Option<Value> {
     match value {
         DeValue::String(text) => Some(text.as_ref().into()),
-        DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix()).ok().map(Into::into),
-        DeValue::Float(number) => number.as_str().parse::<f64>().ok().map(Into::into),
-        DeValue::Boolean(value) => Some((*value).into()),
+        DeValue::Integer(number) => {
+            i64::from_str_radix(number.as_str(), number.radix()).ok().map(Value::Integer)
+        }
+        DeValue::Float(number) => number.as_str().parse().ok().map(Value::Number),
+        DeValue::Boolean(value) => Some(Value::Boolean(*value)),
         DeValue::Datetime(_) | DeValue::Array(_) | DeValue::Table(_) => None,
     }
 }
@@ -151,7 +157,7 @@ fn name_of(value: &DeValue<'_>) -> &'static str {
     }
 }
 
-/// Where each line of a text begins, so that an offset is found without counting through the text each time.
+/// The offsets at which lines begin, so that finding a line does not scan the text each time.
 struct Lines {
     starts: Vec<usize>,
 }
@@ -162,8 +168,8 @@ impl Lines {
         Self { starts: std::iter::once(0).chain(ends.map(|(at, _)| at.saturating_add(1))).collect() }
     }
 
-    /// Line and column, in bytes, of an offset; both count from 1.
-    fn place(&self, offset: usize) -> (usize, usize) {
+    /// The line of an offset and the column in bytes; both count from 1.
+    fn position(&self, offset: usize) -> (usize, usize) {
         let line = self.starts.partition_point(|start| *start <= offset);
         let start = line.checked_sub(1).and_then(|line| self.starts.get(line)).copied().unwrap_or(0);
         (line, offset.saturating_sub(start).saturating_add(1))
@@ -182,10 +188,10 @@ mod tests {
     }
 
     #[test]
-    fn places_count_from_one() {
+    fn positions_count_from_one() {
         let lines = Lines::of("a\n\nbc");
         assert_eq!(
-            [0, 1, 2, 3, 4, 9].map(|at| lines.place(at)),
+            [0, 1, 2, 3, 4, 9].map(|at| lines.position(at)),
             [(1, 1), (1, 2), (2, 1), (3, 1), (3, 2), (3, 7)]
         );
     }
@@ -198,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn other_systems_marks_and_line_ends_are_no_problem() {
+    fn byte_order_marks_and_crlf_are_accepted() {
         assert_eq!(
             problems("\u{feff}[cache]\r\nmax_ttl = \"1m\"\r\n[log]\r\nx = 1\r\n"),
             "f, line 4: log.x: unknown key\nend: "

@@ -1,4 +1,4 @@
-//! Files that the configuration names. Each way of not being readable has its own sentence.
+//! Reads the files that the configuration names, and judges their permissions.
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read};
@@ -8,38 +8,39 @@ use std::path::Path;
 use nix::errno::Errno;
 use nix::sys::statfs::{TMPFS_MAGIC, statfs};
 
-/// What is in a file.
+use super::problem::{Cause, Wrong};
+
+/// The content of a file, and its permissions.
 pub(super) struct Content {
-    /// All of it.
+    /// The whole content.
     pub(super) bytes: Vec<u8>,
-    /// What others may do with it.
+    /// Set if other users can do more with the file than a secret allows.
     pub(super) exposure: Option<Exposure>,
 }
 
-/// What others than its owner may do with a file, beyond what a secret can bear: its group may read it, and nobody
-/// else anything.
+/// The permissions of a file that are too open for a secret, which its owner and its group may read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Exposure {
-    /// They may change it; else everybody may read it.
+    /// Users other than the owner can change the file; otherwise every user can read it.
     is_writable: bool,
     mounted: Mounted,
 }
 
-/// Who has put a file where it is. What keeps others from one that is mounted into a container is that they are in other
-/// containers.
+/// The program that mounted a file, if any. A file that is mounted into a container is out of reach for processes in
+/// other containers, whatever its mode is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mounted {
-    /// Users and programs of this machine.
+    /// The file lies on this machine's file system.
     Not,
-    /// Kubernetes.
+    /// Kubernetes mounted it.
     ByKubernetes,
-    /// Compose, Docker or Podman, as a secret of this container alone.
+    /// Compose, Docker or Podman mounted it as a secret of this container.
     IntoContainer,
 }
 
 impl Exposure {
-    /// Whether it can be no more than a warning. Compose heeds no mode: it is that of a file on the host.
-    pub(super) fn is_bearable(self) -> bool {
+    /// Whether this is a warning and not an error. Compose takes no mode: a secret has that of the file on the host.
+    pub(super) fn is_only_a_warning(self) -> bool {
         match self.mounted {
             Mounted::Not => false,
             Mounted::ByKubernetes => true,
@@ -47,36 +48,37 @@ impl Exposure {
         }
     }
 
-    /// What is wrong, and what would be right.
-    pub(super) fn of(self, file: &str) -> String {
+    /// What is wrong with the permissions of `file`, and how to fix it.
+    pub(super) fn describe(self, file: &str) -> String {
         let who = match (self.is_writable, self.mounted) {
-            (true, _) => "others than its owner may change",
+            (true, _) => "users other than its owner can change",
             (false, Mounted::ByKubernetes | Mounted::IntoContainer) => {
-                "every process in this container may read"
+                "every process in this container can read"
             }
-            (false, Mounted::Not) => "every user of this machine may read",
+            (false, Mounted::Not) => "every user of this machine can read",
         };
         let fix = match self.mounted {
-            Mounted::ByKubernetes => "; defaultMode 0400 of its volume, or 0440 with fsGroup, would do",
+            Mounted::ByKubernetes => "; set defaultMode of its volume to 0400, or to 0440 with fsGroup",
             Mounted::IntoContainer => {
-                "; on the host, give it to this container's user with mode 0400, or close its directory to others"
+                "; on the host, make it owned by this container's user with mode 0400, or close its directory to \
+                 other users"
             }
-            Mounted::Not => ": chmod 0400 or 0440 it, or have it mounted with that mode",
+            Mounted::Not => "; set its mode to 0400 or 0440, or mount it with that mode",
         };
         format!("{who} {file}{fix}")
     }
 }
 
-/// Why a file cannot be used.
+/// Why a file cannot be read.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Unusable {
-    #[error("there is no such file")]
+pub(super) enum ReadError {
+    #[error("file not found")]
     Absent,
     #[error("the file cannot be read: permission denied to uid {0}")]
     Forbidden(nix::unistd::Uid),
     #[error("is a directory, not a file")]
     Directory,
-    /// A pipe among others: opening one would wait until somebody writes.
+    /// For example a pipe, which would block until a process opens it for writing.
     #[error("is not a regular file")]
     Irregular,
     #[error("the file is larger than {0} KiB")]
@@ -87,25 +89,35 @@ pub(super) enum Unusable {
     Other(ErrorKind),
 }
 
+impl From<ReadError> for Wrong {
+    fn from(error: ReadError) -> Self {
+        let cause = match error {
+            ReadError::Forbidden(_) => Cause::PermissionDenied,
+            _ => Cause::Configuration,
+        };
+        Self { text: error.to_string(), cause }
+    }
+}
+
 /// Reads a regular file of at most `limit_kib` KiB.
-pub(super) fn read(path: &Path, limit_kib: u64) -> Result<Content, Unusable> {
-    let about = fs::metadata(path).map_err(|error| unusable(&error))?;
+pub(super) fn read(path: &Path, limit_kib: u64) -> Result<Content, ReadError> {
+    let about = fs::metadata(path).map_err(|error| read_error(&error))?;
     if about.is_dir() {
-        return Err(Unusable::Directory);
+        return Err(ReadError::Directory);
     }
     if !about.is_file() {
-        return Err(Unusable::Irregular);
+        return Err(ReadError::Irregular);
     }
     let limit = limit_kib.saturating_mul(1024);
     let mut bytes = Vec::new();
-    let file = File::open(path).map_err(|error| unusable(&error))?;
-    // One byte more than allowed tells a file that is too large from one that just fits.
+    let file = File::open(path).map_err(|error| read_error(&error))?;
+    // One byte more than the limit distinguishes a file that is too large from one that just fits.
     let read = file.take(limit.saturating_add(1)).read_to_end(&mut bytes);
-    let length = read.map_err(|error| unusable(&error))?;
+    let length = read.map_err(|error| read_error(&error))?;
     if u64::try_from(length).is_ok_and(|length| length <= limit) {
         Ok(Content { bytes, exposure: exposure(path, about.permissions().mode()) })
     } else {
-        Err(Unusable::TooLarge(limit_kib))
+        Err(ReadError::TooLarge(limit_kib))
     }
 }
 
@@ -130,39 +142,40 @@ fn mounted(path: &Path) -> Mounted {
     }
 }
 
-/// What Docker and Podman put into a container.
+/// Files that Docker and Podman create in every container.
 const CONTAINER_MARKS: [&str; 2] = ["/.dockerenv", "/run/.containerenv"];
 
-/// Where Compose, Docker and Podman mount secrets.
+/// The directory into which Compose, Docker and Podman mount secrets.
 const SECRETS: &str = "/run/secrets";
 
-/// Whether `path` is a secret that has been mounted into a container: below `/run/secrets`, on a mount of its own or of that
-/// directory.
+/// Whether `path` is a secret that was mounted into a container: below `/run/secrets`, on a mount of its own or on
+/// one of that directory.
 fn is_mounted_secret(path: &Path, mounts: &str, is_container: bool) -> bool {
-    // The fifth field is where (proc_pid_mountinfo(5)).
-    let mut places = mounts.lines().filter_map(|line| line.split(' ').nth(4).map(Path::new));
+    // The fifth field is the mount point (proc_pid_mountinfo(5)).
+    let mut mount_points = mounts.lines().filter_map(|line| line.split(' ').nth(4).map(Path::new));
     is_container
         && path.starts_with(SECRETS)
         && path != Path::new(SECRETS)
-        && places.any(|place| place == path || place == Path::new(SECRETS))
+        && mount_points.any(|mounted| mounted == path || mounted == Path::new(SECRETS))
 }
 
-/// Whether the file is in a volume of Kubernetes' making: a link through another one, `..data`, which is moved to a new
-/// directory when the content changes, all of it in memory. Its mode is the pod's business, and often 0644.
+/// Whether Kubernetes created the file's volume: the file is a link through another link, `..data`, which the kubelet
+/// moves to a new directory when the content changes, and all of it is in memory. The pod sets the mode, often to
+/// 0644.
 fn is_kubernetes(path: &Path) -> bool {
     let through = fs::read_link(path).is_ok_and(|target| target.starts_with("..data"));
     let swapped = path.parent().is_some_and(|parent| parent.join("..data").is_symlink());
     through && swapped && statfs(path).is_ok_and(|about| about.filesystem_type() == TMPFS_MAGIC)
 }
 
-fn unusable(error: &io::Error) -> Unusable {
+fn read_error(error: &io::Error) -> ReadError {
     if let Some(Errno::EMFILE | Errno::ENFILE) = error.raw_os_error().map(Errno::from_raw) {
-        return Unusable::NoDescriptors;
+        return ReadError::NoDescriptors;
     }
     match error.kind() {
-        ErrorKind::NotFound | ErrorKind::NotADirectory => Unusable::Absent,
-        ErrorKind::PermissionDenied => Unusable::Forbidden(nix::unistd::geteuid()),
-        other => Unusable::Other(other),
+        ErrorKind::NotFound | ErrorKind::NotADirectory => ReadError::Absent,
+        ErrorKind::PermissionDenied => ReadError::Forbidden(nix::unistd::geteuid()),
+        other => ReadError::Other(other),
     }
 }
 
@@ -179,10 +192,10 @@ mod tests {
             read(&path, 1).map(|content| content.bytes.len())
         };
         assert_eq!(outcome(1024), Ok(1024));
-        assert_eq!(outcome(1025), Err(Unusable::TooLarge(1)));
-        assert_eq!(read(dir.path(), 1).err(), Some(Unusable::Directory));
-        assert_eq!(read(&path.join("below"), 1).err(), Some(Unusable::Absent));
-        assert_eq!(read(Path::new("/dev/null"), 1).err(), Some(Unusable::Irregular));
+        assert_eq!(outcome(1025), Err(ReadError::TooLarge(1)));
+        assert_eq!(read(dir.path(), 1).err(), Some(ReadError::Directory));
+        assert_eq!(read(&path.join("below"), 1).err(), Some(ReadError::Absent));
+        assert_eq!(read(Path::new("/dev/null"), 1).err(), Some(ReadError::Irregular));
     }
 
     #[test]

@@ -7,20 +7,20 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 pub(super) struct HostPort<'a> {
     /// A name without a dot at its end, an IPv4 address, or an IPv6 address in brackets.
     pub(super) host: &'a str,
-    /// There was such a dot: the name is complete, and no search domain is appended to it.
+    /// Whether a dot was removed: the name is absolute, and no search domain is appended.
     pub(super) is_absolute: bool,
     /// The port, if there is one.
     pub(super) port: Option<u16>,
 }
 
-/// Splits `text`, or says why it is no host.
+/// Splits `text`, or says why it is not a host.
 pub(super) fn split(text: &str) -> Result<HostPort<'_>, &'static str> {
     let (host, port) = match text.find(']') {
         Some(end) => text.split_at_checked(end.saturating_add(1)).unwrap_or((text, "")),
         None => text.split_at_checked(text.find(':').unwrap_or(text.len())).unwrap_or((text, "")),
     };
     let (host, is_absolute) = match host.strip_suffix('.') {
-        Some(name) if name.parse::<Ipv4Addr>().is_ok() => return Err("an address has no dot at its end"),
+        Some(name) if name.parse::<Ipv4Addr>().is_ok() => return Err("an IP address has no dot at its end"),
         Some(name) => (name, true),
         None => (host, false),
     };
@@ -28,7 +28,7 @@ pub(super) fn split(text: &str) -> Result<HostPort<'_>, &'static str> {
     let port = match port.strip_prefix(':') {
         Some(port) => Some(parse_port(port)?),
         None if port.is_empty() => None,
-        None => return Err("what follows the ] of an IPv6 address can only be a port"),
+        None => return Err("only a port can follow the ] of an IPv6 address"),
     };
     Ok(HostPort { host, is_absolute, port })
 }
@@ -36,7 +36,7 @@ pub(super) fn split(text: &str) -> Result<HostPort<'_>, &'static str> {
 fn check_host(host: &str) -> Result<(), &'static str> {
     if let Some(address) = host.strip_prefix('[') {
         let address = address.strip_suffix(']').and_then(|address| address.parse::<Ipv6Addr>().ok());
-        return address.map(|_| ()).ok_or("this is no IPv6 address in brackets");
+        return address.map(|_| ()).ok_or("invalid IPv6 address in brackets");
     }
     if !host.is_ascii() {
         return Err("write an international name in its ASCII form, which begins with xn--");
@@ -45,14 +45,14 @@ fn check_host(host: &str) -> Result<(), &'static str> {
         let letters = label.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
         letters && (1..=63).contains(&label.len()) && !label.starts_with('-') && !label.ends_with('-')
     };
-    if host.len() <= 253 && host.split('.').all(is_label) { Ok(()) } else { Err("this is no host name") }
+    if host.len() <= 253 && host.split('.').all(is_label) { Ok(()) } else { Err("invalid host name") }
 }
 
 fn parse_port(text: &str) -> Result<u16, &'static str> {
-    // `parse` alone would take a plus sign too.
+    // `parse` alone would accept a plus sign.
     let digits = text.bytes().all(|byte| byte.is_ascii_digit());
     let port = text.parse().ok().filter(|port| digits && *port != 0);
-    port.ok_or("a port is a number between 1 and 65535 (and an IPv6 address stands in brackets)")
+    port.ok_or("a port is a number from 1 to 65535; IPv6 addresses are written in brackets")
 }
 
 #[cfg(test)]

@@ -1,66 +1,112 @@
-//! One source's values, ready to be laid over another's.
+//! The values of one source by their paths, and merging two sources.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
-use ::config::{ConfigError, Map, Source, Value, ValueKind};
+/// A value as a source has it, before the key's row says what it means.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Value {
+    Text(String),
+    Integer(i64),
+    Number(f64),
+    Boolean(bool),
+    Texts(Vec<String>),
+}
 
-/// What one source says, key by key. Only known keys, so that no key of a stranger's choosing is ever taken for a
-/// path by the crate that lays the sources over each other.
-#[derive(Clone, Default)]
-pub(super) struct Layer(Map<String, Value>);
+impl From<&str> for Value {
+    fn from(text: &str) -> Self {
+        Self::Text(text.to_owned())
+    }
+}
+
+/// The entry of a source at a path.
+enum Held {
+    Value {
+        value: Value,
+        origin: String,
+    },
+    /// A table without keys, such as `[[listener]]` alone.
+    Table,
+    /// An unusable value, about which there is a problem.
+    Unusable,
+}
+
+/// The result of looking up a path.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Found<'a> {
+    /// A value, and where it is set.
+    Value(&'a Value, &'a str),
+    /// A table, or an element of a list.
+    Table,
+    /// An unusable value at this path or above it, about which there is a problem.
+    Unusable,
+    Nothing,
+}
+
+/// The values of one source, or of several that were merged, by their paths: `listener.0.path`. Only known keys are
+/// in it, and elements of lists within their bounds.
+#[derive(Default)]
+pub(super) struct Layer(BTreeMap<String, Held>);
 
 impl Layer {
-    /// Sets the known key at `path`, such as `listener.0.path`, and says where that came from.
-    pub(super) fn set(&mut self, path: &str, origin: &str, value: impl Into<ValueKind>) {
-        self.0.insert(expression(path), Value::new(Some(&origin.to_owned()), value));
+    /// Sets the key at `path`. `origin` says where.
+    pub(super) fn set(&mut self, path: &str, origin: &str, value: Value) {
+        self.0.insert(path.to_owned(), Held::Value { value, origin: origin.to_owned() });
     }
 
-    /// Says that the source holds something at `path` that cannot be used and has been noted: neither a value, nor
-    /// to be missed.
-    pub(super) fn set_unusable(&mut self, path: &str, origin: &str) {
-        self.set(path, origin, ValueKind::Nil);
+    /// Marks `path` as unusable, after a problem about it was added. The path is then neither set nor missing.
+    pub(super) fn set_unusable(&mut self, path: &str) {
+        self.0.insert(path.to_owned(), Held::Unusable);
     }
 
-    /// Makes the table at `path` be there even if it has no key.
+    /// Makes the table at `path` exist even if it has no key.
     pub(super) fn set_empty_table(&mut self, path: &str) {
-        self.0.insert(expression(path), Value::new(None, Map::<String, Value>::new()));
+        self.0.insert(path.to_owned(), Held::Table);
+    }
+
+    /// Overrides `lower` by this layer, key by key. A list of texts is one value; a list of tables is not.
+    pub(super) fn over(self, mut lower: Self) -> Self {
+        lower.0.extend(self.0);
+        lower
+    }
+
+    /// Looks up `path`.
+    pub(super) fn find(&self, path: &str) -> Found<'_> {
+        match self.0.get(path) {
+            Some(Held::Value { value, origin }) => return Found::Value(value, origin),
+            Some(Held::Unusable) => return Found::Unusable,
+            Some(Held::Table) => return Found::Table,
+            None => {}
+        }
+        let above = path.match_indices('.').filter_map(|(dot, _)| path.get(..dot));
+        if above.into_iter().any(|above| matches!(self.0.get(above), Some(Held::Unusable))) {
+            Found::Unusable
+        } else if self.below(path).next().is_some() {
+            Found::Table
+        } else {
+            Found::Nothing
+        }
+    }
+
+    /// How many elements the list of tables at `path` has, gaps included.
+    pub(super) fn length(&self, path: &str) -> usize {
+        let indices = self.below(path).filter_map(|rest| rest.split('.').next()?.parse::<usize>().ok());
+        indices.max().map_or(0, |last| last.saturating_add(1))
+    }
+
+    /// The rest of each path that begins with `path` and a dot.
+    fn below<'a>(&'a self, path: &str) -> impl Iterator<Item = &'a str> {
+        let prefix = format!("{path}.");
+        let from = self.0.range(prefix.clone()..).map(|(path, _)| path.as_str());
+        from.map_while(move |path| path.strip_prefix(&prefix))
     }
 }
 
-impl Source for Layer {
-    fn clone_into_box(&self) -> Box<dyn Source + Send + Sync> {
-        Box::new(self.clone())
-    }
-
-    fn collect(&self) -> Result<Map<String, Value>, ConfigError> {
-        Ok(self.0.clone())
-    }
-}
-
-/// Keys only: there are secrets among the values.
+/// Prints paths only, because values may be secrets.
 impl fmt::Debug for Layer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_set().entries(self.0.keys()).finish()
     }
-}
-
-/// Lays the `upper` layer over the `lower` one, key by key.
-pub(super) fn merge(lower: Layer, upper: Layer) -> Result<Value, ConfigError> {
-    Ok(::config::Config::builder().add_source(lower).add_source(upper).build()?.cache)
-}
-
-/// `listener.0.path` as the crate writes paths: `listener[0].path`.
-fn expression(path: &str) -> String {
-    let mut expression = String::new();
-    for part in path.split('.') {
-        if part.bytes().all(|byte| byte.is_ascii_digit()) {
-            expression.push_str(&format!("[{part}]"));
-        } else {
-            let dot = if expression.is_empty() { "" } else { "." };
-            expression.push_str(&format!("{dot}{part}"));
-        }
-    }
-    expression
 }
 
 #[cfg(test)]
@@ -70,17 +116,37 @@ mod tests {
     #[test]
     fn the_upper_layer_wins_key_by_key() {
         let (mut lower, mut upper) = (Layer::default(), Layer::default());
-        lower.set("listener.0.path", "file", "/a");
-        lower.set("listener.0.mode", "file", "0600");
         lower.set_empty_table("listener.0");
-        upper.set("listener.0.path", "variable", "/b");
-        upper.set("tenant.client.secret", "variable", "canary");
+        lower.set("listener.0.path", "file", "/a".into());
+        lower.set("listener.0.mode", "file", "0600".into());
+        upper.set("listener.0.path", "variable", "/b".into());
+        upper.set("tenant.client.secret", "variable", "canary".into());
         assert!(!format!("{upper:?}").contains("canary"));
-        let merged = merge(lower, upper).unwrap().into_table().unwrap();
-        let listeners = merged["listener"].clone().into_array().unwrap();
-        let listener = listeners[0].clone().into_table().unwrap();
-        assert_eq!(listener["path"].kind, ValueKind::String("/b".into()));
-        assert_eq!(listener["path"].origin(), Some("variable"));
-        assert_eq!(listener["mode"].origin(), Some("file"));
+        let merged = upper.over(lower);
+        assert_eq!(merged.find("listener.0.path"), Found::Value(&"/b".into(), "variable"));
+        assert_eq!(merged.find("listener.0.mode"), Found::Value(&"0600".into(), "file"));
+        assert_eq!(merged.find("listener.0"), Found::Table);
+        assert_eq!(merged.find("tenant.client"), Found::Table);
+        assert_eq!(merged.find("tenant.client.id"), Found::Nothing);
+    }
+
+    #[test]
+    fn lists_have_gaps_and_any_number_of_elements() {
+        let mut layer = Layer::default();
+        layer.set("listener.10.path", "variable", "/a".into());
+        layer.set("listener.9.allow.0.uid", "variable", Value::Integer(0));
+        assert_eq!(
+            (layer.length("listener"), layer.length("listener.9.allow"), layer.length("liste")),
+            (11, 1, 0)
+        );
+        assert_eq!((layer.find("listener.9"), layer.find("listener.1")), (Found::Table, Found::Nothing));
+    }
+
+    #[test]
+    fn paths_below_an_unusable_value_are_not_missing() {
+        let mut layer = Layer::default();
+        layer.set_unusable("tenant");
+        assert_eq!(layer.find("tenant.client.id"), Found::Unusable);
+        assert_eq!(layer.find("tenants"), Found::Nothing);
     }
 }

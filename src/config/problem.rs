@@ -1,23 +1,34 @@
 //! What is wrong with a configuration: which key, where it came from, and what would be right.
 //!
-//! No text here ever holds a value, only keys, places and what is allowed. A secret pasted into the wrong key
-//! is still a secret, so the one rule that is easy to keep is that values are not printed at all. Only spans
-//! of time are, where two of them stand in a wrong relation: by then they have been understood as such.
+//! No text contains a value, only keys, positions and what is allowed: a secret that was pasted into the wrong key is
+//! still a secret. Durations are the exception, where two of them contradict each other: by then they have been
+//! parsed.
 
 use std::fmt;
 
-/// One thing that is wrong. Printed as `cloakroom.toml, line 7: tenant.client.ids: unknown key; …`; what has no
-/// place or no key leaves that part out.
+/// A problem with the configuration. Printed as `cloakroom.toml, line 7: tenant.client.ids: unknown key; …`, without
+/// the parts that it does not have.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     /// The key as a dotted path, elements of a list by their index: `listener.0.path`.
     pub key: Option<String>,
-    /// `FILE, line N`, `FILE`, or `the variable NAME`; nothing where a key is missing.
+    /// `FILE, line N`, `FILE`, or `the variable NAME`; `None` for a missing key.
     pub origin: Option<String>,
     /// What is wrong, and what would be right.
     pub text: String,
-    /// It may be right later without anybody's doing: a user or a group that this machine does not know yet.
-    pub may_pass: bool,
+    /// The cause, for code that acts on it.
+    pub cause: Cause,
+}
+
+/// The cause of a problem.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// The configuration, or a file that it names, has to be changed.
+    Configuration,
+    /// A user or a group is unknown to this machine, and may become known without a change of the configuration.
+    UnknownAccount,
+    /// This process lacks the permission to read a file. After a restart, its sandbox may include the file.
+    PermissionDenied,
 }
 
 impl fmt::Display for Problem {
@@ -29,8 +40,8 @@ impl fmt::Display for Problem {
     }
 }
 
-/// Everything that is wrong with a configuration; never empty. Printed one per line: what concerns the file in
-/// the file's order, then the environment, then what is missing.
+/// The problems with a configuration; never empty. Printed one per line: those of the file by line, then those of the
+/// environment, then missing keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problems(Vec<Problem>);
 
@@ -40,17 +51,22 @@ impl Problems {
         self.0.iter()
     }
 
-    /// Whether all of it may be right later without a change of the configuration.
+    /// Whether all of them may go away without a change of the configuration.
     pub fn may_pass(&self) -> bool {
-        self.0.iter().all(|problem| problem.may_pass)
+        self.0.iter().all(|problem| problem.cause == Cause::UnknownAccount)
     }
 
-    /// Just one.
+    /// Whether one of them is a file that this process may not read.
+    pub fn is_permission_denied(&self) -> bool {
+        self.0.iter().any(|problem| problem.cause == Cause::PermissionDenied)
+    }
+
+    /// A single problem.
     pub(super) fn one(problem: Problem) -> Self {
         Self(vec![problem])
     }
 
-    /// These, after a first one that explains them.
+    /// Adds a first problem that explains the others.
     pub(super) fn headed(self, first: Problem) -> Self {
         Self(std::iter::once(first).chain(self.0).collect())
     }
@@ -77,29 +93,29 @@ impl fmt::Display for Problems {
 
 impl std::error::Error for Problems {}
 
-/// What is wrong with one value.
+/// A problem with one value, without its key and origin.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Wrong {
-    /// What, and what would be right.
+    /// What is wrong, and what would be right.
     pub(super) text: String,
-    /// As in [`Problem`].
-    pub(super) may_pass: bool,
+    /// The cause, as in [`Problem`].
+    pub(super) cause: Cause,
 }
 
 impl<T: Into<String>> From<T> for Wrong {
     fn from(text: T) -> Self {
-        Self { text: text.into(), may_pass: false }
+        Self { text: text.into(), cause: Cause::Configuration }
     }
 }
 
-/// Proof that a problem has been noted, for whoever has no value to go on with.
+/// Proof that a problem was added to the report, in place of a value.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct ReportOutcome(());
+pub(super) struct Reported(());
 
-/// What one key gave.
-pub(super) type Checked<T> = Result<T, ReportOutcome>;
+/// A value, or the proof that its problem was reported.
+pub(super) type Checked<T> = Result<T, Reported>;
 
-/// Where problems and warnings are gathered while the whole configuration is read.
+/// The problems and warnings that were found while the configuration is read.
 #[derive(Debug, Default)]
 pub(super) struct Report {
     problems: Vec<Problem>,
@@ -107,29 +123,24 @@ pub(super) struct Report {
 }
 
 impl Report {
-    /// Notes a problem.
-    pub(super) fn problem(
-        &mut self,
-        key: &str,
-        origin: Option<&str>,
-        wrong: impl Into<Wrong>,
-    ) -> ReportOutcome {
+    /// Adds a problem.
+    pub(super) fn problem(&mut self, key: &str, origin: Option<&str>, wrong: impl Into<Wrong>) -> Reported {
         self.problems.push(problem(key, origin, wrong.into()));
-        ReportOutcome(())
+        Reported(())
     }
 
-    /// For whoever comes upon what a source has noted already.
-    pub(super) fn noted_before(&self) -> ReportOutcome {
-        debug_assert!(!self.problems.is_empty(), "nothing was noted");
-        ReportOutcome(())
+    /// The proof for a problem that a source has already added.
+    pub(super) fn already_reported(&self) -> Reported {
+        debug_assert!(!self.problems.is_empty(), "no problem was added");
+        Reported(())
     }
 
-    /// Notes something that is allowed, but likely not meant.
+    /// Adds a warning about a setting that is valid and probably not meant.
     pub(super) fn warning(&mut self, key: &str, origin: Option<&str>, text: impl Into<String>) {
         self.warnings.push(problem(key, origin, Wrong::from(text.into())));
     }
 
-    /// The value and the warnings' texts, or every problem. `file` is the name that places in the file begin with.
+    /// The value and the texts of warnings, or every problem. `file` is the name with which origins in the file begin.
     pub(super) fn finish<T>(mut self, file: &str, outcome: Checked<T>) -> Result<(T, Vec<String>), Problems> {
         match outcome {
             Ok(value) if self.problems.is_empty() => {
@@ -140,25 +151,25 @@ impl Report {
         }
     }
 
-    /// Every problem, where it is known that there is one.
+    /// Every problem, if it is known that there is one.
     pub(super) fn into_problems(mut self, file: &str) -> Problems {
         sort(&mut self.problems, file);
         Problems(self.problems)
     }
 }
 
-/// Stable: what shares a line, or comes from the environment, stays in the order in which it was found.
+/// Sorts by origin. The order of problems with the same line, or from the environment, does not change.
 fn sort(problems: &mut [Problem], file: &str) {
     problems.sort_by_key(|problem| rank(problem, file));
 }
 
-/// What a value from line `line` of `file` gives as its origin.
+/// The origin of a value from line `line` of `file`.
 pub(super) fn in_file(file: &str, line: usize) -> String {
     format!("{file}, line {line}")
 }
 
-/// What a value from the environment gives as its origin. A name may hold anything but `=`; one that is no plain word
-/// stands in quotes, so that nothing in it can pass for a line of ours.
+/// The origin of a value from the environment. A variable's name may contain any character except `=`; it is quoted
+/// unless it is a plain word, so that it cannot forge a line of output.
 pub(super) fn in_variable(name: &str) -> String {
     match name.chars().all(|c| c.is_ascii_graphic()) {
         true => format!("the variable {name}"),
@@ -166,12 +177,12 @@ pub(super) fn in_variable(name: &str) -> String {
     }
 }
 
-fn problem(key: &str, origin: Option<&str>, Wrong { text, may_pass }: Wrong) -> Problem {
+fn problem(key: &str, origin: Option<&str>, Wrong { text, cause }: Wrong) -> Problem {
     let key = (!key.is_empty()).then(|| key.to_owned());
-    Problem { key, origin: origin.map(str::to_owned), text, may_pass }
+    Problem { key, origin: origin.map(str::to_owned), text, cause }
 }
 
-/// The file line by line, then the environment, then what is nowhere.
+/// The sort key: lines of the file, then the environment, then missing keys.
 fn rank(problem: &Problem, file: &str) -> (u8, usize) {
     let Some(origin) = &problem.origin else { return (2, 0) };
     let line = origin.strip_prefix(file).and_then(|rest| rest.strip_prefix(", line "));

@@ -1,30 +1,30 @@
-//! The way out: `tenant.proxy`, else the variables that other programs read for it too.
+//! `tenant.proxy`, or else the proxy variables that other programs read, too.
 
-use super::Proxy;
 use super::environment::Env;
 use super::host;
 use super::problem::{Checked, in_variable};
 use super::reader::{Reader, Setting};
+use super::settings::Proxy;
 use super::values::{Parsed, text};
 use crate::domain::invisible;
 use crate::secret::Secret;
 
 const KEY: &str = "tenant.proxy";
 
-/// In this order, as curl reads them for an `https://` address: the one for https, then the one for everything.
+/// The variables in the order in which curl reads them for an `https://` URL.
 const PROXY_VARIABLES: [&str; 4] = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
 const NO_PROXY_VARIABLES: [&str; 2] = ["NO_PROXY", "no_proxy"];
 
-/// Reads `tenant.proxy`; without it, the environment.
+/// Reads `tenant.proxy`, or the environment if the key is not set.
 pub(super) fn read(reader: &mut Reader, env: &Env) -> Checked<Proxy> {
-    let set = reader.optional(KEY, |value| parse(text(value)?))?;
+    let set = reader.parsed(KEY, |takes, value| parse(text(takes, value)?))?;
     if let Some(setting) = set {
         if reader.is_from_file(&setting) && setting.value.expose().contains('@') {
-            let what = "the configuration, and the proxy's password in it";
-            reader.require_closed(&setting, what, reader.exposure)?;
+            let what = "the configuration, which contains the proxy's password";
+            reader.require_private(&setting, what, reader.exposure)?;
         }
         let Setting { value, .. } = setting;
-        // Whoever names a proxy here means Auth0 by it, and nothing else is ever asked.
+        // The key is about Auth0, and the daemon connects to nothing else, so there are no exceptions.
         return Ok(Proxy { url: Some(value), no_proxy: String::new() });
     }
     let Some((name, url)) = first_of(env, &PROXY_VARIABLES) else { return Ok(Proxy::default()) };
@@ -41,28 +41,30 @@ fn first_of<'a>(env: &'a Env, names: &[&'static str]) -> Option<(&'static str, &
     names.iter().find_map(|name| env.get(name).map(|value| (*name, value)))
 }
 
-/// `HTTPS_PROXY=proxy.corp:3128` is common, and every reader of that variable takes it for http. In our own key
-/// the scheme is required: there it costs nobody anything, and leaves nothing to guess.
+/// Adds the scheme to a variable without one: `HTTPS_PROXY=proxy.corp:3128` is common, and every program takes it for
+/// http. `tenant.proxy` requires the scheme, so that nothing has to be guessed.
 fn with_scheme(url: &str) -> String {
     if url.contains("://") { url.to_owned() } else { format!("http://{url}") }
 }
 
-/// Checks the URL without ever repeating any of it: there may be a password inside.
+/// Checks the URL. No text of a problem repeats a part of it, because it may contain a password.
 fn parse(url: &str) -> Parsed<Secret> {
     if let Some(found) = invisible::first(url) {
-        return Err(format!("must not hold an invisible {found}, which comes along with pasted text"));
+        return Err(format!(
+            "contains the invisible character {found}, probably from pasted text; remove it"
+        ));
     }
     let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
     let rest = match scheme.to_ascii_lowercase().as_str() {
         "http" => rest.strip_suffix('/').unwrap_or(rest),
         "https" => {
             return Err(
-                "the proxy itself is asked over http:// (what passes through it is TLS all the same)".into(),
+                "use http://; the proxy is reached without TLS, and the connection to Auth0 through it has TLS".into(),
             );
         }
         socks if socks.starts_with("socks") => {
             return Err(
-                "SOCKS proxies cannot be used: name an HTTP proxy that allows CONNECT, as http://host:port"
+                "SOCKS proxies are not supported; use an HTTP proxy that allows CONNECT, as in http://host:port"
                     .into(),
             );
         }
@@ -72,22 +74,22 @@ fn parse(url: &str) -> Parsed<Secret> {
         || rest.rsplit_once('@').is_some_and(|(user, _)| !is_userinfo(user))
     {
         return Err(
-            "special characters of the user and the password must be percent-encoded, @ as %40".into()
+            "special characters in user and password must be percent-encoded, such as @ as %40".into()
         );
     }
     let (user, address) = rest.rsplit_once('@').unwrap_or(("", rest));
     if address.contains(['/', '?', '#']) {
-        return Err("must end after the port: a proxy has no path".into());
+        return Err("must end after the port, without a path".into());
     }
     let host::HostPort { host, is_absolute, port } =
-        host::split(address).map_err(|problem| format!("no usable address: {problem}"))?;
+        host::split(address).map_err(|problem| format!("invalid address: {problem}"))?;
     let user = if user.is_empty() { String::new() } else { format!("{user}@") };
     let port = port.map_or_else(String::new, |port| format!(":{port}"));
     let dot = if is_absolute { "." } else { "" };
     Ok(Secret::new(format!("http://{user}{host}{dot}{port}")))
 }
 
-/// RFC 3986, §3.2.1.
+/// Whether `text` is the userinfo of a URL (RFC 3986, section 3.2.1).
 fn is_userinfo(text: &str) -> bool {
     let allowed = |c: char| c.is_ascii_alphanumeric() || "-._~!$&'()*+,;=:%".contains(c);
     let is_escape = |rest: &str| rest.bytes().take_while(u8::is_ascii_hexdigit).take(2).count() == 2;

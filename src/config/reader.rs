@@ -1,141 +1,184 @@
-//! Reads key after key out of the merged layers and gathers what is wrong, so that one reading shows everything.
+//! Reads keys from the merged sources against the schema, and collects every problem.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-use ::config::{Value, ValueKind};
-
-use super::environment::variable;
+use super::effective::{Effective, Reading};
 use super::files::Exposure;
-use super::problem::{Checked, Report, ReportOutcome, Wrong, in_variable};
-use super::values::{Parsed, Shown};
+use super::layer::{Found, Layer, Value};
+use super::problem::{Checked, Report, Reported, Wrong, in_variable};
+use super::schema::{self, DefaultValue, Key, Known, Type, variable};
+use super::values::{self, Parsed, Typed};
 
-/// One key's value and where it came from.
+/// The value of a key, and where it is set.
 #[derive(Clone, Debug)]
 pub(super) struct Setting<T> {
     /// The key as a dotted path.
     pub(super) key: String,
-    /// Where it is set; nothing for a default.
+    /// Where it is set; `None` for a default.
     pub(super) origin: Option<String>,
-    /// What it is set to.
+    /// The value.
     pub(super) value: T,
 }
 
-/// The merged layers, and what was wrong with them so far.
+/// The merged sources, and the problems found so far.
 pub(super) struct Reader {
-    root: Value,
+    values: Layer,
     /// Problems and warnings.
     pub(super) report: Report,
-    /// How open the configuration's own file lies to others.
+    /// Set if the permissions of the configuration file are too open for a secret.
     pub(super) exposure: Option<Exposure>,
     /// Further files that were read.
     pub(super) files: Vec<PathBuf>,
+    /// What each key was read as.
+    pub(super) effective: Effective,
 }
 
 impl Reader {
-    /// Reads from `root`; `report` holds what its sources complained of.
-    pub(super) fn new(root: Value, report: Report, exposure: Option<Exposure>) -> Self {
-        Self { root, report, exposure, files: Vec::new() }
+    /// A reader of `values`; `report` has the problems of their sources.
+    pub(super) fn new(values: Layer, report: Report, exposure: Option<Exposure>) -> Self {
+        Self { values, report, exposure, files: Vec::new(), effective: Effective::default() }
     }
 
-    /// A key that may be absent.
-    pub(super) fn optional<T, E: Into<Wrong>>(
+    /// The value of a key that is required or has a default.
+    pub(super) fn value<T: Typed>(&mut self, path: &str) -> Checked<T> {
+        self.setting(path).map(|setting| setting.value)
+    }
+
+    /// The value of a key that is required or has a default, and where it is set.
+    pub(super) fn setting<T: Typed>(&mut self, path: &str) -> Checked<Setting<T>> {
+        let setting = self.optional(path)?;
+        self.required(path, setting)
+    }
+
+    /// The value of a key that is optional.
+    pub(super) fn optional<T: Typed>(&mut self, path: &str) -> Checked<Option<Setting<T>>> {
+        let setting = self.read(path, |key, value| T::parse(key.takes, value))?;
+        let reading = setting.as_ref().map(|setting: &Setting<T>| Reading::Shown(setting.value.shown()));
+        self.effective.set(path, reading);
+        Ok(setting)
+    }
+
+    /// The value of a key that takes one of the words of its row. `meaning` maps a word to the value.
+    pub(super) fn choice<T>(&mut self, path: &str, meaning: impl FnOnce(&str) -> Option<T>) -> Checked<T> {
+        let setting = self.parsed(path, |takes, value| values::choice(takes, value, meaning))?;
+        self.required(path, setting).map(|setting| setting.value)
+    }
+
+    /// The value of an optional key of text or texts. `parse` checks it beyond its type.
+    pub(super) fn parsed<T>(
         &mut self,
-        key: &str,
-        parse: impl FnOnce(&ValueKind) -> Result<T, E>,
+        path: &str,
+        parse: impl FnOnce(Type, &Value) -> Parsed<T>,
     ) -> Checked<Option<Setting<T>>> {
-        let Some(found) = find(&self.root, key) else { return Ok(None) };
-        let origin = found.origin().map(str::to_owned);
-        if found.kind == ValueKind::Nil {
-            return Err(self.report.noted_before());
-        }
-        match parse(&found.kind) {
-            Ok(value) => Ok(Some(Setting { key: key.to_owned(), origin, value })),
-            Err(wrong) => Err(self.report.problem(key, origin.as_deref(), wrong)),
-        }
+        let mut reading = None;
+        let setting = self.read(path, |key, value| {
+            reading = match (key.takes, value) {
+                (Type::Secret(_), _) => None,
+                // Where an empty list is accepted, it means the same as none.
+                (_, Value::Texts(list)) if list.is_empty() => None,
+                (takes, Value::Text(text)) if takes.may_be_shown() => Some(Reading::Shown(text.clone())),
+                _ => Some(Reading::Hidden(value.clone())),
+            };
+            Ok(parse(key.takes, value)?)
+        })?;
+        self.effective.set(path, reading);
+        Ok(setting)
     }
 
-    /// A key with a default.
-    pub(super) fn setting<T>(
-        &mut self,
-        key: &str,
-        default: T,
-        parse: impl FnOnce(&ValueKind) -> Parsed<T>,
-    ) -> Checked<Setting<T>> {
-        let found = self.optional(key, parse)?;
-        Ok(found.unwrap_or_else(|| Setting { key: key.to_owned(), origin: None, value: default }))
-    }
-
-    /// A key with a default whose origin no relation needs.
-    pub(super) fn value<T>(
-        &mut self,
-        key: &str,
-        default: T,
-        parse: impl FnOnce(&ValueKind) -> Parsed<T>,
-    ) -> Checked<T> {
-        self.setting(key, default, parse).map(|setting| setting.value)
-    }
-
-    /// Text to be kept, where a function gives text to be looked at.
+    /// The text of an optional key, copied from what `parse` returns.
     pub(super) fn owned(
         &mut self,
-        key: &str,
-        parse: impl FnOnce(&ValueKind) -> Parsed<&str>,
+        path: &str,
+        parse: impl FnOnce(Type, &Value) -> Parsed<&str>,
     ) -> Checked<Option<Setting<String>>> {
-        self.optional(key, |value| parse(value).map(str::to_owned))
+        self.parsed(path, |takes, value| parse(takes, value).map(str::to_owned))
+    }
+
+    /// The setting; or the problem that the key at `path` is missing.
+    pub(super) fn required<T>(&mut self, path: &str, setting: Option<Setting<T>>) -> Checked<Setting<T>> {
+        setting.ok_or_else(|| {
+            let what = match schema::lookup(path) {
+                Some(Known::Key(Key { default: DefaultValue::Required(what), .. })) => what,
+                _ => "a value",
+            };
+            self.missing(path, format!("required: {what}, here or in {}", variable(path)))
+        })
+    }
+
+    /// Parses what the sources have for a key, or else its default.
+    fn read<T>(
+        &mut self,
+        path: &str,
+        parse: impl FnOnce(&Key, &Value) -> Result<T, Wrong>,
+    ) -> Checked<Option<Setting<T>>> {
+        let Some(Known::Key(key)) = schema::lookup(path) else {
+            return Err(self.missing(path, "is read, and has no row in the schema"));
+        };
+        let (parsed, origin) = match (self.values.find(path), key.default) {
+            (Found::Value(value, origin), _) => (parse(key, value), Some(origin)),
+            (Found::Table | Found::Unusable, _) => return Err(self.report.already_reported()),
+            (Found::Nothing, DefaultValue::Absent(_) | DefaultValue::Required(_)) => return Ok(None),
+            (Found::Nothing, DefaultValue::Value(text)) => match values::from_text(key.takes, text) {
+                Some(value) => (parse(key, &value), None),
+                None => (Err(format!("must be {}", key.takes.expected()).into()), None),
+            },
+        };
+        match parsed {
+            Ok(value) => Ok(Some(Setting { key: path.to_owned(), origin: origin.map(str::to_owned), value })),
+            Err(wrong) => Err(self.report.problem(path, origin, wrong)),
+        }
     }
 
     /// How many elements the list at `key` has.
     pub(super) fn length(&self, key: &str) -> usize {
-        match find(&self.root, key).map(|value| &value.kind) {
-            Some(ValueKind::Array(list)) => list.len(),
-            _ => 0,
-        }
+        self.values.length(key)
     }
 
-    /// Whether the element at `key` is there; the environment can leave gaps.
+    /// Whether the element at `key` exists; the environment can leave gaps.
     pub(super) fn element(&mut self, key: &str) -> Checked<()> {
-        match find(&self.root, key) {
-            Some(element) if matches!(element.kind, ValueKind::Table(_)) => Ok(()),
-            Some(element) if element.origin().is_some() => Err(self.report.noted_before()),
-            _ => {
-                Err(self.missing(key, "missing, though a later one is set: numbers run from 0 without gaps"))
-            }
+        match self.values.find(key) {
+            Found::Table | Found::Value(..) => Ok(()),
+            Found::Unusable => Err(self.report.already_reported()),
+            Found::Nothing => Err(self.missing(
+                key,
+                "missing, although a later element is set; elements are numbered from 0 without gaps",
+            )),
         }
     }
 
-    /// Notes what is wrong with a setting beyond what its own text says.
-    pub(super) fn refuse<T>(&mut self, setting: &Setting<T>, text: impl Into<String>) -> ReportOutcome {
-        self.report.problem(&setting.key, setting.origin.as_deref(), text.into())
+    /// Adds a problem with a setting that was parsed.
+    pub(super) fn refuse<T>(&mut self, setting: &Setting<T>, wrong: impl Into<Wrong>) -> Reported {
+        self.report.problem(&setting.key, setting.origin.as_deref(), wrong)
     }
 
-    /// Whether the setting stands in the configuration's file, and not in the environment.
+    /// Whether the setting is from the configuration file, and not from the environment.
     pub(super) fn is_from_file<T>(&self, setting: &Setting<T>) -> bool {
         setting.origin.as_deref().is_some_and(|origin| *origin != in_variable(&variable(&setting.key)))
     }
 
-    /// Refuses a secret that lies in a file where others can get at it; where nobody can help that, only warns.
-    pub(super) fn require_closed<T>(
+    /// Refuses a secret in a file that other users can read or change; only warns if the mode cannot be set.
+    pub(super) fn require_private<T>(
         &mut self,
         setting: &Setting<T>,
         file: &str,
         exposure: Option<Exposure>,
     ) -> Checked<()> {
         let Some(exposure) = exposure else { return Ok(()) };
-        let text = exposure.of(file);
-        if exposure.is_bearable() {
+        let text = exposure.describe(file);
+        if exposure.is_only_a_warning() {
             self.warn(setting, text);
             return Ok(());
         }
         Err(self.refuse(setting, text))
     }
 
-    /// Notes what is likely not meant.
+    /// Adds a warning about a setting that is probably not meant.
     pub(super) fn warn<T>(&mut self, setting: &Setting<T>, text: impl Into<String>) {
         self.report.warning(&setting.key, setting.origin.as_deref(), text);
     }
 
-    /// Notes that `short` is not shorter than `long`, at whichever of the two is set.
+    /// Adds a problem unless `short` is shorter than `long`. The problem is about the one that is set.
     pub(super) fn require_shorter(
         &mut self,
         short: &Setting<Duration>,
@@ -155,18 +198,8 @@ impl Reader {
         })
     }
 
-    /// Notes that a key must be set.
-    pub(super) fn missing(&mut self, key: &str, text: impl Into<String>) -> ReportOutcome {
+    /// Adds a problem with a key that is not set.
+    pub(super) fn missing(&mut self, key: &str, text: impl Into<String>) -> Reported {
         self.report.problem(key, None, text.into())
     }
-}
-
-/// The value at `key`, whose parts are names or indices; or what a source found unusable on the way there.
-fn find<'a>(root: &'a Value, key: &str) -> Option<&'a Value> {
-    key.split('.').try_fold(root, |value, part| match &value.kind {
-        ValueKind::Table(table) => table.get(part),
-        ValueKind::Array(list) => list.get(part.parse::<usize>().ok()?),
-        ValueKind::Nil => Some(value),
-        _ => None,
-    })
 }

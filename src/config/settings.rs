@@ -1,4 +1,4 @@
-//! What can be set, as types: whoever holds one may rely on what is said of it here.
+//! The settings as types, whose documented bounds and relations hold for every value that `load` returns.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -7,65 +7,67 @@ use std::time::Duration;
 
 use rustls::pki_types::CertificateDer;
 
+use super::effective::Effective;
 use crate::domain::policy::Rule;
 use crate::secret::{Secret, TagKey};
 
-/// Everything that can be set, checked.
+/// A valid configuration.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// `[tenant]`: where Auth0 is and how it is reached.
+    /// `[tenant]`: the Auth0 tenant and the way to reach it.
     pub tenant: Tenant,
-    /// `[tenant.client]`: the application that asks.
-    /// Shared, so that there is one copy of its secret.
+    /// `[tenant.client]`: the application that obtains Management tokens. Shared, so that its secret is in memory once.
     pub client: Arc<Client>,
-    /// `[management]`: the Management token's renewal.
+    /// `[management]`: the renewal of the Management token.
     pub management: Management,
-    /// `[cache]`: how long users' entries live.
+    /// `[cache]`: how much is cached, and for how long.
     pub cache: Cache,
-    /// `[upstream]`: how Auth0 is asked.
+    /// `[upstream]`: the budget for requests to Auth0.
     pub upstream: Upstream,
-    /// `[[listener]]`: never empty.
+    /// `[[listener]]`: the sockets; never empty.
     pub listeners: Vec<Listener>,
-    /// `[me]`: whose tokens `/v1/me` accepts.
+    /// `[me]`: which users' tokens `/v1/me` accepts.
     pub me: Me,
-    /// `[audit]`: what is written down of requests, and where.
+    /// `[audit]`: which requests have a line, and where it is written.
     pub audit: Audit,
     /// `[admin]`: probes and metrics over TCP.
     pub admin: Admin,
-    /// `[shutdown]`: how the daemon ends.
+    /// `[shutdown]`: the time limits for the end of the daemon.
     pub shutdown: Shutdown,
-    /// `[log]`: what is logged, and how.
+    /// `[log]`: the level and form of the log.
     pub log: Log,
     /// `[runtime]`: threads and memory.
     pub runtime: Runtime,
+    /// What each key was read as, for a reload to compare.
+    pub(super) effective: Effective,
 }
 
 /// `[tenant]`.
 #[derive(Clone, Debug)]
 pub struct Tenant {
-    /// Host, or host and port; never a scheme or a path. https is the only scheme there is.
+    /// Host, or host and port; never a scheme or a path. https is the only scheme.
     pub domain: Arc<str>,
-    /// The domain was written with a dot at its end: its name is resolved as it is, without search domains. The dot is
-    /// in no other place: not in TLS, `Host`, the audience or an issuer.
+    /// Whether the domain was written with a dot at its end: the name is resolved as it is, without search domains.
+    /// `domain` is without the dot, and so are TLS, `Host`, the audience and issuers.
     pub is_absolute: bool,
     /// The Management API's identifier.
     pub audience: Arc<str>,
     /// Certificates from `ca_file`, trusted besides the platform's.
     pub extra_roots: Vec<CertificateDer<'static>>,
-    /// How to get out.
+    /// The proxy through which Auth0 is reached.
     pub proxy: Proxy,
-    /// For name resolution, TCP, a proxy's CONNECT and the TLS handshake together.
+    /// Time limit for name resolution, TCP, a proxy's CONNECT and the TLS handshake together.
     pub connect_timeout: Duration,
-    /// For one answer as a whole, retries included; longer than `connect_timeout`.
+    /// Time limit for one answer, retries included; longer than `connect_timeout`.
     pub request_timeout: Duration,
 }
 
-/// From `tenant.proxy`, else from `HTTPS_PROXY` or `ALL_PROXY`, and `NO_PROXY`, in either case.
-#[derive(Clone, Debug, Default)]
+/// The proxy, from `tenant.proxy`, or else from `HTTPS_PROXY` or `ALL_PROXY` and `NO_PROXY`, in upper or lower case.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Proxy {
     /// `http://[user:password@]host[:port]`; a secret because of the password.
     pub url: Option<Secret>,
-    /// Hosts that are reached directly, as `NO_PROXY` lists them; empty where `tenant.proxy` is set.
+    /// Hosts that are reached directly, as `NO_PROXY` lists them; empty if `tenant.proxy` is set.
     pub no_proxy: String,
 }
 
@@ -74,16 +76,17 @@ pub struct Proxy {
 pub struct Client {
     /// The application's client id.
     pub id: String,
-    /// Its secret, from `secret_file` (less one newline at its end) or from `secret`. Shared, so that it is in memory once.
+    /// The client's secret, from `secret_file` (without one line end) or from `secret`. Shared, so that it is in
+    /// memory once.
     pub secret: Arc<Secret>,
-    /// The file that the secret is from, if it is from one.
+    /// The file with the secret, if it is from one.
     pub secret_file: Option<PathBuf>,
-    /// How it authenticates.
+    /// The authentication method.
     pub auth: ClientAuth,
 }
 
 impl Client {
-    /// Whether Auth0 is shown the same by both. Where the secret is from makes no difference to it.
+    /// Whether both have the same credentials. The source of the secret makes no difference.
     pub fn has_credentials_of(&self, other: &Self) -> bool {
         let Self { id, secret, secret_file: _, auth } = self;
         *id == other.id && *auth == other.auth && *secret == other.secret
@@ -100,7 +103,7 @@ pub enum ClientAuth {
 }
 
 impl ClientAuth {
-    /// As the configuration names it.
+    /// The method's name in the configuration.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::SecretPost => "client_secret_post",
@@ -114,20 +117,20 @@ impl ClientAuth {
 pub struct Management {
     /// Fraction of the token's lifetime after which it is renewed; between 0.1 and 0.95.
     pub refresh_at: f64,
-    /// Never used with less than this left, or than a tenth of its lifetime if that is less.
+    /// The token is not used with less than this left, or than a tenth of its lifetime if that is less.
     pub min_ttl: Duration,
 }
 
 /// `[cache]`.
 #[derive(Clone, Copy, Debug)]
 pub struct Cache {
-    /// Bound on keys and values together, in bytes.
+    /// Limit on keys and values together, in bytes.
     pub max_bytes: u64,
-    /// How old an entry may be before Auth0 is asked again.
+    /// The age at which an entry expires.
     pub max_ttl: Duration,
-    /// While Auth0 cannot be asked: how much longer a token that is still valid is served.
+    /// How much longer a valid token is served while Auth0 cannot be asked.
     pub max_stale: Duration,
-    /// Never hand out a token with less than this left.
+    /// Tokens with less than this left are not handed out.
     pub min_ttl: Duration,
     /// Fraction of `max_ttl` after which an entry in use is refreshed; 0 turns it off.
     pub refresh_ahead: f64,
@@ -135,27 +138,27 @@ pub struct Cache {
     pub negative: Negative,
 }
 
-/// `[cache.negative]`: how long facts that are no token are remembered.
+/// `[cache.negative]`: how long facts are cached that are not a token.
 #[derive(Clone, Copy, Debug)]
 pub struct Negative {
-    /// There is no such user.
+    /// The user does not exist.
     pub user_not_found: Duration,
-    /// The user is there, but has no token to give: none, no such identity, several, or blocked.
+    /// The user exists and has no token to hand out: none, no such identity, several, or blocked.
     pub no_token: Duration,
-    /// The token has expired at its source.
+    /// The token has expired at its provider.
     pub login_required: Duration,
 }
 
 /// `[upstream]`.
 #[derive(Clone, Copy, Debug)]
 pub struct Upstream {
-    /// The daemon's own budget for the tenant, of which nothing is exempt.
+    /// The rate of requests to Auth0, of all kinds.
     pub requests_per_second: f64,
-    /// How many may go at once after a pause.
+    /// How many requests may be sent at once after a pause.
     pub burst: u32,
-    /// Requests under way at a time.
+    /// How many requests may be under way at a time.
     pub max_concurrency: u32,
-    /// Further attempts after a failure that may pass, within `tenant.request_timeout`.
+    /// How many further attempts follow a transient failure, within `tenant.request_timeout`.
     pub max_retries: u32,
 }
 
@@ -166,33 +169,33 @@ pub struct Listener {
     pub path: PathBuf,
     /// Permission bits.
     pub mode: u32,
-    /// Owner's uid; `None` leaves it the daemon's.
+    /// The owner's uid; `None` for the daemon's.
     pub owner: Option<u32>,
-    /// Group's gid; `None` leaves it the daemon's.
+    /// The group's gid; `None` for the daemon's.
     pub group: Option<u32>,
-    /// Connections at a time; further ones wait in the kernel's queue.
+    /// How many connections may be open at a time. Further ones wait in the kernel's queue.
     pub max_connections: usize,
     /// Whether `Cloakroom-Request: true` is required.
     pub require_request_header: bool,
-    /// `[[listener.allow]]`: who may do what; without any, root and the daemon's own uid.
+    /// `[[listener.allow]]`: which callers may do what. Without rules, root and the daemon's own uid are answered.
     pub allow: Vec<Rule>,
 }
 
 /// `[me]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Me {
-    /// A user token has to be for one of these; with none, `/v1/me` is off.
+    /// The audiences of accepted user tokens. If empty, `/v1/me` is off.
     pub audiences: Vec<String>,
-    /// Further issuers whose tokens are accepted, besides the tenant's own: origins with a slash at their end.
+    /// Further issuers of accepted user tokens, besides the tenant itself: origins with a slash at their end.
     pub issuers: Vec<String>,
 }
 
 /// `[audit]`.
 #[derive(Clone, Debug)]
 pub struct Audit {
-    /// Which requests have a line.
+    /// The requests that have a line.
     pub events: AuditEvents,
-    /// Where lines go.
+    /// The destination of lines.
     pub output: AuditOutput,
 }
 
@@ -201,9 +204,9 @@ pub struct Audit {
 pub enum AuditEvents {
     /// No request.
     None,
-    /// Everything but lookups that the cache answers, and questions for the daemon's state.
+    /// All requests except for cache hits and `status`.
     Notable,
-    /// These, too.
+    /// All requests.
     All,
 }
 
@@ -212,25 +215,25 @@ pub enum AuditEvents {
 pub enum AuditOutput {
     /// Standard output.
     Stdout,
-    /// journald, by its socket; the configuration knows only the one that it always has.
+    /// The socket of journald. The configuration always sets the same one; tests set others.
     Journald(PathBuf),
-    /// A file of this absolute path.
+    /// The file with this absolute path.
     File(PathBuf),
 }
 
 /// `[admin]`.
 #[derive(Clone, Copy, Debug)]
 pub struct Admin {
-    /// Where probes and metrics can be read over TCP; nowhere without it. Loopback, unless that is allowed expressly.
+    /// The address of probes and metrics; `None` turns them off. A loopback address, unless `allow_remote` is set.
     pub address: Option<SocketAddr>,
 }
 
 /// `[shutdown]`.
 #[derive(Clone, Copy, Debug)]
 pub struct Shutdown {
-    /// After SIGTERM, keep accepting this long.
+    /// How long the daemon goes on accepting connections after SIGTERM.
     pub min_delay: Duration,
-    /// Then finish what was begun for at most this long.
+    /// The time limit for requests that were begun by then.
     pub deadline: Duration,
 }
 
@@ -239,11 +242,11 @@ pub struct Shutdown {
 pub struct Log {
     /// The least severe level that is logged.
     pub level: tracing::Level,
-    /// How lines look.
+    /// The form of lines.
     pub format: LogFormat,
-    /// How lines, the audit log's too, name users.
+    /// How lines of the log and the audit log name users.
     pub user_ids: UserIds,
-    /// From `user_key_file`: with what they are hashed. `None` leaves that to the machine's id.
+    /// The key of that hash, from `user_key_file`; `None` for one that is derived from the machine's id.
     pub user_key: Option<TagKey>,
 }
 
@@ -252,7 +255,7 @@ pub struct Log {
 pub enum LogFormat {
     /// Text on a terminal, JSON elsewhere.
     Auto,
-    /// For people.
+    /// Text.
     Text,
     /// One JSON object per line.
     Json,
@@ -261,16 +264,16 @@ pub enum LogFormat {
 /// `log.user_ids`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UserIds {
-    /// As a keyed hash.
+    /// Lines have a keyed hash of the user id.
     Hashed,
-    /// As they are.
+    /// Lines have the user id.
     Plain,
 }
 
 /// `[runtime]`.
 #[derive(Clone, Copy, Debug)]
 pub struct Runtime {
-    /// 1 is a single-threaded runtime; more are worker threads.
+    /// The number of worker threads; 1 is a single-threaded runtime.
     pub threads: usize,
     /// Whether memory is kept from being written to swap.
     pub lock_memory: bool,

@@ -1,28 +1,27 @@
-//! `[tenant]`: where Auth0 is, and how it is reached.
+//! `[tenant]`: the Auth0 tenant and the way to reach it.
 
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::config::ValueKind;
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::{PemObject, SectionKind};
 
-use super::environment::{Env, variable};
-use super::host::HostPort;
+use super::environment::Env;
+use super::host::{self, HostPort};
+use super::layer::Value;
 use super::problem::Checked;
 use super::reader::{Reader, Setting};
-use super::values::{Parsed, absolute_path, duration, line, within};
-use super::{Tenant, files, host, proxy};
+use super::schema::Type;
+use super::settings::Tenant;
+use super::values::{Parsed, absolute_path, line};
+use super::{files, proxy};
 
-/// Hosts under this are Auth0's own names for tenants; any other is a custom domain.
+/// The suffix of Auth0's own names for tenants. Any other host is a custom domain.
 const CANONICAL: &str = ".auth0.com";
 
-/// Callers wait that long at worst, and whoever calls them has given up before.
-const LONGEST_REQUEST: Duration = Duration::from_secs(60);
-
-/// `[tenant]`, given its timeouts.
+/// Reads `[tenant]`, except for its timeouts.
 pub(super) fn read(reader: &mut Reader, env: &Env, timeouts: &Checked<Timeouts>) -> Checked<Tenant> {
     let domain = domain(reader);
     let audience = audience(reader, &domain);
@@ -41,56 +40,51 @@ pub(super) fn read(reader: &mut Reader, env: &Env, timeouts: &Checked<Timeouts>)
     })
 }
 
-/// `tenant.connect_timeout` and `tenant.request_timeout`: apart from the rest, because the cache's settings stand in
-/// a relation to them.
+/// `tenant.connect_timeout` and `tenant.request_timeout`. They are read first, because `cache.max_ttl` depends on them.
 #[derive(Debug)]
 pub(super) struct Timeouts {
-    /// For a connection.
+    /// The time limit for a connection.
     pub(super) connect: Setting<Duration>,
-    /// For an answer as a whole.
+    /// The time limit for an answer.
     pub(super) request: Setting<Duration>,
 }
 
-/// Reads both.
+/// Reads both timeouts.
 pub(super) fn timeouts(reader: &mut Reader) -> Checked<Timeouts> {
-    let range = || Duration::from_millis(1)..=LONGEST_REQUEST;
-    let seconds = Duration::from_secs;
-    let connect = reader.setting("tenant.connect_timeout", seconds(2), within(range(), duration));
-    let request = reader.setting("tenant.request_timeout", seconds(5), within(range(), duration));
+    let connect = reader.setting("tenant.connect_timeout");
+    let request = reader.setting("tenant.request_timeout");
     let (connect, request) = (connect?, request?);
-    // With no more time for the whole than for its first step, a slow network would look like a slow Auth0.
+    // If connecting could use up the whole time, a slow network would look like a slow Auth0.
     reader.require_shorter(&connect, &request)?;
     Ok(Timeouts { connect, request })
 }
 
-/// `tenant.domain` as it is used everywhere but to resolve the name.
+/// `tenant.domain` as it is used everywhere except in name resolution.
 #[derive(Debug, PartialEq, Eq)]
 struct Domain {
     /// Host, or host and port.
     text: String,
-    /// It was written with a dot at the host's end.
+    /// Whether a dot at the host's end was removed.
     is_absolute: bool,
 }
 
 fn domain(reader: &mut Reader) -> Checked<Setting<Domain>> {
     const KEY: &str = "tenant.domain";
-    reader.optional(KEY, parse_domain)?.ok_or_else(|| {
-        let text = format!("required: the tenant's host name, here or in {}", variable(KEY));
-        reader.missing(KEY, text)
-    })
+    let domain = reader.parsed(KEY, parse_domain)?;
+    reader.required(KEY, domain)
 }
 
-/// In lower case, because the default audience is made of it and Auth0 compares that letter by letter.
-fn parse_domain(value: &ValueKind) -> Parsed<Domain> {
-    let domain = line(value)?.to_ascii_lowercase();
+/// Parses the domain into lower case: the default audience contains it, and Auth0 compares audiences byte by byte.
+fn parse_domain(takes: Type, value: &Value) -> Parsed<Domain> {
+    let domain = line(takes, value)?.to_ascii_lowercase();
     let fault = if domain.contains(char::is_whitespace) {
-        "must not hold spaces"
+        "must not contain spaces"
     } else if domain.starts_with("http://") {
-        "leave the scheme out; https is the only scheme there is"
+        "remove the scheme; https is the only supported scheme"
     } else if domain.starts_with("https://") {
-        "leave the scheme out: only the host name, such as acme.eu.auth0.com"
+        "remove the scheme; use only the host name, such as acme.eu.auth0.com"
     } else if domain.contains('@') {
-        "must not hold a user or a password: only the host name, such as acme.eu.auth0.com"
+        "must not contain a user or a password; use only the host name, such as acme.eu.auth0.com"
     } else if domain.contains(['/', '?', '#']) {
         "must end after the host name or its port, without a slash or a path"
     } else {
@@ -105,8 +99,8 @@ fn parse_domain(value: &ValueKind) -> Parsed<Domain> {
     Err(fault.to_owned())
 }
 
-/// The Management API's identifier does not change with a custom domain, so it can only be told from a canonical
-/// one.
+/// Reads the Management API's identifier. A custom domain does not change it, so it has a default only for a
+/// canonical domain.
 fn audience(reader: &mut Reader, domain: &Checked<Setting<Domain>>) -> Checked<Arc<str>> {
     const KEY: &str = "tenant.audience";
     let set = reader.owned(KEY, parse_audience)?;
@@ -114,7 +108,7 @@ fn audience(reader: &mut Reader, domain: &Checked<Setting<Domain>>) -> Checked<A
     match (set, canonical, domain) {
         (Some(audience), canonical, _) => {
             if canonical.is_some_and(|canonical| canonical != audience.value) {
-                reader.warn(&audience, "names another tenant than tenant.domain does");
+                reader.warn(&audience, "names a different tenant than tenant.domain");
             }
             Ok(audience.value.into())
         }
@@ -124,7 +118,7 @@ fn audience(reader: &mut Reader, domain: &Checked<Setting<Domain>>) -> Checked<A
                         https://TENANT.REGION.auth0.com/api/v2/ with the tenant's own host name";
             Err(reader.report.problem(KEY, domain.origin.as_deref(), text))
         }
-        // What is wrong with the domain has been said; whether this is missing depends on it.
+        // The domain has a problem; whether the audience is missing depends on the domain.
         (None, None, Err(reported)) => Err(*reported),
     }
 }
@@ -134,13 +128,13 @@ fn canonical_audience(domain: &str) -> Option<String> {
     host.ends_with(CANONICAL).then(|| format!("https://{host}/api/v2/"))
 }
 
-fn parse_audience(value: &ValueKind) -> Parsed<&str> {
-    let audience = line(value)?;
+fn parse_audience(takes: Type, value: &Value) -> Parsed<&str> {
+    let audience = line(takes, value)?;
     let host = audience.strip_prefix("https://").and_then(|rest| rest.strip_suffix("/api/v2/"));
     match host.map(host::split) {
         Some(Ok(host)) if !host.is_absolute => Ok(audience),
         None if audience.ends_with("/api/v2") => {
-            Err("must end in a slash, as /api/v2/: Auth0 knows no API by the name without it".to_owned())
+            Err("must end in a slash, as in /api/v2/; the slash is part of the identifier".to_owned())
         }
         _ => {
             Err("must be https://TENANT.REGION.auth0.com/api/v2/ with the tenant's own host name".to_owned())
@@ -149,23 +143,22 @@ fn parse_audience(value: &ValueKind) -> Parsed<&str> {
 }
 
 fn extra_roots(reader: &mut Reader) -> Checked<Vec<CertificateDer<'static>>> {
-    /// The platform's whole bundle is a fifth of that.
+    /// Five times the size of the platform's whole bundle.
     const LIMIT_KIB: u64 = 1024;
 
     let Some(file) = reader.owned("tenant.ca_file", absolute_path)? else { return Ok(Vec::new()) };
-    let content = files::read(Path::new(&file.value), LIMIT_KIB).map_err(|error| error.to_string());
-    let roots = content
-        .and_then(|content| certificates(&content.bytes))
-        .map_err(|text| reader.refuse(&file, text))?;
+    let content =
+        files::read(Path::new(&file.value), LIMIT_KIB).map_err(|error| reader.refuse(&file, error))?;
+    let roots = certificates(&content.bytes).map_err(|text| reader.refuse(&file, text))?;
     reader.files.push(file.value.into());
     Ok(roots)
 }
 
-/// The certificates of a PEM file, each of which can serve as a root.
+/// The certificates of a PEM file, each of which is valid as a root.
 fn certificates(pem: &[u8]) -> Parsed<Vec<CertificateDer<'static>>> {
     let sections: Vec<(SectionKind, Vec<u8>)> = PemObject::pem_slice_iter(pem)
         .collect::<Result<_, _>>()
-        .map_err(|_| "the file is damaged: a section of it is no valid PEM".to_owned())?;
+        .map_err(|_| "the file is damaged; a section of it is not valid PEM".to_owned())?;
     let has_key = sections.iter().any(|(kind, _)| is_private_key(*kind));
     let found: Vec<CertificateDer<'static>> = sections
         .into_iter()
@@ -174,16 +167,13 @@ fn certificates(pem: &[u8]) -> Parsed<Vec<CertificateDer<'static>>> {
         .collect();
     let mut roots = RootCertStore::empty();
     match found.iter().position(|certificate| roots.add(certificate.clone()).is_err()) {
-        _ if found.is_empty() && has_key => Err(
-            "the file holds a private key and no certificate; the authority's certificate is what is needed"
-                .into(),
-        ),
+        _ if found.is_empty() && has_key => {
+            Err("the file contains a private key and no certificate; use the authority's certificate".into())
+        }
         _ if found.is_empty() => {
-            Err("the file holds no certificate: PEM is expected, with -----BEGIN CERTIFICATE-----".into())
+            Err("the file contains no certificate; use PEM with -----BEGIN CERTIFICATE-----".into())
         }
-        Some(index) => {
-            Err(format!("certificate {} in the file cannot be understood", index.saturating_add(1)))
-        }
+        Some(index) => Err(format!("certificate {} in the file cannot be parsed", index.saturating_add(1))),
         None => Ok(found),
     }
 }
@@ -198,7 +188,7 @@ mod tests {
 
     #[test]
     fn domains_are_hosts() {
-        let good = |text: &str| parse_domain(&text.into());
+        let good = |text: &str| parse_domain(Type::Text(""), &text.into());
         let domain = |text: &str, is_absolute| Ok(Domain { text: text.to_owned(), is_absolute });
         assert_eq!(good("Acme.EU.auth0.com"), domain("acme.eu.auth0.com", false));
         assert_eq!(good("127.0.0.1:8443"), domain("127.0.0.1:8443", false));
@@ -225,7 +215,7 @@ mod tests {
 
     #[test]
     fn audiences_end_in_a_slash() {
-        let good = |text: &str| parse_audience(&text.into()).is_ok();
+        let good = |text: &str| parse_audience(Type::Text(""), &text.into()).is_ok();
         assert!(good("https://acme.eu.auth0.com/api/v2/"));
         for bad in [
             "",

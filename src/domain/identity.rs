@@ -118,6 +118,36 @@ pub struct Candidate {
 /// bytes with those before it. Both are far beyond what users have; what is listed is made anew for each answer.
 const MOST_LISTED: (usize, usize) = (32, 16 << 10);
 
+/// Where among a profile's identities the one stands that a selector means, and what goes with its token. It can be
+/// kept apart from the profile, so that a token that was found is not searched for again.
+#[derive(Clone, Copy, Debug)]
+pub struct TokenPlace {
+    index: usize,
+    facts: Facts,
+}
+
+impl TokenPlace {
+    /// The identity that stands here, and its token.
+    ///
+    /// # Panics
+    /// If `identities` are not those of the profile that [`Profile::find`] was asked about.
+    #[expect(clippy::indexing_slicing, reason = "a profile does not change, and this index was found in it")]
+    pub fn of(self, identities: &[Identity]) -> (&Identity, IdpToken<'_>) {
+        let identity = &identities[self.index];
+        (identity, identity.token_of(self.facts))
+    }
+
+    /// When the token expires, if that is known.
+    pub fn expires(self) -> Option<Deadline> {
+        self.facts.expires
+    }
+
+    /// The token's fingerprint.
+    pub fn fingerprint(self) -> Tag {
+        self.facts.fingerprint
+    }
+}
+
 /// Why a selector leads to no token of a profile. What it lists is cut off at some thirty.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NoSelection {
@@ -130,29 +160,36 @@ pub enum NoSelection {
 }
 
 impl Profile {
-    /// The identity that `selector` means, and its token.
-    ///
-    /// Never by position: only one match may carry a token, dead or alive or unreadable, so that which identity is meant
-    /// does not change when a token expires, or when Auth0 sends it in a way that cannot be read.
+    /// The identity that `selector` means, and its token; see [`Profile::find`].
     pub fn select(&self, selector: &Selector) -> Result<(&Identity, IdpToken<'_>), NoSelection> {
-        // Most users have one identity, and most callers do not say which.
+        self.find(selector).map(|place| place.of(&self.identities))
+    }
+
+    /// Where the identity stands that `selector` means.
+    ///
+    /// Never by position: only one match may carry a token, dead or alive or unreadable, so that which identity is
+    /// meant does not change when a token expires, or when Auth0 sends it in a way that cannot be read.
+    pub fn find(&self, selector: &Selector) -> Result<TokenPlace, NoSelection> {
+        // Most users have one identity, and most clients do not say which.
         if let [only] = self.identities.as_slice()
             && *selector == Selector::default()
         {
-            return only.with_token().ok_or(NoSelection::NoToken);
+            return only.place(0);
         }
-        let shown = || self.identities.iter().filter(|identity| selector.shows(identity.connection()));
-        let matching = || shown().filter(|identity| identity.matches(selector));
+        let shown = || {
+            self.identities.iter().enumerate().filter(|(_, identity)| selector.shows(identity.connection()))
+        };
+        let matching = || shown().filter(|(_, identity)| identity.matches(selector));
         let carrying =
-            || matching().filter(|identity| identity.token.is_some() || identity.has_unreadable_token);
+            || matching().filter(|(_, identity)| identity.token.is_some() || identity.has_unreadable_token);
         let mut found = carrying();
         match (found.next(), found.next()) {
-            (Some(only), None) => only.with_token().ok_or(NoSelection::NoToken),
+            (Some((index, only)), None) => only.place(index),
             (Some(_), Some(_)) => Err(NoSelection::Ambiguous(candidates(
-                carrying().filter(|identity| identity.token.is_some()),
+                carrying().map(|(_, identity)| identity).filter(|identity| identity.token.is_some()),
             ))),
             (None, _) if matching().next().is_none() && *selector != Selector::default() => {
-                Err(NoSelection::IdentityNotFound(connections(shown())))
+                Err(NoSelection::IdentityNotFound(connections(shown().map(|(_, identity)| identity))))
             }
             (None, _) => Err(NoSelection::NoToken),
         }
@@ -166,8 +203,8 @@ impl Profile {
         })
     }
 
-    /// This profile was answered after `known` was learned, about the same user: the token keeps the earliest expiry that
-    /// was ever known of it. What moves is `last_login`, which is the user's and not the token's.
+    /// This profile was answered after `known` was learned, about the same user: the token keeps the earliest expiry
+    /// that was ever known of it. What moves is `last_login`, which is the user's and not the token's.
     pub fn keep_expiry(&mut self, known: &KnownExpiry) {
         let facts = self.identities.iter_mut().filter_map(|identity| identity.token.as_mut());
         facts.for_each(|facts| facts.keep_expiry(known));
@@ -252,15 +289,23 @@ impl Identity {
 
     /// The token the provider issued, if Auth0 has it and lets us see it.
     pub fn token(&self) -> Option<IdpToken<'_>> {
-        let Facts { has_second, expires, basis, fingerprint } = self.token?;
+        self.token.map(|facts| self.token_of(facts))
+    }
+
+    fn token_of(&self, Facts { has_second, expires, basis, fingerprint }: Facts) -> IdpToken<'_> {
         let secret = |begin, end| SecretStr::new(self.text(begin, end));
-        Some(IdpToken {
+        IdpToken {
             access_token: secret(self.ends[2], self.ends[3]),
             access_token_secret: has_second.then(|| secret(self.ends[3], u32::MAX)),
             expires,
             basis,
             fingerprint,
-        })
+        }
+    }
+
+    /// The place of this identity, which stands at `index`, if it carries a token that can be read.
+    fn place(&self, index: usize) -> Result<TokenPlace, NoSelection> {
+        self.token.map(|facts| TokenPlace { index, facts }).ok_or(NoSelection::NoToken)
     }
 
     /// All of its texts, one after the other, to be looked through in one go.
@@ -279,10 +324,6 @@ impl Identity {
         selector.connection.as_ref().is_none_or(|wanted| *wanted == self.connection())
             && selector.provider.as_ref().is_none_or(|wanted| *wanted == self.provider())
             && selector.identity_user_id.as_ref().is_none_or(|wanted| *wanted == self.user_id())
-    }
-
-    fn with_token(&self) -> Option<(&Self, IdpToken<'_>)> {
-        self.token().map(|token| (self, token))
     }
 }
 

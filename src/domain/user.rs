@@ -61,7 +61,8 @@ impl UserId {
 
     /// Takes one segment of a request path and decodes it exactly once: `a%257C` is the id `a%7C`.
     pub fn from_path_segment(segment: &str) -> Result<Self, InvalidUserId> {
-        // What is decoded is copied to where it stays, so most of it need not have memory of its own before.
+        // The decoded id is copied to where it stays, so a buffer on the heap would be one allocation more for a hit,
+        // which has eight.
         let (mut short, mut long) = ([0; SHORT], Vec::new());
         let room = if segment.len() <= SHORT {
             short.as_mut_slice()

@@ -95,7 +95,7 @@ pub(super) enum Arrival {
     /// It is served.
     Admitted(Accepted),
     /// It is told that there is no room for it, and keeps a slot for that long.
-    ApiError(tokio::net::UnixStream, ConnectionSlot),
+    Refused(tokio::net::UnixStream, ConnectionSlot),
 }
 
 /// Somebody who is in.
@@ -177,7 +177,7 @@ impl Acceptor {
         }
         let permit = self.refusals.free_permit()?;
         let slot = self.refusals.slot(permit, caller, standing)?;
-        Some(Arrival::ApiError(self.registered(stream)?, slot))
+        Some(Arrival::Refused(self.registered(stream)?, slot))
     }
 
     /// `stream` as one that the runtime waits for. Most of those that are closed at once never become one, which would

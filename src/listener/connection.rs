@@ -1,4 +1,4 @@
-//! One connection: HTTP/1.1 with keep-alive, bounds on time, and an end that finishes what was begun.
+//! One connection: HTTP/1.1 with keep-alive, timeouts, and a shutdown that finishes the requests under way.
 
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -21,28 +21,29 @@ use crate::api::error::ApiError;
 use crate::api::peer::Visitor;
 use crate::api::response::KEEP_ALIVE;
 use crate::api::service::{self, Answering};
-use crate::api::{Phase, Services};
+use crate::api::{Services, ShutdownPhase};
 
-/// From the first byte of a header section to its last; and from connecting to the end of the first one, so that
-/// nobody holds a connection by saying nothing.
+/// The timeout of a header section, from its first byte to its last; for the first one from `connect(2)` on, so that no
+/// client occupies a connection without a request.
 const HEAD_TIME: Duration = Duration::from_secs(5);
 
-/// A connection on which nothing was asked for this long, or up to twice as long, is closed. Callers are told of less
-/// ([`crate::api::response::KEPT`]).
+/// The idle timeout: a connection is closed after this long without a request, or up to twice as long. Clients are told
+/// less ([`crate::api::response::KeepAlive`]).
 const IDLE_TIME: Duration = Duration::from_secs(120);
 
-/// A connection whose caller reads nothing of its answers for this long is closed. Far longer than a busy machine keeps
-/// a process from running.
+/// The timeout of a client that does not read its response. Far longer than a busy machine keeps a process from
+/// running.
 const READ_TIME: Duration = Duration::from_secs(30);
 
-/// At the daemon's end: how long whoever has just connected may take to begin its request.
+/// During a shutdown: how long a client that has just connected may take to begin its request.
 const LAST_CALL: Duration = Duration::from_millis(100);
 
-/// hyper's own bound on what it buffers of a connection: above the 16 KiB of a header section that we allow, so that
-/// what is somewhat too large costs no connection. All that a caller can make a connection weigh is about this.
+/// hyper's bound on its buffer of a connection: above the 16 KiB that a header section may have, so that a section that
+/// is slightly too large does not cost the connection. It is also about the most memory that a client can make one
+/// take.
 const MAX_BUFFER: usize = 32 * 1024;
 
-/// Serves `stream` until it ends, is idle, misbehaves, or the daemon ends.
+/// Serves `stream` until the client closes it, a timeout or an error ends it, or the daemon shuts down.
 pub(super) async fn serve(
     stream: UnixStream,
     visitor: Visitor,
@@ -50,21 +51,22 @@ pub(super) async fn serve(
     services: Arc<Services>,
 ) {
     let state = Arc::new(ConnectionState::default());
-    // Halves, because one of them is read by hyper alone, and others look at the stream, too.
+    // Split, because hyper alone reads, while others look at the stream as well.
     let (reading, stream) = stream.into_split();
     let stream = Arc::new(stream);
     let io = TokioIo::new(ConnectionIo::new(reading, &stream, &state));
-    // The service lives no longer than this function, so it borrows what others have to share.
+    // The service lives no longer than this function, so it can borrow.
     let (known, seen, written, visitor) = (&*services, &*state, &*stream, &visitor);
     let service = service_fn(|request| {
         seen.begin_request();
         async move {
-            // One request a step, lest a pipeline of them be one long step.
+            // One request per step, so that pipelined requests are not one long step.
             if seen.is_another_of_this_step() {
                 step_back().await;
             }
             let mut reply = match service::answer(known, visitor.peer(), request) {
                 Answering::Now(reply) => reply,
+                // Boxed, because room for it in this future would cost every hit 100 instructions.
                 Answering::Later(reply) => Box::pin(unless_gone(reply, written)).await?,
             };
             if known.is_closing() || seen.is_over() {
@@ -76,17 +78,16 @@ pub(super) async fn serve(
         }
     });
     let mut connection = http1::Builder::new()
-        // Ours below counts from a head's first byte; hyper's would close connections that are merely idle.
+        // The timer below counts from a head's first byte; hyper's would close idle connections.
         .header_read_timeout(None)
-        // Who has said everything may close that half and still wants its answer. Whether it is gone altogether is
-        // looked at apart.
+        // A client may shut down its sending half and wait for its response. `hung_up` finds out whether it is gone.
         .half_close(true)
         .max_buf_size(MAX_BUFFER)
         .serve_connection(io, service);
 
-    let mut patience = Patience::default();
-    let mut last_call = pin!(last_call(services.phase.clone(), &state));
-    let mut waits_for_it = false;
+    let mut timer = ConnectionTimer::default();
+    let mut last_call = pin!(last_call(services.phase(), &state));
+    let mut is_last_call_armed = false;
     let end = std::future::poll_fn(|cx| {
         loop {
             let step = |cx: &mut Context<'_>| {
@@ -96,31 +97,31 @@ pub(super) async fn serve(
                 (outcome, state.work() != before)
             };
             let end = match scheduled.poll(cx, step) {
-                Poll::Ready(outcome) => return Poll::Ready(End::of(outcome)),
-                Poll::Pending => patience.poll(&state, cx),
+                Poll::Ready(outcome) => return Poll::Ready(ConnectionEnd::of(outcome)),
+                Poll::Pending => timer.poll(&state, cx),
             };
-            if matches!(end, Poll::Ready(End::Idle)) {
-                // A request may have come that the runtime has not told of yet; to close would reset it.
+            if matches!(end, Poll::Ready(ConnectionEnd::Idle)) {
+                // A request may have arrived that the runtime has not reported yet; to close would reset it.
                 state.say_that_it_is_over();
                 continue;
             }
-            // It wakes this task, having been polled once; to poll it with every request is to take its locks.
-            let is_quiet = waits_for_it && !services.phase_has_changed();
+            // Polled once, the last call wakes this task; to poll it with every request would take its locks each time.
+            let is_quiet = is_last_call_armed && !services.phase_has_changed();
             if end.is_ready() || state.is_over() || is_quiet || last_call.as_mut().poll(cx).is_pending() {
-                waits_for_it = true;
+                is_last_call_armed = true;
                 return end;
             }
-            // The connection is polled once more, and finds out.
+            // The connection is polled once more, and sees that it is over.
             state.say_that_it_is_over();
         }
     })
     .await;
-    if let End::ApiError(why) = end {
+    if let ConnectionEnd::Refused(why) = end {
         refusal::explain(&why, (*stream).as_ref(), &services).await;
     }
 }
 
-/// The answer, if there is still somebody to be told.
+/// The answer, unless the client hangs up before it.
 async fn unless_gone<T>(answer: impl Future<Output = T>, stream: &OwnedWriteHalf) -> std::io::Result<T> {
     tokio::select! {
         biased;
@@ -129,32 +130,33 @@ async fn unless_gone<T>(answer: impl Future<Output = T>, stream: &OwnedWriteHalf
     }
 }
 
-/// Returns when whoever has asked for nothing is too late: at the daemon's end, and for those who have only just
-/// connected a little after it.
-async fn last_call(mut phase: watch::Receiver<Phase>, state: &ConnectionState) {
-    // Neither fails: the other end is kept until every server is done.
-    phase.wait_for(|phase| *phase >= Phase::Closing).await.ok();
+/// Returns when an idle connection is closed because of the shutdown: at once, or for a connection without a request so
+/// far a little later.
+async fn last_call(mut phase: watch::Receiver<ShutdownPhase>, state: &ConnectionState) {
+    // Neither fails: the sender is kept until every listener is done.
+    phase.wait_for(|phase| *phase >= ShutdownPhase::Closing).await.ok();
     if state.requests() == 0 {
-        tokio::time::timeout(LAST_CALL, phase.wait_for(|phase| *phase == Phase::Over)).await.ok();
+        tokio::time::timeout(LAST_CALL, phase.wait_for(|phase| *phase == ShutdownPhase::Over)).await.ok();
     }
 }
 
-enum End {
-    /// There is nobody to tell anything, or nothing to tell.
+/// How a connection ends.
+enum ConnectionEnd {
+    /// Without another word to the client.
     Done,
-    /// Nothing has been asked for too long.
+    /// After the idle timeout.
     Idle,
-    /// The request cannot be read, or not in time.
-    ApiError(ApiError),
+    /// With an error, because no request could be read, or not in time.
+    Refused(ApiError),
 }
 
-impl End {
-    /// What hyper has come to. Where it could not read a head, it has said so in its own way, which was not let
-    /// through; see [`ConnectionIo`].
+impl ConnectionEnd {
+    /// The end that hyper has come to. Where it could not parse a head, [`ConnectionIo`] has suppressed its own
+    /// response.
     fn of(outcome: hyper::Result<()>) -> Self {
         match outcome {
-            Err(error) if error.is_parse_too_large() => Self::ApiError(ApiError::HeadersTooLarge),
-            Err(error) if error.is_parse() => Self::ApiError(ApiError::InvalidRequest {
+            Err(error) if error.is_parse_too_large() => Self::Refused(ApiError::HeadersTooLarge),
+            Err(error) if error.is_parse() => Self::Refused(ApiError::InvalidRequest {
                 parameter: "request".into(),
                 detail: "it is no request of HTTP/1.1, with a header section as RFC 9112 has it".into(),
             }),
@@ -163,34 +165,34 @@ impl End {
     }
 }
 
-/// One timer for a connection, which an ordinary request never touches: it is armed where a state lasts, and an
-/// idle timer that fires finds out only then whether anything was asked for meanwhile.
+/// The one timer of a connection. An ordinary request does not touch it: it is armed where a phase lasts, and an idle
+/// timer that fires finds out only then whether there was a request meanwhile.
 #[derive(Default)]
-struct Patience {
+struct ConnectionTimer {
     timer: Option<Pin<Box<Sleep>>>,
     armed: Option<Armed>,
-    /// The timer wakes this task when it fires.
-    waits: bool,
+    /// The timer was polled, so it wakes this task when it fires.
+    is_polled: bool,
 }
 
 #[derive(Clone, Copy)]
 struct Armed {
-    state: ConnectionPhase,
+    phase: ConnectionPhase,
     progress: u64,
 }
 
-impl Patience {
-    /// Called whenever the connection has nothing to do.
-    fn poll(&mut self, connection: &ConnectionState, cx: &mut Context<'_>) -> Poll<End> {
-        let (state, progress, first) =
+impl ConnectionTimer {
+    /// Called whenever the connection has no work.
+    fn poll(&mut self, connection: &ConnectionState, cx: &mut Context<'_>) -> Poll<ConnectionEnd> {
+        let (phase, progress, is_first) =
             (connection.phase(), connection.progress(), connection.requests() == 0);
-        let time = match state {
-            // What has come is read, and then the end, which was drawn with that.
+        let time = match phase {
+            // hyper reads what has arrived, and then the end of the stream, which ends the connection.
             ConnectionPhase::Idle if connection.is_over() => {
                 self.armed = None;
                 return Poll::Pending;
             }
-            ConnectionPhase::Idle if first => HEAD_TIME,
+            ConnectionPhase::Idle if is_first => HEAD_TIME,
             ConnectionPhase::Idle => IDLE_TIME,
             ConnectionPhase::Reading => HEAD_TIME,
             ConnectionPhase::Writing => READ_TIME,
@@ -202,30 +204,30 @@ impl Patience {
         let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(time)));
         loop {
             let armed = match self.armed {
-                // Each head has its own time, the first one from the start; that of an idle connection runs on.
-                Some(armed) if armed.progress == progress && (armed.state == state || first) => armed,
-                Some(armed) if armed.state == ConnectionPhase::Idle && state == ConnectionPhase::Idle => {
+                // Each head has its own timeout, the first one from the start; that of an idle connection runs on.
+                Some(armed) if armed.progress == progress && (armed.phase == phase || is_first) => armed,
+                Some(armed) if armed.phase == ConnectionPhase::Idle && phase == ConnectionPhase::Idle => {
                     armed
                 }
                 _ => {
                     timer.as_mut().reset(Instant::now() + time);
-                    self.waits = false;
-                    *self.armed.insert(Armed { state, progress })
+                    self.is_polled = false;
+                    *self.armed.insert(Armed { phase, progress })
                 }
             };
-            if self.waits && !timer.is_elapsed() {
+            if self.is_polled && !timer.is_elapsed() {
                 return Poll::Pending;
             }
             match timer.as_mut().poll(cx) {
                 Poll::Pending => {
-                    self.waits = true;
+                    self.is_polled = true;
                     return Poll::Pending;
                 }
                 Poll::Ready(()) if armed.progress == progress => {
-                    return Poll::Ready(match state {
-                        ConnectionPhase::Idle => End::Idle,
-                        ConnectionPhase::Reading => End::ApiError(ApiError::Timeout),
-                        ConnectionPhase::Answering | ConnectionPhase::Writing => End::Done,
+                    return Poll::Ready(match phase {
+                        ConnectionPhase::Idle => ConnectionEnd::Idle,
+                        ConnectionPhase::Reading => ConnectionEnd::Refused(ApiError::Timeout),
+                        ConnectionPhase::Answering | ConnectionPhase::Writing => ConnectionEnd::Done,
                     });
                 }
                 Poll::Ready(()) => self.armed = None,

@@ -1,5 +1,6 @@
-//! Tells a caller why its connection is closed, where no request of it is answered. What it was told arrives: the kernel
-//! resets a connection that is closed while there is something unread in it, and the caller may not come to read.
+//! Refusals: the response to a client whose connection is closed without a request being answered. It is made to
+//! arrive: the kernel resets a connection that is closed with unread data, and the client might not get to read the
+//! response.
 
 use std::io::ErrorKind;
 use std::time::Duration;
@@ -13,55 +14,54 @@ use super::io::shut;
 use crate::api::Services;
 use crate::api::error::ApiError;
 
-/// For how long whatever a caller still sends is taken in and thrown away.
+/// How long what the client still sends is read and discarded.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// For how long a request is waited for that is refused whatever it is. Most callers send theirs at once, and some take an
-/// answer that comes before it for an error of HTTP.
-const FIRST_WORDS: Duration = Duration::from_secs(2);
+/// How long to wait for a request that is refused anyway. Most clients send theirs at once, and some treat a response
+/// that precedes it as an HTTP error.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Nothing that we would answer is longer. What is more is thrown away after it was refused.
+/// The most that is read before the refusal. No request that would be answered is longer; more is discarded afterwards.
 const LONGEST: usize = 64 * 1024;
 
-/// Says `why` to a caller whose request never became one.
+/// Sends `why` to a client whose request could not be read.
 pub(super) async fn explain(why: &ApiError, stream: &UnixStream, services: &Services) {
-    if say(why, true, stream, services) {
+    if send(why, true, stream, services) {
         drain(stream).await;
     }
 }
 
-/// Says that there is no room for another connection, to whatever it asks for first.
-pub(super) async fn tell(stream: UnixStream, services: &Services) {
-    let mut heard = Heard::default();
+/// Answers the first request of a client that there is no room for another connection.
+pub(super) async fn refuse(stream: UnixStream, services: &Services) {
+    let mut request = RequestBytes::default();
     let whole = read(&stream, |bytes| {
-        heard.note(bytes);
-        heard.is_whole() || heard.length > LONGEST
+        request.note(bytes);
+        request.is_whole() || request.length > LONGEST
     });
-    timeout(FIRST_WORDS, whole).await.ok();
-    if say(&ApiError::NoRoom, !heard.is_head(), &stream, services) && !heard.is_whole() {
+    timeout(REQUEST_TIMEOUT, whole).await.ok();
+    if send(&ApiError::NoRoom, !request.is_head(), &stream, services) && !request.is_whole() {
         drain(&stream).await;
     }
 }
 
-/// Writes the whole answer and ends it; whether there was anybody to read it.
-fn say(why: &ApiError, with_body: bool, stream: &UnixStream, services: &Services) -> bool {
+/// Writes the whole response and shuts down the sending half; whether that succeeded.
+fn send(why: &ApiError, with_body: bool, stream: &UnixStream, services: &Services) -> bool {
     let request_id = services.next_request_id();
     services.tally.answered(None, why.status());
-    tracing::debug!(code = why.code(), %request_id, "ApiError");
-    // Whether it still reads is its own affair.
-    let is_said = stream.try_write(why.raw(request_id.as_str(), with_body).as_bytes()).is_ok()
+    tracing::debug!(code = why.code(), %request_id, "Request refused");
+    let is_sent = stream.try_write(why.raw(request_id.as_str(), with_body).as_bytes()).is_ok()
         && shut(stream, Shutdown::Write).is_ok();
-    if !is_said {
-        tracing::trace!("A caller was gone before it was told why");
+    if !is_sent {
+        tracing::trace!("A client was gone before its refusal was sent");
     }
-    is_said
+    is_sent
 }
 
 async fn drain(stream: &UnixStream) {
     timeout(LINGER, read(stream, |_| false)).await.ok();
 }
 
-/// Reads until `is_enough` says so, or there is no more.
+/// Reads until `is_enough` returns true, or the client has closed its sending half.
 async fn read(stream: &UnixStream, mut is_enough: impl FnMut(&[u8]) -> bool) {
     let mut bytes = [0; 1024];
     while stream.readable().await.is_ok() {
@@ -69,25 +69,25 @@ async fn read(stream: &UnixStream, mut is_enough: impl FnMut(&[u8]) -> bool) {
             Ok(0) => return,
             Ok(length) if is_enough(bytes.get(..length).unwrap_or_default()) => return,
             Err(error) if error.kind() != ErrorKind::WouldBlock => return,
-            // Other connections take their turns meanwhile.
+            // Other connections go first.
             _ => step_back().await,
         }
     }
 }
 
-/// What has to be known of a request that is refused unread.
+/// What a refusal has to know of the request.
 #[derive(Default)]
-struct Heard {
+struct RequestBytes {
     length: usize,
     first: [u8; 5],
     last: [u8; 4],
 }
 
-impl Heard {
+impl RequestBytes {
     fn note(&mut self, bytes: &[u8]) {
         for byte in bytes {
-            if let Some(place) = self.first.get_mut(self.length) {
-                *place = *byte;
+            if let Some(byte_of_first) = self.first.get_mut(self.length) {
+                *byte_of_first = *byte;
             }
             self.last.rotate_left(1);
             self.last[3] = *byte;
@@ -99,7 +99,7 @@ impl Heard {
         self.first == *b"HEAD "
     }
 
-    /// Whether all has been read of a request that has no body, so that nothing more is to come.
+    /// Whether a request without a body has been read completely.
     fn is_whole(&self) -> bool {
         (self.is_head() || self.first.starts_with(b"GET ")) && self.last == *b"\r\n\r\n"
     }
@@ -111,18 +111,18 @@ mod tests {
 
     #[test]
     fn a_request_is_whole_with_its_empty_line_wherever_it_is_cut() {
-        let request = b"HEAD /livez HTTP/1.1\r\nhost: x\r\n\r\n";
-        for cut in 1..request.len() {
-            let mut heard = Heard::default();
-            heard.note(&request[..cut]);
-            assert!(!heard.is_whole(), "{cut}");
-            heard.note(&request[cut..]);
-            assert!(heard.is_whole() && heard.is_head());
+        let head = b"HEAD /livez HTTP/1.1\r\nhost: x\r\n\r\n";
+        for cut in 1..head.len() {
+            let mut request = RequestBytes::default();
+            request.note(&head[..cut]);
+            assert!(!request.is_whole(), "{cut}");
+            request.note(&head[cut..]);
+            assert!(request.is_whole() && request.is_head());
         }
         for other in [&b"POST /v1/reload HTTP/1.1\r\n\r\n"[..], b"\r\n\r\n", b"", b"GET / HTTP/1.1\r\n"] {
-            let mut heard = Heard::default();
-            heard.note(other);
-            assert!(!heard.is_whole() && !heard.is_head());
+            let mut request = RequestBytes::default();
+            request.note(other);
+            assert!(!request.is_whole() && !request.is_head());
         }
     }
 }

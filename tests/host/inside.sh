@@ -72,10 +72,10 @@ calls() {
 # configure FILE TENANT: the file as it was installed, filled in as an operator would.
 configure() {
     cp "$2/ca.pem" "/etc/cloakroom/$2.pem"
-    sed --expression="s|^# domain .*|domain = \"$(<"$2/domain")\"|" \
-        --expression="s|^# audience .*|audience = \"https://$(<"$2/domain")/api/v2/\"|" \
-        --expression='s|^# id .*|id = "demo-client"|' \
-        --expression="s|^# ca_file .*|ca_file = \"/etc/cloakroom/$2.pem\"|" \
+    sed --expression="s|^#domain .*|domain = \"$(<"$2/domain")\"|" \
+        --expression="s|^#audience .*|audience = \"https://$(<"$2/domain")/api/v2/\"|" \
+        --expression='s|^#id .*|id = "demo-client"|' \
+        --expression="s|^#ca_file .*|ca_file = \"/etc/cloakroom/$2.pem\"|" \
         shipped.toml >"$1"
 }
 
@@ -205,7 +205,7 @@ holds "the socket is $(stat --format='%A %U:%G' "$socket"), in a directory $(sta
 # Reloading.
 
 listen
-sed --in-place 's|^# max_ttl .*|max_ttl = "5m"|' /etc/cloakroom/cloakroom.toml
+sed --in-place 's|^#max_ttl .*|max_ttl = "5m"|' /etc/cloakroom/cloakroom.toml
 systemctl reload cloakroom.service || fails "systemctl reload: $?"
 is cloakroom.service ActiveState active || fails "after the reload it is $(property cloakroom.service ActiveState)"
 journalctl --sync

@@ -197,9 +197,9 @@ async fn a_path_that_is_nearly_right_is_told_what_is_wrong_with_it() {
         ("/v1/users/samlp%7Cx/y/token", "`/` in a user id is sent as %2F"),
         ("/v1/users/samlp|x/y/z/identities", "`/` in a user id is sent as %2F"),
         ("/v1/users/a/b", "`/` in a user id is sent as %2F"),
-        ("/v1/users/auth0%7C1/token/", "leave the `/` at its end out"),
-        ("/v1/status/", "leave the `/` at its end out"),
-        ("/livez/", "leave the `/` at its end out"),
+        ("/v1/users/auth0%7C1/token/", "leave out the `/` at the end"),
+        ("/v1/status/", "leave out the `/` at the end"),
+        ("/livez/", "leave out the `/` at the end"),
         ("/v1/users/auth0%7C1/tokens", "/v1/users/{user_id}/token?"),
         ("/v1/users/auth0%7C1/identites", "/v1/users/{user_id}/identities?"),
         ("/v1/users/auth0%7C1/reprot", "/v1/users/{user_id}/report?"),
@@ -215,8 +215,8 @@ async fn a_path_that_is_nearly_right_is_told_what_is_wrong_with_it() {
         ("/healthz", "/livez or /readyz"),
         ("/health", "/livez or /readyz"),
         ("/openapi.yaml", "/openapi.json?"),
-        ("/nowhere", "GET /openapi.json describes"),
-        ("/", "GET /openapi.json describes"),
+        ("/nowhere", "GET /openapi.json describes every route"),
+        ("/", "GET /openapi.json describes every route"),
     ] {
         let got = told("GET", path).await;
         assert_eq!(got.problem(), (404, "route_not_found".into()), "{path}");
@@ -278,10 +278,10 @@ async fn a_request_header_with_another_value_is_told_so() {
     for value in ["True", "1", "yes", ""] {
         let got = world.send("GET", "/v1/status", &[("cloakroom-request", value)]).await;
         assert_eq!(got.problem(), (403, "request_header_required".into()), "{value}");
-        assert!(got.detail().contains("is there, but its value is not `true`"), "{value}: {}", got.detail());
+        assert!(got.detail().contains("has a value other than `true`"), "{value}: {}", got.detail());
     }
     let got = world.send("GET", "/v1/status", &[]).await;
-    assert!(!got.detail().contains("is there"), "{}", got.detail());
+    assert!(!got.detail().contains("other than"), "{}", got.detail());
 }
 
 /// The seconds that an answer's `Keep-Alive` promises.

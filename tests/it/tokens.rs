@@ -15,7 +15,7 @@ use cloakroom::fake_auth0::TenantOptions;
 use cloakroom::secret::Tag;
 use serde_json::json;
 
-use crate::support::world::{FLOW, Looked, World};
+use crate::support::world::{FLOW, Looked, World, query};
 
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
@@ -44,8 +44,9 @@ impl World {
     /// The name of `user`'s token, for which Auth0 may be asked.
     async fn fingerprint(&self, user: &str, selector: &Selector) -> Tag {
         let user = UserId::parse(user).unwrap();
-        let served = self.cache().token(FLOW, &user, selector, LookupOptions::default()).await.unwrap();
-        served.select(selector).unwrap().1.fingerprint
+        let served =
+            self.cache().look_up(query(&user, selector, LookupOptions::default()), FLOW).await.unwrap();
+        served.token().1.fingerprint
     }
 
     fn report(&self, user: &str, fingerprint: Tag) -> ReportOutcome {
@@ -58,16 +59,16 @@ impl World {
         let (user, all) = (UserId::parse(user).unwrap(), Selector::default());
         let served = self
             .cache()
-            .token(FLOW, &user, &all, LookupOptions { fresh: true, ..LookupOptions::default() })
+            .look_up(query(&user, &all, LookupOptions { fresh: true, ..LookupOptions::default() }), FLOW)
             .await?;
-        Ok((served.select(&all).unwrap().1.access_token.expose().to_owned(), "fresh"))
+        Ok((served.token().1.access_token.expose().to_owned(), "fresh"))
     }
 
     /// `user`'s expiry as callers are told it, in seconds from now.
     async fn left(&self, user: &str) -> Option<u64> {
         let (user, all) = (UserId::parse(user).unwrap(), Selector::default());
-        let served = self.cache().token(FLOW, &user, &all, LookupOptions::default()).await.unwrap();
-        Some(served.select(&all).unwrap().1.expires?.remaining(self.clock.now()).as_secs())
+        let served = self.cache().look_up(query(&user, &all, LookupOptions::default()), FLOW).await.unwrap();
+        Some(served.token().1.expires?.remaining(self.clock.now()).as_secs())
     }
 
     /// Other users' entries take the place of all others.

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use cloakroom::cache::{Cache, LookupOptions, ReportOutcome};
+use cloakroom::cache::{Cache, LookupOptions, Query, ReportOutcome};
 use cloakroom::clock::Clock;
 use cloakroom::config;
 use cloakroom::domain::error::LookupError;
@@ -181,13 +181,13 @@ impl Game {
         let selector = Selector { connection: connection.map(Into::into), ..Selector::default() };
         let options = LookupOptions { min_ttl: look.min_ttl, fresh: look.fresh };
         let asked = Asked::now(&self, USERS[look.user], connection, options);
-        let outcome = self.cache.token(Flow::Uid(look.user as u32 % 3), &user, &selector, options);
+        let outcome = self.cache.look_up(Query { user, selector, options }, Flow::Uid(look.user as u32 % 3));
         let outcome = match patience {
             None => Some(outcome.await),
             Some(patience) => timeout(patience, outcome).await.ok(),
         };
         if let Some(outcome) = outcome {
-            asked.answered(&self, &selector, outcome);
+            asked.answered(&self, outcome);
         }
     }
 

@@ -6,7 +6,6 @@ use std::time::Duration;
 use cloakroom::cache::{CacheState, LookupOptions, Served};
 use cloakroom::domain::error::{Failure, FailureClass, LookupError, Stage, Unavailable};
 use cloakroom::domain::freshness::Moment;
-use cloakroom::domain::user::Selector;
 use tokio::time::Instant;
 
 use super::history::Game;
@@ -116,12 +115,12 @@ impl Asked {
         }
     }
 
-    pub fn answered(self, game: &Game, selector: &Selector, outcome: Result<Served, LookupError>) {
+    pub fn answered(self, game: &Game, outcome: Result<Served, LookupError>) {
         let seq = game.wire.ledger().tick();
         let tally = &game.tally;
         let (broken, counter) = match &outcome {
             Ok(served) => (
-                self.judge_token(game, selector, served),
+                self.judge_token(game, served),
                 match served.state {
                     CacheState::Hit => &tally.hits,
                     CacheState::Miss => &tally.misses,
@@ -197,9 +196,9 @@ impl Asked {
         Ok(())
     }
 
-    fn judge_token(&self, game: &Game, selector: &Selector, served: &Served) -> Result<(), String> {
+    fn judge_token(&self, game: &Game, served: &Served) -> Result<(), String> {
         let (now, true_now) = (game.now(), game.wire.true_now());
-        let (identity, token) = served.select(selector).ok_or("there is no token in it")?;
+        let (identity, token) = served.token();
         let text = token.access_token.expose();
         let owned = {
             let mut truth = game.truth();

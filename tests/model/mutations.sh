@@ -69,29 +69,30 @@ mutant stale-beyond-max-stale src/domain/freshness.rs \
 mutant age-counts-from-the-answer src/upstream.rs 'Ok((parsed, exchange.sent))' 'Ok((parsed, exchange.received))'
 
 mutant expiry-moves-with-the-login src/domain/identity.rs \
-    'self.expires = Some(expires.not_later_than(known));' 'self.expires = Some(expires);'
+    'self.expires = Some(expires.not_later_than(known.expires));' 'self.expires = Some(expires);'
 mutant lost-time-is-not-counted src/clock.rs \
     'self.learned.lost.store(lost, Ordering::Relaxed);' 'let _ = lost;'
 
 # Guarantee 2: whose.
 mutant any-user-is-believed src/upstream/wire.rs \
     'if wire.user_id.0.as_deref() != Some(user.as_str()) {' 'if wire.user_id.0.is_none() {'
-mutant first-of-several-tokens src/domain/identity.rs '(Some(only), None) => Ok(only),' '(Some(only), _) => Ok(only),'
+mutant first-of-several-tokens src/domain/identity.rs '(Some((index, only)), None) => only.place(index),' \
+    '(Some((index, only)), _) => only.place(index),'
 
 # Guarantee 3: waiting, facts and reports.
 mutant hit-asks-again src/domain/freshness.rs 'age > self.terms.fresh_for {' 'age >= self.terms.fresh_for / 2 {'
-mutant outage-is-waited-for-again src/cache.rs \
-    'if self.failing.is_expected(user) {' 'if false {'
-mutant slow-tenant-is-waited-for src/cache.rs \
-    'const PATIENCE: Duration = Duration::from_secs(1);' 'const PATIENCE: Duration = Duration::from_secs(2);'
-mutant stale-without-asking src/cache.rs \
-    'if self.failing.is_expected(user) {' 'if true {'
-mutant stale-waits-in-the-queue src/cache.rs \
+mutant outage-is-waited-for-again src/cache/fetch.rs \
+    'if self.backoff.is_expected(query.user()) {' 'if false {'
+mutant slow-tenant-is-waited-for src/cache/fetch.rs \
+    'const STALE_TIMEOUT: Duration = Duration::from_secs(1);' 'const STALE_TIMEOUT: Duration = Duration::from_secs(2);'
+mutant stale-without-asking src/cache/fetch.rs \
+    'if self.backoff.is_expected(query.user()) {' 'if true {'
+mutant stale-waits-in-the-queue src/cache/fetch.rs \
     'Priority::Management | Priority::Caller => self.source.fetch(user.clone(), for_whom),
                 Priority::Stale |' 'Priority::Management | Priority::Caller | Priority::Stale => self.source.fetch(user.clone(), for_whom),
                '
-mutant stale-that-died-meanwhile src/cache.rs \
-    'servable.then(|| served(Arc::clone(held)' 'Some(servable).map(|_| served(Arc::clone(held)'
+mutant stale-that-died-meanwhile src/cache/fetch.rs \
+    'servable.then(|| Served::new(query' 'Some(servable).map(|_| Served::new(query'
 mutant negative-answer-never-expires src/cache/entry.rs \
     'self.sent().age(now) < remembered(&fact, rules) &&' 'remembered(&fact, rules) > Duration::ZERO &&'
 mutant negative-answer-a-little-too-long src/cache/entry.rs \
@@ -103,20 +104,22 @@ mutant report-without-compare src/cache/entry.rs \
 mutant report-forgotten-by-the-next-answer src/cache/entry.rs \
     'if is_here && !is_known &&' 'if is_here && !is_known && false &&'
 mutant report-lost-with-its-entry src/cache/landing.rs \
-    'let reported = self.refusals.of(user, heir, logged_in);' 'let reported = Vec::new();'
+    'let reported = self.refusals.of(user, &entry, logged_in);' 'let reported = Vec::new();'
 mutant report-lost-by-a-second-one src/cache/landing.rs 'if self.obsolete.is_void() {
-                    // Asked' 'if self.obsolete.get() {
-                    // Asked'
-mutant report-that-no-login-lifts src/cache/refusals.rs \
+                    // From' 'if self.obsolete.get() {
+                    // From'
+mutant report-that-no-login-lifts src/cache/entry.rs \
     'logged_in.is_some_and(|logged_in| logged_in > self.at)' 'logged_in.is_some_and(|_| false)'
-mutant report-that-any-login-lifts src/cache/refusals.rs \
+mutant report-that-any-login-lifts src/cache/entry.rs \
     'logged_in.is_some_and(|logged_in| logged_in > self.at)' 'logged_in.is_some()'
 mutant page-passes-for-a-refused-token src/upstream/wire.rs \
     '        _ if !error.is_the_management_apis(answer.status) => Err(answer.no_answer()),
 ' ''
 mutant one-users-failure-is-everybodys src/cache/backoff.rs \
-    '(true, Stage::User) if sort != FailureClass::Throttled => self.everybody.store(false, Ordering::Relaxed),' \
-    '(true, Stage::User) if sort != FailureClass::Throttled => self.everybody.store(true, Ordering::Relaxed),'
+    '(true, Stage::User) if class != FailureClass::Throttled => {
+                self.outage.store(false,' \
+    '(true, Stage::User) if class != FailureClass::Throttled => {
+                self.outage.store(true,'
 mutant report-without-asking src/cache/entry.rs '&& !self.must_ask(&fact);' ';'
 mutant report-unseen-by-a-flight-under-way src/cache.rs \
     '        self.flights.outdate(user);
@@ -141,8 +144,8 @@ mutant flight-tied-to-its-first-caller src/flight.rs \
 mutant no-sharing src/flight.rs 'let free = self.limit.saturating_sub(flights.len());' \
     'flights.remove(&key);
         let free = self.limit.saturating_sub(flights.len());'
-mutant failed-flight-leaves-its-key src/flight.rs '            drop(end);
-' '            std::mem::forget(end);
+mutant failed-flight-leaves-its-key src/flight.rs '            drop(guard);
+' '            std::mem::forget(guard);
 '
 
 # Guarantee 5: the budget.

@@ -12,7 +12,7 @@ use crate::support::standin::{Place, Ran};
 
 /// The rules as the daemon will understand them, and which of them decides.
 #[test]
-fn check_shows_the_rules_and_which_of_them_decides() {
+fn check_shows_the_rules_and_explain_says_which_of_them_decides() {
     let directory = tempfile::tempdir().unwrap();
     let path = |name: &str| directory.path().join(name).display().to_string();
     fs::write(path("secret"), "canary\n").unwrap();
@@ -26,17 +26,14 @@ fn check_shows_the_rules_and_which_of_them_decides() {
         path("secret")
     );
     fs::write(path("cloakroom.toml"), config).unwrap();
-    let check = |words: &str| {
+    let ran = |command: &str, words: &[&str]| {
         let config = path("cloakroom.toml");
-        let mut args = vec!["check", "--config", &config];
-        if !words.is_empty() {
-            args.extend(["--explain"].into_iter().chain(words.split(' ')));
-        }
+        let args: Vec<_> = [command, "--config", &config].into_iter().chain(words.iter().copied()).collect();
         let Ran { exit, out, err, .. } = Place::new().run(&args);
         (exit.unwrap(), out.replace(&config, "FILE"), err)
     };
 
-    let (exit, out, _) = check("");
+    let (exit, out, _) = ran("check", &[]);
     assert_eq!(exit, 0, "{out}");
     for line in [
         "listener /run/x/web.sock (mode 0660)",
@@ -48,11 +45,13 @@ fn check_shows_the_rules_and_which_of_them_decides() {
         assert!(out.lines().any(|found| found == line), "{line}\n{out}");
     }
 
-    let (exit, out, _) = check("uid=4321 operation=token user=google-oauth2|1 listener=/run/x/web.sock");
+    let explain = |words: &str| ran("explain", &words.split(' ').collect::<Vec<_>>());
+    let (exit, out, _) =
+        explain("--uid=4321 --operation=token --user=google-oauth2|1 --listener=/run/x/web.sock");
     let by = "/run/x/web.sock: allowed by rule 0 (FILE, line 9), and shows only the connections google-oauth2, 100 times a \
               second at most\n";
     assert_eq!((exit, out.as_str()), (0, by));
-    let (exit, out, _) = check("uid=5 gid=77 operation=status");
+    let (exit, out, _) = explain("--uid=5 --gid=77 --operation=status");
     assert_eq!(exit, 0);
     assert!(
         out.starts_with(
@@ -61,14 +60,14 @@ fn check_shows_the_rules_and_which_of_them_decides() {
         "{out}"
     );
     for refused in [
-        "uid=4321 operation=token user=auth0|1",
-        "uid=4321 operation=token connection=github user=google-oauth2|1",
-        "uid=5 gid=6 operation=status",
-        "uid=65534 gid=77 operation=status listener=/run/x/own.sock",
-        "uid=0 operation=management_token",
-        "uid=0 operation=token listener=/run/x/web.sock",
+        "--uid=4321 --operation=token --user=auth0|1",
+        "--uid=4321 --operation=token --connection=github --user=google-oauth2|1",
+        "--uid=5 --gid=6 --operation=status",
+        "--uid=65534 --gid=77 --operation=status --listener=/run/x/own.sock",
+        "--uid=0 --operation=management_token",
+        "--uid=0 --operation=token --listener=/run/x/web.sock",
     ] {
-        let (exit, out, why) = check(refused);
+        let (exit, out, why) = explain(refused);
         assert_eq!(exit, 5, "{refused}: {out}");
         assert!(
             out.lines().all(|line| line.contains(": refused: uid ")) && why.contains("no listener allows"),
@@ -76,15 +75,18 @@ fn check_shows_the_rules_and_which_of_them_decides() {
         );
     }
     for (wrong, text) in [
-        ("uid=4321", "say what: operation=token"),
-        ("operation=token", "say who"),
-        ("uid=4321 operation=tokens", "operation: there are token,"),
-        ("uid=no-such-user operation=token", "uid: there is no user of that name"),
-        ("uid=4321 operation=token listener=/run/x/none", "there is no listener of that path"),
-        ("uid=4321 operation=token user=", "write KEY=VALUE"),
-        ("uid=4321 operation=token color=red", "there are the keys"),
+        ("--uid=4321", "--operation <OPERATION>"),
+        ("--operation=token", "--uid <USER>"),
+        ("--uid=4321 --operation=tokens", "possible values: token, identities"),
+        ("--uid=no-such-user --operation=token", "there is no user of that name"),
+        (
+            "--uid=4321 --operation=token --listener=/run/x/none",
+            "--listener: the configuration has no listener of that path",
+        ),
+        ("--uid=4321 --operation=token --user=", "--user <USER_ID>"),
+        ("--uid=4321 --operation=token --color=red", "--color"),
     ] {
-        let (exit, out, why) = check(wrong);
+        let (exit, out, why) = explain(wrong);
         assert_eq!((exit, out.as_str()), (2, ""), "{wrong}: {why}");
         assert!(why.contains(text), "{wrong}: {why}");
     }

@@ -53,11 +53,11 @@ fn the_command_line_says_what_happened_in_its_own_words() {
             "the user has no such identity: the user's connections are: ",
         ),
         (&["auth0|nobody"], 3, "Auth0 has no such user: check the id"),
-        (&["google-oauth2%7C1"], 3, "Auth0 has no such user: the id that came still holds an escape"),
+        (&["google-oauth2%7C1"], 3, "Auth0 has no such user: the id still holds an escape"),
         (&[users::DATABASE], 3, "the identity carries no token: Auth0 holds no access token for it"),
-        (&[users::EXPIRED], 4, "the user must log in again: the provider's token has an expiry of"),
+        (&[users::EXPIRED], 4, "the user must log in again: the provider's token expires at"),
         (&[users::EXPIRED, "--min-ttl", "60"], 4, "the user must log in again: "),
-        (&[users::GITHUB, "--fresh"], 69, "there is no room for this options now: "),
+        (&[users::GITHUB, "--fresh"], 69, "the rate limit is reached: fresh answers "),
     ] {
         let is_spent = |err: &str| err.is_empty();
         let mut ran = run(arguments);

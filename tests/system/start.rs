@@ -89,7 +89,7 @@ fn a_secret_that_a_container_is_given_may_be_open_within_it_and_nowhere_else() {
     };
     let (exit, out, err) = check("/run/.containerenv", "mount --bind");
     assert_eq!(exit, 0, "{err}");
-    assert!(out.contains("warning: ") && out.contains("every process in this container may read"), "{out}");
+    assert!(out.contains("warning: ") && out.contains("every process in this container can read"), "{out}");
     // A machine that is a container itself has a mark that cannot be taken away.
     let is_container = std::path::Path::new("/.dockerenv").exists();
     let elsewhere = ("/run/other", "mount --bind");
@@ -99,7 +99,7 @@ fn a_secret_that_a_container_is_given_may_be_open_within_it_and_nowhere_else() {
         }
         let (exit, _, err) = check(mark, put);
         assert_eq!(exit, 78, "{mark} {put}");
-        assert!(err.contains("every user of this machine may read"), "{err}");
+        assert!(err.contains("every user of this machine can read"), "{err}");
     }
     std::fs::set_permissions(&secret, PermissionsExt::from_mode(0o666)).unwrap();
     assert_eq!(check("/run/.containerenv", "mount --bind").0, 78, "others may change it");

@@ -6,17 +6,12 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
+use cloakroom::config::schema::{self, DefaultValue, Key};
 use cloakroom::config::{self, Config, Env};
 
 use crate::repository::{read, root};
 
-const CONFIGURATION: &str = "deploy/deb/cloakroom.toml";
-
-/// What the operator has to say.
-const REQUIRED: [&str; 2] = ["domain", "id"];
-
-/// What is shown by example, because there is no default.
-const EXAMPLES: [&str; 6] = ["ca_file", "proxy", "uid", "connections", "rate", "[[listener.allow]]"];
+const CONFIGURATION: &str = "docs/cloakroom.toml";
 
 // The configuration.
 
@@ -34,7 +29,7 @@ fn as_installed_the_configuration_lacks_what_only_the_operator_knows() {
 #[test]
 fn filled_in_it_is_the_defaults_and_one_rule() {
     let place = Place::new();
-    let filled = place.at_home(&uncommented(&read(CONFIGURATION), |key| REQUIRED.contains(&key)));
+    let filled = place.at_home(&set(&read(CONFIGURATION), is_required));
     let minimal = place.at_home(
         "tenant.domain = \"acme.eu.auth0.com\"\n\
          tenant.client.id = \"your-client-id\"\n\
@@ -45,15 +40,34 @@ fn filled_in_it_is_the_defaults_and_one_rule() {
 }
 
 #[test]
-fn its_comments_show_defaults_and_examples_that_are_right() {
+fn its_comments_show_every_default() {
     let place = Place::new();
     let text = read(CONFIGURATION);
-    let filled = uncommented(&text, |key| REQUIRED.contains(&key));
-    let defaults = uncommented(&text, |key| !EXAMPLES.contains(&key));
-    assert!(defaults.lines().count() == filled.lines().count() && defaults != filled);
+    let filled = set(&text, is_required);
+    let defaults = set(&text, |key| is_required(key) || matches!(key.default, DefaultValue::Value(_)));
+    assert!(defaults.lines().filter(|line| line.starts_with(|c: char| c.is_ascii_lowercase())).count() > 30);
     assert_eq!(shown(load(&place.at_home(&defaults))), shown(load(&place.at_home(&filled))));
-    let examples = load(&place.at_home(&uncommented(&text, |_| true)));
-    assert_eq!(examples.listeners[0].allow.len(), 2);
+}
+
+/// The file has one value for each key, and so has the environment: the rule for names of variables, applied to all.
+#[test]
+fn every_key_is_the_same_from_the_file_and_from_the_environment() {
+    let place = Place::new();
+    // There can be only one of this and of `secret_file`.
+    let is_wanted = |key: &Key| key.path != "tenant.client.secret";
+    let from_file = load(&place.at_home(&set(&read(CONFIGURATION), is_wanted)));
+    let variables = schema::keys().filter(|key| is_wanted(key)).map(|key| {
+        let path = key.path.replace("listener.", "listener.0.").replace("allow.", "allow.0.");
+        let value = match key.default {
+            DefaultValue::Value(value) => value,
+            DefaultValue::Absent(_) | DefaultValue::Required(_) => key.example.unwrap(),
+        };
+        let in_quotes = place.at_home(&format!("{value:?}"));
+        (schema::variable(&path), in_quotes.replace('"', ""))
+    });
+    let env: Env = variables.collect();
+    let from_environment = config::parse("none", "", &env).unwrap_or_else(|problems| panic!("{problems}"));
+    assert_eq!(shown(from_environment.config), shown(from_file));
 }
 
 /// Files and accounts that the configuration names, somewhere else than where it says.
@@ -63,34 +77,52 @@ impl Place {
     fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let certificate = rcgen::generate_simple_self_signed(vec!["corp".to_owned()]).unwrap();
-        fs::write(directory.path().join("ca.pem"), certificate.cert.pem()).unwrap();
-        let secret = directory.path().join("client_secret");
-        fs::write(&secret, "canary\n").unwrap();
-        fs::set_permissions(&secret, fs::Permissions::from_mode(0o400)).unwrap();
+        for (name, content) in [
+            ("ca.pem", certificate.cert.pem().as_str()),
+            ("client_secret", "canary\n"),
+            ("user-key", "a key of some length\n"),
+        ] {
+            let file = directory.path().join(name);
+            fs::write(&file, content).unwrap();
+            fs::set_permissions(&file, fs::Permissions::from_mode(0o400)).unwrap();
+        }
         Self(directory)
     }
 
     fn at_home(&self, text: &str) -> String {
+        let (uid, gid) = (nix::unistd::geteuid(), nix::unistd::getegid());
         let within = |name: &str| self.0.path().join(name).display().to_string();
         text.replace("/etc/cloakroom/client_secret", &within("client_secret"))
             .replace("/etc/ssl/corp-ca.pem", &within("ca.pem"))
-            .replace("\"cloakroom-clients\"", "4711")
-            .replace("\"web\"", "4712")
+            .replace("/etc/cloakroom/user-key", &within("user-key"))
+            .replace("\"cloakroom-clients\"", &gid.to_string())
+            .replace("\"cloakroom\"", &uid.to_string())
+            .replace("\"web\"", &gid.to_string())
     }
 }
 
-/// The configuration with those lines set that are commented out and that `wanted` picks by their key, or by the
-/// heading that they are.
-fn uncommented(text: &str, wanted: impl Fn(&str) -> bool) -> String {
-    let line = |line: &str| {
-        let setting = line.strip_prefix("# ").filter(|rest| {
-            let key = rest.split_once(" = ").map_or(*rest, |(key, _)| key).trim();
-            let is_key = rest.contains(" = ") && !key.contains(' ');
-            (is_key || key.starts_with('[')) && wanted(key)
-        });
-        format!("{}\n", setting.unwrap_or(line))
-    };
-    text.lines().map(line).collect()
+fn is_required(key: &Key) -> bool {
+    matches!(key.default, DefaultValue::Required(_))
+}
+
+/// The configuration with those keys set that are commented out and that `wanted` picks.
+fn set(text: &str, wanted: impl Fn(&Key) -> bool) -> String {
+    let mut table = String::new();
+    let mut lines = String::new();
+    for line in text.lines() {
+        if line.starts_with('[') {
+            table = line.trim_matches(['[', ']']).to_owned();
+        }
+        let key = line
+            .strip_prefix('#')
+            .and_then(|rest| rest.split_once(" = "))
+            .map(|(name, _)| format!("{table}.{name}"));
+        let key = key.and_then(|path| schema::keys().find(|key| key.path == path));
+        let is_set = key.is_some_and(&wanted);
+        lines.push_str(if is_set { &line[1..] } else { line });
+        lines.push('\n');
+    }
+    lines
 }
 
 fn load(text: &str) -> Config {
@@ -124,7 +156,7 @@ fn the_units_of_one_more_tenant_are_the_firsts_but_for_names() {
 #[test]
 fn the_units_limits_leave_room_for_the_daemons_own() {
     let place = Place::new();
-    let config = load(&place.at_home(&uncommented(&read(CONFIGURATION), |key| REQUIRED.contains(&key))));
+    let config = load(&place.at_home(&set(&read(CONFIGURATION), is_required)));
     let unit = read("systemd/cloakroom.service");
     let number = |directive: &str| -> u64 {
         let found = directives(&unit).into_iter().find_map(|line| {

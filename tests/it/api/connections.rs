@@ -15,7 +15,7 @@ use crate::support::world::World;
 #[tokio::test(start_paused = true)]
 async fn who_does_not_read_its_answers_is_waited_for_half_a_minute() {
     let world = world().await;
-    let open = || world.running.services().listeners[0].connections.load(Ordering::Relaxed);
+    let open = || world.running.services().listeners()[0].connections.load(Ordering::Relaxed);
     let one = b"GET /openapi.json HTTP/1.1\r\nhost: x\r\ncloakroom-request: true\r\n\r\n";
     let fill = async |stream: &mut UnixStream| {
         let mut asked = 0;
@@ -149,7 +149,7 @@ async fn who_has_said_everything_and_shuts_that_half_is_answered() {
 async fn who_is_gone_holds_its_connection_for_half_a_second_and_its_lookup_goes_on() {
     let world = world().await;
     world.tenant.fault(Endpoint::User, Fault::StallHeaders);
-    let open = || world.running.services().listeners[0].connections.load(Ordering::Relaxed);
+    let open = || world.running.services().listeners()[0].connections.load(Ordering::Relaxed);
     let mut stream = UnixStream::connect(&world.socket).await.unwrap();
     let path = World::path(users::GOOGLE);
     let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\ncloakroom-request: true\r\n\r\n");

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use cloakroom::api::metrics::METRICS;
 use cloakroom::fake_auth0::{Endpoint, Fault, TenantOptions, WaitHint, users};
 use serde_json::json;
 
@@ -99,7 +100,7 @@ async fn metrics_tell_the_same_as_status_and_no_user() {
     assert!(text.contains("cloakroom_upstream_gate_closed 1.0"), "{text}");
 }
 
-/// README's table of metrics, one after the other: its type, and a sample from the start or after what makes one.
+/// Each has its type, and a sample from the start or after what makes one.
 #[tokio::test(start_paused = true)]
 async fn every_metric_there_is_has_its_type_in_either_format() {
     let world = world().await;
@@ -121,17 +122,24 @@ async fn every_metric_there_is_has_its_type_in_either_format() {
     assert_eq!(kind, "application/openmetrics-text; version=1.0.0; charset=utf-8");
     assert!(open.ends_with("\n# EOF\n") && !plain.contains("# EOF"));
 
-    let page = std::fs::read_to_string("README.md").unwrap();
-    let part = page.split("\n### Metrics\n").nth(1).unwrap().split("\n## ").next().unwrap();
-    let rows = part.lines().filter_map(|line| line.strip_prefix("| `")?.split_once('`'));
-    let documented: std::collections::BTreeMap<_, _> = rows
-        .map(|(name, rest)| (name.split('{').next().unwrap(), rest.split('|').nth(1).unwrap().trim()))
+    let known: std::collections::BTreeMap<_, _> =
+        METRICS.iter().map(|metric| (metric.exposed_name(), metric.kind.as_str())).collect();
+    let types: std::collections::BTreeMap<_, _> = plain
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '))
+        .map(|(name, kind)| (name.to_owned(), kind))
         .collect();
-    let types: std::collections::BTreeMap<_, _> =
-        plain.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' ')).collect();
-    assert_eq!(types, documented, "what is served (left) and README's table (right)");
+    assert_eq!(types, known, "what is served (left) and the table (right)");
+    for metric in METRICS {
+        let samples = plain.lines().filter_map(|line| line.strip_prefix(metric.exposed_name().as_str()));
+        for labels in samples.filter_map(|rest| rest.strip_prefix('{')?.split_once("} ")) {
+            let names: Vec<_> = labels.0.split(',').filter_map(|label| label.split_once("=\"")).collect();
+            let names: Vec<_> = names.into_iter().map(|(name, _)| name).collect();
+            assert_eq!(names, metric.labels.iter().map(|label| label.name).collect::<Vec<_>>(), "{metric:?}");
+        }
+    }
     for (name, kind) in types {
-        let sample = if kind == "histogram" { format!("{name}_count") } else { name.to_owned() };
+        let sample = if kind == "histogram" { format!("{name}_count") } else { name.clone() };
         assert!(plain.lines().any(|line| line.starts_with(&sample)), "{name} has no sample");
         assert!(open.contains(&format!("# TYPE {} {kind}\n", name.trim_end_matches("_total"))), "{name}");
     }

@@ -11,7 +11,7 @@ use tokio::time::sleep;
 
 use super::{MINUTE, SECOND, failure, world};
 use crate::support::futures::join_all;
-use crate::support::world::{FLOW, World};
+use crate::support::world::{FLOW, World, query};
 
 /// Guarantee 5: a 429 closes the gate for everything and everybody until the time it names.
 #[tokio::test(start_paused = true)]
@@ -67,9 +67,9 @@ async fn what_nobody_waits_for_takes_nothing_from_those_who_do() {
     let selector = Selector::default();
     assert_eq!(world.state(users::GOOGLE).await, "miss");
     // Two of four are spent. One may be wished for; the last is kept for somebody who has nothing.
-    assert!(world.cache().token(FLOW, &user, &selector, fresh).await.is_ok());
-    assert!(world.cache().token(FLOW, &user, &selector, fresh).await.is_ok());
-    let why = world.cache().token(FLOW, &user, &selector, fresh).await.unwrap_err();
+    assert!(world.cache().look_up(query(&user, &selector, fresh), FLOW).await.is_ok());
+    assert!(world.cache().look_up(query(&user, &selector, fresh), FLOW).await.is_ok());
+    let why = world.cache().look_up(query(&user, &selector, fresh), FLOW).await.unwrap_err();
     assert!(matches!(why, LookupError::RateLimited { .. }), "{why:?}");
     assert_eq!(world.state(users::JOHN).await, "miss");
 }

@@ -9,7 +9,7 @@ use serde_json::json;
 use tokio::time::sleep;
 
 use super::{MINUTE, SECOND, with_token, world};
-use crate::support::world::{FLOW, World};
+use crate::support::world::{FLOW, World, query};
 
 /// A refresh is no insertion: it makes nobody's entry go.
 #[tokio::test(start_paused = true)]
@@ -82,8 +82,9 @@ async fn a_reported_token_is_not_served_again_and_a_late_report_does_nothing() {
     let world = world("").await;
     let user = UserId::parse(users::GOOGLE).unwrap();
     let selector = Selector::default();
-    let served = world.cache().token(FLOW, &user, &selector, LookupOptions::default()).await.unwrap();
-    let fingerprint = served.select(&selector).unwrap().1.fingerprint;
+    let served =
+        world.cache().look_up(query(&user, &selector, LookupOptions::default()), FLOW).await.unwrap();
+    let fingerprint = served.token().1.fingerprint;
     assert_eq!(
         world.cache().report(FLOW, &UserId::parse(users::JOHN).unwrap(), fingerprint, &Selector::default()),
         Ok(ReportOutcome::Unknown)
@@ -113,8 +114,9 @@ async fn a_report_reaches_no_further_than_what_the_caller_is_shown() {
     let world = world("").await;
     let user = UserId::parse(users::LINKED).unwrap();
     let google = Selector { connection: Some("google-oauth2".into()), ..Selector::default() };
-    let served = world.cache().token(Flow::Daemon, &user, &google, LookupOptions::default()).await.unwrap();
-    let fingerprint = served.select(&google).unwrap().1.fingerprint;
+    let served =
+        world.cache().look_up(query(&user, &google, LookupOptions::default()), Flow::Daemon).await.unwrap();
+    let fingerprint = served.token().1.fingerprint;
     let within =
         |connection: &str| Selector { within: Some([connection.to_owned()].into()), ..Selector::default() };
     let report = |shown: &str| world.cache().report(FLOW, &user, fingerprint, &within(shown));
@@ -137,8 +139,9 @@ async fn with_several_threads_too_no_report_is_lost() {
     world.ready().await;
     let user = UserId::parse(users::GOOGLE).unwrap();
     let selector = Selector::default();
-    let served = world.cache().token(Flow::Daemon, &user, &selector, LookupOptions::default()).await.unwrap();
-    let fingerprint = served.select(&selector).unwrap().1.fingerprint;
+    let served =
+        world.cache().look_up(query(&user, &selector, LookupOptions::default()), Flow::Daemon).await.unwrap();
+    let fingerprint = served.token().1.fingerprint;
     for round in 0..2_000 {
         world.cache().purge(&user);
         assert!(world.look_up(users::GOOGLE).await.is_ok());
@@ -146,7 +149,7 @@ async fn with_several_threads_too_no_report_is_lost() {
         #[expect(clippy::disallowed_methods, reason = "a caller of its own")]
         let fresh = tokio::spawn(async move {
             let options = LookupOptions { fresh: true, ..LookupOptions::default() };
-            asking.cache().token(Flow::Daemon, &asker, &Selector::default(), options).await.is_ok()
+            asking.cache().look_up(query(&asker, &Selector::default(), options), Flow::Daemon).await.is_ok()
         });
         // Somewhere between before the flight and after it.
         for _ in 0..round * 37 % 20_000 {

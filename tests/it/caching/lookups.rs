@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cloakroom::cache::LookupOptions;
+use cloakroom::cache::{CacheState, LookupOptions, Peeked};
 use cloakroom::domain::error::{Failure, LookupError};
 use cloakroom::domain::freshness::Timestamp;
 use cloakroom::domain::user::{Selector, UserId};
@@ -13,7 +13,7 @@ use tokio::time::sleep;
 use super::{MINUTE, SECOND, failure, world};
 use crate::support::futures::join_all;
 use crate::support::in_memory::START;
-use crate::support::world::{FLOW, World};
+use crate::support::world::{FLOW, World, query};
 
 #[tokio::test(start_paused = true)]
 async fn a_cold_lookup_asks_once_and_a_warm_one_not_at_all() {
@@ -32,7 +32,7 @@ async fn a_thousand_cold_lookups_are_one_flight_whoever_hangs_up() {
     let user = UserId::parse(users::GOOGLE).unwrap();
     let selector = Selector::default();
     let lookups = (0..1000).map(|n| {
-        let lookup = world.cache().token(FLOW, &user, &selector, LookupOptions::default());
+        let lookup = world.cache().look_up(query(&user, &selector, LookupOptions::default()), FLOW);
         async move {
             // The first two hundred leave before there is an answer, the one that started the flight among them.
             let patience = if n < 200 { SECOND / 2 } else { MINUTE };
@@ -100,10 +100,13 @@ async fn a_token_is_never_served_with_less_than_min_ttl_left() {
     let world = world("[cache]\nmax_ttl = \"2h\"\nrefresh_ahead = 0").await;
     let served = world
         .cache()
-        .token(FLOW, &UserId::parse(users::GOOGLE).unwrap(), &Selector::default(), LookupOptions::default())
+        .look_up(
+            query(&UserId::parse(users::GOOGLE).unwrap(), &Selector::default(), LookupOptions::default()),
+            FLOW,
+        )
         .await
         .unwrap();
-    let left = served.select(&Selector::default()).unwrap().1.expires.unwrap().remaining(served.now);
+    let left = served.token().1.expires.unwrap().remaining(served.now);
     sleep(left - 30 * SECOND).await;
     assert_eq!(world.state(users::GOOGLE).await, "hit", "30 seconds are left, which is min_ttl");
     sleep(Duration::from_millis(1)).await;
@@ -233,14 +236,33 @@ async fn a_caller_may_ask_for_a_fresh_answer_and_joins_one_under_way() {
     assert_eq!(world.state(users::GOOGLE).await, "hit");
     world.tenant.fault(Endpoint::User, Fault::Latency(SECOND));
     let two = (
-        world.cache().token(FLOW, &user, &selector, fresh),
-        world.cache().token(FLOW, &user, &selector, fresh),
+        world.cache().look_up(query(&user, &selector, fresh), FLOW),
+        world.cache().look_up(query(&user, &selector, fresh), FLOW),
     );
     let (one, other) = tokio::join!(two.0, two.1);
     for served in [one.unwrap(), other.unwrap()] {
-        assert_eq!(served.select(&selector).unwrap().1.access_token.expose(), new);
+        assert_eq!(served.token().1.access_token.expose(), new);
     }
     assert_eq!(world.user_calls(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hit_is_answered_without_waiting_and_a_miss_asks_nothing_before_it_is_fetched() {
+    let world = world("").await;
+    let user = UserId::parse(users::GOOGLE).unwrap();
+    let peek = || {
+        let query = query(&user, &Selector::default(), LookupOptions::default());
+        world.cache().peek(query, FLOW, world.clock.now())
+    };
+    assert!(matches!(peek(), Peeked::Miss(_)), "and is dropped");
+    sleep(MINUTE).await;
+    assert_eq!((world.user_calls(), world.cache().in_flight()), (0, 0));
+    let Peeked::Miss(miss) = peek() else { panic!("nothing is cached yet") };
+    let fetched = world.cache().fetch(miss).await.unwrap();
+    let Peeked::Ready(Ok(served)) = peek() else { panic!("it was just fetched") };
+    assert_eq!((fetched.state, served.state), (CacheState::Miss, CacheState::Hit));
+    assert_eq!(fetched.token().1.fingerprint, served.token().1.fingerprint);
+    assert_eq!((served.user.as_str(), world.user_calls()), (users::GOOGLE, 1));
 }
 
 #[tokio::test(start_paused = true)]
@@ -250,7 +272,7 @@ async fn a_caller_may_state_how_long_a_token_has_to_last() {
     let selector = Selector::default();
     let ask = async |secs| {
         let options = LookupOptions { min_ttl: Duration::from_secs(secs), fresh: false };
-        world.cache().token(FLOW, &user, &selector, options).await
+        world.cache().look_up(query(&user, &selector, options), FLOW).await
     };
     assert!(ask(3_500).await.is_ok(), "58 minutes and 59 seconds are left");
     let why = ask(3_600).await.unwrap_err();

@@ -10,7 +10,7 @@ use tokio::time::sleep;
 
 use super::{MINUTE, SECOND, failure, world};
 use crate::support::futures::join_all;
-use crate::support::world::{FLOW, World};
+use crate::support::world::{FLOW, World, query};
 
 // The Management token.
 
@@ -160,7 +160,8 @@ async fn while_every_token_is_refused_nothing_is_spent_on_what_is_held() {
     }
     let user = UserId::parse(users::GOOGLE).unwrap();
     let fresh = LookupOptions { fresh: true, ..LookupOptions::default() };
-    let why = failure(world.cache().token(FLOW, &user, &Selector::default(), fresh).await.unwrap_err());
+    let why =
+        failure(world.cache().look_up(query(&user, &Selector::default(), fresh), FLOW).await.unwrap_err());
     assert_eq!(
         (why.stage, why.failure),
         (Stage::ManagementToken, Failure::Denied(Refusal::Bearer { status: 401 }))

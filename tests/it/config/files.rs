@@ -43,9 +43,9 @@ fn with_secret_in(path: &Path) -> Result<Loaded, Problems> {
     config::parse("f.toml", &text, &Env::default())
 }
 
-/// The shape of a volume that Kubernetes mounts, with the mode that it gives its files unless told otherwise.
+/// The volume has the form of one that Kubernetes mounts, with the mode that its files have by default.
 #[test]
-fn what_kubernetes_mounts_for_everybody_to_read_is_warned_of_and_no_more() {
+fn a_secret_that_kubernetes_mounted_for_every_user_to_read_is_only_a_warning() {
     let volume = tempfile::tempdir_in("/dev/shm").unwrap();
     let path = |name: &str| volume.path().join(name);
     fs::create_dir(path("..2026_11_22")).unwrap();
@@ -56,12 +56,12 @@ fn what_kubernetes_mounts_for_everybody_to_read_is_warned_of_and_no_more() {
     assert_eq!(
         with_secret_in(&path("secret")).unwrap().warnings,
         [
-            "f.toml, line 1: tenant.client.secret_file: every process in this container may read the file; defaultMode 0400 \
-          of its volume, or 0440 with fsGroup, would do"
+            "f.toml, line 1: tenant.client.secret_file: every process in this container can read the file; set \
+             defaultMode of its volume to 0400, or to 0440 with fsGroup"
         ]
     );
     let past_the_links = with_secret_in(&path("..2026_11_22/secret")).unwrap_err().to_string();
-    assert!(past_the_links.contains("every user of this machine may read the file"), "{past_the_links}");
+    assert!(past_the_links.contains("every user of this machine can read the file"), "{past_the_links}");
 }
 
 /// A secret in the configuration makes the configuration's file one that has to be kept from others.
@@ -81,13 +81,13 @@ fn a_configuration_with_a_secret_in_it_is_kept_from_others() {
     assert_eq!(said(secret, 0o640, &[]), "good");
     assert_eq!(
         said(secret, 0o644, &[]),
-        "f, line 5: tenant.client.secret: every user of this machine may read the configuration, and the secret in it: \
-         chmod 0400 or 0440 it, or have it mounted with that mode"
+        "f, line 5: tenant.client.secret: every user of this machine can read the configuration, which contains the \
+             secret; set its mode to 0400 or 0440, or mount it with that mode"
     );
     assert_eq!(
         said(secret, 0o660, &[]),
-        "f, line 5: tenant.client.secret: others than its owner may change the configuration, and the secret in it: \
-         chmod 0400 or 0440 it, or have it mounted with that mode"
+        "f, line 5: tenant.client.secret: users other than its owner can change the configuration, which contains \
+             the secret; set its mode to 0400 or 0440, or mount it with that mode"
     );
     // What is in the environment is not in the file.
     let variable = [("CLOAKROOM_TENANT__CLIENT__SECRET", CANARY)];
@@ -97,13 +97,13 @@ fn a_configuration_with_a_secret_in_it_is_kept_from_others() {
     assert_eq!(said(&proxy("http://u:canary@proxy"), 0o600, &variable), "good");
     assert_eq!(
         said(&proxy("http://u:canary@proxy"), 0o644, &variable),
-        "f, line 3: tenant.proxy: every user of this machine may read the configuration, and the proxy's password in it: \
-         chmod 0400 or 0440 it, or have it mounted with that mode"
+        "f, line 3: tenant.proxy: every user of this machine can read the configuration, which contains the proxy's \
+             password; set its mode to 0400 or 0440, or mount it with that mode"
     );
 }
 
 #[test]
-fn a_key_file_for_users_makes_the_same_key_whoever_ended_its_line() {
+fn a_key_file_for_users_makes_the_same_key_with_and_without_a_line_end() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("key");
     let outcome = |content: &str, mode: u32| {
@@ -125,8 +125,8 @@ fn a_key_file_for_users_makes_the_same_key_whoever_ended_its_line() {
     assert_ne!(name("sixteen bytes and more"), name("sixteen bytes and More"));
     assert_eq!(
         outcome("sixteen bytes and more", 0o644).unwrap_err().to_string().lines().last().unwrap(),
-        "f.toml, line 2: log.user_key_file: every user of this machine may read the file: chmod 0400 or 0440 it, or have \
-         it mounted with that mode"
+        "f.toml, line 2: log.user_key_file: every user of this machine can read the file; set its mode to 0400 or \
+             0440, or mount it with that mode"
     );
 }
 
@@ -139,10 +139,10 @@ fn a_file_that_is_named_must_be_there_and_be_text() {
         problems.to_string().replace(&dir.path().display().to_string(), "{dir}")
     };
     let path = dir.path().join("cloakroom.toml");
-    assert_eq!(said(&path), "{dir}/cloakroom.toml: there is no such file");
+    assert_eq!(said(&path), "{dir}/cloakroom.toml: file not found");
     assert_eq!(said(dir.path()), "{dir}: is a directory, not a file");
     fs::write(&path, b"[tenant]\ndomain = \"\xff\"\n").unwrap();
-    assert_eq!(said(&path), "{dir}/cloakroom.toml: the file does not hold text (UTF-8)");
+    assert_eq!(said(&path), "{dir}/cloakroom.toml: the file is not UTF-8 text");
     fs::write(&path, b"tenant = 5").unwrap();
     assert!(
         config::load(Some(&path), &Env::default())

@@ -28,7 +28,7 @@ proptest! {
         prop_assert!(!said.contains(CANARY), "{said}");
     }
 
-    /// The same for text that is hardly TOML at all.
+    /// Text that is hardly TOML at all does not panic either.
     #[test]
     fn no_text_is_too_strange(text in "\\PC{0,200}", name in "CLOAKROOM_[A-Z_0-9\\PC]{0,30}", value in "\\PC{0,30}") {
         let env: Env = [(name, value)].into_iter().collect();

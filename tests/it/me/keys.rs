@@ -82,7 +82,7 @@ async fn a_flood_of_unknown_keys_asks_the_tenant_once_in_five_minutes() {
 async fn a_key_that_one_uid_made_up_keeps_no_other_uid_from_a_new_one() {
     let world = world().await;
     let verify = async |uid: u32, token: &str| {
-        let user_tokens = world.running.services().user_tokens.read().unwrap().clone().unwrap();
+        let user_tokens = world.running.services().user_tokens().unwrap();
         user_tokens.verify(&Secret::new(token), Flow::Uid(uid)).await
     };
     let made_up = |n: usize| world.signed_as(|header| header.kid = Some(format!("made-up-{n}")));

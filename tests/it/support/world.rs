@@ -12,7 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use cloakroom::app::reload::Source;
 use cloakroom::app::{self, Deps, Running};
-use cloakroom::cache::{Cache, LookupOptions, Served};
+use cloakroom::cache::{Cache, LookupOptions, Query, Served};
 use cloakroom::clock::Clock;
 use cloakroom::config::{self, Config, Env};
 use cloakroom::domain::error::LookupError;
@@ -172,9 +172,9 @@ impl World {
     pub async fn look_up_as(&self, flow: Flow, user: &str, selector: &Selector) -> Looked {
         let served = self
             .cache()
-            .token(flow, &UserId::parse(user).unwrap(), selector, LookupOptions::default())
+            .look_up(query(&UserId::parse(user).unwrap(), selector, LookupOptions::default()), flow)
             .await?;
-        Ok((token_of(&served, selector), state_of(&served)))
+        Ok((token_of(&served), state_of(&served)))
     }
 
     /// One GET through the socket, with the request header.
@@ -209,8 +209,13 @@ impl World {
     }
 }
 
-fn token_of(served: &Served, selector: &Selector) -> String {
-    served.select(selector).unwrap().1.access_token.expose().to_owned()
+/// A lookup of one token.
+pub fn query(user: &UserId, selector: &Selector, options: LookupOptions) -> Query {
+    Query { user: user.clone(), selector: selector.clone(), options }
+}
+
+fn token_of(served: &Served) -> String {
+    served.token().1.access_token.expose().to_owned()
 }
 
 fn state_of(served: &Served) -> &'static str {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use cloakroom::cache::LookupOptions;
+use cloakroom::cache::{LookupOptions, Query};
 use cloakroom::domain::freshness::Timestamp;
 use cloakroom::domain::priority::Flow;
 use cloakroom::domain::user::{Selector, UserId};
@@ -192,10 +192,9 @@ impl Player {
         for user in USERS {
             // The slowest budget has a request to spare every two seconds.
             sleep(20 * S).await;
-            let id = UserId::parse(user).unwrap();
-            let selector = Selector::default();
-            let outcome =
-                self.answer(game.cache.token(Flow::Uid(7), &id, &selector, LookupOptions::default())).await;
+            let (id, options) = (UserId::parse(user).unwrap(), LookupOptions::default());
+            let query = Query { user: id, selector: Selector::default(), options };
+            let outcome = self.answer(game.cache.look_up(query, Flow::Uid(7))).await;
             match outcome {
                 Some(Err(why)) if !why.is_fact() => Err(format!("{user} is not answered: {why:?}"))?,
                 Some(_) => {}

@@ -167,11 +167,11 @@ const SQUATTER: &str = r#"
     print "taken";
 "#;
 
-const EVERYBODY: &str = "every user of this machine may write to its directory or to one above it, and so put another socket \
-                         in its place: take that right away (chmod o-w), or let callers mount the volume read-only";
-const FIRST_COME: &str = "every user of this machine may write to its directory, and so be there before the daemon is: give it \
-                          a directory of its own";
-const SOMEBODY: &str = "its directory, or one above it, is somebody else's who put it where everybody may";
+const EVERYBODY: &str =
+    "every user of this machine can write to its directory or to one above it, and so replace the socket";
+const FIRST_COME: &str = "every user of this machine can write to its directory, and so create a socket there before \
+                          the daemon does";
+const SOMEBODY: &str = "its directory, or one above it, belongs to another user";
 
 /// Volumes that containers share are writable by everybody (Kubernetes' `emptyDir` is 0777, or 2777 with an `fsGroup`), so
 /// the daemon starts there all the same. That it is no idle warning is shown by a squatter.

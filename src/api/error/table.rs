@@ -1,0 +1,337 @@
+//! Every error of the interface: its code and status, what it means, and what to do about it.
+//!
+//! Answers, the client commands' exit codes, `openapi.json` and `docs/reference/errors.md` are made from this table.
+
+use hyper::StatusCode as S;
+
+/// What is known of an error whatever the request was.
+#[derive(Debug)]
+pub struct ErrorSpec {
+    /// `code` in the answer. Clients decide by it, so it never changes.
+    pub name: &'static str,
+    /// The HTTP status.
+    pub status: S,
+    /// `title` in the answer: one per code (RFC 9457 §3.1.4).
+    pub title: &'static str,
+    /// When the error is answered.
+    pub meaning: &'static str,
+    /// What the client, its user or an operator does about it.
+    pub remedy: &'static str,
+    /// What `Retry-After` states; `None` where the answer has no such header.
+    pub retry_after: Option<&'static str>,
+    /// Another header that only this error has.
+    pub header: Option<&'static str>,
+    /// Members of the answer besides those that every problem has.
+    pub members: &'static [&'static str],
+    /// The exit code of client commands.
+    pub exit: u8,
+    /// Whether `cloakroom_denied_total` counts it: the cause is who asks, or how.
+    pub is_denial: bool,
+}
+
+impl ErrorSpec {
+    /// What most errors have in common, for rows to name only what differs.
+    const USUAL: Self = Self {
+        name: "",
+        status: S::INTERNAL_SERVER_ERROR,
+        title: "",
+        meaning: "",
+        remedy: "",
+        retry_after: None,
+        header: None,
+        members: &[],
+        exit: 1,
+        is_denial: false,
+    };
+}
+
+/// Makes [`Code`] and its rows from one list.
+macro_rules! errors {
+    ($($code:ident { $($field:ident: $value:expr,)* })*) => {
+        /// What went wrong.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[expect(missing_docs, reason = "the rows say what each means")]
+        pub enum Code { $($code,)* }
+
+        impl Code {
+            /// Every one, in the order of the reference.
+            pub const ALL: &[Self] = &[$(Self::$code,)*];
+
+            /// The row of the table.
+            pub const fn spec(self) -> &'static ErrorSpec {
+                match self {
+                    $(Self::$code => {
+                        const SPEC: &ErrorSpec = &ErrorSpec { $($field: $value,)* ..ErrorSpec::USUAL };
+                        SPEC
+                    })*
+                }
+            }
+        }
+    };
+}
+
+/// Waits of the daemon's own making are stated as at most this; see `ask_again_after`.
+const UPSTREAM_WAIT: &str =
+    "when Auth0 can be asked again: at most 30 s, or the time that Auth0 named, at most 60 s";
+
+errors! {
+    InvalidRequest {
+        name: "invalid_request",
+        status: S::BAD_REQUEST,
+        title: "The request is malformed",
+        meaning: "The user id, a query parameter, the body or the request itself is malformed. `parameter` names the part.",
+        remedy: "Correct that part; `detail` says how.",
+        members: &["parameter"],
+        exit: 2,
+    }
+    InvalidUserToken {
+        name: "invalid_user_token",
+        status: S::UNAUTHORIZED,
+        title: "The user token is not accepted",
+        meaning: "`/v1/me`: the user token in `Authorization` is missing or not accepted.",
+        remedy: "Send the token of a current session of the user; `detail` says what is wrong with this one.",
+        header: Some("WWW-Authenticate"),
+        is_denial: true,
+    }
+    Forbidden {
+        name: "forbidden",
+        status: S::FORBIDDEN,
+        title: "The operation is not permitted",
+        meaning: "No rule of the listener permits this operation to this client. `detail` names the client's uid and the \
+                  rule that would.",
+        remedy: "Add that rule, or connect as another user.",
+        exit: 5,
+        is_denial: true,
+    }
+    RequestHeaderRequired {
+        name: "request_header_required",
+        status: S::FORBIDDEN,
+        title: "The request header is missing",
+        meaning: "The header `Cloakroom-Request: true` is missing, or has another value.",
+        remedy: "Send it.",
+        exit: 5,
+        is_denial: true,
+    }
+    ForwardedRequest {
+        name: "forwarded_request",
+        status: S::FORBIDDEN,
+        title: "Forwarded requests are refused",
+        meaning: "The request has a header that proxies or browsers add: `Forwarded`, `X-Forwarded-…`, `Origin` or \
+                  `Referer`.",
+        remedy: "Connect to the socket directly.",
+        exit: 5,
+        is_denial: true,
+    }
+    UserBlocked {
+        name: "user_blocked",
+        status: S::FORBIDDEN,
+        title: "The user is blocked in Auth0",
+        meaning: "Auth0 states that the user is blocked.",
+        remedy: "Unblock the user in Auth0, if that is intended.",
+        exit: 5,
+    }
+    UserNotFound {
+        name: "user_not_found",
+        status: S::NOT_FOUND,
+        title: "Auth0 has no such user",
+        meaning: "Auth0 has no user with this id.",
+        remedy: "Check the id. After account linking, only the primary account's id exists.",
+        exit: 3,
+    }
+    IdentityNotFound {
+        name: "identity_not_found",
+        status: S::NOT_FOUND,
+        title: "The user has no such identity",
+        meaning: "The user has no identity that fits the selectors. `connections` lists the user's connections.",
+        remedy: "Select one of those.",
+        members: &["connections"],
+        exit: 3,
+    }
+    NoToken {
+        name: "no_token",
+        status: S::NOT_FOUND,
+        title: "The identity carries no token",
+        meaning: "Auth0 holds no access token for the identity. `detail` names likely causes.",
+        remedy: "Fix the connection, or give the application the missing scope.",
+        exit: 3,
+    }
+    RouteNotFound {
+        name: "route_not_found",
+        status: S::NOT_FOUND,
+        title: "The route does not exist",
+        meaning: "The route does not exist, or the configuration has not turned it on.",
+        remedy: "Read `detail`; `GET /openapi.json` describes every route.",
+    }
+    MethodNotAllowed {
+        name: "method_not_allowed",
+        status: S::METHOD_NOT_ALLOWED,
+        title: "The route does not take this method",
+        meaning: "The route takes other methods, which the header `Allow` lists.",
+        remedy: "Use one of those.",
+        header: Some("Allow"),
+    }
+    RequestTimeout {
+        name: "request_timeout",
+        status: S::REQUEST_TIMEOUT,
+        title: "The request did not arrive in time",
+        meaning: "The header section or the body did not arrive within 5 s.",
+        remedy: "Send the request as a whole.",
+        exit: 69,
+    }
+    AmbiguousIdentity {
+        name: "ambiguous_identity",
+        status: S::CONFLICT,
+        title: "Several identities carry a token",
+        meaning: "Several identities fit and carry a token. `identities` lists them, `connections` their connections.",
+        remedy: "Select one with `connection`, `provider` or `identity_user_id`.",
+        members: &["connections", "identities"],
+        exit: 2,
+    }
+    LoginRequired {
+        name: "login_required",
+        status: S::GONE,
+        title: "The user must log in again",
+        meaning: "The token has expired or was reported as refused, and Auth0 has no newer one. `expired_at` states the \
+                  expiry, unless the token was reported.",
+        remedy: "Send the user through a login with that connection. Asking again does not help before.",
+        retry_after: Some("when Auth0 is asked for the user again"),
+        members: &["expired_at"],
+        exit: 4,
+    }
+    BodyTooLarge {
+        name: "body_too_large",
+        status: S::PAYLOAD_TOO_LARGE,
+        title: "The body is too large",
+        meaning: "The body has more than 64 KiB. The daemon closes the connection.",
+        remedy: "Send a smaller body; most routes take none.",
+    }
+    InvalidConfiguration {
+        name: "invalid_configuration",
+        status: S::UNPROCESSABLE_ENTITY,
+        title: "The configuration is wrong",
+        meaning: "`POST /v1/reload`: the new configuration is wrong, and the old one stays in force. `problems` lists \
+                  everything that is wrong.",
+        remedy: "Fix all of it, and reload again.",
+        members: &["problems"],
+        exit: 78,
+    }
+    MinTtlUnsatisfiable {
+        name: "min_ttl_unsatisfiable",
+        status: S::UNPROCESSABLE_ENTITY,
+        title: "The token expires too soon",
+        meaning: "The token is valid, but for less than `min_ttl`, and Auth0 has no newer one. `expires_in` states for how \
+                  many seconds.",
+        remedy: "Ask for less, or send the user through a login with that connection.",
+        retry_after: Some("when Auth0 is asked for the user again"),
+        members: &["expires_in"],
+    }
+    RateLimited {
+        name: "rate_limited",
+        status: S::TOO_MANY_REQUESTS,
+        title: "The rate limit is reached",
+        meaning: "The `rate` of the rule that permits the lookup is used up, or the budget for Auth0 has no room for \
+                  `fresh=true` or for a report.",
+        remedy: "Wait, or ask without `fresh=true`.",
+        retry_after: Some("when there is room for one more request"),
+        exit: 69,
+        is_denial: true,
+    }
+    HeadersTooLarge {
+        name: "headers_too_large",
+        status: S::REQUEST_HEADER_FIELDS_TOO_LARGE,
+        title: "The header section is too large",
+        meaning: "The header section has more than 64 fields, or more than 16 KiB with the request line.",
+        remedy: "Send fewer or shorter headers.",
+    }
+    UpstreamError {
+        name: "upstream_error",
+        status: S::BAD_GATEWAY,
+        title: "Invalid response from Auth0",
+        meaning: "Auth0's response cannot be used: an unexpected status, a body in another form than documented, or a \
+                  refusal.",
+        remedy: "Read `detail`; retry later.",
+        retry_after: Some(UPSTREAM_WAIT),
+        exit: 69,
+    }
+    UpstreamUnavailable {
+        name: "upstream_unavailable",
+        status: S::SERVICE_UNAVAILABLE,
+        title: "Auth0 is not available",
+        meaning: "Auth0 cannot be reached, or fails.",
+        remedy: "Retry later. `detail` names the cause.",
+        retry_after: Some(UPSTREAM_WAIT),
+        exit: 69,
+    }
+    UpstreamRateLimited {
+        name: "upstream_rate_limited",
+        status: S::SERVICE_UNAVAILABLE,
+        title: "The tenant's rate limit is reached",
+        meaning: "Auth0 answers 429: the tenant's rate limit is reached.",
+        remedy: "Retry later.",
+        retry_after: Some(UPSTREAM_WAIT),
+        exit: 69,
+    }
+    ManagementTokenUnavailable {
+        name: "management_token_unavailable",
+        status: S::SERVICE_UNAVAILABLE,
+        title: "The daemon has no Management token",
+        meaning: "The daemon has not obtained a Management token, without which it cannot ask Auth0 for users.",
+        remedy: "Retry later. If `permanent` is true, an operator has to fix what `detail` names.",
+        retry_after: Some(UPSTREAM_WAIT),
+        members: &["permanent"],
+        exit: 69,
+    }
+    Overloaded {
+        name: "overloaded",
+        status: S::SERVICE_UNAVAILABLE,
+        title: "A limit of the daemon is reached",
+        meaning: "The client's uid has as many connections open, or as many lookups under way to Auth0, as it may have, or \
+                  `[upstream]` permits no further request to Auth0 in time.",
+        remedy: "Retry later. Use one connection for many requests.",
+        retry_after: Some("when there may be room"),
+        exit: 69,
+    }
+    Draining {
+        name: "draining",
+        status: S::SERVICE_UNAVAILABLE,
+        title: "The daemon is shutting down",
+        meaning: "The deadline of the daemon's shutdown came before the answer.",
+        remedy: "Retry: the daemon's successor answers.",
+        retry_after: Some("1 s"),
+        exit: 69,
+    }
+    UpstreamTimeout {
+        name: "upstream_timeout",
+        status: S::GATEWAY_TIMEOUT,
+        title: "Auth0 did not answer in time",
+        meaning: "Auth0 did not answer within `tenant.request_timeout`.",
+        remedy: "Retry later.",
+        retry_after: Some(UPSTREAM_WAIT),
+        exit: 69,
+    }
+}
+
+impl Code {
+    /// The code of that name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|code| code.spec().name == name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_row_is_complete_and_no_two_have_a_name() {
+        for (number, code) in Code::ALL.iter().enumerate() {
+            let spec = code.spec();
+            assert_eq!((*code as usize, Code::parse(spec.name)), (number, Some(*code)), "{code:?}");
+            assert!(spec.status.is_client_error() || spec.status.is_server_error(), "{code:?}");
+            for text in [spec.name, spec.title, spec.meaning, spec.remedy] {
+                assert!(!text.is_empty(), "{code:?}");
+            }
+            assert!(!spec.title.ends_with('.') && spec.meaning.ends_with('.'), "{code:?}");
+        }
+    }
+}

@@ -1,0 +1,358 @@
+//! The route table: every path with its method, the right that it needs, and what the references say of it.
+//!
+//! Requests are matched with it, and counters, hints, `openapi.json` and `docs/reference/http.md` are made from it.
+
+use hyper::Method;
+
+use crate::api::error::Code;
+use crate::api::params::TOKEN_QUERY;
+use crate::domain::policy::Operation;
+
+use super::{Answer, Body, RouteDoc, RouteSpec, Tag, Template};
+
+/// The type of a body by its name in `types.rs`.
+macro_rules! body {
+    ($name:ident) => {
+        Body {
+            name: stringify!($name),
+            #[cfg(feature = "schema")]
+            schema: |generator| generator.subschema_for::<crate::api::types::$name>(),
+        }
+    };
+}
+
+/// Where a request leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the rows of the table say what each is")]
+pub enum Route {
+    Token,
+    Identities,
+    MyToken,
+    MyIdentities,
+    Report,
+    User,
+    Users,
+    ManagementToken,
+    Status,
+    Reload,
+    Live,
+    Ready,
+    Started,
+    Metrics,
+    OpenApi,
+}
+
+/// What lookups of either kind may be answered.
+const LOOKUP: &[Code] = &[
+    Code::UserNotFound,
+    Code::RateLimited,
+    Code::UpstreamError,
+    Code::UpstreamUnavailable,
+    Code::UpstreamRateLimited,
+    Code::ManagementTokenUnavailable,
+    Code::Draining,
+    Code::UpstreamTimeout,
+];
+
+/// What lookups of a token may be answered.
+const TOKEN: &[Code] = &[
+    Code::UserBlocked,
+    Code::IdentityNotFound,
+    Code::NoToken,
+    Code::AmbiguousIdentity,
+    Code::LoginRequired,
+    Code::MinTtlUnsatisfiable,
+    Code::UserNotFound,
+    Code::RateLimited,
+    Code::UpstreamError,
+    Code::UpstreamUnavailable,
+    Code::UpstreamRateLimited,
+    Code::ManagementTokenUnavailable,
+    Code::Draining,
+    Code::UpstreamTimeout,
+];
+
+const ME_IS_OFF: &str =
+    "Off, and then answered 404 `route_not_found`, unless the configuration sets `[me] audiences`.";
+
+const SELECTION: &str = "Without `connection`, `provider` and `identity_user_id` the only identity that carries a token is \
+                         meant; if several do, the answer is 409 `ambiguous_identity`.";
+
+/// Every route, in the order of [`Route`].
+pub const ROUTES: &[RouteSpec] = &[
+    RouteSpec {
+        route: Route::Token,
+        template: Template::new("/v1/users/{user_id}/token"),
+        method: Method::GET,
+        operation: Some(Operation::Token),
+        name: "token",
+        is_probe: false,
+        doc: RouteDoc {
+            operation_id: "getToken",
+            tag: Tag::Lookups,
+            summary: "The access token of one of the user's identities.",
+            description: SELECTION,
+            query: TOKEN_QUERY,
+            body: None,
+            answer: Answer::Lookup(body!(TokenAnswer)),
+            errors: TOKEN,
+        },
+    },
+    RouteSpec {
+        route: Route::Identities,
+        template: Template::new("/v1/users/{user_id}/identities"),
+        method: Method::GET,
+        operation: Some(Operation::Identities),
+        name: "identities",
+        is_probe: false,
+        doc: RouteDoc {
+            operation_id: "getIdentities",
+            tag: Tag::Lookups,
+            summary: "The user's identities, each with the state of its token, without tokens.",
+            description: "Also answered for a user whom Auth0 has blocked.",
+            query: &[],
+            body: None,
+            answer: Answer::Lookup(body!(IdentitiesAnswer)),
+            errors: LOOKUP,
+        },
+    },
+    RouteSpec {
+        route: Route::MyToken,
+        template: Template::new("/v1/me/token"),
+        method: Method::GET,
+        operation: Some(Operation::Me),
+        name: "me_token",
+        is_probe: false,
+        doc: RouteDoc {
+            operation_id: "getMyToken",
+            tag: Tag::Lookups,
+            summary: "The access token of one of the identities of the user whose user token the request carries.",
+            description: ME_IS_OFF,
+            query: TOKEN_QUERY,
+            body: None,
+            answer: Answer::Lookup(body!(TokenAnswer)),
+            errors: TOKEN,
+        },
+    },
+    RouteSpec {
+        route: Route::MyIdentities,
+        template: Template::new("/v1/me/identities"),
+        method: Method::GET,
+        operation: Some(Operation::Me),
+        name: "me_identities",
+        is_probe: false,
+        doc: RouteDoc {
+            operation_id: "getMyIdentities",
+            tag: Tag::Lookups,
+            summary: "The identities of the user whose user token the request carries, without tokens.",
+            description: ME_IS_OFF,
+            query: &[],
+            body: None,
+            answer: Answer::Lookup(body!(IdentitiesAnswer)),
+            errors: LOOKUP,
+        },
+    },
+    RouteSpec {
+        route: Route::Report,
+        template: Template::new("/v1/users/{user_id}/report"),
+        method: Method::POST,
+        operation: Some(Operation::Report),
+        name: "report",
+        is_probe: false,
+        doc: RouteDoc {
+            operation_id: "reportToken",
+            tag: Tag::Lookups,
+            summary: "Reports that the provider refused a token, so that it is not served again.",
+            description: "The next lookups are answered 410 `login_required` until the user has logged in again, also if \
+                          Auth0 sends the same token. A second report of the same token has the same answer and changes \
+                          nothing.",
+            query: &[],
+            body: Some(body!(Report)),
+            answer: Answer::Json(body!(ReportAnswer)),
+            errors: &[Code::RateLimited],
+        },
+    },
+    RouteSpec {
+        route: Route::User,
+        template: Template::new("/v1/users/{user_id}"),
+        method: Method::DELETE,
+        operation: Some(Operation::Purge),
+        name: "purge",
+        is_probe: false,
+        doc: RouteDoc {
+            operation_id: "purgeUser",
+            tag: Tag::Cache,
+            summary: "Removes the user from the cache.",
+            description: "Also answered 204 if the user is not cached. The next lookup asks Auth0.",
+            query: &[],
+            body: None,
+            answer: Answer::Empty,
+            errors: &[],
+        },
+    },
+    RouteSpec {
+        route: Route::Users,
+        template: Template::new("/v1/users"),
+        method: Method::DELETE,
+        operation: Some(Operation::Purge),
+        name: "purge",
+        is_probe: false,
+        doc: RouteDoc {
+            operation_id: "purgeAllUsers",
+            tag: Tag::Cache,
+            summary: "Removes every user from the cache.",
+            description: "",
+            query: &[],
+            body: None,
+            answer: Answer::Empty,
+            errors: &[],
+        },
+    },
+    RouteSpec {
+        route: Route::ManagementToken,
+        template: Template::new("/v1/management-token"),
+        method: Method::GET,
+        operation: Some(Operation::ManagementToken),
+        name: "management_token",
+        is_probe: false,
+        doc: RouteDoc {
+            operation_id: "getManagementToken",
+            tag: Tag::Daemon,
+            summary: "The Management API token itself.",
+            description: "Off, and then answered 403 `forbidden`, unless a rule names the operation `management_token`.",
+            query: &[],
+            body: None,
+            answer: Answer::Json(body!(ManagementTokenAnswer)),
+            errors: &[Code::RateLimited, Code::ManagementTokenUnavailable, Code::Draining],
+        },
+    },
+    RouteSpec {
+        route: Route::Status,
+        template: Template::new("/v1/status"),
+        method: Method::GET,
+        operation: Some(Operation::Status),
+        name: "status",
+        is_probe: false,
+        doc: RouteDoc {
+            operation_id: "getStatus",
+            tag: Tag::Daemon,
+            summary: "The daemon's state, without tokens and user ids.",
+            description: "What `cloakroom status` shows.",
+            query: &[],
+            body: None,
+            answer: Answer::Json(body!(StatusAnswer)),
+            errors: &[],
+        },
+    },
+    RouteSpec {
+        route: Route::Reload,
+        template: Template::new("/v1/reload"),
+        method: Method::POST,
+        operation: Some(Operation::Reload),
+        name: "reload",
+        is_probe: false,
+        doc: RouteDoc {
+            operation_id: "reloadConfiguration",
+            tag: Tag::Daemon,
+            summary: "Reads the configuration again and puts it into force, as a whole or not at all.",
+            description: "Only for root and the uid that the daemon runs as.",
+            query: &[],
+            body: None,
+            answer: Answer::Json(body!(ReloadAnswer)),
+            errors: &[Code::InvalidConfiguration],
+        },
+    },
+    RouteSpec {
+        route: Route::Live,
+        template: Template::new("/livez"),
+        method: Method::GET,
+        operation: None,
+        name: "livez",
+        is_probe: true,
+        doc: RouteDoc {
+            operation_id: "getLiveness",
+            tag: Tag::Probes,
+            summary: "Whether the process answers.",
+            description: "Always 200.",
+            query: &[],
+            body: None,
+            answer: Answer::Probe,
+            errors: &[],
+        },
+    },
+    RouteSpec {
+        route: Route::Ready,
+        template: Template::new("/readyz"),
+        method: Method::GET,
+        operation: None,
+        name: "readyz",
+        is_probe: true,
+        doc: RouteDoc {
+            operation_id: "getReadiness",
+            tag: Tag::Probes,
+            summary: "Whether lookups can be answered.",
+            description: "200 while a Management token is held and no shutdown has begun; otherwise 503, and the body says \
+                          why. The probe does not ask Auth0.",
+            query: &[],
+            body: None,
+            answer: Answer::Probe,
+            errors: &[],
+        },
+    },
+    RouteSpec {
+        route: Route::Started,
+        template: Template::new("/startupz"),
+        method: Method::GET,
+        operation: None,
+        name: "startupz",
+        is_probe: true,
+        doc: RouteDoc {
+            operation_id: "getStartup",
+            tag: Tag::Probes,
+            summary: "Whether a Management token has been obtained since the start.",
+            description: "200 once one has been obtained; before that 503, and the body says why. The probe does not ask \
+                          Auth0.",
+            query: &[],
+            body: None,
+            answer: Answer::Probe,
+            errors: &[],
+        },
+    },
+    RouteSpec {
+        route: Route::Metrics,
+        template: Template::new("/metrics"),
+        method: Method::GET,
+        operation: None,
+        name: "metrics",
+        is_probe: true,
+        doc: RouteDoc {
+            operation_id: "getMetrics",
+            tag: Tag::Probes,
+            summary: "Metrics for Prometheus, without user ids.",
+            description: "OpenMetrics if the request accepts `application/openmetrics-text`, otherwise the older text \
+                          format.",
+            query: &[],
+            body: None,
+            answer: Answer::Metrics,
+            errors: &[],
+        },
+    },
+    RouteSpec {
+        route: Route::OpenApi,
+        template: Template::new("/openapi.json"),
+        method: Method::GET,
+        operation: None,
+        name: "openapi",
+        is_probe: false,
+        doc: RouteDoc {
+            operation_id: "getOpenApi",
+            tag: Tag::Daemon,
+            summary: "The description of this interface (OpenAPI 3.1).",
+            description: "",
+            query: &[],
+            body: None,
+            answer: Answer::Document,
+            errors: &[],
+        },
+    },
+];

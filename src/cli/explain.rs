@@ -1,0 +1,114 @@
+//! `cloakroom explain`: which rule decides about a request.
+
+use std::io;
+use std::path::PathBuf;
+
+use clap::builder::{NonEmptyStringValueParser, PossibleValuesParser, TypedValueParser};
+use nix::unistd::{Uid, User};
+
+use crate::config::{self, Loaded};
+use crate::domain::policy::{Allowed, Caller, OVERFLOW_ID, Operation, Policy, Request, Rule};
+use crate::domain::user::UserId;
+
+use super::{CommandError, Environment, Exit, user_id};
+
+/// For `--help`.
+pub const ABOUT: &str = "\
+Say which rule of the configuration decides about a request, on each listener.
+
+The request is described by options and not made: nothing asks a daemon or Auth0. An option that is left out stands \
+for a request that does not state it: without --connection, one that selects no connection.
+
+Exit code 0 if a listener permits the request, 5 if none does, 78 if the configuration is wrong, 75 if all that is wrong \
+with it are users or groups that this machine does not know yet.
+
+Examples:
+  cloakroom explain --uid web --operation token
+  cloakroom explain --uid web --operation token --connection google-oauth2 --user 'google-oauth2|1'
+  cloakroom explain --uid 998 --gid 998 --operation status --listener /run/cloakroom/cloakroom.sock";
+
+/// What `explain` takes.
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// The client's user, by name or by number
+    #[arg(long, value_name = "USER", value_parser = config::uid)]
+    pub uid: u32,
+    /// The client's group, by name or by number [default: the primary group of --uid]
+    #[arg(long, value_name = "GROUP", value_parser = config::gid)]
+    pub gid: Option<u32>,
+    /// What the client wants to do
+    #[arg(long, value_name = "OPERATION", value_parser = operation())]
+    pub operation: Operation,
+    /// The user whom the request is about, such as 'google-oauth2|103547991597142817347'
+    #[arg(long, value_name = "USER_ID", value_parser = user_id)]
+    pub user: Option<UserId>,
+    /// The connection that the request selects
+    #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
+    pub connection: Option<String>,
+    /// The socket that the client connects to [default: every listener]
+    #[arg(long, value_name = "PATH")]
+    pub listener: Option<PathBuf>,
+    /// The configuration file [default: /etc/cloakroom/cloakroom.toml, if there is one]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+/// The operations by their names.
+fn operation() -> impl TypedValueParser<Value = Operation> {
+    PossibleValuesParser::new(Operation::ALL.map(Operation::as_str))
+        .try_map(|name| Operation::parse(&name).ok_or("no such operation"))
+}
+
+/// Says for each listener whether and why the request would be permitted there.
+pub fn run(args: &Args, environment: Environment, out: &mut impl io::Write) -> Result<(), CommandError> {
+    let Loaded { config, warnings, .. } = super::configuration(args.config.as_deref(), environment)?;
+    for warning in warnings {
+        writeln!(out, "warning: {warning}")?;
+    }
+    let primary = || User::from_uid(Uid::from_raw(args.uid)).ok().flatten().map(|user| user.gid.as_raw());
+    let caller = Caller { uid: args.uid, gid: args.gid.or_else(primary).unwrap_or(OVERFLOW_ID) };
+    let request = Request {
+        operation: args.operation,
+        user: args.user.as_ref(),
+        connection: args.connection.as_deref(),
+    };
+    let own_uid = nix::unistd::geteuid().as_raw();
+    let is_asked = |path: &PathBuf| args.listener.as_ref().is_none_or(|listener| listener == path);
+    let (mut is_any, mut is_permitted) = (false, false);
+    for listener in config.listeners.iter().filter(|listener| is_asked(&listener.path)) {
+        is_any = true;
+        let path = listener.path.display();
+        let policy = Policy::new(own_uid, listener.allow.as_slice());
+        match policy.rights(caller).decide(request) {
+            Ok(allowed) => {
+                is_permitted = true;
+                writeln!(out, "{path}: allowed {}", reason(&allowed, policy.rules()))?;
+            }
+            Err(denied) => writeln!(out, "{path}: refused: {denied}")?,
+        }
+    }
+    match (is_any, is_permitted) {
+        (false, _) => {
+            Err(CommandError::new(Exit::Usage, "--listener: the configuration has no listener of that path"))
+        }
+        (true, false) => Err(CommandError::new(Exit::Forbidden, "no listener allows this")),
+        (true, true) => Ok(()),
+    }
+}
+
+fn reason(allowed: &Allowed, rules: &[Rule]) -> String {
+    let Some((place, rule)) = allowed.rule.and_then(|place| Some((place, rules.get(place)?))) else {
+        return "without a rule: the client is root or the uid that the daemon runs as".into();
+    };
+    let mut text = format!("by rule {place}");
+    if let Some(origin) = &rule.origin {
+        text.push_str(&format!(" ({origin})"));
+    }
+    if let Some(connections) = &allowed.connections {
+        text.push_str(&format!(", and shows only the connections {}", connections.join(", ")));
+    }
+    if let Some(rate) = allowed.rates.iter().map(|(_, rate)| *rate).reduce(f64::min) {
+        text.push_str(&format!(", {rate} times a second at most"));
+    }
+    text
+}

@@ -1,0 +1,186 @@
+//! Keys about sockets, about who may ask for what, and about users' own tokens.
+
+use super::key::{DefaultValue, Key, List, Reload, Table, Type};
+
+/// The path of `[[listener]]`.
+pub(in crate::config) const LISTENER_PATH: &str = "listener";
+
+/// `[[listener]]`.
+pub(super) const LISTENER: Table = Table {
+    path: LISTENER_PATH,
+    list: Some(List { most: 64, elements: "listeners", example: "listener.0.path" }),
+    doc: "The Unix sockets that callers connect to, one table each. Without any there is one, with these defaults.\n\n\
+          Each listener is a boundary of its own, with its socket, its mode and its rules. A listener that is added or \
+          removed takes a restart.",
+    keys: &[
+        Key {
+            path: "listener.path",
+            takes: Type::Path,
+            default: DefaultValue::Value("/run/cloakroom/cloakroom.sock"),
+            reload: Reload::Restart,
+            example: None,
+            doc: "The absolute path of the socket, at most 107 bytes. Its directory is created if it is missing.\n\n\
+                  A process that may write to the socket's directory, or to one above it, could put a socket of its \
+                  own there, which callers would then ask. `cloakroom check` and the log warn of such a directory. The \
+                  daemon starts all the same, because a volume that containers share is often so: Kubernetes makes an \
+                  `emptyDir` writable by every user. Let its other containers mount it with `readOnly: true`: they can \
+                  connect, and replace nothing.",
+        },
+        Key {
+            path: "listener.mode",
+            takes: Type::Mode,
+            default: DefaultValue::Value("0660"),
+            reload: Reload::Restart,
+            example: None,
+            doc: "The socket's permissions in octal digits, in quotes. Connecting takes the permission to write.",
+        },
+        Key {
+            path: "listener.owner",
+            takes: Type::User,
+            default: DefaultValue::Absent("the daemon's user"),
+            reload: Reload::Restart,
+            example: Some("cloakroom"),
+            doc: "The user that owns the socket, by name or by number. Changing the owner takes root.",
+        },
+        Key {
+            path: "listener.group",
+            takes: Type::Group,
+            default: DefaultValue::Absent("the daemon's group"),
+            reload: Reload::Restart,
+            example: Some("web"),
+            doc: "The group of the socket, by name or by number. Changing it takes root or membership in that group.",
+        },
+        Key {
+            path: "listener.max_connections",
+            takes: Type::Integer { min: 1, max: 65_536 },
+            default: DefaultValue::Value("1024"),
+            reload: Reload::Restart,
+            example: None,
+            doc: "How many connections may be open at a time. A quarter is kept for root and the daemon's own uid.\n\n\
+                  One uid holds at most half of them. Further connections wait in the kernel's queue.",
+        },
+        Key {
+            path: "listener.require_request_header",
+            takes: Type::Boolean,
+            default: DefaultValue::Value("true"),
+            reload: Reload::Live,
+            example: None,
+            doc: "Whether requests without `Cloakroom-Request: true` are refused. Turn it off only for clients that \
+                  cannot set a header: no browser or proxy sends it by mistake.",
+        },
+    ],
+};
+
+/// `[[listener.allow]]`.
+pub(super) const ALLOW: Table = Table {
+    path: "listener.allow",
+    list: Some(List { most: 256, elements: "rules", example: "listener.0.allow.0.uid" }),
+    doc: "Rules that say which callers may do what on a listener, one table each. Without any, root and the daemon's \
+          own uid are answered.\n\n\
+          A caller is known by the effective uid and gid that it had when it connected, as the kernel states them \
+          (`SO_PEERCRED`). A process that changes its uid later, or passes the connection on, leaves the connection's \
+          rights as they are. Process ids and supplementary groups never count. The kernel translates ids between user \
+          namespaces: a container's root has the uid that it has outside. An id without a number in the daemon's \
+          namespace is 65534, which matches no rule.\n\n\
+          Once a listener has a rule, tokens are handed out by its rules alone. Root then has no more right to them \
+          than any other user; root and the daemon's own uid keep `status`, `reload` and `purge`. The first rule in \
+          the file that allows a request decides, and its `rate` counts. A lookup that names no connection sees the \
+          identities of every connection that the caller's rules allow for that user, and counts towards the rates of \
+          all these rules. To a caller, identities that it may not see do not exist; it cannot report their tokens \
+          either. `/v1/me` counts towards every rule that names it, before the user's token is looked at. A `purge` \
+          removes a user as a whole, whichever connections a rule names.\n\n\
+          `cloakroom check` prints the rules as the daemon understands them.",
+    keys: &[
+        Key {
+            path: "listener.allow.uid",
+            takes: Type::User,
+            default: DefaultValue::Absent("any user of the rule's `gid`"),
+            reload: Reload::Live,
+            example: Some("web"),
+            doc: "The caller's user, by name or by number. A rule has a `uid`, a `gid`, or both: then the caller has \
+                  to have both.",
+        },
+        Key {
+            path: "listener.allow.gid",
+            takes: Type::Group,
+            default: DefaultValue::Absent("any group of the rule's `uid`"),
+            reload: Reload::Live,
+            example: Some("cloakroom-clients"),
+            doc: "The caller's group, by name or by number: the group that it runs as. Supplementary groups do not \
+                  count.",
+        },
+        Key {
+            path: "listener.allow.operations",
+            takes: Type::Words(&[
+                "token",
+                "identities",
+                "me",
+                "report",
+                "purge",
+                "status",
+                "management_token",
+            ]),
+            default: DefaultValue::Value("token,identities,me,report"),
+            reload: Reload::Live,
+            example: None,
+            doc: "What the caller may do.\n\n\
+                  `GET /v1/management-token` takes a rule that names `management_token`, also for root. Such a \
+                  rule can be limited neither to users nor to connections, because a Management token reads every \
+                  user. `reload` cannot be granted.",
+        },
+        Key {
+            path: "listener.allow.connections",
+            takes: Type::Texts { pattern: r"^\S", may_be_empty: false },
+            default: DefaultValue::Absent("every connection"),
+            reload: Reload::Live,
+            example: Some("google-oauth2"),
+            doc: "Limits the rule to identities of these connections.",
+        },
+        Key {
+            path: "listener.allow.users",
+            takes: Type::Texts { pattern: r"^\S", may_be_empty: false },
+            default: DefaultValue::Absent("every user"),
+            reload: Reload::Live,
+            example: Some("google-oauth2|*"),
+            doc: "Limits the rule to these user ids. `*` stands for any run of characters.",
+        },
+        Key {
+            path: "listener.allow.rate",
+            // A lookup in ten seconds is as low as makes sense.
+            takes: Type::Number { min: 0.1, max: 1_000_000.0, zero_is_off: false },
+            default: DefaultValue::Absent("no limit"),
+            reload: Reload::Live,
+            example: Some("100"),
+            doc: "The limit on lookups per second, for each uid that the rule names.",
+        },
+    ],
+};
+
+/// `[me]`.
+pub(super) const ME: Table = Table {
+    path: "me",
+    list: None,
+    doc: "Users' own tokens, with which `/v1/me` is asked.",
+    keys: &[
+        Key {
+            path: "me.audiences",
+            takes: Type::Texts { pattern: r"^\S", may_be_empty: true },
+            default: DefaultValue::Absent("none, and `/v1/me` is off"),
+            reload: Reload::Live,
+            example: Some("https://api.acme.example"),
+            doc: "The audiences whose tokens `/v1/me` accepts: identifiers of your APIs for access tokens, client ids \
+                  for ID tokens.\n\n\
+                  Do not name the tenant's `/userinfo`: every access token with the scope `openid` is for it as well.",
+        },
+        Key {
+            path: "me.issuers",
+            takes: Type::Texts { pattern: "^https://", may_be_empty: true },
+            default: DefaultValue::Absent("none besides the tenant"),
+            reload: Reload::Live,
+            example: Some("https://login.acme.example/"),
+            doc: "Further custom domains of the tenant that issue users' tokens, as `https://DOMAIN/`.\n\n\
+                  Tokens that `tenant.domain` issued, or the tenant behind that custom domain, are accepted in any \
+                  case. Without `me.audiences` no token is accepted, from any issuer.",
+        },
+    ],
+};

@@ -1,0 +1,165 @@
+//! Keys about the tenant, the application that asks it, and the Management token.
+
+use std::time::Duration;
+
+use super::key::{DefaultValue, Key, Reload, Table, Type};
+
+/// Callers wait that long at worst, and their own clients have given up before.
+const REQUEST: Type = Type::Duration { min: Duration::from_millis(1), max: Duration::from_secs(60) };
+
+/// `[tenant]`.
+pub(super) const TENANT: Table = Table {
+    path: "tenant",
+    list: None,
+    doc: "The Auth0 tenant and the way to reach it.",
+    keys: &[
+        Key {
+            path: "tenant.domain",
+            takes: Type::Text(r"^[^\s/?#@]+$"),
+            default: DefaultValue::Required("the tenant's host name"),
+            reload: Reload::Refused,
+            example: Some("acme.eu.auth0.com"),
+            doc: "The tenant's host name, or `host:port`: its own domain or a custom one. Only https is spoken, so \
+                  there is no scheme and no path.\n\n\
+                  A dot at the end makes the name absolute: it is resolved as it is, without search domains, and the \
+                  dot is left out of TLS, `Host`, the audience and issuers. International names are written in their \
+                  ASCII form (`xn--…`), IPv6 addresses in brackets.\n\n\
+                  A daemon serves one tenant for as long as it runs, because its cache is about that tenant.",
+        },
+        Key {
+            path: "tenant.audience",
+            takes: Type::Text("^https://[^/]+/api/v2/$"),
+            default: DefaultValue::Absent("`https://DOMAIN/api/v2/` for a domain under auth0.com"),
+            reload: Reload::Refused,
+            example: Some("https://acme.eu.auth0.com/api/v2/"),
+            doc: "The identifier of the Management API, `https://TENANT.REGION.auth0.com/api/v2/`. Required with a \
+                  custom domain.\n\n\
+                  A custom domain does not change the identifier: it has the tenant's own host name and ends in a \
+                  slash.",
+        },
+        Key {
+            path: "tenant.ca_file",
+            takes: Type::Path,
+            default: DefaultValue::Absent("none"),
+            reload: Reload::Live,
+            example: Some("/etc/ssl/corp-ca.pem"),
+            doc: "A PEM file of certificate authorities that are trusted besides the platform's. At most 1 MiB.\n\n\
+                  A reload reads the file again. The platform's authorities are read at the start alone.",
+        },
+        Key {
+            path: "tenant.proxy",
+            takes: Type::Secret("^[hH][tT][tT][pP]://"),
+            default: DefaultValue::Absent(
+                "the variable `HTTPS_PROXY`, or else `ALL_PROXY`, minus the hosts in `NO_PROXY`",
+            ),
+            reload: Reload::Live,
+            example: Some("http://proxy.corp:3128"),
+            doc: "The HTTP proxy through which Auth0 is reached, `http://[user:password@]host[:port]`. It has to allow \
+                  CONNECT.\n\n\
+                  The proxy is asked in plain text, and what passes through it is TLS. Special characters of user and \
+                  password are percent-encoded. A password makes the configuration file one that other users must not \
+                  be able to read.\n\n\
+                  If the key is set, the variables do not count, `NO_PROXY` included. Without it the first of \
+                  `HTTPS_PROXY`, `https_proxy`, `ALL_PROXY` and `all_proxy` that is set counts, in which the scheme \
+                  may be left out. SOCKS proxies and proxies that are themselves asked over TLS are not supported.",
+        },
+        Key {
+            path: "tenant.connect_timeout",
+            takes: REQUEST,
+            default: DefaultValue::Value("2s"),
+            reload: Reload::Live,
+            example: None,
+            doc: "The time limit for a connection to Auth0: name resolution, TCP, proxy and TLS together. Shorter than \
+                  `tenant.request_timeout`.",
+        },
+        Key {
+            path: "tenant.request_timeout",
+            takes: REQUEST,
+            default: DefaultValue::Value("5s"),
+            reload: Reload::Live,
+            example: None,
+            doc: "The time limit for one answer of Auth0, retries included. Longer than `tenant.connect_timeout` and \
+                  shorter than `cache.max_ttl`.",
+        },
+    ],
+};
+
+/// `[tenant.client]`.
+pub(super) const CLIENT: Table = Table {
+    path: "tenant.client",
+    list: None,
+    doc: "The Machine to Machine application that obtains Management tokens. It needs the permissions `read:users` and \
+          `read:user_idp_tokens`, and no others.",
+    keys: &[
+        Key {
+            path: "tenant.client.id",
+            takes: Type::Text(r"^\S"),
+            default: DefaultValue::Required("the application's client id"),
+            reload: Reload::Live,
+            example: Some("your-client-id"),
+            doc: "The application's client id.",
+        },
+        Key {
+            path: "tenant.client.secret_file",
+            takes: Type::Path,
+            default: DefaultValue::Absent("none; required unless `tenant.client.secret` is set"),
+            reload: Reload::Live,
+            example: Some("/etc/cloakroom/client_secret"),
+            doc: "The file that holds the client's secret, and nothing else but one line end. Mode 0400 or 0440.\n\n\
+                  The file holds at most 64 KiB of UTF-8. A file that every user may read, or that others than its \
+                  owner may change, is refused. For a secret that Kubernetes or Compose has mounted into a container \
+                  that is a warning where the mode cannot be helped.\n\n\
+                  The file's directory is watched and the file is read once a minute: a secret that was replaced is \
+                  used for the next grant, without a reload.",
+        },
+        Key {
+            path: "tenant.client.secret",
+            takes: Type::Secret(r"\S"),
+            default: DefaultValue::Absent("none"),
+            reload: Reload::Live,
+            example: Some("your-client-secret"),
+            doc: "The client's secret itself, instead of `tenant.client.secret_file`. Setting both is an error.\n\n\
+                  In a file the secret is warned about, and the file must not be readable by every user. In the \
+                  environment it stays visible to root under `/proc`. Prefer `tenant.client.secret_file`.",
+        },
+        Key {
+            path: "tenant.client.auth",
+            takes: Type::Choice(&["client_secret_post", "client_secret_basic"]),
+            default: DefaultValue::Value("client_secret_post"),
+            reload: Reload::Live,
+            example: None,
+            doc: "How the application authenticates at the token endpoint (RFC 6749, section 2.3.1): \
+                  `client_secret_post` sends id and secret in the form, `client_secret_basic` in the `Authorization` \
+                  header.",
+        },
+    ],
+};
+
+/// `[management]`.
+pub(super) const MANAGEMENT: Table = Table {
+    path: "management",
+    list: None,
+    doc: "The renewal of the Management token. Changes count from the next token on.",
+    keys: &[
+        Key {
+            path: "management.refresh_at",
+            // Below a tenth, a renewal would follow the last one at once; above 95 %, its jitter of ±5 % would reach
+            // the end. Tokens live for a day by default, so 0.8 leaves hours to try again.
+            takes: Type::Number { min: 0.1, max: 0.95, zero_is_off: false },
+            default: DefaultValue::Value("0.8"),
+            reload: Reload::Live,
+            example: None,
+            doc: "The fraction of the Management token's lifetime after which it is renewed, give or take 5 % of the \
+                  lifetime.",
+        },
+        Key {
+            path: "management.min_ttl",
+            takes: Type::Duration { min: Duration::ZERO, max: Duration::from_secs(3600) },
+            default: DefaultValue::Value("30s"),
+            reload: Reload::Live,
+            example: None,
+            doc: "The Management token is not used with less than this left, or less than a tenth of its lifetime if \
+                  that is shorter.",
+        },
+    ],
+};
