@@ -46,7 +46,8 @@ pub struct Listening {
 /// Accepts and serves connections until the daemon's end closes them. Returns when the last one is done.
 pub async fn serve(listening: Listening, services: Arc<Services>, scheduler: FairScheduler) {
     let Listening { listener, file, mut heartbeat, max_connections, terms, info } = listening;
-    let mut acceptor = Acceptor::new(listener, max_connections, terms.clone(), Arc::clone(&services.tally));
+    let mut acceptor =
+        Acceptor::new(listener, max_connections, terms.clone(), Arc::clone(&services.request_counters));
     let mut phase = services.phase();
     let mut connections = JoinSet::new();
     let name: Arc<str> = info.path.display().to_string().into();

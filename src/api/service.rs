@@ -291,13 +291,13 @@ impl Exchange<'_> {
         let uid = peer.is_identified().then(|| peer.rights.caller().uid);
         let error = outcome.as_ref().err().map(AuditedError::of);
         let reply = outcome.unwrap_or_else(|refused| {
-            services.tally.refused(&refused);
+            services.request_counters.refused(&refused);
             let trace_id = trace::shown(trace::of(&head.headers));
             tracing::debug!(route = name, uid, code = refused.code(), %request_id, trace_id, "Request refused");
             refused.reply(request_id.as_str(), head.uri.path())
         });
         let status = reply.status();
-        services.tally.answered(spec, status);
+        services.request_counters.answered(spec, status);
         tracing::trace!(route = name, uid, status, %request_id, "Request answered");
         record.end(services, peer, &Completed { route, head, error, status, request_id, begun: *begun });
         let keep_alive = match (is_kept, peer.is_identified()) {

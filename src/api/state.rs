@@ -16,8 +16,8 @@ use crate::telemetry::{BudgetStanding, Counters};
 use crate::user_token::UserTokens;
 
 use super::exposition::Exposition;
+use super::request_counters::RequestCounters;
 use super::request_id::{RequestId, RequestIds};
-use super::tally::Tally;
 use super::types::ReloadAnswer;
 
 /// How far the daemon's shutdown has come. Only ever moves on.
@@ -44,7 +44,7 @@ pub struct Services {
     /// Lookups, requests to Auth0 and the like, for `status` and `/metrics`.
     pub counters: Arc<Counters>,
     /// Answers by route, and denials, for `/metrics`.
-    pub tally: Arc<Tally>,
+    pub request_counters: Arc<RequestCounters>,
     /// The audit log.
     pub audit: Audit,
     pub(super) budget: BudgetReader,
@@ -114,7 +114,7 @@ impl Services {
             started: clock.now(),
             clock,
             counters,
-            tally: Arc::default(),
+            request_counters: Arc::default(),
             audit,
             budget: parts.budget,
             tenant: parts.tenant,

@@ -55,7 +55,7 @@ impl UserBackoff {
         match (why.failure.is_an_answer(), why.stage) {
             (false, _) => self.outage.store(true, Ordering::Relaxed),
             (true, Stage::User) if class != FailureClass::Throttled => {
-                self.outage.store(false, Ordering::Relaxed)
+                self.outage.store(false, Ordering::Relaxed);
             }
             (true, _) => {}
         }

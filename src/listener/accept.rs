@@ -18,7 +18,7 @@ use crate::domain::policy::Caller;
 use super::connection_limits::{ConnectionLimits, ConnectionSlot, Permit};
 use super::fairness::{Group, step_back};
 use crate::api::peer::ListenerTerms;
-use crate::api::tally::{Tally, TurnedAway};
+use crate::api::request_counters::{RefusalReason, RequestCounters};
 
 /// After an accept that failed for want of descriptors or memory: give the other connections time to end.
 const AFTER_A_FAILED_ACCEPT: Duration = Duration::from_millis(100);
@@ -82,7 +82,7 @@ pub(super) struct Acceptor {
     accepted: usize,
     closed: usize,
     terms: watch::Receiver<Arc<ListenerTerms>>,
-    tally: Arc<Tally>,
+    request_counters: Arc<RequestCounters>,
     /// Says that there is no room for somebody.
     full: LogThrottle,
     /// Says that descriptors or memory are short. That lasts longer than any one wait for a connection does: each
@@ -112,12 +112,23 @@ impl Acceptor {
         listener: AsyncFd<UnixListener>,
         max_connections: usize,
         terms: watch::Receiver<Arc<ListenerTerms>>,
-        tally: Arc<Tally>,
+        request_counters: Arc<RequestCounters>,
     ) -> Self {
         let (limits, refusals) =
             (ConnectionLimits::new(max_connections), ConnectionLimits::new(max_refusals(max_connections)));
         let (full, short, told) = (LogThrottle::default(), LogThrottle::default(), Told::default());
-        Self { listener, limits, refusals, told, accepted: 0, closed: 0, terms, tally, full, short }
+        Self {
+            listener,
+            limits,
+            refusals,
+            told,
+            accepted: 0,
+            closed: 0,
+            terms,
+            request_counters,
+            full,
+            short,
+        }
     }
 
     /// The next connection. ConnectionLimits first, and only then a connection: where everything is taken, those that have to wait do
@@ -165,7 +176,7 @@ impl Acceptor {
             let stream = self.registered(stream)?;
             return Some(Arrival::Admitted(Accepted { stream, caller, group, slot }));
         }
-        self.tally.turned_away(TurnedAway::Limit);
+        self.request_counters.connection_refused(RefusalReason::Limit);
         if self.full.is_due() {
             tracing::warn!(
                 uid = caller.uid,
@@ -188,7 +199,7 @@ impl Acceptor {
     }
 
     fn note_shortage(&mut self, error: &io::Error) {
-        self.tally.turned_away(TurnedAway::Resources);
+        self.request_counters.connection_refused(RefusalReason::Resources);
         if self.short.is_due() {
             tracing::warn!(%error, "No connection can be accepted; trying again");
         }
@@ -210,7 +221,7 @@ impl Acceptor {
             match getsockopt(&stream, sockopt::PeerCredentials) {
                 Ok(peer) => return (stream, Caller { uid: peer.uid(), gid: peer.gid() }),
                 Err(error) => {
-                    self.tally.turned_away(TurnedAway::Unnamed);
+                    self.request_counters.connection_refused(RefusalReason::Unnamed);
                     tracing::warn!(%error, "A connection whose caller the kernel does not name is closed");
                 }
             }

@@ -47,7 +47,7 @@ pub(super) async fn refuse(stream: UnixStream, services: &Services) {
 /// Writes the whole response and shuts down the sending half; whether that succeeded.
 fn send(why: &ApiError, with_body: bool, stream: &UnixStream, services: &Services) -> bool {
     let request_id = services.next_request_id();
-    services.tally.answered(None, why.status());
+    services.request_counters.answered(None, why.status());
     tracing::debug!(code = why.code(), %request_id, "Request refused");
     let is_sent = stream.try_write(why.raw(request_id.as_str(), with_body).as_bytes()).is_ok()
         && shut(stream, Shutdown::Write).is_ok();

@@ -66,7 +66,7 @@ pub const METRICS: &[MetricSpec] = &[
         help: "Responses by route and status",
         note: "",
         read: |scrape| {
-            let answers = scrape.services.tally.answers();
+            let answers = scrape.services.request_counters.answers();
             let sample = |(route, status, count): (&str, u16, u64)| {
                 (vec![route.to_owned(), status.to_string()], number(count))
             };
@@ -79,7 +79,7 @@ pub const METRICS: &[MetricSpec] = &[
         labels: &[Label { name: "reason", values: "the `code` of the [error](errors.md)" }],
         help: "Requests denied because of the client or the way it asks, by code",
         note: "",
-        read: |scrape| by(scrape.services.tally.denials()),
+        read: |scrape| by(scrape.services.request_counters.denials()),
     },
     MetricSpec {
         name: "cloakroom_connections",
@@ -101,7 +101,7 @@ pub const METRICS: &[MetricSpec] = &[
         }],
         help: "Connections refused, and failed attempts to accept one, by reason",
         note: "",
-        read: |scrape| by(scrape.services.tally.connections_refused()),
+        read: |scrape| by(scrape.services.request_counters.connections_refused()),
     },
     MetricSpec {
         name: "cloakroom_flights_joined",

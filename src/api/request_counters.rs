@@ -14,7 +14,7 @@ const COLUMNS: usize = OTHERS.len() + Code::ALL.len();
 
 /// Why a connection is closed at once, or not accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TurnedAway {
+pub enum RefusalReason {
     /// The uid, or all uids together, have as many connections as are allowed.
     Limit,
     /// The kernel has no descriptor or no memory for the connection, which stays in the queue.
@@ -23,20 +23,23 @@ pub enum TurnedAway {
     Unnamed,
 }
 
-const TURNED_AWAY: [(TurnedAway, &str); 3] =
-    [(TurnedAway::Limit, "limit"), (TurnedAway::Resources, "resources"), (TurnedAway::Unnamed, "unnamed")];
+const REFUSAL_REASONS: [(RefusalReason, &str); 3] = [
+    (RefusalReason::Limit, "limit"),
+    (RefusalReason::Resources, "resources"),
+    (RefusalReason::Unnamed, "unnamed"),
+];
 
 /// The counts.
 #[derive(Debug, Default)]
-pub struct Tally {
+pub struct RequestCounters {
     /// The last row is for requests without a route.
     answers: [[Counter; COLUMNS]; ROUTES.len() + 1],
     /// By code; only those of denials count.
     denials: [Counter; Code::ALL.len()],
-    turned_away: [Counter; TURNED_AWAY.len()],
+    connections_refused: [Counter; REFUSAL_REASONS.len()],
 }
 
-impl Tally {
+impl RequestCounters {
     /// A request is answered.
     pub fn answered(&self, route: Option<&RouteSpec>, status: u16) {
         let row = route.map_or(ROUTES.len(), RouteSpec::number);
@@ -60,9 +63,9 @@ impl Tally {
     }
 
     /// A connection is not served.
-    pub fn turned_away(&self, why: TurnedAway) {
-        let number = TURNED_AWAY.iter().position(|(known, _)| *known == why);
-        if let Some(counter) = number.and_then(|number| self.turned_away.get(number)) {
+    pub fn connection_refused(&self, why: RefusalReason) {
+        let number = REFUSAL_REASONS.iter().position(|(known, _)| *known == why);
+        if let Some(counter) = number.and_then(|number| self.connections_refused.get(number)) {
             counter.add();
         }
     }
@@ -84,7 +87,10 @@ impl Tally {
 
     /// Reasons and how often.
     pub fn connections_refused(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        TURNED_AWAY.iter().zip(&self.turned_away).map(|((_, reason), count)| (*reason, count.get()))
+        REFUSAL_REASONS
+            .iter()
+            .zip(&self.connections_refused)
+            .map(|((_, reason), count)| (*reason, count.get()))
     }
 }
 
