@@ -53,7 +53,7 @@ model: ## Play 10 000 random histories against the guarantees
 	$(CARGO) test --locked --test model -- --nocapture
 
 soak-minute: ## Everything at once for a minute
-	$(CARGO) test --locked --test soak -- --nocapture
+	$(CARGO) test --locked --test load soak -- --ignored --nocapture
 
 host: ## The package on a host of its own: a systemd booted in a container (as root)
 	@bash tests/install.sh ensure host
@@ -85,7 +85,7 @@ fuzz-short: ## Every fuzz target for ten seconds and more, once they are built
 # Apart from `make check`, because each takes longer than all of it.
 
 soak: ## The soak test for an hour, which shows users who return and memory that grows
-	CLOAKROOM_SOAK_SECONDS=3600 $(CARGO) test --locked --test soak -- --nocapture
+	CLOAKROOM_SOAK_SECONDS=3600 $(CARGO) test --locked --test load soak -- --ignored --nocapture
 
 fuzz: ## Fuzz for an hour
 	@bash tests/install.sh ensure fuzz

@@ -38,7 +38,7 @@
 //! - There is no plain-text way to Auth0, not even in tests.
 //! - No code but test modules knows whether it is being tested.
 //!
-//! `tests/architecture.rs` holds the crate to those that can be read off its text.
+//! `tests/tidy/architecture.rs` holds the crate to those that can be read off its text.
 
 pub mod admin;
 pub mod api;

@@ -5,13 +5,12 @@
     clippy::unwrap_used,
     clippy::panic,
     clippy::indexing_slicing,
-    missing_docs,
-    dead_code,
-    reason = "tests stop at the first surprise, and use the part of the support that they need"
+    reason = "tests stop at the first surprise"
 )]
 
 mod support {
-    pub mod world;
+    pub mod configuration;
+    pub mod in_memory;
 }
 
 use std::convert::Infallible;
@@ -31,7 +30,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
-use support::world::World;
+use support::in_memory;
 use tempfile::TempDir;
 use tokio::net::UnixListener;
 use tokio::sync::oneshot;
@@ -53,9 +52,11 @@ const MOST: f64 = 3.5;
 fn a_hit_allocates_hardly_more_than_any_request() {
     let bare = per_request(bare_hyper);
     let own = per_request(async || {
-        let world = World::simulated(TenantOptions::default(), "").await;
-        world.ready().await;
-        (world.socket.clone(), world)
+        let (tenant, [clock, _]) = in_memory::tenant(TenantOptions::default());
+        let (directory, config) = in_memory::configure("tenant.example", &tenant, None, "");
+        let running = in_memory::start(&config, &tenant, &clock).await;
+        running.services().management.bearer().await.unwrap();
+        (running.sockets[0].clone(), (running, directory))
     });
     println!("allocations per request: bare hyper {bare:.2}, a hit {own:.2}");
     assert!(bare >= 1.0, "hyper's own are counted: {bare}");

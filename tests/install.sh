@@ -14,7 +14,7 @@ deny_version=0.20.2
 
 # A function for each part, which adds what it lacks.
 
-# tests/clock.rs. The library's directory is named after the machine: /usr/lib/x86_64-linux-gnu/faketime.
+# tests/system/clock.rs. The library's directory is named after the machine: /usr/lib/x86_64-linux-gnu/faketime.
 clock() {
     compgen -G '/usr/lib/*/faketime/libfaketimeMT.so.1' >/dev/null || packages+=(faketime)
 }

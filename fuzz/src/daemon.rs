@@ -1,4 +1,4 @@
-//! A whole daemon and the tenant behind it, in one thread and in virtual time, as `tests/support/world.rs` has them.
+//! A whole daemon and the tenant behind it, in one thread and in virtual time, as `tests/it/support/world.rs` has them.
 
 use std::cell::RefCell;
 use std::io;

@@ -1,8 +1,8 @@
 //! The schema of the configuration: every table and every key, and lookups by path.
 //!
 //! A key is a row in a file of `schema/`. The rows say which keys exist, their types, bounds and defaults, and what a
-//! reload may change. `tests/references.rs` renders the reference in `docs/reference`, the sample file and the JSON
-//! schema from them.
+//! reload may change. `tests/tidy/references.rs` renders the reference in `docs/reference`, the sample file and the
+//! JSON schema from them.
 
 mod cache;
 mod daemon;

@@ -118,7 +118,7 @@ fn grow(number: &AtomicU64) {
 /// It suppresses hyper's own response to a head that hyper cannot parse, a bare status, and the shutdown after it, so
 /// that [`super::connection`] can send a problem in JSON like every other error. What hyper writes while no request is
 /// open is such a response: hyper parses the next head only after the response before it has been flushed
-/// (`Conn::try_keep_alive`), which sets the phase to idle. If hyper ever changes that, `tests/api.rs` fails.
+/// (`Conn::try_keep_alive`), which sets the phase to idle. If hyper ever changes that, `tests/it/api.rs` fails.
 pub struct ConnectionIo {
     reading: OwnedReadHalf,
     stream: Arc<OwnedWriteHalf>,

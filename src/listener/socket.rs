@@ -2,14 +2,14 @@
 
 use std::fs::{self, File, Metadata, Permissions, TryLockError};
 use std::io;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, chown, lchown};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
-use nix::sys::stat::{Mode, umask};
+use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, connect, listen, socket};
 
 use crate::config::Listener;
 
@@ -76,9 +76,7 @@ pub enum SocketError {
 }
 
 impl Socket {
-    /// Binds the socket that `settings` describes.
-    ///
-    /// Sets the process's umask for a moment, so it belongs into start-up, before other threads make files.
+    /// Binds the socket that `settings` describes, and listens on it once its owner, group and mode are right.
     pub fn bind(settings: &Listener) -> Result<Self, SocketError> {
         let path = settings.path.as_path();
         let directory = path.parent().unwrap_or(Path::new("/"));
@@ -86,7 +84,7 @@ impl Socket {
         // Two daemons that start at once would each find the other's socket dead before it listens.
         let _lock = lock(directory);
         clear_the_way(path)?;
-        let listener = bind_closed(path)?;
+        let listener = bind_silent(path)?;
         let meta = inspect(path)?;
         let mend = "raise the limit on open files";
         let alive = listener.try_clone().map_err(system(path, "keep the socket open", mend))?;
@@ -94,6 +92,9 @@ impl Socket {
         let socket = Self { listener, file: Some(file) };
         apply(path, settings)?;
         verify(path, settings)?;
+        // As many as the system lets wait, which is what the standard library asks for.
+        let listening = listen(&socket.listener, Backlog::MAXALLOWABLE).map_err(io::Error::from);
+        listening.map_err(system(path, "listen on the socket", "look at the system's log"))?;
         Ok(socket)
     }
 
@@ -216,15 +217,18 @@ fn clear_the_way(path: &Path) -> Result<(), SocketError> {
 fn dial(path: &Path) -> Result<(), Errno> {
     let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
     let probe = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
-    connect(std::os::fd::AsRawFd::as_raw_fd(&probe), &UnixAddr::new(path)?)
+    connect(probe.as_raw_fd(), &UnixAddr::new(path)?)
 }
 
-/// Binds with no permission for anybody, so that there is no instant in which the wrong one could connect.
-fn bind_closed(path: &Path) -> Result<UnixListener, SocketError> {
-    let before = umask(Mode::from_bits_truncate(0o777));
-    let listener = UnixListener::bind(path);
-    umask(before);
-    listener.map_err(system(
+/// Binds and does not listen: whatever the file's mode is until [`apply`] has set it, the kernel refuses connections.
+/// A umask would do as much, but it is the whole process's, where other threads make files.
+fn bind_silent(path: &Path) -> Result<UnixListener, SocketError> {
+    let bound = UnixAddr::new(path).and_then(|address| {
+        let bound = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
+        bind(bound.as_raw_fd(), &address)?;
+        Ok(bound)
+    });
+    bound.map(UnixListener::from).map_err(io::Error::from).map_err(system(
         path,
         "bind the socket",
         "check that the daemon's user may write to its directory",

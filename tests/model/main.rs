@@ -14,7 +14,6 @@
     clippy::unwrap_used,
     clippy::panic,
     clippy::indexing_slicing,
-    missing_docs,
     reason = "tests stop at the first surprise, and this one reads its size and its duration"
 )]
 

@@ -8,8 +8,8 @@ use cloakroom::fake_auth0::{CertificateKind, Listening, Tenant, TenantOptions};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::support::process::Daemon;
-use crate::support::world::configuration;
+use super::configuration::configuration;
+use super::process::Daemon;
 
 /// A tenant served from its own threads, and a configuration that leads to it.
 pub struct Deployment {
@@ -32,12 +32,18 @@ impl Deployment {
         let guard = runtime.enter();
         let listening = tenant.listen(CertificateKind::Good).unwrap();
         drop(guard);
-        let text = configuration(listening.domain(), &tenant, Some(listening.ca_pem()), &directory, settings);
-        let file = directory.path().join("cloakroom.toml");
-        std::fs::write(&file, text).unwrap();
+        let deployment = Self { tenant, listening: Some(listening), directory, runtime };
+        deployment.configure(settings);
+        deployment
+    }
+
+    fn configure(&self, settings: &str) {
+        let listening = self.listening.as_ref().unwrap();
+        let (domain, ca_pem) = (listening.domain(), Some(listening.ca_pem()));
+        std::fs::write(self.config(), configuration(domain, &self.tenant, ca_pem, &self.directory, settings))
+            .unwrap();
         // There may come a secret into it.
-        std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
-        Self { tenant, listening: Some(listening), directory, runtime }
+        std::fs::set_permissions(self.config(), std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
     }
 
     pub fn config(&self) -> PathBuf {

@@ -1,5 +1,6 @@
 //! The real binary: as a daemon, and as the commands that talk to one.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -15,21 +16,26 @@ const TICK: Duration = Duration::from_millis(20);
 /// Longer than anything takes that works; a test that waits this long has failed.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// The real binary.
+pub const PROGRAM: &str = env!("CARGO_BIN_EXE_cloakroom");
+
 /// The binary with nothing of this process's environment that could change what it does.
 pub fn cloakroom(args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_cloakroom"));
+    let mut command = Command::new(PROGRAM);
     command.args(args).env_clear().stdin(Stdio::null());
     command
 }
 
-/// Runs a command to its end: exit code, standard output, standard error.
-pub fn run(args: &[&str]) -> (i32, String, String) {
-    finish(cloakroom(args).output().unwrap())
-}
-
+/// A command's exit code, standard output, standard error.
 pub fn finish(output: Output) -> (i32, String, String) {
     let text = |bytes| String::from_utf8(bytes).unwrap();
     (output.status.code().unwrap_or(-1), text(output.stdout), text(output.stderr))
+}
+
+/// Copies a program to where another user may run it.
+pub fn copy_program(from: impl AsRef<OsStr>, to: impl AsRef<OsStr>) {
+    // By another process: a copy that is still open for writing in a fork of this one cannot be run.
+    assert!(Command::new("cp").arg(from).arg(to).status().unwrap().success());
 }
 
 /// A running `cloakroom serve`. Killed when dropped.
@@ -139,11 +145,4 @@ pub fn is_root() -> bool {
     let must = std::env::var_os("CI").is_some();
     assert!(root || !must, "this test needs root, and must not be skipped here");
     root
-}
-
-/// A figure of `/proc/PID/status`, in bytes.
-pub fn memory(process: Pid, name: &str) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
-    let line = status.lines().find(|line| line.starts_with(name)).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
 }

@@ -1,0 +1,41 @@
+//! What runs in the test's own process: parts of the library, and whole daemons that `app::start` starts, most of them
+//! in virtual time.
+
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "tests stop at the first surprise"
+)]
+
+mod support {
+    #[path = "../../support/configuration.rs"]
+    pub mod configuration;
+    pub mod futures;
+    #[path = "../../support/in_memory.rs"]
+    pub mod in_memory;
+    #[path = "../../support/required.rs"]
+    pub mod required;
+    pub mod world;
+}
+
+mod api;
+mod audit;
+mod caching;
+mod clients;
+mod config;
+mod edge;
+mod fairness;
+mod identities;
+mod interop;
+mod matrix;
+mod me;
+mod outage;
+mod panics;
+mod properties;
+mod reload;
+mod tenant;
+mod tokens;

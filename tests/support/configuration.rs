@@ -1,0 +1,40 @@
+//! The text of a configuration that leads to a simulated tenant.
+
+use cloakroom::fake_auth0::Tenant;
+use tempfile::TempDir;
+
+/// Writes the files that a configuration for `tenant` at `domain` names into `directory`, and returns the
+/// configuration. Keys of `[tenant]` may open `settings`; whole tables follow.
+pub fn configuration(
+    domain: &str,
+    tenant: &Tenant,
+    ca_pem: Option<&str>,
+    directory: &TempDir,
+    settings: &str,
+) -> String {
+    let path = |name: &str| directory.path().join(name);
+    std::fs::write(path("secret"), "demo-client-secret\n").unwrap();
+    std::fs::set_permissions(path("secret"), std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    let ca = ca_pem.map_or(String::new(), |pem| {
+        std::fs::write(path("ca.pem"), pem).unwrap();
+        format!("ca_file = {:?}\n", path("ca.pem"))
+    });
+    let (tenant_keys, tables) = settings.split_once("\n[").map_or_else(
+        || if settings.starts_with('[') { ("", settings.to_owned()) } else { (settings, String::new()) },
+        |(keys, tables)| match keys.starts_with('[') {
+            true => ("", settings.to_owned()),
+            false => (keys, format!("[{tables}")),
+        },
+    );
+    let listener = match tables.contains("[[listener]]") {
+        true => String::new(),
+        false => format!("[[listener]]\npath = {:?}\nmode = \"0600\"\n", path("run/api.sock")),
+    };
+    let tables = tables.replace("{dir}", &directory.path().display().to_string());
+    format!(
+        "[tenant]\ndomain = {domain:?}\naudience = {:?}\n{ca}{tenant_keys}\n\
+         [tenant.client]\nid = \"demo-client\"\nsecret_file = {:?}\n{tables}\n{listener}",
+        tenant.audience(),
+        path("secret"),
+    )
+}

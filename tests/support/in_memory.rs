@@ -1,0 +1,93 @@
+//! A daemon and its tenant joined in memory, so that tokio's paused time governs both.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use cloakroom::app::{self, Deps, Running};
+use cloakroom::clock::Clock;
+use cloakroom::config::{self, AuditEvents, Config, Env, Loaded};
+use cloakroom::domain::error::Failure;
+use cloakroom::domain::freshness::Timestamp;
+use cloakroom::fake_auth0::{Delivery, Tenant, TenantOptions};
+use cloakroom::process::notify::ServiceManager;
+use cloakroom::upstream::response::Answer;
+use cloakroom::upstream::transport::{Sending, Transport};
+use http_body_util::{BodyExt, Full};
+use hyper::Request;
+use tempfile::TempDir;
+
+use super::configuration::configuration;
+
+/// When simulated time begins.
+pub const START: &str = "2026-11-22T10:00:00Z";
+
+/// A tenant, and the clocks of the daemon and of the tenant: what is done to one does not move the other.
+pub fn tenant(options: TenantOptions) -> (Tenant, [Clock; 2]) {
+    let start = Timestamp::parse(START).unwrap();
+    let clocks = [Clock::simulated(start), Clock::simulated(start)];
+    (Tenant::new(clocks[1].clone(), options).unwrap(), clocks)
+}
+
+/// Starts a daemon in front of `tenant`.
+pub async fn start(config: &Config, tenant: &Tenant, clock: &Clock) -> Running {
+    let transport = InMemory::to(tenant, config);
+    let deps =
+        Deps { clock: clock.clone(), transport, seed: 7, source: None, manager: ServiceManager::none() };
+    app::start(config, deps).await.unwrap()
+}
+
+/// A configuration for `tenant` at `domain`, with its files in a directory of its own.
+pub fn configure(domain: &str, tenant: &Tenant, ca_pem: Option<&str>, settings: &str) -> (TempDir, Config) {
+    let directory = tempfile::tempdir().unwrap();
+    let text = configuration(domain, tenant, ca_pem, &directory, settings);
+    let loaded =
+        config::parse("test.toml", &text, &Env::default()).unwrap_or_else(|why| panic!("{why}\n{text}"));
+    let quiet = if settings.contains("[audit]") { loaded } else { quiet(loaded) };
+    (directory, quiet.config)
+}
+
+/// The audit log's default is this process's standard output, which the tests' results are for.
+pub fn quiet(mut loaded: Loaded) -> Loaded {
+    loaded.config.audit.events = AuditEvents::None;
+    loaded
+}
+
+/// Carries requests to the tenant without a socket, and acts on what would have happened to its answers.
+pub struct InMemory {
+    tenant: Tenant,
+    timeout: Duration,
+}
+
+impl InMemory {
+    pub fn to(tenant: &Tenant, config: &Config) -> Arc<Self> {
+        Arc::new(Self { tenant: tenant.clone(), timeout: config.tenant.request_timeout })
+    }
+}
+
+impl Transport for InMemory {
+    fn send(&self, request: Request<Full<Bytes>>) -> Sending<'_> {
+        Box::pin(async move {
+            let host: Arc<str> = "tenant.example".into();
+            let (head, body) = request.into_parts();
+            let body = body.collect().await.unwrap().to_bytes();
+            let exchange = async {
+                let reply = self.tenant.answer(Request::from_parts(head, body)).await;
+                match reply.delivery {
+                    Delivery::Whole => Ok(reply.response),
+                    Delivery::Refused => Err(Failure::Refused { host: host.clone() }),
+                    Delivery::ResetMidway | Delivery::Truncated => {
+                        Err(Failure::Broken { host: host.clone() })
+                    }
+                    Delivery::HeadersStall | Delivery::BodyStalls => std::future::pending().await,
+                }
+            };
+            let response = match tokio::time::timeout(self.timeout, exchange).await {
+                Ok(outcome) => outcome?,
+                Err(_) => return Err(Failure::TimedOut { host: host.clone() }),
+            };
+            let (head, body) = response.into_parts();
+            Ok(Answer { status: head.status, headers: head.headers, body })
+        })
+    }
+}

@@ -1,0 +1,167 @@
+//! `cloakroom check`: what it says of rules, and with `--online` of the tenant.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+
+use cloakroom::clock::Clock;
+use cloakroom::fake_auth0::{CertificateKind, Endpoint, Fault, RateLimit, Tenant, TenantOptions};
+
+use crate::support::command::run;
+use crate::support::configuration::configuration;
+use crate::support::standin::{Place, Ran};
+
+/// The rules as the daemon will understand them, and which of them decides.
+#[test]
+fn check_shows_the_rules_and_explain_says_which_of_them_decides() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name).display().to_string();
+    fs::write(path("secret"), "canary\n").unwrap();
+    fs::set_permissions(path("secret"), Permissions::from_mode(0o600)).unwrap();
+    let config = format!(
+        "[tenant]\ndomain = \"acme.eu.auth0.com\"\n[tenant.client]\nid = \"x\"\nsecret_file = {:?}\n\
+         [[listener]]\npath = \"/run/x/web.sock\"\n\
+         [[listener.allow]]\nuid = 4321\nconnections = [\"google-oauth2\"]\nusers = [\"google-oauth2|*\"]\nrate = 100\n\
+         [[listener.allow]]\ngid = 77\noperations = [\"status\", \"purge\"]\n\
+         [[listener]]\npath = \"/run/x/own.sock\"\n",
+        path("secret")
+    );
+    fs::write(path("cloakroom.toml"), config).unwrap();
+    let ran = |command: &str, words: &[&str]| {
+        let config = path("cloakroom.toml");
+        let args: Vec<_> = [command, "--config", &config].into_iter().chain(words.iter().copied()).collect();
+        let Ran { exit, out, err, .. } = Place::new().run(&args);
+        (exit.unwrap(), out.replace(&config, "FILE"), err)
+    };
+
+    let (exit, out, _) = ran("check", &[]);
+    assert_eq!(exit, 0, "{out}");
+    for line in [
+        "listener /run/x/web.sock (mode 0660)",
+        "0     uid 4321                       token identities me report  google-oauth2  google-oauth2|*  100/s",
+        "1     gid 77                         status purge                all            all              any",
+        "-     root and the daemon's own uid  purge status reload         all            all              any",
+        "-     root and the daemon's own uid  all but management_token  all          all    any",
+    ] {
+        assert!(out.lines().any(|found| found == line), "{line}\n{out}");
+    }
+
+    let explain = |words: &str| ran("explain", &words.split(' ').collect::<Vec<_>>());
+    let (exit, out, _) =
+        explain("--uid=4321 --operation=token --user=google-oauth2|1 --listener=/run/x/web.sock");
+    let by = "/run/x/web.sock: allowed by rule 0 (FILE, line 9), and shows only the connections google-oauth2, 100 times a \
+              second at most\n";
+    assert_eq!((exit, out.as_str()), (0, by));
+    let (exit, out, _) = explain("--uid=5 --gid=77 --operation=status");
+    assert_eq!(exit, 0);
+    assert!(
+        out.starts_with(
+            "/run/x/web.sock: allowed by rule 1 (FILE, line 14)\n/run/x/own.sock: refused: uid 5"
+        ),
+        "{out}"
+    );
+    for refused in [
+        "--uid=4321 --operation=token --user=auth0|1",
+        "--uid=4321 --operation=token --connection=github --user=google-oauth2|1",
+        "--uid=5 --gid=6 --operation=status",
+        "--uid=65534 --gid=77 --operation=status --listener=/run/x/own.sock",
+        "--uid=0 --operation=management_token",
+        "--uid=0 --operation=token --listener=/run/x/web.sock",
+    ] {
+        let (exit, out, why) = explain(refused);
+        assert_eq!(exit, 5, "{refused}: {out}");
+        assert!(
+            out.lines().all(|line| line.contains(": refused: uid ")) && why.contains("no listener allows"),
+            "{out}"
+        );
+    }
+    for (wrong, text) in [
+        ("--uid=4321", "--operation <OPERATION>"),
+        ("--operation=token", "--uid <USER>"),
+        ("--uid=4321 --operation=tokens", "possible values: token, identities"),
+        ("--uid=no-such-user --operation=token", "there is no user of that name"),
+        (
+            "--uid=4321 --operation=token --listener=/run/x/none",
+            "--listener: the configuration has no listener of that path",
+        ),
+        ("--uid=4321 --operation=token --user=", "--user <USER_ID>"),
+        ("--uid=4321 --operation=token --color=red", "--color"),
+    ] {
+        let (exit, out, why) = explain(wrong);
+        assert_eq!((exit, out.as_str()), (2, ""), "{wrong}: {why}");
+        assert!(why.contains(text), "{wrong}: {why}");
+    }
+}
+
+/// What `check --online` says of a tenant with these options, once `prepare` has seen to it; exit code first.
+async fn check_online(
+    options: TenantOptions,
+    settings: &'static str,
+    prepare: impl FnOnce(&Tenant),
+) -> (i32, String, Tenant) {
+    let tenant = Tenant::new(Clock::system(), options).unwrap();
+    let listening = tenant.listen(CertificateKind::Good).unwrap();
+    prepare(&tenant);
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("cloakroom.toml");
+    let config = configuration(listening.domain(), &tenant, Some(listening.ca_pem()), &directory, settings);
+    fs::write(&file, config).unwrap();
+    let file = file.to_str().unwrap().to_owned();
+    let outcome = tokio::task::spawn_blocking(move || run(&["check", "--online", "--config", &file]));
+    let (exit, out, err) = outcome.await.unwrap();
+    (exit, out + &err, tenant)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn check_online_approves_of_a_tenant_that_is_right_and_warns_of_what_is_not() {
+    let check = async |scopes: &[&str]| {
+        check_online(TenantOptions::default(), "", |tenant| tenant.grant_scopes(scopes)).await
+    };
+    let (exit, out, tenant) = check(&["read:users", "read:user_idp_tokens"]).await;
+    assert_eq!((exit, tenant.calls().len()), (0, 2), "{out}");
+    for line in [
+        "ok: the configuration is right",
+        "ok: the scopes suffice",
+        "ok: users can be read",
+        "ok: this machine's clock",
+    ] {
+        assert!(out.contains(line), "{line} in {out}");
+    }
+    let (exit, out, _) = check(&["read:users"]).await;
+    assert_eq!(exit, 1);
+    assert!(out.contains("warning: the scope read:user_idp_tokens is missing"), "{out}");
+    let (exit, out, _) = check(&["read:users", "read:user_idp_tokens", "delete:users"]).await;
+    assert_eq!(exit, 0);
+    assert!(out.contains("beyond what is needed, which a thief would have too: delete:users"), "{out}");
+}
+
+/// The tenant's headers tell its limit, and its `Date` its clock.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn check_online_judges_the_budget_and_the_clock_by_the_tenants_headers() {
+    let limited = |burst| TenantOptions {
+        rate_limit: Some(RateLimit { per_second: 2, burst }),
+        ..TenantOptions::default()
+    };
+    let (exit, out, _) = check_online(limited(36), "", |_| ()).await;
+    assert_eq!(exit, 0, "{out}");
+    let ok = "ok: upstream.burst and upstream.max_concurrency are 36 together, within the tenant's rate limit of 36";
+    assert!(out.contains(ok), "{out}");
+    let (_, out, _) = check_online(limited(35), "", |_| ()).await;
+    assert!(out.contains("warning: upstream.burst and upstream.max_concurrency are 36 together"), "{out}");
+    assert!(!out.contains("requests_per_second"), "{out}");
+    // What the smallest plan allows, and settings for it.
+    let (_, out, _) = check_online(limited(4), "", |_| ()).await;
+    assert!(out.contains("warning: upstream.requests_per_second is 10, and"), "{out}");
+    let settings = "[upstream]\nrequests_per_second = 1\nburst = 2\nmax_concurrency = 1";
+    let (exit, out, _) = check_online(limited(4), settings, |_| ()).await;
+    assert_eq!(exit, 0, "{out}");
+    assert!(out.contains("are 3 together, within the tenant's rate limit of 4"), "{out}");
+
+    for (offset, text) in [(3600, "s behind Auth0's"), (-3600, "s ahead of Auth0's")] {
+        let (exit, out, _) = check_online(TenantOptions::default(), "", |tenant| {
+            tenant.fault(Endpoint::Token, Fault::DateOffset(offset));
+        })
+        .await;
+        assert_eq!(exit, 1, "{out}");
+        assert!(out.contains("warning: this machine's clock is ") && out.contains(text), "{out}");
+    }
+}

@@ -1,0 +1,67 @@
+//! `cloakroom demo`, as a newcomer tries it.
+
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::support::command::run;
+use crate::support::deployment::Deployment;
+use crate::support::process::cloakroom;
+use crate::support::required::everything_is_required;
+
+/// What somebody with nothing but a checkout sees.
+#[test]
+fn the_demo_shows_a_cold_and_a_warm_lookup_and_ends() {
+    let (exit, out, err) = run(&["demo", "--once"]);
+    assert_eq!((exit, err.as_str()), (0, ""), "{out}");
+    let find =
+        |what: &str| out.lines().find(|line| line.contains(what)).unwrap_or_else(|| panic!("{what}: {out}"));
+    assert!(find("cold lookup").contains(" 1 upstream call,"), "{out}");
+    assert!(find("warm lookup").contains(" 0 upstream calls,"), "{out}");
+    assert!(find("access_token").contains("ya29."), "{out}");
+}
+
+/// What a shell exits with where there is no such program.
+const NOT_FOUND: i32 = 127;
+
+/// The four commands that the demo prints work as they are printed.
+#[test]
+fn the_demos_commands_can_be_pasted() {
+    let mut demo = cloakroom(&["demo"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(demo.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let commands: Vec<String> = lines
+        .by_ref()
+        .take_while(|line| !line.starts_with("Ctrl-C"))
+        .filter(|line| line.starts_with("  /") || line.starts_with("  '/") || line.starts_with("  curl "))
+        .map(|line| line.trim().to_owned())
+        .collect();
+    assert_eq!(commands.len(), 4, "{commands:?}");
+    for command in &commands {
+        let output = std::process::Command::new("sh").args(["-c", command]).output().unwrap();
+        if output.status.code() == Some(NOT_FOUND)
+            && command.starts_with("curl ")
+            && !everything_is_required()
+        {
+            eprintln!("skipped: there is no curl");
+            continue;
+        }
+        assert!(output.status.success(), "{command}: {output:?}");
+        let said = String::from_utf8(output.stdout).unwrap();
+        assert!(!said.is_empty() && !said.contains("problem"), "{command}: {said}");
+    }
+    kill(Pid::from_raw(demo.id() as i32), Signal::SIGINT).unwrap();
+    assert_eq!(demo.wait().unwrap().code(), Some(0));
+}
+
+/// `demo` has no `listener.path` to change, so the text names none.
+#[test]
+fn a_demo_on_a_socket_in_use_says_what_helps() {
+    let deployment = Deployment::new("");
+    let daemon = deployment.start();
+    let (exit, _, why) = run(&["demo", "--once", "--socket", daemon.socket.to_str().unwrap()]);
+    assert_eq!(exit, 1);
+    assert!(why.contains("stop it, or choose another path") && !why.contains("listener"), "{why}");
+    assert_eq!(daemon.run(&["healthcheck"]).0, 0);
+}

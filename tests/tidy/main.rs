@@ -1,0 +1,17 @@
+//! The text of the repository, held to itself and to the program: source, pages, packages.
+
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "tests stop at the first surprise"
+)]
+
+mod architecture;
+mod dependencies;
+mod docs;
+mod links;
+mod package;
+mod references;
+mod repository;
