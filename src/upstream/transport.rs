@@ -362,10 +362,10 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_proxy_is_said_to_do_what_it_does() {
-        let refused = "the proxy PROXY will not connect to Auth0: allow tenant.domain there, and check that \
+        let refused = "the proxy PROXY refuses to connect to Auth0: allow tenant.domain there, and check that \
                        tenant.proxy names an HTTP proxy";
         let slow = "the proxy PROXY was reached, but there was no connection to Auth0 within tenant.connect_timeout: \
-                    check that it can reach tenant.domain, or give it more time";
+                    check that it can reach tenant.domain, or raise that timeout";
         let long = format!("HTTP/1.1 200 OK\r\nx-long: {}\r\n\r\n", "x".repeat(9000));
         for (answer, hangs, text) in [
             ("", true, slow),
@@ -382,8 +382,7 @@ mod tests {
             (
                 &long,
                 true,
-                "the proxy PROXY answers with something that is not understood: check that tenant.proxy names an HTTP \
-                 proxy",
+                "the proxy PROXY sent an invalid response: check that tenant.proxy names an HTTP proxy",
             ),
         ] {
             assert_eq!(through(answer, hangs).await, text, "{answer:.40} {hangs}");
