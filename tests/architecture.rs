@@ -167,7 +167,7 @@ const ABSENT: &[Absent] = &[
     },
     Absent { text: "UnixStream", within: "src/upstream", except: &[], why: "upstream knows no socket" },
     Absent { text: "hyper", within: "src/cache", except: &[], why: "the cache knows no HTTP" },
-    Absent { text: "StatusCode", within: "src/management.rs", except: &[], why: "the keeper knows no HTTP" },
+    Absent { text: "StatusCode", within: "src/management", except: &[], why: "the keeper knows no HTTP" },
     Absent {
         text: "moka",
         within: "src/",

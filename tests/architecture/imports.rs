@@ -34,11 +34,6 @@ const KNOWN: &[(&str, &str, &str)] = &[
     ("src/demo/keys.rs", "src/demo.rs", "TenantError"),
     ("src/demo/listen.rs", "src/demo.rs", "Tenant"),
     ("src/demo/state.rs", "src/demo.rs", "TenantError"),
-    (
-        "src/management/keeper.rs",
-        "src/management.rs",
-        "Grant, GrantSource, ManagementToken, Phase, Shared, missing",
-    ),
     ("src/server/connection.rs", "src/server.rs", "Phase, Services"),
     ("src/server/exposition.rs", "src/server.rs", "Services"),
     ("src/server/handlers.rs", "src/server.rs", "Phase, Services"),
