@@ -1,7 +1,7 @@
 //! The only reader of time.
 //!
-//! Everything that decides takes a [`Moment`]; whoever needs one asks a [`Clock`]. Timers are tokio's, which
-//! tests can pause; a simulated clock follows them, and can be stepped or put to sleep besides.
+//! Code that decides takes a [`Moment`], and its caller reads one from a [`Clock`]. Timers are tokio's, which tests can
+//! pause. A simulated clock follows them, and can be stepped or suspended.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,29 +13,29 @@ use nix::time::{ClockId, clock_gettime};
 use crate::domain::freshness::{Moment, Timestamp};
 use crate::domain::lost::Lost;
 
-/// Where the time comes from. Cheap to clone; clones share what has been learned of lost time.
+/// A clock, of the system or simulated. Cheap to clone; clones share the lost time that has been noticed.
 #[derive(Clone, Debug)]
 pub struct Clock {
-    source: Source,
-    learned: Arc<Learned>,
+    source: TimeSource,
+    lost: Arc<LostTime>,
 }
 
-/// What the dates of Auth0's answers have shown.
+/// The lost time that the dates of Auth0's answers have shown.
 #[derive(Debug, Default)]
-struct Learned {
-    /// Milliseconds that the elapsed clock has missed and that every reading adds, so that what was cached before they
-    /// were noticed is judged by them as well.
-    lost: AtomicU64,
+struct LostTime {
+    /// Milliseconds that the elapsed clock has missed. Every reading adds them, so that they count for entries that
+    /// were cached before they were noticed.
+    millis: AtomicU64,
     dates: Mutex<Lost>,
 }
 
-/// When a request was sent, by the elapsed clock as it counts by itself: lost time may be noticed before the answer is
+/// When a request was sent, by the uncorrected elapsed clock, because lost time may be noticed before the answer is
 /// read.
 #[derive(Clone, Copy, Debug)]
 pub struct Sent(Moment);
 
 #[derive(Clone, Debug)]
-enum Source {
+enum TimeSource {
     System,
     Simulated(Arc<Mutex<Simulated>>),
 }
@@ -47,33 +47,35 @@ struct Simulated {
 }
 
 impl Clock {
-    /// `CLOCK_REALTIME` and `CLOCK_BOOTTIME`.
+    /// The system's clocks, `CLOCK_REALTIME` and `CLOCK_BOOTTIME`.
     pub fn system() -> Self {
-        Self::of(Source::System)
+        Self::of(TimeSource::System)
     }
 
-    fn of(source: Source) -> Self {
-        Self { source, learned: Arc::default() }
+    fn of(source: TimeSource) -> Self {
+        Self { source, lost: Arc::default() }
     }
 
-    /// A clock that reads `start` now and from then on follows tokio's timers, paused or not.
+    /// A clock that reads `start` now and then follows tokio's timers, paused or not.
     ///
-    /// Needs no runtime. Outside one whose time is paused it follows real time.
+    /// It needs no runtime. Outside a runtime with paused time it follows real time.
     pub fn simulated(start: Timestamp) -> Self {
         let at_anchor = Moment { wall: start, elapsed: Duration::from_secs(1_000_000) };
         let anchor = tokio::time::Instant::now();
-        Self::of(Source::Simulated(Arc::new(Mutex::new(Simulated { anchor, at_anchor }))))
+        Self::of(TimeSource::Simulated(Arc::new(Mutex::new(Simulated { anchor, at_anchor }))))
     }
 
-    /// Reads both clocks. What the elapsed clock is known to have missed is added to it.
+    /// Reads both clocks. Lost time is added to the elapsed clock.
     pub fn now(&self) -> Moment {
         self.corrected(self.uncorrected())
     }
 
     fn uncorrected(&self) -> Moment {
         match &self.source {
-            Source::System => Moment { wall: wall(), elapsed: elapsed() },
-            Source::Simulated(simulated) => simulated.lock().unwrap_or_else(PoisonError::into_inner).now(),
+            TimeSource::System => Moment { wall: wall(), elapsed: elapsed() },
+            TimeSource::Simulated(simulated) => {
+                simulated.lock().unwrap_or_else(PoisonError::into_inner).now()
+            }
         }
     }
 
@@ -81,59 +83,61 @@ impl Clock {
         Moment { elapsed: moment.elapsed.saturating_add(self.lost()), ..moment }
     }
 
-    /// The time that both clocks are known to have missed, while a virtual machine was paused.
+    /// The time that both clocks are known to have missed while a virtual machine was paused.
     pub fn lost(&self) -> Duration {
-        Duration::from_millis(self.learned.lost.load(Ordering::Relaxed))
+        Duration::from_millis(self.lost.millis.load(Ordering::Relaxed))
     }
 
-    /// The elapsed clock as it counts by itself, without what it is known to have missed.
+    /// The uncorrected elapsed clock, without lost time.
     pub fn counted(&self) -> Duration {
         self.uncorrected().elapsed
     }
 
-    /// A request is sent now.
+    /// Notes that a request is sent now.
     pub fn sends(&self) -> Sent {
         Sent(self.uncorrected())
     }
 
-    /// The answer to what was `sent` is complete, and is dated `date` by Auth0 if it is known to be Auth0's. Returns
-    /// when it was sent and received, on the same clocks, and how much lost time it has made known.
+    /// Notes that the answer to the request `sent` is complete. `date` is its date, if the answer is known to be
+    /// Auth0's. Returns when the request was sent, when the answer was received, and the lost time that the answer has
+    /// shown.
     pub fn receives(&self, sent: Sent, date: Option<Timestamp>) -> (Moment, Moment, Option<Duration>) {
         let (Sent(sent), received) = (sent, self.uncorrected());
         let noticed = date.and_then(|date| {
-            let mut dates = self.learned.dates.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut dates = self.lost.dates.lock().unwrap_or_else(PoisonError::into_inner);
             let noticed = dates.learn(date, sent.elapsed, received.elapsed)?;
             let lost = u64::try_from(dates.so_far().as_millis()).unwrap_or(u64::MAX);
-            self.learned.lost.store(lost, Ordering::Relaxed);
+            self.lost.millis.store(lost, Ordering::Relaxed);
             Some(noticed)
         });
-        // Both by what is known now: an answer that reveals lost time was asked for after it.
+        // Both are corrected by what is known now: the request of an answer that shows lost time was sent after it.
         (self.corrected(sent), self.corrected(received), noticed)
     }
 
-    /// The date by our wall clock, or by Auth0's as far as its latest answer tells, whichever is later: dates of Auth0
-    /// are judged by it where a wall clock that is behind would make something outlive its own.
+    /// The later of the local wall clock and Auth0's clock as of its latest answer. Used to check dates of Auth0 where
+    /// a local clock that is behind would extend a validity.
     pub fn latest_wall(&self) -> Timestamp {
         let now = self.now();
-        let dates = self.learned.dates.lock().unwrap_or_else(PoisonError::into_inner);
+        let dates = self.lost.dates.lock().unwrap_or_else(PoisonError::into_inner);
         dates.their_wall(now.elapsed).map_or(now.wall, |theirs| theirs.max(now.wall))
     }
 
-    /// How long ago `begun` was, for which one clock has to be read.
+    /// The time since `begun`, which takes a reading of the elapsed clock only.
     pub fn since(&self, begun: Moment) -> Duration {
         let elapsed = match &self.source {
-            Source::System => elapsed().saturating_add(self.lost()),
-            Source::Simulated(_) => self.now().elapsed,
+            TimeSource::System => elapsed().saturating_add(self.lost()),
+            TimeSource::Simulated(_) => self.now().elapsed,
         };
         elapsed.saturating_sub(begun.elapsed)
     }
 
-    /// Sets the wall clock of a simulated clock, as `settimeofday` would; a system clock is left alone.
+    /// Sets the wall clock of a simulated clock, as `settimeofday` would. A no-op for the system clock.
     pub fn step_wall(&self, to: Timestamp) {
         self.adjust(|moment| moment.wall = to);
     }
 
-    /// Lets `span` pass on both clocks of a simulated clock but on no timer: the machine was asleep.
+    /// Advances both clocks of a simulated clock by `span`, but no timer, as if the machine had slept. A no-op for the
+    /// system clock.
     pub fn suspend(&self, span: Duration) {
         self.adjust(|moment| {
             moment.wall = moment.wall.after(span);
@@ -143,7 +147,7 @@ impl Clock {
 
     fn adjust(&self, change: impl FnOnce(&mut Moment)) {
         let mut now = self.uncorrected();
-        if let Source::Simulated(simulated) = &self.source {
+        if let TimeSource::Simulated(simulated) = &self.source {
             change(&mut now);
             let mut simulated = simulated.lock().unwrap_or_else(PoisonError::into_inner);
             *simulated = Simulated { anchor: tokio::time::Instant::now(), at_anchor: now };
@@ -161,8 +165,7 @@ impl Simulated {
     }
 }
 
-/// Reading either clock cannot fail on a Linux that runs this binary; were it to, the epoch is the answer that makes
-/// every token look unready rather than alive on the elapsed clock.
+/// Reads a clock. That cannot fail on a Linux that runs this binary. Zero is the fallback.
 fn read(clock: ClockId) -> TimeSpec {
     clock_gettime(clock).unwrap_or(TimeSpec::new(0, 0))
 }
@@ -187,7 +190,7 @@ mod tests {
         let (before, other) = (clock.now(), clock.clone());
         assert_eq!(clock.receives(clock.sends(), Some(start)), (before, before, None));
         let sent = clock.sends();
-        assert_eq!(clock.receives(clock.sends(), None).2, None, "an answer without a date tells nothing");
+        assert_eq!(clock.receives(clock.sends(), None).2, None, "an answer without a date shows nothing");
         let (_, _, noticed) = other.receives(other.sends(), Some(start.after(hours)));
         assert_eq!(noticed, Some(hours + Duration::from_secs(1)));
         let (sent, received, again) = clock.receives(sent, Some(start.after(hours)));

@@ -1,7 +1,7 @@
-//! The pure core: users, identities, tokens, freshness, who may ask, and what can go wrong.
+//! The pure core: users, identities, tokens, freshness, access rules, and errors.
 //!
-//! Nothing here waits, reads a clock, does I/O or logs: `now` is an argument. That is why every rule of this
-//! program that concerns time can be tested to the millisecond, and why this directory can be read alone.
+//! Nothing here waits, reads a clock, does I/O or logs: `now` is an argument. So every rule about time can be tested to
+//! the millisecond, and this directory can be read alone.
 
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 

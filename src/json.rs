@@ -1,7 +1,7 @@
-//! JSON objects, and nothing else in their place.
+//! Reads JSON objects, and rejects arrays in their place.
 //!
-//! A structure that serde derives is read from an array as well, its elements in the order of our fields, which mean
-//! nothing to whoever wrote it: `["t", 60]` would be a grant. Whatever comes from outside is read through here.
+//! serde's derived structs are also read from an array, with its elements in the order of the fields: `["t", 60]` would
+//! be a grant. All JSON from outside is read through this module.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -9,11 +9,11 @@ use std::marker::PhantomData;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserialize, DeserializeOwned, Deserializer, MapAccess, Visitor};
 
-/// A `T` that was written as an object.
+/// A `T` that is read from an object only.
 #[derive(Debug)]
 pub struct Object<T>(pub T);
 
-/// Reads a text that is one object.
+/// Parses a text that is one object.
 pub fn object<T: DeserializeOwned>(text: &[u8]) -> Result<T, serde_json::Error> {
     serde_json::from_slice(text).map(|Object(object)| object)
 }

@@ -1,44 +1,47 @@
-//! cloakroom: a daemon that keeps an Auth0 Management API token fresh, caches the access tokens that users' identity
+//! cloakroom: a daemon that keeps an Auth0 Management API token valid, caches the access tokens that users' identity
 //! providers issued, and answers lookups over a Unix socket.
 //!
-//! README.md is for operators, `docs/internals/architecture.md` for engineers who change the crate. This is the map.
+//! README.md is for operators, `docs/internals/architecture.md` for engineers who change the crate. The modules:
 //!
 //! | module | what it is |
 //! |---|---|
-//! | [`domain`] | the pure core: users, identities, freshness, rights, what can go wrong |
-//! | [`secret`] | text that cannot be printed, and names for it that tell nothing |
+//! | [`domain`] | the pure core: users, identities, freshness, access rules, errors |
+//! | [`secret`] | secret texts, and keyed hashes that identify them |
 //! | [`clock`] | the only reader of time |
-//! | [`config`] | a file and the environment in; a checked configuration or every problem out |
-//! | [`telemetry`] | log lines, the audit log, and the numbers behind `status` |
-//! | [`task`] | the named spawn |
-//! | [`json`] | objects, and nothing else in their place |
-//! | [`flight`] | one fetch at a time, however many wait for it |
-//! | [`cache`] | users' entries: who is asked, and when |
-//! | [`management`] | keeps the Management token |
-//! | [`user_token`] | whose session it is: verifies end users' own JWTs |
-//! | [`upstream`] | speaks to Auth0 |
-//! | [`server`] | speaks to callers |
-//! | [`process`] | signals, and what the process keeps to itself |
-//! | [`demo`] | the simulated tenant behind `cloakroom demo` and the tests |
+//! | [`config`] | reads a file and the environment into a checked configuration, or reports every problem |
+//! | [`telemetry`] | log lines, the audit log, and the numbers of `status` |
+//! | [`task`] | starts named tasks |
+//! | [`json`] | reads JSON objects, and rejects arrays in their place |
+//! | [`flight`] | one fetch per key at a time, shared by all who wait for it |
+//! | [`cache`] | users' entries: when the tenant is asked, and what is served |
+//! | [`management`] | keeps the Management token valid |
+//! | [`user_token`] | verifies end users' own JWTs |
+//! | [`upstream`] | the client of Auth0 |
+//! | [`api`] | the HTTP interface |
+//! | [`listener`] | connections over Unix sockets |
+//! | [`admin`] | the TCP listener for probes and metrics |
+//! | [`process`] | signals, the service manager, and hardening of the process |
+//! | [`fake_auth0`] | the simulated tenant of `cloakroom demo` and the tests |
 //! | [`app`] | the composition root: [`app::start`] serves production, the demo and the tests |
-//! | [`cli`] | the command line; `main` only turns its result into an exit code |
+//! | [`cli`] | the command line; `main` turns its result into an exit code |
 //!
 //! # Invariants
 //!
-//! - `domain` waits for nothing, reads no clock and no environment, does no I/O and logs nothing: `now` is an argument.
+//! - `domain` does not wait, read a clock or the environment, do I/O, or log: `now` is an argument.
 //! - Only `clock` reads the time, and only `main` the environment.
-//! - `cache`, `management` and `user_token` own the traits they ask through, [`cache::ProfileSource`],
-//!   [`management::GrantSource`] and [`user_token::KeySource`]; `upstream` implements all three. `server` knows nothing
-//!   of Auth0, `upstream` nothing of sockets.
-//! - A token is served only while both clocks say that it is alive ([`domain::freshness`]).
-//! - A fetch runs in a task of its own; a caller that leaves aborts nothing ([`flight`]).
-//! - A secret is a [`secret::Secret`] from the moment it is read, and [`secret::Secret::expose`] is its one door.
-//! - Texts of errors are made of our own configuration and a fixed set of causes, never of what a peer sent
-//!   ([`domain::error`]); `server/reply.rs` alone chooses status codes.
-//! - There is no plain-text way to Auth0, not even in tests.
-//! - No code but test modules knows whether it is being tested.
+//! - `cache`, `management` and `user_token` define the traits through which they ask the tenant:
+//!   [`cache::ProfileSource`], [`management::GrantSource`] and [`user_token::KeySource`]. `upstream` implements all
+//!   three. `api` and `listener` know nothing of Auth0, `upstream` nothing of Unix sockets.
+//! - A token is served only while it is valid by both clocks ([`domain::freshness`]).
+//! - A fetch runs in a task of its own; a caller that disconnects cancels nothing ([`flight`]).
+//! - A secret is a [`secret::Secret`] from the moment it is read, and [`secret::Secret::expose`] is the only way to its
+//!   text.
+//! - Texts of errors are built from the daemon's own configuration and a fixed set of causes, never from what a peer
+//!   sent ([`domain::error`]). Only `src/api/error.rs` chooses status codes.
+//! - Requests to Auth0 always use TLS, also in tests.
+//! - Nothing depends on `cfg(test)` except test modules.
 //!
-//! `tests/tidy/architecture.rs` holds the crate to those that can be read off its text.
+//! `tests/tidy/architecture.rs` checks those that can be checked in the source text.
 
 pub mod admin;
 pub mod api;

@@ -1,11 +1,9 @@
-//! Keeps the Management token fresh.
+//! Keeps the Management token valid.
 //!
-//! One task obtains every token, so there is never more than one grant under way; lookups only read what it
-//! holds. It renews ahead of time, keeps the old token while a new one cannot be had, and tells a refusal that
-//! only a person can mend from trouble that passes.
+//! One task, the keeper, obtains every token, so at most one grant is under way. Lookups only read the current token.
+//! The keeper renews ahead of time, keeps the old token while it cannot obtain a new one, and distinguishes a refusal
+//! that takes an operator from a failure that may pass.
 
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,147 +12,58 @@ use tokio::sync::{Notify, watch};
 use crate::clock::Clock;
 use crate::config;
 use crate::domain::error::{Failure, Refusal, Stage, Unavailable};
-use crate::domain::freshness::{Deadline, Freshness, Moment, Schedule, Timestamp};
+use crate::domain::freshness::{Deadline, Moment, Timestamp};
 use crate::domain::retry::Backoff;
-use crate::secret::Secret;
 use crate::task;
 
 mod keeper;
+mod source;
+mod state;
+mod token;
 
 use keeper::Keeper;
+use state::{KeeperPhase, KeeperState, Shared};
 
-/// What the Management API's users endpoint needs. Without the second, Auth0 leaves tokens out *silently*.
-pub const NEEDED_SCOPES: [&str; 2] = ["read:users", "read:user_idp_tokens"];
+pub use source::{Grant, GrantSource, Granting};
+pub use token::{ManagementToken, NEEDED_SCOPES, missing};
 
-/// Never drop a token because Auth0 refused it sooner than this after the last time: if Auth0 refuses whatever it
-/// issues, every lookup would otherwise cost a grant.
+/// The least time between two tokens that are dropped because Auth0 refused them. Without it, every lookup would cost a
+/// grant while Auth0 refuses every token.
 const BETWEEN_DROPS: Duration = Duration::from_secs(10);
 
-/// While Auth0 refuses whatever it issues, nothing is asked for this long, and longer each time.
+/// Pauses of requests while Auth0 refuses every token. Each is longer than the one before.
 const REFUSED: Backoff = Backoff::new(BETWEEN_DROPS, Duration::from_secs(600));
 
-/// Where Management tokens come from.
-pub trait GrantSource: Send + Sync + 'static {
-    /// Asks for one, or for one more where that is refused. Each ends within `tenant.request_timeout` of its turn.
-    fn grant(&self) -> Granting<'_>;
-}
-
-/// A grant under way.
-pub type Granting<'a> = Pin<Box<dyn Future<Output = Result<Grant, Failure>> + Send + 'a>>;
-
-/// A Management token as it was granted.
-#[derive(Debug)]
-pub struct Grant {
-    /// The token.
-    pub token: Secret,
-    /// When it was asked for.
-    pub sent: Moment,
-    /// When it dies: by `expires_in` or by its own `exp`, whichever is earlier.
-    pub expires: Deadline,
-    /// What it may do; `None` where Auth0 does not say.
-    pub scopes: Option<Vec<String>>,
-    /// For how long little is left of the application's quota for tokens; zero where Auth0 does not say so.
-    pub scarce_for: Duration,
-}
-
-/// A Management token in use.
-#[derive(Debug)]
-pub struct ManagementToken {
-    token: Secret,
-    schedule: Schedule,
-    scopes: Option<Vec<String>>,
-}
-
-/// The keeper's face to the rest of the program. Cheap to clone; the keeper ends when the last one is dropped.
+/// A handle to the keeper. Cheap to clone; the keeper ends when the last handle is dropped.
 #[derive(Clone, Debug)]
 pub struct Management {
     shared: Arc<Shared>,
     clock: Clock,
 }
 
-#[derive(Debug)]
-struct Shared {
-    state: watch::Sender<State>,
-    /// Makes the keeper look whether a token is needed before its time.
-    wake: Arc<Notify>,
-    seed: u64,
-}
-
+/// The state of the Management token, without the token itself.
 #[derive(Clone, Debug)]
-struct State {
-    held: Option<Arc<ManagementToken>>,
-    phase: Phase,
-    /// Why the last attempt failed, and how many did in a row.
-    failure: Option<(Failure, u64)>,
-    last_success: Option<Timestamp>,
-    last_drop: Option<Moment>,
-    /// Auth0 refuses whatever it issues: why, and until when nothing is asked with it.
-    refusal: Option<(Refusal, Moment)>,
-    /// How often in a row that has been so.
-    refusals: usize,
-    /// From the next token on.
-    settings: config::Management,
-    /// Something has changed that may end a failure: the next attempt need not wait.
-    is_urgent: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
-    Asking,
-    Waiting { until: Moment },
-}
-
-/// What there is to know of the Management token, without the token.
-#[derive(Clone, Debug)]
-pub struct Snapshot {
-    /// Whether one is held that may be used.
+pub struct ManagementSnapshot {
+    /// Whether there is a token that may be used.
     pub valid: bool,
-    /// When the one held expires.
+    /// When the current token expires.
     pub expires_at: Option<Timestamp>,
     /// When the next attempt is made; `None` while one is under way.
     pub next_attempt_at: Option<Timestamp>,
-    /// When one was last obtained; `None` if never.
+    /// When a token was last obtained; `None` if never.
     pub last_success: Option<Timestamp>,
-    /// What it may do, where Auth0 says so.
+    /// Its scopes, if Auth0 states them.
     pub scopes: Option<Vec<String>>,
-    /// What it should be able to do and is not.
+    /// The needed scopes that it lacks.
     pub missing_scopes: Vec<&'static str>,
-    /// Why the last attempt failed, and how many did in a row.
+    /// The last failure and the number of failed attempts in a row; `None` after a success.
     pub failure: Option<(Failure, u64)>,
-    /// Why Auth0 does not accept what it issued, if that is so.
+    /// Why Auth0 refuses the tokens that it issues, if it does.
     pub refusal: Option<Refusal>,
 }
 
-impl ManagementToken {
-    /// The token, to be sent to Auth0 and nowhere else.
-    pub fn token(&self) -> &Secret {
-        &self.token
-    }
-
-    /// When it dies.
-    pub fn expires(&self) -> Option<Deadline> {
-        self.schedule.expires
-    }
-
-    /// What it may do; `None` where Auth0 does not say.
-    pub fn scopes(&self) -> Option<&[String]> {
-        self.scopes.as_deref()
-    }
-
-    /// Whether Auth0 will leave users' tokens out of its answers.
-    pub fn tokens_withheld(&self) -> bool {
-        missing(self.scopes.as_deref()).contains(&NEEDED_SCOPES[1])
-    }
-}
-
-/// Needed scopes that `granted` does not contain. Where Auth0 does not say, none is known to be missing.
-pub fn missing(granted: Option<&[String]>) -> Vec<&'static str> {
-    let Some(granted) = granted else { return Vec::new() };
-    NEEDED_SCOPES.into_iter().filter(|needed| !granted.iter().any(|scope| scope == needed)).collect()
-}
-
 impl Management {
-    /// Starts the keeper, which asks `source` at once. `seed` determines its jitter.
+    /// Starts the keeper, which requests a token from `source` at once. `seed` determines its jitter.
     ///
     /// # Panics
     /// Outside a tokio runtime.
@@ -164,9 +73,9 @@ impl Management {
         clock: Clock,
         seed: u64,
     ) -> Self {
-        let state = State {
-            held: None,
-            phase: Phase::Asking,
+        let state = KeeperState {
+            token: None,
+            phase: KeeperPhase::Asking,
             failure: None,
             last_success: None,
             last_drop: None,
@@ -190,10 +99,10 @@ impl Management {
         Self { shared, clock }
     }
 
-    /// A token that may be used now: the one held, or the next if one is being obtained.
+    /// A token that may be used now: the current one, or the next if a grant is under way.
     ///
-    /// While the keeper backs off after a failure this answers at once, with that failure. Otherwise it waits
-    /// for as long as the grant takes; callers bound it.
+    /// While the keeper backs off after a failure, this returns that failure at once. Otherwise it waits for as long as
+    /// the grant takes. Callers set a timeout.
     pub async fn bearer(&self) -> Result<Arc<ManagementToken>, Unavailable> {
         let mut state = self.shared.state.subscribe();
         loop {
@@ -201,13 +110,13 @@ impl Management {
             if let Some(outcome) = self.at_once() {
                 return outcome;
             }
-            // Cannot fail: the sender is ours.
+            // Cannot fail: this handle owns the sender.
             state.changed().await.ok();
         }
     }
 
-    /// What [`Management::bearer`] answers without waiting; `None` if it would wait. Then the keeper is asking, or has
-    /// been told to.
+    /// The result of [`Management::bearer`] without waiting; `None` if it would wait. Then a grant is under way, or the
+    /// keeper has been woken to request one.
     pub fn at_once(&self) -> Option<Result<Arc<ManagementToken>, Unavailable>> {
         let now = self.clock.now();
         let unavailable = |failure, until| {
@@ -223,24 +132,24 @@ impl Management {
             return Some(Ok(Arc::clone(token)));
         }
         match (&state.phase, &state.failure) {
-            (Phase::Asking, _) => {}
-            (Phase::Waiting { until }, Some((failure, _))) if until.elapsed > now.elapsed => {
+            (KeeperPhase::Asking, _) => {}
+            (KeeperPhase::Waiting { until }, Some((failure, _))) if until.elapsed > now.elapsed => {
                 return unavailable(failure.clone(), *until);
             }
-            // The token died while nobody looked, as it does when a machine sleeps.
-            (Phase::Waiting { .. }, _) => self.shared.wake.notify_one(),
+            // The token expired before the keeper noticed, for example because the machine slept.
+            (KeeperPhase::Waiting { .. }, _) => self.shared.wake.notify_one(),
         }
         None
     }
 
-    /// Auth0 refused `token`: it is dropped, if it is still the one held, and another is obtained.
+    /// Drops `token`, which Auth0 refused, if it is still the current one, and wakes the keeper to obtain another.
     ///
-    /// `false` if that has been done so recently that the next one would hardly fare better.
+    /// Returns `false` if a token was dropped so recently that another would probably be refused too.
     pub fn refused(&self, token: &Arc<ManagementToken>) -> bool {
         let now = self.clock.now();
         let mut another = true;
         self.shared.state.send_if_modified(|state| {
-            if !state.held.as_ref().is_some_and(|held| Arc::ptr_eq(held, token)) {
+            if !state.token.as_ref().is_some_and(|current| Arc::ptr_eq(current, token)) {
                 return false;
             }
             if state.last_drop.is_some_and(|last| last.age(now) < BETWEEN_DROPS) {
@@ -248,7 +157,7 @@ impl Management {
                 return false;
             }
             tracing::warn!("Auth0 refused the Management token; it is dropped and another is obtained");
-            state.held = None;
+            state.token = None;
             state.last_drop = Some(now);
             true
         });
@@ -256,21 +165,21 @@ impl Management {
         another
     }
 
-    /// Auth0 refuses even the token that replaced a refused one. Nothing is asked with it for a while that grows each
-    /// time, and the reason is said once. Answers what is left of that while.
+    /// Notes that Auth0 also refused the token that replaced a refused one. Pauses requests, longer each time, and logs
+    /// the reason once. Returns the rest of the pause.
     pub fn still_refused(&self, why: &Refusal) -> Duration {
         let now = self.clock.now();
         let mut pause = Duration::ZERO;
         self.shared.state.send_modify(|state| {
-            let news = state.refusal.as_ref().is_none_or(|(known, _)| known != why);
-            if news {
-                tracing::error!(%why, "Auth0 refuses every Management token; lookups fail until this is mended");
+            let is_new = state.refusal.as_ref().is_none_or(|(known, _)| known != why);
+            if is_new {
+                tracing::error!(%why, "Auth0 refuses every Management token; lookups fail until this is fixed");
             }
-            // Lookups that are under way together find out the same thing: it is one refusal, however many they are.
-            let begun = state.refusal.as_ref().map(|(_, until)| now.age(*until)).unwrap_or_default();
-            pause = begun;
-            if begun.is_zero() {
-                // Its waits stop growing after six.
+            // Lookups that are under way at the same time see the same refusal. It counts once.
+            let remaining = state.refusal.as_ref().map(|(_, until)| now.age(*until)).unwrap_or_default();
+            pause = remaining;
+            if remaining.is_zero() {
+                // The pauses stop growing after six.
                 let wait = REFUSED.waits(self.shared.seed).nth(state.refusals.min(8));
                 pause = wait.unwrap_or(BETWEEN_DROPS);
                 state.refusals = state.refusals.saturating_add(1);
@@ -280,16 +189,16 @@ impl Management {
         pause
     }
 
-    /// Auth0 accepts the token.
+    /// Notes that Auth0 accepted the token, which ends a pause.
     pub fn accepted(&self) {
-        // Almost always there is nothing to change, and then nobody is woken.
+        // In nearly all cases there is nothing to change, and the watchers are not woken.
         if self.shared.state.borrow().refusal.is_some() {
             tracing::info!("Auth0 accepts the Management token again");
             self.shared.state.send_modify(|state| (state.refusal, state.refusals) = (None, 0));
         }
     }
 
-    /// Whether a token is held that may be used now.
+    /// Whether there is a token that may be used now.
     pub fn is_valid(&self) -> bool {
         self.shared.state.borrow().usable(self.clock.now()).is_some()
     }
@@ -299,36 +208,36 @@ impl Management {
         self.shared.state.borrow().last_success.is_some()
     }
 
-    /// Goes by these settings from the next token on. Where there is `hope`, because the credentials are new or a person
-    /// asks, and the last attempt has failed, or the tokens that it brought are refused, the next is made at once: unless
-    /// Auth0 said when, and not within a second of the last.
-    pub fn reconfigure(&self, settings: config::Management, hope: bool) {
+    /// Replaces the settings, from the next token on. With `retry_now`, because the credentials are new or an operator
+    /// asks for it, the next attempt is made at once if the last one failed or its tokens are refused. It is not made
+    /// earlier than Auth0 asked, nor within a second of the last attempt.
+    pub fn reconfigure(&self, settings: config::Management, retry_now: bool) {
         self.shared.state.send_modify(|state| {
             state.settings = settings;
             let failed = state.failure.as_ref().is_some_and(|(why, _)| why.asks_to_wait().is_none());
-            // An attempt that is under way may have been sent before what gives hope.
-            let needed = failed || state.refusal.is_some() || state.phase == Phase::Asking;
-            state.is_urgent |= hope && needed;
+            // An attempt that is under way may have been sent before the change.
+            let needed = failed || state.refusal.is_some() || state.phase == KeeperPhase::Asking;
+            state.is_urgent |= retry_now && needed;
         });
         self.shared.wake.notify_one();
     }
 
     /// Waits until a token has been obtained for the first time.
     pub async fn obtained(&self) {
-        // Cannot fail: the sender is ours.
+        // Cannot fail: this handle owns the sender.
         self.shared.state.subscribe().wait_for(|state| state.last_success.is_some()).await.ok();
     }
 
-    /// What there is to know at `now`.
-    pub fn snapshot(&self, now: Moment) -> Snapshot {
+    /// The state at `now`, for status and metrics.
+    pub fn snapshot(&self, now: Moment) -> ManagementSnapshot {
         let state = self.shared.state.borrow();
-        let scopes = state.held.as_ref().and_then(|held| held.scopes.clone());
-        Snapshot {
+        let scopes = state.token.as_ref().and_then(|token| token.scopes.clone());
+        ManagementSnapshot {
             valid: state.usable(now).is_some(),
-            expires_at: state.held.as_ref().and_then(|held| held.schedule.expires).map(Deadline::wall),
+            expires_at: state.token.as_ref().and_then(|token| token.schedule.expires).map(Deadline::wall),
             next_attempt_at: match state.phase {
-                Phase::Asking => None,
-                Phase::Waiting { until } => Some(until.wall),
+                KeeperPhase::Asking => None,
+                KeeperPhase::Waiting { until } => Some(until.wall),
             },
             last_success: state.last_success,
             missing_scopes: missing(scopes.as_deref()),
@@ -336,16 +245,5 @@ impl Management {
             failure: state.failure.clone(),
             refusal: state.refusal.as_ref().map(|(why, _)| why.clone()),
         }
-    }
-}
-
-impl State {
-    fn usable(&self, now: Moment) -> Option<&Arc<ManagementToken>> {
-        self.held.as_ref().filter(|held| held.schedule.at(now) != Freshness::Expired)
-    }
-
-    /// Whether one should be asked for before its time. A failure's backoff is kept to all the same.
-    fn needs_one(&self, now: Moment) -> bool {
-        self.failure.is_none() && self.usable(now).is_none()
     }
 }

@@ -1,8 +1,8 @@
-//! The one type for text that must not be seen.
+//! The type of secret texts, and keyed hashes that identify them.
 //!
-//! A [`Secret`] has no `Display`, no `Serialize` and no `Deref`, and is compared in constant time; its `Debug` text says
-//! nothing, and its memory is overwritten when it is dropped. [`Secret::expose`] is the one door, so that a search for
-//! that word finds every place where a secret leaves.
+//! A [`Secret`] has no `Display`, no `Serialize` and no `Deref`, and is compared in constant time. Its `Debug` text is
+//! fixed, and its memory is overwritten when it is dropped. [`Secret::expose`] is the only way to the text, so a search
+//! for that word finds every place that uses it.
 
 use std::fmt;
 
@@ -17,17 +17,17 @@ use secrecy::{ExposeSecret, SecretString};
 pub struct Secret(SecretString);
 
 impl Secret {
-    /// Takes possession of `text`; the copy kept is overwritten on drop.
+    /// Takes ownership of `text`, which is overwritten on drop.
     pub fn new(text: impl Into<String>) -> Self {
         Self(SecretString::from(text.into()))
     }
 
-    /// The text itself. Whoever calls this answers for where it goes.
+    /// The text. The caller is responsible for where it goes.
     pub fn expose(&self) -> &str {
         self.0.expose_secret()
     }
 
-    /// Length in bytes, which may be known: the cache counts it.
+    /// The length in bytes, which is not secret: the cache counts it.
     pub fn len(&self) -> usize {
         self.expose().len()
     }
@@ -38,7 +38,7 @@ impl Secret {
     }
 }
 
-/// In constant time: how long it takes says nothing about how much of two secrets is alike.
+/// Compares in constant time, so that the duration does not show how much of two secrets is equal.
 impl PartialEq for Secret {
     fn eq(&self, other: &Self) -> bool {
         verify_slices_are_equal(self.expose().as_bytes(), other.expose().as_bytes()).is_ok()
@@ -53,17 +53,17 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// A [`Secret`] that is kept in a piece of memory with others.
+/// A secret that is a part of a larger text in memory.
 #[derive(Clone, Copy)]
 pub struct SecretStr<'a>(&'a str);
 
 impl<'a> SecretStr<'a> {
-    /// Marks `text` as secret. Whoever keeps it answers for its being overwritten.
+    /// Marks `text` as secret. Its owner is responsible for overwriting it.
     pub fn new(text: &'a str) -> Self {
         Self(text)
     }
 
-    /// The text itself, as [`Secret::expose`] gives it.
+    /// The text. The caller is responsible for where it goes.
     pub fn expose(self) -> &'a str {
         self.0
     }
@@ -75,10 +75,9 @@ impl fmt::Debug for SecretStr<'_> {
     }
 }
 
-/// A name for a text that tells nothing about it: 96 bits of a keyed hash, as 16 characters.
+/// Identifies a text without revealing it: 96 bits of a keyed hash, as 16 characters.
 ///
-/// Comparing two takes equally long whether they differ early, late or not at all, since one of them may be what a
-/// caller guesses.
+/// Compared in constant time, since one of two tags may be a caller's guess.
 #[derive(Clone, Copy, Debug)]
 pub struct Tag([u8; 16]);
 
@@ -104,39 +103,39 @@ impl Tag {
         Self(text)
     }
 
-    /// Its characters, all of them ASCII.
+    /// The characters, which are ASCII.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
 
-    /// Reads a tag as it is printed; `None` if it is not one.
+    /// Parses a printed tag; `None` if the text is not one.
     pub fn parse(text: &str) -> Option<Self> {
         let hash: Vec<u8> = URL_SAFE_NO_PAD.decode(text).ok()?;
         hash.try_into().ok().map(Self::of)
     }
 }
 
-/// The key behind [`Tag`]s. Tags of two keys say nothing about each other.
+/// The key of [`Tag`]s. Tags of two keys are unrelated.
 #[derive(Clone)]
 pub struct TagKey(hmac::Key);
 
 impl TagKey {
-    /// Draws a key, for tags that mean nothing in another run. Fails only where the kernel has no randomness to give.
+    /// Draws a random key, whose tags are valid in this run only. Fails only if the kernel gives no random bytes.
     pub fn random() -> Result<Self, NoRandomness> {
         hmac::Key::generate(hmac::HMAC_SHA256, &rand::SystemRandom::new()).map(Self).map_err(|_| NoRandomness)
     }
 
-    /// The key that `material` makes for one `purpose`: the same in every run. Whoever knows its tags, or even the
-    /// key itself, does not know the material, nor the key of another purpose.
+    /// Derives a key from `material` for one `purpose`, which is equal in every run. Neither its tags nor the key
+    /// itself reveal the material or the key of another purpose.
     pub fn derived(material: &[u8], purpose: &str) -> Self {
         let material = hmac::Key::new(hmac::HMAC_SHA256, material);
         Self(hmac::Key::new(hmac::HMAC_SHA256, hmac::sign(&material, purpose.as_bytes()).as_ref()))
     }
 
-    /// The tag of `text` among things of its `kind`; equal texts of two kinds have unrelated tags.
+    /// The tag of `text` among texts of its `kind`. Equal texts of two kinds have unrelated tags.
     pub fn tag(&self, kind: &str, text: &str) -> Tag {
-        // The text is hashed in one call, which leaves nothing of it behind. A context for the keyed hash is a value of
-        // Rust, with a block of what it was fed inside, and every move of it leaves a copy on the stack.
+        // The text is hashed in one call, which leaves no copy of it. The context of a keyed hash is a Rust value that
+        // contains a block of its input, and every move of the context leaves a copy on the stack.
         let digest = digest::digest(&digest::SHA256, text.as_bytes());
         let mut context = hmac::Context::with_key(&self.0);
         context.update(kind.as_bytes());
@@ -185,7 +184,7 @@ mod tests {
         assert_ne!(tag(b"material", "a"), TagKey::derived(b"material", "").tag("user", "canary"));
     }
 
-    /// Every way Rust can be talked into printing a value, and none of them shows it.
+    /// Tries every way to print a value in Rust. None shows the text.
     #[test]
     fn no_format_shows_the_text() {
         #[derive(Debug)]

@@ -1,11 +1,11 @@
-//! The one place that starts tasks: each has a name, and a panic in one is seen.
+//! Starts tasks. Each has a name, and a panic in one is logged.
 
 use std::future::Future;
 
-/// Runs `future` on the current runtime, detached from whoever asked for it.
+/// Runs `future` on the current runtime, detached from the caller.
 ///
-/// A panic ends that task alone and is logged under its name, without the panic's text, which could quote what
-/// the task was working on.
+/// A panic ends only that task. It is logged under the task's name without the panic's text, which could quote the
+/// task's data.
 ///
 /// # Panics
 /// Outside a tokio runtime.
@@ -20,7 +20,7 @@ where
     });
 }
 
-/// The same for a result that is waited for; `None` if the task panicked.
+/// Runs `future` as a task and waits for its result; `None` if the task panicked.
 ///
 /// # Panics
 /// Outside a tokio runtime.
@@ -35,7 +35,7 @@ where
             Ok(output) => Some(output),
             Err(end) => {
                 if end.is_panic() {
-                    tracing::error!(task = name, "A task panicked; the daemon goes on without it");
+                    tracing::error!(task = name, "A task panicked; the daemon continues without it");
                 }
                 None
             }

@@ -135,7 +135,7 @@ fn clocks_agree(answer: &Answer, exchange: Timing) {
 /// As `upstream.rs` does it.
 fn keeps_its_pace(pace: &mut Pace, answer: &Answer, exchange: Timing) {
     let now = exchange.received;
-    answer.rate_limit(exchange).into_iter().for_each(|limit| pace.left(limit, now));
+    answer.rate_limit(exchange).into_iter().for_each(|limit| pace.note_rate_limit(limit, now));
     answer.quotas().into_iter().for_each(|quota| pace.note(quota, now));
     match answer.status {
         StatusCode::TOO_MANY_REQUESTS => {

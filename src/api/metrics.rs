@@ -11,7 +11,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
-use crate::management::Snapshot;
+use crate::management::ManagementSnapshot;
 use crate::telemetry::{BudgetStanding, Histogram, ProcessStats};
 
 use super::state::Services;
@@ -60,7 +60,7 @@ pub struct Label {
 struct Scrape<'a> {
     services: &'a Services,
     budget: BudgetStanding,
-    management: Snapshot,
+    management: ManagementSnapshot,
     /// Users in the cache, and their bytes.
     cache: (u64, u64),
     upstream_durations: BTreeMap<&'static str, Histogram>,

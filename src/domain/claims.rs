@@ -1,8 +1,8 @@
-//! Whose session a user token is about: what its claims have to say, and every reason to refuse it.
+//! The claims of a user token: the checks that they have to pass, and every reason to refuse the token.
 //!
-//! Nothing here looks at a signature. Claims are worth something only once `src/user_token/jwt.rs` has found that the
-//! tenant signed them; they are judged before that as well, because it costs nothing, and because a token that is no
-//! good anyhow is no reason to ask the tenant for its keys.
+//! Signatures are checked in `src/user_token/jwt.rs`, and claims count only if the tenant signed them. They are checked
+//! before the signature, because that is cheap, and because an unacceptable token is no reason to request the tenant's
+//! keys.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,54 +10,55 @@ use std::time::Duration;
 use super::freshness::Timestamp;
 use super::user::{InvalidUserId, UserId};
 
-/// How far the clock of whoever signed a token and ours may be apart. As much as Auth0's own SDKs allow.
+/// The allowed difference between the local clock and the clock of the token's issuer. Auth0's own SDKs allow as much.
 pub const LEEWAY: Duration = Duration::from_secs(60);
 
-/// What follows the client id in the subject of a token that is about an application, not about a user.
+/// The end of `sub` in a token of an application: the client id, then this.
 const MACHINE: &str = "@clients";
 
-/// What a token says of itself.
+/// The claims of a token that are read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Claims {
     /// `iss`: who issued it.
     pub issuer: Option<String>,
-    /// `sub`: whom it is about.
+    /// `sub`: its user.
     pub subject: Option<String>,
-    /// `aud`: for whom it is meant; one text or several.
+    /// `aud`: the APIs or the application that it is for; one text or several.
     pub audiences: Vec<String>,
-    /// `exp`: when it ends.
+    /// `exp`: when it expires.
     pub expires: Option<Timestamp>,
-    /// `nbf`: when it begins.
+    /// `nbf`: when it becomes valid.
     pub not_before: Option<Timestamp>,
     /// `iat`: when it was issued.
     pub issued: Option<Timestamp>,
-    /// `gty`: the grants that it came from; where Auth0 says so.
+    /// `gty`: the grants that it came from, where Auth0 states them.
     pub grant_types: Vec<String>,
 }
 
-/// What a user token has to say to be accepted.
+/// The claims that a user token needs to be accepted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Expected {
     issuers: Vec<String>,
     audiences: Vec<String>,
-    /// The two as texts of refusals name them.
-    named: (Arc<str>, Arc<str>),
+    /// Issuers and audiences as the texts of refusals list them.
+    listed: (Arc<str>, Arc<str>),
 }
 
 impl Expected {
-    /// Tokens of one of `issuers`, compared letter by letter with the slash at their end, for one of `audiences`.
+    /// Accepts tokens of one of `issuers` for one of `audiences`. Issuers are compared exactly, with the slash at their
+    /// end.
     pub fn new(issuers: Vec<String>, audiences: Vec<String>) -> Self {
-        let named = (issuers.join(" or ").into(), audiences.join(", ").into());
-        Self { issuers, audiences, named }
+        let listed = (issuers.join(" or ").into(), audiences.join(", ").into());
+        Self { issuers, audiences, listed }
     }
 
-    /// The user whose session `claims` are about at `now`, by our clock.
+    /// The user of the session that `claims` describe, at `now` by the local clock.
     pub fn judge(&self, claims: &Claims, now: Timestamp) -> Result<UserId, InvalidUserToken> {
         if !claims.issuer.as_ref().is_some_and(|issuer| self.issuers.contains(issuer)) {
-            return Err(InvalidUserToken::Issuer { expected: Arc::clone(&self.named.0) });
+            return Err(InvalidUserToken::Issuer { expected: Arc::clone(&self.listed.0) });
         }
         if !claims.audiences.iter().any(|audience| self.audiences.contains(audience)) {
-            return Err(InvalidUserToken::Audience { expected: Arc::clone(&self.named.1) });
+            return Err(InvalidUserToken::Audience { expected: Arc::clone(&self.listed.1) });
         }
         check_times(claims, now)?;
         let subject = claims.subject.as_deref().unwrap_or_default();
@@ -81,53 +82,53 @@ fn check_times(claims: &Claims, now: Timestamp) -> Result<(), InvalidUserToken> 
     Ok(())
 }
 
-/// Why a user token is refused. The texts name the cause and the mend and hold nothing of the token.
+/// Why a user token is refused. The texts name the cause and the fix, and quote nothing of the token.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidUserToken {
-    /// There is none.
+    /// The request has none.
     #[error(
-        "the request bears no user token: send the user's own access or ID token as `Authorization: Bearer …`"
+        "the request carries no user token: send the user's own access or ID token as `Authorization: Bearer …`"
     )]
     Missing,
-    /// There are several: whose session is meant cannot be told.
-    #[error("the request bears several Authorization headers: send one")]
+    /// The request has several, so it is ambiguous.
+    #[error("the request carries several Authorization headers: send one")]
     Several,
-    /// Some other credentials, or no text.
+    /// The header has credentials of another kind, or is not text.
     #[error(
-        "the Authorization header is not of the form `Bearer TOKEN`: send the user's own access or ID token so"
+        "the Authorization header is not of the form `Bearer TOKEN`: send the user's own access or ID token in this form"
     )]
     NotBearer,
-    /// Longer than any that is looked at.
-    #[error("the token is too long: more than 12 KiB are not looked at; put fewer claims into it")]
+    /// Longer than the limit.
+    #[error("the token is longer than the limit of 12 KiB: put fewer claims into it")]
     TooLong,
-    /// No dots: Auth0's access tokens for its own userinfo endpoint look so.
+    /// No dots, as in Auth0's access tokens for its own userinfo endpoint.
     #[error(
-        "an opaque token, which nobody but Auth0 can read: request the access token for an API audience, one that [me] \
-         audiences names"
+        "an opaque token, which only Auth0 can read: request the access token for an API audience that [me] audiences \
+         lists"
     )]
     Opaque,
     /// A JWE.
     #[error(
-        "an encrypted token, which only its addressee can read: request the access token for an API audience whose \
-         tokens are signed and not encrypted, one that [me] audiences names"
+        "an encrypted token, which only its recipient can read: request the access token for an API audience that [me] \
+         audiences lists and whose tokens are signed and not encrypted"
     )]
     Encrypted,
-    /// No JWT, or one whose parts are not what they have to be.
-    #[error("the token is no JWT, or a part of it is malformed: send it whole, as Auth0 issued it")]
+    /// Not a JWT, or a JWT with a malformed part.
+    #[error("the token is not a JWT, or a part of it is malformed: send it whole, as Auth0 issued it")]
     Malformed,
-    /// `none`, `HS256` and whatever else.
+    /// `none`, `HS256`, and any other algorithm.
     #[error(
-        "the token is not signed with RS256 or PS256, which alone are accepted: choose RS256 as the signing algorithm of \
-         the API or the application in Auth0"
+        "the token is not signed with RS256 or PS256: choose RS256 as the signing algorithm of the API or the application \
+         in Auth0"
     )]
     Algorithm,
-    /// By its header a token of another kind: a logout token, or one with demands that are not understood.
+    /// A token of another kind by its header: a logout token, or one with critical extensions.
     #[error("the token is a JWT of another kind: send the user's own access or ID token")]
     AnotherKind,
-    /// `cnf`: only who proves possession of a key may use it (RFC 7800, 8705, 9449).
+    /// `cnf`: the token may only be used with proof of possession of a key (RFC 7800, 8705, 9449).
     #[error(
-        "a sender-constrained token, which is bound to its holder's key by DPoP or mTLS: as a bearer token it is not \
-         accepted, because the proof cannot be checked here; request one for this API that is not bound to a key"
+        "a sender-constrained token, which is bound to a key by DPoP or mTLS: it is not accepted as a bearer token, because \
+         the daemon cannot check the proof; request one for this API that is not bound to a key"
     )]
     Bound,
     /// No `kid`.
@@ -136,32 +137,32 @@ pub enum InvalidUserToken {
     /// A `kid` that the tenant does not publish.
     #[error(
         "the token is signed with a key that the tenant does not publish: check that the tenant of tenant.domain issued \
-         it (the key set is asked for again at most every 5 minutes because of such tokens of one uid)"
+         it (such tokens of one uid make the daemon request the key set again at most every 5 minutes)"
     )]
     UnknownKey,
     /// The key set states another algorithm for the key.
     #[error(
-        "the token is signed with another algorithm than the tenant's key set states for its key: a tenant that signs \
-         with PS256 must not state RS256 there"
+        "the token is signed with another algorithm than the tenant's key set states for its key: the key set of a tenant \
+         that signs with PS256 must not state RS256"
     )]
     AnotherAlgorithm,
-    /// The signature is not that key's.
+    /// The signature does not match the key.
     #[error(
-        "the token's signature is wrong: it was changed since it was issued, or the tenant did not issue it"
+        "the token's signature is invalid: the token was changed after it was issued, or the tenant did not issue it"
     )]
     Signature,
-    /// Issued by somebody else.
+    /// Issued by another issuer.
     #[error(
         "the token was not issued by {expected}: send one that this tenant issued, or, if it names another custom domain \
          of the tenant, add that to [me] issuers"
     )]
     Issuer {
-        /// Who may have.
+        /// The issuers that are accepted.
         expected: Arc<str>,
     },
-    /// Issued for somebody else.
+    /// Issued for another audience.
     #[error(
-        "the token is for another audience than [me] audiences names: request it for one of these, or add its own: \
+        "the token is for another audience than [me] audiences lists: request it for one of these, or add its audience: \
          {expected}"
     )]
     Audience {
@@ -177,11 +178,11 @@ pub enum InvalidUserToken {
     /// `nbf` or `iat` lies ahead, by more than the leeway.
     #[error("the token is not valid yet: check this machine's clock")]
     NotYet,
-    /// About an application.
-    #[error("the token is about an application, not about a user: send the token of a user's own login")]
+    /// A token of an application.
+    #[error("the token is of an application, not of a user: send the token of a user's own login")]
     Machine,
-    /// `sub` is missing, or is no user id.
-    #[error("the token does not say whom it is about: {0}")]
+    /// `sub` is missing, or is not a valid user id.
+    #[error("the token does not name a valid user: {0}")]
     Subject(InvalidUserId),
 }
 
@@ -223,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn a_users_token_is_accepted_whichever_of_its_forms_it_has() {
+    fn a_users_token_is_accepted_in_each_of_its_forms() {
         let user = Ok(UserId::parse("google-oauth2|1034").unwrap());
         assert_eq!(judged(|_| ()), user);
         assert_eq!(judged(|claims| claims.issuer = Some("https://login.acme.example/".into())), user);
@@ -233,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn every_claim_that_is_not_as_it_has_to_be_is_refused_by_its_name() {
+    fn every_unacceptable_claim_has_its_own_refusal() {
         use InvalidUserToken as No;
         let issuer =
             No::Issuer { expected: "https://login.acme.example/ or https://acme.eu.auth0.com/".into() };

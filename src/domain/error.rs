@@ -1,8 +1,8 @@
-//! What can go wrong, and whether waiting helps. No HTTP status here: `server/reply.rs` chooses those.
+//! Failures and lookup errors, and whether waiting helps. `src/api/error.rs` maps them to HTTP statuses.
 //!
-//! The texts of [`Failure`] are public by construction. They are built from our own configuration and from a
-//! fixed set of causes, never from what a peer sent, so they may stand in an answer, a log line or a terminal.
-//! Each names the cause and the mend.
+//! The texts of [`Failure`] are safe to publish. They are built from the daemon's own configuration and a fixed set of
+//! causes, never from what a peer sent, so they may appear in an answer, a log line or a terminal. Each names the cause
+//! and, where there is one, the fix.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,7 +25,7 @@ pub enum Failure {
         /// The tenant's domain, or the proxy's host.
         host: Arc<str>,
     },
-    /// Name resolution failed, and a name server is link-local, which the packaged unit keeps the daemon from.
+    /// Name resolution failed, and a name server is link-local, which the packaged unit blocks.
     #[error(
         "the host name {host} cannot be resolved: the name server {server} in /etc/resolv.conf is link-local, which \
          IPAddressDeny=link-local in the systemd unit forbids: add the drop-in link-local-resolver.conf; where it is not \
@@ -34,10 +34,10 @@ pub enum Failure {
     LinkLocalResolver {
         /// The tenant's domain, or the proxy's host.
         host: Arc<str>,
-        /// The name server, from this machine's own configuration.
+        /// The name server, from `/etc/resolv.conf`.
         server: Arc<str>,
     },
-    /// The host answered, and nothing listens there.
+    /// The host refused the connection.
     #[error("nothing listens at {host}: check tenant.domain and its port, and any proxy or firewall between")]
     Refused {
         /// Host and port.
@@ -51,12 +51,12 @@ pub enum Failure {
         /// Host and port.
         host: Arc<str>,
     },
-    /// The network says that there is no way there, or something else about connecting.
+    /// There is no route to the host, or connecting failed for another reason.
     #[error("{host} cannot be reached ({kind}): check the network between here and Auth0")]
     Unreachable {
         /// Host and port.
         host: Arc<str>,
-        /// The kernel's word for it.
+        /// The kernel's error.
         kind: std::io::ErrorKind,
     },
     /// The TLS handshake failed.
@@ -64,20 +64,20 @@ pub enum Failure {
     Untrusted {
         /// Host and port.
         host: Arc<str>,
-        /// What is wrong.
+        /// The cause.
         problem: TlsProblem,
     },
-    /// The proxy between here and Auth0 does not let us through.
+    /// The proxy makes no connection to Auth0.
     #[error("the proxy {proxy} {problem}")]
     Proxy {
         /// The proxy's host and port.
         proxy: Arc<str>,
-        /// What is wrong.
+        /// The cause.
         problem: ProxyProblem,
     },
-    /// The process, or the machine, has no file descriptor left for a connection or for what resolving takes.
+    /// The process or the machine has too few free file descriptors for resolving the name or connecting.
     #[error(
-        "no file descriptor is left to reach {host} with: raise LimitNOFILE= in the unit, or the container's limit of \
+        "no file descriptor is left for a connection to {host}: raise LimitNOFILE= in the unit, or the container's limit of \
          open files, or lower listener.max_connections"
     )]
     NoDescriptors {
@@ -102,56 +102,57 @@ pub enum Failure {
         /// How long the answer asks to wait.
         retry_after: Option<Duration>,
     },
-    /// The daemon's own budget for the tenant is spent.
+    /// The daemon's own budget for the tenant is exhausted.
     #[error(
-        "the daemon's own budget for the tenant is spent: if that lasts, and the tenant allows more, see [upstream]"
+        "the daemon's own budget for the tenant is exhausted: if that persists and the tenant allows more, raise the \
+         limits in [upstream]"
     )]
     OverBudget {
-        /// When there may be room.
+        /// After how long a permit may be free.
         retry_after: Duration,
     },
-    /// A status that is no answer.
-    #[error("Auth0 answered with status {status}, which is no answer to this request")]
+    /// A status that the request does not expect.
+    #[error("unexpected status {status} from Auth0")]
     Status {
         /// The status code.
         status: u16,
     },
-    /// 400, 401 or 403, and not in Auth0's words: what is on the way there has answered. It says nothing of a token,
-    /// nor of credentials.
+    /// 400, 401 or 403 without an error of Auth0's: a host on the way to Auth0 answered. That says nothing about tokens
+    /// or credentials.
     #[error(
-        "something on the way to Auth0 answered with status {status} in its place: a proxy, a captive portal, or an edge \
-         that turns this machine away; check what is between here and tenant.domain"
+        "status {status} did not come from Auth0: a proxy, a captive portal, or an edge that blocks this machine answered \
+         in its place; check what is between this machine and tenant.domain"
     )]
     NotFromAuth0 {
         /// The status code.
         status: u16,
     },
-    /// 5xx with `Retry-After`: about what was asked for, and not about the tenant's limits.
-    #[error("Auth0 answered with status {status}, and asks to be asked again later")]
+    /// 5xx with `Retry-After`, which is about this request and not about the tenant's limits.
+    #[error("status {status} from Auth0, which asks for a retry later")]
     AskedToWait {
         /// The status code.
         status: u16,
         /// How long the answer asks to wait.
         retry_after: Duration,
     },
-    /// A body that is no answer.
-    #[error("Auth0 answered with something that is no answer: {what}")]
+    /// An invalid response.
+    #[error("invalid response from Auth0: {what}")]
     Malformed {
-        /// What is wrong with it, from a fixed set of texts.
+        /// What Auth0 sent, from a fixed set of texts.
         what: &'static str,
     },
-    /// Auth0 understood and said no.
+    /// Auth0 refused the request.
     #[error(transparent)]
     Denied(Refusal),
-    /// Our own fault: the task that asked is gone.
-    #[error("the request was lost to a fault in cloakroom itself: its log names the task, please report it")]
+    /// An internal error: the task that made the request panicked.
+    #[error("internal error in cloakroom: a task panicked, and the log names it; please report this")]
     Fault,
 }
 
-/// Auth0's refusals that waiting does not mend: somebody must change something.
+/// Refusals by Auth0 that last until an operator changes something.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// Wrong client id, wrong secret, or the application wants another way of authenticating.
+    /// Wrong client id, wrong secret, or the application has another authentication method.
     #[error(
         "Auth0 does not accept the client's credentials (status {status}): check tenant.client.id, that the secret is \
          the application's current one, and that tenant.client.auth is its authentication method"
@@ -160,7 +161,7 @@ pub enum Refusal {
         /// The status code.
         status: u16,
     },
-    /// Auth0 knows no API of that audience.
+    /// The tenant has no API with that audience.
     #[error(
         "Auth0 knows no API with the identifier {audience}: set tenant.audience to the Management API's identifier, \
          https://TENANT.REGION.auth0.com/api/v2/ with the slash at its end, also when tenant.domain is a custom domain"
@@ -190,13 +191,13 @@ pub enum Refusal {
         /// The status code.
         status: u16,
     },
-    /// The Management token's scopes do not suffice to read a user.
+    /// The Management token lacks the scopes for reading users.
     #[error(
         "the Management token may not read users: give the application the permissions read:users and \
          read:user_idp_tokens for the Management API"
     )]
     Scope,
-    /// A Management token that is quite new is refused.
+    /// Auth0 refuses a new Management token.
     #[error(
         "Auth0 refuses a Management token that it has just issued (status {status}): check that tenant.domain and \
          tenant.audience belong to the same tenant"
@@ -207,41 +208,41 @@ pub enum Refusal {
     },
 }
 
-/// Failures sorted by what should be done about them.
+/// Classes of failures, by what the daemon does about them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FailureClass {
-    /// Nothing but a change of configuration helps: try again seldom.
+    /// Only a change of configuration helps: retry rarely.
     Permanent,
-    /// Likely to pass: try again with backoff.
+    /// Likely to pass: retry with backoff.
     Passing,
-    /// The tenant's limit: wait as long as it asks.
+    /// A rate limit: wait as long as the tenant asks.
     Throttled,
-    /// Something that is no answer; it may pass, but more of the same is likely.
+    /// An invalid response, which is likely to repeat.
     Malformed,
 }
 
-/// Bodies that are cut short or come from somebody in between: the next may well be whole.
-pub const NO_ANSWER_YET: [&str; 4] = [EMPTY, NOT_JSON, NOT_A_GRANT, UNSENDABLE];
+/// The invalid responses that are likely to pass: bodies that were cut short or came from a host on the way.
+pub const PASSING_CAUSES: [&str; 4] = [EMPTY, NOT_JSON, NOT_A_GRANT, UNSENDABLE];
 
-/// The status was 200 and the body empty.
+/// The status was 200 and the body was empty.
 pub const EMPTY: &str = "an empty body";
 
-/// The status was 200 and the body is not JSON as documented: HTML from an edge, or cut off.
+/// The status was 200 and the body was not JSON as documented: HTML from an edge, or cut off.
 pub const NOT_JSON: &str = "a body that is not JSON as documented";
 
-/// The status was 200 and the body is JSON without a token.
+/// The status was 200 and the body was JSON without a token.
 pub const NOT_A_GRANT: &str = "a grant without an access token";
 
-/// The status was 200, and what is called the token holds a line break, a space or another byte that no token has.
+/// The status was 200, and the token had a line break, a space or another byte that no token has.
 pub const UNSENDABLE: &str = "an access token that cannot be sent in a header";
 
 impl Failure {
-    /// What should be done about it.
+    /// The class of the failure.
     pub fn class(&self) -> FailureClass {
         match self {
             Self::Denied(_) => FailureClass::Permanent,
             Self::Throttled { .. } | Self::OverBudget { .. } => FailureClass::Throttled,
-            Self::Malformed { what } if NO_ANSWER_YET.contains(what) => FailureClass::Passing,
+            Self::Malformed { what } if PASSING_CAUSES.contains(what) => FailureClass::Passing,
             Self::Status { status: 408 | 500.. } => FailureClass::Passing,
             Self::Status { .. } | Self::Malformed { .. } => FailureClass::Malformed,
             Self::UnknownHost { .. }
@@ -260,7 +261,8 @@ impl Failure {
         }
     }
 
-    /// Whether Auth0 answered at all, or was not asked: unlike silence, that says nothing of other requests.
+    /// Whether Auth0 answered, or the request was not sent. Unlike a missing answer, that does not predict the failure
+    /// of other requests.
     pub fn is_an_answer(&self) -> bool {
         matches!(
             self,
@@ -275,7 +277,7 @@ impl Failure {
         )
     }
 
-    /// As the metric `upstream_requests_total` names it where there was no status to name.
+    /// The value of the label `result` of the metric `upstream_requests_total` where there was no status.
     pub fn label(&self) -> &'static str {
         match self {
             Self::TimedOut { .. } => "timeout",
@@ -292,7 +294,7 @@ impl Failure {
         }
     }
 
-    /// How long the answer asks to wait, where it does.
+    /// How long the answer asks to wait, if it does.
     pub fn asks_to_wait(&self) -> Option<Duration> {
         match self {
             Self::Throttled { retry_after } => *retry_after,
@@ -301,7 +303,7 @@ impl Failure {
         }
     }
 
-    /// Whether `other` is the same but for how long it asks to wait, which may differ each time.
+    /// Whether `other` is equal apart from how long it asks to wait, which may differ each time.
     pub fn is_like(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Throttled { .. }, Self::Throttled { .. })
@@ -312,71 +314,71 @@ impl Failure {
     }
 }
 
-/// Which of the answers we need from Auth0 is missing.
+/// The answer from Auth0 that is missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
-    /// The Management token, without which no user can be read.
+    /// The Management token, which reading a user takes.
     ManagementToken,
     /// The user.
     User,
-    /// The keys that users' own tokens are verified with.
+    /// The keys for verifying users' own tokens.
     Keys,
 }
 
-/// Why a lookup has no answer from Auth0 to go by.
+/// Why a lookup got no answer from Auth0.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unavailable {
-    /// What is missing.
+    /// The missing answer.
     pub stage: Stage,
     /// Why.
     pub failure: Failure,
-    /// When asking again can help.
+    /// After how long a retry can help.
     pub retry_after: Duration,
 }
 
-/// Why a lookup has no token to give.
+/// Why a lookup returns no token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LookupError {
     /// Auth0 has no such user.
     UserNotFound,
     /// Auth0 has blocked the user.
     UserBlocked,
-    /// The user has no such identity; these are the connections there are.
+    /// The user has no such identity; these are the user's connections.
     IdentityNotFound(Vec<String>),
-    /// The identity carries no token.
+    /// The identity has no token.
     NoToken {
-        /// The Management token lacks `read:user_idp_tokens`, so Auth0 leaves every token out without a word.
+        /// The Management token lacks `read:user_idp_tokens`, so Auth0 leaves out every token without an error.
         withheld: bool,
     },
-    /// Several identities carry a token; these.
+    /// Several identities have a token; these.
     Ambiguous(Vec<Candidate>),
-    /// The token has expired or its provider refused it, and Auth0 holds no newer one.
+    /// The token has expired or its provider refused it, and Auth0 has no newer one.
     LoginRequired {
         /// When it expired, or when it will within `cache.min_ttl`; `None` if it was reported as refused.
         expired_at: Option<Timestamp>,
         /// When Auth0 may be asked again.
         retry_after: Duration,
     },
-    /// The token is valid, but not for as long as was asked, and Auth0 holds no newer one.
+    /// The token is valid, but not for as long as the client asked, and Auth0 has no newer one.
     MinTtlUnsatisfiable {
-        /// For how long it is valid.
+        /// For how long it remains valid.
         left: Duration,
         /// When Auth0 may be asked again.
         retry_after: Duration,
     },
-    /// There is no room in the budget for what was only wished for.
+    /// The budget has no permit to spare for an optional request.
     RateLimited {
-        /// When there may be.
+        /// After how long it may have one.
         retry_after: Duration,
     },
-    /// Auth0 gave no answer, and nothing servable is held.
+    /// Auth0 gave no answer, and the cache has nothing that may be served.
     Unavailable(Unavailable),
-    /// Too many lookups wait for Auth0 already.
+    /// Too many lookups already wait for Auth0.
     Overloaded,
 }
 
 impl LookupError {
-    /// Whether this is a fact about the user, which may be remembered, rather than a failure to find out.
+    /// Whether this is a fact about the user, which may be cached, and not a failure to find out.
     pub fn is_fact(&self) -> bool {
         !matches!(self, Self::Unavailable(_) | Self::Overloaded | Self::RateLimited { .. })
     }
@@ -387,7 +389,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn failures_are_sorted_by_what_helps() {
+    fn failures_are_classified_by_what_helps() {
         let status = |status| Failure::Status { status }.class();
         assert_eq!([408, 500, 503].map(status), [FailureClass::Passing; 3]);
         assert_eq!([302, 418].map(status), [FailureClass::Malformed; 2]);
@@ -401,7 +403,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_failure_with_another_wait_is_the_same_failure() {
+    fn failures_that_differ_in_their_wait_are_alike() {
         let later = |status, secs| Failure::AskedToWait { status, retry_after: Duration::from_secs(secs) };
         assert!(later(503, 1).is_like(&later(503, 2)) && !later(503, 1).is_like(&later(502, 1)));
         let throttled = |secs| Failure::Throttled { retry_after: Some(Duration::from_secs(secs)) };

@@ -1,8 +1,8 @@
-//! When a token may be served, when it should be replaced, and when it is dead.
+//! When a token may be served, when it is due for renewal, and when it has expired.
 //!
-//! Two clocks decide. The **wall** clock is what expiry times are written in, but anybody may step it. The
-//! **elapsed** clock (`CLOCK_BOOTTIME`) cannot be stepped and goes on while the machine sleeps, but knows no
-//! dates. A token is dead as soon as either says so; ages are counted on the elapsed clock alone.
+//! Two clocks decide. Expiry dates are by the **wall** clock, which can be stepped at any time. The **elapsed** clock
+//! (`CLOCK_BOOTTIME`) cannot be stepped and continues while the machine sleeps, but has no dates. A token has expired
+//! as soon as it has by either clock. Ages are counted on the elapsed clock only.
 
 use std::fmt;
 use std::time::Duration;
@@ -22,7 +22,7 @@ impl Timestamp {
         Self(secs.saturating_mul(1000))
     }
 
-    /// From a date such as `2017-03-15T07:14:32.451Z`, as Auth0 writes `last_login`. Any UTC offset is understood.
+    /// Parses a date such as `2017-03-15T07:14:32.451Z`, as Auth0 writes `last_login`, with any UTC offset.
     pub fn parse(text: &str) -> Option<Self> {
         text.parse::<jiff::Timestamp>().ok().map(|stamp| Self(stamp.as_millisecond()))
     }
@@ -47,7 +47,7 @@ impl Timestamp {
         Self(self.0.saturating_sub(millis(duration)))
     }
 
-    /// How long after `earlier` this is; zero if it is not.
+    /// The time from `earlier` to this; zero if this is not later.
     pub fn since(self, earlier: Self) -> Duration {
         let millis = self.0.saturating_sub(earlier.0);
         Duration::from_millis(u64::try_from(millis).unwrap_or(0))
@@ -66,14 +66,14 @@ impl fmt::Display for Timestamp {
 pub struct Rfc3339([u8; 20]);
 
 impl Rfc3339 {
-    /// The same, as bytes.
+    /// The text as bytes.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
 
     /// The text.
     pub fn as_str(&self) -> &str {
-        // Made of digits and what stands between them.
+        // Always ASCII, so this cannot fail.
         std::str::from_utf8(&self.0).unwrap_or_default()
     }
 }
@@ -82,7 +82,7 @@ impl Timestamp {
     /// RFC 3339 in whole seconds, rounded down.
     pub fn rfc3339(self) -> Rfc3339 {
         let mut text = *b"9999-12-30T22:00:00Z";
-        // Beyond the years that have four digits nothing sensible can be printed, and nothing may panic.
+        // A date outside the years of four digits prints as the last one, because nothing here may panic.
         let stamp = jiff::Timestamp::from_second(self.as_secs()).ok();
         let date = stamp.map(|stamp| jiff::tz::Offset::UTC.to_datetime(stamp));
         if let Some(date) = date.filter(|date| date.year() >= 0) {
@@ -123,7 +123,7 @@ pub struct Moment {
 }
 
 impl Moment {
-    /// How long ago this was, by the clock that cannot be stepped.
+    /// The time from this to `now`, on the elapsed clock.
     pub fn age(self, now: Moment) -> Duration {
         now.elapsed.saturating_sub(self.elapsed)
     }
@@ -134,32 +134,33 @@ impl Moment {
     }
 }
 
-/// An expiry on both clocks. It has passed as soon as either of them says so.
+/// An expiry on both clocks. It has passed as soon as it has on either.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Deadline {
-    /// The date as stated, by the clock of the peer that stated it; `None` where only a span is known, which is counted
-    /// here.
+    /// The date as stated, by the clock of the peer that stated it; `None` if only a span is known, which is counted on
+    /// the local clocks.
     stated: Option<Timestamp>,
     wall: Timestamp,
     elapsed: Duration,
 }
 
 impl Deadline {
-    /// A date that somebody stated, learned at `learned`, when our wall clock was at least `behind` theirs.
+    /// An expiry at the date `stated`, learned at `learned`, when the local wall clock was at least `behind` the
+    /// peer's.
     ///
-    /// The result is by our clock, so it is that much earlier than the date as stated.
+    /// The result is by the local clock, so it is that much earlier than the date as stated.
     pub fn at(stated: Timestamp, learned: Moment, behind: Duration) -> Self {
         let wall = stated.before(behind);
         Self { stated: Some(stated), wall, elapsed: learned.elapsed.saturating_add(wall.since(learned.wall)) }
     }
 
-    /// A span that somebody stated, counted from `from`.
+    /// An expiry at the end of `span`, counted from `from`.
     pub fn after(from: Moment, span: Duration) -> Self {
         let Moment { wall, elapsed } = from.after(span);
         Self { stated: None, wall, elapsed }
     }
 
-    /// Whichever of the two comes first, on each clock.
+    /// The earlier of the two, on each clock.
     pub fn earlier(self, other: Self) -> Self {
         Self {
             stated: self.stated.zip(other.stated).map(|(one, another)| one.min(another)),
@@ -168,9 +169,9 @@ impl Deadline {
         }
     }
 
-    /// This expiry, which was just learned of something whose expiry was `known` before: it is never followed by a later
-    /// one. Dates are compared as they were stated, and not on our clocks, because what an earlier answer was read with
-    /// may be a clock that has been set right since. A span was counted on the clock that cannot be set.
+    /// This expiry, which was just learned, but no later than the `known` expiry of the same token. Dates are compared
+    /// as they were stated and not by the local clocks, because the local wall clock may have been corrected since the
+    /// earlier answer. Spans are compared on the elapsed clock, which cannot be set.
     #[must_use]
     pub fn not_later_than(self, known: Self) -> Self {
         let later = self.later_than(known);
@@ -181,7 +182,7 @@ impl Deadline {
         }
     }
 
-    /// How much later this is than `other`, another expiry of the same; zero if it is not.
+    /// How much later this is than `other`, another expiry of the same token; zero if it is not later.
     pub fn later_than(self, other: Self) -> Duration {
         match self.stated.zip(other.stated) {
             Some((this, other)) => this.since(other),
@@ -189,67 +190,67 @@ impl Deadline {
         }
     }
 
-    /// What is left by the clock that leaves less; zero once it has passed.
+    /// The remaining time, by the clock on which less remains; zero once it has passed.
     pub fn remaining(self, now: Moment) -> Duration {
         self.wall.since(now.wall).min(self.elapsed.saturating_sub(now.elapsed))
     }
 
-    /// The date by our wall clock, for people.
+    /// The date by the local wall clock, for display.
     pub fn wall(self) -> Timestamp {
         self.wall
     }
 }
 
-/// What may be done with something that was fetched.
+/// What may be done with a fetched value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Freshness {
     /// Serve it.
     Fresh,
     /// Serve it, and fetch a newer one in the background.
     RefreshDue,
-    /// Ask first; serve it if nobody can be asked.
+    /// Ask the tenant first; serve it if the tenant cannot be asked.
     Stale,
     /// Never serve it.
     Expired,
 }
 
-/// How long things may be used; ages count from the moment the request for them was sent.
+/// How long a fetched value may be used. Ages count from when its request was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Terms {
-    /// From this age on it is replaced in the background; `None` turns that off.
+    /// The age from which it is renewed in the background; `None` turns that off.
     pub refresh_after: Option<Duration>,
     /// Beyond this age it is stale.
     pub fresh_for: Duration,
-    /// Beyond this age it is not served, even if nobody can be asked.
+    /// Beyond this age it is not served, even if the tenant cannot be asked.
     pub servable_for: Duration,
-    /// With less than this left before its expiry it is not served.
+    /// With less than this remaining before its expiry, it is not served.
     pub min_ttl: Duration,
 }
 
 impl Terms {
-    /// Whether `expires` has come, or is nearer than `min_ttl`. Age plays no part in this.
+    /// Whether `expires` has passed, or less than `min_ttl` remains. Age does not matter here.
     pub fn is_over(&self, expires: Deadline, now: Moment) -> bool {
         let remaining = expires.remaining(now);
         remaining.is_zero() || remaining < self.min_ttl
     }
 }
 
-/// One thing that was fetched, under its terms.
+/// A fetched value's age and expiry, under its terms.
 #[derive(Clone, Copy, Debug)]
 pub struct Schedule {
     /// When the request for it was sent.
     pub sent: Moment,
-    /// When it dies, if that is known.
+    /// When it expires, if that is known.
     pub expires: Option<Deadline>,
     /// How long it may be used.
     pub terms: Terms,
 }
 
 impl Schedule {
-    /// The state at `now`. Monotone: as time passes it only moves from fresh towards expired.
+    /// The state at `now`, which only moves from fresh towards expired as time passes.
     pub fn at(&self, now: Moment) -> Freshness {
         let age = self.sent.age(now);
-        if self.is_dead(now) || age > self.terms.servable_for {
+        if self.is_expired(now) || age > self.terms.servable_for {
             Freshness::Expired
         } else if age > self.terms.fresh_for {
             Freshness::Stale
@@ -260,7 +261,7 @@ impl Schedule {
         }
     }
 
-    fn is_dead(&self, now: Moment) -> bool {
+    fn is_expired(&self, now: Moment) -> bool {
         self.expires.is_some_and(|expires| self.terms.is_over(expires, now))
     }
 }
@@ -299,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_dead_when_less_than_min_ttl_is_left() {
+    fn a_token_has_expired_when_less_than_min_ttl_remains() {
         let schedule = schedule(Some(60));
         assert_eq!(schedule.at(later(30)), Freshness::Fresh);
         assert_eq!(
@@ -316,17 +317,17 @@ mod tests {
     fn with_no_margin_the_instant_of_expiry_itself_is_too_late() {
         let mut schedule = schedule(Some(60));
         schedule.terms.min_ttl = Duration::ZERO;
-        assert!(!schedule.is_dead(later(59)));
-        assert!(schedule.is_dead(later(60)));
+        assert!(!schedule.is_expired(later(59)));
+        assert!(schedule.is_expired(later(60)));
     }
 
     #[test]
     fn a_stepped_wall_clock_never_revives_a_token() {
         let schedule = schedule(Some(90));
         let back = Moment { wall: later(61).wall.before(S * 86_400), ..later(61) };
-        assert!(schedule.is_dead(back), "the elapsed clock still counts");
+        assert!(schedule.is_expired(back), "the elapsed clock still counts");
         let forward = Moment { wall: T0.wall.after(S * 86_400), ..later(1) };
-        assert!(schedule.is_dead(forward), "a step forward is believed: early, never late");
+        assert!(schedule.is_expired(forward), "a step forward counts: early, never late");
     }
 
     #[test]
@@ -336,13 +337,13 @@ mod tests {
     }
 
     #[test]
-    fn a_date_in_the_past_is_dead_on_arrival() {
+    fn a_date_in_the_past_has_expired_on_arrival() {
         let deadline = Deadline::at(T0.wall.before(S * 10), T0, Duration::ZERO);
         assert_eq!(deadline.remaining(T0), Duration::ZERO);
     }
 
     #[test]
-    fn a_wall_clock_that_is_behind_lengthens_no_life() {
+    fn a_wall_clock_that_is_behind_does_not_extend_a_lifetime() {
         let stated = T0.wall.after(S * 3600);
         assert_eq!(Deadline::at(stated, T0, Duration::ZERO).remaining(T0), S * 3600);
         assert_eq!(Deadline::at(stated, T0, S * 3500).remaining(T0), S * 100);
@@ -357,7 +358,7 @@ mod tests {
         assert_eq!((second, second.remaining(later(40))), (first, S * 60));
         let earlier = Deadline::at(early, later(40), Duration::ZERO);
         assert_eq!(earlier.not_later_than(Deadline::at(late, T0, Duration::ZERO)), earlier);
-        // The first answer was read with a wall clock that was a day behind, and then one that was a day ahead.
+        // The first answer was read with a wall clock that was a day behind; then with one that was a day ahead.
         for wrong in [T0.wall.before(S * 86_400), T0.wall.after(S * 86_400)] {
             let behind = T0.wall.since(wrong);
             let then = Deadline::at(early, Moment { wall: wrong, ..T0 }, behind);

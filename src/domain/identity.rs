@@ -1,4 +1,4 @@
-//! A user's profile as far as this program cares: identities, their tokens, and which of them a selector means.
+//! A user's profile: identities, their tokens, and which of them a selector means.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::mem::size_of;
@@ -10,23 +10,23 @@ use crate::secret::{Secret, SecretStr, Tag};
 use super::freshness::Deadline;
 use super::user::Selector;
 
-/// What Auth0 knows of a user, less everything we have no use for. Refresh tokens are never kept.
+/// The parts of an Auth0 user that lookups need. Refresh tokens are never kept.
 #[derive(Clone, Debug)]
 pub struct Profile {
-    /// Auth0 refuses this user's logins; so do we refuse their tokens.
+    /// Whether Auth0 blocks the user's logins. Then the daemon does not serve the user's tokens.
     pub blocked: bool,
-    /// The primary identity first, linked ones after it, as Auth0 orders them. Most users have one.
+    /// The identities in Auth0's order: the primary one, then linked ones. Most users have one.
     pub identities: SmallVec<[Identity; 1]>,
 }
 
 /// One account at one identity provider.
 ///
-/// These are kept by the hundred thousand. So all texts of one are in a single piece of memory, which is overwritten
-/// when it is given back, since a token is among them.
+/// The cache holds hundreds of thousands of identities. So all texts of one share a single allocation, which is
+/// overwritten when it is freed, because it holds the token.
 #[derive(Clone, Debug)]
 pub struct Identity {
     texts: Secret,
-    /// Where each but the last of the texts ends: connection, provider, user id, token, its second half.
+    /// The ends of the texts except the last: connection, provider, user id, token, the token's second half.
     ends: [u32; 4],
     /// Whether Auth0 counts the provider as social.
     pub is_social: bool,
@@ -34,7 +34,7 @@ pub struct Identity {
     token: Option<Facts>,
 }
 
-/// What is kept of a token besides its texts.
+/// A token's data besides its texts.
 #[derive(Clone, Copy, Debug)]
 struct Facts {
     has_second: bool,
@@ -43,12 +43,12 @@ struct Facts {
     fingerprint: Tag,
 }
 
-/// When a token dies, apart from the token.
+/// A token's expiry without the token.
 #[derive(Clone, Copy, Debug)]
 pub struct KnownExpiry {
-    /// The [`Identity::account`] whose token it is.
+    /// The [`Identity::account`] that has the token.
     pub account: u64,
-    /// Which token.
+    /// The token's fingerprint.
     pub fingerprint: Tag,
     expires: Deadline,
     basis: ExpiryBasis,
@@ -61,30 +61,30 @@ pub struct IdpToken<'a> {
     pub access_token: SecretStr<'a>,
     /// Its second half where the provider speaks OAuth 1: the token is useless without it.
     pub access_token_secret: Option<SecretStr<'a>>,
-    /// When it dies, if that is known.
+    /// When it expires, if that is known.
     pub expires: Option<Deadline>,
-    /// How we know.
+    /// Where the expiry comes from.
     pub basis: ExpiryBasis,
-    /// Names the token without telling it.
+    /// Identifies the token without revealing it.
     pub fingerprint: Tag,
 }
 
-/// Where an expiry comes from. Where several sources know one, the earliest counts.
+/// Where an expiry comes from. If several sources have one, the earliest counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExpiryBasis {
     /// The token's own `exp` claim.
     Jwt,
-    /// `last_login + expires_in`: an upper bound where identities are linked, since `last_login` is the user's. Or the
-    /// date that `expires_in` is with some providers, which they state at a login as well.
+    /// `last_login + expires_in`, which is an upper bound if identities are linked, since `last_login` is the user's.
+    /// Or the date that some providers send as `expires_in`, also at a login.
     Login,
-    /// There is no `last_login`: when the token was first seen, plus `expires_in`. An upper bound.
+    /// The time at which the token was first seen, plus `expires_in`, if there is no `last_login`. An upper bound.
     FirstSeen,
-    /// Nothing is known.
+    /// The expiry is not known.
     None,
 }
 
 impl ExpiryBasis {
-    /// As it is written in answers.
+    /// Its name in answers.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Jwt => "jwt",
@@ -95,7 +95,7 @@ impl ExpiryBasis {
     }
 }
 
-/// The earliest of the expiries that the sources know, and which source that is: of several the one that stands first.
+/// The earliest of the known expiries, and its source. Of equal ones, the first.
 pub fn earliest(
     known: impl IntoIterator<Item = Option<(Deadline, ExpiryBasis)>>,
 ) -> (Option<Deadline>, ExpiryBasis) {
@@ -103,7 +103,7 @@ pub fn earliest(
     first.map_or((None, ExpiryBasis::None), |(deadline, basis)| (Some(deadline), basis))
 }
 
-/// An identity by the names that select it.
+/// An identity's names, which select it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Candidate {
     /// The connection's name.
@@ -114,12 +114,12 @@ pub struct Candidate {
     pub user_id: String,
 }
 
-/// So many identities or connections are listed where none is selected, and none that would take more than this many
-/// bytes with those before it. Both are far beyond what users have; what is listed is made anew for each answer.
+/// The most identities or connections that are listed where none is selected, and the most bytes that the list takes.
+/// Both are far beyond what users have. They bound the list, which is built for each answer.
 const MOST_LISTED: (usize, usize) = (32, 16 << 10);
 
-/// Where among a profile's identities the one stands that a selector means, and what goes with its token. It can be
-/// kept apart from the profile, so that a token that was found is not searched for again.
+/// The place of an identity in its profile, with the facts about its token. A place is kept apart from the profile, so
+/// that a token that was found is not searched for again.
 #[derive(Clone, Copy, Debug)]
 pub struct TokenPlace {
     index: usize,
@@ -127,10 +127,10 @@ pub struct TokenPlace {
 }
 
 impl TokenPlace {
-    /// The identity that stands here, and its token.
+    /// The identity at this place, and its token.
     ///
     /// # Panics
-    /// If `identities` are not those of the profile that [`Profile::find`] was asked about.
+    /// If `identities` are not those of the profile in which this place was found.
     #[expect(clippy::indexing_slicing, reason = "a profile does not change, and this index was found in it")]
     pub fn of(self, identities: &[Identity]) -> (&Identity, IdpToken<'_>) {
         let identity = &identities[self.index];
@@ -148,14 +148,14 @@ impl TokenPlace {
     }
 }
 
-/// Why a selector leads to no token of a profile. What it lists is cut off at some thirty.
+/// Why a selector leads to no token of a profile. Lists are limited by [`MOST_LISTED`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NoSelection {
-    /// The user has no such identity; these are the connections there are.
+    /// The user has no such identity; these are the user's connections.
     IdentityNotFound(Vec<String>),
-    /// The identity, or every identity, carries no token.
+    /// No matching identity has a token.
     NoToken,
-    /// Several identities that match carry one; these.
+    /// Several matching identities have a token; these.
     Ambiguous(Vec<Candidate>),
 }
 
@@ -165,12 +165,13 @@ impl Profile {
         self.find(selector).map(|place| place.of(&self.identities))
     }
 
-    /// Where the identity stands that `selector` means.
+    /// The place of the identity that `selector` means.
     ///
-    /// Never by position: only one match may carry a token, dead or alive or unreadable, so that which identity is
-    /// meant does not change when a token expires, or when Auth0 sends it in a way that cannot be read.
+    /// Position never decides. Only one match may have a token, whether that is valid, expired or unreadable, so that
+    /// the selected identity does not change when a token expires, or when Auth0 sends it in a form that cannot be
+    /// read.
     pub fn find(&self, selector: &Selector) -> Result<TokenPlace, NoSelection> {
-        // Most users have one identity, and most clients do not say which.
+        // The common case: most users have one identity, and most clients select none.
         if let [only] = self.identities.as_slice()
             && *selector == Selector::default()
         {
@@ -203,14 +204,14 @@ impl Profile {
         })
     }
 
-    /// This profile was answered after `known` was learned, about the same user: the token keeps the earliest expiry
-    /// that was ever known of it. What moves is `last_login`, which is the user's and not the token's.
+    /// Keeps the earlier expiry of the token that `known` is about. `known` comes from an earlier answer about the same
+    /// user. An unchanged token's date can only move because `last_login` did, which is the user's and not the token's.
     pub fn keep_expiry(&mut self, known: &KnownExpiry) {
         let facts = self.identities.iter_mut().filter_map(|identity| identity.token.as_mut());
         facts.for_each(|facts| facts.keep_expiry(known));
     }
 
-    /// Bytes of memory this profile takes besides its own struct.
+    /// The bytes of memory that this profile takes outside its own struct.
     pub fn apart(&self) -> usize {
         let texts = self.identities.iter().map(|identity| identity.texts.len()).sum::<usize>();
         let identities = if self.identities.spilled() { self.identities.capacity() } else { 0 };
@@ -232,8 +233,8 @@ impl Facts {
 }
 
 impl Identity {
-    /// An account of the id `user_id`, always text: Auth0 sends a number for some providers. The connection's name is
-    /// the right selector; provider's names are an open set.
+    /// An account with the id `user_id`, which is always text here, although Auth0 sends a number for some providers.
+    /// Clients should select by the connection's name, because providers' names are an open set.
     pub fn new(
         connection: &str,
         provider: &str,
@@ -246,7 +247,7 @@ impl Identity {
         let mut end = 0_usize;
         let ends = [connection, provider, user_id, access_token].map(|text| {
             end = end.saturating_add(text.len());
-            // Auth0's answers are bounded far below that.
+            // The limit of an answer is far below this.
             u32::try_from(end).unwrap_or(u32::MAX)
         });
         let texts = [connection, provider, user_id, access_token, second.unwrap_or_default()].concat();
@@ -259,13 +260,13 @@ impl Identity {
         Self { texts: Secret::new(texts), ends, is_social, has_unreadable_token: false, token }
     }
 
-    /// This identity, with a token that cannot be read. It cannot be served, but no other is meant for it.
+    /// This identity with a token that cannot be read. That token is not served, but it still counts in a selection.
     #[must_use]
     pub fn with_unreadable_token(self) -> Self {
         Self { has_unreadable_token: true, ..self }
     }
 
-    /// The connection's name: the right selector.
+    /// The connection's name, which clients should select by.
     pub fn connection(&self) -> &str {
         self.text(0, self.ends[0])
     }
@@ -280,14 +281,14 @@ impl Identity {
         self.text(self.ends[1], self.ends[2])
     }
 
-    /// A number for the account that it is, the same in every answer. So few are compared that none will be alike.
+    /// A hash that identifies the account in every answer. So few are compared that a collision is not expected.
     pub fn account(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
         (self.connection(), self.provider(), self.user_id()).hash(&mut hasher);
         hasher.finish()
     }
 
-    /// The token the provider issued, if Auth0 has it and lets us see it.
+    /// The token that the provider issued, if Auth0 has it and includes it in its answers.
     pub fn token(&self) -> Option<IdpToken<'_>> {
         self.token.map(|facts| self.token_of(facts))
     }
@@ -308,12 +309,12 @@ impl Identity {
         self.token.map(|facts| TokenPlace { index, facts }).ok_or(NoSelection::NoToken)
     }
 
-    /// All of its texts, one after the other, to be looked through in one go.
+    /// All texts concatenated, so that they can be searched in one pass.
     pub fn texts(&self) -> SecretStr<'_> {
         SecretStr::new(self.texts.expose())
     }
 
-    /// From one end to another, or to that of all.
+    /// The text between two ends.
     fn text(&self, begin: u32, end: u32) -> &str {
         let texts = self.texts.expose();
         let at = |end| usize::try_from(end).unwrap_or(usize::MAX).min(texts.len());
@@ -327,7 +328,7 @@ impl Identity {
     }
 }
 
-/// Each connection once, in the order of the identities.
+/// The connections in the order of the identities, each once.
 fn connections<'a>(identities: impl Iterator<Item = &'a Identity>) -> Vec<String> {
     let (mut names, (most, mut room)) = (Vec::<String>::new(), MOST_LISTED);
     for name in identities.map(Identity::connection) {
@@ -339,7 +340,7 @@ fn connections<'a>(identities: impl Iterator<Item = &'a Identity>) -> Vec<String
     names
 }
 
-/// Each of them by its names.
+/// The names of each identity.
 fn candidates<'a>(identities: impl Iterator<Item = &'a Identity>) -> Vec<Candidate> {
     let (most, mut room) = MOST_LISTED;
     let fitting = identities.filter(|identity| {

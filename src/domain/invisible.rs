@@ -1,12 +1,13 @@
-//! Characters that a reader cannot see, or that change how others are shown: a text from elsewhere is escaped where it
-//! has some, and a pasted setting is refused. Pure.
+//! Characters that are invisible or change how others are displayed. They are escaped in texts from peers, and rejected
+//! in settings. Pure.
 
 use std::borrow::Cow;
 use std::fmt;
 use std::ops::RangeInclusive;
 
-/// Unicode 16.0: general categories Cf (DerivedGeneralCategory.txt), Zl and Zp, `Default_Ignorable_Code_Point`
-/// (DerivedCoreProperties.txt), and the variation selectors. Bidirectional marks are among them, and tags.
+/// The invisible characters of Unicode 16.0: general categories Cf (DerivedGeneralCategory.txt), Zl and Zp,
+/// `Default_Ignorable_Code_Point` (DerivedCoreProperties.txt), and the variation selectors. Bidirectional marks are
+/// among them, and tags.
 const INVISIBLE: [RangeInclusive<char>; 24] = [
     '\u{ad}'..='\u{ad}',
     '\u{34f}'..='\u{34f}',
@@ -34,8 +35,8 @@ const INVISIBLE: [RangeInclusive<char>; 24] = [
     '\u{e0000}'..='\u{e0fff}',
 ];
 
-/// What a reader takes for a space, or for a character that is missing: the other separators Zs, the blank Braille
-/// pattern, and U+FFFC and U+FFFD, the latter of which stands where bytes were not UTF-8.
+/// Characters that look like a space or a missing character: the other separators Zs, the blank Braille pattern, and
+/// U+FFFC and U+FFFD, of which the latter replaces bytes that are not UTF-8.
 const BLANK: [RangeInclusive<char>; 8] = [
     '\u{a0}'..='\u{a0}',
     '\u{1680}'..='\u{1680}',
@@ -47,7 +48,7 @@ const BLANK: [RangeInclusive<char>; 8] = [
     '\u{fffc}'..='\u{fffd}',
 ];
 
-/// Whether a character is a control (C0, DEL, C1) or one that cannot be seen.
+/// Whether a character is a control (C0, DEL, C1) or invisible.
 pub fn is_unseen(c: char) -> bool {
     c.is_control() || is_in(&INVISIBLE, c)
 }
@@ -56,7 +57,7 @@ fn is_in(ranges: &[RangeInclusive<char>], c: char) -> bool {
     c > '\u{7f}' && ranges.iter().any(|range| range.contains(&c))
 }
 
-/// `text` with each unseen character written by `escape` instead, and copied only where there is one.
+/// `text` with each unseen character replaced by what `escape` writes. Copied only if there is one.
 pub fn escaped(text: &str, mut escape: impl FnMut(char, &mut String)) -> Cow<'_, str> {
     if !text.contains(is_unseen) {
         return Cow::Borrowed(text);

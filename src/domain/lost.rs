@@ -1,41 +1,43 @@
-//! Time that this machine's clocks did not count, as the dates of Auth0's answers prove it.
+//! Time that this machine's clocks did not count, detected by the dates of Auth0's answers.
 //!
-//! `CLOCK_BOOTTIME` goes on while a machine sleeps, but not while a virtual machine is paused: then both clocks stand
-//! still, and nothing on this machine tells. The next date of Auth0 does.
+//! `CLOCK_BOOTTIME` continues while a machine sleeps, but not while a virtual machine is paused. Both clocks stop then,
+//! and nothing on the machine shows it. The date of Auth0's next answer does.
 
 use std::time::Duration;
 
 use super::freshness::Timestamp;
 
-/// What answers may differ by without a clock having stood still: dates have whole seconds, an answer may be long on its
-/// way, and clocks drift.
+/// The difference, in milliseconds, that does not count as lost time: dates have whole seconds, answers take time on
+/// the way, and clocks drift.
 const TOLERANCE: i64 = 10_000;
 
-/// Dates have whole seconds, cut off: up to another one may be hidden.
+/// The part of a date that is cut off, at most, in milliseconds: dates have whole seconds.
 const HIDDEN: i64 = 1_000;
 
-/// Auth0's clock against our elapsed clock.
+/// Compares Auth0's clock with the local elapsed clock.
 #[derive(Debug, Default)]
 pub struct Lost {
-    /// How far Auth0's clock was ahead of our elapsed clock with the first answer, at least; in milliseconds.
+    /// By how much Auth0's clock was at least ahead of the elapsed clock with the first answer, in milliseconds.
     base: Option<i64>,
-    /// How far it was ahead with the latest answer, at least, with what is lost counted.
+    /// By how much it was at least ahead with the latest answer, with the lost time added to the elapsed clock.
     latest: Option<i64>,
-    /// What the elapsed clock is known to have missed, in milliseconds. It only grows: a server whose date is wrong costs
-    /// one jump, and not one at each answer. A jump makes what is cached older than it is, never younger.
+    /// The time that the elapsed clock is known to have missed, in milliseconds. This only grows, so that a server with
+    /// a wrong date causes one jump and not one per answer. A jump makes cached entries older than they are, never
+    /// younger.
     lost: i64,
 }
 
 impl Lost {
-    /// An answer was dated `date`; by our elapsed clock as it counts by itself, the request was `sent` and the answer
-    /// `received` then. Returns how much of the lost time is news.
+    /// Notes an answer with the date `date`, and when its request was `sent` and the answer `received` by the
+    /// uncorrected elapsed clock. Returns the lost time that this answer is the first to show.
     pub fn learn(&mut self, date: Timestamp, sent: Duration, received: Duration) -> Option<Duration> {
         let at_least = date.as_millis().saturating_sub(millis(received));
         let base = *self.base.get_or_insert(at_least);
         let is_news = at_least.saturating_sub(base) > self.lost.saturating_add(TOLERANCE);
         let before = self.lost;
         if is_news {
-            // As much as it can be: an entry that is taken for too old is fetched again, and a dead token is not served.
+            // The upper bound is used: an entry that seems too old is fetched again, but an expired token is never
+            // served.
             let at_most = date.as_millis().saturating_add(HIDDEN).saturating_sub(millis(sent));
             self.lost = at_most.saturating_sub(base);
         }
@@ -43,12 +45,12 @@ impl Lost {
         is_news.then(|| span(self.lost.saturating_sub(before)))
     }
 
-    /// All that is lost so far.
+    /// The total of lost time.
     pub fn so_far(&self) -> Duration {
         span(self.lost)
     }
 
-    /// Auth0's clock at `elapsed`, with what is lost counted, going by the latest answer; `None` if none had a date.
+    /// Auth0's clock at `elapsed`, which includes lost time, by the latest answer; `None` if no answer had a date.
     pub fn their_wall(&self, elapsed: Duration) -> Option<Timestamp> {
         self.latest.map(|ahead| Timestamp::from_millis(millis(elapsed).saturating_add(ahead)))
     }
@@ -71,8 +73,8 @@ mod tests {
     const S: Duration = Duration::from_secs(1);
     const BEGIN: Timestamp = Timestamp::from_millis(1_800_000_000_400);
 
-    /// An answer that was sent and dated `at` by the true time, took `took`, and came when the elapsed clock had missed
-    /// `missed`.
+    /// Notes an answer that was sent and dated at the true time `at`, took `took`, and arrived when the elapsed clock
+    /// had missed `missed`.
     fn learn(lost: &mut Lost, at: Duration, took: Duration, missed: Duration) -> Option<Duration> {
         let date = Timestamp::from_secs(BEGIN.after(at).as_secs());
         lost.learn(date, at - missed, at + took - missed)
@@ -108,7 +110,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever answers take, a pause that is noticed is never taken for a shorter one, and none is invented.
+        /// However long answers take, a pause is never underestimated, and no pause is reported that was not there.
         #[test]
         fn what_is_lost_is_never_less_than_what_was_missed(
             answers in proptest::collection::vec((0_u64..100_000, 0_u64..5_000, 0_u64..60_000), 1..40),

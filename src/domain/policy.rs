@@ -1,7 +1,7 @@
-//! May this peer do this? Decided before anything is looked up, from what the kernel says of the peer.
+//! Access rules: decides from a client's kernel credentials what it may do, before anything is looked up.
 //!
-//! A listener has a [`Policy`]. For each connection it gives the [`Rights`] of whoever is at the other end: the few
-//! rules that name it, so that a request is held against no others.
+//! A listener has a [`Policy`]. It gives each connection the [`Rights`] of its client: the few rules that name the
+//! client, so that a request is checked against those only.
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,11 +12,13 @@ pub mod pattern;
 
 use pattern::Pattern;
 
-/// Whom the kernel names when a peer's uid or gid cannot be expressed here. It matches no rule, not even "own uid".
+/// The uid or gid that the kernel reports for a peer whose own has no mapping here. It matches no rule, and not the
+/// daemon's own uid either.
 pub const OVERFLOW_ID: u32 = 65_534;
 
-/// The other end of a connection, by the kernel's word (`SO_PEERCRED`). The pid is left out on purpose: across
-/// pid namespaces it is 0, and it may be reused. So are supplementary groups, which the kernel does not tell.
+/// The client of a connection, by its kernel credentials (`SO_PEERCRED`). The pid is left out on purpose: it is 0
+/// across pid namespaces, and it may be reused. Supplementary groups are left out because the kernel does not report
+/// them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Caller {
     /// Effective user id when it connected.
@@ -25,18 +27,18 @@ pub struct Caller {
     pub gid: u32,
 }
 
-/// What a caller may be allowed to do.
+/// An operation that a rule can allow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operation {
     /// Read an identity provider's token.
     Token,
     /// List a user's identities, without tokens.
     Identities,
-    /// Either of the two, for whoever holds that user's own JWT.
+    /// Either of the two, for a client that presents the user's own JWT.
     Me,
-    /// Tell that a provider refused a token.
+    /// Report that a provider refused a token.
     Report,
-    /// Forget cached entries.
+    /// Remove cached entries.
     Purge,
     /// Read the daemon's state.
     Status,
@@ -46,12 +48,12 @@ pub enum Operation {
     ManagementToken,
 }
 
-/// What a rule allows that does not name operations.
+/// The operations of a rule that names none.
 pub const DEFAULT_OPERATIONS: [Operation; 4] =
     [Operation::Token, Operation::Identities, Operation::Me, Operation::Report];
 
 impl Operation {
-    /// Every one.
+    /// All operations.
     pub const ALL: [Self; 8] = [
         Self::Token,
         Self::Identities,
@@ -63,7 +65,7 @@ impl Operation {
         Self::ManagementToken,
     ];
 
-    /// As it is written in rules, answers and logs.
+    /// Its name in rules, answers and logs.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Token => "token",
@@ -82,42 +84,42 @@ impl Operation {
         Self::ALL.into_iter().find(|operation| operation.as_str() == name)
     }
 
-    /// What keeps the daemon going, which root and its own uid may do whatever the rules say.
-    pub const fn is_upkeep(self) -> bool {
+    /// Whether root and the daemon's own uid may always use it, whatever the rules say.
+    pub const fn is_administrative(self) -> bool {
         matches!(self, Self::Status | Self::Reload | Self::Purge)
     }
 
-    /// Whether each one counts towards a rule's `rate`.
+    /// Whether it counts towards a rule's `rate`.
     pub const fn is_lookup(self) -> bool {
         matches!(self, Self::Token | Self::Identities | Self::Me | Self::Report | Self::ManagementToken)
     }
 }
 
-/// `[[listener.allow]]`: whoever is named by it may do what it says. With neither uid nor gid it names nobody; with
-/// both, whoever has both.
+/// A rule, from `[[listener.allow]]`: the callers that it names may use its operations. Without uid and gid it names no
+/// caller. With both it names callers that have both.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Rule {
     /// The caller's effective uid.
     pub uid: Option<u32>,
     /// The caller's effective gid.
     pub gid: Option<u32>,
-    /// What it may do.
+    /// What the caller may do.
     pub operations: Vec<Operation>,
-    /// Of identities of these connections alone; `None` is all.
+    /// The connections whose identities it covers; `None` is all.
     pub connections: Option<Arc<[String]>>,
-    /// Of users of these patterns alone; `None` is all.
+    /// Patterns of the users that it covers; `None` is all.
     pub users: Option<Arc<[Pattern]>>,
-    /// Lookups per second, for each uid; `None` is any number.
+    /// Lookups per second for each uid; `None` is no limit.
     pub rate: Option<f64>,
-    /// Where it stands, for people: `cloakroom.toml, line 31`.
+    /// Where it is defined, for display: `cloakroom.toml, line 31`.
     pub origin: Option<String>,
 }
 
 impl Rule {
-    /// Whether it names `caller`.
+    /// Whether the rule names `caller`.
     pub fn names(&self, caller: Caller) -> bool {
         let is = |wanted: Option<u32>, id: u32| wanted.is_none_or(|wanted| wanted == id && id != OVERFLOW_ID);
-        // A gid that can be expressed does not make somebody of nobody: who that is, and whose rate, is unknown.
+        // A known gid is not enough: with an unknown uid, it is unknown whose rate limit a request counts towards.
         caller.uid != OVERFLOW_ID
             && (self.uid.is_some() || self.gid.is_some())
             && is(self.uid, caller.uid)
@@ -133,22 +135,23 @@ impl Rule {
     }
 }
 
-/// Who may do what on a listener. Without rules: root and the daemon's own uid, everything but reading the Management
-/// token. With rules: what they say, and for root and the daemon's own uid the upkeep as well.
+/// The access rules of a listener. Without rules, root and the daemon's own uid may do everything except read the
+/// Management token. With rules, callers may do what the rules allow, and root and the daemon's own uid may also use
+/// the administrative operations.
 #[derive(Clone, Debug)]
 pub struct Policy {
     own_uid: u32,
     rules: Arc<[Rule]>,
 }
 
-/// What somebody is to a listener, as far as its room is concerned.
+/// The class of a caller in a listener's connection limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
     /// Root, or the daemon's own uid.
     Own,
-    /// A rule names it; or there are none, so that there is nobody to whom it has to give way.
+    /// A rule names the caller, or there are no rules, so that no other caller has precedence.
     Named,
-    /// There are rules, and none of them names it.
+    /// There are rules, and none names the caller.
     Stranger,
 }
 
@@ -157,65 +160,65 @@ pub enum Standing {
 pub struct Rights {
     caller: Caller,
     is_own: bool,
-    /// The listener's rules, and which of them name this caller.
+    /// The listener's rules, and the indexes of those that name this caller.
     rules: Arc<[Rule]>,
     own_rules: Box<[usize]>,
 }
 
-/// What a caller asks for. What is left out is not decided by.
+/// A request to decide on. Fields that are `None` do not restrict it.
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'a> {
-    /// What it wants to do.
+    /// The requested operation.
     pub operation: Operation,
-    /// About whom; `None` is everybody.
+    /// The user that it is about; `None` is all users.
     pub user: Option<&'a UserId>,
-    /// Through which connection; `None` where the request does not say.
+    /// The connection that it names; `None` if it names none.
     pub connection: Option<&'a str>,
 }
 
 /// How a request is allowed.
 #[derive(Clone, Debug)]
 pub struct Allowed {
-    /// The rule that decides, by its place on the listener; `None`: root or the daemon's own uid.
+    /// The index of the rule that decides; `None` for root and the daemon's own uid.
     pub rule: Option<usize>,
-    /// Only identities of these connections may be shown; `None` is all.
+    /// The connections whose identities may be shown; `None` is all.
     pub connections: Option<Arc<[String]>>,
-    /// The rules whose `rate` it counts towards, by their places, and how many a second that is: the one that decides,
-    /// or, where no connection is named, every one that adds to what may be shown.
+    /// The rules whose `rate` the request counts towards, by index, with their rates: the rule that decides, or, if the
+    /// request names no connection, every rule that adds to what may be shown.
     pub rates: Vec<(usize, f64)>,
 }
 
-/// A refusal; its text says who was refused what, and what would allow it.
+/// A denied request. The text names the caller, the operation, and what would allow it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Denied {
     caller: Caller,
     operation: Operation,
-    lacks: Lacks,
+    reason: DenialReason,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Lacks {
-    /// A name.
-    Name,
-    /// A listener with rules.
-    Rules,
-    /// A rule for the operation.
+enum DenialReason {
+    /// The caller's uid is [`OVERFLOW_ID`].
+    UnknownUid,
+    /// The listener has no rules.
+    NoRules,
+    /// No rule allows the operation.
     Operation,
-    /// A rule for the operation that covers the user, or everybody.
-    User { everybody: bool },
-    /// One that covers the connection, too.
+    /// No rule that allows the operation covers the user, or all users.
+    User { is_all: bool },
+    /// No such rule covers the connection.
     Connection(String),
-    /// Being root or the daemon's own uid.
-    Rank,
+    /// The operation is for root and the daemon's own uid only.
+    NotAdministrator,
 }
 
 impl Policy {
-    /// The policy of a listener with `rules`, of a daemon that runs as `own_uid`.
+    /// The policy of a listener with `rules`. The daemon runs as `own_uid`.
     pub fn new(own_uid: u32, rules: impl Into<Arc<[Rule]>>) -> Self {
         Self { own_uid, rules: rules.into() }
     }
 
-    /// What `caller` may do.
+    /// The rights of `caller`.
     pub fn rights(&self, caller: Caller) -> Rights {
         let named = self.rules.iter().enumerate().filter(|(_, rule)| rule.names(caller));
         Rights {
@@ -226,12 +229,12 @@ impl Policy {
         }
     }
 
-    /// Whether `caller` is root or the daemon's own uid, and nobody whom the kernel cannot name.
+    /// Whether `caller` is root or the daemon's own uid. [`OVERFLOW_ID`] never is.
     pub fn is_own(&self, caller: Caller) -> bool {
         (caller.uid == 0 || caller.uid == self.own_uid) && caller.uid != OVERFLOW_ID
     }
 
-    /// What `caller` is to the listener.
+    /// The class of `caller` in the connection limits.
     pub fn standing(&self, caller: Caller) -> Standing {
         match () {
             () if self.is_own(caller) => Standing::Own,
@@ -249,34 +252,34 @@ impl Policy {
 }
 
 impl Rights {
-    /// Whose they are.
+    /// The caller that has these rights.
     pub fn caller(&self) -> Caller {
         self.caller
     }
 
-    /// Whether there is anybody whom, and anything through which, the caller may do `operation`. Decides before the
-    /// request's parameters are looked at.
+    /// Whether the caller may use `operation` for any user and connection. Called before the request's parameters are
+    /// parsed.
     pub fn may(&self, operation: Operation) -> Result<(), Denied> {
-        if self.by_rank(operation) || self.rules_for(operation).next().is_some() {
+        if self.needs_no_rule(operation) || self.rules_for(operation).next().is_some() {
             return Ok(());
         }
-        Err(self.denied(operation, self.lack(operation)))
+        Err(self.denied(operation, self.reason(operation)))
     }
 
-    /// Whether the caller may do what it asks for. The first rule that allows it decides; every rule that covers the
-    /// user adds to the connections that may be shown.
+    /// Whether the request is allowed. The first rule that allows it decides. Every rule that covers the user adds to
+    /// the connections that may be shown.
     pub fn decide(&self, request: Request<'_>) -> Result<Allowed, Denied> {
         let Request { operation, user, connection } = request;
-        if self.by_rank(operation) {
+        if self.needs_no_rule(operation) {
             return Ok(Allowed { rule: None, connections: None, rates: Vec::new() });
         }
         self.may(operation)?;
         let covers = |rule: &Rule| user.map_or(rule.users.is_none(), |user| rule.covers(user));
         let covering = || self.rules_for(operation).filter(|(_, rule)| covers(rule));
-        // Also where one connection is named: an answer that does not find it lists the others.
+        // Needed even if the request names a connection: an answer that does not find it lists the others.
         let shown = covering().map(|(_, rule)| rule.connections.clone()).reduce(union);
         let Some(connections) = shown else {
-            return Err(self.denied(operation, Lacks::User { everybody: user.is_none() }));
+            return Err(self.denied(operation, DenialReason::User { is_all: user.is_none() }));
         };
         let decides = |rule: &Rule| connection.is_none_or(|connection| rule.shows(connection));
         match (covering().find(|(_, rule)| decides(rule)), connection) {
@@ -287,20 +290,21 @@ impl Rights {
             (Some((place, _)), None) => {
                 Ok(Allowed { rule: Some(place), connections, rates: rates(covering()) })
             }
-            (None, Some(name)) => Err(self.denied(operation, Lacks::Connection(name.to_owned()))),
-            (None, None) => Err(self.denied(operation, Lacks::Operation)),
+            (None, Some(name)) => Err(self.denied(operation, DenialReason::Connection(name.to_owned()))),
+            (None, None) => Err(self.denied(operation, DenialReason::Operation)),
         }
     }
 
-    /// The rates that `operation` counts towards whoever it is about, for what has to be counted before that is known.
+    /// The rates that `operation` counts towards, for any user. For requests that are counted before their user is
+    /// known.
     pub fn rates(&self, operation: Operation) -> Vec<(usize, f64)> {
         rates(self.rules_for(operation))
     }
 
-    /// What needs no rule.
-    fn by_rank(&self, operation: Operation) -> bool {
+    /// Whether the caller may use `operation` without a rule.
+    fn needs_no_rule(&self, operation: Operation) -> bool {
         let unruled = self.rules.is_empty() && operation != Operation::ManagementToken;
-        self.is_own && (operation.is_upkeep() || unruled)
+        self.is_own && (operation.is_administrative() || unruled)
     }
 
     fn rules_for(&self, operation: Operation) -> impl Iterator<Item = (usize, &Rule)> {
@@ -308,17 +312,17 @@ impl Rights {
         named.filter(move |(_, rule)| rule.operations.contains(&operation))
     }
 
-    fn lack(&self, operation: Operation) -> Lacks {
+    fn reason(&self, operation: Operation) -> DenialReason {
         match () {
-            () if self.caller.uid == OVERFLOW_ID => Lacks::Name,
-            () if operation == Operation::Reload => Lacks::Rank,
-            () if self.rules.is_empty() => Lacks::Rules,
-            () => Lacks::Operation,
+            () if self.caller.uid == OVERFLOW_ID => DenialReason::UnknownUid,
+            () if operation == Operation::Reload => DenialReason::NotAdministrator,
+            () if self.rules.is_empty() => DenialReason::NoRules,
+            () => DenialReason::Operation,
         }
     }
 
-    fn denied(&self, operation: Operation, lacks: Lacks) -> Denied {
-        Denied { caller: self.caller, operation, lacks }
+    fn denied(&self, operation: Operation, reason: DenialReason) -> Denied {
+        Denied { caller: self.caller, operation, reason }
     }
 }
 
@@ -326,7 +330,7 @@ fn rates<'a>(rules: impl Iterator<Item = (usize, &'a Rule)>) -> Vec<(usize, f64)
     rules.filter_map(|(place, rule)| Some((place, rule.rate?))).collect()
 }
 
-/// All that either of them shows.
+/// The connections that either of two rules covers.
 fn union(one: Option<Arc<[String]>>, other: Option<Arc<[String]>>) -> Option<Arc<[String]>> {
     let (one, other) = (one?, other?);
     let more = other.iter().filter(|name| !one.contains(name));
@@ -339,29 +343,29 @@ impl fmt::Display for Denied {
         let operation = self.operation.as_str();
         write!(f, "uid {uid} (gid {gid}) may not use the operation {operation}")?;
         let rule = format!("a [[listener.allow]] with uid = {uid} and operations = [\"{operation}\"]");
-        match &self.lacks {
-            Lacks::Name => f.write_str(
-                ": 65534 is what the kernel says of a caller in another user namespace, and never allowed",
+        match &self.reason {
+            DenialReason::UnknownUid => f.write_str(
+                ": 65534 is the uid that the kernel reports for a caller in another user namespace, and never allowed",
             ),
-            Lacks::Rank => {
-                f.write_str(": only root and the uid that the daemon runs as may, whatever the rules say")
+            DenialReason::NotAdministrator => {
+                f.write_str(": only root and the uid that the daemon runs as may use it, whatever the rules say")
             }
-            Lacks::Rules if self.operation == Operation::ManagementToken => {
-                write!(f, ": it hands out what reads every user, and takes a rule that names it: {rule}")
+            DenialReason::NoRules if self.operation == Operation::ManagementToken => {
+                write!(f, ": the Management token reads every user, so this takes a rule that names it: {rule}")
             }
-            Lacks::Rules => write!(
+            DenialReason::NoRules => write!(
                 f,
-                ": this listener has no rules, so it answers root and the uid that the daemon runs as; {rule} would \
-                 allow it, and from then on tokens go by the rules alone"
+                ": this listener has no rules, so it answers only root and the uid that the daemon runs as; {rule} would \
+                 allow it, and from then on the rules alone decide about tokens"
             ),
-            Lacks::Operation => write!(f, " on this listener; {rule} would allow it"),
-            Lacks::User { everybody: false } => {
-                write!(f, " for this user; {rule} and a pattern in users that fits the id would allow it")
+            DenialReason::Operation => write!(f, " on this listener; {rule} would allow it"),
+            DenialReason::User { is_all: false } => {
+                write!(f, " for this user; {rule} and a pattern in users that matches the id would allow it")
             }
-            Lacks::User { everybody: true } => {
-                write!(f, " for everybody; {rule} and without users would allow it")
+            DenialReason::User { is_all: true } => {
+                write!(f, " for all users; {rule} and without users would allow it")
             }
-            Lacks::Connection(connection) => write!(
+            DenialReason::Connection(connection) => write!(
                 f,
                 " through the connection {connection:?}; {rule} and this connection among its connections would allow it"
             ),

@@ -1,30 +1,29 @@
-//! Who goes first when not everybody can be asked for.
+//! The order of requests to Auth0 when they have to wait: priority, and flows of equal priority.
 
 use super::policy::Caller;
 
-/// What a request to Auth0 is for, most urgent first.
+/// The priority of a request to Auth0, highest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Priority {
-    /// The Management token, without which nothing else can be asked.
+    /// The Management token, which every other request takes.
     Management,
-    /// Somebody waits for it, and has nothing in hand.
+    /// A lookup waits for it, and nothing is cached.
     Caller,
-    /// Somebody holds a token that is too old to be served unasked, and is served it if nobody can be asked.
+    /// A lookup whose cached token is stale, and is served if the tenant cannot be asked.
     Stale,
-    /// Somebody wishes for a fresh answer although one is held, or has reported the one held.
+    /// A client asked for a fresh answer although one is cached, or reported the cached token.
     Fresh,
-    /// An entry in use is refreshed before it is due.
+    /// An entry in use is renewed ahead of time.
     Ahead,
 }
 
-/// Whose turn it is among those who are equally urgent; the word is that of fair queuing. All that one uid asks for is
-/// one flow, through however many connections and about however many users, and flows take turns: so a caller that asks
-/// for much waits for itself.
+/// A flow in the sense of fair queuing: all requests of one uid, through any number of connections and about any number
+/// of users. Flows of equal priority take turns, so a busy client delays only itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Flow {
-    /// What the daemon needs for itself.
+    /// Requests of the daemon itself.
     Daemon,
-    /// What is asked for by callers of this uid.
+    /// Requests for clients of this uid.
     Uid(u32),
 }
 

@@ -1,4 +1,4 @@
-//! How long to wait before trying again: the arithmetic, apart from the waiting.
+//! Backoff and `Retry-After`: how long to wait before a retry.
 
 use std::time::Duration;
 
@@ -6,13 +6,14 @@ use backon::{BackoffBuilder, ExponentialBuilder};
 
 use super::freshness::Timestamp;
 
-/// What an answer may ask for is believed up to this; a reset header can be an hour out.
+/// The upper bound of a wait that an answer asks for. A reset header can be wrong by an hour.
 pub const LONGEST_ASKED_FOR: Duration = Duration::from_secs(60);
 
-/// And never less: an answer's reset may lie in its own second, and coming back at once is what it complains of.
+/// The lower bound of such a wait. The reset time may be within the current second, and an immediate retry would fail
+/// again.
 pub const SHORTEST_ASKED_FOR: Duration = Duration::from_secs(1);
 
-/// Waiting times that double from `floor` to `cap`, each drawn between its nominal value and twice that.
+/// Exponential backoff: waits double from `floor` to `cap`, and each is drawn between its nominal value and twice that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Backoff {
     floor: Duration,
@@ -20,19 +21,19 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// No wait is shorter than `floor`, none longer than `cap`. A cap under twice the floor would leave no room
-    /// for jitter, so it counts as twice the floor.
+    /// Backoff with waits between `floor` and `cap`. A cap below twice the floor would leave no room for jitter, so it
+    /// counts as twice the floor.
     pub const fn new(floor: Duration, cap: Duration) -> Self {
         let least = floor.saturating_mul(2);
         let cap = if cap.as_nanos() < least.as_nanos() { least } else { cap };
         Self { floor, cap }
     }
 
-    /// The waits before the first, second, … further attempt, without end. Equal seeds draw equal waits.
+    /// The waits before the first, second, … further attempt, an endless sequence. Equal seeds draw equal waits.
     pub fn waits(self, seed: u64) -> Waits {
         let nominal = ExponentialBuilder::new()
             .with_min_delay(self.floor)
-            // Jitter adds up to a wait's nominal value, so nominal values may grow to half the cap.
+            // Jitter adds up to 100 % of a nominal value, so nominal values may grow to half the cap.
             .with_max_delay(self.cap.mul_f32(0.5))
             .without_max_times()
             .with_jitter()
@@ -42,7 +43,7 @@ impl Backoff {
     }
 }
 
-/// What [`Backoff::waits`] draws.
+/// The waits of a [`Backoff`].
 #[derive(Debug)]
 pub struct Waits {
     nominal: <ExponentialBuilder as BackoffBuilder>::Backoff,
@@ -57,9 +58,10 @@ impl Iterator for Waits {
     }
 }
 
-/// What a `Retry-After` header asks for, as seconds or as a date; between [`SHORTEST_ASKED_FOR`] and [`LONGEST_ASKED_FOR`].
+/// Parses a `Retry-After` header, seconds or a date, into a wait between [`SHORTEST_ASKED_FOR`] and
+/// [`LONGEST_ASKED_FOR`].
 ///
-/// `None` where the header says neither.
+/// `None` if it is neither.
 pub fn retry_after(value: &str, now: Timestamp) -> Option<Duration> {
     let value = value.trim();
     let asked = match value.parse::<u64>() {
@@ -73,7 +75,7 @@ pub fn retry_after(value: &str, now: Timestamp) -> Option<Duration> {
     Some(asked.clamp(SHORTEST_ASKED_FOR, LONGEST_ASKED_FOR))
 }
 
-/// `wait` in whole seconds, rounded up, as our own `Retry-After` writes it; at least 1.
+/// `wait` in whole seconds for the daemon's own `Retry-After`: rounded up, at least 1.
 pub fn whole_seconds(wait: Duration) -> u64 {
     let partial = u64::from(wait.subsec_nanos() > 0);
     wait.as_secs().saturating_add(partial).max(1)

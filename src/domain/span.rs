@@ -4,20 +4,20 @@ use std::time::Duration;
 
 use jiff::fmt::friendly::SpanParser;
 
-/// Why a text is no duration.
+/// Why a text is not a valid duration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NotADuration {
     /// A number alone.
     NoUnit,
     /// ISO 8601, as in `PT1H`.
     Iso8601,
-    /// Something else.
+    /// Any other text.
     Malformed,
-    /// Less than nothing.
+    /// A negative duration.
     Negative,
 }
 
-/// Reads hours, minutes, seconds and below, never without a unit.
+/// Parses hours, minutes, seconds and smaller units. A unit is required.
 pub fn parse(text: &str) -> Result<Duration, NotADuration> {
     let text = text.trim();
     if is_bare_number(text) {
@@ -30,7 +30,7 @@ pub fn parse(text: &str) -> Result<Duration, NotADuration> {
     Duration::try_from(span).map_err(|_| NotADuration::Negative)
 }
 
-/// Reads whole seconds, as programs write them, or a duration with its units; at most `u32::MAX` seconds, some 136 years.
+/// Parses whole seconds without a unit, or a duration with units; at most `u32::MAX` seconds, which is about 136 years.
 pub fn parse_seconds_or_units(text: &str) -> Option<Duration> {
     let longest = Duration::from_secs(u32::MAX.into());
     match text.parse::<u32>() {

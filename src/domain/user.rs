@@ -1,17 +1,17 @@
-//! Names that callers and Auth0 use for users: parsed once, percent-encoded in one place.
+//! User ids and selectors of identities: parsed once, percent-encoded in one place.
 
 use std::fmt;
 use std::sync::Arc;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-/// What a path segment may hold unescaped: the unreserved characters of RFC 3986.
+/// The characters to escape in a path segment: all but the unreserved ones of RFC 3986.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// Auth0's own limit on the length of a user id, in characters.
 const MAX_CHARS: usize = 300;
 
-/// Bytes that nearly every id fits into, percent-encoded.
+/// The bytes that nearly every percent-encoded id fits into.
 const SHORT: usize = 128;
 
 /// An Auth0 user id such as `google-oauth2|103547991597142817347`.
@@ -20,7 +20,7 @@ const SHORT: usize = 128;
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct UserId(Arc<str>);
 
-/// Why a text is no user id.
+/// Why a text is not a valid user id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidUserId {
     /// Nothing was given.
@@ -48,7 +48,7 @@ impl UserId {
             "." | ".." => return Err(InvalidUserId::DotSegment),
             _ => {}
         }
-        // Nearly every id is a short one in ASCII, which is seen many bytes at a time.
+        // Nearly every id is short and ASCII, which this fold checks many bytes at a time.
         let is_plain = !text.bytes().fold(false, |odd, byte| odd | !(b' '..=b'~').contains(&byte));
         if !is_plain && text.chars().any(char::is_control) {
             return Err(InvalidUserId::ControlCharacter);
@@ -61,16 +61,16 @@ impl UserId {
 
     /// Takes one segment of a request path and decodes it exactly once: `a%257C` is the id `a%7C`.
     pub fn from_path_segment(segment: &str) -> Result<Self, InvalidUserId> {
-        // The decoded id is copied to where it stays, so a buffer on the heap would be one allocation more for a hit,
-        // which has eight.
+        // The decoded id is copied into its final allocation, so a short one is decoded on the stack: a hit allocates
+        // eight times, and a buffer on the heap would be one more.
         let (mut short, mut long) = ([0; SHORT], Vec::new());
-        let room = if segment.len() <= SHORT {
+        let buffer = if segment.len() <= SHORT {
             short.as_mut_slice()
         } else {
             long.resize(segment.len(), 0);
             long.as_mut_slice()
         };
-        let decoded = decode(segment, room).and_then(|bytes| str::from_utf8(bytes).ok());
+        let decoded = decode(segment, buffer).and_then(|bytes| str::from_utf8(bytes).ok());
         Self::parse(decoded.ok_or(InvalidUserId::Encoding)?)
     }
 
@@ -91,20 +91,20 @@ impl fmt::Display for UserId {
     }
 }
 
-/// Decodes `%XX` once, into `room` for as much as there was; `None` where one is incomplete. Decoders commonly leave a
-/// lone `%` as it is; then two spellings would name one user.
-fn decode<'a>(segment: &str, room: &'a mut [u8]) -> Option<&'a [u8]> {
+/// Decodes each `%XX` once, into `buffer`; `None` if one is incomplete. Decoders commonly keep a lone `%`, which would
+/// give one user two spellings.
+fn decode<'a>(segment: &str, buffer: &'a mut [u8]) -> Option<&'a [u8]> {
     let (mut rest, mut length) = (segment.as_bytes(), 0);
     loop {
-        // Hardly a byte of an id is encoded, so the others are copied together.
+        // Few bytes of an id are encoded, so runs of the others are copied at once.
         let (plain, encoded) =
             rest.split_at(rest.iter().position(|byte| *byte == b'%').unwrap_or(rest.len()));
-        room.get_mut(length..)?.get_mut(..plain.len())?.copy_from_slice(plain);
+        buffer.get_mut(length..)?.get_mut(..plain.len())?.copy_from_slice(plain);
         length = length.saturating_add(plain.len());
         rest = match encoded {
-            [] => return room.get(..length),
+            [] => return buffer.get(..length),
             [_, high, low, rest @ ..] => {
-                *room.get_mut(length)? = hex(*high)? << 4 | hex(*low)?;
+                *buffer.get_mut(length)? = hex(*high)? << 4 | hex(*low)?;
                 length = length.saturating_add(1);
                 rest
             }
@@ -117,21 +117,21 @@ fn hex(digit: u8) -> Option<u8> {
     char::from(digit).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
 }
 
-/// Which identity of a user a caller means. With none of the three names: the only one that carries a token.
+/// The identity of a user that a client selects. Without any of the three names, the only identity with a token.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Selector {
     /// The connection's name, such as `google-oauth2` or `Username-Password-Authentication`.
     pub connection: Option<String>,
     /// The provider's name, such as `google-oauth2` or `waad`: one provider may serve several connections.
     pub provider: Option<String>,
-    /// The account's id at the provider, which tells several of one connection apart.
+    /// The account's id at the provider, which distinguishes several identities of one connection.
     pub identity_user_id: Option<String>,
-    /// Only identities of these connections are there, as far as this caller is concerned; `None` is all.
+    /// The connections that the client may see, if its rules limit them; `None` is all.
     pub within: Option<Arc<[String]>>,
 }
 
 impl Selector {
-    /// Whether identities of `connection` are there at all.
+    /// Whether the client may see identities of `connection`.
     pub fn shows(&self, connection: &str) -> bool {
         self.within.as_ref().is_none_or(|within| within.iter().any(|one| one == connection))
     }

@@ -1,4 +1,4 @@
-//! The task that obtains Management tokens: ahead of time while it can, patiently while it cannot.
+//! The task that obtains Management tokens: ahead of time, and with backoff after failures.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -12,22 +12,27 @@ use crate::domain::freshness::{Deadline, Freshness, Moment, Schedule, Terms};
 use crate::domain::retry::{Backoff, Waits};
 use crate::task;
 
-use super::{Grant, GrantSource, ManagementToken, Phase, Shared, missing};
+use super::source::{Grant, GrantSource};
+use super::state::{KeeperPhase, Shared};
+use super::token::{ManagementToken, missing};
 
-/// Never ask for the next token sooner than this after one was obtained, however short its life, or after an attempt,
-/// however often a person asks for another.
+/// The least time between obtaining a token and requesting the next one, however short its lifetime, and between
+/// attempts, however often an operator asks for one.
 const LEAST_INTERVAL: Duration = Duration::from_secs(1);
 
-/// For failures that may pass. A minute is short against an outage and long against a rate limit.
+/// Backoff for failures that may pass. A minute is short compared with an outage and long compared with a rate limit.
 const PASSING: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60));
 
-/// For refusals that a person has to mend: soon enough to see the mend, too seldom to look like an attack.
+/// Backoff for refusals that an operator has to fix: short enough to notice the fix soon, long enough not to look like
+/// an attack.
 const PERMANENT: Backoff = Backoff::new(Duration::from_secs(60), Duration::from_secs(600));
 
-/// Timers stand still while the machine sleeps; looking at the clock this often bounds how late we notice.
-const LOOK_AT_THE_CLOCK: Duration = Duration::from_secs(60);
+/// How often the keeper reads the clock while it waits. Timers stop while the machine sleeps, and this bounds the delay
+/// after it.
+const CLOCK_CHECK_INTERVAL: Duration = Duration::from_secs(60);
 
-/// A fleet that was started at once should not renew at once: this fraction of the lifetime, either way.
+/// Jitter of a renewal, as a fraction of the lifetime in either direction, so that hosts that started together do not
+/// renew together.
 const JITTER: f64 = 0.05;
 
 /// The task that obtains tokens.
@@ -43,12 +48,12 @@ pub(super) struct Keeper {
 }
 
 impl Keeper {
-    /// Ends when nobody is left who could ask.
+    /// Obtains tokens until the last handle is dropped.
     pub async fn run(mut self) {
         loop {
             self.asked = self.clock.now();
             let source = Arc::clone(&self.source);
-            // In a task of its own: a panic in it must not end the keeper, whom everybody waits for.
+            // In a task of its own, so that a panic in it does not end the keeper.
             let outcome = task::run("grant", async move { source.grant().await }).await;
             let outcome = outcome.unwrap_or(Err(Failure::Fault));
             let now = self.clock.now();
@@ -71,16 +76,16 @@ impl Keeper {
         }
     }
 
-    /// Turns a grant into a token under its terms. One that is dead on arrival is a failure like any other.
+    /// Turns a grant into a token with its schedule. A token that has expired on arrival is a failure.
     fn admit(&mut self, grant: Grant, settings: Settings, now: Moment) -> Result<ManagementToken, Failure> {
         let lifetime = grant.expires.remaining(grant.sent);
         let min_ttl = settings.min_ttl.min(lifetime / 10);
-        // Drawn once for each token: drawn at every look, the earliest draw would win.
+        // Drawn once per token. If it were drawn at every check, the earliest draw would win.
         let fraction = settings.refresh_at + JITTER * (self.random.f64() * 2.0 - 1.0);
         let usable = lifetime.saturating_sub(min_ttl);
         let due = lifetime.mul_f64(fraction.clamp(0.0, 1.0)).min(usable);
-        // While the quota for tokens is nearly spent, the next is asked for later, but not so late that an attempt that
-        // fails could not be made again.
+        // While the quota for tokens is nearly used up, the next request is later, but early enough for a retry after a
+        // failure.
         let latest = due.saturating_add(usable.saturating_sub(due) / 2);
         let refresh_after = due.max(grant.scarce_for.min(latest));
         let terms = Terms {
@@ -110,41 +115,41 @@ impl Keeper {
             self.backoff = Some((class, backoff.waits(self.random.u64(..))));
         }
         let next = self.backoff.as_mut().and_then(|(_, waits)| waits.next());
-        let next = next.unwrap_or(LOOK_AT_THE_CLOCK);
+        let next = next.unwrap_or(CLOCK_CHECK_INTERVAL);
         match failure.asks_to_wait() {
-            // The tenant knows when there is more to give.
+            // The tenant states when its limit resets.
             Some(asked) if class == FailureClass::Throttled => asked,
-            // What fails may go on failing, however soon it asks to be asked again.
+            // A failure may persist, however short a wait it asks for.
             asked => next.max(asked.unwrap_or_default()),
         }
     }
 
-    /// Waits until `until`, or until a token is needed sooner; `None` if nobody is left who could need one.
+    /// Waits until `until`, or until a token is needed earlier; `None` if the last handle has been dropped.
     async fn wait(&mut self, until: Moment) -> Option<()> {
         loop {
             let now = self.clock.now();
-            let mut left = until.elapsed.saturating_sub(now.elapsed);
+            let mut remaining = until.elapsed.saturating_sub(now.elapsed);
             let shared = self.shared.upgrade()?;
             let is_urgent = shared.state.borrow().is_urgent;
             if is_urgent {
-                left = left.min(LEAST_INTERVAL.saturating_sub(self.asked.age(now)));
+                remaining = remaining.min(LEAST_INTERVAL.saturating_sub(self.asked.age(now)));
             }
-            if left.is_zero() || shared.state.borrow().needs_one(now) {
+            if remaining.is_zero() || shared.state.borrow().needs_token(now) {
                 if is_urgent {
                     self.backoff = None;
                 }
                 shared.state.send_modify(|state| {
                     if state.is_urgent && state.refusal.is_some() {
-                        // What was granted before is refused; what is granted now may not be.
-                        (state.held, state.refusal, state.refusals) = (None, None, 0);
+                        // The current token is refused. The next one may be accepted.
+                        (state.token, state.refusal, state.refusals) = (None, None, 0);
                     }
-                    (state.phase, state.is_urgent) = (Phase::Asking, false);
+                    (state.phase, state.is_urgent) = (KeeperPhase::Asking, false);
                 });
                 return Some(());
             }
             drop(shared);
             tokio::select! {
-                () = tokio::time::sleep(left.min(LOOK_AT_THE_CLOCK)) => {}
+                () = tokio::time::sleep(remaining.min(CLOCK_CHECK_INTERVAL)) => {}
                 () = self.wake.notified() => {}
             }
         }
@@ -157,15 +162,15 @@ impl Shared {
         let expires_at = token.schedule.expires.map(Deadline::wall).unwrap_or(now.wall);
         tracing::info!(%expires_at, next_refresh_at = %until.wall, "Management token obtained");
         self.state.send_modify(|state| {
-            let known = state.held.as_ref().map(|held| missing(held.scopes.as_deref()));
+            let known = state.token.as_ref().map(|token| missing(token.scopes.as_deref()));
             if !lacks.is_empty() && known.is_none_or(|known| known != lacks) {
                 warn_of(&lacks);
             }
             if state.is_urgent {
                 (state.refusal, state.refusals) = (None, 0);
             }
-            state.held = Some(Arc::new(token));
-            state.phase = Phase::Waiting { until };
+            state.token = Some(Arc::new(token));
+            state.phase = KeeperPhase::Waiting { until };
             (state.failure, state.is_urgent) = (None, false);
             state.last_success = Some(now.wall);
         });
@@ -178,17 +183,17 @@ impl Shared {
                 None => (false, 1),
             };
             let (why, next_attempt_at) = (&failure, until.wall);
-            // Said once; an outage of hours is one line, and its end another.
+            // Logged once: an outage of hours is one line, and its end another.
             match failure.class() {
                 _ if known => tracing::debug!(%why, attempts, %next_attempt_at, "Still no Management token"),
                 FailureClass::Permanent => {
-                    tracing::error!(%why, %next_attempt_at, "No Management token until this is mended");
+                    tracing::error!(%why, %next_attempt_at, "No Management token until this is fixed");
                 }
                 _ => tracing::warn!(%why, %next_attempt_at, "No Management token"),
             }
             state.is_urgent &= failure.asks_to_wait().is_none();
             state.failure = Some((failure, attempts));
-            state.phase = Phase::Waiting { until };
+            state.phase = KeeperPhase::Waiting { until };
         });
     }
 }
@@ -198,6 +203,6 @@ fn warn_of(missing: &[&str]) {
     tracing::warn!(
         missing,
         "The Management token lacks a scope that is needed: give the application that permission for the Management \
-         API. Without read:user_idp_tokens Auth0 leaves every token out of its answers, silently"
+         API. Without read:user_idp_tokens Auth0 silently leaves all tokens out of its answers"
     );
 }

@@ -1,5 +1,5 @@
-//! The pieces of connecting that hyper leaves to us: one deadline for all of it, how far it came by then, and errors
-//! that can be told apart by type.
+//! What hyper lacks for connecting: one deadline for all its steps, the step that was reached by then, and a type for
+//! each error.
 
 use std::cell::Cell;
 use std::future::Future;
@@ -15,9 +15,9 @@ use tower_service::Service;
 
 use super::zeroize_io::ZeroizeIo;
 
-type BoxError = Box<dyn std::error::Error + Send + Sync>;
+pub(super) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// A stream whose user has no more of an answer in its buffer than it has not dealt with.
+/// A stream that leaves no processed part of a response in the buffers above it.
 pub type Clean<S> = TokioIo<ZeroizeIo<S>>;
 
 /// A connector whose name resolution, TCP, proxy and TLS handshakes share one deadline.
@@ -27,15 +27,15 @@ pub struct Timed<C> {
     timeout: Duration,
 }
 
-/// How far an attempt has come. The connectors lie within each other and hand on nothing but streams, so each says
-/// it to the attempt that it is a part of.
+/// How far an attempt to connect has come. The connectors are nested and return nothing but streams, so each notes its
+/// step in a task-local value of the attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
     /// The name is being resolved.
     Resolving,
-    /// An address is being connected to.
+    /// A TCP connection to an address is being made.
     Reaching,
-    /// There is a TCP connection; a proxy's CONNECT and the TLS handshake follow.
+    /// The TCP connection is there. A proxy's CONNECT and the TLS handshake follow.
     Reached,
 }
 
@@ -43,23 +43,23 @@ tokio::task_local! {
     static STEP: Cell<Step>;
 }
 
-/// Notes how far the attempt has come of which this is a part; if there is none, nobody wants to know.
-pub(super) fn has_come_to(step: Step) {
+/// Notes the step that the current attempt has reached. Outside an attempt this is a no-op.
+pub(super) fn note_step(step: Step) {
     STEP.try_with(|at| at.set(step)).ok();
 }
 
-/// No connection in time, and how far it came.
+/// There was no connection in time. Holds the step that was reached.
 #[derive(Debug, thiserror::Error)]
 #[error("connecting took too long")]
 pub struct ConnectTimedOut(pub Step);
 
-/// The name has no address.
+/// The name cannot be resolved, or has no address.
 #[derive(Debug, thiserror::Error)]
 #[error("the name cannot be resolved")]
 pub struct ResolveFailed;
 
 impl<C> Timed<C> {
-    /// Gives `inner` at most `timeout` for each connection.
+    /// Limits each connection that `inner` makes to `timeout`.
     pub fn new(inner: C, timeout: Duration) -> Self {
         Self { inner, timeout }
     }
@@ -92,7 +92,7 @@ where
     }
 }
 
-/// `getaddrinfo`, with an error of its own type, and a note of how long it is at work.
+/// `getaddrinfo` with an error of its own type. Notes when it begins and when it ends.
 #[derive(Clone, Debug)]
 pub struct Resolver<R = GaiResolver>(R);
 
@@ -103,7 +103,7 @@ impl Default for Resolver {
 }
 
 impl<R> Resolver<R> {
-    /// Has `inner` resolve names.
+    /// Resolves names with `inner`.
     pub fn new(inner: R) -> Self {
         Self(inner)
     }
@@ -125,9 +125,9 @@ where
     fn call(&mut self, name: Name) -> Self::Future {
         let resolving = self.0.call(name);
         Box::pin(async move {
-            has_come_to(Step::Resolving);
+            note_step(Step::Resolving);
             let resolved = resolving.await.map_err(|_| ResolveFailed)?;
-            has_come_to(Step::Reaching);
+            note_step(Step::Reaching);
             Ok(resolved)
         })
     }
@@ -141,7 +141,7 @@ mod tests {
     use super::super::tcp::Tcp;
     use super::*;
 
-    /// A name server that is away.
+    /// A resolver that never answers.
     #[derive(Clone)]
     struct Silent;
 

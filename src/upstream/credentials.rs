@@ -1,4 +1,4 @@
-//! How the application authenticates at the token endpoint, and what it asks for there.
+//! The application's credentials, and the grant request that it authenticates with them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,9 +14,9 @@ use hyper::{Method, Request};
 use crate::config::{Client, ClientAuth};
 use crate::secret::Secret;
 
-use super::AGENT;
+use super::wire::AGENT;
 
-/// A client id and what proves it.
+/// A client id with its secret and authentication method.
 #[derive(Clone, Debug)]
 pub struct Credentials {
     client: Arc<Client>,
@@ -38,18 +38,19 @@ impl Credentials {
         Self { client: Arc::clone(client), worked: Arc::default() }
     }
 
-    /// Whether they are those of `client`.
+    /// Whether these are the credentials of `client`.
     pub fn are_of(&self, client: &Client) -> bool {
         self.client.has_credentials_of(client)
     }
 
-    /// `client`, with the secret that these hold where it is the same: so it is in memory once.
+    /// `client`, sharing the secret of these credentials, so that it is in memory once; `None` if its secret is
+    /// another.
     pub fn share(&self, client: &Arc<Client>) -> Option<Arc<Client>> {
         let secret = Some(&self.client.secret).filter(|secret| **secret == client.secret)?;
         Some(Arc::new(Client { secret: Arc::clone(secret), ..Client::clone(client) }))
     }
 
-    /// Auth0 has accepted them. Says whether it had before.
+    /// Notes that Auth0 has accepted them. Returns whether it had before.
     pub fn works(&self) -> bool {
         self.worked.swap(true, Ordering::Relaxed)
     }
@@ -59,7 +60,7 @@ impl Credentials {
         self.worked.load(Ordering::Relaxed)
     }
 
-    /// Asks the tenant at `domain` for a token for `audience`.
+    /// The request to the tenant at `domain` for a token for `audience`; `None` if it cannot be built.
     pub fn grant_request(&self, domain: &str, audience: &str) -> Option<Request<Full<Bytes>>> {
         let proof = self.proof();
         let body = form(&[("grant_type", "client_credentials"), ("audience", audience)], &proof);
@@ -70,14 +71,15 @@ impl Credentials {
             .header(ACCEPT, "application/json")
             .header(USER_AGENT, AGENT);
         if let Some(authorization) = proof.authorization {
-            // A header that was sent is in the connection's buffer until another is, or it is closed; a body is not.
+            // A header that was sent stays in the connection's buffer until the next one or until the connection is
+            // closed. A body does not.
             request = request.header(AUTHORIZATION, authorization).header(CONNECTION, "close");
         }
         request.body(Full::from(body)).ok()
     }
 
-    /// What to add to a grant request. RFC 6749 §2.3.1: either in the form, or as HTTP Basic with both halves
-    /// form-encoded first, so that a colon in one cannot move the border between them.
+    /// The proof that a grant request carries. RFC 6749 §2.3.1: either fields of the form, or HTTP Basic with both
+    /// halves form-encoded first, so that a colon in the id does not end it.
     fn proof(&self) -> Proof {
         let Client { id, secret, secret_file: _, auth } = &*self.client;
         match auth {

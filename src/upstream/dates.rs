@@ -1,14 +1,14 @@
-//! What the date of an answer says of this machine's clocks is passed on: how far apart they are, and lost time.
+//! Compares the date of each answer with this machine's clocks: reports clock skew, and time that the clocks missed.
 
 use crate::clock::Sent;
 
-use super::Inner;
+use super::client::ClientInner;
 use super::response::{Answer, Timing};
 
-impl Inner {
-    /// The exchange that `answer` completes.
-    pub(super) fn exchange(&self, sent: Sent, answer: &Answer) -> Timing {
-        // A page of an edge or a proxy is dated by a clock that nothing else here goes by.
+impl ClientInner {
+    /// When the request of `answer` was sent and when the answer was complete.
+    pub(super) fn timing(&self, sent: Sent, answer: &Answer) -> Timing {
+        // A page of an edge or a proxy is dated by a clock that is not Auth0's.
         let date = answer.date().filter(|_| answer.is_json());
         let (sent, received, lost) = self.clock.receives(sent, date);
         if let Some(lost) = lost {
@@ -18,10 +18,10 @@ impl Inner {
                 "This machine's clocks stood still, by the date of Auth0's answer; what is cached is judged by that"
             );
         }
-        let exchange = Timing { sent, received };
-        if let Some(skew) = answer.clock_skew(exchange) {
+        let timing = Timing { sent, received };
+        if let Some(skew) = answer.clock_skew(timing) {
             self.counters.clock_skew(skew);
         }
-        exchange
+        timing
     }
 }

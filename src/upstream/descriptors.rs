@@ -1,4 +1,4 @@
-//! Tells a lack of file descriptors from what it looks like: a name that cannot be resolved.
+//! Distinguishes a lack of file descriptors from a name that cannot be resolved, which it looks like.
 
 use std::error::Error;
 use std::io;
@@ -11,11 +11,11 @@ pub(super) fn are_lacking(error: &(dyn Error + 'static)) -> bool {
     code.is_some_and(|code| [Errno::EMFILE, Errno::ENFILE].contains(&Errno::from_raw(code)))
 }
 
-/// The C library's resolver has this many open at a time, at most: a configuration, and a socket or two.
+/// The most descriptors that the C library's resolver has open at a time: a configuration file and a socket or two.
 const TO_RESOLVE: usize = 4;
 
-/// Whether there are fewer at this moment than what a name takes to be resolved. The resolver does not pass on why it
-/// could not open `hosts`, `resolv.conf` or a socket; trying to have as many tells it.
+/// Whether fewer descriptors are free at this moment than resolving a name takes. The resolver does not report why it
+/// could not open `hosts`, `resolv.conf` or a socket, so this function tries to open as many sockets.
 pub(super) fn are_gone() -> bool {
     let socket = || std::net::UdpSocket::bind("[::]:0").or_else(|_| std::net::UdpSocket::bind("0.0.0.0:0"));
     let mut sockets = Vec::new();

@@ -1,34 +1,34 @@
-//! Whose turn it is: the most urgent first, and flows of the same priority one after the other. Pure.
+//! A fair queue: the highest priority goes first, and flows of equal priority take turns. Pure.
 //!
-//! Each flow has its own queue, and those that wait stand in a ring: whichever has gone steps back behind the others. So
-//! what one flow asks for lets each of the others through once for every one of its own, however long its queue is.
-//! Fair queuing by time stamps would come to the same while all wait; but stamps are given out on arrival, so a flow
-//! whose requests gave up would go on paying for queue that it never had, and stamps have to be tidied away. Here there
-//! is nothing but those who wait.
+//! Each flow has its own queue, and the flows that wait form a ring. A flow that had its turn moves to the end. So each
+//! other flow gets one turn for every turn of a busy flow, however long the busy flow's queue is. Fair queuing by time
+//! stamps would give the same order while all requests wait. But stamps are assigned on arrival, so a flow whose
+//! requests gave up would keep paying for turns that it never had, and stamps need cleaning up. This queue holds
+//! waiting requests and nothing else.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::domain::priority::{Flow, Priority};
 
-/// One request that waits. Later ones have higher numbers.
+/// A waiting request. Later requests have higher numbers.
 pub type Ticket = u64;
 
-/// Those who wait.
+/// The requests that wait.
 #[derive(Debug, Default)]
 pub struct FairQueue {
-    /// By priority; none without anybody.
+    /// One ring per priority that has waiting requests.
     rings: BTreeMap<Priority, Ring>,
 }
 
 #[derive(Debug, Default)]
 struct Ring {
-    /// Whose turn comes when; each flow that waits, once.
+    /// The order of turns. Each flow that waits is in it once.
     order: VecDeque<Flow>,
     queues: BTreeMap<Flow, BTreeSet<Ticket>>,
 }
 
 impl FairQueue {
-    /// `ticket` waits, also in the queue of `flow`.
+    /// Adds `ticket` to the queue of `flow`. A ticket may be in the queues of several flows.
     pub fn join(&mut self, priority: Priority, flow: Flow, ticket: Ticket) {
         let ring = self.rings.entry(priority).or_default();
         let queue = ring.queues.entry(flow).or_default();
@@ -38,7 +38,7 @@ impl FairQueue {
         queue.insert(ticket);
     }
 
-    /// `ticket` does not wait any more; `flows` are those in whose queue it did.
+    /// Removes `ticket` from the queues of `flows`.
     pub fn leave(&mut self, priority: Priority, flows: &[Flow], ticket: Ticket) {
         let Some(ring) = self.rings.get_mut(&priority) else { return };
         for flow in flows {
@@ -54,20 +54,20 @@ impl FairQueue {
         }
     }
 
-    /// Who is next.
+    /// The ticket that goes next.
     pub fn next(&self) -> Option<Ticket> {
         let ring = self.rings.values().next()?;
         ring.queues.get(ring.order.front()?)?.first().copied()
     }
 
-    /// Whoever is next goes: that was its flow's turn.
-    pub fn take(&mut self) {
+    /// Ends the turn of the flow that goes next.
+    pub fn end_turn(&mut self) {
         if let Some(mut ring) = self.rings.first_entry() {
             ring.get_mut().order.rotate_left(1);
         }
     }
 
-    /// How many wait in the queue of `flow`.
+    /// The number of tickets in the queue of `flow`.
     pub fn waiting(&self, priority: Priority, flow: Flow) -> usize {
         self.rings.get(&priority).and_then(|ring| ring.queues.get(&flow)).map_or(0, BTreeSet::len)
     }
@@ -81,11 +81,11 @@ mod tests {
     const B: Flow = Flow::Uid(2);
     const C: Flow = Flow::Uid(3);
 
-    /// The next so many to go, of tickets that each wait for one flow.
+    /// The next `many` tickets to go; each waits for one flow.
     fn go(queue: &mut FairQueue, flow_of: impl Fn(Ticket) -> Flow, many: usize) -> Vec<Ticket> {
         let mut gone = Vec::new();
         while let Some(ticket) = queue.next().filter(|_| gone.len() < many) {
-            queue.take();
+            queue.end_turn();
             let priority = *queue.rings.keys().next().unwrap();
             queue.leave(priority, &[flow_of(ticket)], ticket);
             gone.push(ticket);
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn who_comes_with_one_waits_for_one_of_those_who_have_five_hundred() {
+    fn a_single_request_waits_for_one_of_a_flow_that_has_five_hundred() {
         let mut queue = FairQueue::default();
         (0..500).for_each(|ticket| queue.join(Priority::Caller, A, ticket));
         let flow = |ticket| if ticket < 500 { A } else { B };
@@ -116,8 +116,8 @@ mod tests {
             assert_eq!(shares.iter().map(|ticket| flow(*ticket)).collect::<Vec<_>>(), [A, B, C]);
         }
         let rest = go(&mut queue, flow, 2000);
-        assert_eq!(rest.iter().filter(|ticket| flow(**ticket) == C).count(), 0, "it has had all its own");
-        assert_eq!(rest.len(), 900 + 100 - 80, "and nobody is forgotten");
+        assert_eq!(rest.iter().filter(|ticket| flow(**ticket) == C).count(), 0, "all of its own have gone");
+        assert_eq!(rest.len(), 900 + 100 - 80, "and none is forgotten");
         assert!(queue.rings.is_empty(), "nor anything kept");
     }
 
@@ -127,7 +127,7 @@ mod tests {
         queue.join(Priority::Caller, A, 1);
         queue.join(Priority::Management, Flow::Daemon, 2);
         assert_eq!(queue.next(), Some(2));
-        queue.take();
+        queue.end_turn();
         queue.leave(Priority::Management, &[Flow::Daemon], 2);
         assert_eq!(queue.next(), Some(1));
     }
@@ -138,16 +138,16 @@ mod tests {
         (0..100).for_each(|ticket| queue.join(Priority::Caller, A, ticket));
         queue.join(Priority::Caller, B, 99);
         assert_eq!(queue.next(), Some(0));
-        queue.take();
+        queue.end_turn();
         queue.leave(Priority::Caller, &[A], 0);
         assert_eq!(queue.next(), Some(99), "the last of one flow is the first of the other");
-        queue.take();
+        queue.end_turn();
         queue.leave(Priority::Caller, &[A, B], 99);
         assert_eq!((queue.next(), queue.waiting(Priority::Caller, A)), (Some(1), 98));
     }
 
     #[test]
-    fn who_gives_up_has_had_no_turn() {
+    fn a_request_that_gives_up_uses_no_turn() {
         let mut queue = FairQueue::default();
         (0..500).for_each(|ticket| queue.join(Priority::Caller, A, ticket));
         (0..500).for_each(|ticket| queue.leave(Priority::Caller, &[A], ticket));

@@ -1,4 +1,4 @@
-//! The tenant's key set (JWKS), which users' own tokens are verified with.
+//! Reads the tenant's key set (JWKS), which the daemon verifies users' own tokens with.
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -14,26 +14,28 @@ use crate::json::Object;
 use crate::user_token::keys::{Algorithm, Key, KeySet};
 use crate::user_token::{FetchedKeys, FetchingKeys, KeySource};
 
+use super::client::{Auth0, BETWEEN_ATTEMPTS, Endpoint, budget_failure, unavailable};
 use super::lenient::{Few, Text};
 use super::response::Answer;
-use super::{AGENT, Auth0, BETWEEN_ATTEMPTS, Endpoint, over, unavailable};
+use super::wire::AGENT;
 
-/// Where every tenant publishes its keys, on each of its domains.
+/// The path of the key set on each of a tenant's domains.
 const PATH: &str = "/.well-known/jwks.json";
 
-/// Auth0 publishes two or three keys. This keeps a set of thousands from being held, and searched for each token.
+/// The most keys that are kept of a set, so that a set of thousands is neither stored nor searched for each token.
+/// Auth0 publishes two or three.
 const MOST_KEYS: usize = 64;
 
-/// So many are looked at, whatever they are for; the others are passed over.
+/// The most keys of a set that are read, whatever they are for. Further ones are skipped.
 const MOST_READ: usize = 1024;
 
-/// Said where there are keys and none of them is for us.
+/// The cause in the failure of a key set without a usable key.
 const NO_USABLE_KEY: &str = "a key set without an RSA key for signatures";
 
-/// Who may issue users' tokens: Auth0 names the domain that the user's session was begun on, which is
-/// `tenant.domain`, or the tenant's own where that is a custom one. With a slash at the end.
+/// The values of `iss` that users' tokens may have, with a slash at the end. Auth0 names the domain on which the user's
+/// session was started: `tenant.domain`, or the tenant's own domain if `tenant.domain` is a custom one.
 pub fn issuers(tenant: &Tenant) -> Vec<String> {
-    // The port that https has anyhow is no part of an origin.
+    // The default port of https is not part of an origin.
     let domain = tenant.domain.strip_suffix(":443").unwrap_or(&tenant.domain);
     let own = format!("https://{domain}/");
     let canonical = tenant.audience.strip_suffix("api/v2/").filter(|canonical| *canonical != own);
@@ -49,24 +51,24 @@ impl KeySource for Auth0 {
 }
 
 impl Auth0 {
-    /// Asks until there is an answer, the retries are used up, or `tenant.request_timeout` is over.
+    /// Requests the key set until there is an answer, the retries are used up, or `tenant.request_timeout` has passed.
     async fn read_keys(&self) -> Result<FetchedKeys, Unavailable> {
-        let (inner, means) = (&self.0, self.means());
-        let deadline = Instant::now() + means.request_timeout;
-        let mut waits = BETWEEN_ATTEMPTS.waits(self.draw()).take(means.max_retries as usize);
+        let (inner, reloadable) = (&self.0, self.reloadable());
+        let deadline = Instant::now() + reloadable.request_timeout;
+        let mut waits = BETWEEN_ATTEMPTS.waits(self.draw()).take(reloadable.max_retries as usize);
         loop {
-            let patience = deadline.saturating_duration_since(Instant::now());
-            let leave = inner.budget.acquire_for_itself(Priority::Caller, patience).await;
-            let permit = leave.map_err(|held| unavailable(Stage::Keys, over(held)))?;
+            let timeout = deadline.saturating_duration_since(Instant::now());
+            let permit = inner.budget.acquire_for_itself(Priority::Caller, timeout).await;
+            let permit = permit.map_err(|error| unavailable(Stage::Keys, budget_failure(error)))?;
             inner.counters.key_requests.add();
-            let sent = self.send(&means, Endpoint::Keys, self.keys_request(), permit, Priority::Caller);
+            let sent = self.send(&reloadable, Endpoint::Keys, self.keys_request(), permit, Priority::Caller);
             let failure = match timeout_at(deadline, sent).await {
-                Ok(Ok((answer, exchange))) => match parse(&answer) {
+                Ok(Ok((answer, timing))) => match parse(&answer) {
                     Ok(keys) => {
-                        if inner.keys_trouble.ends() {
+                        if inner.key_outages.ends() {
                             tracing::info!("The tenant's keys can be read again");
                         }
-                        return Ok(FetchedKeys { keys, sent: exchange.sent });
+                        return Ok(FetchedKeys { keys, sent: timing.sent });
                     }
                     Err(failure) => failure,
                 },
@@ -74,8 +76,8 @@ impl Auth0 {
                 Err(_) => Failure::TimedOut { host: inner.domain.clone() },
             };
             self.failed(&failure);
-            if inner.keys_trouble.fails(&failure, inner.clock.now()) {
-                tracing::warn!(why = %failure, "The tenant's keys cannot be read; those held are used on");
+            if inner.key_outages.fails(&failure, inner.clock.now()) {
+                tracing::warn!(why = %failure, "The tenant's keys cannot be read; cached keys stay in use");
             }
             let wait = if failure.class() == FailureClass::Passing { waits.next() } else { None };
             let wait = wait.map(|wait| wait.max(failure.asks_to_wait().unwrap_or_default()));
@@ -97,10 +99,10 @@ impl Auth0 {
     }
 }
 
-/// Reads a key set. Keys of other types, for other uses or of other algorithms are left out: they are none of ours.
+/// Reads a key set. Leaves out keys of other types, for other uses or of other algorithms.
 fn parse(answer: &Answer) -> Result<KeySet, Failure> {
     if answer.status != StatusCode::OK {
-        return Err(answer.no_answer());
+        return Err(answer.unexpected_status());
     }
     let set: WireSet = answer.parse()?;
     let keys = set.keys.first.into_iter().filter_map(|Object(wire)| key(wire)).take(MOST_KEYS).collect();
@@ -109,7 +111,7 @@ fn parse(answer: &Answer) -> Result<KeySet, Failure> {
 
 fn key(wire: WireKey) -> Option<Key> {
     let is_for_signatures = wire.usage.given().is_none_or(|usage| usage == "sig");
-    // A tenant may leave `alg` out; what it states has to be one of the two.
+    // A tenant may leave `alg` out. If it states one, that has to be RS256 or PS256.
     let algorithm = wire.alg.given().map(|name| Algorithm::named(name).ok_or(())).transpose().ok()?;
     let is_ours = is_for_signatures && wire.kty.as_str() == "RSA";
     is_ours.then(|| Key::rsa(wire.kid.as_str(), algorithm, wire.n.as_str(), wire.e.as_str())).flatten()
@@ -143,8 +145,8 @@ mod tests {
         Answer { status: StatusCode::OK, headers: HeaderMap::new(), body: body.to_string().into() }
     }
 
-    /// A key as Auth0 publishes one, with `change` laid over it. Its modulus is no product of primes, which nobody
-    /// looks at before a signature is checked.
+    /// A key as Auth0 publishes one, with the members of `change` in place of its own. Its modulus is not a product of
+    /// primes, which matters only when a signature is checked.
     fn published(change: Value) -> Value {
         let n = "Q".repeat(342);
         let mut key = json!({
@@ -195,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_key_set_is_no_answer() {
+    fn anything_but_a_key_set_is_malformed() {
         let failure = |body: Value| parse(&answer(&body)).unwrap_err();
         let nothing = Failure::Malformed { what: NO_USABLE_KEY };
         assert_eq!(failure(json!({ "keys": [] })), nothing);
@@ -206,10 +208,10 @@ mod tests {
         let mut many = vec![published(json!({"kid": "j"})); MOST_KEYS];
         many.push(published(json!({})));
         let many = json!({ "keys": many });
-        assert!(parse(&answer(&many)).unwrap().find("k").is_none(), "no more are held than a tenant has");
+        assert!(parse(&answer(&many)).unwrap().find("k").is_none(), "at most MOST_KEYS are kept");
         let mut others = vec![json!({}); MOST_READ];
         others.push(published(json!({})));
-        assert_eq!(failure(json!({ "keys": others })), nothing, "nor looked at");
+        assert_eq!(failure(json!({ "keys": others })), nothing, "at most MOST_READ are read");
         let redirect = Answer { status: StatusCode::FOUND, headers: HeaderMap::new(), body: Bytes::new() };
         assert!(matches!(parse(&redirect), Err(Failure::Malformed { .. })));
     }

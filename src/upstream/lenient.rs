@@ -1,4 +1,4 @@
-//! Values that Auth0 sends now as one type, now as another, or not at all.
+//! JSON values that Auth0 sends in more than one type, or leaves out.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -13,12 +13,12 @@ use super::unreadable::BLANK;
 /// Text, or a number that stands for text (GitHub's user ids).
 #[derive(Debug, Default)]
 pub enum Text {
-    /// Not there, or null.
+    /// Absent, or null.
     #[default]
     Absent,
     /// The text.
     Given(String),
-    /// Something is there that is no such text, or none that can be read.
+    /// A value of another type, or a text that cannot be read.
     Unreadable,
 }
 
@@ -26,31 +26,32 @@ pub enum Text {
 #[derive(Debug, Default)]
 pub struct Number(Option<f64>);
 
-/// What a provider's `expires_in` says.
+/// The meaning of a provider's `expires_in`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lifetime {
-    /// A span from the login on: what it is meant to be.
+    /// A span from the login on, as specified.
     Span(Duration),
-    /// The date itself, as some providers send it.
+    /// The date of the expiry, as some providers send it.
     Date(Timestamp),
 }
 
-/// As seconds since the UNIX epoch this is in September 2001, before the first token that is asked for here; as a span it
-/// is nearly 32 years, longer than any token is valid. So what is less is a span, and what is not is a date.
+/// Numbers from here on are dates, smaller ones are spans. As seconds since the UNIX epoch this is September 2001,
+/// before any token that is read here. As a span it is nearly 32 years, longer than any token is valid.
 const EARLIEST_DATE: f64 = 1e9;
 
-/// In the year 2286. A number beyond is no date in seconds, and below a thousand times the earliest none in milliseconds.
+/// The end of dates in seconds, in the year 2286. A larger number is a date in milliseconds if it is at least a
+/// thousand times [`EARLIEST_DATE`].
 const AFTER_ANY_DATE: f64 = 1e10;
 
 impl Number {
-    /// A span in seconds, as a Management token's is meant; a negative one is over before it began.
+    /// A span in seconds, as in a Management token's `expires_in`. A negative one counts as zero.
     pub fn seconds(&self) -> Option<Duration> {
-        // Beyond what a Duration holds, the longest there is.
+        // A span that a Duration cannot hold becomes the longest.
         self.0.map(|secs| Duration::try_from_secs_f64(secs.max(0.0)).unwrap_or(Duration::MAX))
     }
 
-    /// A date in seconds since the UNIX epoch, as JWTs have it, or in milliseconds, as some have it by mistake; `None`
-    /// for a number that is neither.
+    /// A date in seconds since the UNIX epoch, as in JWTs, or in milliseconds, as some issuers write it by mistake;
+    /// `None` for a number that is neither.
     pub fn date(&self) -> Option<Timestamp> {
         let millis = EARLIEST_DATE * 1e3..AFTER_ANY_DATE * 1e3;
         let secs = match self.0? {
@@ -61,8 +62,8 @@ impl Number {
         Some(Timestamp::from_secs(0).after(Duration::try_from_secs_f64(secs).ok()?))
     }
 
-    /// What an identity provider's `expires_in` says. `None` also for less than a second: providers whose tokens do not
-    /// expire send 0, or -1, and no provider issues a token that is over already.
+    /// An identity provider's `expires_in`. `None` also for less than a second: providers whose tokens do not expire
+    /// send 0 or -1, and no provider issues a token that has expired.
     pub fn lifetime(&self) -> Option<Lifetime> {
         match self.0? {
             secs if secs < 1.0 => None,
@@ -72,16 +73,15 @@ impl Number {
     }
 }
 
-/// A truth value, also where it is spelled as text; anything else is no.
+/// A boolean, which may be spelled as text; any other value is `false`.
 #[derive(Debug, Default)]
 pub struct Flag(pub bool);
 
-/// A truth value that takes something away: anything but a plain no, or nothing at all, is yes.
+/// A boolean that restricts something: `false`, null and absence are `false`, any other value is `true`.
 #[derive(Debug, Default)]
 pub struct Bar(pub bool);
 
-/// The first `MOST` elements of a list, and whether there are more: those are passed over, not held. None where null
-/// stands in the list's place.
+/// The first `MOST` elements of a list, and whether there are more, which are skipped. Null counts as an empty list.
 #[derive(Debug)]
 pub struct Few<T, const MOST: usize> {
     /// At most `MOST`.
@@ -118,13 +118,13 @@ impl Text {
         }
     }
 
-    /// Whether something is there that cannot be read.
+    /// Whether there is a value that cannot be read.
     pub fn is_unreadable(&self) -> bool {
         matches!(self, Self::Unreadable)
     }
 }
 
-/// What stands in one place, whatever that is. Nothing is held of lists and objects, however large or deep.
+/// A JSON value of any type. Contents of lists and objects are skipped, however large or deep.
 enum Any {
     Nothing,
     Flag(bool),
@@ -193,7 +193,7 @@ impl<'de> Deserialize<'de> for Text {
             Any::Text(text) => Self::Given(text),
             Any::Integer(number) => Self::Given(number.to_string()),
             Any::Large(number) => Self::Given(number.to_string()),
-            // Beyond 64 bits only an approximation is left, and an id that is nearly right is wrong.
+            // A number beyond 64 bits is only approximate, and an approximate id is wrong.
             Any::Float(_) | Any::Flag(_) | Any::Other => Self::Unreadable,
         })
     }

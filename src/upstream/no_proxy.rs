@@ -1,11 +1,11 @@
-//! Which hosts `NO_PROXY` names. Pure.
+//! Decides whether `NO_PROXY` names a host. Pure.
 //!
-//! There is no standard; Go's `httpproxy` and curl, which most other programs of a host are made with, differ. What
-//! either of them would reach directly is reached directly.
+//! There is no standard. Go's `httpproxy` and curl, which most other programs use, differ. A host that either of them
+//! would connect to directly is connected to directly.
 
 use std::net::IpAddr;
 
-/// Whether `list` names `domain`, a host or a host and a port, which is 443 where it is left out.
+/// Whether `list` names `domain`, which is a host with or without a port. The default port is 443.
 pub(super) fn names(list: &str, domain: &str) -> bool {
     let (host, port) = split(domain);
     let host = host.to_ascii_lowercase();
@@ -31,7 +31,8 @@ pub(super) fn names(list: &str, domain: &str) -> bool {
     })
 }
 
-/// `example.com` and `.example.com` are that name and what is under it, `*.example.com` is only the latter.
+/// Whether `host` is covered by `name`: `example.com` and `.example.com` cover the name and its subdomains,
+/// `*.example.com` only the subdomains.
 fn is_under(host: &str, name: &str) -> bool {
     let name = name.strip_suffix('.').unwrap_or(name);
     let (name, is_only_below) = match name.strip_prefix("*.") {
@@ -46,7 +47,7 @@ fn is_under(host: &str, name: &str) -> bool {
     }
 }
 
-/// Host and port; brackets around an IPv6 address are left out.
+/// Splits host and port. Brackets around an IPv6 address are removed.
 fn split(text: &str) -> (&str, Option<u16>) {
     if text.parse::<IpAddr>().is_ok() {
         return (text, None);
@@ -58,7 +59,7 @@ fn split(text: &str) -> (&str, Option<u16>) {
     (host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host), port)
 }
 
-/// Whether the first `bits` of the two are equal.
+/// Whether `address` is in `network`: whether their first `bits` are equal.
 fn is_in(address: IpAddr, network: &str, bits: &str) -> bool {
     let (Ok(network), Ok(bits)) = (network.parse::<IpAddr>(), bits.parse::<u32>()) else { return false };
     let differing = match (address, network) {

@@ -1,4 +1,5 @@
-//! How fast the tenant may be asked: our own rate, the gate, and what the tenant says of its limits. Pure.
+//! The rate at which requests may go to the tenant: the configured rate, the gate that a 429 closes, and the limits
+//! that the tenant reports. Pure.
 
 use std::time::Duration;
 
@@ -6,14 +7,22 @@ use crate::domain::freshness::Moment;
 use crate::domain::retry::{LONGEST_ASKED_FOR, SHORTEST_ASKED_FOR};
 use crate::domain::token_bucket::TokenBucket;
 
-use super::budget::BudgetError;
 use super::response::Limit;
 
-/// What an answer asks to wait is kept to for up to this fraction longer.
+/// A wait that an answer asks for is extended by up to this fraction.
 const JITTER: f64 = 0.1;
 
-/// Where the tenant does not say for how long: no longer than this, which leaves room for the jitter below the cap.
-const LONGEST_OF_OURS: Duration = Duration::from_secs(54);
+/// The longest wait where the tenant names none. Below [`LONGEST_ASKED_FOR`], which leaves room for the jitter.
+const LONGEST_UNASKED: Duration = Duration::from_secs(54);
+
+/// Why a request may not go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BudgetError {
+    /// The gate is closed for this long, which is longer than the request can wait.
+    Gate(Duration),
+    /// No permit is free: too many requests are ahead, or the bucket is empty. One may be free after this long.
+    Busy(Duration),
+}
 
 /// A token bucket, and a gate in front of it.
 #[derive(Debug)]
@@ -22,8 +31,8 @@ pub struct Pace {
     gate_closed: Option<(Moment, Duration)>,
     refusals_in_a_row: u32,
     thrifty: Option<(Moment, Duration)>,
-    /// What the tenant said last: so much is left, of so much.
-    said: Option<(u64, u64)>,
+    /// The rate limit that the tenant reported last: what remains, and the limit.
+    reported: Option<(u64, u64)>,
 }
 
 impl Pace {
@@ -34,16 +43,16 @@ impl Pace {
             gate_closed: None,
             refusals_in_a_row: 0,
             thrifty: None,
-            said: None,
+            reported: None,
         }
     }
 
-    /// Goes by these from now on; nothing is gained by it.
+    /// Replaces rate and burst. The bucket keeps its level.
     pub fn reconfigure(&mut self, per_second: f64, burst: u32, now: Moment) {
         self.bucket.resize(per_second, f64::from(burst), now);
     }
 
-    /// Spends one, if that leaves `reserve`; else says after how long it would.
+    /// Takes one from the bucket if that leaves `reserve`; otherwise returns after how long it would.
     pub fn take(&mut self, reserve: u32, now: Moment) -> Result<(), BudgetError> {
         if let Some(wait) = self.gate_closed_for(now) {
             return Err(BudgetError::Gate(wait));
@@ -51,16 +60,16 @@ impl Pace {
         self.bucket.take(f64::from(reserve), now).map_err(BudgetError::Busy)
     }
 
-    /// How many may go within `span`, as far as the rate is concerned.
+    /// How many requests the rate allows within `span`.
     pub fn within(&mut self, span: Duration, now: Moment) -> f64 {
         self.bucket.within(span, now)
     }
 
-    /// The tenant answered 429: nothing goes for `asked`, or, where it does not say, for twice as long each time.
-    /// `chance`, between 0 and 1, keeps a fleet from coming back at once.
+    /// Closes the gate after a 429 for `asked`, or, where the tenant names no time, for twice as long each time.
+    /// `chance`, between 0 and 1, adds jitter, so that the hosts of a fleet do not all return at once.
     pub fn refused(&mut self, asked: Option<Duration>, chance: f64, now: Moment) -> Duration {
         let doubled =
-            SHORTEST_ASKED_FOR.saturating_mul(1 << self.refusals_in_a_row.min(6)).min(LONGEST_OF_OURS);
+            SHORTEST_ASKED_FOR.saturating_mul(1 << self.refusals_in_a_row.min(6)).min(LONGEST_UNASKED);
         self.refusals_in_a_row = self.refusals_in_a_row.saturating_add(1);
         let wait = asked.unwrap_or(doubled).clamp(SHORTEST_ASKED_FOR, LONGEST_ASKED_FOR);
         let wait = jittered(wait, chance);
@@ -70,48 +79,48 @@ impl Pace {
         wait
     }
 
-    /// The tenant answered something else.
+    /// Notes an answer other than 429.
     pub fn admitted(&mut self) {
         self.refusals_in_a_row = 0;
     }
 
-    /// The tenant said what is left of its rate limit.
-    pub fn left(&mut self, limit: Limit, now: Moment) {
-        self.said = Some((limit.left, limit.of));
+    /// Notes what the tenant reports of its rate limit.
+    pub fn note_rate_limit(&mut self, limit: Limit, now: Moment) {
+        self.reported = Some((limit.left, limit.of));
         self.note(limit, now);
     }
 
-    /// The tenant said what is left of that limit: if it is little, refreshing ahead is suspended until there is more.
+    /// Notes a limit that the tenant reports. If little of it remains, refreshing ahead is suspended until it resets.
     pub fn note(&mut self, limit: Limit, now: Moment) {
         let reset = limit.reset.clamp(SHORTEST_ASKED_FOR, LONGEST_ASKED_FOR);
-        if limit.is_little() && left(self.thrifty, now).is_none_or(|left| left < reset) {
+        if limit.is_little() && remaining(self.thrifty, now).is_none_or(|left| left < reset) {
             self.thrifty = Some((now, reset));
         }
     }
 
     /// For how long the gate is closed; `None` while it is open.
     pub fn gate_closed_for(&self, now: Moment) -> Option<Duration> {
-        left(self.gate_closed, now)
+        remaining(self.gate_closed, now)
     }
 
     /// Whether refreshing ahead is suspended.
     pub fn is_thrifty(&self, now: Moment) -> bool {
-        left(self.thrifty, now).is_some()
+        remaining(self.thrifty, now).is_some()
     }
 
-    /// What the tenant said last: so much is left, of so much.
-    pub fn said(&self) -> Option<(u64, u64)> {
-        self.said
+    /// The rate limit that the tenant reported last: what remains, and the limit.
+    pub fn reported(&self) -> Option<(u64, u64)> {
+        self.reported
     }
 }
 
-/// `wait` and a bit more, so that it is never shorter than asked and a fleet does not come back at once; the cap holds all
-/// the same.
+/// `wait` with jitter, which only extends it, up to [`LONGEST_ASKED_FOR`]: never shorter than asked, and different for
+/// each host of a fleet.
 pub fn jittered(wait: Duration, chance: f64) -> Duration {
     wait.mul_f64(1.0 + JITTER * chance).min(LONGEST_ASKED_FOR)
 }
 
-fn left(since_and_for: Option<(Moment, Duration)>, now: Moment) -> Option<Duration> {
+fn remaining(since_and_for: Option<(Moment, Duration)>, now: Moment) -> Option<Duration> {
     let (since, span) = since_and_for?;
     Some(span.saturating_sub(since.age(now))).filter(|left| !left.is_zero())
 }
@@ -168,13 +177,13 @@ mod tests {
     fn little_left_suspends_refreshing_ahead_until_there_is_more() {
         let mut pace = Pace::new(10.0, 20, at(0));
         let limit = |left, of, secs| Limit { left, of, reset: Duration::from_secs(secs) };
-        pace.left(limit(10, 50, 1), at(0));
+        pace.note_rate_limit(limit(10, 50, 1), at(0));
         assert!(!pace.is_thrifty(at(0)));
-        pace.left(limit(9, 50, 3), at(0));
+        pace.note_rate_limit(limit(9, 50, 3), at(0));
         assert!(pace.is_thrifty(at(2_999)) && !pace.is_thrifty(at(3_000)));
-        assert_eq!(pace.said(), Some((9, 50)));
+        assert_eq!(pace.reported(), Some((9, 50)));
         pace.note(limit(1, 10, 3_000), at(4_000));
-        pace.left(limit(9, 50, 1), at(5_000));
+        pace.note_rate_limit(limit(9, 50, 1), at(5_000));
         assert!(pace.is_thrifty(at(63_999)), "none shortens another");
         assert!(!pace.is_thrifty(at(64_000)), "and a minute is the most that is believed");
     }

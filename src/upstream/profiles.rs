@@ -1,4 +1,4 @@
-//! Profiles from Auth0's Management API: retries, and the renewal of a Management token that Auth0 refuses.
+//! Users' profiles from Auth0's Management API: retries, and the renewal of a Management token that Auth0 refuses.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,14 +11,15 @@ use crate::domain::priority::Priority;
 use crate::domain::user::UserId;
 use crate::management::{Management, ManagementToken};
 
-use super::budget::{BudgetError, Permit};
+use super::budget::BudgetPermit;
+use super::client::{Auth0, BETWEEN_ATTEMPTS, budget_failure, unavailable};
+use super::pace::BudgetError;
 use super::wire::UserAnswer;
-use super::{Auth0, BETWEEN_ATTEMPTS, over, unavailable};
 
-/// Without a Management token nothing is asked for that nobody waits for; it is seen to within moments, or not.
+/// When to try an optional request again that was not sent because there is no Management token.
 const AFTER_NO_TOKEN: Duration = Duration::from_secs(2);
 
-/// Profiles from Auth0's Management API.
+/// The [`ProfileSource`] that reads Auth0's Management API.
 #[derive(Clone)]
 pub struct Profiles {
     auth0: Auth0,
@@ -26,13 +27,13 @@ pub struct Profiles {
 }
 
 impl Profiles {
-    /// Asks `auth0` with the tokens that `management` keeps.
+    /// Reads users through `auth0`, with the tokens that `management` keeps.
     pub fn new(auth0: Auth0, management: Management) -> Self {
         Self { auth0, management }
     }
 
-    /// Asks until there is an answer, the retries are used up, or `deadline` comes. Where the admission for the first
-    /// request was spared, one request is all, and nobody is kept waiting for another.
+    /// Requests the user until there is an answer, the retries are used up, or `deadline` passes. An optional read
+    /// makes one request and no retry.
     async fn read(
         &self,
         user: &UserId,
@@ -40,8 +41,8 @@ impl Profiles {
         admission: Admission,
     ) -> Result<Fetched, Unavailable> {
         let (retries, mut first, admission) = match admission {
-            Admission::InTurn(_) => (self.auth0.means().max_retries as usize, None, admission),
-            Admission::Spared(permit, priority) => (0, permit, Admission::Spared(None, priority)),
+            Admission::Queued(_) => (self.auth0.reloadable().max_retries as usize, None, admission),
+            Admission::Optional(permit, priority) => (0, permit, Admission::Optional(None, priority)),
         };
         let priority = admission.priority();
         let mut waits = BETWEEN_ATTEMPTS.waits(self.auth0.draw()).take(retries);
@@ -60,8 +61,8 @@ impl Profiles {
                         return Ok(Fetched { profile, sent, tokens_withheld, logged_in });
                     }
                     Ok(Ok((UserAnswer::BearerRefused(refusal), _))) => {
-                        // Once: it may have been revoked, or granted before its scopes were. If the next one is
-                        // refused as well, tokens are not what is wrong.
+                        // The token is renewed once: it may have been revoked, or granted before its scopes were. If
+                        // Auth0 refuses the next one as well, a new token does not help.
                         self.auth0.failed(&Failure::Denied(refusal.clone()));
                         if renewed || !self.management.refused(&token) {
                             let retry_after = self.management.still_refused(&refusal);
@@ -74,9 +75,9 @@ impl Profiles {
                     }
                     Ok(Err(failure)) => failure,
                     Err(_) => {
-                        // The attempt that was cut off says less than the one before it.
+                        // The failure before says more than an attempt that was cut off.
                         let failure = last.unwrap_or_else(|| self.timed_out());
-                        self.auth0.troubled(&failure);
+                        self.auth0.user_read_failed(&failure);
                         self.auth0.failed(&failure);
                         return Err(unavailable(Stage::User, failure));
                     }
@@ -92,17 +93,17 @@ impl Profiles {
         }
     }
 
-    /// Admission for one more request, at once or not at all where the first was `spared`.
-    async fn permit(&self, deadline: Instant, admission: &Admission) -> Result<Permit, Unavailable> {
+    /// A permit for one more request; without waiting, for an optional read.
+    async fn permit(&self, deadline: Instant, admission: &Admission) -> Result<BudgetPermit, Unavailable> {
         let budget = &self.auth0.0.budget;
-        let admission = match admission {
-            Admission::Spared(_, priority) => budget.try_acquire(*priority),
-            Admission::InTurn(for_whom) => {
-                let patience = deadline.saturating_duration_since(Instant::now());
-                budget.acquire(Priority::Caller, for_whom.clone(), patience).await
+        let permit = match admission {
+            Admission::Optional(_, priority) => budget.try_acquire(*priority),
+            Admission::Queued(for_whom) => {
+                let timeout = deadline.saturating_duration_since(Instant::now());
+                budget.acquire(Priority::Caller, for_whom.clone(), timeout).await
             }
         };
-        admission.map_err(|held| unavailable(Stage::User, over(held)))
+        permit.map_err(|error| unavailable(Stage::User, budget_failure(error)))
     }
 
     async fn bearer(&self, deadline: Instant) -> Result<Arc<ManagementToken>, Unavailable> {
@@ -118,43 +119,43 @@ impl Profiles {
 
     fn start(&self, user: UserId, admission: Admission) -> Fetching {
         let this = self.clone();
-        let deadline = Instant::now() + this.auth0.means().request_timeout;
+        let deadline = Instant::now() + this.auth0.reloadable().request_timeout;
         Box::pin(async move { this.read(&user, deadline, admission).await })
     }
 }
 
-/// How one who reads a user comes by leaves of the budget.
+/// How a read of a user gets its permits from the budget.
 enum Admission {
-    /// Waits for its turns.
-    InTurn(ForWhom),
-    /// Has the first, given for something of this priority, and takes another only if that can be spared at once.
-    Spared(Option<Permit>, Priority),
+    /// Waits for its turn in the queues of these flows.
+    Queued(ForWhom),
+    /// Has the permit for its first request, which was acquired with this priority, and never waits for another.
+    Optional(Option<BudgetPermit>, Priority),
 }
 
 impl Admission {
     fn priority(&self) -> Priority {
         match self {
-            Self::InTurn(_) => Priority::Caller,
-            Self::Spared(_, priority) => *priority,
+            Self::Queued(_) => Priority::Caller,
+            Self::Optional(_, priority) => *priority,
         }
     }
 }
 
 impl ProfileSource for Profiles {
     fn fetch(&self, user: UserId, for_whom: ForWhom) -> Fetching {
-        self.start(user, Admission::InTurn(for_whom))
+        self.start(user, Admission::Queued(for_whom))
     }
 
     fn fetch_if_spare(&self, user: UserId, priority: Priority) -> Result<Fetching, NotNow> {
-        // Without a token in hand the admission would be held while one is waited for, which needs admission itself; and while
-        // Auth0 refuses them all it would be spent for nothing.
+        // Without a token the permit would be held while the grant, which needs a permit itself, is waited for. While
+        // Auth0 refuses every token, the permit would be spent for nothing.
         match self.management.at_once() {
             Some(Ok(_)) => {}
             Some(Err(why)) => return Err(NotNow::Unavailable(why)),
             None => return Err(NotNow::NoRoom(AFTER_NO_TOKEN)),
         }
         let permit = self.spend_if_spare(priority).map_err(NotNow::NoRoom)?;
-        Ok(self.start(user, Admission::Spared(Some(permit), priority)))
+        Ok(self.start(user, Admission::Optional(Some(permit), priority)))
     }
 
     fn spare(&self, priority: Priority) -> Result<(), Duration> {
@@ -163,8 +164,8 @@ impl ProfileSource for Profiles {
 }
 
 impl Profiles {
-    fn spend_if_spare(&self, priority: Priority) -> Result<Permit, Duration> {
-        self.auth0.0.budget.try_acquire(priority).map_err(|held| match held {
+    fn spend_if_spare(&self, priority: Priority) -> Result<BudgetPermit, Duration> {
+        self.auth0.0.budget.try_acquire(priority).map_err(|error| match error {
             BudgetError::Gate(wait) | BudgetError::Busy(wait) => wait,
         })
     }

@@ -1,14 +1,15 @@
-//! Which name servers the C library asks, where that decides whether a name can be resolved at all.
+//! The name servers of `/etc/resolv.conf`, for one cause of failed resolution: a link-local server that the unit
+//! blocks.
 
 use std::net::IpAddr;
 
 const CONFIGURATION: &str = "/etc/resolv.conf";
 
-/// The C library asks no more than this many (resolv.conf(5)).
+/// How many name servers the C library uses (resolv.conf(5)).
 const MOST_SERVERS: usize = 3;
 
-/// The first name server that is a link-local address, as some clouds have them. The packaged unit's
-/// `IPAddressDeny=link-local` forbids it: packets to it are dropped, so that names are resolved late or never.
+/// The first name server that has a link-local address, as in some clouds. The packaged unit's
+/// `IPAddressDeny=link-local` drops packets to it, so that names are resolved late or never.
 pub fn link_local() -> Option<IpAddr> {
     std::fs::read_to_string(CONFIGURATION).ok().and_then(|text| first_link_local(&text))
 }

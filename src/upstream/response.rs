@@ -1,4 +1,4 @@
-//! An answer of Auth0 before anybody reads its body: what its headers say of limits, waits and clocks. Pure.
+//! An answer of Auth0 and what its headers say about limits, waits and clocks. Pure.
 
 use std::time::Duration;
 
@@ -16,11 +16,11 @@ pub struct Answer {
     pub status: StatusCode,
     /// The headers.
     pub headers: HeaderMap,
-    /// The body. It may hold tokens: never logged, never quoted.
+    /// The body. It may hold tokens, so it is never logged and never quoted.
     pub body: Bytes,
 }
 
-/// When an answer was asked for and when it was there.
+/// When a request was sent and when its answer was complete.
 #[derive(Clone, Copy, Debug)]
 pub struct Timing {
     /// When the request was sent: lifetimes count from here.
@@ -29,62 +29,63 @@ pub struct Timing {
     pub received: Moment,
 }
 
-/// Where the tenant says that less than this fraction of a limit is left, what can wait waits.
+/// Below this remaining fraction of a limit, the daemon sends no optional requests.
 const LITTLE: f64 = 0.2;
 
-/// A limit that the tenant speaks of.
+/// A limit that the tenant reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limit {
-    /// What is left.
+    /// How many requests remain.
     pub left: u64,
-    /// Of this much.
+    /// The limit.
     pub of: u64,
-    /// In so long there is more.
+    /// The time until it resets.
     pub reset: Duration,
 }
 
 impl Limit {
-    /// Whether little is left of it.
+    /// Whether less than a fifth of it remains.
     pub fn is_little(&self) -> bool {
         self.of > 0 && (self.left as f64) < LITTLE * self.of as f64
     }
 }
 
 impl Answer {
-    /// The server's clock when it answered, in whole seconds; `None` where it does not say.
+    /// The answer's `Date`, in whole seconds; `None` if it has none that is valid.
     pub fn date(&self) -> Option<Timestamp> {
         let date = httpdate::parse_http_date(self.headers.get(DATE)?.to_str().ok()?).ok()?;
         let since_epoch = date.duration_since(std::time::UNIX_EPOCH).ok()?;
         Some(Timestamp::from_secs(0).after(since_epoch))
     }
 
-    /// How far our wall clock is behind the server's, at most; zero where it is not for certain, or where the server
-    /// does not say. Dates that Auth0 states are by its clock, and one that is behind would make tokens outlive them.
+    /// The most by which the local wall clock may be behind the server's; zero if it is not certainly behind, or if the
+    /// answer has no date. Dates that Auth0 states are by its own clock, and with a local clock that is behind, tokens
+    /// would be served after they expired.
     ///
-    /// Only this direction is corrected. A clock here that is ahead makes tokens look dead early, which the log and
-    /// `status` warn of; but an answer that claims to be from the past may be what is wrong, and to believe it
-    /// would be to serve dead tokens.
-    pub fn clock_behind(&self, exchange: Timing) -> Duration {
+    /// Only this direction is corrected. With a local clock that is ahead, tokens expire early, which the log and
+    /// `status` warn of. An answer that is dated in the past may itself be wrong, and trusting it could serve expired
+    /// tokens.
+    pub fn clock_behind(&self, timing: Timing) -> Duration {
         match self.date() {
-            // It was written somewhere during the exchange, perhaps at once, and an answer may be long on its way. Dates
-            // have whole seconds, cut off: up to another second may be hidden.
-            Some(date) if date > exchange.received.wall => {
-                date.since(exchange.sent.wall).saturating_add(Duration::from_secs(1))
+            // The date was written at some point after the request was sent, perhaps at once. Dates are cut off to
+            // whole seconds, which hides up to one more.
+            Some(date) if date > timing.received.wall => {
+                date.since(timing.sent.wall).saturating_add(Duration::from_secs(1))
             }
             _ => Duration::ZERO,
         }
     }
 
-    /// The earliest moment on our elapsed clock at which something can have happened that the server dates `stated`;
-    /// `None` where that is later than the answer, so that one of the two dates is wrong.
-    pub fn not_before(&self, stated: Timestamp, exchange: Timing) -> Option<Duration> {
-        // The answer was dated no earlier than its request was sent, up to a second before what is hidden by the date.
+    /// The earliest time on the elapsed clock at which an event that the server dates `stated` can have happened;
+    /// `None` if that is later than the answer, so that one of the two dates is wrong.
+    pub fn not_before(&self, stated: Timestamp, timing: Timing) -> Option<Duration> {
+        // The answer was dated after its request was sent. Its date hides up to a second.
         let hidden = Duration::from_secs(1);
-        let latest = self.date().map_or(exchange.sent.wall, |date| date.after(hidden));
-        (stated <= latest).then(|| exchange.sent.elapsed.saturating_sub(latest.since(stated)))
+        let latest = self.date().map_or(timing.sent.wall, |date| date.after(hidden));
+        (stated <= latest).then(|| timing.sent.elapsed.saturating_sub(latest.since(stated)))
     }
 
-    /// Whether the server calls its body JSON, as Auth0 does all of its own.
+    /// Whether the content type is JSON, as it is for all of Auth0's own answers.
     pub fn is_json(&self) -> bool {
         self.text(CONTENT_TYPE).is_some_and(|kind| kind.trim_start().starts_with("application/json"))
     }
@@ -97,44 +98,44 @@ impl Answer {
         self.text(name)?.trim().parse().ok()
     }
 
-    /// How long a 429 asks to wait: `Retry-After`, else until the reset header's time; `None` where it says
-    /// neither. Dates are taken by the answer's own clock, since it is the one that wrote them. How much of it is
-    /// believed is for `pace` to say.
-    pub fn asks_to_wait(&self, exchange: Timing) -> Option<Duration> {
-        let now = self.date().unwrap_or(exchange.received.wall);
-        self.retry_after(exchange).or_else(|| self.reset(now))
+    /// How long a 429 asks to wait: `Retry-After`, else until the time of the reset header; `None` where it has
+    /// neither. Dates are compared with the answer's own date, since the same clock wrote both. `pace` bounds the
+    /// result.
+    pub fn asks_to_wait(&self, timing: Timing) -> Option<Duration> {
+        let now = self.date().unwrap_or(timing.received.wall);
+        self.retry_after(timing).or_else(|| self.reset(now))
     }
 
-    /// What `Retry-After` asks for, within bounds.
-    pub fn retry_after(&self, exchange: Timing) -> Option<Duration> {
-        let now = self.date().unwrap_or(exchange.received.wall);
+    /// The wait that `Retry-After` asks for, within bounds.
+    pub fn retry_after(&self, timing: Timing) -> Option<Duration> {
+        let now = self.date().unwrap_or(timing.received.wall);
         self.text(RETRY_AFTER).and_then(|value| retry::retry_after(value, now))
     }
 
-    /// Until the tenant's limit has more to give.
+    /// The time until the tenant's rate limit resets.
     fn reset(&self, now: Timestamp) -> Option<Duration> {
         let at = i64::try_from(self.number("x-ratelimit-reset")?).ok()?;
         Some(Timestamp::from_secs(at).since(now))
     }
 
-    /// What the tenant says of the rate limit of the endpoint that was asked.
-    pub fn rate_limit(&self, exchange: Timing) -> Option<Limit> {
-        let now = self.date().unwrap_or(exchange.received.wall);
+    /// The rate limit that the tenant reports for the requested endpoint.
+    pub fn rate_limit(&self, timing: Timing) -> Option<Limit> {
+        let now = self.date().unwrap_or(timing.received.wall);
         let (left, of) = self.number("x-ratelimit-remaining").zip(self.number("x-ratelimit-limit"))?;
         Some(Limit { left, of, reset: self.reset(now).unwrap_or_default() })
     }
 
-    /// What it says of the application's quotas for tokens, if it has some: one for each hour, one for each day.
+    /// The quotas for tokens that the answer reports for the application: one per hour and one per day, if it has any.
     pub fn quotas(&self) -> Vec<Limit> {
         self.text("auth0-client-quota-limit").map(quotas).unwrap_or_default()
     }
 
-    /// How far the server's clock is ahead of ours, in milliseconds, negative where it is behind; `None` where it
-    /// does not say. Its date has whole seconds, and was written somewhere during the exchange: within that it
-    /// counts as none.
-    pub fn clock_skew(&self, exchange: Timing) -> Option<i64> {
+    /// How far the server's clock is ahead of the local one, in milliseconds, negative if it is behind; `None` if the
+    /// answer has no date. The date has whole seconds and was written between request and answer; a difference within
+    /// that uncertainty counts as zero.
+    pub fn clock_skew(&self, timing: Timing) -> Option<i64> {
         let date = self.date()?.as_millis();
-        let (earliest, latest) = (exchange.sent.wall.as_millis(), exchange.received.wall.as_millis());
+        let (earliest, latest) = (timing.sent.wall.as_millis(), timing.received.wall.as_millis());
         Some(match () {
             () if date > latest => date.saturating_sub(latest),
             () if date.saturating_add(1000) < earliest => date.saturating_add(1000).saturating_sub(earliest),
@@ -143,8 +144,8 @@ impl Answer {
     }
 }
 
-/// `b=per_hour;q=10;r=7;t=3540,b=per_day;…`: bucket, quota, what remains, seconds until it is reset. Buckets that
-/// cannot be read are left out.
+/// Parses `b=per_hour;q=10;r=7;t=3540,b=per_day;…`: bucket, quota, remainder, seconds until the reset. Buckets that
+/// cannot be parsed are left out.
 fn quotas(header: &str) -> Vec<Limit> {
     let bucket = |bucket: &str| {
         let value = |name: &str| {

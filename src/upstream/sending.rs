@@ -1,5 +1,5 @@
-//! One request on its way, and what every answer tells besides what was asked. Where it went through a connection that
-//! may have died, it goes once more through another one.
+//! Sends one request and handles what every response has: its result for the metrics, its date, its rate limits. A
+//! request whose connection may be dead is sent once more through a new one.
 
 use std::pin::pin;
 
@@ -11,30 +11,31 @@ use crate::domain::error::{Failure, UNSENDABLE};
 use crate::domain::freshness::Moment;
 use crate::domain::priority::Priority;
 
-use super::budget::Permit;
+use super::budget::BudgetPermit;
+use super::client::{Auth0, ClientInner, Endpoint, Reloadable};
+use super::pace;
 use super::response::{Answer, Timing};
 use super::transport::{Seen, Sending};
-use super::{Auth0, Endpoint, Inner, Means, pace};
 
 impl Auth0 {
-    /// Sends `request`, with a permit that was given for something of this priority. `None` is a request that cannot be
-    /// written, as with a token that is no header value.
+    /// Sends `request` with a permit that was acquired with `priority`. `None` is a request that could not be built,
+    /// because its token is not a valid header value, for example.
     ///
-    /// A network that loses its connections does not close them: they are silent. So is a tenant that is slow, and it
-    /// must be heard. Therefore a request that has gone through a connection made before it is sent once more, through
-    /// a new one, if half of the time has passed in silence and the budget can spare another permit; the first answer
-    /// counts. Reading a user or keys twice changes nothing. A grant would cost another token, so it has a connection
-    /// of its own from the beginning; there are a few a day.
+    /// A network that loses connections does not close them: nothing arrives on them any more. A slow tenant looks the
+    /// same, and its response must still be read. So a request on an older connection is sent once more, through a new
+    /// one, if nothing has arrived for half of the timeout and the budget has a spare permit. The first response
+    /// counts. Reading a user or keys twice has no effect. A second grant would cost a token, so a grant uses a new
+    /// connection from the start; there are a few grants a day.
     pub(super) async fn send(
         &self,
-        means: &Means,
+        reloadable: &Reloadable,
         endpoint: Endpoint,
         request: Option<Request<Full<Bytes>>>,
-        permit: Permit,
+        permit: BudgetPermit,
         priority: Priority,
     ) -> Result<(Answer, Timing), Failure> {
         let mut request = request.ok_or(Failure::Malformed { what: UNSENDABLE })?;
-        let transport = &means.transport;
+        let transport = &reloadable.transport;
         if let Endpoint::Token = endpoint {
             return self.attempt(endpoint, transport.send_anew(request), permit).await;
         }
@@ -44,12 +45,12 @@ impl Auth0 {
         tokio::select! {
             biased;
             outcome = &mut first => return outcome,
-            () = tokio::time::sleep(means.request_timeout / 2) => {}
+            () = tokio::time::sleep(reloadable.request_timeout / 2) => {}
         }
         if !seen.is_silent() {
             return first.await;
         }
-        // The others are as old as this one.
+        // The other connections of the pool are as old as this one.
         transport.retire();
         let Ok(permit) = self.0.budget.try_acquire(priority) else { return first.await };
         self.count(endpoint);
@@ -66,7 +67,7 @@ impl Auth0 {
         }
     }
 
-    /// Counts a request for something that is read.
+    /// Counts a request that is sent once more.
     fn count(&self, endpoint: Endpoint) {
         let counters = &self.0.counters;
         match endpoint {
@@ -80,7 +81,7 @@ impl Auth0 {
         &self,
         endpoint: Endpoint,
         sending: Sending<'_>,
-        _permit: Permit,
+        _permit: BudgetPermit,
     ) -> Result<(Answer, Timing), Failure> {
         let inner = &self.0;
         let sent = inner.clock.sends();
@@ -92,27 +93,27 @@ impl Auth0 {
         });
         drop(counted);
         let answer = answer?;
-        let exchange = inner.exchange(sent, &answer);
-        if let Some(wait) = self.account_for(endpoint, &answer, exchange) {
+        let timing = inner.timing(sent, &answer);
+        if let Some(wait) = self.account_for(endpoint, &answer, timing) {
             return Err(Failure::Throttled { retry_after: Some(wait) });
         }
-        // The gate stays open: that one request came at a bad time says nothing of the next.
-        match answer.retry_after(exchange).filter(|_| answer.status.is_server_error()) {
+        // The gate stays open: a 5xx for one request does not predict the next one.
+        match answer.retry_after(timing).filter(|_| answer.status.is_server_error()) {
             Some(wait) => {
                 let (status, retry_after) = (answer.status.as_u16(), pace::jittered(wait, self.chance()));
                 Err(Failure::AskedToWait { status, retry_after })
             }
-            None => Ok((answer, exchange)),
+            None => Ok((answer, timing)),
         }
     }
 }
 
-/// Counts a request when it is over; also one that is abandoned at its caller's deadline.
+/// Counts a request when it ends, which includes one that is abandoned at its caller's deadline.
 struct Counted<'a> {
-    inner: &'a Inner,
+    inner: &'a ClientInner,
     endpoint: Endpoint,
     sent: Moment,
-    /// `None` as long as nothing came.
+    /// `None` until there is a response or a failure.
     result: Option<String>,
 }
 

@@ -1,5 +1,5 @@
-//! TCP connections to a name: every address is tried, each a moment after the one before it, and the first connection
-//! is taken. The kernel watches those that are idle.
+//! Makes TCP connections to a name: starts an attempt to one address after another at short intervals and takes the
+//! first that succeeds. The kernel probes idle connections.
 
 use std::future::{Future, pending, poll_fn};
 use std::io;
@@ -15,31 +15,29 @@ use nix::sys::socket::{setsockopt, sockopt};
 use tokio::net::TcpStream;
 use tower_service::Service;
 
-use super::connect::{Clean, ResolveFailed, Resolver, Step, has_come_to};
+use super::connect::{BoxError, Clean, ResolveFailed, Resolver, Step, note_step};
 use super::zeroize_io::ZeroizeIo;
 
-type BoxError = Box<dyn std::error::Error + Send + Sync>;
-
-/// Between two addresses; RFC 8305, §5, recommends it. An attempt that was begun goes on while the next one is made, so
-/// that an address far away is not given up for one that is nearer.
+/// The interval between attempts, as RFC 8305, §5, recommends. An attempt continues while the next one is made, so that
+/// a distant address can still succeed.
 const BETWEEN_ADDRESSES: Duration = Duration::from_millis(250);
 
-/// The kernel asks a peer that has been silent for so long whether it is there, so often, and so many times. A connection
-/// that died while it was idle is gone before it has been idle for as long as the pool keeps it.
+/// TCP keepalive: idle time before the first probe, interval, and number of probes. The kernel closes a dead connection
+/// before it has been idle for as long as the pool keeps it.
 const PROBE_AFTER: Duration = Duration::from_secs(15);
 const BETWEEN_PROBES: Duration = Duration::from_secs(5);
 const PROBES: u32 = 3;
 
-/// The connector. Notes how far each attempt has come.
+/// The TCP connector. Notes the step that each attempt reaches.
 #[derive(Clone, Debug)]
 pub struct Tcp<R = GaiResolver> {
     resolver: Resolver<R>,
-    /// Names are resolved as they are, without the search domains of this machine.
+    /// Whether names are resolved without the search domains of this machine.
     is_absolute: bool,
 }
 
 impl<R> Tcp<R> {
-    /// Resolves names by `resolver`.
+    /// Resolves names with `resolver`.
     pub fn new(resolver: Resolver<R>, is_absolute: bool) -> Self {
         Self { resolver, is_absolute }
     }
@@ -80,18 +78,18 @@ where
                 return Err(ResolveFailed.into());
             }
             addresses.iter_mut().for_each(|address| address.set_port(port));
-            let stream = first_of(in_turns(addresses)).await?;
-            // Without them a connection is slower, or dies unnoticed; it works all the same.
+            let stream = first_of(alternating(addresses)).await?;
+            // A failure here is ignored: the connection works, but is slower or may die unnoticed.
             stream.set_nodelay(true).ok();
-            watch(&stream).ok();
-            has_come_to(Step::Reached);
+            set_keepalive(&stream).ok();
+            note_step(Step::Reached);
             Ok(TokioIo::new(ZeroizeIo::new(stream)))
         })
     }
 }
 
-/// One family after the other, beginning with that of the first: `getaddrinfo` has sorted them by preference.
-fn in_turns(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
+/// Alternates between address families, beginning with that of the first address: `getaddrinfo` sorts by preference.
+fn alternating(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     let starts_with_v4 = addresses.first().is_some_and(SocketAddr::is_ipv4);
     let (mut first, mut second): (Vec<_>, Vec<_>) =
         addresses.into_iter().partition(|address| address.is_ipv4() == starts_with_v4);
@@ -107,27 +105,27 @@ fn in_turns(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     turns
 }
 
-/// The first of the connections that comes about. If none does, what the last attempt ran into, unless another one says
-/// more than that there is no way there: a machine without IPv6 has none for half of the addresses.
+/// The first connection that succeeds. If none does, the last error that is not about a missing route, or else the last
+/// one: a machine without IPv6 has no route to half of the addresses.
 async fn first_of(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
-    let mut left = addresses.into_iter().peekable();
+    let mut untried = addresses.into_iter().peekable();
     let (mut attempts, mut failure): (Vec<Pin<Box<_>>>, Option<io::Error>) = (Vec::new(), None);
     loop {
-        match left.next() {
+        match untried.next() {
             Some(address) => attempts.push(Box::pin(TcpStream::connect(address))),
             None if attempts.is_empty() => {
                 return Err(failure.unwrap_or_else(|| io::ErrorKind::AddrNotAvailable.into()));
             }
             None => {}
         }
-        let is_last = left.peek().is_none();
+        let is_last = untried.peek().is_none();
         let next =
             async { if is_last { pending().await } else { tokio::time::sleep(BETWEEN_ADDRESSES).await } };
         tokio::select! {
             outcome = any_of(&mut attempts) => match outcome {
                 Ok(stream) => return Ok(stream),
                 Err(why) => {
-                    if failure.as_ref().is_none_or(is_no_way) {
+                    if failure.as_ref().is_none_or(is_no_route) {
                         failure = Some(why);
                     }
                 }
@@ -137,12 +135,12 @@ async fn first_of(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
     }
 }
 
-fn is_no_way(error: &io::Error) -> bool {
+fn is_no_route(error: &io::Error) -> bool {
     use io::ErrorKind::{AddrNotAvailable, HostUnreachable, NetworkUnreachable};
     matches!(error.kind(), AddrNotAvailable | HostUnreachable | NetworkUnreachable)
 }
 
-/// Waits for any of the attempts, which then is over.
+/// Waits until any of the attempts ends, and removes it.
 async fn any_of<F, T>(attempts: &mut Vec<Pin<Box<F>>>) -> T
 where
     F: Future<Output = T>,
@@ -160,7 +158,7 @@ where
     .await
 }
 
-fn watch(stream: &TcpStream) -> nix::Result<()> {
+fn set_keepalive(stream: &TcpStream) -> nix::Result<()> {
     setsockopt(stream, sockopt::KeepAlive, &true)?;
     setsockopt(stream, sockopt::TcpKeepIdle, &(PROBE_AFTER.as_secs() as u32))?;
     setsockopt(stream, sockopt::TcpKeepInterval, &(BETWEEN_PROBES.as_secs() as u32))?;
@@ -176,7 +174,7 @@ mod tests {
     use super::super::connect::Timed;
     use super::*;
 
-    /// A name with these addresses. Asked for any but the expected one, it has none.
+    /// A resolver that knows one name with these addresses.
     #[derive(Clone)]
     struct Addresses(&'static str, Vec<SocketAddr>);
 
@@ -195,7 +193,8 @@ mod tests {
         }
     }
 
-    /// A listener whose queue is full: the kernel drops what asks for more. `None` where there is no such address.
+    /// A listener whose accept queue is full, so that the kernel drops further SYNs. `None` where the address does not
+    /// exist.
     async fn deaf(host: &str, port: u16) -> Option<(TcpListener, Vec<TcpStream>)> {
         let at = SocketAddr::new(host.parse().unwrap(), port);
         let socket = if at.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }.ok()?;
@@ -209,7 +208,7 @@ mod tests {
         Some((listener, queue))
     }
 
-    /// As networks break: one address of several, all but one, or one family.
+    /// Unreachable addresses as networks have them: one of several, all but one, or one family.
     #[tokio::test]
     async fn an_address_that_drops_what_is_sent_to_it_does_not_keep_the_others_from_being_tried() {
         for deaf_hosts in [&["127.0.0.2"][..], &["::1"], &["127.0.0.2", "127.0.0.3", "127.0.0.4"]] {
@@ -263,9 +262,9 @@ mod tests {
         let parse = |texts: &[&str]| -> Vec<SocketAddr> {
             texts.iter().map(|text| SocketAddr::new(text.parse().unwrap(), 443)).collect()
         };
-        let turns = in_turns(parse(&["::1", "::2", "::3", "1.1.1.1", "2.2.2.2"]));
+        let turns = alternating(parse(&["::1", "::2", "::3", "1.1.1.1", "2.2.2.2"]));
         assert_eq!(turns, parse(&["::1", "1.1.1.1", "::2", "2.2.2.2", "::3"]));
-        let turns = in_turns(parse(&["1.1.1.1", "::1", "::2", "::3"]));
+        let turns = alternating(parse(&["1.1.1.1", "::1", "::2", "::3"]));
         assert_eq!(turns, parse(&["1.1.1.1", "::1", "::2", "::3"]));
     }
 
@@ -275,7 +274,7 @@ mod tests {
 
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        watch(&stream).unwrap();
+        set_keepalive(&stream).unwrap();
         assert!(getsockopt(&stream, sockopt::KeepAlive).unwrap());
         assert_eq!(getsockopt(&stream, sockopt::TcpKeepIdle).unwrap(), 15);
     }

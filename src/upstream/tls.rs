@@ -1,4 +1,5 @@
-//! Whom we trust: the platform's certificate authorities, and those of `tenant.ca_file` besides.
+//! TLS settings: the platform's certificate authorities and those of `tenant.ca_file`, and the causes of handshake
+//! failures.
 
 use std::error::Error;
 use std::sync::{Arc, OnceLock};
@@ -12,10 +13,10 @@ use rustls::{
 
 use crate::domain::error::TlsProblem;
 
-/// What keeps TLS from being set up.
+/// Why TLS cannot be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    /// Nobody is trusted.
+    /// The platform has no certificate authorities, and `tenant.ca_file` adds none.
     #[error(
         "no certificate authority is known on this machine: install its package of CA certificates (ca-certificates), \
          point SSL_CERT_FILE at a bundle, or set tenant.ca_file"
@@ -24,24 +25,24 @@ pub enum TlsError {
     /// A certificate of `tenant.ca_file` cannot be used as an authority.
     #[error("tenant.ca_file holds a certificate that cannot be used as an authority")]
     BadRoot,
-    /// The crypto provider lacks what TLS needs; a fault of the build.
+    /// The crypto provider lacks what TLS needs, which is a fault of the build.
     #[error("this build cannot speak TLS")]
     Provider,
 }
 
-/// The platform's authorities, as they were when they were first asked for: before the sandbox, which does not let all
-/// of the places be read where platforms keep them. A reload that found fewer of them would cut Auth0 off.
+/// The platform's authorities as of the first call, which comes before the sandbox. The sandbox hides some of the
+/// places where platforms keep them, and a reload that found fewer authorities could break connections to Auth0.
 fn platform_roots() -> &'static RootCertStore {
     static ROOTS: OnceLock<RootCertStore> = OnceLock::new();
     ROOTS.get_or_init(|| {
         let mut roots = RootCertStore::empty();
-        // Platforms ship certificates that nobody can parse any more; what cannot be read is simply not trusted.
+        // Platforms ship certificates that current parsers reject. Those are left out.
         roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
         roots
     })
 }
 
-/// Client settings: TLS 1.2 and 1.3, aws-lc-rs, the platform's roots and `extra`.
+/// The client's TLS settings: TLS 1.2 and 1.3, aws-lc-rs, the platform's roots and `extra`.
 pub fn client_config(extra: &[CertificateDer<'static>]) -> Result<ClientConfig, TlsError> {
     let mut roots = platform_roots().clone();
     for certificate in extra {
@@ -50,7 +51,7 @@ pub fn client_config(extra: &[CertificateDer<'static>]) -> Result<ClientConfig, 
     if roots.is_empty() {
         return Err(TlsError::NoRoots);
     }
-    // Named here and not taken from the process's default, which panics where two providers are linked.
+    // Named explicitly: the process's default panics where two providers are linked.
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let verifier =
         WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider)).build();
@@ -63,7 +64,7 @@ pub fn client_config(extra: &[CertificateDer<'static>]) -> Result<ClientConfig, 
         .with_no_client_auth())
 }
 
-/// What is wrong, if `error` is about TLS.
+/// The problem that `error` stands for, if it is an error of TLS.
 pub fn problem(error: &(dyn Error + 'static)) -> Option<TlsProblem> {
     use CertificateError as Reason;
 
@@ -96,11 +97,11 @@ pub fn problem(error: &(dyn Error + 'static)) -> Option<TlsProblem> {
     })
 }
 
-/// The platform's verifier, which does not say whose time is over.
+/// rustls' verifier, extended by which certificate of the chain has expired.
 #[derive(Debug)]
 struct Verifier(Arc<WebPkiServerVerifier>);
 
-/// Not the server's certificate has expired, but one between it and an authority.
+/// An intermediate certificate has expired, and the server's own has not.
 #[derive(Debug, thiserror::Error)]
 #[error("an intermediate certificate has expired")]
 struct IntermediateExpired;
@@ -110,7 +111,7 @@ fn is_expired(error: &rustls::Error) -> bool {
     matches!(error, rustls::Error::InvalidCertificate(Expired | ExpiredContext { .. }))
 }
 
-/// Decides nothing by itself: every verdict is webpki's.
+/// Returns webpki's verdicts unchanged, except that an expired intermediate certificate gets an error of its own.
 impl ServerCertVerifier for Verifier {
     fn verify_server_cert(
         &self,
@@ -123,7 +124,8 @@ impl ServerCertVerifier for Verifier {
         let verify =
             |between| self.0.verify_server_cert(end_entity, between, server_name, ocsp_response, now);
         verify(intermediates).map_err(|error| {
-            // The server's own is looked at first: if it is what has expired, that is found without the others too.
+            // webpki checks the server's own certificate first. If that one has expired, the error is the same without
+            // the intermediate ones.
             match is_expired(&error) && verify(&[]).err().is_some_and(|alone| !is_expired(&alone)) {
                 true => CertificateError::Other(OtherError(Arc::new(IntermediateExpired))).into(),
                 false => error,

@@ -1,4 +1,4 @@
-//! Carries one request to Auth0 and one answer back: TLS only, no redirects, bounded in time and size.
+//! Sends one request to Auth0 and reads its response: TLS only, no redirects, bounded in time and size.
 
 use std::error::Error;
 use std::future::Future;
@@ -23,34 +23,34 @@ use crate::config::{Proxy, Tenant};
 use crate::domain::error::{Failure, ProxyProblem};
 
 use super::connect::{ConnectTimedOut, ResolveFailed, Resolver, Step, Timed};
-use super::line::{Line, READ_BUFFER, TooMuch};
+use super::read_bounds::{READ_BUFFER, ReadBounds, TooMuch};
 use super::response::Answer;
 use super::tcp::Tcp;
 use super::{descriptors, no_proxy, reading, resolver, tls};
 
-/// Auth0 closes idle connections after about a minute; ours should be gone by then.
+/// How long an idle connection is kept. Auth0 closes its side after about a minute.
 const POOL_IDLE: Duration = Duration::from_secs(45);
 
-/// So many connections are kept for later. A burst that needs more makes more; when a network has lost its connections
-/// without closing them, these are what is lost.
+/// How many idle connections are kept. A burst that needs more opens more. A network that drops connections without
+/// closing them can break no more idle ones than these.
 const MOST_IDLE: usize = 4;
 
-/// One request, one answer. What a status means is not its business.
+/// Sends one request and reads one response. It does not interpret statuses.
 pub trait Transport: Send + Sync + 'static {
-    /// Sends `request`, whose URI is absolute, and reads the whole answer. Where there is a [`Seen`] among its
-    /// extensions, that tells of the connection.
+    /// Sends `request`, whose URI is absolute, and reads the whole response. A [`Seen`] in the request's extensions
+    /// is told the connection.
     fn send(&self, request: Request<Full<Bytes>>) -> Sending<'_>;
 
-    /// Sends `request` through a connection of its own.
+    /// Sends `request` through a new connection.
     fn send_anew(&self, request: Request<Full<Bytes>>) -> Sending<'_> {
         self.send(request)
     }
 
-    /// Uses no connection again that there is by now.
+    /// Excludes all present connections from further use.
     fn retire(&self) {}
 }
 
-/// What can be told, while a request is under way, of the connection that it went through.
+/// Observes the connection of one request while the request is under way.
 #[derive(Clone)]
 pub struct Seen {
     begun: Instant,
@@ -58,19 +58,19 @@ pub struct Seen {
 }
 
 impl Seen {
-    /// By a request that is about to be sent.
+    /// An observer for a request that is about to be sent.
     pub fn new() -> Self {
         Self { begun: Instant::now(), connection: Arc::default() }
     }
 
-    /// Whether the request went through a connection that was not made for it, and nothing has come through it since.
+    /// Whether the request was sent through an older connection and nothing was read from it since.
     pub fn is_silent(&self) -> bool {
         let Some(connection) = self.connection.get() else { return false };
         let mut parts = Request::new(());
         if let Some(connected) = connection.connection_metadata().as_ref() {
             connected.get_extras(parts.extensions_mut());
         }
-        parts.extensions().get::<Line>().is_some_and(|line| line.is_silent_since(self.begun))
+        parts.extensions().get::<ReadBounds>().is_some_and(|bounds| bounds.is_silent_since(self.begun))
     }
 }
 
@@ -83,30 +83,30 @@ impl Default for Seen {
 /// A request under way.
 pub type Sending<'a> = Pin<Box<dyn Future<Output = Result<Answer, Failure>> + Send + 'a>>;
 
-/// The real one: HTTP/1.1 over TLS, connections kept alive.
+/// The transport for production: HTTP/1.1 over TLS, connections kept alive.
 ///
-/// HTTP/1.1 alone: the tenant's budget is a handful of requests per second, and HTTP/2 would double the code
-/// that an upstream can reach.
+/// HTTP/1.1 only: the tenant's budget is a few requests per second, and HTTP/2 would double the code that an upstream
+/// can reach.
 pub struct Https<C> {
     connector: C,
-    /// Keeps connections.
+    /// Reuses connections.
     pooled: RwLock<Client<C, Full<Bytes>>>,
-    /// Makes one for each request.
+    /// Opens a connection for each request.
     anew: Client<C, Full<Bytes>>,
-    /// The tenant, for texts.
+    /// The tenant's host, for error texts.
     host: Arc<str>,
-    /// The proxy in front of it, for texts.
+    /// The proxy's host and port, for error texts.
     proxy: Option<Arc<str>>,
     request_timeout: Duration,
 }
 
-/// What keeps the transport from being built.
+/// Why the transport cannot be built.
 #[derive(Debug, thiserror::Error)]
 pub enum TransportError {
-    /// Certificates.
+    /// The certificate authorities cannot be used.
     #[error(transparent)]
     Tls(#[from] tls::TlsError),
-    /// The proxy's address.
+    /// The proxy's address cannot be used.
     #[error("the proxy's address cannot be used: tenant.proxy takes http://[user:password@]host[:port]")]
     Proxy,
 }
@@ -138,7 +138,7 @@ fn proxy(settings: &Proxy, domain: &str) -> Result<Option<Intercept>, TransportE
     }
     let matcher = Matcher::builder().https(url.expose()).build();
     let tenant = format!("https://{domain}/").parse().map_err(|_| TransportError::Proxy)?;
-    // Nothing is excluded: then the address could not be read.
+    // The matcher excludes no host, so `None` means that it cannot read the address.
     matcher.intercept(&tenant).map(Some).ok_or(TransportError::Proxy)
 }
 
@@ -208,7 +208,7 @@ where
         client: Client<C, Full<Bytes>>,
         mut request: Request<Full<Bytes>>,
     ) -> Result<Answer, Failure> {
-        // Without it any encoding would be right.
+        // Without this header the server may choose any encoding.
         request.headers_mut().insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         let connection = capture_connection(&mut request);
         if let Some(seen) = request.extensions().get::<Seen>() {
@@ -219,14 +219,14 @@ where
             response = client.request(request) => response.map_err(|error| self.classify(&error))?,
             () = enough.notified() => return Err(Failure::Malformed { what: reading::INTERIM }),
         };
-        if let Some(line) = response.extensions().get::<Line>() {
-            if line.has_grown() {
+        if let Some(bounds) = response.extensions().get::<ReadBounds>() {
+            if bounds.has_grown() {
                 connection.connection_metadata().as_ref().inspect(|connected| connected.poison());
             }
-            line.head_is_read();
+            bounds.head_is_read();
         }
         let (head, body) = response.into_parts();
-        // A compressed body could unfold to any size.
+        // A compressed body could expand to any size.
         if reading::is_encoded(&head.headers) {
             return Err(Failure::Malformed { what: "a compressed body that was not asked for" });
         }
@@ -237,15 +237,16 @@ where
         })
     }
 
-    /// What cut an answer off.
+    /// The failure of a response that was cut off.
     fn broken(&self, error: &(dyn Error + 'static)) -> Failure {
         match chain(error).any(|error| error.is::<TooMuch>()) {
-            true => Failure::Malformed { what: "headers without end" },
+            true => Failure::Malformed { what: "headers or framing beyond the limit" },
             false => Failure::Broken { host: Arc::clone(&self.host) },
         }
     }
 
-    /// Finds the cause in the chain of errors. Their texts are never used: they may quote what a peer sent.
+    /// Finds the cause in the chain of errors. Their texts never reach the failure, because they may quote what a peer
+    /// sent.
     fn classify(&self, error: &legacy::Error) -> Failure {
         let host = Arc::clone(&self.host);
         let chain = || chain(error);
@@ -265,7 +266,7 @@ where
             let problem = match late {
                 Some(Step::Resolving | Step::Reaching) => ProxyProblem::Unreachable,
                 Some(Step::Reached) => ProxyProblem::TooSlow,
-                // What breaks when the tunnel stands was cut by the proxy or by somebody behind it.
+                // A tunnel that breaks after it was established was closed by the proxy or by a host behind it.
                 None => chain().find_map(tunnel_problem).unwrap_or(ProxyProblem::Refused),
             };
             return Failure::Proxy { proxy: Arc::clone(proxy), problem };
@@ -292,8 +293,8 @@ fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn 
     std::iter::successors(Some(error), |error| cause(*error))
 }
 
-/// The next link of a chain of errors. An io error that wraps another hides it from `source`, and TLS errors come
-/// wrapped so, twice.
+/// The cause of an error. An io error hides the error that it wraps from `source`, and TLS errors are wrapped in this
+/// way twice.
 fn cause<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
     match error.downcast_ref::<io::Error>().and_then(|error| error.get_ref()) {
         Some(inner) => Some(inner),
@@ -301,13 +302,14 @@ fn cause<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'stati
     }
 }
 
-/// hyper-util does not export the tunnel's error type, only its words; they are fixed and hold nothing of a peer.
+/// Recognizes an error of the tunnel by its text, because hyper-util does not export the type. The texts are fixed and
+/// quote nothing of a peer.
 fn tunnel_problem(error: &(dyn Error + 'static)) -> Option<ProxyProblem> {
     match error.to_string().as_str() {
         "tunnel error: failed to create underlying connection" => Some(ProxyProblem::Unreachable),
         "tunnel error: proxy authorization required" => Some(ProxyProblem::Authentication),
         "tunnel error: proxy response headers too long" => Some(ProxyProblem::NotUnderstood),
-        // Also for an answer that is no HTTP.
+        // hyper-util also reports these for a response that is not HTTP.
         "tunnel error: unsuccessful"
         | "tunnel error: unexpected end of file"
         | "tunnel error: io error establishing tunnel" => Some(ProxyProblem::Refused),
@@ -324,7 +326,7 @@ mod tests {
 
     use super::*;
 
-    /// What a request comes to through a proxy that answers CONNECT with `answer`, and then `hangs` or closes.
+    /// The failure of a request through a proxy that answers CONNECT with `answer` and then `hangs` or closes.
     async fn through(answer: &str, hangs: bool) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
@@ -349,7 +351,7 @@ mod tests {
             if !hangs {
                 stream.shutdown().await.unwrap();
             }
-            // A stream that is dropped with something unread in it resets.
+            // Dropping a stream with unread bytes would reset the connection.
             std::future::pending::<()>().await;
         };
         let request = Request::get("https://tenant.example/").body(Full::default()).unwrap();
@@ -362,10 +364,10 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_proxy_is_said_to_do_what_it_does() {
-        let refused = "the proxy PROXY will not connect to Auth0: allow tenant.domain there, and check that \
+        let refused = "the proxy PROXY refuses to connect to Auth0: allow tenant.domain there, and check that \
                        tenant.proxy names an HTTP proxy";
         let slow = "the proxy PROXY was reached, but there was no connection to Auth0 within tenant.connect_timeout: \
-                    check that it can reach tenant.domain, or give it more time";
+                    check that it can reach tenant.domain, or raise that timeout";
         let long = format!("HTTP/1.1 200 OK\r\nx-long: {}\r\n\r\n", "x".repeat(9000));
         for (answer, hangs, text) in [
             ("", true, slow),
@@ -382,8 +384,7 @@ mod tests {
             (
                 &long,
                 true,
-                "the proxy PROXY answers with something that is not understood: check that tenant.proxy names an HTTP \
-                 proxy",
+                "the proxy PROXY sent an invalid response: check that tenant.proxy names an HTTP proxy",
             ),
         ] {
             assert_eq!(through(answer, hangs).await, text, "{answer:.40} {hangs}");

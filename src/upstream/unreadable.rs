@@ -1,32 +1,32 @@
-//! Well-formed JSON that cannot be read as a whole, because a single text or number in it cannot be.
+//! Reads well-formed JSON in which a single text or number cannot be represented.
 //!
-//! JSON's grammar allows more than Rust's types hold: `"\ud800"`, half of a UTF-16 pair, which programs send that cut
-//! texts after so many UTF-16 units, or `1e999`. Bytes that are no UTF-8 are treated likewise. serde_json gives the whole
-//! document up for one of them. Here it is blanked and the document is read once more, so that only what is
-//! read from that very place is missing.
+//! JSON's grammar allows more than Rust's types hold: `"\ud800"`, half of a surrogate pair, which programs send that
+//! cut texts after a number of UTF-16 units, or `1e999`. Bytes that are not UTF-8 are treated the same way. serde_json
+//! rejects the whole document for one such value. Here the value is blanked and the document is read once more, so that
+//! only that value is missing.
 
 use serde::de::{DeserializeOwned, IgnoredAny};
 
 use crate::json;
 
-/// What a text that cannot be read is filled with, so that it is not taken for another: DEL stands in no token (RFC 6749
-/// appendix A), no name of a connection and no id.
+/// The character that fills a text which cannot be read, so that it equals no other: no token (RFC 6749 appendix A),
+/// connection name or id contains DEL.
 pub const BLANK: char = '\u{7f}';
 
-/// What a number that cannot be read is replaced by: nothing that is read as a number, nor as nothing.
+/// The replacement of a number that cannot be read: it is read neither as a number nor as null.
 const NO_NUMBER: &[u8] = b"true";
 
-/// No number with fewer characters and without an exponent is too large.
+/// The length from which a number without an exponent can be too large.
 const LONG_NUMBER: usize = 300;
 
-/// Reads a text that is one object; what cannot be read of it is [`BLANK`].
+/// Reads a document that is one object. A text in it that cannot be read is filled with [`BLANK`].
 pub fn object<T: DeserializeOwned>(json: &[u8]) -> Option<T> {
-    // Nearly always at once; and what is no JSON at all has nothing to be blanked.
+    // The first attempt nearly always succeeds. A document that is not JSON has nothing to blank.
     json::object(json).ok().or_else(|| json::object(&blanked(json)?).ok())
 }
 
-/// The same text with everything blanked that cannot be read, byte for byte as long; `None` if there is nothing. What is
-/// no JSON does not become JSON: only what is well-formed by itself is replaced, and by what may stand in its place.
+/// `json` with each value blanked that cannot be read, at an equal length; `None` if there is none. Only well-formed
+/// values are replaced, and by well-formed ones, so that a document that is not JSON stays invalid.
 fn blanked(json: &[u8]) -> Option<Vec<u8>> {
     let (mut rest, mut blanked, mut is_changed) = (json, Vec::with_capacity(json.len()), false);
     while let [first, ..] = rest {
@@ -56,7 +56,7 @@ fn blanked(json: &[u8]) -> Option<Vec<u8>> {
     is_changed.then_some(blanked)
 }
 
-/// How long the text is that `json` begins with, its quotes included.
+/// The length of the text that `json` begins with, its quotes included.
 fn text(json: &[u8]) -> usize {
     let mut is_escaped = false;
     let closes = |byte: &u8| {
@@ -67,14 +67,14 @@ fn text(json: &[u8]) -> usize {
     json.iter().skip(1).position(closes).map_or(json.len(), |at| at.saturating_add(2))
 }
 
-/// How long the number is that `json` begins with.
+/// The length of the number that `json` begins with.
 fn number(json: &[u8]) -> usize {
     let is_part = |byte: &u8| byte.is_ascii_digit() || b"+-.eE".contains(byte);
     json.iter().position(|byte| !is_part(byte)).unwrap_or(json.len())
 }
 
 fn is_unreadable_text(text: &[u8]) -> bool {
-    // Most have nothing that could be wrong.
+    // Most texts are ASCII without escapes, and always readable.
     (!text.is_ascii() || text.contains(&b'\\'))
         && is_well_formed(text)
         && serde_json::from_slice::<String>(text).is_err()
@@ -86,7 +86,7 @@ fn is_unreadable_number(number: &[u8]) -> bool {
         && serde_json::from_slice::<f64>(number).is_err()
 }
 
-/// By JSON's grammar, whatever it means.
+/// Whether `json` follows JSON's grammar.
 fn is_well_formed(json: &[u8]) -> bool {
     serde_json::from_slice::<IgnoredAny>(json).is_ok()
 }

@@ -1,8 +1,8 @@
-//! What Auth0 sends and expects, as bytes: requests out, answers in. Pure; the only file that knows the wire.
+//! The wire format of Auth0: paths of requests, parsing of answers. Pure.
 //!
-//! Lenient where Auth0's own answers vary (ids that are numbers or text, lifetimes that are absent, numbers or
-//! text, errors without JSON), strict where leniency would serve the wrong thing: a user other than the one
-//! asked for is no answer, and only Auth0's own words make "no such user" a fact.
+//! Parsing is lenient where Auth0's own answers vary (ids that are numbers or text, lifetimes that are absent, numbers
+//! or text, errors without JSON). It is strict where leniency could serve the wrong token: an answer about another user
+//! is invalid, and only Auth0's own error code means that there is no such user.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,39 +27,44 @@ use super::lenient::{Bar, Few, Flag, Lifetime, Number, Text};
 use super::response::{Answer, Limit, Timing};
 use super::unreadable;
 
-/// The only fields of a user that are asked for: nothing personal that a token lookup does not need.
+/// Identifies the daemon in the tenant's logs, as `User-Agent`.
+pub(super) const AGENT: &str = concat!("cloakroom/", env!("CARGO_PKG_VERSION"));
+
+/// The fields of a user that are requested: no personal data that a lookup does not need.
 pub const USER_FIELDS: &str = "user_id,identities,last_login,blocked";
 
-/// For a Management token whose lifetime neither the answer nor the token tells; a refusal would correct it.
+/// The lifetime of a Management token if neither the answer nor the token states one. If it is shorter in fact, Auth0
+/// refuses the token and the daemon obtains another.
 const UNSTATED_LIFETIME: Duration = Duration::from_secs(600);
 
-/// Auth0's own limit on a Management token's lifetime, 30 days; whoever states more is not believed.
+/// The upper bound of a Management token's lifetime, 30 days, which is Auth0's own limit.
 const LONGEST_LIFETIME: Duration = Duration::from_secs(2_592_000);
 
-/// The Management API has some hundred. This keeps a list of hundreds of thousands from being held.
+/// The most scopes that are kept, so that a list of hundreds of thousands is not. The Management API has about a
+/// hundred.
 const MOST_SCOPES: usize = 1024;
 
-/// Far more than any user links, whose accounts a person has to log in to one by one. This keeps a profile of hundreds of
-/// thousands from being held, and searched in every lookup.
+/// The most identities of a user, so that a profile with hundreds of thousands is neither stored nor searched in every
+/// lookup. Users link far fewer, because a person has to log in to each account.
 const MOST_IDENTITIES: usize = 256;
 
-/// Said of a profile with more identities than [`MOST_IDENTITIES`], empty ones included.
-const CROWD: &str = "a user with more than 256 identities, of which none is read";
+/// The cause in the failure of a profile with more identities than [`MOST_IDENTITIES`], empty ones included.
+const TOO_MANY_IDENTITIES: &str = "a user with more than 256 identities";
 
-/// Half of the smallest cache (`cache.max_bytes`): what does not fit into it would be asked for with every lookup, and one
-/// user's entry is not to take the place of a thousand others.
+/// The most bytes of a profile: half of the smallest cache (`cache.max_bytes`). A profile that does not fit into the
+/// cache would be requested with every lookup, and one user's entry must not displace a thousand others.
 const MOST_KEPT: usize = 512 << 10;
 
-/// Said of a profile that would take more than [`MOST_KEPT`].
-const HEAVY: &str = "a user whose identities take more than 512 KiB, of which none is kept";
+/// The cause in the failure of a profile that would take more than [`MOST_KEPT`].
+const TOO_LARGE: &str = "a user whose identities take more than 512 KiB";
 
-/// What became of a request for a user.
+/// The outcome of a request for a user.
 #[derive(Debug)]
 pub enum UserAnswer {
-    /// The user, and the earliest moment on our elapsed clock at which it can have logged in last. `None`: Auth0 says
-    /// that there is no such user, or not when it logged in.
+    /// The user, and the earliest time on the elapsed clock at which the last login can have been. `None` means that
+    /// there is no such user, or that Auth0 does not state the login.
     User(Option<Profile>, Option<Duration>),
-    /// Auth0 does not accept the Management token: a new one may help, and if it does not, this is why.
+    /// Auth0 refuses the Management token, for this reason. A new one may be accepted.
     BearerRefused(Refusal),
 }
 
@@ -73,15 +78,15 @@ pub fn user_path(user: &UserId) -> String {
 }
 
 impl Answer {
-    /// The failure of a status that is no answer to anything.
-    pub(super) fn no_answer(&self) -> Failure {
+    /// The failure of an answer whose status is not one that the request expects.
+    pub(super) fn unexpected_status(&self) -> Failure {
         let status = self.status.as_u16();
         match self.status {
             redirect if redirect.is_redirection() => {
                 Failure::Malformed { what: "a redirect, which is never followed; check tenant.domain" }
             }
             StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN
-                if !self.error().is_the_management_apis(self.status) =>
+                if !self.error().is_from_management_api(self.status) =>
             {
                 Failure::NotFromAuth0 { status }
             }
@@ -89,31 +94,32 @@ impl Answer {
         }
     }
 
-    /// The body of a 200. One that is none is likely cut off, or an edge's, so it may pass.
+    /// Parses the body of a 200. A body that cannot be parsed was probably cut off or came from an edge, so that
+    /// failure may pass.
     pub(super) fn parse<T: DeserializeOwned>(&self) -> Result<T, Failure> {
         let what = if self.body.is_empty() { EMPTY } else { NOT_JSON };
         unreadable::object(&self.body).ok_or(Failure::Malformed { what })
     }
 
     fn error(&self) -> ErrorBody {
-        // An edge may answer in HTML or not at all: then nothing is known but the status.
+        // An edge may answer in HTML or without a body. Then the status is all that is known.
         unreadable::object(&self.body).unwrap_or_default()
     }
 }
 
 /// Reads the answer to a grant request.
-pub fn parse_grant(answer: &Answer, audience: &Arc<str>, exchange: Timing) -> Result<Grant, Failure> {
+pub fn parse_grant(answer: &Answer, audience: &Arc<str>, timing: Timing) -> Result<Grant, Failure> {
     let status = answer.status.as_u16();
     match answer.status {
-        StatusCode::OK => parse_granted(answer, exchange.sent),
+        StatusCode::OK => parse_granted(answer, timing.sent),
         StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
             let error = answer.error();
-            match error.is_oauths() {
+            match error.is_from_oauth_server() {
                 true => Err(Failure::Denied(grant_refusal(status, &error, audience))),
-                false => Err(answer.no_answer()),
+                false => Err(answer.unexpected_status()),
             }
         }
-        _ => Err(answer.no_answer()),
+        _ => Err(answer.unexpected_status()),
     }
 }
 
@@ -143,11 +149,12 @@ fn parse_granted(answer: &Answer, sent: Moment) -> Result<Grant, Failure> {
         return Err(Failure::Malformed { what: UNSENDABLE });
     }
     let claims = claims(&token).unwrap_or_default();
-    // Measured by the clock that wrote it, so that a wrong one here cannot make every new token look dead.
+    // Measured by the clock that wrote the date, so that a wrong local clock does not make every new token look
+    // expired.
     let by_their_clock = answer.date().unwrap_or(sent.wall);
     let span = match granted.expires_in.lifetime() {
         Some(Lifetime::Date(date)) => Some(date.since(by_their_clock)),
-        // Auth0 says itself how long this token is good for, so nothing is nothing here.
+        // Auth0 itself states the lifetime of this token, so zero means zero here.
         _ => granted.expires_in.seconds(),
     };
     let stated = span.map(|span| Deadline::after(sent, span.min(LONGEST_LIFETIME)));
@@ -167,35 +174,35 @@ fn parse_granted(answer: &Answer, sent: Moment) -> Result<Grant, Failure> {
 pub fn parse_user(
     answer: &Answer,
     user: &UserId,
-    exchange: Timing,
+    timing: Timing,
     tags: &TagKey,
 ) -> Result<UserAnswer, Failure> {
     let status = answer.status.as_u16();
     if answer.status == StatusCode::OK {
-        let (profile, logged_in) = parse_profile(answer, user, exchange, tags)?;
+        let (profile, logged_in) = parse_profile(answer, user, timing, tags)?;
         return Ok(UserAnswer::User(Some(profile), logged_in));
     }
     let error = answer.error();
     match (answer.status, error.code.as_str()) {
         (StatusCode::NOT_FOUND, "inexistent_user") => Ok(UserAnswer::User(None, None)),
-        // Auth0 says that no id looks like this: then nobody has it.
+        // Auth0 says that this is not a valid id. So no user has it.
         (StatusCode::BAD_REQUEST, "invalid_uri") if error.message.as_str().contains("property id") => {
             Ok(UserAnswer::User(None, None))
         }
-        // Whatever else says no is on the way to Auth0, and knows nothing of the token.
-        _ if !error.is_the_management_apis(answer.status) => Err(answer.no_answer()),
+        // Any other refusal comes from a host on the way to Auth0 and says nothing about the token.
+        _ if !error.is_from_management_api(answer.status) => Err(answer.unexpected_status()),
         (StatusCode::BAD_REQUEST, "Bearer") | (StatusCode::UNAUTHORIZED, _) => {
             Ok(UserAnswer::BearerRefused(Refusal::Bearer { status }))
         }
         (StatusCode::FORBIDDEN, "insufficient_scope") => Ok(UserAnswer::BearerRefused(Refusal::Scope)),
-        _ => Err(answer.no_answer()),
+        _ => Err(answer.unexpected_status()),
     }
 }
 
 fn parse_profile(
     answer: &Answer,
     user: &UserId,
-    exchange: Timing,
+    timing: Timing,
     tags: &TagKey,
 ) -> Result<(Profile, Option<Duration>), Failure> {
     let malformed = |what| Failure::Malformed { what };
@@ -204,54 +211,54 @@ fn parse_profile(
         return Err(malformed("another user than the one that was asked for"));
     }
     if wire.identities.has_more {
-        return Err(malformed(CROWD));
+        return Err(malformed(TOO_MANY_IDENTITIES));
     }
     let last_login = wire.last_login.given().and_then(Timestamp::parse);
-    let learned = Learned { sent: exchange.sent, behind: answer.clock_behind(exchange), last_login };
+    let sources = ExpirySources { sent: timing.sent, behind: answer.clock_behind(timing), last_login };
     let identities = wire.identities.first.into_iter().flatten();
     let mut identities: SmallVec<_> =
-        identities.map(|Object(wire)| identity(&wire, &learned, tags)).collect();
-    // These are kept by the hundred thousand.
+        identities.map(|Object(wire)| identity(&wire, &sources, tags)).collect();
+    // The cache holds hundreds of thousands of them.
     identities.shrink_to_fit();
     let profile = Profile { blocked: wire.blocked.0, identities };
     if profile.apart() > MOST_KEPT {
-        return Err(malformed(HEAVY));
+        return Err(malformed(TOO_LARGE));
     }
-    let logged_in = last_login.and_then(|login| answer.not_before(login, exchange));
+    let logged_in = last_login.and_then(|login| answer.not_before(login, timing));
     Ok((profile, logged_in))
 }
 
-/// What an answer tells about the ends of all its tokens.
-struct Learned {
+/// What an answer states about the expiry of all its tokens.
+struct ExpirySources {
     sent: Moment,
     behind: Duration,
     last_login: Option<Timestamp>,
 }
 
-impl Learned {
-    /// The expiry that a token itself and its provider's `expires_in` come to.
+impl ExpirySources {
+    /// The expiry by a token's own `exp` and its provider's `expires_in`.
     fn expiry(&self, own: Option<Timestamp>, lifetime: Option<Lifetime>) -> (Option<Deadline>, ExpiryBasis) {
         let at = |date| Deadline::at(date, self.sent, self.behind);
         let stated = lifetime.map(|lifetime| match (lifetime, self.last_login) {
             (Lifetime::Date(date), _) => (at(date), ExpiryBasis::Login),
             (Lifetime::Span(span), Some(login)) => (at(login.after(span)), ExpiryBasis::Login),
-            // It was issued before it was asked for; no date is stated, so the clocks here count.
+            // The token was issued before the request. No date is stated, so the local clocks count.
             (Lifetime::Span(span), None) => (Deadline::after(self.sent, span), ExpiryBasis::FirstSeen),
         });
         earliest([own.map(|exp| (at(exp), ExpiryBasis::Jwt)), stated])
     }
 }
 
-fn identity(wire: &WireIdentity, learned: &Learned, tags: &TagKey) -> Identity {
+fn identity(wire: &WireIdentity, sources: &ExpirySources, tags: &TagKey) -> Identity {
     fn some(text: &Text) -> Option<&str> {
         text.given().filter(|text| !text.is_empty())
     }
-    // A token whose second half cannot be read would be taken for one that has none.
+    // Without this, a token whose second half cannot be read would look like one without a second half.
     let (first, second) = (&wire.access_token, &wire.access_token_secret);
     let is_unreadable = first.is_unreadable() || (some(first).is_some() && second.is_unreadable());
     let token = some(first).filter(|_| !is_unreadable).map(|text| {
         let own = claims(text).and_then(|claims| claims.exp.date());
-        let (expires, basis) = learned.expiry(own, wire.expires_in.lifetime());
+        let (expires, basis) = sources.expiry(own, wire.expires_in.lifetime());
         IdpToken {
             fingerprint: tags.tag("token", text),
             access_token: SecretStr::new(text),
@@ -265,7 +272,7 @@ fn identity(wire: &WireIdentity, learned: &Learned, tags: &TagKey) -> Identity {
     if is_unreadable { identity.with_unreadable_token() } else { identity }
 }
 
-/// Base64 in whichever spelling: encoders that are not made for JWTs add padding, or use the other alphabet.
+/// Base64 with or without padding. Encoders that are not made for JWTs add it, or use the other alphabet.
 const ANY_PADDING: GeneralPurpose = GeneralPurpose::new(
     &URL_SAFE,
     GeneralPurposeConfig::new()
@@ -273,9 +280,9 @@ const ANY_PADDING: GeneralPurpose = GeneralPurpose::new(
         .with_decode_allow_trailing_bits(true),
 );
 
-/// The claims of a token that looks like a JWT. Nothing is verified: a claim here can only shorten a life.
-fn claims(token: &str) -> Option<Claims> {
-    // Most providers' tokens are opaque, and need no decoding to tell. One of five parts is encrypted.
+/// The claims of a token that looks like a JWT. Nothing is verified: a claim can only make the expiry earlier.
+fn claims(token: &str) -> Option<WireClaims> {
+    // Most providers' tokens are opaque, which their dots show without decoding. One of five parts is encrypted.
     if token.bytes().filter(|byte| *byte == b'.').count() != 2 {
         return None;
     }
@@ -294,14 +301,14 @@ struct Granted {
 }
 
 #[derive(Default, Deserialize)]
-struct Claims {
+struct WireClaims {
     #[serde(default)]
     exp: Number,
     #[serde(default)]
     scope: Text,
 }
 
-/// Either endpoint's error, whichever fields it has. Compared with known texts, never shown.
+/// An error of either endpoint, with the fields of both. Compared with known texts, never shown.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct ErrorBody {
@@ -315,15 +322,16 @@ struct ErrorBody {
 }
 
 impl ErrorBody {
-    /// Whether the Management API wrote it: each of its errors repeats the answer's status and names it. Gateways and
+    /// Whether the Management API wrote the error: its errors repeat the answer's status and name it. Gateways and
     /// portals answer in HTML, or in JSON of other forms.
-    fn is_the_management_apis(&self, status: StatusCode) -> bool {
+    fn is_from_management_api(&self, status: StatusCode) -> bool {
         self.status.as_str() == status.as_str() && !self.error.as_str().is_empty()
     }
 
-    /// Whether an OAuth server wrote it: its errors are codes such as `access_denied` (RFC 6749 §5.2). A code that is not
-    /// known is a refusal all the same, because Auth0 has more than the RFC; a phrase such as `Forbidden` is none.
-    fn is_oauths(&self) -> bool {
+    /// Whether an OAuth server wrote the error: its errors are codes such as `access_denied` (RFC 6749 §5.2). An
+    /// unknown code is a refusal too, because Auth0 has more codes than the RFC. A phrase such as `Forbidden` is not a
+    /// code.
+    fn is_from_oauth_server(&self) -> bool {
         let code = self.error.as_str();
         !code.is_empty() && code.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')
     }
@@ -341,7 +349,8 @@ struct WireUser {
     identities: Few<Option<Object<WireIdentity>>, MOST_IDENTITIES>,
 }
 
-/// `refresh_token` and `profileData` are left out on purpose: what is not read cannot leak.
+/// An identity on the wire. `refresh_token` and `profileData` are left out on purpose: a field that is not read cannot
+/// leak.
 #[derive(Deserialize)]
 struct WireIdentity {
     #[serde(default)]

@@ -1,15 +1,15 @@
-//! Leaves nothing of an answer in the buffers of a connection that is kept open.
+//! A stream that overwrites the read buffers of connections that are kept open, so that no response remains in them.
 //!
-//! TLS decrypts where it has read to, and hyper keeps what it has read until there is more; neither overwrites either,
-//! so that a token would be there for as long as the connection is. Both ask for more as soon as an answer has been
-//! dealt with, and wait for it: that is when there is nothing to be read, and when the place to read to is handed down
-//! to the stream below, which is here.
+//! TLS decrypts in place, in the buffer that it reads into, and hyper keeps what it has read until it reads more.
+//! Neither overwrites its buffer, so a token would stay in memory for as long as the connection is open. Both start the
+//! next read as soon as a response has been processed, before there is anything to read. That read passes the buffer
+//! down to this stream, which overwrites it.
 //!
-//! That overwrites what was dealt with only where the same place is read to again. rustls begins at the front of its
-//! buffer whenever that is empty. hyper does as long as its buffer has the size that it is told to read at a time
-//! ([`READ_BUFFER`](super::line::READ_BUFFER)); what it has dealt with is then at the front, and it either moves back
-//! there or takes a new buffer, and the allocator overwrites the old one. A buffer that has grown is read to further
-//! behind, so such a connection is noted here ([`Line`]), and not used again.
+//! This covers processed bytes only if the next read goes to the same place. rustls starts at the front of its buffer
+//! whenever the buffer is empty. So does hyper while its buffer has the size that it reads at a time
+//! ([`READ_BUFFER`](super::read_bounds::READ_BUFFER)): it either moves back to the front or takes a new buffer, and the
+//! allocator overwrites the old one. A buffer that has grown is read into further back. [`ReadBounds`] notes such a
+//! connection, and it is not used again.
 
 use std::io;
 use std::pin::Pin;
@@ -18,30 +18,30 @@ use std::task::{Context, Poll, ready};
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::line::Line;
+use super::read_bounds::ReadBounds;
 
-/// A stream that overwrites what it is to read to before it reads.
+/// A stream that overwrites the buffer it reads into before each read.
 #[derive(Debug)]
 pub struct ZeroizeIo<S> {
     stream: S,
-    /// Where this is what hyper reads from.
-    line: Option<Line>,
+    /// Of a stream that hyper reads responses from.
+    bounds: Option<ReadBounds>,
 }
 
 impl<S> ZeroizeIo<S> {
-    /// Below TLS.
+    /// Wraps a stream below TLS.
     pub fn new(stream: S) -> Self {
-        Self { stream, line: None }
+        Self { stream, bounds: None }
     }
 
-    /// Above TLS, where answers can be read: bounds them.
+    /// Wraps a stream above TLS, which carries responses in plain text, and bounds them.
     pub fn of_answers(stream: S) -> Self {
-        Self { stream, line: Some(Line::new()) }
+        Self { stream, bounds: Some(ReadBounds::new()) }
     }
 
     fn sends(&self) {
-        if let Some(line) = &self.line {
-            line.sends();
+        if let Some(bounds) = &self.bounds {
+            bounds.sends();
         }
     }
 }
@@ -52,14 +52,14 @@ impl<S: AsyncRead + Unpin> AsyncRead for ZeroizeIo<S> {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if let Some(line) = &self.line {
-            line.is_to_read(buf.remaining()).map_err(io::Error::other)?;
+        if let Some(bounds) = &self.bounds {
+            bounds.is_to_read(buf.remaining()).map_err(io::Error::other)?;
         }
         let before = buf.filled().len();
         buf.initialize_unfilled().fill(0);
         ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
-        if let Some(line) = &self.line {
-            line.has_read(buf.filled().len().saturating_sub(before));
+        if let Some(bounds) = &self.bounds {
+            bounds.has_read(buf.filled().len().saturating_sub(before));
         }
         Poll::Ready(Ok(()))
     }
@@ -96,8 +96,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for ZeroizeIo<S> {
 impl<S: Connection> Connection for ZeroizeIo<S> {
     fn connected(&self) -> Connected {
         let connected = self.stream.connected();
-        match &self.line {
-            Some(line) => connected.extra(line.clone()),
+        match &self.bounds {
+            Some(bounds) => connected.extra(bounds.clone()),
             None => connected,
         }
     }

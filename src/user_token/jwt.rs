@@ -1,8 +1,8 @@
-//! A user token taken apart, and its signature. Pure.
+//! Parses a user token and checks its signature. Pure.
 //!
-//! The header is untrusted until the signature is right, and its `alg` is what forgers play with: `none`, or `HS256`
-//! keyed with the public key. So it chooses between two algorithms for RSA keys and nothing else, and has to agree
-//! with what the key set states. The crate's own checks of times are not used: they read a clock of their own.
+//! The header is untrusted until the signature has been checked, and forgers choose its `alg`: `none`, or `HS256` keyed
+//! with the public key. So `alg` may only name one of two algorithms for RSA keys, and has to match the one that the
+//! key set states. The `jsonwebtoken` crate's own checks of times are not used, because they read a clock of their own.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -16,18 +16,18 @@ use crate::json;
 
 use super::keys::{Algorithm, Key};
 
-/// A header section holds 16 KiB, and needs some for the rest.
+/// The longest token in bytes. A request's headers take at most 16 KiB, and the other headers need some of that.
 const LONGEST: usize = 12 * 1024;
 
-/// The types of access tokens (RFC 9068 §2.1) and of what states none besides being a JWT, in any case of letters.
+/// The accepted values of `typ`: access tokens (RFC 9068 §2.1) and plain JWTs. Compared without regard to case.
 const TYPES: [&str; 4] = ["JWT", "at+jwt", "application/jwt", "application/at+jwt"];
 
-/// A token whose signature nobody has looked at yet.
+/// A parsed token whose signature has not been checked.
 #[derive(Debug)]
 pub struct Jwt<'a> {
-    /// What it says.
+    /// Its claims.
     pub claims: Claims,
-    /// The id of the key that it says to be signed with.
+    /// The id of the key that it names.
     pub key: String,
     algorithm: Algorithm,
     message: &'a str,
@@ -35,7 +35,7 @@ pub struct Jwt<'a> {
 }
 
 impl<'a> Jwt<'a> {
-    /// Takes `token` apart. Nothing of a token that is too long is decoded.
+    /// Parses `token`. A token that is too long is not decoded at all.
     pub fn parse(token: &'a str) -> Result<Self, InvalidUserToken> {
         if token.len() > LONGEST {
             return Err(InvalidUserToken::TooLong);
@@ -50,13 +50,13 @@ impl<'a> Jwt<'a> {
         let header: Header = part(header)?;
         let algorithm = Algorithm::named(&header.alg).ok_or(InvalidUserToken::Algorithm)?;
         let is_known = |kind: &String| TYPES.iter().any(|known| known.eq_ignore_ascii_case(kind));
-        // Whoever marks something as critical is to be refused where it is not understood (RFC 7515 §4.1.11).
+        // A token with a critical extension that is not understood must be refused (RFC 7515 §4.1.11).
         if header.crit.is_some() || !header.typ.as_ref().is_none_or(is_known) {
             return Err(InvalidUserToken::AnotherKind);
         }
         let key = header.kid.filter(|kid| !kid.is_empty()).ok_or(InvalidUserToken::NoKey)?;
         let payload: Payload = part(payload)?;
-        // A logout token has an ID token's issuer, audience and subject, and may have no type of its own.
+        // A logout token has an ID token's issuer, audience and subject, and may lack a type.
         if payload.events.is_some() {
             return Err(InvalidUserToken::AnotherKind);
         }
@@ -66,7 +66,7 @@ impl<'a> Jwt<'a> {
         Ok(Self { claims: payload.into(), key, algorithm, message, signature })
     }
 
-    /// Whether `key` has signed it.
+    /// Checks that `key` has signed the token.
     pub fn check(&self, key: &Key) -> Result<(), InvalidUserToken> {
         if key.algorithm.is_some_and(|stated| stated != self.algorithm) {
             return Err(InvalidUserToken::AnotherAlgorithm);
@@ -82,7 +82,8 @@ impl<'a> Jwt<'a> {
     }
 }
 
-/// Base64 of JSON. What is wrong with it is not told: it would quote the token.
+/// Decodes a part of a token, which is base64 of JSON. The error's own text is dropped, because it would quote the
+/// token.
 fn part<T: DeserializeOwned>(text: &str) -> Result<T, InvalidUserToken> {
     let decoded = URL_SAFE_NO_PAD.decode(text).map_err(|_| InvalidUserToken::Malformed)?;
     json::object(&decoded).map_err(|_| InvalidUserToken::Malformed)
@@ -96,8 +97,8 @@ struct Header {
     crit: Option<IgnoredAny>,
 }
 
-/// Strict, other than what is read of Auth0's answers: a claim of another type than it has is no claim to rely on, and
-/// one that is there twice says two things.
+/// The payload of a token. Strict, unlike the parsing of Auth0's answers: a claim of another type is not reliable, and
+/// a claim that appears twice is ambiguous.
 #[derive(Deserialize)]
 struct Payload {
     iss: Option<String>,
@@ -129,7 +130,7 @@ impl From<OneOrMore> for Vec<String> {
 
 impl From<Payload> for Claims {
     fn from(payload: Payload) -> Self {
-        // Fractions are allowed (RFC 7519 §2); what no date can be becomes the first or the last there is.
+        // Fractions are allowed (RFC 7519 §2). A number outside the range of dates becomes the first or the last date.
         let date = |secs: f64| Timestamp::from_millis((secs * 1e3) as i64);
         Self {
             issuer: payload.iss,
@@ -186,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_user_token_is_refused_by_what_it_is() {
+    fn anything_but_a_user_token_is_refused_by_what_it_is() {
         use InvalidUserToken as No;
         for (text, why) in [
             ("", No::Opaque),
@@ -249,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn the_length_is_looked_at_before_anything_else() {
+    fn the_length_is_checked_first() {
         assert_eq!(refusal(&".".repeat(LONGEST + 1)), InvalidUserToken::TooLong);
         assert_eq!(refusal(&".".repeat(LONGEST)), InvalidUserToken::Malformed);
         let long = |size| token(HEADER, &format!(r#"{{"padding":"{}"}}"#, "x".repeat(size)));

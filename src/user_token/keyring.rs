@@ -1,12 +1,12 @@
-//! The tenant's keys as they are held, and when they are asked for again.
+//! The cached keys of the tenant, and when they are requested again.
 //!
-//! Keys that are held serve at once, and are replaced in the background while they are in use. They have no end: while
-//! the tenant cannot be asked, the last ones serve on. That is bounded all the same, since no user's token is served
-//! longer than `cache.max_ttl` and `cache.max_stale` without the tenant.
+//! Cached keys are used at once, and are renewed in the background while they are in use. They do not expire: while the
+//! tenant cannot be asked, the last ones stay in use. This is still bounded, since no user's token is served for longer
+//! than `cache.max_ttl` and `cache.max_stale` without the tenant.
 //!
-//! A token chooses the id of its key, and anybody can make one up. So an id that is not known makes us look for it
-//! once in a while for each uid whose callers send such tokens, and no more often: what one uid makes up keeps no other
-//! from a key that is new. A search that finds its key does not count.
+//! A token names its key, and any client can invent a name. So the daemon searches for an unknown key at limited
+//! intervals for each uid whose clients send such tokens. Names that one uid invents do not keep another uid from a new
+//! key. A search that finds its key does not count.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -19,65 +19,67 @@ use crate::domain::priority::Flow;
 use crate::domain::retry::{Backoff, Waits};
 use crate::flight::{Flight, Flights, NoFlight};
 
+use super::error::NotVerified;
 use super::keys::Key;
-use super::{FetchedKeys, KeySource, NotVerified};
+use super::source::{FetchedKeys, KeySource};
 
-/// From this age on, keys in use are replaced in the background. Auth0 asks for no more than that: a new key is
-/// published long before it signs. A key that was revoked is trusted for so long.
+/// The age from which keys in use are renewed in the background. Auth0 publishes a new key long before it signs with
+/// it. A revoked key is trusted for up to this long.
 const REFRESH_AFTER: Duration = Duration::from_secs(600);
 
-/// Older keys, which nobody has used for a while, are replaced before they are used again, if that can be done.
+/// The age from which keys are renewed before they are used, if the tenant can be asked. Keys only get this old without
+/// use.
 const FRESH_FOR: Duration = Duration::from_secs(3600);
 
-/// Between two looks for a key that is not known, for one uid. Auth0's staff recommend as much (community.auth0.com, 17654).
+/// The interval between searches for unknown keys for one uid, as Auth0's staff recommend (community.auth0.com, 17654).
 const BETWEEN_SEARCHES: Duration = Duration::from_secs(300);
 
-/// Uids that may have looked within [`BETWEEN_SEARCHES`]: all of them together ask no more often than this, one after the
-/// other, and further ones not at all. A daemon has few callers, and few of these send users' tokens.
+/// The most uids that may have searched within [`BETWEEN_SEARCHES`]. Searches of further uids are skipped. A daemon has
+/// few client uids, and few of them send users' tokens.
 const MOST_SEARCHES: usize = 16;
 
-/// Between attempts that fail.
+/// Waits between failed attempts.
 const AFTER_FAILURES: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60));
 
-/// How an attempt ended; what it brought is in the state.
-type Asked = Result<(), Unavailable>;
+/// The outcome of a request for the key set. The keys themselves are in the state.
+type Outcome = Result<(), Unavailable>;
 
-/// The keys. Nothing is awaited while the state is locked.
+/// The cached keys. Nothing is awaited while the state is locked.
 pub(super) struct Keyring {
-    shared: Arc<Shared>,
-    /// Of one thing, the key set.
-    flights: Flights<(), (), Asked>,
+    inner: Arc<KeyringInner>,
+    /// Requests for the key set, at most one at a time.
+    flights: Flights<(), (), Outcome>,
 }
 
-struct Shared {
-    state: Mutex<State>,
+struct KeyringInner {
+    state: Mutex<KeyringState>,
     source: Arc<dyn KeySource>,
     clock: Clock,
     seed: u64,
 }
 
 #[derive(Debug, Default)]
-struct State {
-    held: Option<FetchedKeys>,
+struct KeyringState {
+    cached: Option<FetchedKeys>,
     failing: Option<Failing>,
-    /// Whose callers had an unknown key looked for in vain, and when; not those for which that is long ago.
+    /// Recent searches that found no key: the flow and the time.
     searches: Vec<(Flow, Moment)>,
 }
 
-/// The last attempt failed.
+/// The failure of the last attempt.
 #[derive(Debug)]
 struct Failing {
     why: Unavailable,
-    /// The next is made from then on.
+    /// When the next attempt may be made.
     until: Moment,
     waits: Waits,
 }
 
 /// Why the tenant is not asked now.
-enum Hold {
-    /// The key is there, and young enough.
+enum NotAsked {
+    /// The key is cached and recent enough.
     NoNeed,
-    /// It has just been looked for.
+    /// A recent search did not find it.
     Searched,
     /// The last attempt failed a moment ago.
     Failing(Unavailable),
@@ -85,78 +87,80 @@ enum Hold {
 
 impl Keyring {
     pub fn new(source: Arc<dyn KeySource>, clock: Clock, seed: u64) -> Self {
-        let shared = Shared { state: Mutex::default(), source, clock, seed };
-        Self { shared: Arc::new(shared), flights: Flights::new(1) }
+        let inner = KeyringInner { state: Mutex::default(), source, clock, seed };
+        Self { inner: Arc::new(inner), flights: Flights::new(1) }
     }
 
-    /// The key called `id`, for a caller of `flow`.
+    /// The key with this `id`, for a client of `flow`.
     ///
     /// # Panics
     /// Outside a tokio runtime.
     pub async fn find(&self, id: &str, flow: Flow) -> Result<Arc<Key>, NotVerified> {
-        // Not in the match: it would stay locked in its arms, which lock it again.
-        let at_once = self.shared.lock().at_once(id, self.shared.clock.now());
+        // Not in the `match`: the state would stay locked in its arms, which lock it again.
+        let at_once = self.inner.lock().at_once(id, self.inner.clock.now());
         match at_once {
             Some((key, false)) => return Ok(key),
             Some((key, true)) => {
-                // Nobody waits for it.
+                // In the background: this call does not wait for the outcome.
                 self.ask(id, flow).ok();
                 return Ok(key);
             }
             None => {}
         }
-        // A flight that was under way may have been sent before the key was there; the next has not.
+        // A flight that was already under way may have been sent before the key was published. A second one was not.
         for _ in 0..2 {
             let flight = match self.ask(id, flow) {
                 Ok(flight) => flight,
-                Err(NoFlight::Refused(Hold::Failing(why))) => return self.shared.held(id).ok_or(why.into()),
-                Err(NoFlight::Refused(Hold::NoNeed | Hold::Searched) | NoFlight::Full) => break,
+                Err(NoFlight::Refused(NotAsked::Failing(why))) => {
+                    return self.inner.cached(id).ok_or(why.into());
+                }
+                Err(NoFlight::Refused(NotAsked::NoNeed | NotAsked::Searched) | NoFlight::Full) => break,
             };
             let joined = flight.joined();
             let outcome = flight.landed().await.unwrap_or_else(|| Err(fault()));
-            match (self.shared.held(id), outcome) {
+            match (self.inner.cached(id), outcome) {
                 (Some(key), _) => return Ok(key),
                 (None, Err(why)) => return Err(why.into()),
                 (None, Ok(())) if joined => {}
                 (None, Ok(())) => break,
             }
         }
-        self.shared.held(id).ok_or(InvalidUserToken::UnknownKey.into())
+        self.inner.cached(id).ok_or(InvalidUserToken::UnknownKey.into())
     }
 
-    /// Asks the tenant for the sake of the key `id`, or joins those who do already.
-    fn ask(&self, id: &str, flow: Flow) -> Result<Flight<Asked>, NoFlight<Hold>> {
+    /// Requests the key set because of the key `id`, or joins the request that is under way.
+    fn ask(&self, id: &str, flow: Flow) -> Result<Flight<Outcome>, NoFlight<NotAsked>> {
         self.flights.join((), (), |_, _| {
-            self.shared.lock().may_ask(id, flow, self.shared.clock.now())?;
-            let (shared, id) = (Arc::clone(&self.shared), id.to_owned());
+            self.inner.lock().may_ask(id, flow, self.inner.clock.now())?;
+            let (inner, id) = (Arc::clone(&self.inner), id.to_owned());
             Ok(async move {
-                let outcome = shared.source.fetch().await;
-                shared.land(outcome, &id, flow)
+                let outcome = inner.source.fetch().await;
+                inner.land(outcome, &id, flow)
             })
         })
     }
 }
 
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
+impl KeyringInner {
+    fn lock(&self) -> MutexGuard<'_, KeyringState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn held(&self, id: &str) -> Option<Arc<Key>> {
-        self.lock().held.as_ref()?.keys.find(id)
+    fn cached(&self, id: &str) -> Option<Arc<Key>> {
+        self.lock().cached.as_ref()?.keys.find(id)
     }
 
-    /// What was asked for the sake of the key `id`, for a caller of `flow`, has come to this.
-    fn land(&self, outcome: Result<FetchedKeys, Unavailable>, id: &str, flow: Flow) -> Asked {
+    /// Stores the outcome of a request that was made because of the key `id`, for a client of `flow`.
+    fn land(&self, outcome: Result<FetchedKeys, Unavailable>, id: &str, flow: Flow) -> Outcome {
         let now = self.clock.now();
         let mut state = self.lock();
         if outcome.as_ref().map_or(true, |fetched| fetched.keys.find(id).is_some()) {
-            // It was found, or not looked for after all.
+            // The search found the key, or failed, and does not count.
             state.searches.retain(|(of, _)| *of != flow);
         }
         match outcome {
             Ok(fetched) => {
-                state.held = Some(fetched);
+                state.cached = Some(fetched);
                 state.failing = None;
                 Ok(())
             }
@@ -173,42 +177,37 @@ impl Shared {
     }
 }
 
-impl State {
-    /// The key `id` if nobody has to wait for it, and whether the tenant should be asked behind it.
+impl KeyringState {
+    /// The key `id` if it can be used without waiting, and whether it should be renewed in the background.
     fn at_once(&self, id: &str, now: Moment) -> Option<(Arc<Key>, bool)> {
-        let held = self.held.as_ref()?;
-        let age = held.sent.age(now);
-        // While it fails to be had anew it is used at once, whatever its age: one caller's wait was enough.
+        let cached = self.cached.as_ref()?;
+        let age = cached.sent.age(now);
+        // While renewal fails, the key is used at once, whatever its age: only one client has to wait for the failure.
         let at_once = age < FRESH_FOR || self.failing.is_some();
-        held.keys.find(id).filter(|_| at_once).map(|key| (key, age >= REFRESH_AFTER))
+        cached.keys.find(id).filter(|_| at_once).map(|key| (key, age >= REFRESH_AFTER))
     }
 
-    /// Whether the tenant may be asked for the sake of the key `id`, for a caller of `flow`. Called while no search is under way.
-    fn may_ask(&mut self, id: &str, flow: Flow, now: Moment) -> Result<(), Hold> {
+    /// Whether the tenant may be asked because of the key `id`, for a client of `flow`. Called while no request is
+    /// under way.
+    fn may_ask(&mut self, id: &str, flow: Flow, now: Moment) -> Result<(), NotAsked> {
         if let Some(failing) = self.failing.as_ref().filter(|failing| failing.until.elapsed > now.elapsed) {
             let retry_after = now.age(failing.until);
-            return Err(Hold::Failing(Unavailable { retry_after, ..failing.why.clone() }));
+            return Err(NotAsked::Failing(Unavailable { retry_after, ..failing.why.clone() }));
         }
-        let Some(held) = &self.held else { return Ok(()) };
-        match held.keys.find(id) {
-            Some(_) if held.sent.age(now) < REFRESH_AFTER => Err(Hold::NoNeed),
+        let Some(cached) = &self.cached else { return Ok(()) };
+        match cached.keys.find(id) {
+            Some(_) if cached.sent.age(now) < REFRESH_AFTER => Err(NotAsked::NoNeed),
             Some(_) => Ok(()),
             None => {
                 self.searches.retain(|(_, at)| at.age(now) < BETWEEN_SEARCHES);
                 let has_searched = self.searches.iter().any(|(of, _)| *of == flow);
                 if has_searched || self.searches.len() >= MOST_SEARCHES {
-                    return Err(Hold::Searched);
+                    return Err(NotAsked::Searched);
                 }
                 self.searches.push((flow, now));
                 Ok(())
             }
         }
-    }
-}
-
-impl From<Unavailable> for NotVerified {
-    fn from(why: Unavailable) -> Self {
-        Self::Unavailable(why)
     }
 }
 

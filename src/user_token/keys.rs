@@ -1,4 +1,4 @@
-//! The tenant's public keys, as far as user tokens can be signed with them.
+//! The tenant's public keys that user tokens can be signed with.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,8 +7,8 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::DecodingKey;
 
-/// The two algorithms that are accepted: RSA with SHA-256, in the two ways of padding. What Auth0 offers besides them,
-/// HS256, is keyed with a secret of the application, which is none of ours.
+/// The two accepted algorithms: RSA with SHA-256 and either padding. Auth0 also offers HS256, which is keyed with a
+/// secret of the application that the daemon does not have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Algorithm {
     /// RSASSA-PKCS1-v1_5.
@@ -18,7 +18,7 @@ pub enum Algorithm {
 }
 
 impl Algorithm {
-    /// By its name in headers and key sets (RFC 7518 §3.1).
+    /// The algorithm with this name in headers and key sets (RFC 7518 §3.1).
     pub fn named(name: &str) -> Option<Self> {
         match name {
             "RS256" => Some(Self::Rs256),
@@ -32,13 +32,13 @@ impl Algorithm {
 #[derive(Clone)]
 pub struct Key {
     id: String,
-    /// The one algorithm that it is for, where the key set states one.
+    /// The only algorithm that it is for, if the key set states one.
     pub(super) algorithm: Option<Algorithm>,
     pub(super) public: DecodingKey,
 }
 
 impl Key {
-    /// An RSA key of 2,048 to 8,192 bits, from modulus and exponent as a key set writes them. `None` if they are not.
+    /// An RSA key of 2,048 to 8,192 bits, from modulus and exponent as in a key set. `None` if they are not valid.
     pub fn rsa(id: &str, algorithm: Option<Algorithm>, n: &str, e: &str) -> Option<Self> {
         let decode = |part| URL_SAFE_NO_PAD.decode(part).ok();
         let (n, e) = (decode(n)?, decode(e)?);
@@ -52,7 +52,7 @@ impl Key {
     }
 }
 
-/// Its name says all that there is to know in a log.
+/// Prints the id, which is enough in a log.
 impl fmt::Debug for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Key").field(&self.id).finish()
@@ -69,7 +69,7 @@ impl KeySet {
         (!keys.is_empty()).then(|| Self(keys.into_iter().map(Arc::new).collect()))
     }
 
-    /// The key of this id; never by its place in the set, since the key in use may stand anywhere.
+    /// The key with this id. Its position does not matter, since the key in use may be anywhere in the set.
     pub fn find(&self, id: &str) -> Option<Arc<Key>> {
         self.0.iter().find(|key| key.id == id).cloned()
     }

@@ -62,16 +62,16 @@ mutant elapsed-clock-alone src/domain/freshness.rs \
     'self.wall.since(now.wall).min(self.elapsed.saturating_sub(now.elapsed))' \
     'self.elapsed.saturating_sub(now.elapsed)'
 mutant date-not-used src/upstream/response.rs \
-    'Some(date) if date > exchange.received.wall => {' \
-    'Some(date) if date > exchange.received.wall && false => {'
+    'Some(date) if date > timing.received.wall => {' \
+    'Some(date) if date > timing.received.wall && false => {'
 mutant stale-beyond-max-stale src/domain/freshness.rs \
     '|| age > self.terms.servable_for {' '|| age > self.terms.servable_for.saturating_mul(2) {'
-mutant age-counts-from-the-answer src/upstream.rs 'Ok((parsed, exchange.sent))' 'Ok((parsed, exchange.received))'
+mutant age-counts-from-the-answer src/upstream/client.rs 'Ok((parsed, timing.sent))' 'Ok((parsed, timing.received))'
 
 mutant expiry-moves-with-the-login src/domain/identity.rs \
     'self.expires = Some(expires.not_later_than(known.expires));' 'self.expires = Some(expires);'
 mutant lost-time-is-not-counted src/clock.rs \
-    'self.learned.lost.store(lost, Ordering::Relaxed);' 'let _ = lost;'
+    'self.lost.millis.store(lost, Ordering::Relaxed);' 'let _ = lost;'
 
 # Guarantee 2: whose.
 mutant any-user-is-believed src/upstream/wire.rs \
@@ -113,7 +113,7 @@ mutant report-that-no-login-lifts src/cache/entry.rs \
 mutant report-that-any-login-lifts src/cache/entry.rs \
     'logged_in.is_some_and(|logged_in| logged_in > self.at)' 'logged_in.is_some()'
 mutant page-passes-for-a-refused-token src/upstream/wire.rs \
-    '        _ if !error.is_the_management_apis(answer.status) => Err(answer.no_answer()),
+    '        _ if !error.is_from_management_api(answer.status) => Err(answer.unexpected_status()),
 ' ''
 mutant one-users-failure-is-everybodys src/cache/backoff.rs \
     '(true, Stage::User) if class != FailureClass::Throttled => {
@@ -153,17 +153,17 @@ mutant bucket-refills-twice-as-fast src/domain/token_bucket.rs \
     'self.counted.age(now).as_secs_f64() * self.per_second' 'self.counted.age(now).as_secs_f64() * 2.0 * self.per_second'
 mutant bucket-without-a-bound src/domain/token_bucket.rs '(self.level + gained).min(self.burst)' 'self.level + gained'
 mutant gate-ignored-by-grants src/upstream/budget.rs \
-    'let mut place = Place::new(' 'if priority == Priority::Management {
+    'let mut waiter = Waiter::new(' 'if priority == Priority::Management {
             inner.lock().under_way += 1;
-            return Ok(Permit(Arc::clone(inner)));
+            return Ok(BudgetPermit(Arc::clone(inner)));
         }
-        let mut place = Place::new('
-mutant gate-of-grants-open-for-users src/upstream.rs \
+        let mut waiter = Waiter::new('
+mutant gate-of-grants-open-for-users src/upstream/client.rs \
     'StatusCode::TOO_MANY_REQUESTS => {' \
     'StatusCode::TOO_MANY_REQUESTS if !answer.headers.contains_key("pragma") && answer.date().is_some_and(|_| true) && answer.headers.contains_key("retry-after") => {'
 mutant reset-by-the-own-clock src/upstream/response.rs \
-    'let now = self.date().unwrap_or(exchange.received.wall);
-        let asked' 'let now = exchange.received.wall;
+    'let now = self.date().unwrap_or(timing.received.wall);
+        let asked' 'let now = timing.received.wall;
         let asked'
 mutant gate-may-be-no-time-at-all src/upstream/pace.rs \
     '.clamp(SHORTEST_ASKED_FOR, LONGEST_ASKED_FOR);

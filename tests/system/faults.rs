@@ -138,7 +138,7 @@ fn cases() -> Vec<Case> {
                 "expired certificate",
                 69,
                 "{domain} is not trusted: its certificate is not valid at this time; check this machine's clock, then \
-                 ask who runs that host",
+                 ask the operator of that host",
             )
         },
         Case {
@@ -162,7 +162,7 @@ fn cases() -> Vec<Case> {
             ..case(
                 "an authority's own certificate",
                 69,
-                "{domain} is not trusted: it shows the certificate of an authority as its own; have that authority issue one for tenant.domain",
+                "{domain} is not trusted: its certificate is that of an authority; have that authority issue one for tenant.domain",
             )
         },
         Case {
@@ -170,7 +170,7 @@ fn cases() -> Vec<Case> {
             ..case(
                 "a certificate with a common name alone",
                 69,
-                "{domain} is not trusted: its certificate names a host in its common name alone, which does not count; have it issued with a subjectAltName",
+                "{domain} is not trusted: its certificate names a host only in its common name, which is ignored; have it issued with a subjectAltName",
             )
         },
         Case {
@@ -229,7 +229,7 @@ fn cases() -> Vec<Case> {
                 tenant.fault(Endpoint::Token, Fault::Edge503Html);
                 config
             },
-            ..case("an outage", 69, "Auth0 answered with status 503, which is no answer to this request")
+            ..case("an outage", 69, "unexpected status 503 from Auth0")
         },
         Case {
             spoil: |tenant, _, config| {
@@ -237,11 +237,7 @@ fn cases() -> Vec<Case> {
                 tenant.fault(Endpoint::Token, Fault::EdgePage { status: 503, wait });
                 config
             },
-            ..case(
-                "an outage with a time",
-                69,
-                "Auth0 answered with status 503, and asks to be asked again later",
-            )
+            ..case("an outage with a time", 69, "status 503 from Auth0, which asks for a retry later")
         },
         Case {
             spoil: |tenant, _, config| {
@@ -251,8 +247,8 @@ fn cases() -> Vec<Case> {
             ..case(
                 "a portal",
                 69,
-                "something on the way to Auth0 answered with status 403 in its place: a proxy, a captive portal, or an \
-                 edge that turns this machine away; check what is between here and tenant.domain",
+                "status 403 did not come from Auth0: a proxy, a captive portal, or an edge that blocks this machine \
+                 answered in its place; check what is between this machine and tenant.domain",
             )
         },
         Case {
@@ -263,7 +259,7 @@ fn cases() -> Vec<Case> {
             ..case(
                 "a broken token",
                 69,
-                "Auth0 answered with something that is no answer: an access token that cannot be sent in a header",
+                "invalid response from Auth0: an access token that cannot be sent in a header",
             )
         },
         Case {
@@ -271,11 +267,7 @@ fn cases() -> Vec<Case> {
                 tenant.fault(Endpoint::Token, Fault::Body(2 << 20));
                 config
             },
-            ..case(
-                "a huge body",
-                69,
-                "Auth0 answered with something that is no answer: a body of more than 1 MiB",
-            )
+            ..case("a huge body", 69, "invalid response from Auth0: a body of more than 1 MiB")
         },
         Case {
             spoil: |tenant, _, config| {
@@ -285,7 +277,7 @@ fn cases() -> Vec<Case> {
             ..case(
                 "a compressed body",
                 69,
-                "Auth0 answered with something that is no answer: a compressed body that was not asked for",
+                "invalid response from Auth0: a compressed body that was not asked for",
             )
         },
         Case {
@@ -299,7 +291,7 @@ fn cases() -> Vec<Case> {
             ..case(
                 "a redirect",
                 69,
-                "Auth0 answered with something that is no answer: a redirect, which is never followed; check \
+                "invalid response from Auth0: a redirect, which is never followed; check \
                  tenant.domain",
             )
         },

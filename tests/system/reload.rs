@@ -334,7 +334,7 @@ fn a_secret_that_mends_a_refusal_is_tried_at_once() {
     fs::write(&secret, "wrong").unwrap();
     let mut daemon = crate::support::process::Daemon::start(&deployment.config(), &deployment.socket());
     daemon.until("it is turned away", |daemon| {
-        daemon.log().contains("No Management token until this is mended")
+        daemon.log().contains("No Management token until this is fixed")
     });
     fs::write(&secret, "demo-client-secret").unwrap();
     daemon.until("it is ready", |daemon| daemon.run(&["healthcheck"]).0 == 0);

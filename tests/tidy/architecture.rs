@@ -84,7 +84,7 @@ const NARROW: &[(&str, &str, &[&str])] = &[
 
 /// The files in which a secret leaves its type, and why each may.
 const DOORS: &[(&str, &str)] = &[
-    ("src/secret.rs", "the door itself"),
+    ("src/secret.rs", "defines it"),
     ("src/config/client.rs", "looks for spaces around a secret that was read"),
     ("src/config/proxy.rs", "looks for a password in the proxy's address"),
     ("src/cli/demo.rs", "writes the simulated client's secret into the file that the daemon reads"),
@@ -92,7 +92,7 @@ const DOORS: &[(&str, &str)] = &[
     ("src/domain/identity.rs", "puts an identity's texts, tokens among them, into one piece of memory"),
     ("src/api/token_json.rs", "the answer that callers ask for: an identity's token"),
     ("src/api/handlers.rs", "the answer that callers ask for: the Management token"),
-    ("src/upstream.rs", "the bearer token in a request to Auth0, marked as sensitive"),
+    ("src/upstream/client.rs", "the bearer token in a request to Auth0, marked as sensitive"),
     ("src/upstream/credentials.rs", "the client's secret in a grant request"),
     ("src/upstream/transport.rs", "the proxy's password, on its way to the proxy"),
     ("src/app/secret_watch.rs", "a hash of a secret on disk, to notice another"),
@@ -160,7 +160,7 @@ const ABSENT: &[Absent] = &[
     },
     Absent { text: "UnixStream", within: "src/upstream", except: &[], why: "upstream knows no socket" },
     Absent { text: "hyper", within: "src/cache", except: &[], why: "the cache knows no HTTP" },
-    Absent { text: "StatusCode", within: "src/management.rs", except: &[], why: "the keeper knows no HTTP" },
+    Absent { text: "StatusCode", within: "src/management", except: &[], why: "the keeper knows no HTTP" },
     Absent {
         text: "moka",
         within: "src/",

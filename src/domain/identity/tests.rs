@@ -1,4 +1,4 @@
-//! Tests of profiles: which identity a selector means, and how each one's token and expiry are kept.
+//! Tests of profiles: which identity a selector means, and how tokens and expiries are stored.
 
 use std::time::Duration;
 
@@ -90,7 +90,7 @@ fn several_tokens_need_a_selector_and_either_half_may_do() {
 }
 
 #[test]
-fn an_identity_that_is_there_but_empty_is_no_token_rather_than_no_identity() {
+fn an_identity_without_a_token_is_no_token_and_not_a_missing_identity() {
     let linked = profile(vec![identity("db", "auth0", None), identity("gh", "github", Some("t"))]);
     assert_eq!(pick(&linked, Some("db"), None), Err(NoSelection::NoToken));
     assert_eq!(
@@ -100,7 +100,7 @@ fn an_identity_that_is_there_but_empty_is_no_token_rather_than_no_identity() {
 }
 
 #[test]
-fn what_a_caller_is_not_shown_is_not_there() {
+fn hidden_identities_do_not_exist_for_a_caller() {
     let two = profile(vec![identity("a", "p", Some("t")), identity("b", "p", Some("u"))]);
     let pick = |connection: Option<&str>, within: &[&str]| {
         let within = Some(within.iter().map(|&name| name.to_owned()).collect());
@@ -113,7 +113,7 @@ fn what_a_caller_is_not_shown_is_not_there() {
 }
 
 #[test]
-fn an_unreadable_token_is_none_and_still_the_one_that_may_be_meant() {
+fn an_unreadable_token_is_not_served_and_still_makes_a_selection_ambiguous() {
     let odd = || identity("a", "p", None).with_unreadable_token();
     assert_eq!(pick(&profile(vec![odd()]), None, None), Err(NoSelection::NoToken));
     let two = profile(vec![odd(), identity("b", "p", Some("t"))]);

@@ -1,26 +1,27 @@
-//! Patterns of user ids: text in which `*` stands for any run of characters, the empty one included.
+//! Patterns of user ids: text in which `*` matches any run of characters, including the empty one.
 
 use std::fmt;
 
-/// A pattern such as `google-oauth2|*`. There is no way to mean a `*` that is in an id: none of Auth0's has one.
+/// A pattern such as `google-oauth2|*`. There is no escape for a literal `*`, because no id of Auth0's contains one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pattern {
-    /// What stands between the stars; one more than there are stars, so never empty.
+    /// The texts between the stars; one more than there are stars, so never empty.
     parts: Box<[String]>,
 }
 
 impl Pattern {
-    /// Every text is a pattern.
+    /// The pattern `text`. Every text is a valid pattern.
     pub fn new(text: &str) -> Self {
         Self { parts: text.split('*').map(str::to_owned).collect() }
     }
 
-    /// Whether `text` as a whole is of this pattern. Takes time in proportion to the product of both lengths at most.
+    /// Whether the pattern matches the whole of `text`. The time is at most proportional to the product of both
+    /// lengths.
     pub fn matches(&self, text: &str) -> bool {
         let [first, rest @ ..] = &*self.parts else { return false };
         let [between @ .., last] = rest else { return text == first };
         let Some(mut text) = text.strip_prefix(first.as_str()) else { return false };
-        // The earliest place for each part leaves the most for those after it.
+        // Matching each part as early as possible leaves the most text for the parts after it.
         for part in between {
             match text.split_once(part.as_str()) {
                 Some((_, after)) => text = after,
@@ -42,7 +43,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// By definition: tries everything.
+    /// The definition: tries every split.
     fn slowly(pattern: &[char], text: &[char]) -> bool {
         match pattern {
             [] => text.is_empty(),

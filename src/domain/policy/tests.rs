@@ -44,22 +44,22 @@ fn without_rules_root_and_the_own_uid_may_everything_but_the_management_token() 
             "{operation:?}"
         );
     }
-    let nobody = Policy::new(OVERFLOW_ID, []);
-    assert!(nobody.rights(caller(OVERFLOW_ID, 0)).may(Operation::Status).is_err());
+    let unmapped = Policy::new(OVERFLOW_ID, []);
+    assert!(unmapped.rights(caller(OVERFLOW_ID, 0)).may(Operation::Status).is_err());
 }
 
 #[test]
-fn with_rules_tokens_go_by_the_rules_alone_and_the_upkeep_stays() {
+fn with_rules_the_rules_alone_decide_about_tokens_and_administration_stays() {
     let policy = Policy::new(998, [rule(Some(1000), None, &DEFAULT_OPERATIONS)]);
     for operation in Operation::ALL {
         let may = |uid| policy.rights(caller(uid, 1)).may(operation).is_ok();
-        let (own, named) = (operation.is_upkeep(), DEFAULT_OPERATIONS.contains(&operation));
+        let (own, named) = (operation.is_administrative(), DEFAULT_OPERATIONS.contains(&operation));
         assert_eq!([0, 998, 1000, 1001].map(may), [own, own, named, false], "{operation:?}");
     }
 }
 
 #[test]
-fn a_rule_names_a_uid_a_gid_or_whoever_has_both() {
+fn a_rule_names_a_uid_a_gid_or_callers_that_have_both() {
     let names = |uid, gid| {
         let rule = rule(uid, gid, &[]);
         move |caller| rule.names(caller)
@@ -68,11 +68,11 @@ fn a_rule_names_a_uid_a_gid_or_whoever_has_both() {
     assert_eq!(callers.map(names(Some(1), None)), [true, true, false, false]);
     assert_eq!(callers.map(names(None, Some(1))), [true, false, true, false]);
     assert_eq!(callers.map(names(Some(1), Some(1))), [true, false, false, false]);
-    assert_eq!(callers.map(names(None, None)), [false; 4], "nobody is named by a rule that names nobody");
+    assert_eq!(callers.map(names(None, None)), [false; 4], "a rule without uid and gid names no caller");
     let overflown = caller(OVERFLOW_ID, OVERFLOW_ID);
     assert!(!names(Some(OVERFLOW_ID), None)(overflown) && !names(None, Some(OVERFLOW_ID))(overflown));
-    assert!(!names(None, Some(1))(caller(OVERFLOW_ID, 1)), "nor is nobody named by a gid that somebody has");
-    assert!(names(Some(1), None)(caller(1, OVERFLOW_ID)), "whose uid is known is known by it");
+    assert!(!names(None, Some(1))(caller(OVERFLOW_ID, 1)), "an unknown uid is not named by its gid");
+    assert!(names(Some(1), None)(caller(1, OVERFLOW_ID)), "a known uid is enough");
 }
 
 #[test]
@@ -110,13 +110,13 @@ fn users_and_connections_are_decided_by_rule_and_the_first_that_allows_decides()
 }
 
 #[test]
-fn whoever_may_something_for_some_users_may_not_do_it_for_everybody() {
+fn a_rule_for_some_users_does_not_allow_an_operation_for_all_users() {
     let purge = || rule(Some(1), None, &[Operation::Purge]);
     let some = Policy::new(998, [only(&[], &["a*"], purge())]);
     let of = |policy: &Policy, user| decide(policy, caller(1, 1), Operation::Purge, user, None);
     assert_eq!(of(&some, "abc"), Ok(Some(0)));
     assert!(of(&some, "b").unwrap_err().contains("for this user; a [[listener.allow]]"));
-    assert!(of(&some, "").unwrap_err().contains("for everybody"));
+    assert!(of(&some, "").unwrap_err().contains("for all users"));
     assert_eq!(of(&Policy::new(998, [purge()]), ""), Ok(Some(0)));
     assert_eq!(decide(&some, caller(0, 0), Operation::Purge, "", None), Ok(None));
 }
@@ -132,7 +132,10 @@ fn a_refusal_says_who_was_refused_what_and_what_would_allow_it() {
         "uid 5 (gid 7) may not use the operation token on this listener; a [[listener.allow]] with uid = 5 and \
          operations = [\"token\"] would allow it"
     );
-    assert!(text(&ruled, 1, Operation::Reload).contains("only root and the uid that the daemon runs as may"));
+    assert!(
+        text(&ruled, 1, Operation::Reload)
+            .contains("only root and the uid that the daemon runs as may use it")
+    );
     assert!(text(&ruled, OVERFLOW_ID, Operation::Token).contains("never allowed"));
     let unruled = Policy::new(998, []);
     assert!(text(&unruled, 5, Operation::Token).contains("this listener has no rules"));

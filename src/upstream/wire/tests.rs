@@ -1,4 +1,4 @@
-//! Tests of the wire: what is read from Auth0's answers, and what becomes of answers that are malformed.
+//! Tests of the wire format: what is parsed from Auth0's answers, and the failures of malformed ones.
 
 use bytes::Bytes;
 use hyper::header::{DATE, HeaderMap};
@@ -109,9 +109,9 @@ fn every_refusal_of_a_grant_is_told_apart() {
     }
 }
 
-/// It says nothing of the credentials, so it passes like an outage.
+/// Such an answer says nothing about the credentials, so its failure may pass, as an outage does.
 #[test]
-fn a_grant_that_was_turned_away_on_the_way_is_no_refusal() {
+fn a_grant_that_a_host_on_the_way_denied_is_not_a_refusal() {
     let status_of_its_own = r#"{"statusCode":500,"error":"Unauthorized"}"#;
     let bodies = ["", "<html>", "[]", "{}", r#"{"message":"Forbidden"}"#, r#"{"error":"Forbidden"}"#];
     let objects = [r#"{"error":{"code":403}}"#, r#"{"error":403}"#, status_of_its_own];
@@ -122,20 +122,20 @@ fn a_grant_that_was_turned_away_on_the_way_is_no_refusal() {
             assert_eq!(failure.class(), FailureClass::Passing);
         }
     }
-    // In the form of the other half of Auth0: no refusal of a grant, but no stranger's either.
+    // An error in the Management API's form is not a refusal of the grant, but it is Auth0's.
     let other = r#"{"statusCode":401,"error":"Unauthorized","message":"Invalid token"}"#;
     assert_eq!(grant(401, other).unwrap_err(), Failure::Status { status: 401 });
 }
 
-/// What cannot be sent is no token; what is opaque is one.
+/// A token with a byte that no header can hold is refused. Any other opaque text is a token.
 #[test]
-fn a_token_that_no_header_can_carry_is_none() {
+fn a_token_that_no_header_can_carry_is_refused() {
     for token in ["a\\nb", "a\\r\\nx: 1", "\\u0000", "a b", " a", "a\\u00e9", "\\ud83d\\ude00"] {
         let failure = grant(200, &format!(r#"{{"access_token":"{token}","expires_in":60}}"#)).unwrap_err();
         assert_eq!(failure, Failure::Malformed { what: UNSENDABLE }, "{token}");
         assert_eq!(failure.class(), FailureClass::Passing);
     }
-    // What is unreadable is blanked with it.
+    // DEL is what an unreadable text is blanked with.
     let blank = grant(200, r#"{"access_token":"a\u007f","expires_in":60}"#).unwrap_err();
     assert_eq!(blank, Failure::Malformed { what: NOT_A_GRANT });
     let all: String = (0x21..0x7f_u8).map(char::from).filter(|c| !matches!(c, '"' | '\\')).collect();
@@ -143,7 +143,7 @@ fn a_token_that_no_header_can_carry_is_none() {
 }
 
 #[test]
-fn what_is_no_grant_is_malformed_and_what_may_pass_is_told_apart() {
+fn a_malformed_grant_is_told_from_a_failure_that_may_pass() {
     let array = r#"["t",60,"read:users"]"#;
     for body in ["", "{}", "[]", "<html></html>", r#"{"access_token":""}"#, r#"{"access_token":7.5"#, array] {
         let failure = grant(200, body).unwrap_err();
@@ -195,17 +195,17 @@ fn a_tokens_expiry_comes_from_the_login_or_from_the_token_itself() {
     assert_eq!(token(login, r#"{"access_token":"a.b.c"}"#), Some((None, "none")), "dots alone make no JWT");
 }
 
-/// The sample token has half an hour left. Auth0's clock says otherwise, or the same.
+/// The sample token expires in half an hour by the local clock. Auth0's clock agrees or differs.
 #[test]
-fn a_clock_here_that_is_behind_auth0s_lengthens_no_life() {
+fn a_local_clock_that_is_behind_auth0s_does_not_extend_a_lifetime() {
     let body = r#"{"user_id":"u|1","last_login":"2026-11-22T09:30:00.000Z",
         "identities":[{"access_token":"t","expires_in":3600}]}"#;
     let left_after = |date: &str, took: u64| {
         let mut answer = answer(200, body);
         answer.headers.insert(DATE, date.parse().unwrap());
         let user = UserId::parse("u|1").unwrap();
-        let exchange = Timing { sent: now(), received: now().after(Duration::from_secs(took)) };
-        match parse_user(&answer, &user, exchange, &TagKey::random().unwrap()) {
+        let timing = Timing { sent: now(), received: now().after(Duration::from_secs(took)) };
+        match parse_user(&answer, &user, timing, &TagKey::random().unwrap()) {
             Ok(UserAnswer::User(Some(profile), _)) => {
                 profile.identities[0].token().unwrap().expires.unwrap().remaining(now()).as_secs()
             }
@@ -227,11 +227,15 @@ fn a_clock_here_that_is_behind_auth0s_lengthens_no_life() {
         1199,
         "it may have been written when we asked"
     );
-    assert_eq!(left_after("Sun, 22 Nov 2026 10:00:20 GMT", 20), 1800, "and then no clock need be wrong");
+    assert_eq!(
+        left_after("Sun, 22 Nov 2026 10:00:20 GMT", 20),
+        1800,
+        "within that time neither clock need be wrong"
+    );
 }
 
 #[test]
-fn a_wrong_clock_here_does_not_kill_management_tokens() {
+fn a_wrong_local_clock_does_not_expire_management_tokens() {
     let token = jwt(&format!(r#"{{"exp":{}}}"#, now().wall.as_secs() - 86_400 + 3600));
     let mut answer = answer(200, &format!(r#"{{"access_token":"{token}","expires_in":86400}}"#));
     answer.headers.insert(DATE, "Sat, 21 Nov 2026 10:00:00 GMT".parse().unwrap());
@@ -262,7 +266,7 @@ fn ids_at_the_provider_may_be_numbers_and_unknown_fields_do_not_hurt() {
 }
 
 #[test]
-fn another_user_or_no_user_is_no_answer() {
+fn an_answer_about_another_user_or_none_is_malformed() {
     let arrays = [r#"["u|1",null,null,[]]"#, r#"{"user_id":"u|1","identities":[["c","p","1",true,"t"]]}"#];
     let others =
         ["", "{}", "null", "<html>", r#"{"user_id":"u|2"}"#, r#"{"user_id":"U|1"}"#, r#"{"user_id":"u|1","#];
@@ -272,7 +276,7 @@ fn another_user_or_no_user_is_no_answer() {
 }
 
 #[test]
-fn only_auth0s_own_words_make_no_such_user_a_fact() {
+fn only_auth0s_own_error_makes_no_such_user_a_fact() {
     let gone = r#"{"statusCode":404,"error":"Not Found","errorCode":"inexistent_user"}"#;
     assert!(matches!(user(404, "u|1", gone), Ok(UserAnswer::User(None, _))));
     assert_eq!(user(404, "u|1", "<html>").unwrap_err(), Failure::Status { status: 404 });
@@ -302,9 +306,9 @@ fn a_refused_bearer_is_told_apart_from_everything_else() {
     assert_eq!(refused(429, &error(429, "too_many_requests")), None);
 }
 
-/// What is in between may say the same with the same status; the token is as good as before.
+/// A host on the way may answer with an equal status. The token stays in use.
 #[test]
-fn what_turns_a_read_away_on_the_way_is_no_refusal_of_the_token() {
+fn a_read_that_a_host_on_the_way_denied_is_not_a_refusal_of_the_token() {
     let bodies = [
         "",
         "<html>",
@@ -316,7 +320,7 @@ fn what_turns_a_read_away_on_the_way_is_no_refusal_of_the_token() {
         r#"{"statusCode":401}"#,
         r#"{"errorCode":"Bearer"}"#,
         r#"{"errorCode":"insufficient_scope"}"#,
-        // Of another answer.
+        // The error of another status.
         r#"{"statusCode":402,"error":"Unauthorized","message":"Invalid token","errorCode":"insufficient_scope"}"#,
         r#"{"statusCode":[401],"error":"Unauthorized"}"#,
     ];
@@ -339,7 +343,7 @@ fn the_path_encodes_the_id_once_and_asks_for_four_fields() {
 }
 
 #[test]
-fn a_block_is_believed_however_it_is_written() {
+fn a_block_is_read_however_it_is_written() {
     let blocked = |value: &str| {
         let body = format!(r#"{{"user_id":"u|1","blocked":{value},"identities":[]}}"#);
         let user = UserId::parse("u|1").unwrap();

@@ -217,12 +217,12 @@ async fn each_token_that_is_no_good_is_refused_in_words_of_its_own() {
         (confused(key.to_string().as_bytes()), "RS256 or PS256"),
         (with_header(json!({"alg": "RS384", "kid": kid}), signature), "RS256 or PS256"),
         (with_header(json!({"alg": "ES256", "kid": kid}), signature), "RS256 or PS256"),
-        (with_header(json!({"alg": "RS256", "kid": kid}), signature), "signature is wrong"),
-        (format!("{header}.{raised}.{signature}"), "signature is wrong"),
-        (format!("{message}.{flipped}"), "signature is wrong"),
-        (format!("{message}."), "signature is wrong"),
-        (format!("{message}.{}", &signature[..100]), "signature is wrong"),
-        (format!("{good}="), "signature is wrong"),
+        (with_header(json!({"alg": "RS256", "kid": kid}), signature), "signature is invalid"),
+        (format!("{header}.{raised}.{signature}"), "signature is invalid"),
+        (format!("{message}.{flipped}"), "signature is invalid"),
+        (format!("{message}."), "signature is invalid"),
+        (format!("{message}.{}", &signature[..100]), "signature is invalid"),
+        (format!("{good}="), "signature is invalid"),
         // A key that it brings along is not looked at.
         (world.signed_as(|header| header.kid = Some("mine".into())), "does not publish"),
         (world.signed_as(|header| header.kid = None), "does not name the key"),
@@ -232,13 +232,13 @@ async fn each_token_that_is_no_good_is_refused_in_words_of_its_own() {
         (world.signed(json!({"events": {}})), "another kind"),
         (
             "q7W5-opaque-x8Y".into(),
-            "an opaque token, which nobody but Auth0 can read: request the access token for an API audience",
+            "an opaque token, which only Auth0 can read: request the access token for an API audience",
         ),
         (format!("{header}..aXY.Y2lwaGVy.dGFn"), "an encrypted token"),
-        ("a.b.c".into(), "no JWT"),
+        ("a.b.c".into(), "not a JWT"),
         ("....".into(), "an encrypted token"),
-        ("x.y".into(), "no JWT"),
-        (format!("{payload}.{header}.{signature}"), "no JWT"),
+        ("x.y".into(), "not a JWT"),
+        (format!("{payload}.{header}.{signature}"), "not a JWT"),
         // Of somebody else, or for somebody else.
         (
             world.signed(json!({"iss": "https://localhost"})),
@@ -247,7 +247,7 @@ async fn each_token_that_is_no_good_is_refused_in_words_of_its_own() {
         (world.signed(json!({"iss": "http://localhost/"})), "not issued by"),
         (world.signed(json!({"iss": "https://other.example/"})), "not issued by"),
         (world.signed(json!({"iss": null})), "not issued by"),
-        (world.signed(json!({"iss": ["https://localhost/"]})), "no JWT"),
+        (world.signed(json!({"iss": ["https://localhost/"]})), "not a JWT"),
         (world.signed(json!({"aud": "https://localhost/api/v2/"})), "for another audience"),
         (world.signed(json!({"aud": ["https://localhost/userinfo"]})), "for another audience"),
         (world.signed(json!({"aud": []})), "for another audience"),
@@ -255,7 +255,7 @@ async fn each_token_that_is_no_good_is_refused_in_words_of_its_own() {
         (world.signed(json!({"aud": format!("{API}/")})), "for another audience"),
         // Out of its time.
         (world.signed(json!({"exp": null})), "does not say when it expires"),
-        (world.signed(json!({"exp": (now + 3600).to_string()})), "no JWT"),
+        (world.signed(json!({"exp": (now + 3600).to_string()})), "not a JWT"),
         (world.signed(json!({"exp": now - 60})), "has expired"),
         (world.signed(json!({"exp": 0})), "has expired"),
         (world.signed(json!({"nbf": now + 61})), "not valid yet"),
@@ -263,15 +263,15 @@ async fn each_token_that_is_no_good_is_refused_in_words_of_its_own() {
         // About nobody.
         (
             world.signed(json!({"sub": "demo-client@clients", "gty": "client-credentials"})),
-            "about an application",
+            "of an application",
         ),
-        (world.signed(json!({"sub": "demo-client@clients"})), "about an application"),
-        (world.signed(json!({"sub": "agent", "gty": "client-credentials"})), "about an application"),
-        (world.signed(json!({"sub": null})), "whom it is about"),
-        (world.signed(json!({"sub": ""})), "whom it is about"),
+        (world.signed(json!({"sub": "demo-client@clients"})), "of an application"),
+        (world.signed(json!({"sub": "agent", "gty": "client-credentials"})), "of an application"),
+        (world.signed(json!({"sub": null})), "does not name a valid user"),
+        (world.signed(json!({"sub": ""})), "does not name a valid user"),
         (world.signed(json!({"sub": "x".repeat(301)})), "longer than 300"),
         (world.signed(json!({"sub": "auth0|\n"})), "control character"),
-        (world.signed(json!({"sub": 7})), "no JWT"),
+        (world.signed(json!({"sub": 7})), "not a JWT"),
     ];
     for (token, words) in cases {
         let detail = refusal(&world.me(&token).await, &token);
@@ -296,7 +296,7 @@ async fn a_header_that_is_no_bearer_token_is_refused() {
         assert_eq!(sent(&[format!("{scheme} {good}")]).await.status, 200, "{scheme}");
     }
     for (values, words) in [
-        (vec![], "bears no user token"),
+        (vec![], "carries no user token"),
         (vec![format!("Bearer {good}"), format!("Bearer {good}")], "several"),
         (vec!["Basic eDp5".to_owned(), format!("Bearer {good}")], "several"),
         (vec!["Basic eDp5".to_owned()], "not of the form"),
@@ -325,7 +325,7 @@ async fn a_token_that_is_too_long_is_not_looked_at() {
     let padded = |size: usize| world.signed(json!({"padding": "x".repeat(size)}));
     assert_eq!(world.me(&padded(8_000)).await.status, 200);
     let long = padded(10_000);
-    assert!(refusal(&world.me(&long).await, &long).contains("too long"));
+    assert!(refusal(&world.me(&long).await, &long).contains("longer than the limit"));
     let enormous = world.me(&padded(30_000)).await;
     assert_eq!(enormous.problem(), (431, "headers_too_large".into()));
     assert_eq!(world.me(&padded(75_000)).await.status, 431, "100 KB");
@@ -342,7 +342,7 @@ async fn what_another_tenant_signed_is_refused_whatever_it_says() {
     assert!(refusal(&world.me(&own).await, &own).contains("does not publish"));
     let posing = |header: &mut Header| header.kid = Some(kid.as_str().unwrap().to_owned());
     let posing = other.sign_as(posing, &world.claims(json!({}))).unwrap();
-    assert!(refusal(&world.me(&posing).await, &posing).contains("signature is wrong"));
+    assert!(refusal(&world.me(&posing).await, &posing).contains("signature is invalid"));
 }
 
 #[tokio::test(start_paused = true)]

@@ -209,7 +209,7 @@ fn patterns_of_users_bound_every_operation_that_is_about_a_user() {
         for (heard, operation) in refused.iter().zip(["token", "identities", "report", "purge"]) {
             assert_eq!(heard.problem(), (403, "forbidden"), "{user} {operation}");
             let rule = format!(
-                "uid = 1003 and operations = [\"{operation}\"] and a pattern in users that fits the id"
+                "uid = 1003 and operations = [\"{operation}\"] and a pattern in users that matches the id"
             );
             assert!(
                 heard.detail().contains("for this user; ") && heard.detail().contains(&rule),
@@ -220,7 +220,7 @@ fn patterns_of_users_bound_every_operation_that_is_about_a_user() {
     }
     let everybody = ask(some, &Ask::new("DELETE", "/v1/users"));
     assert_eq!(everybody.problem(), (403, "forbidden"));
-    assert!(everybody.detail().contains("for everybody"), "{}", everybody.detail());
+    assert!(everybody.detail().contains("for all users"), "{}", everybody.detail());
     assert_eq!(house.calls(), calls);
 
     // A user's own token widens no rule.

@@ -157,14 +157,14 @@ fn assert_refused(heard: &Heard, Who(uid, gid): Who, operation: &str, listener: 
     let rule = format!("a [[listener.allow]] with uid = {uid} and operations = [\"{operation}\"]");
     let why = match (operation, listener) {
         ("reload", _) => {
-            ": only root and the uid that the daemon runs as may, whatever the rules say".to_owned()
+            ": only root and the uid that the daemon runs as may use it, whatever the rules say".to_owned()
         }
         ("management_token", "a.sock") => {
-            format!(": it hands out what reads every user, and takes a rule that names it: {rule}")
+            format!(": the Management token reads every user, so this takes a rule that names it: {rule}")
         }
         (_, "a.sock") => format!(
-            ": this listener has no rules, so it answers root and the uid that the daemon runs as; {rule} would allow \
-             it, and from then on tokens go by the rules alone"
+            ": this listener has no rules, so it answers only root and the uid that the daemon runs as; {rule} would \
+             allow it, and from then on the rules alone decide about tokens"
         ),
         _ => format!(" on this listener; {rule} would allow it"),
     };

@@ -1,41 +1,43 @@
-//! What is known of one connection to Auth0, and how much one answer may take of it.
+//! Bounds on what is read from one connection to Auth0, and whether anything was.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use tokio::time::Instant;
 
-/// What hyper reads at a time, and the most that a head may have: Auth0's, with those of its edge, are some 3 KiB.
+/// How much hyper reads at a time, and the limit of a response's head in bytes. The heads of Auth0 and its edge have
+/// about 3 KiB.
 pub const READ_BUFFER: usize = 16 * 1024;
 
-/// The most that may come before the head is complete, interim answers included.
+/// The limit of what is read before the head is complete, interim responses included.
 const MOST_HEAD: usize = 2 * READ_BUFFER;
 
-/// The most bytes of an answer, with all that frames it: chunks' sizes may be written in any number of digits.
+/// The limit of one response in bytes, framing included: a chunk's size may be written in any number of digits.
 const MOST: usize = 4 * 1024 * 1024;
 
-/// A peer sent more than any answer has.
+/// A peer sent more than the limit of a response.
 #[derive(Debug, thiserror::Error)]
-#[error("more than an answer has")]
+#[error("response beyond the limit")]
 pub struct TooMuch;
 
-/// A connection, as its stream and those who read answers from it know it. Clones are of the same.
+/// Counts what is read from one connection, and bounds it. Shared by the connection's stream and by the code that reads
+/// responses from it; clones are of the same connection.
 #[derive(Clone, Debug)]
-pub struct Line(Arc<Known>);
+pub struct ReadBounds(Arc<ReadState>);
 
 #[derive(Debug)]
-struct Known {
+struct ReadState {
     made: Instant,
-    /// How much was read since something was last sent.
+    /// Bytes read since the last request was sent.
     read: AtomicUsize,
     head_is_read: AtomicBool,
     has_grown: AtomicBool,
 }
 
-impl Line {
-    /// Of a connection that has just been made.
+impl ReadBounds {
+    /// Bounds for a connection that has just been made.
     pub fn new() -> Self {
-        Self(Arc::new(Known {
+        Self(Arc::new(ReadState {
             made: Instant::now(),
             read: AtomicUsize::new(0),
             head_is_read: AtomicBool::new(false),
@@ -43,13 +45,13 @@ impl Line {
         }))
     }
 
-    /// Something was sent: a request, as nothing else is.
+    /// Begins a new response: something was sent, and requests are all that is sent.
     pub(super) fn sends(&self) {
         self.0.read.store(0, Ordering::Relaxed);
         self.0.head_is_read.store(false, Ordering::Relaxed);
     }
 
-    /// As much is about to be read at once as there is `room`.
+    /// Fails if the limit is reached. Notes whether hyper's buffer has grown: `room` is how much it is about to read.
     pub(super) fn is_to_read(&self, room: usize) -> Result<(), TooMuch> {
         if room > READ_BUFFER {
             self.0.has_grown.store(true, Ordering::Relaxed);
@@ -58,28 +60,28 @@ impl Line {
         if self.0.read.load(Ordering::Relaxed) < most { Ok(()) } else { Err(TooMuch) }
     }
 
-    /// So much was read.
+    /// Counts bytes that were read.
     pub(super) fn has_read(&self, bytes: usize) {
         self.0.read.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// The head is complete, and the body may follow.
+    /// Raises the limit to that of a whole response: the head is complete, and the body may follow.
     pub fn head_is_read(&self) {
         self.0.head_is_read.store(true, Ordering::Relaxed);
     }
 
-    /// Whether hyper's buffer is larger than what it reads at a time, so that what it has dealt with may stay in it.
+    /// Whether hyper's buffer is larger than [`READ_BUFFER`], so that processed bytes may remain in it.
     pub fn has_grown(&self) -> bool {
         self.0.has_grown.load(Ordering::Relaxed)
     }
 
-    /// Whether it was there at `begun`, and nothing came since a request was sent.
+    /// Whether the connection existed at `begun` and nothing was read since the last request was sent.
     pub fn is_silent_since(&self, begun: Instant) -> bool {
         self.0.made < begun && self.0.read.load(Ordering::Relaxed) == 0
     }
 }
 
-impl Default for Line {
+impl Default for ReadBounds {
     fn default() -> Self {
         Self::new()
     }

@@ -1,0 +1,349 @@
+//! The client of a tenant: requests a Management token and reads users, within the budget.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::header::{ACCEPT, AUTHORIZATION, HeaderValue, USER_AGENT};
+use hyper::{Method, Request, StatusCode};
+
+use crate::clock::Clock;
+use crate::config::{self, Client, Tenant};
+use crate::domain::error::{Failure, FailureClass, Stage, Unavailable};
+use crate::domain::freshness::{Moment, Timestamp};
+use crate::domain::priority::Priority;
+use crate::domain::retry::Backoff;
+use crate::domain::user::UserId;
+use crate::management::{Grant, GrantSource, Granting};
+use crate::secret::{Secret, TagKey};
+use crate::telemetry::Counters;
+use crate::telemetry::outage_log::OutageLog;
+
+use super::budget::{Budget, BudgetPermit};
+use super::credentials::Credentials;
+use super::pace::BudgetError;
+use super::response::{Answer, Timing};
+use super::transport::Transport;
+use super::wire::{self, AGENT, UserAnswer};
+
+/// Waits between attempts for one user. They share `tenant.request_timeout`, so the waits are short.
+pub(super) const BETWEEN_ATTEMPTS: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(2));
+
+/// How long a client should wait before it asks again, where Auth0 does not say.
+const fn ask_again_after(class: FailureClass) -> Duration {
+    match class {
+        FailureClass::Passing | FailureClass::Throttled => Duration::from_secs(2),
+        FailureClass::Malformed => Duration::from_secs(5),
+        FailureClass::Permanent => Duration::from_secs(30),
+    }
+}
+
+/// The endpoint of a tenant that a request goes to.
+#[derive(Clone, Copy)]
+pub(super) enum Endpoint {
+    Token,
+    User,
+    Keys,
+}
+
+impl Endpoint {
+    /// Its value of the metrics' label `endpoint`.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Token => "token",
+            Self::User => "user",
+            Self::Keys => "keys",
+        }
+    }
+}
+
+/// A client of one Auth0 tenant. Cheap to clone.
+#[derive(Clone)]
+pub struct Auth0(pub(super) Arc<ClientInner>);
+
+pub(super) struct ClientInner {
+    pub domain: Arc<str>,
+    audience: Arc<str>,
+    reloadable: RwLock<Arc<Reloadable>>,
+    /// The last credentials that Auth0 accepted, as long as it has not accepted the ones that replaced them.
+    previous: Mutex<Option<Credentials>>,
+    pub clock: Clock,
+    tags: TagKey,
+    pub counters: Arc<Counters>,
+    /// Outages of reading users. The Management token's keeper logs its own.
+    user_outages: OutageLog,
+    /// Outages of reading the key set.
+    pub key_outages: OutageLog,
+    pub budget: Budget,
+    random: Mutex<fastrand::Rng>,
+}
+
+/// What a reload may replace. A request uses one version of it from its beginning to its end.
+pub(super) struct Reloadable {
+    pub transport: Arc<dyn Transport>,
+    credentials: Credentials,
+    pub request_timeout: Duration,
+    pub max_retries: u32,
+}
+
+/// The parts that a tenant's client is built from, besides its settings.
+pub struct Parts {
+    /// Carries requests.
+    pub transport: Arc<dyn Transport>,
+    /// The time.
+    pub clock: Clock,
+    /// Names tokens.
+    pub tags: TagKey,
+    /// Counts requests.
+    pub counters: Arc<Counters>,
+    /// Determines the jitter between attempts.
+    pub seed: u64,
+}
+
+impl Auth0 {
+    /// A client of `tenant` that authenticates as `client`.
+    pub fn new(tenant: &Tenant, client: &Arc<Client>, upstream: config::Upstream, parts: Parts) -> Self {
+        let Parts { transport, clock, tags, counters, seed } = parts;
+        let budget = Budget::new(upstream, clock.clone());
+        let reloadable = Reloadable {
+            transport,
+            credentials: Credentials::new(client),
+            request_timeout: tenant.request_timeout,
+            max_retries: upstream.max_retries,
+        };
+        Self(Arc::new(ClientInner {
+            domain: Arc::clone(&tenant.domain),
+            audience: Arc::clone(&tenant.audience),
+            reloadable: RwLock::new(Arc::new(reloadable)),
+            previous: Mutex::default(),
+            clock,
+            tags,
+            counters,
+            user_outages: OutageLog::default(),
+            key_outages: OutageLog::default(),
+            budget,
+            random: Mutex::new(fastrand::Rng::with_seed(seed)),
+        }))
+    }
+
+    /// Replaces the settings, which are of the same tenant, and the transport. Requests under way keep the previous
+    /// ones.
+    pub fn reconfigure(
+        &self,
+        tenant: &Tenant,
+        client: &Arc<Client>,
+        upstream: config::Upstream,
+        transport: Arc<dyn Transport>,
+    ) {
+        let before = self.reloadable();
+        let mut previous = self.previous();
+        let credentials = if before.credentials.are_of(client) {
+            before.credentials.clone()
+        } else if let Some(again) = previous.take_if(|previous| previous.are_of(client)) {
+            again
+        } else {
+            if before.credentials.have_worked() {
+                *previous = Some(before.credentials.clone());
+            }
+            Credentials::new(client)
+        };
+        drop(previous);
+        let reloadable = Reloadable {
+            transport,
+            credentials,
+            request_timeout: tenant.request_timeout,
+            max_retries: upstream.max_retries,
+        };
+        *self.0.reloadable.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(reloadable);
+        self.0.budget.reconfigure(upstream);
+    }
+
+    /// `client`, sharing the secret that is already in memory if it has the same one.
+    pub fn known(&self, client: Arc<Client>) -> Arc<Client> {
+        let in_use = self.reloadable().credentials.share(&client);
+        let shared = in_use.or_else(|| self.previous().as_ref().and_then(|previous| previous.share(&client)));
+        shared.unwrap_or(client)
+    }
+
+    pub(super) fn reloadable(&self) -> Arc<Reloadable> {
+        Arc::clone(&self.0.reloadable.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn previous(&self) -> MutexGuard<'_, Option<Credentials>> {
+        self.0.previous.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Requests a Management token, within the budget. If Auth0 refuses credentials that it has never accepted,
+    /// requests one more with the previous credentials. Also returns the date of the answer, if it has one.
+    pub async fn grant(&self) -> Result<(Grant, Option<Timestamp>), Failure> {
+        let reloadable = self.reloadable();
+        let outcome = self.grant_to(&reloadable, &reloadable.credentials).await;
+        match &outcome {
+            Ok(_) => {
+                if !reloadable.credentials.works() && self.previous().take().is_some() {
+                    tracing::info!("Auth0 accepts the client's new credentials");
+                }
+                outcome
+            }
+            Err(failure) if failure.class() == FailureClass::Permanent => {
+                let previous = self.previous().clone();
+                let Some(previous) = previous else { return outcome };
+                let (why, second) = (failure.to_string(), self.grant_to(&reloadable, &previous).await);
+                match &second {
+                    Ok(_) => {
+                        tracing::error!(
+                            %why,
+                            "Auth0 refuses the client's new credentials, and still accepts the previous ones: check the new ones"
+                        );
+                        return second;
+                    }
+                    // The previous credentials are no longer valid either.
+                    Err(failure) if failure.class() == FailureClass::Permanent => *self.previous() = None,
+                    Err(_) => {}
+                }
+                // The failure of the new credentials is the one to report.
+                outcome
+            }
+            Err(_) => outcome,
+        }
+    }
+
+    async fn grant_to(
+        &self,
+        reloadable: &Reloadable,
+        credentials: &Credentials,
+    ) -> Result<(Grant, Option<Timestamp>), Failure> {
+        let inner = &self.0;
+        let acquiring = inner.budget.acquire_for_itself(Priority::Management, reloadable.request_timeout);
+        let permit = acquiring.await.map_err(budget_failure)?;
+        inner.counters.token_requests.add();
+        let request = credentials.grant_request(&inner.domain, &inner.audience);
+        let outcome = self
+            .send(reloadable, Endpoint::Token, request, permit, Priority::Management)
+            .await
+            .and_then(|(answer, timing)| {
+                let grant = wire::parse_grant(&answer, &inner.audience, timing)?;
+                Ok((grant, answer.date()))
+            });
+        match &outcome {
+            Ok(_) => inner.counters.grants_succeeded.add(),
+            Err(_) => inner.counters.grants_failed.add(),
+        }
+        outcome.inspect_err(|failure| self.failed(failure))
+    }
+
+    /// Requests `user` once, with `bearer` and a permit of the [`Budget`] that was acquired with this priority.
+    pub async fn user(
+        &self,
+        user: &UserId,
+        bearer: &Secret,
+        permit: BudgetPermit,
+        priority: Priority,
+    ) -> Result<(UserAnswer, Moment), Failure> {
+        let (inner, reloadable) = (&self.0, self.reloadable());
+        inner.counters.user_requests.add();
+        let request = self.user_request(user, bearer);
+        let outcome = self.send(&reloadable, Endpoint::User, request, permit, priority).await.and_then(
+            |(answer, timing)| {
+                let parsed = wire::parse_user(&answer, user, timing, &inner.tags)?;
+                Ok((parsed, timing.sent))
+            },
+        );
+        match &outcome {
+            Ok(_) if inner.user_outages.ends() => tracing::info!("Users can be read again"),
+            Ok(_) => {}
+            Err(why) => self.user_read_failed(why),
+        }
+        outcome.inspect_err(|failure| self.failed(failure))
+    }
+
+    /// The budget that every request spends from.
+    pub fn budget(&self) -> &Budget {
+        &self.0.budget
+    }
+
+    /// Applies what the answer says about the tenant's limits. For a 429, returns for how long the gate is closed.
+    pub(super) fn account_for(
+        &self,
+        endpoint: Endpoint,
+        answer: &Answer,
+        timing: Timing,
+    ) -> Option<Duration> {
+        // The other endpoints have rate limits of their own. A few grants a day and a few key sets an hour stay far
+        // below them.
+        let limit = answer.rate_limit(timing).filter(|_| matches!(endpoint, Endpoint::User));
+        let chance = self.chance();
+        let mut closed = None;
+        self.0.budget.learn(|pace, now| {
+            if let Some(limit) = limit {
+                pace.note_rate_limit(limit, now);
+            }
+            answer.quotas().into_iter().for_each(|quota| pace.note(quota, now));
+            match answer.status {
+                StatusCode::TOO_MANY_REQUESTS => {
+                    closed = Some(pace.refused(answer.asks_to_wait(timing), chance, now));
+                }
+                _ => pace.admitted(),
+            }
+        });
+        if let Some(wait) = closed {
+            let seconds = wait.as_secs_f64();
+            tracing::warn!(seconds, "The tenant's rate limit is reached; requests pause until it resets");
+        }
+        closed
+    }
+
+    fn user_request(&self, user: &UserId, bearer: &Secret) -> Option<Request<Full<Bytes>>> {
+        let text = Secret::new(format!("Bearer {}", bearer.expose()));
+        let mut authorization = HeaderValue::from_str(text.expose()).ok()?;
+        authorization.set_sensitive(true);
+        Request::builder()
+            .method(Method::GET)
+            .uri(format!("https://{}{}", self.0.domain, wire::user_path(user)))
+            .header(ACCEPT, "application/json")
+            .header(USER_AGENT, AGENT)
+            .header(AUTHORIZATION, authorization)
+            .body(Full::default())
+            .ok()
+    }
+
+    /// The next random number. Runs with equal seeds draw equal numbers.
+    pub(super) fn draw(&self) -> u64 {
+        self.0.random.lock().unwrap_or_else(PoisonError::into_inner).u64(..)
+    }
+
+    /// A random number between 0 and 1.
+    pub(super) fn chance(&self) -> f64 {
+        self.draw() as f64 / u64::MAX as f64
+    }
+
+    pub(super) fn user_read_failed(&self, why: &Failure) {
+        if self.0.user_outages.fails(why, self.0.clock.now()) {
+            tracing::warn!(%why, "Users cannot be read");
+        }
+    }
+
+    pub(super) fn failed(&self, failure: &Failure) {
+        self.0.counters.upstream_failed(self.0.clock.now().wall, failure.to_string());
+    }
+}
+
+impl GrantSource for Auth0 {
+    fn grant(&self) -> Granting<'_> {
+        Box::pin(async move { Self::grant(self).await.map(|(grant, _)| grant) })
+    }
+}
+
+/// The failure of a request for which the budget gave no permit.
+pub(super) fn budget_failure(error: BudgetError) -> Failure {
+    match error {
+        BudgetError::Gate(wait) => Failure::Throttled { retry_after: Some(wait) },
+        BudgetError::Busy(retry_after) => Failure::OverBudget { retry_after },
+    }
+}
+
+pub(super) fn unavailable(stage: Stage, failure: Failure) -> Unavailable {
+    let retry_after = failure.asks_to_wait().unwrap_or(ask_again_after(failure.class()));
+    Unavailable { stage, failure, retry_after }
+}
