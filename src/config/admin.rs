@@ -6,10 +6,16 @@ use super::layer::Value;
 use super::problem::{Checked, Wrong};
 use super::reader::Reader;
 use super::schema::Type;
-use super::settings::Admin;
 use super::values::{Typed, line};
 
 const ADDRESS: &str = "admin.address";
+
+/// `[admin]`.
+#[derive(Clone, Copy, Debug)]
+pub struct Admin {
+    /// The address of probes and metrics; `None` turns them off. A loopback address, unless `allow_remote` is set.
+    pub address: Option<SocketAddr>,
+}
 
 /// Reads `[admin]`. Without an address it is off.
 pub(super) fn read(reader: &mut Reader) -> Checked<Admin> {

@@ -1,14 +1,46 @@
 //! `[audit]`: which requests have a line in the audit log, and where it is written.
 
+use std::path::PathBuf;
+
 use super::layer::Value;
 use super::problem::Checked;
 use super::reader::Reader;
 use super::schema::Type;
-use super::settings::{Audit, AuditEvents, AuditOutput};
 use super::values::{Parsed, absolute_path, text};
 
 /// Where journald takes lines of its native protocol (systemd-journald.service(8)).
 const JOURNAL: &str = "/run/systemd/journal/socket";
+
+/// `[audit]`.
+#[derive(Clone, Debug)]
+pub struct Audit {
+    /// The requests that have a line.
+    pub events: AuditEvents,
+    /// The destination of lines.
+    pub output: AuditOutput,
+}
+
+/// `audit.events`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AuditEvents {
+    /// No request.
+    None,
+    /// All requests except for cache hits and `status`.
+    Notable,
+    /// All requests.
+    All,
+}
+
+/// `audit.output`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AuditOutput {
+    /// Standard output.
+    Stdout,
+    /// The socket of journald. The configuration always sets the same one; tests set others.
+    Journald(PathBuf),
+    /// The file with this absolute path.
+    File(PathBuf),
+}
 
 /// Reads `[audit]`.
 pub(super) fn read(reader: &mut Reader) -> Checked<Audit> {

@@ -7,7 +7,7 @@ use std::fmt::Display;
 
 use super::effective::Reading;
 use super::schema::{self, DefaultValue, Key, LISTENER_PATH, Reload};
-use super::settings::{AuditEvents, Config, Listener, Log};
+use super::{AuditEvents, Config, Listener, Log};
 
 const ANOTHER_TENANT: &str = "tenant.domain, tenant.audience: a running daemon serves one tenant, which its cache is \
                               about; restart it for another";
