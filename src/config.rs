@@ -28,6 +28,7 @@ mod me;
 mod problem;
 mod proxy;
 mod reader;
+mod reloadable;
 mod runtime;
 pub mod schema;
 mod shutdown;

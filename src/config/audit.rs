@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use super::layer::Value;
 use super::problem::Checked;
 use super::reader::Reader;
+use super::reloadable::Reloadable;
 use super::schema::Type;
 use super::values::{Parsed, absolute_path, text};
 
@@ -40,6 +41,22 @@ pub enum AuditOutput {
     Journald(PathBuf),
     /// The file with this absolute path.
     File(PathBuf),
+}
+
+impl Audit {
+    /// Whether requests are audited at all.
+    pub(super) fn is_on(&self) -> bool {
+        self.events != AuditEvents::None
+    }
+}
+
+impl Reloadable for Audit {
+    fn restore_fixed(&mut self, running: &Self) {
+        // While the audit log is off, it has no output to write to.
+        let is_switched = self.is_on() != running.is_on();
+        let events = if is_switched { running.events } else { self.events };
+        *self = Self { events, ..running.clone() };
+    }
 }
 
 /// Reads `[audit]`.

@@ -6,6 +6,7 @@ use bytesize::ByteSize;
 
 use super::problem::Checked;
 use super::reader::{Reader, Setting};
+use super::reloadable::Reloadable;
 
 /// `[cache]`.
 #[derive(Clone, Copy, Debug)]
@@ -34,6 +35,8 @@ pub struct Negative {
     /// The token has expired at its provider.
     pub login_required: Duration,
 }
+
+impl Reloadable for Cache {}
 
 /// Reads `[cache]`. `request_timeout` is `tenant.request_timeout`, if that is valid.
 pub(super) fn read(reader: &mut Reader, request_timeout: Option<&Setting<Duration>>) -> Checked<Cache> {

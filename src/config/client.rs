@@ -7,6 +7,7 @@ use super::files::{self, Content, Exposure};
 use super::layer::Value;
 use super::problem::{Checked, Wrong};
 use super::reader::{Reader, Setting};
+use super::reloadable::Reloadable;
 use super::schema::{Type, variable};
 use super::values::{Parsed, absolute_path, choice, line, text};
 use crate::domain::invisible;
@@ -58,6 +59,12 @@ impl ClientAuth {
             Self::SecretPost => "client_secret_post",
             Self::SecretBasic => "client_secret_basic",
         }
+    }
+}
+
+impl Reloadable for Client {
+    fn different_contents(&self, new: &Self) -> Vec<&'static str> {
+        if self.secret == new.secret { Vec::new() } else { vec![SECRET] }
     }
 }
 

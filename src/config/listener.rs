@@ -6,6 +6,7 @@ use super::accounts::{Gid, Uid};
 use super::layer::Value;
 use super::problem::{Checked, Wrong};
 use super::reader::{Reader, Setting};
+use super::reloadable::Reloadable;
 use super::schema::{self, LISTENER_PATH, Type};
 use super::values::{Parsed, Typed, absolute_path};
 use super::{allow, socket_dir};
@@ -31,6 +32,16 @@ pub struct Listener {
     pub require_request_header: bool,
     /// `[[listener.allow]]`: which callers may do what. Without rules, root and the daemon's own uid are answered.
     pub allow: Vec<Rule>,
+}
+
+impl Reloadable for Listener {
+    fn restore_fixed(&mut self, running: &Self) {
+        *self = Self {
+            require_request_header: self.require_request_header,
+            allow: std::mem::take(&mut self.allow),
+            ..running.clone()
+        };
+    }
 }
 
 /// Reads every listener, or the default one if there is none.

@@ -2,6 +2,7 @@
 
 use super::problem::Checked;
 use super::reader::Reader;
+use super::reloadable::Reloadable;
 use super::user_key;
 use crate::secret::TagKey;
 
@@ -36,6 +37,18 @@ pub enum UserIds {
     Hashed,
     /// Lines have the user id.
     Plain,
+}
+
+impl Reloadable for Log {
+    fn restore_fixed(&mut self, running: &Self) {
+        *self = Self { level: self.level, ..running.clone() };
+    }
+
+    fn different_contents(&self, new: &Self) -> Vec<&'static str> {
+        // Keys are compared by a tag that they make, because a key itself cannot be read.
+        let tag = |log: &Self| log.user_key.as_ref().map(|key| key.tag("user", ""));
+        if tag(self) == tag(new) { Vec::new() } else { vec![user_key::KEY] }
+    }
 }
 
 /// Reads `[log]`.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::problem::Checked;
 use super::reader::Reader;
+use super::reloadable::Reloadable;
 
 /// `[management]`.
 #[derive(Clone, Copy, Debug)]
@@ -13,6 +14,8 @@ pub struct Management {
     /// The token is not used with less than this left, or than a tenth of its lifetime if that is less.
     pub min_ttl: Duration,
 }
+
+impl Reloadable for Management {}
 
 /// Reads `[management]`.
 pub(super) fn read(reader: &mut Reader) -> Checked<Management> {

@@ -4,6 +4,7 @@ use super::host::{self, HostPort};
 use super::layer::Value;
 use super::problem::Checked;
 use super::reader::Reader;
+use super::reloadable::Reloadable;
 use super::schema::Type;
 use super::values::{Parsed, lines};
 
@@ -15,6 +16,8 @@ pub struct Me {
     /// Further issuers of accepted user tokens, besides the tenant itself: origins with a slash at their end.
     pub issuers: Vec<String>,
 }
+
+impl Reloadable for Me {}
 
 /// Reads `[me]`. There is no default: only the operator knows which tokens to accept.
 pub(super) fn read(reader: &mut Reader) -> Checked<Me> {

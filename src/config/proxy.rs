@@ -8,7 +8,8 @@ use super::values::{Parsed, text};
 use crate::domain::invisible;
 use crate::secret::Secret;
 
-const KEY: &str = "tenant.proxy";
+/// The key's path.
+pub(super) const KEY: &str = "tenant.proxy";
 
 /// The variables in the order in which curl reads them for an `https://` URL.
 const PROXY_VARIABLES: [&str; 4] = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];

@@ -2,6 +2,7 @@
 
 use super::problem::Checked;
 use super::reader::Reader;
+use super::reloadable::Reloadable;
 
 /// `[runtime]`.
 #[derive(Clone, Copy, Debug)]
@@ -10,6 +11,12 @@ pub struct Runtime {
     pub threads: usize,
     /// Whether memory is kept from being written to swap.
     pub lock_memory: bool,
+}
+
+impl Reloadable for Runtime {
+    fn restore_fixed(&mut self, running: &Self) {
+        *self = *running;
+    }
 }
 
 /// Reads `[runtime]`.

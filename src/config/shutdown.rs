@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::problem::Checked;
 use super::reader::Reader;
+use super::reloadable::Reloadable;
 
 /// `[shutdown]`.
 #[derive(Clone, Copy, Debug)]
@@ -13,6 +14,8 @@ pub struct Shutdown {
     /// The time limit for requests that were begun by then.
     pub deadline: Duration,
 }
+
+impl Reloadable for Shutdown {}
 
 /// Reads `[shutdown]`.
 pub(super) fn read(reader: &mut Reader) -> Checked<Shutdown> {

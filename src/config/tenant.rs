@@ -14,9 +14,12 @@ use super::layer::Value;
 use super::problem::Checked;
 use super::proxy::Proxy;
 use super::reader::{Reader, Setting};
+use super::reloadable::Reloadable;
 use super::schema::Type;
 use super::values::{Parsed, absolute_path, line};
 use super::{files, proxy};
+
+const CA_FILE: &str = "tenant.ca_file";
 
 /// The suffix of Auth0's own names for tenants. Any other host is a custom domain.
 const CANONICAL: &str = ".auth0.com";
@@ -39,6 +42,19 @@ pub struct Tenant {
     pub connect_timeout: Duration,
     /// Time limit for one answer, retries included; longer than `connect_timeout`.
     pub request_timeout: Duration,
+}
+
+impl Reloadable for Tenant {
+    fn different_contents(&self, new: &Self) -> Vec<&'static str> {
+        let mut keys = Vec::new();
+        if self.extra_roots != new.extra_roots {
+            keys.push(CA_FILE);
+        }
+        if self.proxy != new.proxy {
+            keys.push(proxy::KEY);
+        }
+        keys
+    }
 }
 
 /// Reads `[tenant]`, except for its timeouts.
@@ -166,7 +182,7 @@ fn extra_roots(reader: &mut Reader) -> Checked<Vec<CertificateDer<'static>>> {
     /// Five times the size of the platform's whole bundle.
     const LIMIT_KIB: u64 = 1024;
 
-    let Some(file) = reader.owned("tenant.ca_file", absolute_path)? else { return Ok(Vec::new()) };
+    let Some(file) = reader.owned(CA_FILE, absolute_path)? else { return Ok(Vec::new()) };
     let content =
         files::read(Path::new(&file.value), LIMIT_KIB).map_err(|error| reader.refuse(&file, error))?;
     let roots = certificates(&content.bytes).map_err(|text| reader.refuse(&file, text))?;

@@ -2,6 +2,7 @@
 
 use super::problem::Checked;
 use super::reader::Reader;
+use super::reloadable::Reloadable;
 
 /// `[upstream]`.
 #[derive(Clone, Copy, Debug)]
@@ -15,6 +16,8 @@ pub struct Upstream {
     /// How many further attempts follow a transient failure, within `tenant.request_timeout`.
     pub max_retries: u32,
 }
+
+impl Reloadable for Upstream {}
 
 /// Reads `[upstream]`.
 pub(super) fn read(reader: &mut Reader) -> Checked<Upstream> {
