@@ -5,13 +5,14 @@
 //!
 //! A value passes through these files: `file` and `environment` each produce a `layer`, and the environment's
 //! overrides the file's. `reader` takes keys out of the result, each with its origin, and checks them against
-//! `schema`. `tenant`, `client`, `listener`, `sections` and the files that are named after tables check what keys
-//! mean together.
+//! `schema`. The file of a table (`tenant`, `cache`, `listener` and so on) has its settings as a type, reads each key
+//! into its field, and checks what keys mean together.
 
 mod accounts;
 mod admin;
 mod allow;
 mod audit;
+mod cache;
 mod changes;
 mod client;
 mod effective;
@@ -21,15 +22,20 @@ mod files;
 mod host;
 mod layer;
 mod listener;
+mod log;
+mod management;
+mod me;
 mod problem;
 mod proxy;
 mod reader;
+mod reloadable;
+mod runtime;
 pub mod schema;
-mod sections;
-mod settings;
+mod shutdown;
 mod socket_dir;
 mod suggestion;
 mod tenant;
+mod upstream;
 mod user_key;
 mod values;
 
@@ -39,18 +45,62 @@ use std::sync::Arc;
 use crate::secret::Secret;
 
 use self::accounts::{Gid, Uid};
+pub use self::admin::Admin;
+pub use self::audit::{Audit, AuditEvents, AuditOutput};
+pub use self::cache::{Cache, Negative};
 pub use self::changes::{Change, Reread};
+pub use self::client::{Client, ClientAuth};
+use self::effective::Effective;
 pub use self::environment::Env;
 use self::files::Exposure;
+pub use self::listener::Listener;
+pub use self::log::{Log, LogFormat, UserIds};
+pub use self::management::Management;
+pub use self::me::Me;
 pub use self::problem::{Cause, Problem, Problems};
 use self::problem::{Checked, Report, Wrong};
+pub use self::proxy::Proxy;
 use self::reader::Reader;
+pub use self::runtime::Runtime;
 use self::schema::Type;
-pub use self::settings::*;
+pub use self::shutdown::Shutdown;
+pub use self::tenant::Tenant;
+pub use self::upstream::Upstream;
 use self::values::Typed;
 
 /// The file that is read when no file is named. It may be missing.
 pub const DEFAULT_FILE: &str = "/etc/cloakroom/cloakroom.toml";
+
+/// A valid configuration.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// `[tenant]`: the Auth0 tenant and the way to reach it.
+    pub tenant: Tenant,
+    /// `[tenant.client]`: the application that obtains Management tokens. Shared, so that its secret is in memory once.
+    pub client: Arc<Client>,
+    /// `[management]`: the renewal of the Management token.
+    pub management: Management,
+    /// `[cache]`: how much is cached, and for how long.
+    pub cache: Cache,
+    /// `[upstream]`: the budget for requests to Auth0.
+    pub upstream: Upstream,
+    /// `[[listener]]`: the sockets; never empty.
+    pub listeners: Vec<Listener>,
+    /// `[me]`: which users' tokens `/v1/me` accepts.
+    pub me: Me,
+    /// `[audit]`: which requests have a line, and where it is written.
+    pub audit: Audit,
+    /// `[admin]`: probes and metrics over TCP.
+    pub admin: Admin,
+    /// `[shutdown]`: the time limits for the end of the daemon.
+    pub shutdown: Shutdown,
+    /// `[log]`: the level and form of the log.
+    pub log: Log,
+    /// `[runtime]`: threads and memory.
+    pub runtime: Runtime,
+    /// What each key was read as, for a reload to compare.
+    effective: Effective,
+}
 
 /// A valid configuration, and warnings about it.
 #[derive(Clone, Debug)]
@@ -137,16 +187,16 @@ fn read(reader: &mut Reader, env: &Env) -> Checked<Config> {
     let timeouts = tenant::timeouts(reader);
     let tenant = tenant::read(reader, env, &timeouts);
     let client = client::read(reader);
-    let management = sections::management(reader);
-    let cache = sections::cache(reader, timeouts.as_ref().ok().map(|timeouts| &timeouts.request));
-    let upstream = sections::upstream(reader);
+    let management = management::read(reader);
+    let cache = cache::read(reader, timeouts.as_ref().ok().map(|timeouts| &timeouts.request));
+    let upstream = upstream::read(reader);
     let listeners = listener::read(reader);
-    let me = sections::me(reader);
+    let me = me::read(reader);
     let audit = audit::read(reader);
     let admin = admin::read(reader);
-    let shutdown = sections::shutdown(reader);
-    let log = sections::log(reader);
-    let runtime = sections::runtime(reader);
+    let shutdown = shutdown::read(reader);
+    let log = log::read(reader);
+    let runtime = runtime::read(reader);
     Ok(Config {
         tenant: tenant?,
         client: Arc::new(client?),

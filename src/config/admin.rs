@@ -5,11 +5,24 @@ use std::net::SocketAddr;
 use super::layer::Value;
 use super::problem::{Checked, Wrong};
 use super::reader::Reader;
+use super::reloadable::Reloadable;
 use super::schema::Type;
-use super::settings::Admin;
 use super::values::{Typed, line};
 
 const ADDRESS: &str = "admin.address";
+
+/// `[admin]`.
+#[derive(Clone, Copy, Debug)]
+pub struct Admin {
+    /// The address of probes and metrics; `None` turns them off. A loopback address, unless `allow_remote` is set.
+    pub address: Option<SocketAddr>,
+}
+
+impl Reloadable for Admin {
+    fn restore_fixed(&mut self, running: &Self) {
+        *self = *running;
+    }
+}
 
 /// Reads `[admin]`. Without an address it is off.
 pub(super) fn read(reader: &mut Reader) -> Checked<Admin> {

@@ -4,10 +4,12 @@
 //! an operator chose the text: a secret that was pasted into the wrong key is still a secret.
 
 use std::fmt::Display;
+use std::sync::Arc;
 
+use super::Config;
 use super::effective::Reading;
+use super::reloadable::Reloadable;
 use super::schema::{self, DefaultValue, Key, LISTENER_PATH, Reload};
-use super::settings::{AuditEvents, Config, Listener, Log};
 
 const ANOTHER_TENANT: &str = "tenant.domain, tenant.audience: a running daemon serves one tenant, which its cache is \
                               about; restart it for another";
@@ -46,36 +48,24 @@ impl Config {
         let mut of_listeners = Vec::new();
         self.reread_listeners(&mut wanted, &mut of_listeners, &mut needs_restart);
         let compared = |key: &&Key| key.reload != Reload::Refused && !key.path.starts_with(LISTENER_PATH);
+        let is_switched = self.audit.is_on() != wanted.audit.is_on();
+        let contents = self.reread_tables(&mut wanted);
         for key in schema::keys().filter(compared) {
             let (old, new) = (self.effective.get(key.path), wanted.effective.get(key.path));
-            if old == new && !self.content_differs(&wanted, key.path) {
+            if old == new && !contents.contains(&key.path) {
                 continue;
             }
             let change = change(key, key.path.to_owned(), old, new);
-            // While the audit log is off, it has no output to write to.
-            let is_switch = key.path == "audit.events" && self.is_audited() != wanted.is_audited();
-            if is_switch || key.reload == Reload::Restart {
+            let takes_restart = key.reload == Reload::Restart || (is_switched && key.path == "audit.events");
+            if takes_restart {
                 needs_restart.push(change);
                 wanted.effective.set(key.path, old.cloned());
             } else {
                 changed.push(change);
             }
         }
-        self.restore_fixed(&mut wanted);
         changed.extend(of_listeners);
         Ok(Reread { config: wanted, changed, needs_restart })
-    }
-
-    /// Whether a secret or the content of a file differs. `effective` has neither.
-    fn content_differs(&self, new: &Self, path: &str) -> bool {
-        let tag = |config: &Self| config.log.user_key.as_ref().map(|key| key.tag("user", ""));
-        match path {
-            "tenant.ca_file" => self.tenant.extra_roots != new.tenant.extra_roots,
-            "tenant.proxy" => self.tenant.proxy != new.tenant.proxy,
-            "tenant.client.secret" => self.client.secret != new.client.secret,
-            "log.user_key_file" => tag(self) != tag(new),
-            _ => false,
-        }
     }
 
     /// Replaces the listeners of `wanted` by those in force, each with the new values of its live keys. Listeners are
@@ -115,11 +105,9 @@ impl Config {
                     if old.allow != new.allow {
                         changed.push(Change { key: format!("{LISTENER_PATH}.{place}.allow"), values: None });
                     }
-                    Listener {
-                        require_request_header: new.require_request_header,
-                        allow: new.allow.clone(),
-                        ..old.clone()
-                    }
+                    let mut new = new.clone();
+                    new.restore_fixed(old);
+                    new
                 }
             });
         }
@@ -129,20 +117,44 @@ impl Config {
             }
         }
     }
-
-    /// Restores the values that take a restart, except for those of listeners.
-    fn restore_fixed(&self, wanted: &mut Self) {
-        wanted.admin = self.admin;
-        wanted.runtime = self.runtime;
-        wanted.audit.output.clone_from(&self.audit.output);
-        if self.is_audited() != wanted.is_audited() {
-            wanted.audit.events = self.audit.events;
+    /// Restores what takes a restart, and returns the paths of keys whose secret or file's content differs. Listeners
+    /// are compared apart, because their paths identify them.
+    fn reread_tables(&self, wanted: &mut Self) -> Vec<&'static str> {
+        fn table<T: Reloadable>(running: &T, wanted: &mut T) -> Vec<&'static str> {
+            let different = running.different_contents(wanted);
+            wanted.restore_fixed(running);
+            different
         }
-        wanted.log = Log { level: wanted.log.level, ..self.log.clone() };
-    }
-
-    fn is_audited(&self) -> bool {
-        self.audit.events != AuditEvents::None
+        // By name, so that a table cannot be left out.
+        let Self {
+            tenant,
+            client,
+            management,
+            cache,
+            upstream,
+            listeners: _,
+            me,
+            audit,
+            admin,
+            shutdown,
+            log,
+            runtime,
+            effective: _,
+        } = wanted;
+        [
+            table(&self.tenant, tenant),
+            table(&*self.client, Arc::make_mut(client)),
+            table(&self.management, management),
+            table(&self.cache, cache),
+            table(&self.upstream, upstream),
+            table(&self.me, me),
+            table(&self.audit, audit),
+            table(&self.admin, admin),
+            table(&self.shutdown, shutdown),
+            table(&self.log, log),
+            table(&self.runtime, runtime),
+        ]
+        .concat()
     }
 }
 
@@ -169,64 +181,134 @@ fn listener(place: usize, old: &dyn Display, new: &dyn Display) -> Change {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
     use crate::config::schema::Type;
+    use crate::config::values::Typed;
     use crate::config::{Env, parse};
 
     const LEAST: [(&str, &str); 4] = [
         ("tenant.domain", "acme.eu.auth0.com"),
         ("tenant.client.id", "3Xk9"),
-        ("tenant.client.secret", "canary"),
+        ("tenant.client.secret", SECRET),
         ("listener.0.path", "/run/cloakroom/cloakroom.sock"),
     ];
 
+    const SECRET: &str = "canary";
+
     fn with(settings: &[(&str, &str)]) -> Config {
-        let variables = LEAST.iter().chain(settings);
+        let has_file = settings.iter().any(|(path, _)| *path == "tenant.client.secret_file");
+        let least = LEAST.iter().filter(|(path, _)| !has_file || *path != "tenant.client.secret");
+        let variables = least.chain(settings);
         let env: Env = variables.map(|(path, value)| (schema::variable(path), (*value).to_owned())).collect();
         parse("f.toml", "", &env).unwrap_or_else(|problems| panic!("{problems}")).config
     }
 
-    /// Another value than the default that needs nothing else to be set.
-    fn another(key: &Key) -> Option<String> {
+    /// Every key except for those of rules, which are compared as a list, and for the path by which a reload identifies
+    /// a listener.
+    fn tried() -> impl Iterator<Item = &'static Key> {
+        schema::keys().filter(|key| !key.path.starts_with("listener.allow") && key.path != "listener.path")
+    }
+
+    /// A directory with the files that keys name.
+    struct Files(tempfile::TempDir);
+
+    impl Files {
+        fn new() -> Self {
+            Self(tempfile::tempdir().unwrap())
+        }
+
+        /// Writes the first or second content of the file of this key, and returns its path.
+        fn write(&self, key: &Key, content: usize) -> String {
+            let path = self.0.path().join(key.name());
+            let content = match key.path {
+                "tenant.ca_file" => certificate(),
+                "tenant.client.secret_file" => [SECRET, "another secret"][content].to_owned(),
+                "log.user_key_file" => ["first", "other"][content].repeat(16),
+                other => panic!("{other}: name the contents of its file here"),
+            };
+            fs::write(&path, content).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+            path.to_str().unwrap().to_owned()
+        }
+    }
+
+    /// A PEM file with another authority at every call.
+    fn certificate() -> String {
+        let key = rcgen::KeyPair::generate().unwrap();
+        rcgen::CertificateParams::new([]).unwrap().self_signed(&key).unwrap().pem()
+    }
+
+    /// Another value than the default.
+    fn another(key: &Key, files: &Files) -> String {
+        let is_default = |value: &'static str| key.default == DefaultValue::Value(value);
         let value = match key.takes {
-            Type::Choice(words) => words.iter().find(|word| key.default != DefaultValue::Value(word))?,
-            Type::ChoiceOrPath(words) => words.last()?,
+            Type::Choice(words) => *words.iter().find(|word| !is_default(word)).unwrap(),
+            Type::ChoiceOrPath(words) => words.last().unwrap(),
             Type::Duration { .. } if key.path == "tenant.connect_timeout" => "1s",
-            Type::Duration { .. } => "6s",
-            Type::Size { .. } => "1MiB",
-            Type::Integer { .. } => "7",
-            Type::Number { .. } => "0.5",
-            Type::Boolean if key.default == DefaultValue::Value("true") => "false",
-            Type::Boolean if key.path == "runtime.lock_memory" => "true",
+            Type::Duration { max, .. } => return max.shown(),
+            Type::Size { min, .. } => return min.shown(),
+            Type::Integer { max, .. } => return max.shown(),
+            Type::Number { max, .. } => return max.shown(),
+            Type::Boolean => ["true", "false"].into_iter().find(|word| !is_default(word)).unwrap(),
             Type::Mode => "0600",
             Type::User | Type::Group => "4711",
             Type::Address => "127.0.0.1:9464",
-            Type::Texts { .. } => key.example?,
-            _ => return None,
+            Type::Path => return files.write(key, 0),
+            Type::Text(_) if key.path == "tenant.domain" => "other.eu.auth0.com",
+            Type::Text(_) if key.path == "tenant.audience" => "https://other.eu.auth0.com/api/v2/",
+            Type::Text(_) | Type::Secret(_) | Type::Texts { .. } | Type::Words(_) => key.example.unwrap(),
         };
-        Some(value.to_owned())
+        value.to_owned()
+    }
+
+    /// Checks that a reload from `before` to `wanted`, which differ in `key` alone, does what the row of `key` says.
+    fn check(key: &Key, before: &Config, wanted: Config) {
+        let path = schema::indexed(key.path, "");
+        let outcome = before.reread(wanted.clone());
+        if key.reload == Reload::Refused {
+            assert_eq!(outcome.unwrap_err(), ANOTHER_TENANT, "{path}");
+            return;
+        }
+        let Reread { config, changed, needs_restart } = outcome.unwrap();
+        let takes_restart = key.reload == Reload::Restart;
+        let expected = if takes_restart { before.clone() } else { wanted };
+        let (named, other) = if takes_restart { (needs_restart, changed) } else { (changed, needs_restart) };
+        let paths =
+            |changes: &[Change]| -> Vec<_> { changes.iter().map(|change| change.key.clone()).collect() };
+        assert_eq!((paths(&named), paths(&other)), (vec![path.clone()], vec![]));
+        assert_eq!(format!("{config:?}"), format!("{expected:?}"), "{path}");
+        assert!(config.effective == expected.effective, "{path}");
+        // `Debug` shows no secrets; a further reload finds any difference between them.
+        let Reread { changed, needs_restart, .. } = expected.reread(config).unwrap();
+        assert_eq!([changed, needs_restart], [vec![], vec![]], "{path}");
     }
 
     /// If a row says restart and the code takes the value over all the same, half a change is in force.
     #[test]
     fn what_takes_a_restart_stays_as_it_was_and_anything_else_changes() {
-        let before = with(&[]);
-        let mut tried = 0;
-        for key in schema::keys().filter(|key| !key.path.starts_with("listener.allow")) {
-            let Some(value) = another(key) else { continue };
-            let path = schema::indexed(key.path, "");
-            let wanted = with(&[(&path, &value)]);
-            let takes_restart = key.reload == Reload::Restart;
-            let expected = if takes_restart { before.clone() } else { wanted.clone() };
-            let Reread { config, changed, needs_restart } = before.reread(wanted).unwrap();
-            let (named, other) =
-                if takes_restart { (needs_restart, changed) } else { (changed, needs_restart) };
-            assert_eq!((named.len(), named[0].key.as_str(), other.len()), (1, path.as_str(), 0), "{named:?}");
-            assert_eq!(format!("{config:?}"), format!("{expected:?}"), "{path}");
-            assert!(config.effective == expected.effective, "{path}");
-            tried += 1;
+        let files = Files::new();
+        for key in tried() {
+            let needed: &[_] =
+                if key.path == "admin.allow_remote" { &[("admin.address", "127.0.0.1:9464")] } else { &[] };
+            let (path, value) = (schema::indexed(key.path, ""), another(key, &files));
+            check(key, &with(needed), with(&[needed, &[(&*path, &*value)]].concat()));
         }
-        assert!(tried > 30, "{tried}");
+    }
+
+    #[test]
+    fn another_content_of_a_file_is_a_change_of_its_key() {
+        let files = Files::new();
+        for key in tried().filter(|key| key.takes == Type::Path) {
+            let [before, wanted] = [0, 1].map(|content| with(&[(key.path, &files.write(key, content))]));
+            // A reload names the secret, which may be the old one if only the file's path differs.
+            let path =
+                if key.path == "tenant.client.secret_file" { "tenant.client.secret" } else { key.path };
+            let changed = schema::keys().find(|key| key.path == path).unwrap();
+            check(changed, &before, wanted);
+        }
     }
 
     #[test]

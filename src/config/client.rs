@@ -7,8 +7,8 @@ use super::files::{self, Content, Exposure};
 use super::layer::Value;
 use super::problem::{Checked, Wrong};
 use super::reader::{Reader, Setting};
+use super::reloadable::Reloadable;
 use super::schema::{Type, variable};
-use super::settings::{Client, ClientAuth};
 use super::values::{Parsed, absolute_path, choice, line, text};
 use crate::domain::invisible;
 use crate::secret::Secret;
@@ -20,6 +20,53 @@ const AUTH: &str = "tenant.client.auth";
 
 /// Authentication methods of later versions.
 const LATER_AUTH: [&str; 2] = ["private_key_jwt", "tls_client_auth"];
+
+/// `[tenant.client]`.
+#[derive(Clone, Debug)]
+pub struct Client {
+    /// The application's client id.
+    pub id: String,
+    /// The client's secret, from `secret_file` (without one line end) or from `secret`. Shared, so that it is in
+    /// memory once.
+    pub secret: Arc<Secret>,
+    /// The file with the secret, if it is from one.
+    pub secret_file: Option<PathBuf>,
+    /// The authentication method.
+    pub auth: ClientAuth,
+}
+
+impl Client {
+    /// Whether both have the same credentials. The source of the secret makes no difference.
+    pub fn has_credentials_of(&self, other: &Self) -> bool {
+        let Self { id, secret, secret_file: _, auth } = self;
+        *id == other.id && *auth == other.auth && *secret == other.secret
+    }
+}
+
+/// How the application authenticates at the token endpoint (RFC 6749 §2.3.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientAuth {
+    /// `client_secret_post`: id and secret in the form.
+    SecretPost,
+    /// `client_secret_basic`: id and secret in the `Authorization` header.
+    SecretBasic,
+}
+
+impl ClientAuth {
+    /// The method's name in the configuration.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::SecretPost => "client_secret_post",
+            Self::SecretBasic => "client_secret_basic",
+        }
+    }
+}
+
+impl Reloadable for Client {
+    fn different_contents(&self, new: &Self) -> Vec<&'static str> {
+        if self.secret == new.secret { Vec::new() } else { vec![SECRET] }
+    }
+}
 
 /// Reads `[tenant.client]` and the file that it names.
 pub(super) fn read(reader: &mut Reader) -> Checked<Client> {

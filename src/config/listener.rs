@@ -6,13 +6,43 @@ use super::accounts::{Gid, Uid};
 use super::layer::Value;
 use super::problem::{Checked, Wrong};
 use super::reader::{Reader, Setting};
+use super::reloadable::Reloadable;
 use super::schema::{self, LISTENER_PATH, Type};
-use super::settings::Listener;
 use super::values::{Parsed, Typed, absolute_path};
 use super::{allow, socket_dir};
+use crate::domain::policy::Rule;
 
 /// `sockaddr_un.sun_path` has 108 bytes, the last of which is a zero (unix(7)).
 const LONGEST_PATH: usize = 107;
+
+/// `[[listener]]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Listener {
+    /// Absolute path of the socket.
+    pub path: PathBuf,
+    /// Permission bits.
+    pub mode: u32,
+    /// The owner's uid; `None` for the daemon's.
+    pub owner: Option<u32>,
+    /// The group's gid; `None` for the daemon's.
+    pub group: Option<u32>,
+    /// How many connections may be open at a time. Further ones wait in the kernel's queue.
+    pub max_connections: usize,
+    /// Whether `Cloakroom-Request: true` is required.
+    pub require_request_header: bool,
+    /// `[[listener.allow]]`: which callers may do what. Without rules, root and the daemon's own uid are answered.
+    pub allow: Vec<Rule>,
+}
+
+impl Reloadable for Listener {
+    fn restore_fixed(&mut self, running: &Self) {
+        *self = Self {
+            require_request_header: self.require_request_header,
+            allow: std::mem::take(&mut self.allow),
+            ..running.clone()
+        };
+    }
+}
 
 /// Reads every listener, or the default one if there is none.
 pub(super) fn read(reader: &mut Reader) -> Checked<Vec<Listener>> {

@@ -4,16 +4,25 @@ use super::environment::Env;
 use super::host;
 use super::problem::{Checked, in_variable};
 use super::reader::{Reader, Setting};
-use super::settings::Proxy;
 use super::values::{Parsed, text};
 use crate::domain::invisible;
 use crate::secret::Secret;
 
-const KEY: &str = "tenant.proxy";
+/// The key's path.
+pub(super) const KEY: &str = "tenant.proxy";
 
 /// The variables in the order in which curl reads them for an `https://` URL.
 const PROXY_VARIABLES: [&str; 4] = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
 const NO_PROXY_VARIABLES: [&str; 2] = ["NO_PROXY", "no_proxy"];
+
+/// The proxy, from `tenant.proxy`, or else from `HTTPS_PROXY` or `ALL_PROXY` and `NO_PROXY`, in upper or lower case.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Proxy {
+    /// `http://[user:password@]host[:port]`; a secret because of the password.
+    pub url: Option<Secret>,
+    /// Hosts that are reached directly, as `NO_PROXY` lists them; empty if `tenant.proxy` is set.
+    pub no_proxy: String,
+}
 
 /// Reads `tenant.proxy`, or the environment if the key is not set.
 pub(super) fn read(reader: &mut Reader, env: &Env) -> Checked<Proxy> {

@@ -12,14 +12,50 @@ use super::environment::Env;
 use super::host::{self, HostPort};
 use super::layer::Value;
 use super::problem::Checked;
+use super::proxy::Proxy;
 use super::reader::{Reader, Setting};
+use super::reloadable::Reloadable;
 use super::schema::Type;
-use super::settings::Tenant;
 use super::values::{Parsed, absolute_path, line};
 use super::{files, proxy};
 
+const CA_FILE: &str = "tenant.ca_file";
+
 /// The suffix of Auth0's own names for tenants. Any other host is a custom domain.
 const CANONICAL: &str = ".auth0.com";
+
+/// `[tenant]`.
+#[derive(Clone, Debug)]
+pub struct Tenant {
+    /// Host, or host and port; never a scheme or a path. https is the only scheme.
+    pub domain: Arc<str>,
+    /// Whether the domain was written with a dot at its end: the name is resolved as it is, without search domains.
+    /// `domain` is without the dot, and so are TLS, `Host`, the audience and issuers.
+    pub is_absolute: bool,
+    /// The Management API's identifier.
+    pub audience: Arc<str>,
+    /// Certificates from `ca_file`, trusted besides the platform's.
+    pub extra_roots: Vec<CertificateDer<'static>>,
+    /// The proxy through which Auth0 is reached.
+    pub proxy: Proxy,
+    /// Time limit for name resolution, TCP, a proxy's CONNECT and the TLS handshake together.
+    pub connect_timeout: Duration,
+    /// Time limit for one answer, retries included; longer than `connect_timeout`.
+    pub request_timeout: Duration,
+}
+
+impl Reloadable for Tenant {
+    fn different_contents(&self, new: &Self) -> Vec<&'static str> {
+        let mut keys = Vec::new();
+        if self.extra_roots != new.extra_roots {
+            keys.push(CA_FILE);
+        }
+        if self.proxy != new.proxy {
+            keys.push(proxy::KEY);
+        }
+        keys
+    }
+}
 
 /// Reads `[tenant]`, except for its timeouts.
 pub(super) fn read(reader: &mut Reader, env: &Env, timeouts: &Checked<Timeouts>) -> Checked<Tenant> {
@@ -146,7 +182,7 @@ fn extra_roots(reader: &mut Reader) -> Checked<Vec<CertificateDer<'static>>> {
     /// Five times the size of the platform's whole bundle.
     const LIMIT_KIB: u64 = 1024;
 
-    let Some(file) = reader.owned("tenant.ca_file", absolute_path)? else { return Ok(Vec::new()) };
+    let Some(file) = reader.owned(CA_FILE, absolute_path)? else { return Ok(Vec::new()) };
     let content =
         files::read(Path::new(&file.value), LIMIT_KIB).map_err(|error| reader.refuse(&file, error))?;
     let roots = certificates(&content.bytes).map_err(|text| reader.refuse(&file, text))?;

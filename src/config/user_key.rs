@@ -8,6 +8,9 @@ use super::reader::Reader;
 use super::values::absolute_path;
 use crate::secret::TagKey;
 
+/// The key's path.
+pub(super) const KEY: &str = "log.user_key_file";
+
 /// This many random bytes cannot be found by trying.
 const SHORTEST_KEY: usize = 16;
 
@@ -19,7 +22,7 @@ pub(super) fn read(reader: &mut Reader) -> Checked<Option<TagKey>> {
     /// More than any key, and a bound on the memory for a file that was named by mistake.
     const LIMIT_KIB: u64 = 64;
 
-    let Some(path) = reader.owned("log.user_key_file", absolute_path)? else { return Ok(None) };
+    let Some(path) = reader.owned(KEY, absolute_path)? else { return Ok(None) };
     let content = match files::read(Path::new(&path.value), LIMIT_KIB) {
         Ok(content) => content,
         Err(error) => return Err(reader.refuse(&path, error)),

@@ -1,9 +1,29 @@
 //! Keys about sockets, about who may ask for what, and about users' own tokens.
 
 use super::key::{DefaultValue, Key, List, Reload, Table, Type};
+use crate::domain::policy::Operation;
 
 /// The path of `[[listener]]`.
 pub(in crate::config) const LISTENER_PATH: &str = "listener";
+
+/// The operations that rules can grant: all except for `reload`.
+#[expect(
+    clippy::indexing_slicing,
+    reason = "the compiler evaluates this, and refuses an index out of bounds"
+)]
+const GRANTABLE: [&str; Operation::ALL.len() - 1] = {
+    let mut words = [""; Operation::ALL.len() - 1];
+    let (mut from, mut to) = (0, 0);
+    while from < Operation::ALL.len() {
+        let operation = Operation::ALL[from];
+        if !matches!(operation, Operation::Reload) {
+            words[to] = operation.as_str();
+            to += 1;
+        }
+        from += 1;
+    }
+    words
+};
 
 /// `[[listener]]`.
 pub(super) const LISTENER: Table = Table {
@@ -111,15 +131,7 @@ pub(super) const ALLOW: Table = Table {
         },
         Key {
             path: "listener.allow.operations",
-            takes: Type::Words(&[
-                "token",
-                "identities",
-                "me",
-                "report",
-                "purge",
-                "status",
-                "management_token",
-            ]),
+            takes: Type::Words(&GRANTABLE),
             default: DefaultValue::Value("token,identities,me,report"),
             reload: Reload::Live,
             example: None,

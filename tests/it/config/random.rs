@@ -1,5 +1,6 @@
 //! Random configurations: each loads or has messages, and no message repeats a value.
 
+use cloakroom::config::schema::{self, Key, TABLES};
 use cloakroom::config::{self, Env};
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -36,56 +37,22 @@ proptest! {
     }
 }
 
-const KEYS: [&str; 25] = [
-    "domain",
-    "audience",
-    "ca_file",
-    "proxy",
-    "connect_timeout",
-    "id",
-    "secret",
-    "secret_file",
-    "secrets",
-    "auth",
-    "max_bytes",
-    "max_ttl",
-    "refresh_at",
-    "path",
-    "mode",
-    "owner",
-    "require_request_header",
-    "level",
-    "user_key_file",
-    "events",
-    "output",
-    "threads",
-    "audiences",
-    "issuers",
-    "nonsense",
-];
+/// Names of keys, and some that are none.
+fn key() -> impl Strategy<Value = &'static str> {
+    select(schema::keys().map(Key::name).chain(["secrets", "nonsense"]).collect::<Vec<_>>())
+}
 
-const TABLES: [&str; 13] = [
-    "tenant",
-    "tenant.client",
-    "management",
-    "cache",
-    "cache.negative",
-    "upstream",
-    "listener",
-    "me",
-    "audit",
-    "shutdown",
-    "log",
-    "runtime",
-    "nonsense",
-];
+/// Paths of tables, and one that is none.
+fn table() -> impl Strategy<Value = &'static str> {
+    select(TABLES.iter().map(|table| table.path).chain(["nonsense"]).collect::<Vec<_>>())
+}
 
 fn line() -> impl Strategy<Value = String> {
     prop_oneof![
-        2 => select(&TABLES[..]).prop_map(|table| format!("[{table}]")),
+        2 => table().prop_map(|table| format!("[{table}]")),
         1 => Just("[[listener]]".to_owned()),
-        5 => (select(&KEYS[..]), toml_value()).prop_map(|(key, value)| format!("{key} = {value}")),
-        2 => (select(&TABLES[..]), select(&KEYS[..]), toml_value())
+        5 => (key(), toml_value()).prop_map(|(key, value)| format!("{key} = {value}")),
+        2 => (table(), key(), toml_value())
             .prop_map(|(table, key, value)| format!("{table}.{key} = {value}")),
     ]
 }
@@ -133,7 +100,7 @@ fn value() -> impl Strategy<Value = String> {
 }
 
 fn variable() -> impl Strategy<Value = String> {
-    (select(&TABLES[..]), select(&KEYS[..]), select(&["__", "_", "__0__", "__63__", "__64__"][..])).prop_map(
+    (table(), key(), select(&["__", "_", "__0__", "__63__", "__64__"][..])).prop_map(
         |(table, key, between)| {
             let table = table.replace('.', "__");
             format!("CLOAKROOM_{table}{between}{key}").to_ascii_uppercase()
