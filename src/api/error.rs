@@ -19,6 +19,8 @@ mod lookups;
 mod table;
 
 use lookups::{ask_again_after, connections, lookup_detail, lookup_kind};
+#[cfg(feature = "schema")]
+pub(super) use table::names;
 pub use table::{Code, ErrorSpec};
 
 /// Why a request fails.
@@ -252,12 +254,6 @@ impl ApiError {
     pub fn code(&self) -> &'static str {
         self.kind().spec().name
     }
-}
-
-/// The codes, for the schema of answers.
-#[cfg(feature = "schema")]
-pub(super) fn names() -> Vec<&'static str> {
-    Code::ALL.iter().map(|code| code.spec().name).collect()
 }
 
 /// As RFC 6750 §3 has it.

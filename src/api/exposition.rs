@@ -8,8 +8,6 @@ use bytes::Bytes;
 
 use crate::clock::Clock;
 
-use super::metrics::plain;
-
 /// Writing may take one part of the time in this many: it costs as much as dozens of hits, and every client may ask.
 const ONE_PART_IN: u32 = 20;
 
@@ -60,6 +58,25 @@ impl Share {
     }
 }
 
+/// The older format calls a counter by the name of its sample, `…_total`, and has no end mark.
+fn plain(text: &str) -> String {
+    let of_counters: Vec<_> =
+        text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.strip_suffix(" counter")).collect();
+    let mut plain = String::with_capacity(text.len() + 1024);
+    for line in text.lines().filter(|line| *line != "# EOF") {
+        let head = line.strip_prefix("# ").and_then(|rest| {
+            let (keyword, rest) = rest.split_once(' ')?;
+            let (name, rest) = rest.split_once(' ')?;
+            of_counters.contains(&name).then_some((keyword, name, rest))
+        });
+        match head {
+            Some((keyword, name, rest)) => plain.extend(["# ", keyword, " ", name, "_total ", rest, "\n"]),
+            None => plain.extend([line, "\n"]),
+        }
+    }
+    plain
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -99,5 +116,12 @@ mod tests {
             share.note(now, Duration::from_millis(1));
             now += Duration::from_millis(1);
         }
+    }
+
+    #[test]
+    fn the_older_format_names_counters_by_their_samples() {
+        let open = "# HELP a_b Help: a_b b.\n# TYPE a_b counter\na_b_total 1\n# HELP c C.\n# TYPE c gauge\nc 2\n# EOF\n";
+        let old = "# HELP a_b_total Help: a_b b.\n# TYPE a_b_total counter\na_b_total 1\n# HELP c C.\n# TYPE c gauge\nc 2\n";
+        assert_eq!(plain(open), old);
     }
 }

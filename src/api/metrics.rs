@@ -130,25 +130,6 @@ pub(super) fn render(services: &Services) -> String {
     text
 }
 
-/// The older format calls a counter by the name of its sample, `…_total`, and has no end mark.
-pub(super) fn plain(text: &str) -> String {
-    let of_counters: Vec<_> =
-        text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.strip_suffix(" counter")).collect();
-    let mut plain = String::with_capacity(text.len() + 1024);
-    for line in text.lines().filter(|line| *line != "# EOF") {
-        let head = line.strip_prefix("# ").and_then(|rest| {
-            let (keyword, rest) = rest.split_once(' ')?;
-            let (name, rest) = rest.split_once(' ')?;
-            of_counters.contains(&name).then_some((keyword, name, rest))
-        });
-        match head {
-            Some((keyword, name, rest)) => plain.extend(["# ", keyword, " ", name, "_total ", rest, "\n"]),
-            None => plain.extend([line, "\n"]),
-        }
-    }
-    plain
-}
-
 /// The samples of every metric, in the order of [`METRICS`].
 #[derive(Debug)]
 struct Gathered(Vec<Samples>);
@@ -182,17 +163,5 @@ fn write(sample: MetricEncoder<'_>, kind: Kind, value: &Value) -> fmt::Result {
         (_, Value::Durations(took)) => took.buckets().encode(sample),
         (Kind::Counter, Value::Number(value)) => ConstCounter::new(*value).encode(sample),
         (_, Value::Number(value)) => ConstGauge::new(*value).encode(sample),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_older_format_names_counters_by_their_samples() {
-        let open = "# HELP a_b Help: a_b b.\n# TYPE a_b counter\na_b_total 1\n# HELP c C.\n# TYPE c gauge\nc 2\n# EOF\n";
-        let old = "# HELP a_b_total Help: a_b b.\n# TYPE a_b_total counter\na_b_total 1\n# HELP c C.\n# TYPE c gauge\nc 2\n";
-        assert_eq!(plain(open), old);
     }
 }

@@ -5,10 +5,11 @@ use hyper::Method;
 use crate::domain::policy::Operation;
 
 use super::error::Code;
-use super::params::Parameter;
 
+mod query;
 mod table;
 
+pub use query::{Parameter, ParameterKind, TOKEN_QUERY};
 pub use table::{ROUTES, Route};
 
 /// What stands in a template in the place of the user's id.

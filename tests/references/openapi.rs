@@ -3,8 +3,7 @@
 use std::process::Command;
 
 use cloakroom::api::error::Code;
-use cloakroom::api::params::{Parameter, ParameterKind};
-use cloakroom::api::route::{Answer, Body, ROUTES, RouteSpec, Tag};
+use cloakroom::api::route::{Answer, Body, Parameter, ParameterKind, ROUTES, RouteSpec, Tag};
 use cloakroom::api::types::Problem;
 use cloakroom::domain::policy::Operation;
 use schemars::SchemaGenerator;

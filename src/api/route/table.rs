@@ -5,9 +5,9 @@
 use hyper::Method;
 
 use crate::api::error::Code;
-use crate::api::params::TOKEN_QUERY;
 use crate::domain::policy::Operation;
 
+use super::query::TOKEN_QUERY;
 use super::{Answer, Body, RouteDoc, RouteSpec, Tag, Template};
 
 /// The type of a body by its name in `types.rs`.
