@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Builds the image with whatever there is to build images, and prints its size.
+# Builds the image with buildah, docker or podman, whichever is installed, and prints its size.
 #
-#   image.sh [TAG]                  from the sources, in the builder that the Dockerfile names
-#   image.sh --binary FILE [TAG]    from a static binary that was built already, with this machine's certificate
-#                                   authorities; needs no registry
+#   image.sh [TAG]                  from the sources, in the Dockerfile's build stage
+#   image.sh --binary FILE [TAG]    from an existing static binary, with this machine's certificate authorities;
+#                                   needs no registry
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -28,7 +28,7 @@ build=("$engine" build --file deploy/Dockerfile --target runtime --tag "$tag" --
     --build-arg "REVISION=$(git rev-parse HEAD 2>/dev/null || echo unknown)")
 
 if [[ -n $binary ]]; then
-    # Laid out as the build stage leaves it.
+    # The layout of the build stage's result.
     stage=$(mktemp -d)
     trap 'rm -rf "$stage"' EXIT
     install -d -m 0755 "$stage/image/root/run"

@@ -1,5 +1,5 @@
-//! The HTTP interface: which routes there are, who may use them, and what is answered. Uses the cache and the
-//! Management token's keeper; knows neither Auth0 nor connections.
+//! The HTTP interface: its routes, the rights that they need, and their answers. Uses the cache and the Management
+//! token's keeper; knows neither Auth0 nor connections.
 
 pub(crate) mod audit;
 pub mod error;

@@ -89,8 +89,8 @@ impl Cache {
         self.store.now().rules
     }
 
-    /// The answer to `query` from the cache, or what [`Cache::fetch`] needs for it. Does not wait: of a miss nothing
-    /// has begun. `now` is a reading of this cache's clock, and Auth0 is asked in a turn of `flow`.
+    /// The answer to `query` from the cache, or what [`Cache::fetch`] needs for it. Does not wait, and begins nothing
+    /// for a miss. `now` is a reading of this cache's clock, and requests to Auth0 are scheduled in `flow`.
     pub fn peek<Q: Lookup>(&self, query: Q, flow: Flow, now: Moment) -> Peeked<Q> {
         let (cached, judgement) = {
             let store = self.store.now();
@@ -125,7 +125,7 @@ impl Cache {
         !token.expires.is_some_and(|expires| self.rules().terms.is_over(expires, now))
     }
 
-    /// Removes `user`, of whom nothing stays in memory. The next lookup asks Auth0, even if an earlier answer is on its
+    /// Removes everything about `user` from memory. The next lookup asks Auth0, even if an earlier answer is on its
     /// way.
     pub fn purge(&self, user: &UserId) {
         // In this order, so that a flight that lands in between either knows of the purge, or is removed with the rest.
@@ -150,7 +150,7 @@ impl Cache {
         (entries.entry_count(), entries.weighted_size())
     }
 
-    /// Flights under way. With none, every answer that came has been stored.
+    /// Flights under way. With none, every answer that has arrived is stored.
     pub fn in_flight(&self) -> usize {
         self.flights.len()
     }
@@ -186,7 +186,7 @@ impl Cache {
         self.source.spare(Priority::Fresh).map_err(|retry_after| LookupError::RateLimited { retry_after })?;
         let now = self.clock.now();
         let mut outcome = ReportOutcome::Unknown;
-        // A flight under way began before the report, and is no answer to lookups after it.
+        // A flight under way began before the report, so it does not answer lookups after it.
         self.flights.outdate(user);
         // One step with respect to landing flights: either they see the report, or it sees what they have stored.
         self.store.now().entries.entry_by_ref(user).and_compute_with(|slot| {

@@ -1,10 +1,10 @@
-//! Single flight: however many callers want one thing, it is fetched once at a time.
+//! Single flight: concurrent callers that want one value share one fetch.
 //!
-//! The fetch runs in a task of its own. Callers only wait for its result, so a caller that goes away aborts nothing,
-//! and a fetch that panics leaves no key behind that could never be fetched again.
+//! The fetch runs in a task of its own. Callers only wait for its result, so a caller that leaves aborts nothing, and
+//! the key of a fetch that panics can be fetched again.
 //!
-//! A flight counts for the owner that began it, and each owner may have as many flights as it leaves to others, so no
-//! owner can take them all. Callers that join become owners as well, without being counted.
+//! A flight counts for the owner that began it. Each owner may have as many flights as it leaves to others, so none can
+//! take them all. Callers that join become owners as well, and are not counted.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -28,7 +28,7 @@ pub struct Flights<K, O, V> {
 #[derive(Debug)]
 struct UnderWay<K, O, V> {
     flights: HashMap<K, FlightState<O, V>>,
-    /// How many each owner has begun. Owners without any have no entry.
+    /// How many flights each owner has begun. Owners without any have no entry.
     begun: HashMap<O, usize>,
 }
 
@@ -55,7 +55,7 @@ impl<O: Clone> Owners<O> {
         self.0.borrow_and_update().clone()
     }
 
-    /// Waits until there are more than [`Owners::so_far`] has returned; for ever, if no caller can join any more.
+    /// Waits until a caller has joined since [`Owners::so_far`]; for ever, if none can join any more.
     pub async fn joined(&mut self) {
         if self.0.changed().await.is_err() {
             std::future::pending::<()>().await;
@@ -113,15 +113,15 @@ where
     O: Clone + Eq + Hash + Send + Sync + 'static,
     V: Clone + Send + Sync + 'static,
 {
-    /// At most `limit` flights at a time, which bounds memory whatever callers ask for and however soon they leave. One
-    /// owner has at most half of them, the second then at most half of the rest, and so on.
+    /// No flights yet, and at most `limit` at a time, which bounds memory whatever callers ask for and however soon
+    /// they leave. One owner has at most half of them, the second then at most half of the rest, and so on.
     pub fn new(limit: usize) -> Self {
         let nothing = UnderWay { flights: HashMap::new(), begun: HashMap::new() };
         Self { under_way: Arc::new(Mutex::new(nothing)), limit }
     }
 
-    /// Joins the flight for `key`, or starts one with the future that `fetch` returns. The fetch can follow who its
-    /// owners are, and whether it has become obsolete.
+    /// Joins the flight for `key`, or starts one with the future that `fetch` returns. The fetch can follow its owners,
+    /// and whether it has become obsolete.
     ///
     /// # Panics
     /// Outside a tokio runtime, when a flight has to be started.
@@ -169,8 +169,8 @@ where
         let guard = LandingGuard { under_way: Arc::clone(&self.under_way), key, owner };
         task::spawn("flight", async move {
             let value = fetch.await;
-            // Removed first, announced second: a caller that comes from now on finds what the fetch has stored, or
-            // starts a new flight, but never joins one that has landed.
+            // Remove the flight first and announce it second: a later caller finds what the fetch has stored, or starts
+            // a new flight, but never joins one that has landed.
             drop(guard);
             land.send_replace(Some(value));
         });
@@ -217,7 +217,7 @@ impl<V: Clone> Flight<V> {
         self.joined
     }
 
-    /// Whether the flight was obsolete when this caller joined: then its result is no answer to this caller.
+    /// Whether the flight was obsolete when this caller joined, so that its result does not answer this caller.
     pub fn is_too_old(&self) -> bool {
         self.too_old
     }

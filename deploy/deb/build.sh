@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# build.sh [PROFILE [built]]: makes the .deb from a cargo profile, `release` if none is named, and prints its size. Its
-# path is the last line. With `built` the program is taken as it is.
+# build.sh [PROFILE [built]]: builds the .deb from a cargo profile, by default `release`, and prints its size. The last
+# line is its path. With `built`, the existing program is packaged without a build.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
 profile=${1:-release}
 target=${CARGO_TARGET_DIR:-target}
-made=target/deb # Where Cargo.toml looks for what is made here.
+made=target/deb # The directory that Cargo.toml takes generated files from.
 case $profile in
 dev) built=$target/debug ;;
 *) built=$target/$profile ;;
@@ -16,7 +16,7 @@ if [[ ${2:-} != built ]]; then
     cargo build --locked --profile "$profile" --bin cloakroom
 fi
 
-# Everything that the program says of itself comes from the program.
+# The program generates its man page and its completions.
 rm -rf "$made"
 mkdir -p "$made"
 "$built/cloakroom" man >"$made/cloakroom.1"
@@ -24,7 +24,7 @@ for shell in bash zsh fish; do
     "$built/cloakroom" completions "$shell" >"$made/$shell"
 done
 
-# Debian wants a change log in its own form as well; what changed is said in one place.
+# Debian requires a change log in its own format as well, which refers to CHANGELOG.md.
 gzip --best --no-name --stdout CHANGELOG.md >"$made/changelog.gz"
 version=$("$built/cloakroom" --version | cut -d ' ' -f 2)
 epoch=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || date +%s)}

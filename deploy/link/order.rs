@@ -1,4 +1,4 @@
-//! Hands `order.txt` to the linker of release builds, where that linker can order functions. README.md says what for.
+//! Passes `order.txt` to the linker of release builds, if that linker can order functions. README.md states the reason.
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a build stops at the first surprise")]
 
@@ -6,13 +6,13 @@ use std::env;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// Prints what cargo has to know. An `order.txt` that is out of date costs memory, never the build.
+/// Prints instructions for cargo. An `order.txt` that is out of date costs memory, and never fails the build.
 pub fn instruct_linker() {
     let order = Path::new(&env::var("CARGO_MANIFEST_DIR").unwrap()).join("deploy/link/order.txt");
     println!("cargo:rerun-if-changed={}", order.display());
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rerun-if-changed=deploy/link/order.rs");
-    // The linker would warn of each name that the program lacks, as after a change of dependencies.
+    // Without this, the linker warns of each name that the program lacks, as after a change of dependencies.
     let arguments = [
         format!("-Wl,--symbol-ordering-file={}", order.display()),
         "-Wl,--no-warn-symbol-ordering".to_owned(),
@@ -22,8 +22,8 @@ pub fn instruct_linker() {
     }
 }
 
-/// Links an empty program to find out whether the linker of this build accepts the arguments. LLVM's does, which is
-/// Rust's own on x86-64; GNU's does not.
+/// Whether the linker of this build accepts the arguments, tried with an empty program. LLVM's linker, which is Rust's
+/// own on x86-64, accepts them; GNU's does not.
 fn can_link(arguments: &[String]) -> bool {
     let out = env::var("OUT_DIR").unwrap();
     let source = Path::new(&out).join("probe.rs");

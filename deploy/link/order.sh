@@ -5,7 +5,7 @@ cd "$(dirname "$0")/../.."
 
 bash benches/install.sh
 cargo build --locked --release --manifest-path benches/Cargo.toml --target-dir target
-# As it is shipped, but with its names.
+# The released program, with its symbol names.
 cargo rustc --locked --release --bin cloakroom -- -C strip=none
 target/release/cloakroom-bench order target/release/cloakroom >target/order.txt
 mv target/order.txt deploy/link/order.txt

@@ -1,4 +1,4 @@
-//! What the audit log says of a request: gathered on its way, written once its answer is decided.
+//! The audit record of a request: filled in while the request is handled, and written when its answer is decided.
 
 use std::sync::Arc;
 
@@ -23,11 +23,11 @@ use super::trace;
 /// What has become known of a request. Handlers record what only they know.
 #[derive(Default)]
 pub struct AuditRecord {
-    /// The user, where the path does not name one or the path is not at hand any more.
+    /// The user, where the path names none or has been dropped before the request waits.
     pub user: Option<UserId>,
     /// The outcome of a request that was answered, where that is more than `answered`.
     pub outcome: Option<&'static str>,
-    /// The token that was handed out, or reported.
+    /// The fingerprint of the token that was served or reported.
     pub fingerprint: Option<Tag>,
     cache: Option<CacheState>,
     connection: Option<Name>,
@@ -40,7 +40,7 @@ pub struct AuditedError {
 }
 
 impl AuditedError {
-    /// In the words of the metrics, where those have a word for it.
+    /// The error, named as in `cloakroom_lookups_total` where that has a name for it.
     pub fn of(error: &ApiError) -> Self {
         let outcome = match error {
             ApiError::Lookup(why) if why.is_fact() => "negative",
@@ -51,7 +51,7 @@ impl AuditedError {
     }
 }
 
-/// What is known of a request whose answer is decided.
+/// A request whose answer is decided.
 pub struct Completed<'a> {
     pub route: Option<Matched<'a>>,
     pub head: &'a Parts,
@@ -62,7 +62,7 @@ pub struct Completed<'a> {
 }
 
 impl AuditRecord {
-    /// A lookup is answered: from where, and with which token, if with one.
+    /// Records where a lookup's answer came from, and the token that it holds, if any.
     pub fn served(
         &mut self,
         services: &Services,
@@ -78,7 +78,7 @@ impl AuditRecord {
         }
     }
 
-    /// Writes the line, if there is to be one. A hit that has none costs two comparisons.
+    /// Writes the line, if the audit log takes this event. A hit without a line costs two comparisons.
     pub fn end(self, services: &Services, peer: &Peer, completed: &Completed<'_>) {
         let Completed { route, head, error, status, request_id, begun } = completed;
         let operation = route.and_then(|matched| matched.spec.operation);
@@ -123,8 +123,8 @@ impl AuditRecord {
     }
 }
 
-/// Whether a request that was answered is more than routine. A stale answer is: whether Auth0 would still hand out that
-/// token is unknown.
+/// Whether a request that was answered is more than routine. A stale answer is, because Auth0 may no longer hold that
+/// token.
 fn is_notable(operation: Operation, cache: Option<CacheState>) -> bool {
     match operation {
         Operation::Token | Operation::Identities | Operation::Me => cache != Some(CacheState::Hit),

@@ -1,5 +1,5 @@
-//! The text of `/metrics`, which is written again within a bounded share of the thread's time, however often and through
-//! whichever listener clients ask for it.
+//! The text of `/metrics`. It is cached, so that writing it takes a bounded share of the thread's time, however often
+//! and through whichever listener clients ask for it.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use crate::clock::Clock;
 
-/// Writing may take one part of the time in this many: it costs as much as dozens of hits, and every client may ask.
+/// Writing may take one part in this many of the time: it costs as much as dozens of hits, and every client may ask.
 const ONE_PART_IN: u32 = 20;
 
 /// How much of that may be used ahead of time, so that occasional scrapes get current values.
@@ -23,18 +23,18 @@ pub struct Exposition(Mutex<Written>);
 
 #[derive(Debug, Default)]
 struct Written {
-    /// In Prometheus' older format.
+    /// The text in Prometheus' older format.
     plain: Bytes,
     open_metrics: Bytes,
     share: Share,
 }
 
-/// By the elapsed clock: the moment until which the time that writing has taken is its share.
+/// The moment, on the elapsed clock, until which the time that writing has taken is its share.
 #[derive(Debug, Default)]
 struct Share(Duration);
 
 impl Exposition {
-    /// The text in OpenMetrics or in the older format. `render` makes a new one as OpenMetrics, if that is due.
+    /// The text in OpenMetrics or in the older format. If a new one is due, `render` writes it as OpenMetrics.
     pub fn text(&self, clock: &Clock, is_open_metrics: bool, render: impl FnOnce() -> String) -> Bytes {
         let mut written = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let begun = clock.now();
@@ -58,7 +58,7 @@ impl Share {
     }
 }
 
-/// The older format calls a counter by the name of its sample, `…_total`, and has no end mark.
+/// Translates OpenMetrics to the older format, which names a counter by its sample, `…_total`, and has no end mark.
 fn plain(text: &str) -> String {
     let of_counters: Vec<_> =
         text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.strip_suffix(" counter")).collect();

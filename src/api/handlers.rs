@@ -49,7 +49,7 @@ pub(super) async fn management_token(services: &Services) -> Result<Reply, ApiEr
     Ok(response::ok(&answer))
 }
 
-/// What became of a report about a token, of those that `shown` shows.
+/// The outcome of a report about a token. Only tokens that `shown` shows to the client exist for it.
 pub(super) fn report(
     services: &Services,
     flow: Flow,
@@ -117,7 +117,7 @@ pub(super) async fn until_shutdown<T, E: Into<ApiError>>(
     services: &Services,
     lookup: impl Future<Output = Result<T, E>>,
 ) -> Result<T, ApiError> {
-    // Not polled before the lookup has to wait, which most have not.
+    // Polled only once the lookup has to wait, which few have to.
     let over = async {
         services.phase().wait_for(|phase| *phase == ShutdownPhase::Over).await.ok();
     };

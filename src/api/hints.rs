@@ -1,4 +1,4 @@
-//! Mistakes that clients make with paths, told apart so that the answer can name them. Pure.
+//! Hints about mistakes that clients make with paths. Pure.
 //!
 //! No hint repeats what the client sent, and none leads to a route that purges users: a client that follows every hint
 //! blindly must not empty the cache.
@@ -12,7 +12,7 @@ use crate::domain::user::UserId;
 
 use super::route::{ROUTES, Route, RouteSpec};
 
-/// The longest path that is compared: longer ones are not misspelt paths of ours, and comparing takes time.
+/// The longest path that is compared. A longer one is too far from every route, and comparing takes time.
 const LONGEST: usize = 64;
 
 /// How many letters may be wrong, missing or swapped.
@@ -21,7 +21,7 @@ const MOST_WRONG: usize = 2;
 /// The last segments of a user's paths, below `/v1/users/{user_id}/`.
 const OF_A_USER: [&str; 3] = ["token", "identities", "report"];
 
-/// The paths of other daemons' probes and descriptions, and ours for the same.
+/// Paths of probes and descriptions in other daemons, and the paths that cloakroom has for them.
 const ELSEWHERE: [(&str, &str); 8] = [
     ("/health", "/livez or /readyz"),
     ("/healthz", "/livez or /readyz"),
@@ -62,7 +62,7 @@ pub fn of_path(path: &str) -> Cow<'static, str> {
     }
 }
 
-/// What to ask instead where a path takes another method.
+/// The method to use, or the routes that were likely meant, for a path that takes another method.
 pub fn of_method(spec: &RouteSpec) -> Cow<'static, str> {
     match spec.method {
         Method::DELETE => "this path takes no GET: GET /v1/users/{user_id}/token gives a user's token, GET \
@@ -72,7 +72,7 @@ pub fn of_method(spec: &RouteSpec) -> Cow<'static, str> {
     }
 }
 
-/// What is likely wrong with the id in `path`, which Auth0 does not know.
+/// What is likely wrong with an id in `path` that Auth0 does not know.
 pub fn of_unknown_user(path: &str) -> Option<&'static str> {
     is_encoded_twice(path).then_some(
         "the id still holds an escape such as %7C after decoding: was it percent-encoded twice? Encode it once, so that `|` \
@@ -92,7 +92,7 @@ fn is_encoded_twice(path: &str) -> bool {
     !id.contains('|') && id.split('%').skip(1).any(is_escape)
 }
 
-/// The nearest of `names`, if it is near enough to be meant.
+/// The nearest of `names`, if at most [`MOST_WRONG`] letters of it differ.
 fn near<'a>(text: &str, names: &[&'a str]) -> Option<&'a str> {
     if text.len() > LONGEST {
         return None;

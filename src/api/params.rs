@@ -59,7 +59,7 @@ pub fn token_query(query: &str) -> Result<(Selector, LookupOptions), ApiError> {
             wrong("min_ttl", "give whole seconds or a duration: min_ttl=60 or min_ttl=1m30s")
         })?,
     };
-    // As JavaScript, Python and PHP libraries write a boolean.
+    // The spellings of a boolean in JavaScript, Python and PHP libraries.
     let fresh = match parameters.take("fresh").as_deref() {
         None | Some("false" | "False" | "FALSE" | "0") => false,
         Some("true" | "True" | "TRUE" | "1") => true,

@@ -20,7 +20,7 @@ pub struct ListenerTerms {
 }
 
 impl ListenerTerms {
-    /// These rules. What was counted under the rules `before` goes on counting.
+    /// Terms with this policy. Rates continue from the counters of the terms `before`.
     pub fn new(policy: Policy, require_request_header: bool, before: Option<&Self>) -> Arc<Self> {
         let rates = before.map(|before| Arc::clone(&before.rates)).unwrap_or_default();
         Arc::new(Self { policy, rates, require_request_header })
@@ -36,12 +36,12 @@ pub(crate) struct Peer {
     pub origin: Option<Origin>,
 }
 
-/// Where a connection comes from, for the audit log alone: no right depends on a pid.
+/// The origin of a connection, for the audit log alone: no right depends on a pid.
 #[derive(Clone, Debug)]
 pub struct Origin {
     /// The listener's path.
     pub listener: Arc<str>,
-    /// The process that connected, where the kernel knows it.
+    /// The process that connected; `None` where the kernel does not state it.
     pub pid: Option<u32>,
 }
 
@@ -95,7 +95,7 @@ impl Peer {
         })
     }
 
-    /// Any client over TCP. It has no rights, so only routes that need none are open to it.
+    /// A client over TCP, which has no rights: only routes that need none answer it.
     pub fn over_tcp() -> Arc<Self> {
         let unknown = Caller { uid: OVERFLOW_ID, gid: OVERFLOW_ID };
         Arc::new(Self {
@@ -111,7 +111,7 @@ impl Peer {
         self.origin.is_some()
     }
 
-    /// The flow in whose turns Auth0 is asked for this client.
+    /// The flow that requests to Auth0 for this client are scheduled in.
     pub fn flow(&self) -> Flow {
         self.rights.caller().into()
     }

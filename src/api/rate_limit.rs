@@ -1,4 +1,4 @@
-//! Rates of rules: how many lookups per second each uid may make.
+//! Rate limits of rules: how many lookups per second each uid may make.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -7,10 +7,10 @@ use std::time::Duration;
 use crate::domain::freshness::Moment;
 use crate::domain::token_bucket::TokenBucket;
 
-/// Beyond this many buckets, full ones are dropped: they are equal to new ones.
+/// With more buckets than this, full ones are dropped, because they equal new ones.
 const TIDY_BEYOND: usize = 256;
 
-/// One listener's buckets by rule and uid: of uids that a rule names and that have asked lately.
+/// One listener's buckets, by rule and by uid that has made lookups recently.
 #[derive(Debug, Default)]
 pub struct Rates(Mutex<HashMap<(usize, u32), TokenBucket>>);
 
@@ -18,7 +18,7 @@ impl Rates {
     /// Counts a lookup of `uid` under `rule`, which allows `rate` of them per second, and as many at once.
     ///
     /// # Errors
-    /// When there is room for one more.
+    /// The time until the rate permits one more lookup.
     pub fn take(&self, rule: usize, uid: u32, rate: f64, now: Moment) -> Result<(), Duration> {
         let mut buckets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if buckets.len() > TIDY_BEYOND {

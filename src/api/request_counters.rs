@@ -1,15 +1,16 @@
-//! Counters of answers by route and status, for `/metrics`. The table has its full size from the start: counting takes
-//! neither a lock nor memory, and no request makes it grow.
+//! Counters of answers, denials and refused connections, for `/metrics`. The table has its full size from the start:
+//! counting takes no lock and allocates no memory.
 
 use crate::telemetry::Counter;
 
 use super::error::{ApiError, Code};
 use super::route::{ROUTES, RouteSpec};
 
-/// Statuses of answers that are not an error of the table. The last stands for any other, of which there is none.
+/// Statuses of answers besides those of the error table. The last one also counts statuses that are in neither.
 const OTHERS: [u16; 3] = [200, 204, 500];
 
-/// One for each of [`OTHERS`], then one for each error; those of one status are counted together, as the first.
+/// One column for each of [`OTHERS`], then one for each error. Errors of one status are counted in the first of their
+/// columns.
 const COLUMNS: usize = OTHERS.len() + Code::ALL.len();
 
 /// Why a connection is closed at once, or not accepted.
@@ -29,18 +30,18 @@ const REFUSAL_REASONS: [(RefusalReason, &str); 3] = [
     (RefusalReason::Unnamed, "unnamed"),
 ];
 
-/// The counts.
+/// The counters of requests and connections.
 #[derive(Debug, Default)]
 pub struct RequestCounters {
     /// The last row is for requests without a route.
     answers: [[Counter; COLUMNS]; ROUTES.len() + 1],
-    /// By code; only those of denials count.
+    /// One counter for each code; only those of denials are used.
     denials: [Counter; Code::ALL.len()],
     connections_refused: [Counter; REFUSAL_REASONS.len()],
 }
 
 impl RequestCounters {
-    /// A request is answered.
+    /// Counts an answer.
     pub fn answered(&self, route: Option<&RouteSpec>, status: u16) {
         let row = route.map_or(ROUTES.len(), RouteSpec::number);
         if let Some(counter) = self.answers.get(row).and_then(|row| row.get(column(status))) {
@@ -48,10 +49,10 @@ impl RequestCounters {
         }
     }
 
-    /// A request is refused; counted if the cause is who asks, or how.
+    /// Counts a refused request, if the cause is the client or the form of its request.
     pub fn refused(&self, why: &ApiError) {
         if let ApiError::Lookup(_) = why {
-            // A fresh answer that the budget has no room for has the same code as a rate that is used up.
+            // A fresh answer beyond the budget has the same code as an exceeded rate, and is no denial.
             return;
         }
         let code = why.kind();
@@ -62,7 +63,7 @@ impl RequestCounters {
         }
     }
 
-    /// A connection is not served.
+    /// Counts a connection that is not served.
     pub fn connection_refused(&self, why: RefusalReason) {
         let number = REFUSAL_REASONS.iter().position(|(known, _)| *known == why);
         if let Some(counter) = number.and_then(|number| self.connections_refused.get(number)) {
@@ -70,7 +71,7 @@ impl RequestCounters {
         }
     }
 
-    /// Route, status and count, of those that have occurred.
+    /// Route, status and count of the answers that have occurred.
     pub fn answers(&self) -> impl Iterator<Item = (&'static str, u16, u64)> {
         let routes = ROUTES.iter().map(|spec| spec.template.as_str()).chain(["none"]);
         routes.zip(&self.answers).flat_map(|(route, row)| {
@@ -79,13 +80,13 @@ impl RequestCounters {
         })
     }
 
-    /// Reasons and how often.
+    /// The reasons of denials, each with its count.
     pub fn denials(&self) -> impl Iterator<Item = (&'static str, u64)> {
         let counted = Code::ALL.iter().map(|code| code.spec()).zip(&self.denials);
         counted.filter(|(spec, _)| spec.is_denial).map(|(spec, count)| (spec.name, count.get()))
     }
 
-    /// Reasons and how often.
+    /// The reasons of refused connections, each with its count.
     pub fn connections_refused(&self) -> impl Iterator<Item = (&'static str, u64)> {
         REFUSAL_REASONS
             .iter()

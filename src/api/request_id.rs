@@ -1,5 +1,5 @@
-//! The id of a request, as its answer, the log and the audit log name it. Written by hand, because `format!` takes 890
-//! instructions of a hit's 17,000.
+//! The id of a request, which its answer, the log and the audit log contain. Formatted by hand, because `format!` takes
+//! 890 instructions of a hit's 17,000.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,12 +14,12 @@ pub struct RequestIds {
 }
 
 impl RequestIds {
-    /// `run` makes the ids differ from those of other runs.
+    /// Ids that contain `run`, so that they differ from those of other runs.
     pub fn new(run: u32) -> Self {
         Self { run, next: AtomicU64::new(1) }
     }
 
-    /// The id of one more request.
+    /// The next id.
     pub fn next(&self) -> RequestId {
         RequestId::new(self.run, self.next.fetch_add(1, Ordering::Relaxed))
     }
@@ -37,7 +37,8 @@ const LONGEST: usize = RUN + 1 + 16;
 const DIGITS: &[u8; 16] = b"0123456789abcdef";
 
 impl RequestId {
-    /// The `number`th request of this `run`. Written from its end, where the number of digits does not matter.
+    /// The id of the `number`th request of this `run`. The text is written from its end, so that the number of digits
+    /// need not be known.
     fn new(run: u32, number: u64) -> Self {
         let mut text = [b'0'; LONGEST];
         let mut begins = LONGEST;

@@ -11,7 +11,7 @@ use hyper::http::request::Parts;
 
 use super::error::ApiError;
 
-/// As the HTTP reference states them.
+/// The limits, which the HTTP reference states.
 const MAX_HEADER_BYTES: usize = 16 * 1024;
 const MAX_HEADER_FIELDS: usize = 64;
 const MAX_BODY: usize = 64 * 1024;
@@ -25,14 +25,14 @@ pub struct HeaderScan {
     bytes: usize,
     /// A header that proxies or browsers add.
     forwarded: Option<HeaderName>,
-    /// There is a `Connection` header.
+    /// Whether there is a `Connection` header.
     says_connection: bool,
     /// Whether the first `Cloakroom-Request` header is `true`; `None` without one.
     is_meant: Option<bool>,
 }
 
 impl HeaderScan {
-    /// Scans the headers once for everything.
+    /// Scans the headers, once for all checks.
     pub fn of(headers: &mut HeaderMap) -> Self {
         let mut scan = Self::default();
         for (name, value) in headers.iter_mut() {
@@ -60,7 +60,7 @@ impl HeaderScan {
         self.forwarded.clone().map_or(Ok(()), |name| Err(ApiError::Forwarded(name)))
     }
 
-    /// Whether the client keeps the connection open after this request.
+    /// Whether the connection persists after this request (RFC 9112 §9.3).
     pub fn goes_on(&self, head: &Parts) -> bool {
         let is_plain = head.version == Version::HTTP_11 && !self.says_connection;
         is_plain || goes_on(head.version, &head.headers)
@@ -77,7 +77,7 @@ impl HeaderScan {
     }
 }
 
-/// Whether a connection persists after a request (RFC 9112 §9.3).
+/// Whether the version and the `Connection` headers of a request let its connection persist.
 fn goes_on(version: Version, headers: &HeaderMap) -> bool {
     let says = |option: &str| {
         let values = headers.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok());
@@ -86,12 +86,12 @@ fn goes_on(version: Version, headers: &HeaderMap) -> bool {
     !says("close") && (version == Version::HTTP_11 || says("keep-alive"))
 }
 
-/// Headers that proxies and browsers add, and clients of a local socket do not.
+/// Whether proxies and browsers add this header, which clients of a local socket have no use for.
 fn is_forwarding(name: &HeaderName) -> bool {
     *name == ORIGIN || *name == REFERER || *name == FORWARDED || name.as_str().starts_with("x-forwarded-")
 }
 
-/// Reads a body within its limits, even where the route takes none, so that the connection can go on.
+/// Reads a body within its limits, also where the route takes none, so that the connection can persist.
 pub async fn read(body: Incoming) -> Result<Bytes, ApiError> {
     if body.is_end_stream() {
         return Ok(Bytes::new());
@@ -102,7 +102,7 @@ pub async fn read(body: Incoming) -> Result<Bytes, ApiError> {
     match tokio::time::timeout(BODY_TIME, copy(Limited::new(body, MAX_BODY))).await {
         Err(_) => Err(ApiError::Timeout),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(ApiError::BodyTooLarge),
-        // Truncated, or in malformed chunks: the client may have meant something else than what is there.
+        // The body is truncated or its chunks are malformed, so what was read may differ from what was meant.
         Ok(Err(_)) => Err(ApiError::InvalidRequest {
             parameter: "body".into(),
             detail: "the body broke off, or its chunks are malformed; nothing was done".into(),
@@ -111,8 +111,8 @@ pub async fn read(body: Incoming) -> Result<Bytes, ApiError> {
     }
 }
 
-/// Copies each piece, so that its buffer is freed. Each piece, however small, is in a buffer of 8 KiB: to keep the
-/// pieces of a body that is sent byte by byte would take half a gigabyte.
+/// Copies each chunk, so that its buffer is freed. Every chunk is in a buffer of 8 KiB, however small it is: the chunks
+/// of a body of 64 KiB that is sent byte by byte would otherwise take half a gigabyte.
 async fn copy<B>(mut body: B) -> Result<BytesMut, B::Error>
 where
     B: Body<Data = Bytes> + Unpin,

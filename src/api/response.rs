@@ -1,4 +1,4 @@
-//! Responses. The head of a response is made last and in one go, when all its values are known.
+//! Responses. The head of a response is written last and at once, when all its values are known.
 
 use std::borrow::Cow;
 use std::sync::LazyLock;
@@ -20,7 +20,7 @@ const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 /// that respects it sends no request into a closing connection.
 pub const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 
-/// Whether the connection goes on after a response, and what its `Keep-Alive` header states.
+/// Whether the connection persists after a response, and what its `Keep-Alive` header states.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeepAlive {
     /// The connection may close, so there is no header.
@@ -41,9 +41,9 @@ impl KeepAlive {
     }
 }
 
-/// The headers of a lookup's response, without their values. Nearly every response is one, and to insert each header by
-/// the hash of its name costs more than the rest of the head: so the map is made once, and copied and filled in for
-/// each response (18,555 instructions per hit, where insertion took 19,455).
+/// The headers of a lookup's response, without their values. Nearly every response is one, and inserting each header by
+/// the hash of its name costs more than the rest of the head. The map is therefore built once, and copied and filled in
+/// for each response (18,555 instructions per hit, where insertion took 19,455).
 static LOOKUP: LazyLock<HeaderMap> = LazyLock::new(|| {
     let names = [REQUEST_ID, CONTENT_TYPE, CACHE_STATE, AGE, CACHE_CONTROL];
     let keep_alive = KeepAlive::OnSocket.value().map(|value| (KEEP_ALIVE, value));
@@ -88,7 +88,7 @@ impl Reply {
         self.status.as_u16()
     }
 
-    /// The response to the request with this id. Caches on the way must not store any response.
+    /// The response to the request with this id. No response may be stored by a cache on the way.
     pub fn into_response(self, request_id: HeaderValue, keep_alive: KeepAlive) -> Response<Full<Bytes>> {
         let mut response = Response::new(Full::new(self.body));
         *response.status_mut() = self.status;
@@ -100,7 +100,7 @@ impl Reply {
                 // One allocation, where `HeaderValue::from` has one more.
                 let age =
                     HeaderValue::from_str(itoa::Buffer::new().format(age)).unwrap_or_else(|_| age.into());
-                // In the order of `LOOKUP`, which has the other values.
+                // The order is that of `LOOKUP`, which already has the remaining values.
                 let values = [request_id, content_type, state, age];
                 headers.values_mut().zip(values).for_each(|(slot, value)| *slot = value);
                 if keep_alive != KeepAlive::OnSocket {
@@ -122,7 +122,7 @@ impl Reply {
     }
 }
 
-/// The reply of a lookup, with where it came from.
+/// The reply of a lookup, with its source and its age.
 pub fn lookup<F>(served: &Served<F>, json: Vec<u8>) -> Reply {
     let age = served.fetched().age(served.now).as_secs();
     Reply::new(StatusCode::OK, "application/json", json.into()).looked_up(served.state, age)
@@ -133,7 +133,7 @@ pub fn ok(body: &impl Serialize) -> Reply {
     json(StatusCode::OK, "application/json", body)
 }
 
-/// A reply that is already JSON.
+/// A reply with a body that is already JSON.
 pub fn document(text: &'static str) -> Reply {
     Reply::new(StatusCode::OK, "application/json", Bytes::from_static(text.as_bytes()))
 }
@@ -157,7 +157,7 @@ pub fn metrics(text: Bytes, is_open_metrics: bool) -> Reply {
     Reply::new(StatusCode::OK, content_type, text)
 }
 
-/// 204.
+/// A reply without content (204).
 pub fn done() -> Reply {
     Reply::empty(StatusCode::NO_CONTENT)
 }
@@ -166,7 +166,7 @@ pub(super) fn json(status: StatusCode, content_type: &'static str, body: &impl S
     Reply::new(status, content_type, written(body).into())
 }
 
-/// `body` as JSON. Our own types always serialise: their keys are text and their values finite.
+/// `body` as JSON. The types of this module's callers always serialise: their keys are text and their values finite.
 pub fn written(body: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec(body).unwrap_or_default()
 }

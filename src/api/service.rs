@@ -38,14 +38,14 @@ use super::trace;
 
 /// The answer to a request.
 pub enum Answering<'a> {
-    /// It is complete, as it is for most requests.
+    /// The complete answer, as for most requests.
     Now(Response<Full<Bytes>>),
-    /// It has to be waited for.
+    /// A future of the answer, which waits for Auth0, a reload or a body.
     Later(Pin<Box<dyn Future<Output = Response<Full<Bytes>>> + Send + 'a>>),
 }
 
 impl Answering<'_> {
-    /// Waits if need be.
+    /// The response, once it is complete.
     pub async fn response(self) -> Response<Full<Bytes>> {
         match self {
             Self::Now(response) => response,
@@ -71,7 +71,7 @@ pub fn answer<'a>(services: &'a Services, peer: Arc<Peer>, request: Request<Inco
         Ok(Dispatched::Reply(reply)) => Ok(reply),
         Err(refused) => Err(refused),
         Ok(Dispatched::Wait(waiting)) => {
-            // The record has the user by now.
+            // The record contains the user already.
             let route = route.map(|matched| Matched { user: "", ..matched });
             return Answering::Later(Box::pin(async move {
                 let outcome = exchange.wait(waiting, &mut record).await;
@@ -80,12 +80,12 @@ pub fn answer<'a>(services: &'a Services, peer: Arc<Peer>, request: Request<Inco
             }));
         }
     };
-    // Where a body has not been read, hyper may have to close the connection.
+    // With an unread body, hyper may have to close the connection.
     let is_kept = !has_body && scan.goes_on(&exchange.head);
     Answering::Now(exchange.end(route, outcome, record, is_kept))
 }
 
-/// A request on its way to its answer.
+/// A request that is being answered.
 struct Exchange<'a> {
     services: &'a Services,
     peer: Arc<Peer>,
@@ -94,15 +94,15 @@ struct Exchange<'a> {
     begun: Moment,
 }
 
-/// How far the dispatcher has come with a request.
+/// The dispatcher's result for a request.
 enum Dispatched {
-    /// It is answered.
+    /// The reply, without waiting.
     Reply(Reply),
-    /// Something has to be waited for.
+    /// The reply needs a wait.
     Wait(Waiting),
 }
 
-/// What a request waits for, with all that its answer needs then.
+/// What a request waits for, with everything that its answer needs afterwards.
 enum Waiting {
     Token(Miss<Query>),
     Identities(Miss<IdentitiesQuery>, Selector),
@@ -119,13 +119,13 @@ struct MyUser {
 }
 
 impl Exchange<'_> {
-    /// The route, if there is one. Over TCP there are probes alone.
+    /// The route, if there is one. Over TCP only probes and metrics exist.
     fn route(&self) -> Option<Matched<'_>> {
         let is_there = |matched: &Matched<'_>| matched.spec.is_probe || self.peer.is_identified();
         Route::find(self.head.uri.path()).filter(is_there)
     }
 
-    /// What is decided before the request's body and parameters are read.
+    /// Decides what precedes the request's body and parameters, and returns the route.
     fn admit<'r>(&self, scan: &HeaderScan, matched: Option<Matched<'r>>) -> Result<Matched<'r>, ApiError> {
         let (peer, head) = (&self.peer, &self.head);
         let matched = if peer.is_identified() {
@@ -148,7 +148,7 @@ impl Exchange<'_> {
         Ok(matched)
     }
 
-    /// The answer to a request, or what it waits for. `record` learns what only the route's own code knows.
+    /// The answer to a request, or what it waits for. Each route adds to `record` what only its code knows.
     fn dispatch(
         &self,
         Matched { spec, user: segment }: Matched<'_>,
@@ -256,7 +256,8 @@ impl Exchange<'_> {
         }
     }
 
-    /// Answers a request with a body, which is read even where the route takes none, so that the connection can go on.
+    /// Answers a request with a body. The body is read also where the route takes none, so that the connection can
+    /// persist.
     async fn answer_with_body(self, scan: HeaderScan, body: Incoming) -> Response<Full<Bytes>> {
         let (route, mut record) = (self.route(), AuditRecord::default());
         let mut is_kept = false;
@@ -277,7 +278,7 @@ impl Exchange<'_> {
         self.end(route, outcome, record, is_kept)
     }
 
-    /// The response with this outcome: counted and logged.
+    /// The response with this outcome. Counts and logs the request.
     fn end(
         &self,
         route: Option<Matched<'_>>,
@@ -308,7 +309,7 @@ impl Exchange<'_> {
         reply.into_response(request_id.header(), keep_alive)
     }
 
-    /// Whether the client may do this to this user through this connection, and now. Decided before any lookup.
+    /// What the client may do to this user through this connection now, decided before any lookup.
     fn permit(
         &self,
         operation: Operation,
@@ -333,7 +334,7 @@ impl Exchange<'_> {
     /// Counts a lookup of the client under each of these rules.
     fn count(&self, rates: &[(usize, f64)]) -> Result<(), ApiError> {
         if rates.is_empty() {
-            // Most rules have no rate, and then no clock is read.
+            // Most rules have no rate; the clock is read only for those that do.
             return Ok(());
         }
         let (peer, now) = (&self.peer, self.services.clock.now());
@@ -351,7 +352,7 @@ impl Exchange<'_> {
         Ok(MyUser { token, verifier })
     }
 
-    /// The user whom a user token names, once it is verified.
+    /// Verifies a user token, and returns the user whom it names.
     async fn verify(&self, my: MyUser, record: &mut AuditRecord) -> Result<UserId, ApiError> {
         let verified = my.verifier.verify(&my.token, self.peer.flow());
         let user = until_shutdown(self.services, verified).await?;

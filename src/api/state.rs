@@ -1,4 +1,4 @@
-//! What handlers share: the cache, the Management token's keeper, counters, and how far a shutdown has come.
+//! What handlers share: the cache, the Management token's keeper, counters, and the shutdown's phase.
 
 use std::path::PathBuf;
 use std::pin::Pin;
@@ -20,26 +20,26 @@ use super::request_counters::RequestCounters;
 use super::request_id::{RequestId, RequestIds};
 use super::types::ReloadAnswer;
 
-/// How far the daemon's shutdown has come. Only ever moves on.
+/// The phase of the daemon's shutdown. Phases follow in this order, and none comes back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ShutdownPhase {
-    /// It has not begun.
+    /// No shutdown has begun.
     Serving,
-    /// Not ready any more, but still accepting.
+    /// The daemon reports that it is not ready, and still accepts connections.
     Draining,
-    /// No new connections; requests under way are finished.
+    /// No connection is accepted; requests under way are finished.
     Closing,
-    /// Requests that still wait are answered with `draining`.
+    /// The deadline has passed: requests that still wait are answered with `draining`.
     Over,
 }
 
-/// What handlers need.
+/// Everything that handlers use.
 pub struct Services {
     /// The cache of users.
     pub cache: Cache,
     /// The Management token's keeper.
     pub management: Management,
-    /// The time.
+    /// The clock of the daemon.
     pub clock: Clock,
     /// Lookups, requests to Auth0 and the like, for `status` and `/metrics`.
     pub counters: Arc<Counters>,
@@ -58,15 +58,15 @@ pub struct Services {
     request_ids: RequestIds,
 }
 
-/// What [`Services`] are made of.
+/// The parts that [`Services`] are made of.
 pub struct ServiceParts {
     /// The cache of users.
     pub cache: Cache,
     /// The Management token's keeper.
     pub management: Management,
-    /// The time.
+    /// The clock of the daemon.
     pub clock: Clock,
-    /// Counted by other parts of the daemon as well.
+    /// Counters that other parts of the daemon share.
     pub counters: Arc<Counters>,
     /// The audit log.
     pub audit: Audit,
@@ -76,13 +76,13 @@ pub struct ServiceParts {
     pub reload: Reload,
     /// Reads the budget for Auth0.
     pub budget: BudgetReader,
-    /// How far the shutdown has come.
+    /// The shutdown's phase.
     pub phase: watch::Receiver<ShutdownPhase>,
     /// `tenant.domain`.
     pub tenant: Arc<str>,
     /// The listeners.
     pub listeners: Vec<Arc<ListenerInfo>>,
-    /// Makes request ids differ from run to run.
+    /// A number of this run, which makes request ids differ from those of other runs.
     pub run: u32,
 }
 
@@ -92,7 +92,7 @@ pub type Reload = Box<dyn Fn() -> Reloading + Send + Sync>;
 /// A reload under way: its result, or every problem of the new configuration.
 pub type Reloading = Pin<Box<dyn Future<Output = Result<ReloadAnswer, Vec<String>>> + Send>>;
 
-/// Reads how the budget for Auth0 stands.
+/// Reads the state of the budget for Auth0.
 pub type BudgetReader = Box<dyn Fn(Moment) -> BudgetStanding + Send + Sync>;
 
 /// One listener, as `status` shows it.
@@ -137,7 +137,7 @@ impl Services {
         self.user_tokens.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Replaces what verifies user tokens. Requests under way keep what they have.
+    /// Replaces what verifies user tokens. Requests under way keep the previous verifier.
     pub fn set_user_tokens(&self, user_tokens: Option<Arc<UserTokens>>) {
         *self.user_tokens.write().unwrap_or_else(PoisonError::into_inner) = user_tokens;
     }
@@ -151,7 +151,7 @@ impl Services {
         self.request_ids.next()
     }
 
-    /// How far the shutdown has come, to wait for more.
+    /// A receiver of the shutdown's phase.
     pub(crate) fn phase(&self) -> watch::Receiver<ShutdownPhase> {
         self.phase.clone()
     }
@@ -161,12 +161,12 @@ impl Services {
         self.phase_has_changed() && *self.phase.borrow() >= ShutdownPhase::Closing
     }
 
-    /// Whether the shutdown has begun or come further. Unlike reading the phase this takes no lock.
+    /// Whether the shutdown has begun. Unlike reading the phase, this takes no lock.
     pub(crate) fn phase_has_changed(&self) -> bool {
         self.phase.has_changed().unwrap_or(true)
     }
 
-    /// Whether the shutdown has begun.
+    /// Whether the shutdown has begun, so that the daemon is not ready.
     pub fn is_draining(&self) -> bool {
         *self.phase.borrow() > ShutdownPhase::Serving
     }

@@ -1,4 +1,4 @@
-//! The state of the daemon: for probes, for `status`, and as a sentence for the service manager.
+//! The daemon's state for probes, for `status`, and as a sentence for the service manager.
 
 use std::borrow::Cow;
 use std::sync::atomic::Ordering;
@@ -13,7 +13,7 @@ use super::types::{
 };
 
 impl Services {
-    /// Whether the first Management token was obtained, else why not.
+    /// The text of the startup probe: whether the first Management token was obtained, else why not.
     pub(super) fn started(&self) -> Result<Cow<'static, str>, String> {
         if self.management.has_started() {
             Ok("started".into())
@@ -22,7 +22,7 @@ impl Services {
         }
     }
 
-    /// Whether lookups can be answered, else why not. Sends no request.
+    /// The text of the readiness probe: whether lookups can be answered, else why not. Sends no request.
     pub(super) fn ready(&self) -> Result<Cow<'static, str>, String> {
         if self.is_draining() {
             return Err("not ready: shutting down".into());
@@ -36,7 +36,7 @@ impl Services {
     /// The state of the daemon in a sentence, for `systemctl status`.
     pub fn sentence(&self) -> String {
         if self.is_draining() {
-            return "Shutting down: what was begun is finished".to_owned();
+            return "Shutting down: finishing requests under way".to_owned();
         }
         let (now, counters) = (self.clock.now(), &self.counters);
         let token = self.management.snapshot(now);
@@ -54,7 +54,7 @@ impl Services {
         let asked = [&counters.misses, &counters.negatives, &counters.errors].map(|counter| counter.get());
         let all = asked.iter().sum::<u64>().saturating_add(from_cache);
         let users = self.cache.size().0;
-        sentence.push_str(&format!("; {users} user{} remembered", if users == 1 { "" } else { "s" }));
+        sentence.push_str(&format!("; {users} user{} cached", if users == 1 { "" } else { "s" }));
         match from_cache.saturating_mul(100).checked_div(all) {
             Some(share) => sentence.push_str(&format!("; lookups: {all}, {share} % of them from the cache")),
             None => sentence.push_str("; no lookups yet"),

@@ -1,5 +1,5 @@
-//! The body of a token's answer, written by hand because nearly every answer is one. Byte for byte what serde makes of
-//! a [`TokenAnswer`], which writes the few bodies that need escapes.
+//! The body of a token's answer, written by hand because nearly every answer is one. The bytes equal what serde makes
+//! of a [`TokenAnswer`]; serde itself writes the few bodies that need escapes.
 
 use crate::domain::freshness::{Moment, Timestamp};
 use crate::domain::identity::{Identity, IdpToken};
@@ -13,13 +13,13 @@ use super::types::TokenAnswer;
 pub struct TokenBody<'a> {
     /// The user that was asked about.
     pub user: &'a UserId,
-    /// The identity that the token is of.
+    /// The identity that carries the token.
     pub identity: &'a Identity,
     /// The token.
     pub token: IdpToken<'a>,
     /// When Auth0 was asked.
     pub fetched: Timestamp,
-    /// When it was decided that this may be the answer.
+    /// When the cache decided that the token may be served.
     pub now: Moment,
 }
 
@@ -34,7 +34,7 @@ macro_rules! joined {
 }
 
 impl TokenBody<'_> {
-    /// As JSON.
+    /// The body as JSON.
     pub fn write(&self) -> Vec<u8> {
         let Self { user, identity, token, .. } = self;
         if !(is_plain(user.as_str()) && is_plain(identity.texts().expose())) {
@@ -106,7 +106,7 @@ impl TokenBody<'_> {
     }
 }
 
-/// Whether `text` needs no escapes in JSON. There is no early exit, so that many bytes are checked at a time.
+/// Whether `text` needs no escapes in JSON. Without an early exit, the compiler checks many bytes at a time.
 fn is_plain(text: &str) -> bool {
     let odd = |byte: u8| u8::from((byte < b' ') | (byte == b'"') | (byte == b'\\'));
     text.bytes().fold(0, |so_far, byte| so_far | odd(byte)) == 0

@@ -1,5 +1,5 @@
-//! The client's trace (W3C Trace Context, <https://www.w3.org/TR/trace-context/>): log and audit lines name it, so that
-//! they can be found by it. No decision depends on it.
+//! The client's trace (W3C Trace Context, <https://www.w3.org/TR/trace-context/>). Log and audit lines contain its id,
+//! so that operators find them by it. No decision depends on it.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use hyper::header::HeaderMap;
 
 use crate::telemetry::audit::TraceId;
 
-/// The header, of which only the trace id is read.
+/// The header's name. Only the trace id is used of its value.
 const TRACEPARENT: &str = "traceparent";
 
 /// The trace id of a request; `None` where the header is missing, repeated or malformed.
@@ -25,17 +25,17 @@ fn parse(value: &str) -> Option<TraceId> {
     let mut parts = value.split('-');
     let (version, trace, parent, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
     let is_well_formed = is_hex(version, 2) && is_hex(trace, 32) && is_hex(parent, 16) && is_hex(flags, 2);
-    let may_go_on = version != "00" || parts.next().is_none();
+    let has_known_length = version != "00" || parts.next().is_none();
     let number = u128::from_str_radix(trace, 16).ok()?;
-    let is_said = number != 0 && parent.bytes().any(|byte| byte != b'0') && version != "ff";
-    (is_well_formed && may_go_on && is_said).then_some(TraceId(number))
+    let is_valid = number != 0 && parent.bytes().any(|byte| byte != b'0') && version != "ff";
+    (is_well_formed && has_known_length && is_valid).then_some(TraceId(number))
 }
 
 fn is_hex(text: &str, length: usize) -> bool {
     text.len() == length && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
-/// A field of a log line, which is left out without a trace.
+/// The trace id as a field of a log line, which is left out without a trace.
 pub fn shown(trace: Option<TraceId>) -> Option<tracing::field::DisplayValue<impl fmt::Display>> {
     trace.map(tracing::field::display)
 }

@@ -14,21 +14,21 @@ use crate::domain::user::UserId;
 /// The waits of one user. Without a cached token, a first failure has no wait; only repeated failures have.
 const BACKOFF: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60));
 
-/// The longest wait where the cause is not the user's own answer. That is most likely an outage, which lookups should
-/// not outlast by much.
+/// The longest wait where the cause is not Auth0's answer about this user. The cause is most likely an outage, and
+/// lookups should fail only briefly beyond its end.
 const LONGEST_IN_AN_OUTAGE: Duration = Duration::from_secs(10);
 
-/// The most users that are kept here. Others are asked about again without a wait.
+/// The most users whose failures are kept. Lookups of other users ask Auth0 without a wait.
 const MOST: u64 = 10_000;
 
-/// By then every wait is over, so this only frees memory.
+/// How long failures are kept. Every wait is shorter, so this only frees memory.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(300);
 
 /// The failures by user, and whether an outage is likely. Cheap to clone; clones share them.
 #[derive(Clone, Debug)]
 pub struct UserBackoff {
     users: moka::sync::Cache<UserId, Arc<UserFailures>>,
-    /// The last request for any user had no answer, or takes long, so the next one is expected to fail.
+    /// Whether the last request for any user had no answer or takes long, so that the next one is expected to fail.
     outage: Arc<AtomicBool>,
     seed: u64,
 }
@@ -59,7 +59,7 @@ impl UserBackoff {
             }
             (true, _) => {}
         }
-        // The keeper and the gate fail at once by themselves, and know better when to ask again.
+        // The keeper and the gate fail at once without this backoff, and know when to ask again.
         if why.stage == Stage::ManagementToken || class == FailureClass::Throttled {
             return;
         }
@@ -105,7 +105,7 @@ impl UserBackoff {
     pub fn is_quiet(&self, user: &UserId, again: bool, now: Moment) -> Option<Unavailable> {
         let failures = self.users.get(user)?;
         let left = now.age(failures.until);
-        // Auth0 is not asked before the moment that it has named.
+        // Auth0 stated until when it is not to be asked.
         let waits = failures.attempts > 1 || failures.why.failure.asks_to_wait().is_some();
         let quiet = !left.is_zero() && (!again || waits);
         quiet.then(|| Unavailable { retry_after: left, ..failures.why.clone() })

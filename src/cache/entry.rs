@@ -13,13 +13,13 @@ use crate::secret::Tag;
 use super::source::Fetched;
 
 /// Bytes that an entry takes besides its own: moka's nodes and queues, the hash table, reference counts, and what the
-/// allocator rounds up. As measured; `tests/bounded.rs` holds it to that.
+/// allocator rounds up. The figure is measured; `tests/bounded.rs` checks it.
 const OVERHEAD: usize = 400;
 
 /// The most expiries that are kept of tokens that an answer lacks, each of another account. Few users have as many.
 const MOST_MISSING: usize = 64;
 
-/// One answer of Auth0 about one user, and what is known of its tokens besides.
+/// One answer of Auth0 about one user, and what else is known of its tokens.
 #[derive(Clone, Debug)]
 pub struct Entry {
     /// `None`: Auth0 has no such user.
@@ -37,7 +37,7 @@ struct History {
     refused: Vec<RefusedToken>,
     /// Whether Auth0 has been asked since the latest report. Until then it may have a newer token.
     is_asked: bool,
-    /// Expiries of tokens that this answer lacks without a replacement. They may come back.
+    /// Expiries of tokens that this answer lacks and does not replace. The tokens may come back.
     missing: Vec<KnownExpiry>,
 }
 
@@ -46,7 +46,7 @@ struct History {
 pub struct RefusedToken {
     /// Which token.
     pub fingerprint: Tag,
-    /// When it was reported, on the elapsed clock without what that is known to have missed.
+    /// When it was reported, on the elapsed clock without the time that this clock is known to have missed.
     pub at: Duration,
 }
 
@@ -64,11 +64,11 @@ pub struct Rules {
 pub struct Judgement<F> {
     /// The answer as far as the entry knows. It never offers an expired token, nor a refused one.
     pub outcome: Result<F, LookupError>,
-    /// Whether that may be answered, or Auth0 has to be asked.
+    /// The outcome's freshness, which decides whether it may be answered or Auth0 has to be asked.
     pub freshness: Freshness,
 }
 
-/// What an entry says about a user as a whole.
+/// The state of a user as a whole.
 #[derive(Clone, Copy, Debug)]
 pub struct UserState {
     /// Auth0 has blocked the user.
@@ -76,17 +76,16 @@ pub struct UserState {
 }
 
 impl RefusedToken {
-    /// Whether the user has certainly logged in since: then the token works again, though Auth0 sends the same one.
-    /// `logged_in` is the earliest moment at which that can have been, on the same clock. Time that the clock turns out
-    /// to have missed may be from before the report or from after it; it is not counted here, so it makes the login
-    /// earlier.
+    /// Whether the user has certainly logged in since the report: then the token works again, though Auth0 sends the
+    /// same one. `logged_in` is the earliest moment of the last login, on the clock of [`Self::at`]. Time that the
+    /// clock has missed may lie before the report or after it; it is not counted, which makes the login earlier.
     pub fn is_lifted(self, logged_in: Option<Duration>) -> bool {
         logged_in.is_some_and(|logged_in| logged_in > self.at)
     }
 }
 
 impl Entry {
-    /// The entry of an answer.
+    /// The entry for an answer of Auth0.
     pub fn new(fetched: Fetched) -> Self {
         let Fetched { profile, sent, tokens_withheld, logged_in: _ } = fetched;
         Self { profile, sent, tokens_withheld, history: None }
@@ -97,7 +96,7 @@ impl Entry {
         self.sent
     }
 
-    /// Whether one of its tokens has this fingerprint, of those that `shown` shows.
+    /// Whether one of the tokens that `shown` shows has this fingerprint.
     pub fn holds(&self, fingerprint: Tag, shown: &Selector) -> bool {
         self.tokens(shown).any(|token| token.fingerprint == fingerprint)
     }
@@ -126,7 +125,7 @@ impl Entry {
         self.refusals().iter().any(|refusal| refusal.fingerprint == fingerprint)
     }
 
-    /// Whether one of its tokens was reported after Auth0 was asked, which may have a newer one by now.
+    /// Whether one of its tokens was reported after Auth0 was asked. Auth0 may have a newer token since.
     pub fn is_before_a_report(&self) -> bool {
         self.history.as_ref().is_some_and(|history| !history.refused.is_empty() && !history.is_asked)
     }
@@ -139,7 +138,7 @@ impl Entry {
         self.history.as_ref().map_or(&[], |history| &history.missing)
     }
 
-    /// This entry with one more token that is known to be refused.
+    /// A copy of this entry with one more token that is known to be refused.
     pub fn with_refused(&self, refusal: RefusedToken) -> Self {
         let mut refused = self.refusals().to_vec();
         refused.push(refusal);
@@ -147,10 +146,9 @@ impl Entry {
         Self { history: Some(Box::new(history)), ..self.clone() }
     }
 
-    /// Takes over what is known of the tokens from the entry `before`, and from the reports kept beside the entries. To
-    /// be sent again makes no token better: it expires no later than was known, and a refused token stays refused
-    /// unless the user has logged in since, at `logged_in` at the earliest. `is_asked`: Auth0 was asked after the
-    /// latest report.
+    /// Inherits what the entry `before` and the reports kept beside the entries know of the tokens. A token that Auth0
+    /// sends again expires no later than was known, and a refused token stays refused unless the user has logged in
+    /// since, at `logged_in` at the earliest. `is_asked`: Auth0 was asked after the latest report.
     pub fn inherit(
         &mut self,
         before: Option<&Self>,

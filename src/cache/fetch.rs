@@ -1,4 +1,4 @@
-//! What a lookup waits for when the cache has no answer: a flight to Auth0, for a stale entry briefly.
+//! Flights to Auth0, which a lookup waits for when the cache has no answer; with a stale entry, only briefly.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,25 +17,25 @@ use super::landing::Landing;
 use super::lookup::{CacheState, Lookup, Miss, Peeked, Served};
 use super::source::NotNow;
 
-/// When a client is told to retry after a fault of the daemon itself.
+/// When a client may retry after a fault of the daemon itself.
 const AFTER_A_FAULT: Duration = Duration::from_secs(1);
 
-/// How long a lookup waits for Auth0 although a valid token is cached, which is older than `cache.max_ttl`. Far longer
-/// than Auth0 takes when all is well, and shorter than clients of a local daemon are used to wait.
+/// How long a lookup waits for Auth0 although a valid token is cached, because that is older than `cache.max_ttl`. Far
+/// longer than Auth0 usually takes, and shorter than clients of a local daemon are prepared to wait.
 const STALE_TIMEOUT: Duration = Duration::from_secs(1);
 
 type UserFlight = Flight<Result<Arc<Entry>, Unavailable>>;
 
 /// Why no flight was joined or started.
 enum Instead {
-    /// Another one has landed since, and is the answer.
+    /// Another flight has landed since; its entry is the answer.
     Landed(Arc<Entry>),
     /// Auth0 cannot be asked now.
     NotNow(NotNow),
 }
 
 impl Cache {
-    /// The answer to `query`, for which Auth0 is asked in a turn of `flow` if need be.
+    /// The answer to `query`. If Auth0 has to be asked, the request is scheduled in `flow`.
     pub async fn look_up<Q: Lookup>(&self, query: Q, flow: Flow) -> Result<Served<Q::Found>, LookupError> {
         match self.peek(query, flow, self.clock.now()) {
             Peeked::Ready(answer) => answer,
@@ -65,7 +65,7 @@ impl Cache {
         self.served_now(query, entry)
     }
 
-    /// The answer of `entry`, for which Auth0 was just asked.
+    /// The answer of `entry`, which was just fetched.
     fn served_now<Q: Lookup>(&self, query: &Q, entry: Arc<Entry>) -> Result<Served<Q::Found>, LookupError> {
         let now = self.clock.now();
         let outcome = query.judge(&entry, &self.rules(), now).outcome;
@@ -121,7 +121,7 @@ impl Cache {
             }
             let too_old = flight.is_too_old();
             match flight.landed().await {
-                // The flight began before a purge or a report that this lookup came after: once more.
+                // The flight began before a purge or a report, and this lookup after it: try again.
                 Some(_) if too_old => {}
                 Some(Ok(entry)) => return Ok(entry),
                 Some(Err(unavailable)) => return Err(LookupError::Unavailable(unavailable)),
@@ -134,7 +134,8 @@ impl Cache {
         }
     }
 
-    /// Starts a refresh that no client waits for, unless one is under way, has just failed, or there is no room.
+    /// Starts a refresh that no client waits for, unless one is under way or has just failed, or the budget has no
+    /// room.
     pub(super) fn refresh_behind(
         &self,
         flow: Flow,

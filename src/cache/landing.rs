@@ -38,7 +38,7 @@ impl Landing {
                 let logged_in = fetched.logged_in.map(|at| at.saturating_sub(lost));
                 let mut entry = Arc::new(Entry::new(fetched));
                 if self.obsolete.is_void() {
-                    // From before a purge, which has removed what was known of tokens as well.
+                    // The flight began before a purge, which also removed what was known of tokens.
                     return Ok(entry);
                 }
                 let store = self.store.now();
@@ -47,13 +47,13 @@ impl Landing {
                     let reported = self.refusals.of(user, &entry, logged_in);
                     // A report outdates the flight first, and marks the entry in a step like this one.
                     let is_asked = !self.obsolete.get();
-                    // Not copied: the entry is not shared yet.
+                    // The entry is not shared yet, so this does not copy it.
                     let landed = Arc::make_mut(&mut entry);
                     landed.inherit(before.as_deref(), &reported, logged_in, is_asked);
                     Slot::of(Arc::clone(&entry))
                 });
                 if self.obsolete.is_void() {
-                    // A purge came in between. A report in between has marked the entry that was stored.
+                    // A purge came in between. A report in between would have marked the stored entry.
                     store.entries.invalidate(user);
                 }
                 Ok(entry)

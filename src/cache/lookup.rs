@@ -14,11 +14,11 @@ use super::entry::{Entry, Judgement, Rules, UserState};
 /// A lookup of one token.
 #[derive(Clone, Debug)]
 pub struct Query {
-    /// Whose token.
+    /// The user.
     pub user: UserId,
-    /// Of which identity.
+    /// Selects the identity.
     pub selector: Selector,
-    /// What else the client asks for.
+    /// The client's other conditions.
     pub options: LookupOptions,
 }
 
@@ -34,13 +34,13 @@ pub struct LookupOptions {
 /// A lookup of a user's identities.
 #[derive(Clone, Debug)]
 pub struct IdentitiesQuery {
-    /// Whose identities.
+    /// The user.
     pub user: UserId,
 }
 
 /// A lookup that an entry can answer.
 pub trait Lookup: Send + Sync {
-    /// What [`Served`] carries along of the entry, so that the answer is not searched for twice.
+    /// The part of the entry that [`Served`] keeps, so that it is searched for once.
     type Found: Send;
 
     /// The user that the lookup is about.
@@ -85,7 +85,7 @@ impl Lookup for IdentitiesQuery {
     }
 }
 
-/// What the cache says to a lookup without waiting.
+/// The cache's result for a lookup, without waiting.
 #[derive(Debug)]
 pub enum Peeked<Q: Lookup> {
     /// The answer.
@@ -114,21 +114,21 @@ impl<Q: Lookup> Miss<Q> {
     }
 }
 
-/// The answer to a lookup: by default of a token, else of what `F` stands for.
+/// The answer to a lookup. `F` is what it found: by default a token.
 #[derive(Debug)]
 pub struct Served<F = TokenPlace> {
     /// The user that was asked about.
     pub user: UserId,
     /// Where the answer came from.
     pub state: CacheState,
-    /// When it was decided that this may be the answer.
+    /// When the cache decided that this may be the answer.
     pub now: Moment,
     entry: Arc<Entry>,
     found: F,
 }
 
 impl<F> Served<F> {
-    /// The answer to `query`, given what `entry` says.
+    /// The answer to `query`, given the `outcome` of `entry`.
     pub(super) fn new<Q: Lookup<Found = F>>(
         query: &Q,
         entry: Arc<Entry>,
@@ -176,7 +176,7 @@ pub enum CacheState {
 }
 
 impl CacheState {
-    /// As headers and audit lines write it.
+    /// The name in headers and audit lines.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Hit => "hit",
@@ -186,7 +186,7 @@ impl CacheState {
     }
 }
 
-/// What became of a report that a provider refused a token.
+/// The outcome of a report that a provider refused a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReportOutcome {
     /// The token was cached, and is not served any more.

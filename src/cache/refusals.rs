@@ -11,8 +11,8 @@ use crate::domain::user::UserId;
 
 use super::entry::{Entry, RefusedToken};
 
-/// The most reports that are kept; each takes some 200 bytes. Beyond that the uid with the most reports loses its
-/// oldest, so that no uid displaces the reports of one that has made fewer.
+/// The most reports that are kept; each takes some 200 bytes. Beyond that, the oldest report of the uid with the most
+/// reports is dropped, so that no uid displaces the reports of one that has made fewer.
 const MOST: usize = 2_048;
 
 /// The reports. Cheap to clone; clones share them.
@@ -22,7 +22,7 @@ pub(super) struct Refusals(Arc<Mutex<Reports>>);
 #[derive(Debug, Default)]
 struct Reports {
     by_user: HashMap<UserId, Vec<RefusalReport>>,
-    /// How many there are of all users.
+    /// The number of reports of all users.
     count: usize,
 }
 
@@ -31,9 +31,9 @@ struct Reports {
 pub(super) struct RefusalReport {
     /// The token.
     pub refused: RefusedToken,
-    /// The uid that reported it.
+    /// The flow of the uid that reported it.
     pub flow: Flow,
-    /// The account of the user that the token was of.
+    /// The [`Identity::account`](crate::domain::identity::Identity::account) that the token was of.
     pub account: u64,
     /// When the token expires, if that is known.
     pub expires: Option<Deadline>,
@@ -51,8 +51,8 @@ impl Refusals {
         reports.count += 1;
     }
 
-    /// The reported tokens of `user`, as far as they matter to `answer`, before which the last login was at `logged_in`
-    /// at the earliest. Reports that the answer makes obsolete are dropped.
+    /// The reported tokens of `user` that still count after `answer`, with the last login at `logged_in` at the
+    /// earliest. Reports that the answer makes obsolete are dropped.
     pub fn of(&self, user: &UserId, answer: &Entry, logged_in: Option<Duration>) -> Vec<RefusedToken> {
         let mut reports = self.lock();
         reports.retain(user, |RefusalReport { refused, account, .. }| {

@@ -1,8 +1,8 @@
 //! A cache slot that is cleared at eviction time, before moka frees it.
 //!
-//! moka does not free at once what it removes: readers without locks may still look at it, and its housekeeping runs
-//! now and then. Until then an entry would stay in memory with its tokens, although no lookup can find it. So moka
-//! stores slots, and its eviction listener clears them.
+//! moka frees what it removes later: lock-free readers may still use it, and housekeeping runs only occasionally. Until
+//! then an entry would stay in memory with its tokens, although no lookup can find it. So moka stores slots, and its
+//! eviction listener clears them.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -35,13 +35,13 @@ impl Slot {
         self.entry.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Clears the slot. An answer that is being made of the entry at this moment is the last that uses it.
+    /// Clears the slot. An answer that is being made of the entry at this moment is the last one to use it.
     pub(super) fn clear(&self) {
         self.entry.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 }
 
-/// The longest that an entry takes memory. By then our own clock forbids to serve it.
+/// The longest time that an entry stays in memory. By then the freshness rules forbid serving it.
 pub(super) fn kept_for(settings: &config::Cache) -> Duration {
     settings.max_ttl.saturating_add(settings.max_stale).saturating_add(Duration::from_secs(60))
 }
@@ -59,7 +59,7 @@ pub(super) fn moved(slots: &Slots, settings: &config::Cache, counters: Arc<Count
 pub(super) fn slots(settings: &config::Cache, counters: Arc<Counters>) -> Slots {
     moka::sync::Cache::builder()
         .max_capacity(settings.max_bytes)
-        // Called when a slot is inserted. A slot that is cleared at that very moment is about to go.
+        // Called when a slot is inserted. A slot that was cleared in the meantime is being removed.
         .weigher(|user, slot: &Arc<Slot>| slot.entry().map_or(0, |entry| entry.weight(user)))
         .time_to_live(kept_for(settings))
         // Called before the removal or replacement of a slot returns.

@@ -13,17 +13,18 @@ use crate::flight::Owners;
 
 /// A source of profiles.
 pub trait ProfileSource: Send + Sync + 'static {
-    /// Asks for `user` when it is the turn of one of the flows in `for_whom`. Ends within `tenant.request_timeout`,
-    /// retries included.
+    /// Asks for `user` at the turn of one of the flows in `for_whom`. Ends within `tenant.request_timeout`, retries
+    /// included.
     fn fetch(&self, user: UserId, for_whom: ForWhom) -> Fetching;
 
-    /// Asks for `user` if the budget has room at once for a request of this priority. Does not wait, and does not retry.
+    /// Asks for `user` if the budget has room at once for a request of this priority. Does not wait, and does not
+    /// retry.
     fn fetch_if_spare(&self, user: UserId, priority: Priority) -> Result<Fetching, NotNow>;
 
-    /// Takes a request's share of the budget without a request, for what makes later lookups ask.
+    /// Takes a request's share of the budget without a request, for an action that makes later lookups ask.
     ///
     /// # Errors
-    /// When there may be room.
+    /// The time after which the budget may have room.
     fn spare(&self, priority: Priority) -> Result<(), Duration>;
 }
 
@@ -33,7 +34,7 @@ pub type ForWhom = Owners<Flow>;
 /// Why a source does not ask now.
 #[derive(Debug)]
 pub enum NotNow {
-    /// The budget has no room; when it may have.
+    /// The budget has no room; the time after which it may have.
     NoRoom(Duration),
     /// Auth0 cannot be asked at all.
     Unavailable(Unavailable),

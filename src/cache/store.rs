@@ -1,4 +1,4 @@
-//! The store of the entries, and the settings by which they are kept and judged. A reload replaces both.
+//! The store of the entries, and the settings by which they are kept and judged. A reload can replace both.
 
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
@@ -10,7 +10,8 @@ use crate::telemetry::Counters;
 use super::entry::{Entry, Rules};
 use super::slot::{self, Slots};
 
-/// The entries and their settings. Cheap to clone; clones share both. A reader holds the lock briefly, and never twice.
+/// The entries and their settings. Cheap to clone; clones share both. A reader locks briefly, and never twice at a
+/// time.
 #[derive(Clone)]
 pub(super) struct Store {
     now: Arc<RwLock<StoreState>>,

@@ -1,4 +1,4 @@
-//! `cloakroom check`: says whether the configuration is right.
+//! `cloakroom check`: validates the configuration, and with `--online` tries it with Auth0.
 
 use std::io;
 use std::path::PathBuf;
@@ -25,7 +25,7 @@ use super::{CommandError, Environment, Exit};
 mod rules;
 mod unit;
 
-/// For `--help`.
+/// The text of `--help`.
 pub const ABOUT: &str = "\
 Read the configuration as `serve` would, and name everything wrong with it at once.
 
@@ -42,7 +42,7 @@ Examples:
   cloakroom check --config ./cloakroom.toml
   cloakroom check --online";
 
-/// What `check` takes.
+/// The arguments of `check`.
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// The configuration file [default: /etc/cloakroom/cloakroom.toml, if there is one]
@@ -53,19 +53,19 @@ pub struct Args {
     pub online: bool,
 }
 
-/// A clock that is further off than this makes tokens look dead, or alive, that are not.
+/// The largest clock skew without a warning. A larger one makes valid tokens look expired, or expired ones valid.
 const TOLERABLE_SKEW: Duration = Duration::from_secs(5);
 
-/// An id that nobody has: asking for it shows that users can be read, and reads nobody.
-const NOBODY: &str = "auth0|cloakroom-check";
+/// An id that no user has. Asking Auth0 for it shows that users can be read, and reads no user's data.
+const UNKNOWN_USER: &str = "auth0|cloakroom-check";
 
-/// Judges the configuration.
+/// Validates the configuration, and prints warnings and the rules of each listener.
 pub fn run(args: &Args, environment: Environment, out: &mut impl io::Write) -> Result<(), CommandError> {
     let Loaded { config, warnings, files } = super::configuration(args.config.as_deref(), environment)?;
     for warning in warnings.into_iter().chain(sandbox::lost(&files)).chain(unit::unreachable_name_server()) {
         writeln!(out, "warning: {warning}")?;
     }
-    // The daemon's own limit may be another, but where not even this process has enough, it is to be looked at.
+    // The daemon's own limit may differ, but a limit that is too low for this process deserves a warning.
     let descriptors = limits::raise_descriptors().map(|limit| Descriptors::within(limit, &config));
     if let Some(warning) = descriptors.as_ref().and_then(Descriptors::warning) {
         writeln!(out, "warning: here, {warning}")?;
@@ -75,7 +75,7 @@ pub fn run(args: &Args, environment: Environment, out: &mut impl io::Write) -> R
     if args.online { super::block_on(1, online(&config, out)) } else { Ok(()) }
 }
 
-/// Asks Auth0 twice: for a Management token, and with it for a user that nobody is.
+/// Asks Auth0 twice: for a Management token, and with that for [`UNKNOWN_USER`].
 async fn online(config: &Config, out: &mut impl io::Write) -> Result<(), CommandError> {
     let clock = Clock::system();
     let transport =
@@ -87,32 +87,36 @@ async fn online(config: &Config, out: &mut impl io::Write) -> Result<(), Command
 
     let (grant, date) = auth0.grant().await.map_err(refusal)?;
     let lifetime = grant.expires.remaining(grant.sent).as_secs();
-    writeln!(out, "ok: a Management token was obtained; it lives {lifetime} s")?;
+    writeln!(out, "ok: a Management token was obtained; it expires in {lifetime} s")?;
     let skew_tolerable = judge_skew(date, clock.now().wall, out)?;
     let scopes_suffice = judge_scopes(grant.scopes.as_deref(), out)?;
 
-    let nobody = UserId::parse(NOBODY).map_err(|cause| CommandError::failed(cause.to_string()))?;
+    let unknown_user =
+        UserId::parse(UNKNOWN_USER).map_err(|cause| CommandError::failed(cause.to_string()))?;
     let budget = auth0.budget();
     let permit = budget.acquire_for_itself(Priority::Caller, config.tenant.request_timeout).await;
-    let permit =
-        permit.map_err(|_| CommandError::failed("[upstream] leaves no room for a second request"))?;
-    match auth0.user(&nobody, &grant.token, permit, Priority::Caller).await.map_err(refusal)? {
+    let permit = permit.map_err(|_| {
+        CommandError::failed("[upstream] permits no second request within tenant.request_timeout")
+    })?;
+    match auth0.user(&unknown_user, &grant.token, permit, Priority::Caller).await.map_err(refusal)? {
         (UserAnswer::User(..), _) => writeln!(out, "ok: users can be read")?,
         (UserAnswer::BearerRefused(why), _) => return Err(refusal(Failure::Denied(why))),
     }
     judge_budget(config, budget.standing(clock.now()), out)?;
     match skew_tolerable && scopes_suffice {
         true => Ok(()),
-        false => {
-            Err(CommandError::failed("the configuration works, but not as it should: see the warnings above"))
-        }
+        false => Err(CommandError::failed("the configuration works only in part: see the warnings above")),
     }
 }
 
-/// Auth0's `Date` has whole seconds and was written somewhere during the exchange, so a second either way is none.
+/// Whether this machine's clock is within [`TOLERABLE_SKEW`] of Auth0's `Date`. That has whole seconds and was written
+/// at some moment of the exchange, so a skew of a second is none.
 fn judge_skew(date: Option<Timestamp>, now: Timestamp, out: &mut impl io::Write) -> io::Result<bool> {
     let Some(date) = date else {
-        writeln!(out, "warning: Auth0 does not tell its time, so this machine's clock could not be judged")?;
+        writeln!(
+            out,
+            "warning: Auth0 does not state its time, so this machine's clock could not be checked"
+        )?;
         return Ok(true);
     };
     let (ahead, behind) = (now.since(date), date.since(now));
@@ -127,9 +131,10 @@ fn judge_skew(date: Option<Timestamp>, now: Timestamp, out: &mut impl io::Write)
     Ok(false)
 }
 
+/// Whether all scopes that are needed were granted.
 fn judge_scopes(granted: Option<&[String]>, out: &mut impl io::Write) -> io::Result<bool> {
     let Some(granted) = granted else {
-        writeln!(out, "warning: Auth0 does not say which scopes it granted")?;
+        writeln!(out, "warning: Auth0 does not state which scopes it granted")?;
         return Ok(true);
     };
     let missing = management::missing(Some(granted));
@@ -138,7 +143,7 @@ fn judge_scopes(granted: Option<&[String]>, out: &mut impl io::Write) -> io::Res
             out,
             "warning: the scope {scope} is missing; give the application that permission for the Management API{}",
             if *scope == "read:user_idp_tokens" {
-                ": without it Auth0 leaves every token out, silently"
+                ": without it Auth0 silently leaves all tokens out"
             } else {
                 ""
             }
@@ -160,12 +165,13 @@ fn judge_scopes(granted: Option<&[String]>, out: &mut impl io::Write) -> io::Res
     Ok(missing.is_empty())
 }
 
-/// The tenant tells how many requests its limit holds. A bucket bounds what is sent, not what arrives: requests that
-/// were held up on the way arrive together with those sent after them, so both figures count.
+/// Compares `[upstream]` with the rate limit that the tenant states. A bucket bounds what is sent, not what arrives:
+/// requests that were delayed on the way arrive together with those sent after them, so both figures count.
 fn judge_budget(config: &Config, standing: BudgetStanding, out: &mut impl io::Write) -> io::Result<()> {
     let config::Upstream { requests_per_second, burst, max_concurrency, .. } = config.upstream;
     let Some(limit) = standing.limit else {
-        let what = "warning: Auth0 does not tell the tenant's rate limit, so [upstream] could not be judged";
+        let what =
+            "warning: Auth0 does not state the tenant's rate limit, so [upstream] could not be checked";
         return writeln!(out, "{what}");
     };
     let shared = "since the limit is shared with everything else that the tenant runs";
@@ -191,7 +197,7 @@ fn judge_budget(config: &Config, standing: BudgetStanding, out: &mut impl io::Wr
     }
 }
 
-/// Auth0's refusals are mended in the configuration, here or there; anything else may pass.
+/// The error for a failure. A permanent one is fixed in the configuration, here or in Auth0; any other may pass.
 fn refusal(failure: Failure) -> CommandError {
     let exit =
         if failure.class() == FailureClass::Permanent { Exit::Configuration } else { Exit::Unavailable };

@@ -1,4 +1,4 @@
-//! How a command ends: the exit code to decide by, and the text for the person who reads it.
+//! Errors of commands: the exit code for scripts, and the text for people.
 
 use std::fmt::{self, Write};
 use std::io;
@@ -15,15 +15,15 @@ use super::text::{visible, visible_lines};
 pub enum Exit {
     /// 0: done.
     Done,
-    /// 1: failed, for no reason that has a code of its own.
+    /// 1: failed, for a reason without a code of its own.
     Failed,
-    /// 2: the command line is wrong, or says too little.
+    /// 2: the command line is wrong or incomplete.
     Usage,
     /// 3: there is no such user, identity or token.
     NotFound,
-    /// 4: nothing helps until the user has logged in again.
+    /// 4: the user has to log in again first.
     LoginRequired,
-    /// 5: a rule, the socket's permissions, or a block on the user.
+    /// 5: refused by a rule, by the socket's permissions, or because the user is blocked.
     Forbidden,
     /// 69 (`EX_UNAVAILABLE`): no daemon, or Auth0 cannot be asked.
     Unavailable,
@@ -34,7 +34,7 @@ pub enum Exit {
 }
 
 impl Exit {
-    /// Every one.
+    /// All codes.
     pub const ALL: [Self; 9] = [
         Self::Done,
         Self::Failed,
@@ -47,7 +47,7 @@ impl Exit {
         Self::Configuration,
     ];
 
-    /// What it says.
+    /// The meaning, as help and the reference state it.
     pub const fn meaning(self) -> &'static str {
         match self {
             Self::Done => "done",
@@ -88,17 +88,17 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// Why a command did not do what it was asked to.
+/// The error that a command ends with.
 #[derive(Debug, PartialEq, Eq)]
 pub struct CommandError {
     /// The exit code.
     pub exit: Exit,
-    /// The cause and the mend, without `error:` before it; empty where nothing is left to say.
+    /// The cause and the fix, without `error:` before it; empty if nothing is left to print.
     pub text: String,
 }
 
 impl CommandError {
-    /// An error of any sort.
+    /// An error with this exit code.
     pub fn new(exit: Exit, text: impl Into<String>) -> Self {
         Self { exit, text: text.into() }
     }
@@ -108,7 +108,7 @@ impl CommandError {
         Self::new(Exit::Failed, text)
     }
 
-    /// An end whose reason has been told already.
+    /// An error whose reason has been printed already.
     pub const fn silent(exit: Exit) -> Self {
         Self { exit, text: String::new() }
     }
@@ -122,14 +122,15 @@ impl CommandError {
     }
 }
 
-/// The text as it is printed: nothing in it drives a terminal, whatever it was made of.
+/// Prints the text without characters that control a terminal.
 impl fmt::Display for CommandError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&visible_lines(&self.text))
     }
 }
 
-/// Writing to standard output failed. That its reader has gone, as in `cloakroom status | head -1`, is no error.
+/// The error of a failed write to standard output. If the reader has ended, as in `cloakroom status | head -1`, the
+/// command succeeds.
 impl From<io::Error> for CommandError {
     fn from(error: io::Error) -> Self {
         match error.kind() {
@@ -201,7 +202,7 @@ fn in_options(detail: &str) -> String {
     text
 }
 
-/// The daemon's own explanation, its code to search for, and what to do where the explanation leaves that open.
+/// The error for a problem: the daemon's detail, its code to search for, and a hint where the detail gives no fix.
 fn explain(problem: &Problem, retry_after: Option<u64>) -> CommandError {
     let mut text = event(problem);
     for problem in problem.problems.iter().flatten() {
@@ -216,7 +217,7 @@ fn explain(problem: &Problem, retry_after: Option<u64>) -> CommandError {
     }
 }
 
-/// By the table of errors, or by the status where the daemon is newer than this command and has another code.
+/// The exit code of a problem: by the table of errors, or by the status if only a newer daemon has this code.
 fn exit_of(problem: &Problem) -> Exit {
     let of_code = Code::parse(&problem.code).map(|code| code.spec().exit);
     let of_status = || match problem.status {
@@ -249,13 +250,13 @@ fn hint(problem: &Problem, retry_after: Option<u64>) -> Option<String> {
         "route_not_found" | "method_not_allowed" => {
             Some("the daemon may be of another version than this command; `cloakroom status` shows it".into())
         }
-        // Waiting alone brings no longer life; the detail says what does.
+        // Waiting does not lengthen the token's validity; the detail says what does.
         "min_ttl_unsatisfiable" => None,
         _ => retry_after.map(|seconds| format!("try again in {seconds} s")),
     }
 }
 
-/// What selects it on a command line. Each option stands only where there is a name to give it.
+/// The options that select an identity on a command line. An option without a value is left out.
 fn options(identity: &CandidateAnswer) -> String {
     let CandidateAnswer { connection, provider, identity_user_id } = identity;
     let options =
@@ -264,7 +265,7 @@ fn options(identity: &CandidateAnswer) -> String {
     given.map(|(name, value)| format!("--{name} {}", quoted(value))).collect::<Vec<_>>().join(" ")
 }
 
-/// As a shell takes it for one word.
+/// `value` as one word of a shell.
 fn quoted(value: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.,:@/+=".contains(c);
     match value.chars().all(is_plain) {

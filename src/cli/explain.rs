@@ -12,12 +12,12 @@ use crate::domain::user::UserId;
 
 use super::{CommandError, Environment, Exit, user_id};
 
-/// For `--help`.
+/// The text of `--help`.
 pub const ABOUT: &str = "\
 Say which rule of the configuration decides about a request, on each listener.
 
-The request is described by options and not made: nothing asks a daemon or Auth0. An option that is left out stands \
-for a request that does not state it: without --connection, one that selects no connection.
+Options describe the request; nothing is sent to a daemon or to Auth0. An option that is left out stands for a request \
+that does not state it: without --connection, one that selects no connection.
 
 Exit code 0 if a listener permits the request, 5 if none does, 78 if the configuration is wrong, 75 if all that is wrong \
 with it are users or groups that this machine does not know yet.
@@ -27,7 +27,7 @@ Examples:
   cloakroom explain --uid web --operation token --connection google-oauth2 --user 'google-oauth2|1'
   cloakroom explain --uid 998 --gid 998 --operation status --listener /run/cloakroom/cloakroom.sock";
 
-/// What `explain` takes.
+/// The arguments of `explain`.
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// The client's user, by name or by number
@@ -53,13 +53,13 @@ pub struct Args {
     pub config: Option<PathBuf>,
 }
 
-/// The operations by their names.
+/// Parses an operation by its name.
 fn operation() -> impl TypedValueParser<Value = Operation> {
     PossibleValuesParser::new(Operation::ALL.map(Operation::as_str))
         .try_map(|name| Operation::parse(&name).ok_or("no such operation"))
 }
 
-/// Says for each listener whether and why the request would be permitted there.
+/// Prints for each listener whether it would permit the request, and why.
 pub fn run(args: &Args, environment: Environment, out: &mut impl io::Write) -> Result<(), CommandError> {
     let Loaded { config, warnings, .. } = super::configuration(args.config.as_deref(), environment)?;
     for warning in warnings {
@@ -96,6 +96,7 @@ pub fn run(args: &Args, environment: Environment, out: &mut impl io::Write) -> R
     }
 }
 
+/// Why a request is allowed, and what restricts its answer.
 fn reason(allowed: &Allowed, rules: &[Rule]) -> String {
     let Some((place, rule)) = allowed.rule.and_then(|place| Some((place, rules.get(place)?))) else {
         return "without a rule: the client is root or the uid that the daemon runs as".into();

@@ -1,4 +1,4 @@
-"""A simulated tenant, a daemon and a Prometheus, each a process of its own, and the callers between them."""
+"""A simulated tenant, a daemon and a Prometheus, each in its own process, and the daemon's clients."""
 
 import json
 import os
@@ -20,10 +20,10 @@ import files
 
 BINARY = files.ROOT / "target/debug/cloakroom"
 TENANT = files.ROOT / "target/debug/examples/tenant"
-# Whoever runs the tests may have settings of its own for the daemon, which would be unknown keys or other values.
+# Without settings for a daemon that the tests' caller may have, which would be unknown keys or other values.
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("CLOAKROOM_")}
-# Generous: on a machine that does other things as well, starting takes a while.
-PATIENCE = 60
+# In seconds. Generous, because processes start slowly on a busy machine.
+TIMEOUT = 60
 
 GOOGLE = "google-oauth2|103547991597142817347"
 LINKED = "google-oauth2|115015401343387192604"
@@ -36,10 +36,10 @@ BLOCKED = "google-oauth2|104040404040404040404"
 
 def until(what, condition):
     """Asks until the answer is true, and returns it."""
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + TIMEOUT
     while not (answer := condition()):
         if time.monotonic() > end:
-            raise AssertionError(f"still not after {PATIENCE} s: {what}")
+            raise AssertionError(f"still not after {TIMEOUT} s: {what}")
         time.sleep(0.05)
     return answer
 
@@ -63,7 +63,7 @@ class Process:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
         try:
-            return self.process.wait(PATIENCE)
+            return self.process.wait(TIMEOUT)
         except subprocess.TimeoutExpired:
             self.process.kill()
             raise
@@ -90,7 +90,7 @@ class Tenant(Process):
 
     def stop(self):
         self.process.stdin.close()
-        return self.process.wait(PATIENCE)
+        return self.process.wait(TIMEOUT)
 
 
 class Daemon(Process):
@@ -138,11 +138,11 @@ address = "127.0.0.1:{self.admin}"
     def command(self, *arguments):
         environment = ENVIRONMENT | {"CLOAKROOM_SOCKET": str(self.socket)}
         return subprocess.run([BINARY, *arguments], env=environment, capture_output=True, text=True,
-                              timeout=2 * PATIENCE)
+                              timeout=2 * TIMEOUT)
 
     def metrics(self):
         return subprocess.run(["curl", "-sS", "--fail", "--unix-socket", self.socket, "http://localhost/metrics"],
-                              capture_output=True, text=True, timeout=PATIENCE, check=True).stdout
+                              capture_output=True, text=True, timeout=TIMEOUT, check=True).stdout
 
 
 class Callers:
@@ -163,7 +163,7 @@ class Callers:
         if body is not None:
             command += ["--data-binary", body]
         done = subprocess.run([*command, "http://localhost" + path], capture_output=True, text=True,
-                              timeout=PATIENCE, check=True)
+                              timeout=TIMEOUT, check=True)
         head, _, content = done.stdout.replace("\r\n", "\n").partition("\n\n")
         first, *lines = head.split("\n")
         fields = {name.lower(): value for name, value in (line.split(": ", 1) for line in lines)}
@@ -205,7 +205,7 @@ class Prometheus(Process):
 
     def is_ready(self):
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/-/ready", timeout=PATIENCE) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/-/ready", timeout=TIMEOUT) as answer:
                 return answer.status == 200
         except (urllib.error.URLError, ConnectionError):
             return False
@@ -213,7 +213,7 @@ class Prometheus(Process):
     def get(self, path, **query):
         data = urllib.parse.urlencode(query, doseq=True).encode() or None
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/api/v1/{path}", data, PATIENCE) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/api/v1/{path}", data, TIMEOUT) as answer:
                 return json.load(answer)["data"]
         except urllib.error.HTTPError as refused:
             raise AssertionError(f"Prometheus refuses {query}: {refused.read().decode()}") from refused

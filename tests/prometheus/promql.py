@@ -4,8 +4,8 @@ An alert that does not fire returns nothing, and so does one with a misspelt met
 an expression has to be looked at on its own. A comparison becomes one with `bool`, which keeps both sides' series;
 `unless` becomes `and`, which shows that the labels of both sides can match at all. What is left has to return data.
 
-That an expression was understood is not taken on trust: check.py has Prometheus answer both the original and what
-`text` makes of the tree, and compares.
+test_live.py verifies that an expression was parsed correctly: Prometheus has to answer the original and what `text`
+makes of the tree equally.
 """
 
 import re

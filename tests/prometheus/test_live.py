@@ -39,7 +39,7 @@ class Live(unittest.TestCase):
         failed = 'cloakroom_management_token_refreshes_total{result="failure"}'
         env.until("a grant has failed", lambda: cls.sample(failed) >= 1)
         cls.tenant.order("clear")
-        waited = cls.daemon.command("wait", "--timeout", f"{env.PATIENCE}s")
+        waited = cls.daemon.command("wait", "--timeout", f"{env.TIMEOUT}s")
         assert waited.returncode == 0, waited
         cls.two_scrapes()
         for _ in range(2):
@@ -70,7 +70,7 @@ class Live(unittest.TestCase):
     def traffic(cls):
         """Every sort of request that the daemon has an own count for."""
         ask, daemon = cls.callers, cls.daemon
-        for user in [*env.USERS, *env.USERS, env.WITHOUT_TOKEN, env.EXPIRED, env.BLOCKED, "auth0|nobody"]:
+        for user in [*env.USERS, *env.USERS, env.WITHOUT_TOKEN, env.EXPIRED, env.BLOCKED, "auth0|unknown"]:
             ask.token(user)
         ask.ask("/v1/users/github%7C583231/identities")
         ask.ask("/v1/status")
@@ -193,7 +193,7 @@ class Live(unittest.TestCase):
         # It is the one that waits for nothing and has had a reason; a test is too short for the others.
         self.assertIn("CloakroomForwardedRequests", firing)
         said = {alert["annotations"]["summary"] for alert in firing["CloakroomForwardedRequests"]}
-        self.assertIn("cloakroom at web-1 refused requests that were sent on for somebody else", said)
+        self.assertIn("cloakroom at web-1 refused forwarded requests", said)
         critical = {rule["name"] for rule in rules if rule["labels"]["severity"] == "critical"}
         self.assertFalse(critical & set(firing), firing)
 

@@ -1,4 +1,4 @@
-//! Who may do what on which listener: the rules as the daemon understands them.
+//! The rules of each listener as a table, as the daemon understands them.
 
 use std::io;
 
@@ -32,8 +32,9 @@ fn rows(listener: &Listener) -> Vec<[String; 6]> {
             rule.rate.map_or("any".into(), |rate| format!("{rate}/s")),
         ]);
     }
-    let upkeep = if listener.allow.is_empty() { "all but management_token" } else { "purge status reload" };
-    let own = ["-", "root and the daemon's own uid", upkeep, "all", "all", "any"].map(str::to_owned);
+    let operations =
+        if listener.allow.is_empty() { "all but management_token" } else { "purge status reload" };
+    let own = ["-", "root and the daemon's own uid", operations, "all", "all", "any"].map(str::to_owned);
     rows.push(own);
     rows
 }

@@ -1,4 +1,4 @@
-//! What the unit forbids the daemon and not the person who runs `check`.
+//! Restrictions of the installed systemd unit, which apply to the daemon and not to `check`.
 
 use std::fs;
 use std::net::IpAddr;
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::upstream::resolver;
 
-/// Where systemd looks for units, the strongest last (systemd.unit(5)).
+/// The directories that systemd searches for units, in ascending order of precedence (systemd.unit(5)).
 const DIRECTORIES: [&str; 5] = [
     "/lib/systemd/system",
     "/usr/lib/systemd/system",
@@ -17,16 +17,16 @@ const DIRECTORIES: [&str; 5] = [
 
 const UNIT: &str = "cloakroom.service";
 
-/// A name server that the installed unit keeps the daemon from, and what to do about it.
+/// A warning about a name server that the installed unit blocks for the daemon, with the fix.
 pub fn unreachable_name_server() -> Option<String> {
     let server = resolver::link_local().filter(|server| denies(&installed(), *server))?;
     Some(format!(
-        "the name server {server} in /etc/resolv.conf is link-local, and IPAddressDeny= in {UNIT} keeps the daemon from it, \
-         though not this command: add the drop-in link-local-resolver.conf with that address"
+        "the name server {server} in /etc/resolv.conf is link-local, and IPAddressDeny= in {UNIT} blocks it for the \
+         daemon, though not for this command: add the drop-in link-local-resolver.conf with that address"
     ))
 }
 
-/// The unit that counts, and its drop-ins.
+/// The text of the unit with the highest precedence, followed by its drop-ins.
 fn installed() -> String {
     let unit = DIRECTORIES
         .iter()
@@ -44,7 +44,7 @@ fn installed() -> String {
     unit.into_iter().chain(drop_ins).map(|text| text + "\n").collect()
 }
 
-/// Whether `unit` denies `server`: what is allowed counts before what is denied (systemd.resource-control(5)).
+/// Whether `unit` denies `server`. An allowed address takes precedence over a denied one (systemd.resource-control(5)).
 fn denies(unit: &str, server: IpAddr) -> bool {
     let listed = |directive: &str, words: &[&str]| {
         let values = unit.lines().filter_map(|line| line.trim().strip_prefix(directive)?.strip_prefix('='));
@@ -59,7 +59,7 @@ fn denies(unit: &str, server: IpAddr) -> bool {
         let is_server = |word: &&str| word.split('/').next().is_some_and(|word| word.parse() == Ok(server));
         list.iter().any(|word| words.contains(word) || is_server(word))
     };
-    // Wider networks, which are as wide as what they are to make an exception from.
+    // Networks that contain every link-local server, as the unit denies them or a drop-in allows them.
     let networks = ["any", "link-local", "169.254.0.0/16", "fe80::/64", "fe80::/10"];
     listed("IPAddressDeny", &networks) && !listed("IPAddressAllow", &networks)
 }
