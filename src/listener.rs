@@ -8,7 +8,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::api::peer::{Origin, Visitor};
+use crate::api::peer::{ConnectionPeer, Origin};
 use crate::api::{ListenerInfo, ListenerTerms, Services, ShutdownPhase};
 
 mod accept;
@@ -54,10 +54,10 @@ pub async fn serve(listening: Listening, services: Arc<Services>, scheduler: Fai
     let start = |Accepted { stream, caller, group, slot }| {
         let (services, open) = (Arc::clone(&services), Open::new(&info));
         let origin = Origin::new(Arc::clone(&name), &stream);
-        let visitor = Visitor::new(caller, origin, terms.clone());
+        let client = ConnectionPeer::new(caller, origin, terms.clone());
         let scheduled = scheduler.of(group);
         async move {
-            connection::serve(stream, visitor, scheduled, services).await;
+            connection::serve(stream, client, scheduled, services).await;
             drop((slot, open));
         }
     };

@@ -55,7 +55,7 @@ impl Origin {
 }
 
 /// The client at the other end of a connection, for as long as that is open.
-pub(crate) struct Visitor {
+pub(crate) struct ConnectionPeer {
     caller: Caller,
     origin: Origin,
     current: Mutex<Current>,
@@ -67,7 +67,7 @@ struct Current {
     peer: Arc<Peer>,
 }
 
-impl Visitor {
+impl ConnectionPeer {
     pub fn new(caller: Caller, origin: Origin, mut terms: watch::Receiver<Arc<ListenerTerms>>) -> Self {
         let peer = Peer::new(caller, &origin, &terms.borrow_and_update());
         Self { caller, origin, current: Mutex::new(Current { terms, peer }) }

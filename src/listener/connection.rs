@@ -18,7 +18,7 @@ use super::fairness::{ScheduledConnection, step_back};
 use super::io::{ConnectionIo, ConnectionPhase, ConnectionState, hung_up};
 use super::refusal;
 use crate::api::error::ApiError;
-use crate::api::peer::Visitor;
+use crate::api::peer::ConnectionPeer;
 use crate::api::response::KEEP_ALIVE;
 use crate::api::service::{self, Answering};
 use crate::api::{Services, ShutdownPhase};
@@ -46,7 +46,7 @@ const MAX_BUFFER: usize = 32 * 1024;
 /// Serves `stream` until the client closes it, a timeout or an error ends it, or the daemon shuts down.
 pub(super) async fn serve(
     stream: UnixStream,
-    visitor: Visitor,
+    client: ConnectionPeer,
     mut scheduled: ScheduledConnection,
     services: Arc<Services>,
 ) {
@@ -56,7 +56,7 @@ pub(super) async fn serve(
     let stream = Arc::new(stream);
     let io = TokioIo::new(ConnectionIo::new(reading, &stream, &state));
     // The service lives no longer than this function, so it can borrow.
-    let (known, seen, written, visitor) = (&*services, &*state, &*stream, &visitor);
+    let (known, seen, written, client) = (&*services, &*state, &*stream, &client);
     let service = service_fn(|request| {
         seen.begin_request();
         async move {
@@ -64,7 +64,7 @@ pub(super) async fn serve(
             if seen.is_another_of_this_step() {
                 step_back().await;
             }
-            let mut reply = match service::answer(known, visitor.peer(), request) {
+            let mut reply = match service::answer(known, client.peer(), request) {
                 Answering::Now(reply) => reply,
                 // Boxed, because room for it in this future would cost every hit 100 instructions.
                 Answering::Later(reply) => Box::pin(unless_gone(reply, written)).await?,
