@@ -55,7 +55,7 @@ pub async fn serve(listening: Listening, services: Arc<Services>, scheduler: Fai
         let (services, open) = (Arc::clone(&services), Open::new(&info));
         let origin = Origin::new(Arc::clone(&name), &stream);
         let visitor = Visitor::new(caller, origin, terms.clone());
-        let scheduled = scheduler.of(group);
+        let scheduled = scheduler.register(group);
         async move {
             connection::serve(stream, visitor, scheduled, services).await;
             drop((slot, open));

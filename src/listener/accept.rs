@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use crate::domain::policy::Caller;
 
 use super::connection_limits::{ConnectionLimits, ConnectionSlot, Permit};
-use super::fairness::{Group, step_back};
+use super::fairness::{Group, yield_to_ready};
 use crate::api::peer::ListenerTerms;
 use crate::api::request_counters::{RefusalReason, RequestCounters};
 
@@ -142,7 +142,7 @@ impl Acceptor {
                 yield_now().await;
                 (self.accepted, self.closed) = (0, 0);
             } else if self.accepted >= IN_ONE_GO {
-                step_back().await;
+                yield_to_ready().await;
                 self.accepted = 0;
             }
             let (stream, caller) = self.accept().await;

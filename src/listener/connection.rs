@@ -14,7 +14,7 @@ use tokio::net::unix::OwnedWriteHalf;
 use tokio::sync::watch;
 use tokio::time::{Instant, Sleep, sleep};
 
-use super::fairness::{ScheduledConnection, step_back};
+use super::fairness::{ScheduledConnection, yield_to_ready};
 use super::io::{ConnectionIo, ConnectionPhase, ConnectionState, hung_up};
 use super::refusal;
 use crate::api::error::ApiError;
@@ -62,7 +62,7 @@ pub(super) async fn serve(
         async move {
             // One request per step, so that pipelined requests are not one long step.
             if seen.is_another_of_this_step() {
-                step_back().await;
+                yield_to_ready().await;
             }
             let mut reply = match service::answer(known, visitor.peer(), request) {
                 Answering::Now(reply) => reply,
