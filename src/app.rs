@@ -183,7 +183,7 @@ pub fn bind(config: &Config, mut passed: Vec<Passed>) -> Result<Bound, StartErro
 pub async fn start_on(bound: Bound, config: &Config, deps: Deps) -> Result<Running, StartError> {
     let own_uid = nix::unistd::geteuid().as_raw();
     let (mut listening, mut terms) = (Vec::new(), Vec::new());
-    let (watchdog, heartbeats) = Watchdog::of(config.listeners.len());
+    let (watchdog, heartbeats) = Watchdog::new(config.listeners.len());
     let sockets = bound.sockets.into_iter().zip(bound.connections);
     for (((socket, max_connections), settings), heartbeat) in sockets.zip(&config.listeners).zip(heartbeats) {
         let (listener, file) = socket.into_parts();

@@ -80,7 +80,7 @@ pub async fn serve(listening: Listening, services: Arc<Services>, scheduler: Fai
             arrival = acceptor.next() => receive(&mut connections, arrival),
             _ = phase.wait_for(|phase| *phase >= ShutdownPhase::Closing) => break,
             Some(_) = connections.join_next() => continue,
-            () = heartbeat.answer() => continue,
+            () = heartbeat.beat() => continue,
         };
     }
     // Nobody new finds the socket now. Those whom the kernel has connected already believe that they were accepted,
