@@ -18,7 +18,7 @@ use crate::config::{Config, Listener, Shutdown};
 use crate::domain::claims::Expected;
 use crate::domain::policy::Policy;
 use crate::listener::fairness::FairScheduler;
-use crate::listener::socket::{Socket, SocketError};
+use crate::listener::socket::{BoundSocket, SocketError};
 use crate::listener::watchdog::Watchdog;
 use crate::listener::{self, Listening};
 use crate::management::Management;
@@ -104,7 +104,7 @@ pub enum StartError {
 /// The sockets of a daemon that does not run yet. Dropping them removes their files.
 #[derive(Debug)]
 pub struct Bound {
-    sockets: Vec<Socket>,
+    sockets: Vec<BoundSocket>,
     /// For each of them, how many connections it may have.
     connections: Vec<usize>,
     admin: Option<TcpListener>,
@@ -160,8 +160,8 @@ pub async fn start(config: &Config, deps: Deps) -> Result<Running, StartError> {
 pub fn bind(config: &Config, mut passed: Vec<Passed>) -> Result<Bound, StartError> {
     let mut socket = |listener: &Listener| match passed.iter().position(|passed| passed.path == listener.path)
     {
-        Some(at) => Ok(Socket::passed(passed.swap_remove(at).listener)),
-        None => Socket::bind(listener),
+        Some(at) => Ok(BoundSocket::passed(passed.swap_remove(at).listener)),
+        None => BoundSocket::bind(listener),
     };
     let sockets = config.listeners.iter().map(&mut socket).collect::<Result<_, _>>()?;
     if let Some(unclaimed) = passed.into_iter().next() {
