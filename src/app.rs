@@ -20,7 +20,7 @@ use crate::domain::policy::Policy;
 use crate::listener::fairness::FairScheduler;
 use crate::listener::socket::{BoundSocket, SocketError};
 use crate::listener::watchdog::Watchdog;
-use crate::listener::{self, Listening};
+use crate::listener::{self, ListenerSetup};
 use crate::management::Management;
 use crate::process::activation::Passed;
 use crate::process::notify::ServiceManager;
@@ -191,8 +191,8 @@ pub async fn start_on(bound: Bound, config: &Config, deps: Deps) -> Result<Runni
         let (to_change, now) =
             watch::channel(ListenerTerms::new(policy, settings.require_request_header, None));
         terms.push(to_change);
-        listening.push(Listening {
-            listener: listener::accepting(listener)?,
+        listening.push(ListenerSetup {
+            listener: listener::async_listener(listener)?,
             file,
             heartbeat,
             max_connections,
