@@ -52,7 +52,7 @@ fn send(why: &ApiError, with_body: bool, stream: &UnixStream, services: &Service
     let is_sent = stream.try_write(why.raw(request_id.as_str(), with_body).as_bytes()).is_ok()
         && shut(stream, Shutdown::Write).is_ok();
     if !is_sent {
-        tracing::trace!("A client was gone before its refusal was sent");
+        tracing::trace!("A client had hung up before its refusal was sent");
     }
     is_sent
 }
