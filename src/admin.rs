@@ -21,7 +21,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use crate::api::Services;
 use crate::api::peer::Peer;
 use crate::api::service;
-use crate::listener::fairness::{FairScheduler, Group, ScheduledConnection, step_back};
+use crate::listener::fairness::{FairScheduler, Group, ScheduledConnection, yield_to_ready};
 use crate::listener::io::ConnectionState;
 
 /// Connections at a time: a few scrapers and probes, each of which asks and leaves. For a further one another is closed; see
@@ -78,7 +78,7 @@ pub async fn serve(listener: tokio::net::TcpListener, services: Arc<Services>, s
     let steps = Arc::new(AtomicU64::new(0));
     loop {
         if accepted.is_multiple_of(IN_ONE_GO) {
-            step_back().await;
+            yield_to_ready().await;
         }
         let Ok((stream, _)) = listener.accept().await else {
             tokio::time::sleep(AFTER_A_FAILED_ACCEPT).await;
@@ -88,7 +88,7 @@ pub async fn serve(listener: tokio::net::TcpListener, services: Arc<Services>, s
         make_room(&mut open).await;
         while connections.try_join_next().is_some() {}
         let activity = Arc::new(ProbeActivity::new(steps.fetch_add(1, Ordering::Relaxed)));
-        let scheduled = scheduler.of(Group::Probes);
+        let scheduled = scheduler.register(Group::Probes);
         let answering =
             answer(stream, Arc::clone(&services), scheduled, Arc::clone(&activity), Arc::clone(&steps));
         let task = connections.spawn(async move {
@@ -160,7 +160,7 @@ async fn answer(
         let (services, peer, state) = (&services, &peer, &state);
         async move {
             if state.is_another_of_this_step() {
-                step_back().await;
+                yield_to_ready().await;
             }
             Ok::<_, Infallible>(service::answer(services, Arc::clone(peer), request).response().await)
         }

@@ -18,9 +18,9 @@ use crate::config::{Config, Listener, Shutdown};
 use crate::domain::claims::Expected;
 use crate::domain::policy::Policy;
 use crate::listener::fairness::FairScheduler;
-use crate::listener::socket::{Socket, SocketError};
+use crate::listener::socket::{BoundSocket, SocketError};
 use crate::listener::watchdog::Watchdog;
-use crate::listener::{self, Listening};
+use crate::listener::{self, ListenerSetup};
 use crate::management::Management;
 use crate::process::activation::Passed;
 use crate::process::notify::ServiceManager;
@@ -104,7 +104,7 @@ pub enum StartError {
 /// The sockets of a daemon that does not run yet. Dropping them removes their files.
 #[derive(Debug)]
 pub struct Bound {
-    sockets: Vec<Socket>,
+    sockets: Vec<BoundSocket>,
     /// For each of them, how many connections it may have.
     connections: Vec<usize>,
     admin: Option<TcpListener>,
@@ -160,8 +160,8 @@ pub async fn start(config: &Config, deps: Deps) -> Result<Running, StartError> {
 pub fn bind(config: &Config, mut passed: Vec<Passed>) -> Result<Bound, StartError> {
     let mut socket = |listener: &Listener| match passed.iter().position(|passed| passed.path == listener.path)
     {
-        Some(at) => Ok(Socket::passed(passed.swap_remove(at).listener)),
-        None => Socket::bind(listener),
+        Some(at) => Ok(BoundSocket::passed(passed.swap_remove(at).listener)),
+        None => BoundSocket::bind(listener),
     };
     let sockets = config.listeners.iter().map(&mut socket).collect::<Result<_, _>>()?;
     if let Some(unclaimed) = passed.into_iter().next() {
@@ -183,7 +183,7 @@ pub fn bind(config: &Config, mut passed: Vec<Passed>) -> Result<Bound, StartErro
 pub async fn start_on(bound: Bound, config: &Config, deps: Deps) -> Result<Running, StartError> {
     let own_uid = nix::unistd::geteuid().as_raw();
     let (mut listening, mut terms) = (Vec::new(), Vec::new());
-    let (watchdog, heartbeats) = Watchdog::of(config.listeners.len());
+    let (watchdog, heartbeats) = Watchdog::new(config.listeners.len());
     let sockets = bound.sockets.into_iter().zip(bound.connections);
     for (((socket, max_connections), settings), heartbeat) in sockets.zip(&config.listeners).zip(heartbeats) {
         let (listener, file) = socket.into_parts();
@@ -191,8 +191,8 @@ pub async fn start_on(bound: Bound, config: &Config, deps: Deps) -> Result<Runni
         let (to_change, now) =
             watch::channel(ListenerTerms::new(policy, settings.require_request_header, None));
         terms.push(to_change);
-        listening.push(Listening {
-            listener: listener::accepting(listener)?,
+        listening.push(ListenerSetup {
+            listener: listener::async_listener(listener)?,
             file,
             heartbeat,
             max_connections,

@@ -1,4 +1,4 @@
-//! Callers' connections over Unix sockets: which are accepted, how many, in whose turn each is served.
+//! Connections over Unix sockets: accepts them, limits them, and serves them in fair turns between uids.
 
 use std::os::unix::net::UnixListener;
 use std::sync::Arc;
@@ -20,42 +20,42 @@ mod refusal;
 pub mod socket;
 pub mod watchdog;
 
-pub use accept::{accepting, max_refusals};
+pub use accept::{async_listener, max_refusals};
 
 use accept::{Accepted, Acceptor, Arrival};
 use fairness::FairScheduler;
 use socket::SocketFile;
 use watchdog::Heartbeat;
 
-/// One listener, as it is served.
-pub struct Listening {
-    /// Accepts.
+/// Everything that [`serve`] needs for one listener.
+pub struct ListenerSetup {
+    /// The socket, registered with the runtime.
     pub listener: AsyncFd<UnixListener>,
-    /// Removes the socket's file when the listener is done with; `None` where somebody else keeps the socket.
+    /// Removes the socket's file on drop; `None` if the service manager owns the socket.
     pub file: Option<SocketFile>,
-    /// Shows that the listener's loop turns.
+    /// Shows the watchdog that the accept loop runs.
     pub heartbeat: Heartbeat,
     /// `max_connections`.
     pub max_connections: usize,
-    /// What goes for its callers.
+    /// The rules for the listener's clients.
     pub terms: watch::Receiver<Arc<ListenerTerms>>,
-    /// As `status` shows it.
+    /// What `status` shows of the listener.
     pub info: Arc<ListenerInfo>,
 }
 
-/// Accepts and serves connections until the daemon's end closes them. Returns when the last one is done.
-pub async fn serve(listening: Listening, services: Arc<Services>, scheduler: FairScheduler) {
-    let Listening { listener, file, mut heartbeat, max_connections, terms, info } = listening;
+/// Accepts and serves connections until the daemon shuts down. Returns when the last connection has ended.
+pub async fn serve(setup: ListenerSetup, services: Arc<Services>, scheduler: FairScheduler) {
+    let ListenerSetup { listener, file, mut heartbeat, max_connections, terms, info } = setup;
     let mut acceptor =
         Acceptor::new(listener, max_connections, terms.clone(), Arc::clone(&services.request_counters));
     let mut phase = services.phase();
     let mut connections = JoinSet::new();
     let name: Arc<str> = info.path.display().to_string().into();
     let start = |Accepted { stream, caller, group, slot }| {
-        let (services, open) = (Arc::clone(&services), Open::new(&info));
+        let (services, open) = (Arc::clone(&services), OpenConnection::new(&info));
         let origin = Origin::new(Arc::clone(&name), &stream);
         let client = ConnectionPeer::new(caller, origin, terms.clone());
-        let scheduled = scheduler.of(group);
+        let scheduled = scheduler.register(group);
         async move {
             connection::serve(stream, client, scheduled, services).await;
             drop((slot, open));
@@ -72,7 +72,7 @@ pub async fn serve(listening: Listening, services: Arc<Services>, scheduler: Fai
                 })
             }
         };
-        // As many may have ended as have come.
+        // Reaps all connections that have ended: there may be as many as were accepted.
         while connections.try_join_next().is_some() {}
     };
     loop {
@@ -80,15 +80,15 @@ pub async fn serve(listening: Listening, services: Arc<Services>, scheduler: Fai
             arrival = acceptor.next() => receive(&mut connections, arrival),
             _ = phase.wait_for(|phase| *phase >= ShutdownPhase::Closing) => break,
             Some(_) = connections.join_next() => continue,
-            () = heartbeat.answer() => continue,
+            () = heartbeat.beat() => continue,
         };
     }
-    // Nobody new finds the socket now. Those whom the kernel has connected already believe that they were accepted,
-    // so they are; to close the listener would reset them. Where somebody else keeps the socket, its queue is our
-    // successor's.
+    // Once the file is removed, no further client finds the socket. Connections in the backlog are established for
+    // their clients, and closing the listener would reset them, so they are still accepted. If the service manager owns
+    // the socket, its backlog is left to the next daemon.
     if let Some(file) = file {
         drop(file);
-        while let Some(arrival) = acceptor.next_of_the_last().await {
+        while let Some(arrival) = acceptor.next_from_backlog().await {
             receive(&mut connections, arrival);
         }
     }
@@ -96,17 +96,17 @@ pub async fn serve(listening: Listening, services: Arc<Services>, scheduler: Fai
     while connections.join_next().await.is_some() {}
 }
 
-/// Counts a connection for as long as it is open.
-struct Open(Arc<ListenerInfo>);
+/// Counts a connection in [`ListenerInfo`] until it is dropped.
+struct OpenConnection(Arc<ListenerInfo>);
 
-impl Open {
+impl OpenConnection {
     fn new(info: &Arc<ListenerInfo>) -> Self {
         info.connections.fetch_add(1, Ordering::Relaxed);
         Self(Arc::clone(info))
     }
 }
 
-impl Drop for Open {
+impl Drop for OpenConnection {
     fn drop(&mut self) {
         self.0.connections.fetch_sub(1, Ordering::Relaxed);
     }

@@ -25,7 +25,7 @@ pub const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 pub enum KeepAlive {
     /// The connection may close, so there is no header.
     None,
-    /// On a Unix socket: less than `connection::IDLE_TIME`.
+    /// On a Unix socket: less than `connection::IDLE_TIMEOUT`.
     OnSocket,
     /// On `admin.address`: less than `admin::HEAD_TIME`.
     OverTcp,

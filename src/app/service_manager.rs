@@ -43,7 +43,7 @@ pub async fn keep_told(services: Arc<Services>, watchdog: Watchdog, manager: Ser
             return;
         }
         if watchdog_interval.is_some() {
-            match watchdog.all_answer(every).await {
+            match watchdog.all_respond(every).await {
                 true => manager.alive(),
                 // Said once a tick for as long as it lasts, which the manager makes short.
                 false => tracing::error!(

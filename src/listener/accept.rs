@@ -1,4 +1,4 @@
-//! Where connections come in: nobody is dropped for want of room before it is known who that is.
+//! The accept loop: accepts connections, identifies their clients, and admits, refuses or closes each of them.
 
 use std::collections::HashMap;
 use std::io;
@@ -16,89 +16,91 @@ use tokio::time::Instant;
 use crate::domain::policy::Caller;
 
 use super::connection_limits::{ConnectionLimits, ConnectionSlot, Permit};
-use super::fairness::{Group, step_back};
+use super::fairness::{Group, yield_to_ready};
 use crate::api::peer::ListenerTerms;
 use crate::api::request_counters::{RefusalReason, RequestCounters};
 
-/// After an accept that failed for want of descriptors or memory: give the other connections time to end.
-const AFTER_A_FAILED_ACCEPT: Duration = Duration::from_millis(100);
+/// The pause after an accept that failed for lack of descriptors or memory. Other connections may end meanwhile.
+const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
 
-/// After so many connections whatever else is ready goes first. They are accepted in one go because every connection
-/// that came before is in the way of whose turn it would be, and who made which is known only then.
-const IN_ONE_GO: usize = 8;
+/// The number of connections after which the accept loop yields to all other ready tasks. They are accepted in batches
+/// because the backlog is first in, first out, and the kernel names a client only once its connection is accepted: a
+/// connection that should be served next may stand behind many others.
+const ACCEPT_BATCH: usize = 8;
 
-/// After so many connections that were closed without a word the runtime looks for requests that have come. With 64, and
-/// without that look, 5000 callers that came back and back took the 95th percentile of another uid's hits from 0.2 to
-/// 1.2 ms; so it stays below 0.3 ms (debug builds).
-const CLOSED_IN_ONE_GO: usize = 16;
+/// The number of connections closed without a response after which the runtime polls for new events. With 64, and
+/// without that poll, 5000 clients that reconnected at once took the 95th percentile of another uid's hits from 0.2 to
+/// 1.2 ms; with 16 it stays below 0.3 ms (debug builds).
+const CLOSE_BATCH: usize = 16;
 
 /// The most refusals of a listener at a time; see [`max_refusals`].
 const MAX_REFUSALS: usize = 128;
 
-/// How many connections of one group are told in a second that there is no room for them. Each costs as much as a request;
-/// more of them would only be a flood's.
+/// The most refusals of one group in a second. Each costs as much as a request; only a flood needs more.
 const REFUSALS_PER_SECOND: usize = 64;
 
-/// Groups that are told apart within a second.
+/// The most groups that [`RefusalQuota`] counts in one second.
 const MAX_GROUPS: usize = 64;
 
-/// What happens with every other connection is worth one line a minute.
-const BETWEEN_LINES: Duration = Duration::from_secs(60);
+/// The shortest time between two log lines of one [`LogThrottle`]. Log lines are limited because clients can cause one
+/// with every connection.
+const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
-/// At the end, when nobody can find the socket any more: for how long the kernel's queue has to be empty before
-/// there is nobody left in it. Whoever is between finding the file and joining the queue takes microseconds.
-const AFTER_THE_LAST_COMER: Duration = Duration::from_millis(10);
+/// During a shutdown, after the socket's file is removed: how long the backlog has to stay empty until it counts as
+/// drained. A client takes microseconds from finding the file to joining the backlog.
+const BACKLOG_QUIET_TIME: Duration = Duration::from_millis(10);
 
-/// How many connections are open at a time, besides `max_connections`, only for being told that there is no room for
-/// them. Beyond that, or where one uid has half of these, they are closed without a word.
+/// The most connections, besides `max_connections`, that are open at a time only to be refused with a response. Beyond
+/// that limit, or where one uid has half of these, connections are closed without a response.
 pub fn max_refusals(max_connections: usize) -> usize {
     (max_connections / 4).clamp(1, MAX_REFUSALS)
 }
 
-/// `listener` as one that the runtime waits for. What it accepts is registered apart, unlike by tokio's own.
+/// Registers `listener` with the runtime. Unlike with tokio's own listener, accepted streams are registered separately.
 ///
 /// # Errors
 /// Those of `epoll_ctl(2)`.
 ///
 /// # Panics
 /// Outside a tokio runtime.
-pub fn accepting(listener: UnixListener) -> io::Result<AsyncFd<UnixListener>> {
+pub fn async_listener(listener: UnixListener) -> io::Result<AsyncFd<UnixListener>> {
     listener.set_nonblocking(true)?;
     #[expect(
         deprecated,
-        reason = "its successor is unsafe, and asks of us what `UnixListener` holds to: it owns its descriptor for as long \
-                  as it lives, and always names the same"
+        reason = "its successor is unsafe, and requires what `UnixListener` guarantees: it owns one descriptor, \
+                  always the same, until it is dropped"
     )]
     AsyncFd::with_interest(listener, Interest::READABLE)
 }
 
-/// Where connections come in.
+/// The accept loop of one listener.
 pub(super) struct Acceptor {
     listener: AsyncFd<UnixListener>,
     limits: Arc<ConnectionLimits>,
     refusals: Arc<ConnectionLimits>,
-    told: Told,
-    /// Accepted since everything else that was ready went first, and of those, closed at once.
+    refusal_quota: RefusalQuota,
+    /// Connections accepted since the loop last yielded.
     accepted: usize,
+    /// Connections closed without a response since the runtime last polled for events.
     closed: usize,
     terms: watch::Receiver<Arc<ListenerTerms>>,
     request_counters: Arc<RequestCounters>,
-    /// Says that there is no room for somebody.
-    full: LogThrottle,
-    /// Says that descriptors or memory are short. That lasts longer than any one wait for a connection does: each
-    /// caller that leaves makes room for the next, and then it is short again.
-    short: LogThrottle,
+    /// Throttles the warning that a client has reached a connection limit.
+    limit_log: LogThrottle,
+    /// Throttles the warning that descriptors or memory are short. A shortage lasts longer than one wait for a
+    /// connection: each client that disconnects frees a descriptor for the next one, and then none is free again.
+    shortage_log: LogThrottle,
 }
 
-/// A connection that was accepted.
+/// An accepted connection that gets a response.
 pub(super) enum Arrival {
-    /// It is served.
+    /// A connection to serve.
     Admitted(Accepted),
-    /// It is told that there is no room for it, and keeps a slot for that long.
+    /// A connection to refuse with a response. It keeps its slot until the response is sent.
     Refused(tokio::net::UnixStream, ConnectionSlot),
 }
 
-/// Somebody who is in.
+/// A connection that was admitted, with its client and its slot.
 pub(super) struct Accepted {
     pub stream: tokio::net::UnixStream,
     pub caller: Caller,
@@ -107,7 +109,7 @@ pub(super) struct Accepted {
 }
 
 impl Acceptor {
-    /// A acceptor to this much limits.
+    /// An accept loop with a limit of `max_connections`, and [`max_refusals`] besides.
     pub fn new(
         listener: AsyncFd<UnixListener>,
         max_connections: usize,
@@ -116,33 +118,32 @@ impl Acceptor {
     ) -> Self {
         let (limits, refusals) =
             (ConnectionLimits::new(max_connections), ConnectionLimits::new(max_refusals(max_connections)));
-        let (full, short, told) = (LogThrottle::default(), LogThrottle::default(), Told::default());
         Self {
             listener,
             limits,
             refusals,
-            told,
+            refusal_quota: RefusalQuota::default(),
             accepted: 0,
             closed: 0,
             terms,
             request_counters,
-            full,
-            short,
+            limit_log: LogThrottle::default(),
+            shortage_log: LogThrottle::default(),
         }
     }
 
-    /// The next connection. ConnectionLimits first, and only then a connection: where everything is taken, those that have to wait do
-    /// so in the kernel's queue. May be dropped at any time.
+    /// Waits for a permit, then for the next connection. While all permits are taken, new connections wait in the
+    /// kernel's backlog. Cancel safe.
     pub async fn next(&mut self) -> Arrival {
         loop {
             let permit = self.limits.permit().await;
-            // There may be any number of them, and those who are in are waiting. Nobody is dropped here: nobody has been
-            // accepted.
-            if self.closed >= CLOSED_IN_ONE_GO {
+            // The backlog may be of any length, and admitted clients wait meanwhile. Only the permit is lost if this
+            // future is dropped at a yield: no connection has been accepted yet.
+            if self.closed >= CLOSE_BATCH {
                 yield_now().await;
                 (self.accepted, self.closed) = (0, 0);
-            } else if self.accepted >= IN_ONE_GO {
-                step_back().await;
+            } else if self.accepted >= ACCEPT_BATCH {
+                yield_to_ready().await;
                 self.accepted = 0;
             }
             let (stream, caller) = self.accept().await;
@@ -154,59 +155,60 @@ impl Acceptor {
         }
     }
 
-    /// The same until nobody has come for a moment.
-    pub async fn next_of_the_last(&mut self) -> Option<Arrival> {
+    /// The next connection of the backlog during a shutdown; `None` once the backlog has stayed empty for
+    /// [`BACKLOG_QUIET_TIME`].
+    pub async fn next_from_backlog(&mut self) -> Option<Arrival> {
         loop {
             let permit = self.limits.permit().await;
-            let last = tokio::time::timeout(AFTER_THE_LAST_COMER, self.accept());
-            let (stream, caller) = last.await.ok()?;
+            let accept = tokio::time::timeout(BACKLOG_QUIET_TIME, self.accept());
+            let (stream, caller) = accept.await.ok()?;
             if let Some(arrival) = self.admit(permit, stream, caller) {
                 return Some(arrival);
             }
         }
     }
 
-    /// What becomes of a connection; nothing if it is closed without a word. Its descriptor is that of `place` until it has
-    /// a slot, so there are never more than places and refusals.
+    /// Admits or refuses a connection; `None` if it is closed without a response. Its descriptor counts against
+    /// `permit` until the connection has a slot, so open descriptors never exceed both limits together.
     fn admit(&mut self, permit: Permit, stream: UnixStream, caller: Caller) -> Option<Arrival> {
         let terms = self.terms.borrow();
         let (standing, group) = (terms.policy.standing(caller), Group::of(caller, &terms.policy));
         drop(terms);
         if let Some(slot) = self.limits.slot(permit, caller, standing) {
-            let stream = self.registered(stream)?;
+            let stream = self.register(stream)?;
             return Some(Arrival::Admitted(Accepted { stream, caller, group, slot }));
         }
         self.request_counters.connection_refused(RefusalReason::Limit);
-        if self.full.is_due() {
+        if self.limit_log.is_due() {
             tracing::warn!(
                 uid = caller.uid,
-                "A connection is refused: its uid has too many, or those of other uids together"
+                "A connection is refused: its uid has too many, or all uids together have"
             );
         }
-        if !self.told.has_room(group) {
+        if !self.refusal_quota.try_take(group) {
             return None;
         }
         let permit = self.refusals.free_permit()?;
         let slot = self.refusals.slot(permit, caller, standing)?;
-        Some(Arrival::Refused(self.registered(stream)?, slot))
+        Some(Arrival::Refused(self.register(stream)?, slot))
     }
 
-    /// `stream` as one that the runtime waits for. Most of those that are closed at once never become one, which would
-    /// take more system calls than to accept and to close them.
-    fn registered(&mut self, stream: UnixStream) -> Option<tokio::net::UnixStream> {
+    /// Registers `stream` with the runtime. Most connections that are closed at once skip this: it takes more system
+    /// calls than accepting and closing them.
+    fn register(&mut self, stream: UnixStream) -> Option<tokio::net::UnixStream> {
         let registered = stream.set_nonblocking(true).and_then(|()| tokio::net::UnixStream::from_std(stream));
         registered.inspect_err(|error| self.note_shortage(error)).ok()
     }
 
     fn note_shortage(&mut self, error: &io::Error) {
         self.request_counters.connection_refused(RefusalReason::Resources);
-        if self.short.is_due() {
+        if self.shortage_log.is_due() {
             tracing::warn!(%error, "No connection can be accepted; trying again");
         }
     }
 
-    /// The next connection and who is at its other end. Cannot fail: one caller's trouble is its own, and running
-    /// out of descriptors pauses the loop but never ends it.
+    /// The next connection and the client at its other end. Errors do not end the loop: an error of one connection
+    /// concerns that one alone, and a lack of descriptors pauses the loop.
     async fn accept(&mut self) -> (UnixStream, Caller) {
         loop {
             let stream = match self.listener.async_io(Interest::READABLE, UnixListener::accept).await {
@@ -214,7 +216,7 @@ impl Acceptor {
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => continue,
                 Err(error) => {
                     self.note_shortage(&error);
-                    tokio::time::sleep(AFTER_A_FAILED_ACCEPT).await;
+                    tokio::time::sleep(ACCEPT_RETRY_DELAY).await;
                     continue;
                 }
             };
@@ -222,23 +224,23 @@ impl Acceptor {
                 Ok(peer) => return (stream, Caller { uid: peer.uid(), gid: peer.gid() }),
                 Err(error) => {
                     self.request_counters.connection_refused(RefusalReason::Unnamed);
-                    tracing::warn!(%error, "A connection whose caller the kernel does not name is closed");
+                    tracing::warn!(%error, "A connection is closed: the kernel does not state the uid of its client");
                 }
             }
         }
     }
 }
 
-/// How many of each group were told within a second that there is no room for them.
+/// The refusals of each group within the current second, limited to [`REFUSALS_PER_SECOND`] each.
 #[derive(Default)]
-struct Told {
+struct RefusalQuota {
     since: Option<Instant>,
     by_group: HashMap<Group, usize>,
 }
 
-impl Told {
-    /// Counts one more of `group`, unless there were enough.
-    fn has_room(&mut self, group: Group) -> bool {
+impl RefusalQuota {
+    /// Counts one more refusal of `group`; false if the group has used up its quota.
+    fn try_take(&mut self, group: Group) -> bool {
         let now = Instant::now();
         if self.since.is_none_or(|since| now.duration_since(since) >= Duration::from_secs(1)) {
             self.since = Some(now);
@@ -247,25 +249,25 @@ impl Told {
         if self.by_group.len() >= MAX_GROUPS && !self.by_group.contains_key(&group) {
             return false;
         }
-        let told = self.by_group.entry(group).or_default();
-        let has_room = *told < REFUSALS_PER_SECOND;
-        *told += usize::from(has_room);
-        has_room
+        let taken = self.by_group.entry(group).or_default();
+        let is_within = *taken < REFUSALS_PER_SECOND;
+        *taken += usize::from(is_within);
+        is_within
     }
 }
 
-/// Says something at most once a minute.
+/// Limits a log message to one line per [`LOG_INTERVAL`].
 #[derive(Default)]
 struct LogThrottle(Option<Instant>);
 
 impl LogThrottle {
     fn is_due(&mut self) -> bool {
         let now = Instant::now();
-        let due = self.0.is_none_or(|last| now.duration_since(last) >= BETWEEN_LINES);
-        if due {
+        let is_due = self.0.is_none_or(|last| now.duration_since(last) >= LOG_INTERVAL);
+        if is_due {
             self.0 = Some(now);
         }
-        due
+        is_due
     }
 }
 
@@ -274,21 +276,21 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn so_many_of_a_group_are_told_in_a_second() {
-        let mut told = Told::default();
-        let mut all = |group| (0..1000).filter(|_| told.has_room(group)).count();
-        assert_eq!(all(Group::Uid(7)), REFUSALS_PER_SECOND);
-        assert_eq!(all(Group::Strangers), REFUSALS_PER_SECOND, "no group takes another's");
+    async fn each_group_has_its_own_quota_of_refusals_per_second() {
+        let mut quota = RefusalQuota::default();
+        let mut taken = |group| (0..1000).filter(|_| quota.try_take(group)).count();
+        assert_eq!(taken(Group::Uid(7)), REFUSALS_PER_SECOND);
+        assert_eq!(taken(Group::Strangers), REFUSALS_PER_SECOND, "quotas are per group");
         tokio::time::advance(Duration::from_secs(1)).await;
-        assert_eq!(all(Group::Uid(7)), REFUSALS_PER_SECOND);
+        assert_eq!(taken(Group::Uid(7)), REFUSALS_PER_SECOND);
         for uid in 0..1000 {
-            told.has_room(Group::Uid(uid));
+            quota.try_take(Group::Uid(uid));
         }
-        assert_eq!(told.by_group.len(), MAX_GROUPS);
+        assert_eq!(quota.by_group.len(), MAX_GROUPS);
     }
 
     #[test]
-    fn refusals_are_a_quarter_within_bounds() {
+    fn max_refusals_is_a_quarter_of_the_connections_within_bounds() {
         assert_eq!([1, 8, 512, 1024, 65_536].map(max_refusals), [1, 2, 128, 128, 128]);
     }
 }

@@ -14,7 +14,7 @@ use tokio::net::unix::OwnedWriteHalf;
 use tokio::sync::watch;
 use tokio::time::{Instant, Sleep, sleep};
 
-use super::fairness::{ScheduledConnection, step_back};
+use super::fairness::{ScheduledConnection, yield_to_ready};
 use super::io::{ConnectionIo, ConnectionPhase, ConnectionState, hung_up};
 use super::refusal;
 use crate::api::error::ApiError;
@@ -25,20 +25,20 @@ use crate::api::{Services, ShutdownPhase};
 
 /// The timeout of a header section, from its first byte to its last; for the first one from `connect(2)` on, so that no
 /// client occupies a connection without a request.
-const HEAD_TIME: Duration = Duration::from_secs(5);
+const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The idle timeout: a connection is closed after this long without a request, or up to twice as long. Clients are told
-/// less ([`crate::api::response::KeepAlive`]).
-const IDLE_TIME: Duration = Duration::from_secs(120);
+/// The idle timeout: a connection is closed after this long without a request, or up to twice as long. `Keep-Alive`
+/// states less ([`crate::api::response::KeepAlive`]).
+const IDLE_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// The timeout of a client that does not read its response. Far longer than a busy machine keeps a process from
 /// running.
-const READ_TIME: Duration = Duration::from_secs(30);
+const READ_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// During a shutdown: how long a client that has just connected may take to begin its request.
-const LAST_CALL: Duration = Duration::from_millis(100);
+/// During a shutdown: how long a client that has just connected may take to begin its first request.
+const FIRST_REQUEST_GRACE: Duration = Duration::from_millis(100);
 
-/// hyper's bound on its buffer of a connection: above the 16 KiB that a header section may have, so that a section that
+/// The limit on hyper's buffer of a connection: above the 16 KiB that a header section may have, so that a section that
 /// is slightly too large does not cost the connection. It is also about the most memory that a client can make one
 /// take.
 const MAX_BUFFER: usize = 32 * 1024;
@@ -51,7 +51,7 @@ pub(super) async fn serve(
     services: Arc<Services>,
 ) {
     let state = Arc::new(ConnectionState::default());
-    // Split, because hyper alone reads, while others look at the stream as well.
+    // Split, because hyper alone reads, and `hung_up` and `refusal` use the stream as well.
     let (reading, stream) = stream.into_split();
     let stream = Arc::new(stream);
     let io = TokioIo::new(ConnectionIo::new(reading, &stream, &state));
@@ -62,11 +62,11 @@ pub(super) async fn serve(
         async move {
             // One request per step, so that pipelined requests are not one long step.
             if seen.is_another_of_this_step() {
-                step_back().await;
+                yield_to_ready().await;
             }
             let mut reply = match service::answer(known, client.peer(), request) {
                 Answering::Now(reply) => reply,
-                // Boxed, because room for it in this future would cost every hit 100 instructions.
+                // Boxed, because to hold it in this future would cost every hit 100 instructions.
                 Answering::Later(reply) => Box::pin(unless_gone(reply, written)).await?,
             };
             if known.is_closing() || seen.is_over() {
@@ -86,8 +86,8 @@ pub(super) async fn serve(
         .serve_connection(io, service);
 
     let mut timer = ConnectionTimer::default();
-    let mut last_call = pin!(last_call(services.phase(), &state));
-    let mut is_last_call_armed = false;
+    let mut idle_close = pin!(idle_close(services.phase(), &state));
+    let mut is_idle_close_armed = false;
     let end = std::future::poll_fn(|cx| {
         loop {
             let step = |cx: &mut Context<'_>| {
@@ -102,17 +102,17 @@ pub(super) async fn serve(
             };
             if matches!(end, Poll::Ready(ConnectionEnd::Idle)) {
                 // A request may have arrived that the runtime has not reported yet; to close would reset it.
-                state.say_that_it_is_over();
+                state.set_over();
                 continue;
             }
-            // Polled once, the last call wakes this task; to poll it with every request would take its locks each time.
-            let is_quiet = is_last_call_armed && !services.phase_has_changed();
-            if end.is_ready() || state.is_over() || is_quiet || last_call.as_mut().poll(cx).is_pending() {
-                is_last_call_armed = true;
+            // Polled once, `idle_close` wakes this task. Polling it with every request would take its locks each time.
+            let is_quiet = is_idle_close_armed && !services.phase_has_changed();
+            if end.is_ready() || state.is_over() || is_quiet || idle_close.as_mut().poll(cx).is_pending() {
+                is_idle_close_armed = true;
                 return end;
             }
             // The connection is polled once more, and sees that it is over.
-            state.say_that_it_is_over();
+            state.set_over();
         }
     })
     .await;
@@ -132,17 +132,19 @@ async fn unless_gone<T>(answer: impl Future<Output = T>, stream: &OwnedWriteHalf
 
 /// Returns when an idle connection is closed because of the shutdown: at once, or for a connection without a request so
 /// far a little later.
-async fn last_call(mut phase: watch::Receiver<ShutdownPhase>, state: &ConnectionState) {
-    // Neither fails: the sender is kept until every listener is done.
+async fn idle_close(mut phase: watch::Receiver<ShutdownPhase>, state: &ConnectionState) {
+    // Neither wait fails: the sender is kept until every listener has ended.
     phase.wait_for(|phase| *phase >= ShutdownPhase::Closing).await.ok();
     if state.requests() == 0 {
-        tokio::time::timeout(LAST_CALL, phase.wait_for(|phase| *phase == ShutdownPhase::Over)).await.ok();
+        tokio::time::timeout(FIRST_REQUEST_GRACE, phase.wait_for(|phase| *phase == ShutdownPhase::Over))
+            .await
+            .ok();
     }
 }
 
 /// How a connection ends.
 enum ConnectionEnd {
-    /// Without another word to the client.
+    /// Without a further response to the client.
     Done,
     /// After the idle timeout.
     Idle,
@@ -158,7 +160,9 @@ impl ConnectionEnd {
             Err(error) if error.is_parse_too_large() => Self::Refused(ApiError::HeadersTooLarge),
             Err(error) if error.is_parse() => Self::Refused(ApiError::InvalidRequest {
                 parameter: "request".into(),
-                detail: "it is no request of HTTP/1.1, with a header section as RFC 9112 has it".into(),
+                detail:
+                    "it is not a request in HTTP/1.1, or its header section is not as RFC 9112 defines it"
+                        .into(),
             }),
             _ => Self::Done,
         }
@@ -192,10 +196,10 @@ impl ConnectionTimer {
                 self.armed = None;
                 return Poll::Pending;
             }
-            ConnectionPhase::Idle if is_first => HEAD_TIME,
-            ConnectionPhase::Idle => IDLE_TIME,
-            ConnectionPhase::Reading => HEAD_TIME,
-            ConnectionPhase::Writing => READ_TIME,
+            ConnectionPhase::Idle if is_first => HEAD_TIMEOUT,
+            ConnectionPhase::Idle => IDLE_TIMEOUT,
+            ConnectionPhase::Reading => HEAD_TIMEOUT,
+            ConnectionPhase::Writing => READ_TIMEOUT,
             ConnectionPhase::Answering => {
                 self.armed = None;
                 return Poll::Pending;

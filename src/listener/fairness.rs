@@ -1,14 +1,14 @@
-//! Where callers of several uids are connected, the connections of each are served one after the other, so that a
-//! thousand of them keep nobody else's waiting.
+//! Fair scheduling between uids: while clients of several uids are connected, the connections of each uid run one after
+//! the other.
 //!
-//! The runtime runs whatever is ready, in turn: with hundreds of connections that always have something to say,
-//! everybody else's next answer would come after all of those. So of each uid only one connection at a time stands in the
-//! runtime's queue, and after a step it stands at its end; the others wait for that. A connection that waits for Auth0
-//! has nothing to do, so it holds nobody up.
+//! The runtime polls ready tasks in turn. With hundreds of connections of one uid that always have work, the next
+//! response to another uid would come after a step of each of them. So only one connection of each uid is in the
+//! runtime's run queue at a time, and goes to its end after a step; the other connections of that uid wait. While a
+//! connection waits for Auth0 it is not ready, and delays no other connection.
 //!
-//! Where a single uid has a few connections, as in most pods, there are no turns: they cost something. With many there
-//! are, even so: a connection of another uid may be in the kernel's queue, and the accept loop stands in the runtime's
-//! queue like everything else.
+//! A single uid with a few connections, as in most pods, is not scheduled, because scheduling has a cost. A single uid
+//! with many is: a connection of another uid may be in the kernel's backlog, and the accept loop is in the same run
+//! queue as the connections.
 
 use std::collections::HashMap;
 use std::pin::Pin;
@@ -20,114 +20,117 @@ use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 
 use crate::domain::policy::{Caller, Policy, Standing};
 
-/// With more connections than this, those of a single group take turns, too. Until then a new connection waits for one
-/// step of each at most, of which most take some ten microseconds.
-const FEW: usize = 64;
+/// The most connections of a single group that are not scheduled. Up to this number, a new connection waits for at most
+/// one step of each, most of which take some ten microseconds.
+const MAX_UNSCHEDULED: usize = 64;
 
-/// Connections to `admin.address` that cause no turns by themselves: a scraper's that is kept, and probes.
-const FEW_FOR_PROBES: usize = 4;
+/// The most connections to `admin.address` that do not start scheduling: those of probes, and one that a scraper keeps
+/// open.
+const MAX_UNSCHEDULED_PROBES: usize = 4;
 
-/// Whose connections take turns together.
+/// Connections that share one turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Group {
-    /// One uid that is root's, the daemon's own, or named by a rule.
+    /// One uid: root's, the daemon's own, or one that a rule names.
     Uid(u32),
-    /// All other uids: having many of them gains nothing.
+    /// All other uids together, so that a client gains nothing from having many of them.
     Strangers,
-    /// Those to `admin.address`, where the kernel names no uid.
+    /// All connections to `admin.address`, where the kernel names no uid.
     Probes,
 }
 
 impl Group {
-    /// That of `caller` on a listener with this policy.
+    /// The group of `caller` on a listener with this policy.
     pub fn of(caller: Caller, policy: &Policy) -> Self {
         match policy.standing(caller) {
             Standing::Own => Self::Uid(caller.uid),
             Standing::Named if !policy.rules().is_empty() => Self::Uid(caller.uid),
-            // Without rules, too, it can ask for probes alone.
+            // Without rules, too, only probes are open to other uids.
             Standing::Named | Standing::Stranger => Self::Strangers,
         }
     }
 }
 
-/// The scheduled of each group that has a connection, on whichever listener.
+/// The scheduler of the connections of all listeners.
 #[derive(Clone, Debug, Default)]
-pub struct FairScheduler(Arc<Inner>);
+pub struct FairScheduler(Arc<SchedulerState>);
 
 #[derive(Debug, Default)]
-struct Inner {
+struct SchedulerState {
     queues: Mutex<Queues>,
-    has_turns: AtomicBool,
+    /// [`Queues::is_scheduling`], readable without the lock.
+    is_scheduling: AtomicBool,
 }
 
 #[derive(Debug, Default)]
 struct Queues {
     by_group: HashMap<Group, GroupQueue>,
-    /// Of all groups.
+    /// Connections of all groups.
     connections: usize,
 }
 
 impl Queues {
-    fn has_turns(&self) -> bool {
+    fn is_scheduling(&self) -> bool {
         let probes = self.by_group.get(&Group::Probes);
-        let callers = self.by_group.len() - usize::from(probes.is_some());
-        callers > 1
-            || self.connections > FEW
-            || probes.is_some_and(|queue| queue.connections > FEW_FOR_PROBES)
+        let other_groups = self.by_group.len() - usize::from(probes.is_some());
+        other_groups > 1
+            || self.connections > MAX_UNSCHEDULED
+            || probes.is_some_and(|queue| queue.connections > MAX_UNSCHEDULED_PROBES)
     }
 }
 
-/// One group's.
+/// The queue of one group.
 #[derive(Debug)]
 struct GroupQueue {
+    /// Has one permit: the group's turn.
     turn: Arc<Semaphore>,
     connections: usize,
 }
 
 impl FairScheduler {
-    /// A connection of `group`, on its way to that group's scheduled.
-    pub fn of(&self, group: Group) -> ScheduledConnection {
+    /// Registers a connection of `group`, until the returned value is dropped.
+    pub fn register(&self, group: Group) -> ScheduledConnection {
         let mut queues = self.0.queues();
         let new = || GroupQueue { turn: Arc::new(Semaphore::new(1)), connections: 0 };
         let queue = queues.by_group.entry(group).or_insert_with(new);
         queue.connections = queue.connections.saturating_add(1);
         let turn = Arc::clone(&queue.turn);
         queues.connections = queues.connections.saturating_add(1);
-        self.0.has_turns.store(queues.has_turns(), Ordering::Relaxed);
+        self.0.is_scheduling.store(queues.is_scheduling(), Ordering::Relaxed);
         drop(queues);
-        ScheduledConnection { all: Arc::clone(&self.0), group, turn, waiting: None, taken: None }
+        ScheduledConnection { scheduler: Arc::clone(&self.0), group, turn, waiting: None, held: None }
     }
 }
 
-impl Inner {
+impl SchedulerState {
     fn queues(&self) -> MutexGuard<'_, Queues> {
         self.queues.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Never fails, since the semaphore is never closed; were it, everybody would pass.
+/// A group's turn. Always `Ok`, because the semaphore is never closed. If it were, connections would run unscheduled.
 type Turn = Result<OwnedSemaphorePermit, AcquireError>;
 
-/// One connection before its group's scheduled.
+/// A connection that makes its steps in its group's turn.
 pub struct ScheduledConnection {
-    all: Arc<Inner>,
+    scheduler: Arc<SchedulerState>,
     group: Group,
     turn: Arc<Semaphore>,
     waiting: Option<Pin<Box<dyn Future<Output = Turn> + Send>>>,
-    /// For as long as whatever else was ready when the last step was made has not run.
-    taken: Option<Turn>,
+    /// The turn of the last step, until all tasks that were ready at that step have run.
+    held: Option<Turn>,
 }
 
 impl ScheduledConnection {
-    /// Makes a step once it is its turn. The step says whether it came to anything, besides what it came to: if it did,
-    /// the next one of the same group, be it by this connection, has to let all others go first.
+    /// Makes a step in the group's turn. The step returns its outcome and whether it did any work. If it did, the next
+    /// step of this group, be it of this connection or another, comes after all other tasks that are ready.
     pub fn poll<T>(
         &mut self,
         cx: &mut Context<'_>,
         step: impl FnOnce(&mut Context<'_>) -> (Poll<T>, bool),
     ) -> Poll<T> {
-        self.taken = None;
-        if self.waiting.is_none() && !self.all.has_turns.load(Ordering::Relaxed) {
+        self.held = None;
+        if self.waiting.is_none() && !self.scheduler.is_scheduling.load(Ordering::Relaxed) {
             return step(cx).0;
         }
         let turn = match self.waiting.as_mut() {
@@ -141,15 +144,15 @@ impl ScheduledConnection {
             },
         };
         self.waiting = None;
-        let (outcome, came_to_anything) = step(cx);
-        if came_to_anything {
-            self.taken = Some(turn);
+        let (outcome, did_work) = step(cx);
+        if did_work {
+            self.held = Some(turn);
             cx.waker().wake_by_ref();
         }
         outcome
     }
 
-    /// Whether there is something to do that has not had its turn yet.
+    /// Whether the connection has work and waits for its group's turn.
     pub fn is_waiting(&self) -> bool {
         self.waiting.is_some()
     }
@@ -157,7 +160,7 @@ impl ScheduledConnection {
 
 impl Drop for ScheduledConnection {
     fn drop(&mut self) {
-        let mut queues = self.all.queues();
+        let mut queues = self.scheduler.queues();
         if let Some(queue) = queues.by_group.get_mut(&self.group) {
             queue.connections = queue.connections.saturating_sub(1);
             if queue.connections == 0 {
@@ -165,15 +168,16 @@ impl Drop for ScheduledConnection {
             }
         }
         queues.connections = queues.connections.saturating_sub(1);
-        self.all.has_turns.store(queues.has_turns(), Ordering::Relaxed);
+        self.scheduler.is_scheduling.store(queues.is_scheduling(), Ordering::Relaxed);
     }
 }
 
-/// Lets whatever else is ready go first. Unlike tokio's `yield_now` it does not ask the kernel for more.
-pub async fn step_back() {
-    let mut stepped = false;
+/// Yields to all other ready tasks. Unlike tokio's `yield_now`, it does not make the runtime poll the kernel for
+/// events.
+pub async fn yield_to_ready() {
+    let mut has_yielded = false;
     std::future::poll_fn(|cx| {
-        if std::mem::replace(&mut stepped, true) {
+        if std::mem::replace(&mut has_yielded, true) {
             return Poll::Ready(());
         }
         cx.waker().wake_by_ref();
@@ -188,12 +192,13 @@ mod tests {
 
     use super::*;
 
-    /// Who steps in which order, of connections that are all ready at once and have two steps to make.
+    /// The uids of steps, in order, where one connection of each of `uids` is ready at once and makes two steps.
     async fn steps(uids: &[u32]) -> Vec<u32> {
         let (scheduler, steps) = (FairScheduler::default(), Arc::new(Mutex::new(Vec::new())));
         let mut connections = tokio::task::JoinSet::new();
         for uid in uids {
-            let (mut scheduled, steps, uid) = (scheduler.of(Group::Uid(*uid)), Arc::clone(&steps), *uid);
+            let (mut scheduled, steps, uid) =
+                (scheduler.register(Group::Uid(*uid)), Arc::clone(&steps), *uid);
             let mut left = 2;
             connections.spawn(std::future::poll_fn(move |cx| {
                 scheduled.poll(cx, |_| {
@@ -208,7 +213,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_comes_last_is_not_behind_a_thousand_of_another() {
+    async fn the_last_to_connect_does_not_wait_for_a_thousand_of_another_uid() {
         let mut connections = vec![1; 1000];
         connections.extend([2, 2, 3]);
         let order = steps(&connections).await;
@@ -218,45 +223,45 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_step_that_comes_to_nothing_takes_no_turn() {
+    async fn a_step_without_work_takes_no_turn() {
         let scheduler = FairScheduler::default();
-        let _another = scheduler.of(Group::Uid(2));
-        let (mut idle, mut busy) = (scheduler.of(Group::Uid(1)), scheduler.of(Group::Uid(1)));
+        let _another = scheduler.register(Group::Uid(2));
+        let (mut idle, mut busy) = (scheduler.register(Group::Uid(1)), scheduler.register(Group::Uid(1)));
         std::future::poll_fn(|cx| {
             assert!(idle.poll::<()>(cx, |_| (Poll::Pending, false)).is_pending());
             assert!(busy.poll(cx, |_| (Poll::Ready(()), true)).is_ready());
             assert!(idle.poll::<()>(cx, |_| panic!("it is not its turn")).is_pending());
-            drop(busy.taken.take());
+            drop(busy.held.take());
             idle.poll(cx, |_| (Poll::Ready(()), true))
         })
         .await;
     }
 
-    /// What has come into the kernel's queue is waited for by a task that stands in the runtime's queue with all others.
+    /// The accept loop, which takes connections from the kernel's backlog, is one task in the runtime's run queue.
     #[tokio::test]
-    async fn a_single_uid_with_many_connections_leaves_every_other_step_to_others() {
+    async fn a_single_uid_with_many_connections_leaves_every_other_step_to_other_tasks() {
         let scheduler = FairScheduler::default();
         let steps = Arc::new(Mutex::new(0));
         let mut connections = tokio::task::JoinSet::new();
         for _ in 0..500 {
-            let (mut scheduled, steps) = (scheduler.of(Group::Strangers), Arc::clone(&steps));
+            let (mut scheduled, steps) = (scheduler.register(Group::Strangers), Arc::clone(&steps));
             connections.spawn(std::future::poll_fn(move |cx| {
                 scheduled.poll::<()>(cx, |cx| {
                     *steps.lock().unwrap() += 1;
-                    // It always has something to say.
+                    // It always has work.
                     cx.waker().wake_by_ref();
                     (Poll::Pending, true)
                 })
             }));
         }
-        // In a task, as the runtime polls what is not one whenever it likes.
+        // In a task, because the runtime polls the future of `block_on` at any time.
         let mut accepting = tokio::task::JoinSet::new();
         accepting.spawn(async move {
-            // All of them are in the queue once.
-            step_back().await;
+            // Every connection has been in the run queue once.
+            yield_to_ready().await;
             for _ in 0..10 {
                 let before = *steps.lock().unwrap();
-                step_back().await;
+                yield_to_ready().await;
                 let between = *steps.lock().unwrap() - before;
                 assert!(between <= 2, "{between} steps");
             }
@@ -265,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn whom_no_rule_names_stands_in_one_line_with_all_like_it() {
+    fn all_uids_that_no_rule_names_are_one_group() {
         let rule = Rule { uid: Some(7), ..Rule::default() };
         let group = |policy: &Policy, uid| Group::of(Caller { uid, gid: uid }, policy);
         let ruled = Policy::new(5, vec![rule]);
@@ -277,27 +282,27 @@ mod tests {
     }
 
     #[test]
-    fn turns_begin_with_a_second_group_with_many_connections_or_with_many_probes() {
+    fn scheduling_begins_with_a_second_group_with_many_connections_or_with_many_probes() {
         let scheduler = FairScheduler::default();
-        let has_turns = || scheduler.0.has_turns.load(Ordering::Relaxed);
-        let many = |group, count| (0..count).map(|_| scheduler.of(group)).collect::<Vec<_>>();
-        let few = many(Group::Uid(1), FEW - FEW_FOR_PROBES);
-        let probes = many(Group::Probes, FEW_FOR_PROBES);
-        assert!(!has_turns());
+        let is_scheduling = || scheduler.0.is_scheduling.load(Ordering::Relaxed);
+        let many = |group, count| (0..count).map(|_| scheduler.register(group)).collect::<Vec<_>>();
+        let few = many(Group::Uid(1), MAX_UNSCHEDULED - MAX_UNSCHEDULED_PROBES);
+        let probes = many(Group::Probes, MAX_UNSCHEDULED_PROBES);
+        assert!(!is_scheduling());
         for group in [Group::Uid(2), Group::Strangers, Group::Probes, Group::Uid(1)] {
-            let one_more = scheduler.of(group);
-            assert!(has_turns(), "{group:?}");
+            let one_more = scheduler.register(group);
+            assert!(is_scheduling(), "{group:?}");
             drop(one_more);
-            assert!(!has_turns(), "{group:?}");
+            assert!(!is_scheduling(), "{group:?}");
         }
         drop((few, probes));
         assert_eq!(scheduler.0.queues().connections, 0);
     }
 
     #[tokio::test]
-    async fn where_a_single_uid_has_few_connections_nobody_waits() {
+    async fn the_few_connections_of_a_single_uid_do_not_wait() {
         let scheduler = FairScheduler::default();
-        let (mut one, mut other) = (scheduler.of(Group::Uid(1)), scheduler.of(Group::Uid(1)));
+        let (mut one, mut other) = (scheduler.register(Group::Uid(1)), scheduler.register(Group::Uid(1)));
         std::future::poll_fn(|cx| {
             for _ in 0..2 {
                 assert!(one.poll(cx, |_| (Poll::Ready(()), true)).is_ready());
@@ -309,14 +314,14 @@ mod tests {
     }
 
     #[test]
-    fn uids_that_are_gone_are_forgotten() {
+    fn groups_without_connections_are_removed() {
         let scheduler = FairScheduler::default();
-        let held = scheduler.of(Group::Uid(7));
+        let held = scheduler.register(Group::Uid(7));
         for uid in 1000..10_000 {
-            scheduler.of(Group::Uid(uid));
+            scheduler.register(Group::Uid(uid));
         }
         assert_eq!(scheduler.0.queues().by_group.len(), 1);
-        assert!(Arc::ptr_eq(&held.turn, &scheduler.of(Group::Uid(7)).turn));
+        assert!(Arc::ptr_eq(&held.turn, &scheduler.register(Group::Uid(7)).turn));
         drop(held);
         assert!(scheduler.0.queues().by_group.is_empty());
     }

@@ -14,20 +14,20 @@ use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::time::sleep;
 
-/// How often a waiting client is checked for having hung up. Its lookup goes on without it; only the connection is
-/// freed.
+/// How often a connection that waits for a response is checked for a hang-up. A hang-up frees the connection; the
+/// lookup goes on.
 const HANG_UP_INTERVAL: Duration = Duration::from_millis(500);
 
 /// What the client is doing, as far as its bytes show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConnectionPhase {
-    /// It has its responses, and has not begun another request.
+    /// The client has read its responses, and has not begun another request.
     Idle = 0,
-    /// It is sending a header section.
+    /// The client is sending a header section.
     Reading = 1,
-    /// It waits for the response.
+    /// The client waits for the response.
     Answering = 2,
-    /// It has not read all of the response.
+    /// The client has not read the whole response.
     Writing = 3,
 }
 
@@ -38,13 +38,13 @@ pub struct ConnectionState {
     phase: AtomicU8,
     /// Requests so far.
     requests: AtomicU64,
-    /// Grows with every request, and with every write that the client makes room for.
+    /// Grows with every request, and with every write that the socket accepts.
     progress: AtomicU64,
     /// Grows with progress, and with every read.
     work: AtomicU64,
     /// Requests that had begun when the current step began.
     before: AtomicU64,
-    /// No request that has not begun by now is waited for.
+    /// The connection ends after the requests that have begun.
     over: AtomicBool,
 }
 
@@ -99,7 +99,7 @@ impl ConnectionState {
         self.requests.load(Ordering::Relaxed)
     }
 
-    pub fn say_that_it_is_over(&self) {
+    pub fn set_over(&self) {
         self.over.store(true, Ordering::Relaxed);
     }
 
@@ -108,7 +108,7 @@ impl ConnectionState {
     }
 }
 
-/// Increments without the bus lock of `fetch_add`, which would be most of the cost of a request here.
+/// Increments `number` without the bus lock of `fetch_add`, which would be most of the cost of a request here.
 fn grow(number: &AtomicU64) {
     number.store(number.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
 }
@@ -123,8 +123,8 @@ pub struct ConnectionIo {
     reading: OwnedReadHalf,
     stream: Arc<OwnedWriteHalf>,
     state: Arc<ConnectionState>,
-    /// The client can send no more.
-    is_deaf: bool,
+    /// The reading half is shut down, so the kernel accepts no further bytes of the client.
+    is_read_shut: bool,
     /// hyper has given up, and its own response was suppressed.
     is_suppressed: bool,
 }
@@ -135,7 +135,7 @@ impl ConnectionIo {
             reading,
             stream: Arc::clone(stream),
             state: Arc::clone(state),
-            is_deaf: false,
+            is_read_shut: false,
             is_suppressed: false,
         }
     }
@@ -146,13 +146,13 @@ impl ConnectionIo {
         self.is_suppressed
     }
 
-    /// Separates what an idle client has sent in time from what it has not: the kernel returns what it has, then the
-    /// end of the stream, and refuses what the client writes from now on. To close the connection instead would lose a
-    /// request that the kernel has received and we have not read.
-    fn stop_listening(&mut self) {
-        self.is_deaf = true;
+    /// Shuts down the reading half of an idle connection: the kernel returns the bytes that have arrived, then the end
+    /// of the stream, and refuses further writes of the client. Closing the connection instead would lose a request
+    /// that the kernel has received and hyper has not read.
+    fn shut_reading_half(&mut self) {
+        self.is_read_shut = true;
         if shut(self.reading.as_ref(), Shutdown::Read).is_err() {
-            tracing::trace!("An idle client was gone already");
+            tracing::trace!("An idle client had hung up already");
         }
     }
 }
@@ -163,8 +163,8 @@ impl AsyncRead for ConnectionIo {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<std::io::Result<()>> {
-        if self.state.is_over() && self.state.phase() == ConnectionPhase::Idle && !self.is_deaf {
-            self.stop_listening();
+        if self.state.is_over() && self.state.phase() == ConnectionPhase::Idle && !self.is_read_shut {
+            self.shut_reading_half();
         }
         let before = buf.filled().len();
         ready!(Pin::new(&mut self.reading).poll_read(cx, buf))?;
@@ -178,7 +178,7 @@ impl AsyncRead for ConnectionIo {
     }
 }
 
-/// The largest response that is copied to be written in one piece. Less than a connection may take anyway.
+/// The largest response that is copied to be written in one piece. It is smaller than a connection's buffer of 32 KiB.
 const ONE_PIECE: usize = 16 * 1024;
 
 impl ConnectionIo {

@@ -9,7 +9,7 @@ use nix::sys::socket::Shutdown;
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
-use super::fairness::step_back;
+use super::fairness::yield_to_ready;
 use super::io::shut;
 use crate::api::Services;
 use crate::api::error::ApiError;
@@ -52,7 +52,7 @@ fn send(why: &ApiError, with_body: bool, stream: &UnixStream, services: &Service
     let is_sent = stream.try_write(why.raw(request_id.as_str(), with_body).as_bytes()).is_ok()
         && shut(stream, Shutdown::Write).is_ok();
     if !is_sent {
-        tracing::trace!("A client was gone before its refusal was sent");
+        tracing::trace!("A client had hung up before its refusal was sent");
     }
     is_sent
 }
@@ -70,7 +70,7 @@ async fn read(stream: &UnixStream, mut is_enough: impl FnMut(&[u8]) -> bool) {
             Ok(length) if is_enough(bytes.get(..length).unwrap_or_default()) => return,
             Err(error) if error.kind() != ErrorKind::WouldBlock => return,
             // Other connections go first.
-            _ => step_back().await,
+            _ => yield_to_ready().await,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Makes the Unix socket right, or says why not: nobody else's file is touched, and no permission is left to luck.
+//! Binds a Unix socket with the configured mode, owner and group, and verifies them. Replaces only a dead socket.
 
 use std::fs::{self, File, Metadata, Permissions, TryLockError};
 use std::io;
@@ -13,97 +13,102 @@ use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bin
 
 use crate::config::Listener;
 
-/// For a directory that is made for a socket: those who own it, nobody else.
+/// The mode of a directory that is created for a socket: open to its owner and group alone.
 const DIRECTORY_MODE: u32 = 0o750;
 
-/// For those that are made above it: they are on the way of whoever may enter that one, and hold nothing themselves.
+/// The mode of directories that are created above that one. Clients have to pass through them, and they contain only
+/// the next directory.
 const PARENT_MODE: u32 = 0o755;
 
-/// A socket that listens, and its file, if that is ours to remove.
+/// A listening socket, and its file if this daemon has created it.
 #[derive(Debug)]
-pub struct Socket {
+pub struct BoundSocket {
     listener: UnixListener,
     file: Option<SocketFile>,
 }
 
-/// The file of a socket, told by device and inode. Dropping it removes the file, unless another has taken its place.
+/// The file of a socket, identified by device and inode. Dropping it removes the file, unless another file has replaced
+/// that.
 #[derive(Debug)]
 pub struct SocketFile {
     path: PathBuf,
     device: u64,
     inode: u64,
-    /// As long as the file is there, somebody listens: whoever finds a dead socket may replace it, and its successor
-    /// may be given the same inode, so that we would remove that one. Closed after the file is gone.
-    _alive: UnixListener,
+    /// Keeps the socket listening until the file is removed. A daemon that starts may replace a dead socket, and the
+    /// new file may get the same inode. This daemon would then remove the other daemon's file.
+    _listener: UnixListener,
 }
 
-/// Why there is no socket.
+/// Why a socket cannot be bound as configured.
 #[derive(Debug, thiserror::Error)]
 pub enum SocketError {
-    /// Something answers there.
+    /// Another daemon listens on the path.
     #[error("{0}: a daemon answers on this socket already; stop it, or choose another path for this one")]
     InUse(PathBuf),
-    /// Something else is there.
+    /// The path is taken by a file of another type, which is named.
     #[error("{0}: there is {1} at this path, which is left alone; remove it, or choose another path")]
     NotASocket(PathBuf, &'static str),
-    /// A socket is there, and whether anybody listens cannot be found out.
-    #[error("{0}: there is a socket at this path that cannot be tried ({1}); remove it if it is nobody's")]
+    /// There is a socket, and the test connection failed in a way that leaves open whether a process listens on it.
+    #[error(
+        "{0}: there is a socket at this path that cannot be tried ({1}); remove it if no process uses it"
+    )]
     Unknown(PathBuf, io::ErrorKind),
-    /// The system said no.
-    #[error("{path}: cannot {step} ({cause}); {mend}")]
+    /// A system call failed.
+    #[error("{path}: cannot {step} ({cause}); {fix}")]
     System {
-        /// What it was about.
+        /// The socket or its directory.
         path: PathBuf,
-        /// What was to be done.
+        /// What the call was for.
         step: &'static str,
-        /// The system's word.
+        /// The kernel's error.
         cause: io::Error,
-        /// What helps.
-        mend: &'static str,
+        /// What the operator can do.
+        fix: &'static str,
     },
-    /// Mode, owner or group did not take.
+    /// The file system did not apply the mode, the owner or the group.
     #[error("{path}: {what} should be {wanted} and is {found}; the file system may not support it")]
     NotApplied {
         /// The socket.
         path: PathBuf,
         /// `mode`, `owner` or `group`.
         what: &'static str,
-        /// As configured.
+        /// The configured value.
         wanted: String,
-        /// As it is.
+        /// The value that was read back.
         found: String,
     },
 }
 
-impl Socket {
-    /// Binds the socket that `settings` describes, and listens on it once its owner, group and mode are right.
+impl BoundSocket {
+    /// Binds the socket that `settings` describes, and listens on it once its owner, group and mode are set.
     pub fn bind(settings: &Listener) -> Result<Self, SocketError> {
         let path = settings.path.as_path();
         let directory = path.parent().unwrap_or(Path::new("/"));
-        make_directory(directory, settings)?;
-        // Two daemons that start at once would each find the other's socket dead before it listens.
+        create_directory(directory, settings)?;
+        // Without a lock, two daemons that start at once could each find the other's socket dead before it listens.
         let _lock = lock(directory);
-        clear_the_way(path)?;
-        let listener = bind_silent(path)?;
-        let meta = inspect(path)?;
-        let mend = "raise the limit on open files";
-        let alive = listener.try_clone().map_err(system(path, "keep the socket open", mend))?;
-        let file = SocketFile { path: path.to_owned(), device: meta.dev(), inode: meta.ino(), _alive: alive };
+        remove_dead_socket(path)?;
+        let listener = bind_only(path)?;
+        let meta = metadata(path)?;
+        let fix = "raise the limit on open files";
+        let clone = listener.try_clone().map_err(system_error(path, "keep the socket open", fix))?;
+        let file =
+            SocketFile { path: path.to_owned(), device: meta.dev(), inode: meta.ino(), _listener: clone };
         let socket = Self { listener, file: Some(file) };
         apply(path, settings)?;
         verify(path, settings)?;
         // As many as the system lets wait, which is what the standard library asks for.
         let listening = listen(&socket.listener, Backlog::MAXALLOWABLE).map_err(io::Error::from);
-        listening.map_err(system(path, "listen on the socket", "look at the system's log"))?;
+        listening.map_err(system_error(path, "listen on the socket", "look at the system's log"))?;
         Ok(socket)
     }
 
-    /// A socket that somebody else has made and keeps: its mode, owner and file are theirs.
+    /// A socket that the service manager has passed. The service manager owns its file, and decides its mode and owner.
     pub fn passed(listener: UnixListener) -> Self {
         Self { listener, file: None }
     }
 
-    /// Takes the listener and its file apart.
+    /// The listener and its file.
     pub fn into_parts(self) -> (UnixListener, Option<SocketFile>) {
         (self.listener, self.file)
     }
@@ -111,59 +116,62 @@ impl Socket {
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        let ours = fs::symlink_metadata(&self.path)
+        let is_own = fs::symlink_metadata(&self.path)
             .is_ok_and(|meta| meta.dev() == self.device && meta.ino() == self.inode);
-        if ours && let Err(cause) = fs::remove_file(&self.path) {
-            tracing::warn!(path = %self.path.display(), %cause, "The socket's file stays behind");
+        if is_own && let Err(cause) = fs::remove_file(&self.path) {
+            tracing::warn!(path = %self.path.display(), %cause, "The socket's file cannot be removed");
         }
     }
 }
 
-/// Makes the socket's directory, which belongs to those to whom the socket belongs, and what is missing above it.
-fn make_directory(directory: &Path, settings: &Listener) -> Result<(), SocketError> {
+/// Creates the socket's directory, with the socket's owner and group, and missing directories above it.
+fn create_directory(directory: &Path, settings: &Listener) -> Result<(), SocketError> {
     if directory.is_dir() {
         return Ok(());
     }
     if let Some(parent) = directory.parent() {
-        make_parents(parent)?;
+        create_parents(parent)?;
     }
-    make_one(directory, DIRECTORY_MODE)?;
+    create_one(directory, DIRECTORY_MODE)?;
     if settings.owner.is_none() && settings.group.is_none() {
         return Ok(());
     }
-    let mend = "only root may give it away; make it by hand, or leave listener.owner and listener.group out";
-    chown(directory, settings.owner, settings.group).map_err(system(
+    let fix =
+        "only root may change its owner; create it by hand, or leave listener.owner and listener.group out";
+    chown(directory, settings.owner, settings.group).map_err(system_error(
         directory,
         "set the directory's owner and group",
-        mend,
+        fix,
     ))
 }
 
-fn make_parents(directory: &Path) -> Result<(), SocketError> {
+fn create_parents(directory: &Path) -> Result<(), SocketError> {
     if directory.is_dir() {
         return Ok(());
     }
     if let Some(parent) = directory.parent() {
-        make_parents(parent)?;
+        create_parents(parent)?;
     }
-    make_one(directory, PARENT_MODE)
+    create_one(directory, PARENT_MODE)
 }
 
-fn make_one(directory: &Path, mode: u32) -> Result<(), SocketError> {
-    let failed = system(directory, "make the directory", "make it, or start the daemon as a user who may");
+fn create_one(directory: &Path, mode: u32) -> Result<(), SocketError> {
+    let failed =
+        system_error(directory, "create the directory", "create it, or start the daemon as a user that may");
     match fs::create_dir(directory) {
-        // Somebody else who starts now was quicker.
+        // Another daemon, which starts at the same time, has created it.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && directory.is_dir() => return Ok(()),
-        made => made.map_err(&failed)?,
+        created => created.map_err(&failed)?,
     }
-    // The umask may have taken bits away, and callers have to get through.
+    // The umask may have removed bits that clients need to pass through.
     fs::set_permissions(directory, Permissions::from_mode(mode)).map_err(&failed)
 }
 
-/// A lock on the directory itself, which leaves no file behind. Held only while a socket is made.
+/// Locks the directory itself, which needs no lock file, while a socket is bound.
 ///
-/// It is a courtesy between daemons that start at once, and nothing depends on it: whoever may read the directory
-/// could hold it for ever, and some file systems have none. Without it, there is still the attempt to connect first.
+/// The lock is advisory, between daemons that start at once. The start goes on without it, because any process that may
+/// read the directory could hold the lock for ever, and some file systems have no locks. The test connection is made in
+/// either case.
 fn lock(directory: &Path) -> Option<File> {
     let path = directory.display();
     let handle = File::open(directory)
@@ -183,13 +191,13 @@ fn lock(directory: &Path) -> Option<File> {
     None
 }
 
-/// Removes a dead socket, and nothing but that.
-fn clear_the_way(path: &Path) -> Result<(), SocketError> {
+/// Removes a dead socket. A file of any other type, and a socket on which a process listens, is an error.
+fn remove_dead_socket(path: &Path) -> Result<(), SocketError> {
     let kind = match fs::symlink_metadata(path) {
         Ok(meta) => meta.file_type(),
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => {
-            return Err(system(path, "look at the path", "check its directories' permissions")(error));
+            return Err(system_error(path, "inspect the path", "check its directories' permissions")(error));
         }
     };
     if !kind.is_socket() {
@@ -201,61 +209,59 @@ fn clear_the_way(path: &Path) -> Result<(), SocketError> {
         };
         return Err(SocketError::NotASocket(path.to_owned(), found));
     }
-    match dial(path) {
+    match try_connect(path) {
         Err(Errno::ECONNREFUSED) => {}
         Err(Errno::ENOENT) => return Ok(()),
-        // A full queue is somebody who is busy.
+        // EAGAIN is a full backlog: the daemon that listens there is busy.
         Ok(()) | Err(Errno::EAGAIN) => return Err(SocketError::InUse(path.to_owned())),
         Err(other) => return Err(SocketError::Unknown(path.to_owned(), io::Error::from(other).kind())),
     }
-    tracing::info!(path = %path.display(), "Removing a socket that nobody listens on");
-    fs::remove_file(path).map_err(system(path, "remove the dead socket", "remove it by hand"))
+    tracing::info!(path = %path.display(), "Removing a socket that no process listens on");
+    fs::remove_file(path).map_err(system_error(path, "remove the dead socket", "remove it by hand"))
 }
 
-/// Tries whether anybody listens. Does not wait: a listener whose queue is full would keep a blocking call for
-/// as long as it likes.
-fn dial(path: &Path) -> Result<(), Errno> {
+/// Makes a test connection, without blocking: `connect(2)` blocks for as long as a listener's backlog is full.
+fn try_connect(path: &Path) -> Result<(), Errno> {
     let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
     let probe = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
     connect(probe.as_raw_fd(), &UnixAddr::new(path)?)
 }
 
-/// Binds and does not listen: whatever the file's mode is until [`apply`] has set it, the kernel refuses connections.
-/// A umask would do as much, but it is the whole process's, where other threads make files.
-fn bind_silent(path: &Path) -> Result<UnixListener, SocketError> {
+/// Binds and does not listen: the kernel refuses connections until [`apply`] has set the file's mode. A umask would have
+/// that effect too, but it applies to the whole process, whose other threads create files.
+fn bind_only(path: &Path) -> Result<UnixListener, SocketError> {
     let bound = UnixAddr::new(path).and_then(|address| {
         let bound = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
         bind(bound.as_raw_fd(), &address)?;
         Ok(bound)
     });
-    bound.map(UnixListener::from).map_err(io::Error::from).map_err(system(
+    bound.map(UnixListener::from).map_err(io::Error::from).map_err(system_error(
         path,
         "bind the socket",
         "check that the daemon's user may write to its directory",
     ))
 }
 
-/// Owner and group first: until they are right, nobody may connect.
+/// Sets owner and group, then the mode: until then no client may connect.
 fn apply(path: &Path, settings: &Listener) -> Result<(), SocketError> {
     if settings.owner.is_some() {
-        let mend =
-            "only root may give a socket away; leave listener.owner out, or start the daemon as that user";
-        lchown(path, settings.owner, None).map_err(system(path, "set the socket's owner", mend))?;
+        let fix = "only root may change a socket's owner; leave listener.owner out, or start the daemon as that user";
+        lchown(path, settings.owner, None).map_err(system_error(path, "set the socket's owner", fix))?;
     }
     if settings.group.is_some() {
-        let mend = "the daemon's user must be root or in that group; see listener.group";
-        lchown(path, None, settings.group).map_err(system(path, "set the socket's group", mend))?;
+        let fix = "the daemon's user must be root or in that group; see listener.group";
+        lchown(path, None, settings.group).map_err(system_error(path, "set the socket's group", fix))?;
     }
-    let mend = "see listener.mode";
-    fs::set_permissions(path, Permissions::from_mode(settings.mode)).map_err(system(
+    let fix = "see listener.mode";
+    fs::set_permissions(path, Permissions::from_mode(settings.mode)).map_err(system_error(
         path,
         "set the socket's mode",
-        mend,
+        fix,
     ))
 }
 
 fn verify(path: &Path, settings: &Listener) -> Result<(), SocketError> {
-    let meta = inspect(path)?;
+    let meta = metadata(path)?;
     let mode = meta.mode() & 0o7777;
     let checks = [
         ("mode", Some(settings.mode), mode, mode == settings.mode),
@@ -273,17 +279,17 @@ fn verify(path: &Path, settings: &Listener) -> Result<(), SocketError> {
     Ok(())
 }
 
-fn inspect(path: &Path) -> Result<Metadata, SocketError> {
-    fs::symlink_metadata(path).map_err(system(
+fn metadata(path: &Path) -> Result<Metadata, SocketError> {
+    fs::symlink_metadata(path).map_err(system_error(
         path,
-        "look at the socket",
-        "something removed it while it was made",
+        "inspect the socket",
+        "another process removed it during the start",
     ))
 }
 
-fn system(path: &Path, step: &'static str, mend: &'static str) -> impl Fn(io::Error) -> SocketError {
+fn system_error(path: &Path, step: &'static str, fix: &'static str) -> impl Fn(io::Error) -> SocketError {
     let path = path.to_owned();
-    move |cause| SocketError::System { path: path.clone(), step, cause, mend }
+    move |cause| SocketError::System { path: path.clone(), step, cause, fix }
 }
 
 #[cfg(test)]
@@ -305,10 +311,10 @@ mod tests {
     }
 
     #[test]
-    fn a_socket_is_made_with_its_directory_and_removed_with_its_file() {
+    fn a_socket_is_created_with_its_directory_and_removed_with_its_file() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("run/api.sock");
-        let socket = Socket::bind(&listener(path.clone(), 0o660)).unwrap();
+        let socket = BoundSocket::bind(&listener(path.clone(), 0o660)).unwrap();
         assert_eq!(fs::metadata(path.parent().unwrap()).unwrap().mode() & 0o7777, 0o750);
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, 0o660);
         UnixStream::connect(&path).unwrap();
@@ -317,12 +323,12 @@ mod tests {
     }
 
     #[test]
-    fn directories_above_its_own_let_everybody_through_and_its_own_does_not() {
+    fn directories_above_its_own_are_open_to_all_users_and_its_own_is_not() {
         let dir = tempfile::tempdir().unwrap();
         let mut settings = listener(dir.path().join("a/b/run/api.sock"), 0o660);
         let root = nix::unistd::geteuid().is_root();
         (settings.owner, settings.group) = if root { (Some(1234), Some(2345)) } else { (None, None) };
-        let _socket = Socket::bind(&settings).unwrap();
+        let _socket = BoundSocket::bind(&settings).unwrap();
         let seen = |path: &str| fs::metadata(dir.path().join(path)).unwrap();
         assert_eq!(["a", "a/b", "a/b/run"].map(|path| seen(path).mode() & 0o7777), [0o755, 0o755, 0o750]);
         if root {
@@ -332,69 +338,69 @@ mod tests {
     }
 
     #[test]
-    fn a_dead_socket_is_replaced_and_a_live_one_is_left_alone() {
+    fn a_dead_socket_is_replaced_and_a_live_one_is_an_error() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("api.sock");
         drop(UnixListener::bind(&path).unwrap());
-        let live = Socket::bind(&listener(path.clone(), 0o600)).unwrap();
-        let refusal = Socket::bind(&listener(path.clone(), 0o600)).unwrap_err();
+        let live = BoundSocket::bind(&listener(path.clone(), 0o600)).unwrap();
+        let refusal = BoundSocket::bind(&listener(path.clone(), 0o600)).unwrap_err();
         assert!(matches!(refusal, SocketError::InUse(_)), "{refusal}");
         UnixStream::connect(&path).unwrap();
         drop(live);
     }
 
     #[test]
-    fn nothing_but_a_socket_is_ever_removed() {
+    fn only_a_socket_is_ever_removed() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("file");
         fs::write(&file, "precious").unwrap();
         let link = dir.path().join("link");
         symlink(dir.path().join("nowhere"), &link).unwrap();
         for path in [&file, &link, &dir.path().to_owned()] {
-            let refusal = Socket::bind(&listener(path.clone(), 0o600)).unwrap_err();
+            let refusal = BoundSocket::bind(&listener(path.clone(), 0o600)).unwrap_err();
             assert!(matches!(refusal, SocketError::NotASocket(..)), "{refusal}");
         }
         assert_eq!(fs::read_to_string(&file).unwrap(), "precious");
         assert!(fs::symlink_metadata(&link).is_ok());
     }
 
-    /// There are file systems that take a change and do not keep it.
+    /// Some file systems accept a change without applying it.
     #[test]
-    fn what_did_not_take_is_named_with_what_it_should_be_and_is() {
+    fn a_setting_that_is_not_applied_is_named_with_its_wanted_and_its_real_value() {
         let dir = tempfile::tempdir().unwrap();
         let mut settings = listener(dir.path().join("api.sock"), 0o600);
-        let _socket = Socket::bind(&settings).unwrap();
+        let _socket = BoundSocket::bind(&settings).unwrap();
         fs::set_permissions(&settings.path, Permissions::from_mode(0o666)).unwrap();
-        let said = |settings: &Listener| verify(&settings.path, settings).unwrap_err().to_string();
-        assert!(said(&settings).contains(": mode should be 0600 and is 0666; "), "{}", said(&settings));
+        let error = |settings: &Listener| verify(&settings.path, settings).unwrap_err().to_string();
+        assert!(error(&settings).contains(": mode should be 0600 and is 0666; "), "{}", error(&settings));
         let (uid, gid) = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
         (settings.mode, settings.owner) = (0o666, Some(uid + 1));
-        assert!(said(&settings).contains(&format!(": owner should be {} and is {uid}; ", uid + 1)));
+        assert!(error(&settings).contains(&format!(": owner should be {} and is {uid}; ", uid + 1)));
         (settings.owner, settings.group) = (None, Some(gid + 1));
-        assert!(said(&settings).contains(&format!(": group should be {} and is {gid}; ", gid + 1)));
+        assert!(error(&settings).contains(&format!(": group should be {} and is {gid}; ", gid + 1)));
     }
 
-    /// The end of one daemon and the start of the next, as close together as can be.
+    /// One daemon ends while the next one starts.
     #[test]
     fn a_daemon_that_ends_leaves_its_successors_socket_alone() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("api.sock");
         let settings = listener(path.clone(), 0o600);
         for _ in 0..10 {
-            let (accepting, file) = Socket::bind(&settings).unwrap().into_parts();
+            let (accepting, file) = BoundSocket::bind(&settings).unwrap().into_parts();
             drop(accepting);
-            let early = Socket::bind(&settings).unwrap_err();
+            let early = BoundSocket::bind(&settings).unwrap_err();
             assert!(matches!(early, SocketError::InUse(_)), "its file is still there: {early}");
             drop(file);
-            let successor = Socket::bind(&settings).unwrap();
+            let successor = BoundSocket::bind(&settings).unwrap();
             UnixStream::connect(&path).unwrap();
             drop(successor);
         }
-        // And in the order in which the end goes: the file is gone first, what came before is still accepted.
-        let (accepting, file) = Socket::bind(&settings).unwrap().into_parts();
+        // In the order of a shutdown: the file is removed first, and the backlog is accepted after that.
+        let (accepting, file) = BoundSocket::bind(&settings).unwrap().into_parts();
         let _early = UnixStream::connect(&path).unwrap();
         drop(file);
-        let successor = Socket::bind(&settings).unwrap();
+        let successor = BoundSocket::bind(&settings).unwrap();
         accepting.accept().unwrap();
         drop(accepting);
         UnixStream::connect(&path).unwrap();
@@ -402,10 +408,10 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_took_the_sockets_place_is_not_removed_at_the_end() {
+    fn a_file_that_replaced_the_sockets_own_is_left_alone_on_drop() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("api.sock");
-        let socket = Socket::bind(&listener(path.clone(), 0o600)).unwrap();
+        let socket = BoundSocket::bind(&listener(path.clone(), 0o600)).unwrap();
         fs::remove_file(&path).unwrap();
         fs::write(&path, "another's").unwrap();
         drop(socket);

@@ -1,5 +1,7 @@
-//! Whether every listener's loop still turns: asked, it answers. For a watchdog, which has to end a daemon that is
-//! stuck, and must not end one that only has a lot to do: no connection is made for it, and no place taken.
+//! Liveness of the accept loops, for the service manager's watchdog: every loop has to respond to a check.
+//!
+//! The watchdog ends a daemon whose loops are stuck. A daemon under load still responds, because a check needs neither
+//! a connection nor a slot.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,62 +10,64 @@ use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio::time::timeout;
 
-/// The question, and who has answered it.
+/// Checks that all accept loops run.
 #[derive(Debug)]
 pub struct Watchdog {
-    asked: watch::Sender<u64>,
-    answered: Arc<Notify>,
-    answers: Vec<Arc<AtomicU64>>,
+    /// The number of the current check.
+    check: watch::Sender<u64>,
+    responded: Arc<Notify>,
+    /// For each loop, the number of the last check that it responded to.
+    responses: Vec<Arc<AtomicU64>>,
 }
 
-/// One loop's part in it.
+/// One accept loop's end of the [`Watchdog`].
 #[derive(Debug)]
 pub struct Heartbeat {
-    asked: watch::Receiver<u64>,
-    answered: Arc<Notify>,
-    answer: Arc<AtomicU64>,
+    check: watch::Receiver<u64>,
+    responded: Arc<Notify>,
+    response: Arc<AtomicU64>,
 }
 
 impl Watchdog {
-    /// Of this many loops.
-    pub fn of(loops: usize) -> (Self, Vec<Heartbeat>) {
-        let (asked, answered) = (watch::Sender::new(0), Arc::new(Notify::new()));
-        let answers: Vec<_> = (0..loops).map(|_| Arc::default()).collect();
-        let heartbeat = |answer: &Arc<AtomicU64>| Heartbeat {
-            asked: asked.subscribe(),
-            answered: Arc::clone(&answered),
-            answer: Arc::clone(answer),
+    /// A watchdog over this many loops, with a heartbeat for each.
+    pub fn new(loops: usize) -> (Self, Vec<Heartbeat>) {
+        let (check, responded) = (watch::Sender::new(0), Arc::new(Notify::new()));
+        let responses: Vec<_> = (0..loops).map(|_| Arc::default()).collect();
+        let heartbeat = |response: &Arc<AtomicU64>| Heartbeat {
+            check: check.subscribe(),
+            responded: Arc::clone(&responded),
+            response: Arc::clone(response),
         };
-        let heartbeats = answers.iter().map(heartbeat).collect();
-        (Self { asked, answered, answers }, heartbeats)
+        let heartbeats = responses.iter().map(heartbeat).collect();
+        (Self { check, responded, responses }, heartbeats)
     }
 
-    /// Asks, and waits until all have answered, for at most `patience`. One question at a time.
-    pub async fn all_answer(&self, patience: Duration) -> bool {
-        let mut question = 0;
-        self.asked.send_modify(|asked| {
-            *asked = asked.wrapping_add(1);
-            question = *asked;
+    /// Starts a check, and returns whether all loops respond within `time_limit`. One check at a time.
+    pub async fn all_respond(&self, time_limit: Duration) -> bool {
+        let mut current = 0;
+        self.check.send_modify(|check| {
+            *check = check.wrapping_add(1);
+            current = *check;
         });
         let all = async {
-            while self.answers.iter().any(|answer| answer.load(Ordering::Relaxed) != question) {
-                // One that comes in between has left a permit.
-                self.answered.notified().await;
+            while self.responses.iter().any(|response| response.load(Ordering::Relaxed) != current) {
+                // A response since the last look has left a permit, so this returns at once.
+                self.responded.notified().await;
             }
         };
-        timeout(patience, all).await.is_ok()
+        timeout(time_limit, all).await.is_ok()
     }
 }
 
 impl Heartbeat {
-    /// Waits for the question, and answers it. May be dropped at any time.
-    pub async fn answer(&mut self) {
-        if self.asked.changed().await.is_err() {
-            // Nobody is left who could ask.
+    /// Waits for the next check, and responds to it. Cancel safe.
+    pub async fn beat(&mut self) {
+        if self.check.changed().await.is_err() {
+            // The watchdog was dropped, so there are no further checks.
             return std::future::pending().await;
         }
-        self.answer.store(*self.asked.borrow_and_update(), Ordering::Relaxed);
-        self.answered.notify_one();
+        self.response.store(*self.check.borrow_and_update(), Ordering::Relaxed);
+        self.responded.notify_one();
     }
 }
 
@@ -72,27 +76,27 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn it_is_felt_while_every_loop_turns() {
-        let (watchdog, heartbeats) = Watchdog::of(2);
-        let mut turning: Vec<_> = heartbeats
+    async fn all_respond_while_every_loop_runs() {
+        let (watchdog, heartbeats) = Watchdog::new(2);
+        let mut running: Vec<_> = heartbeats
             .into_iter()
             .map(|mut heartbeat| {
                 let mut one = tokio::task::JoinSet::new();
                 one.spawn(async move {
                     loop {
-                        heartbeat.answer().await;
+                        heartbeat.beat().await;
                     }
                 });
                 one
             })
             .collect();
         for _ in 0..3 {
-            assert!(watchdog.all_answer(Duration::from_secs(1)).await);
+            assert!(watchdog.all_respond(Duration::from_secs(1)).await);
         }
-        turning.pop();
+        running.pop();
         for _ in 0..2 {
-            assert!(!watchdog.all_answer(Duration::from_secs(1)).await);
+            assert!(!watchdog.all_respond(Duration::from_secs(1)).await);
         }
-        assert!(Watchdog::of(0).0.all_answer(Duration::ZERO).await);
+        assert!(Watchdog::new(0).0.all_respond(Duration::ZERO).await);
     }
 }

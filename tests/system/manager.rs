@@ -313,7 +313,7 @@ fn over_tcp_there_are_probes_and_metrics_and_nothing_else() {
             assert!(
                 answer.starts_with("HTTP/1.1 404 ")
                     && answer.contains("route_not_found")
-                    && answer.contains("over TCP there are /livez"),
+                    && answer.contains("over TCP only /livez"),
                 "{path}: {answer}"
             );
         }

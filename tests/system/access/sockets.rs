@@ -62,7 +62,7 @@ fn a_daemon_that_is_not_root_gives_its_socket_to_its_own_groups_alone() {
         ("group = 4321", None),
         ("group = 2345", None),
         ("owner = 4321\ngroup = 2345", None),
-        ("owner = 1234", Some("only root may give a socket away; leave listener.owner out")),
+        ("owner = 1234", Some("only root may change a socket's owner; leave listener.owner out")),
         ("group = 9999", Some("the daemon's user must be root or in that group; see listener.group")),
         ("owner = 4321\ngroup = 9999", Some("the daemon's user must be root or in that group")),
     ];
