@@ -4,7 +4,6 @@ use hyper::Method;
 
 use crate::domain::policy::Operation;
 
-use super::error::Code;
 use super::params::Parameter;
 
 mod table;
@@ -154,7 +153,7 @@ impl Tag {
 
 impl RouteGroup {
     /// Whether the route is in the group.
-    fn has(self, spec: &RouteSpec) -> bool {
+    pub fn has(self, spec: &RouteSpec) -> bool {
         match self {
             Self::All => true,
             Self::AllButProbes => !spec.is_probe,
@@ -187,12 +186,6 @@ impl RouteSpec {
             Method::POST => "POST",
             _ => "GET, HEAD",
         }
-    }
-
-    /// Every error that the route may answer on a Unix socket, in the order of the table of errors.
-    pub fn errors(&self) -> impl Iterator<Item = Code> {
-        let answers = |code: &Code| code.spec().answered_by.iter().any(|group| group.has(self));
-        Code::ALL.iter().copied().filter(answers)
     }
 }
 

@@ -4,10 +4,10 @@
 
 use hyper::StatusCode as S;
 
-use crate::api::route::Route;
 use crate::api::route::RouteGroup::{
     self, All, AllButProbes, Lookups, Only, Restricted, TokenLookups, WithUserToken,
 };
+use crate::api::route::{Route, RouteSpec};
 
 /// What is known of an error whatever the request was.
 #[derive(Debug)]
@@ -357,6 +357,12 @@ errors! {
 }
 
 impl Code {
+    /// Every error that the route may answer on a Unix socket, in the order of the reference.
+    pub fn of_route(route: &RouteSpec) -> impl Iterator<Item = Self> {
+        let answers = |code: &Self| code.spec().answered_by.iter().any(|group| group.has(route));
+        Self::ALL.iter().copied().filter(answers)
+    }
+
     /// The code of that name.
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|code| code.spec().name == name)
