@@ -2,8 +2,12 @@
 """Writes cloakroom.json: `python3 generate.py > cloakroom.json`. The check of this project compares the two."""
 
 import json
+import re
 import sys
+from pathlib import Path
 
+# Name, type and labels of each metric, generated from the table of metrics.
+CONTRACT = Path(__file__).parents[2] / "tests/prometheus/contract.txt"
 HERE = 'job=~"$job",instance=~"$instance"'
 GREEN, YELLOW, RED = "green", "yellow", "red"
 BAD_IF_1 = [(None, GREEN), (1, RED)]
@@ -246,9 +250,38 @@ def fill(board):
                 unit="cps", width=8)
 
 
+def fill_up(board):
+    """Adds a plain panel for each metric of the contract that no panel has shown yet."""
+    expressions = [target["expr"] for panel in board.panels for target in panel.get("targets", [])]
+    shown = set(re.findall(r"\b((?:cloakroom|process)_\w+?)(?:_bucket|_sum|_count)?\b", " ".join(expressions)))
+    lines = [line.split() for line in CONTRACT.read_text().splitlines() if not line.startswith("#")]
+    others = [line for line in lines if line[0] not in shown]
+    if others:
+        board.row("What else is measured?", "Metrics that no panel above shows. The reference of metrics explains them.")
+    for name, kind, *labels in others:
+        expression, unit = plain(name, kind, labels)
+        legend = " ".join(f"{{{{{label}}}}}" for label in labels or ["instance"])
+        board.graph(name, "As it is. The reference of metrics explains it: docs/reference/metrics.md.",
+                    (expression, legend), unit=unit, width=8)
+
+
+def plain(name, kind, labels):
+    """The expression that shows a metric of this type, and its unit."""
+    by = ", ".join(labels or ["instance"])
+    if kind == "counter":
+        return f"sum by ({by}) (rate({name}{{@}}[$__rate_interval]))", "ops"
+    if kind == "histogram":
+        return quantile(0.99, by, name), "s"
+    if name.endswith("_timestamp_seconds"):
+        return f"time() - {name}{{@}}", "s"
+    units = {"bytes": "bytes", "seconds": "s"}
+    return f"sum by ({by}) ({name}{{@}})", units.get(name.rsplit("_", 1)[-1], "short")
+
+
 def main():
     board = Board()
     fill(board)
+    fill_up(board)
     variables = [
         variable("datasource", "Prometheus", type="datasource", query="prometheus", regex="", refresh=1, multi=False,
                  includeAll=False),

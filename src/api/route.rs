@@ -4,8 +4,6 @@ use hyper::Method;
 
 use crate::domain::policy::Operation;
 
-use super::error::Code;
-
 mod query;
 mod table;
 
@@ -51,8 +49,6 @@ pub struct RouteDoc {
     pub body: Option<Body>,
     /// The answer of a request that succeeds.
     pub answer: Answer,
-    /// The errors that only some routes answer; [`RouteSpec::errors`] has all.
-    pub errors: &'static [Code],
 }
 
 /// Groups of routes.
@@ -93,6 +89,25 @@ pub enum Answer {
     Document,
     /// 204.
     Empty,
+}
+
+/// Routes that have errors in common; the table of errors names them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RouteGroup {
+    /// Every route.
+    All,
+    /// Those that demand the request header.
+    AllButProbes,
+    /// Those whose operation a rule has to permit.
+    Restricted,
+    /// Those that take a user token.
+    WithUserToken,
+    /// Those that look a user up.
+    Lookups,
+    /// Those that look a token up.
+    TokenLookups,
+    /// One route.
+    Only(Route),
 }
 
 /// The route of a path.
@@ -136,6 +151,23 @@ impl Tag {
     }
 }
 
+impl RouteGroup {
+    /// Whether the route is in the group.
+    pub fn has(self, spec: &RouteSpec) -> bool {
+        match self {
+            Self::All => true,
+            Self::AllButProbes => !spec.is_probe,
+            Self::Restricted => spec.operation.is_some(),
+            Self::WithUserToken => spec.operation == Some(Operation::Me),
+            Self::Lookups => matches!(spec.doc.answer, Answer::Lookup(_)),
+            Self::TokenLookups => {
+                matches!(spec.doc.answer, Answer::Lookup(body) if body.name == "TokenAnswer")
+            }
+            Self::Only(route) => spec.route == route,
+        }
+    }
+}
+
 impl RouteSpec {
     /// The row's place in the table.
     pub fn number(&self) -> usize {
@@ -154,24 +186,6 @@ impl RouteSpec {
             Method::POST => "POST",
             _ => "GET, HEAD",
         }
-    }
-
-    /// Every error that the route may answer on a Unix socket, in the order of the table of errors.
-    pub fn errors(&self) -> impl Iterator<Item = Code> {
-        let answers = |code| match code {
-            Code::InvalidRequest
-            | Code::ForwardedRequest
-            | Code::MethodNotAllowed
-            | Code::RequestTimeout
-            | Code::BodyTooLarge
-            | Code::HeadersTooLarge
-            | Code::Overloaded => true,
-            Code::RequestHeaderRequired => !self.is_probe,
-            Code::Forbidden => self.operation.is_some(),
-            Code::InvalidUserToken | Code::RouteNotFound if self.operation == Some(Operation::Me) => true,
-            other => self.doc.errors.contains(&other),
-        };
-        Code::ALL.iter().copied().filter(move |code| answers(*code))
     }
 }
 

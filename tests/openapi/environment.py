@@ -21,6 +21,32 @@ GOOGLE = "google-oauth2|103547991597142817347"
 LINKED = "google-oauth2|115015401343387192604"
 
 
+def sample(name):
+    """A body of that type: the example of the description, or the least that its schema requires."""
+    schemas = json.loads(DESCRIPTIONS["3.1"].read_text())["components"]["schemas"]
+
+    def value(schema):
+        if "$ref" in schema:
+            schema = schemas[schema["$ref"].rsplit("/", 1)[1]]
+        for chosen in ["examples", "enum", "const"]:
+            if chosen in schema:
+                return schema[chosen] if chosen == "const" else schema[chosen][0]
+        if "properties" in schema:
+            return {field: value(schema["properties"][field]) for field in schema.get("required", [])}
+        kind = schema.get("type", "object")
+        kind = kind if isinstance(kind, str) else kind[0]
+        return {"string": "text", "integer": 1, "number": 1, "boolean": True, "array": []}.get(kind, {})
+
+    return value(schemas[name])
+
+
+def body_of(operation):
+    """The name of the type of the operation's body, if it takes one."""
+    if body := operation.get("requestBody"):
+        return body["content"]["application/json"]["schema"]["$ref"].rsplit("/", 1)[1]
+    return None
+
+
 def operations():
     """Each operation with its path, its method and its id."""
     paths = json.loads(DESCRIPTIONS["3.1"].read_text())["paths"]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import httpx
 
-from environment import DESCRIPTIONS, GENERATED, GOOGLE, LINKED, Demo, operations
+from environment import DESCRIPTIONS, GENERATED, GOOGLE, LINKED, Demo, body_of, operations, sample
 
 # Nothing that formats what is generated, and every warning is a failure: a skipped operation is one.
 CONFIG = "post_hooks: []\n"
@@ -95,10 +95,21 @@ class Python(unittest.TestCase):
             self.assertEqual(call("getManagementToken", status=403).parsed.code.value, "forbidden")
             self.assertEqual(call("reloadConfiguration", status=422).parsed.code.value, "invalid_configuration")
             self.assertTrue(call("getStatus").parsed.ready)
-            for probe in ["getLiveness", "getReadiness", "getStartup", "getMetrics"]:
-                self.assertTrue(call(probe).content)
             self.assertEqual(call("getOpenApi").parsed.additional_properties["openapi"], "3.1.0")
-        self.assertEqual(called, set(tags))
+            self.call_the_others(client, called)
+
+    def call_the_others(self, client, called):
+        """Calls every operation that no line calls; any answer that is described will do."""
+        for path, _, operation in operations():
+            if operation["operationId"] in called:
+                continue
+            arguments = [GOOGLE] if "{user_id}" in path else []
+            body = body_of(operation)
+            options = {"body": client.model(body).from_dict(sample(body))} if body else {}
+            takes_user_token = any("userToken" in way for way in operation.get("security", []))
+            answer = client.call(operation["tags"][0], operation["operationId"], *arguments,
+                                 client=client.own if takes_user_token else client.client, **options)
+            self.assertIn(str(answer.status_code.value), operation["responses"], operation["operationId"])
 
     def test_a_client_of_3_1_calls_every_operation(self):
         self.every_operation("3.1")

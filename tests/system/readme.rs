@@ -53,27 +53,37 @@ fn the_python_of_the_lookup_guide_gets_a_token() {
     assert_eq!(String::from_utf8(python.stdout).unwrap(), "ya29.demo-foo\n", "{:?}", python.stderr);
 }
 
+/// The example of the body that the operation takes, or `{}` where the description has none; `None` without a body.
+fn body_of(described: &Value, operation: &Value) -> Option<String> {
+    let target = operation["requestBody"]["content"]["application/json"]["schema"]["$ref"].as_str()?;
+    let schema = described.pointer(target.strip_prefix('#')?)?;
+    Some(schema.pointer("/examples/0").map_or("{}".into(), Value::to_string))
+}
+
 #[test]
 fn every_route_described_is_answered_and_the_example_is_true() {
     let demo = Demo::start();
     let described = description();
     for (path, method, operation) in operations(&described) {
         let path = path.replace("{user_id}", "google-oauth2%7C103547991597142817347");
-        let (status, body) = demo.ask(&method, &path);
-        assert!(operation["responses"][status.to_string()].is_object(), "{method} {path}: {status} {body}");
+        let body = body_of(&described, operation);
+        let (status, answer) = demo.ask(&method, &path, body.as_deref().unwrap_or_default());
+        assert!(operation["responses"][status.to_string()].is_object(), "{method} {path}: {status} {answer}");
         // Off unless a rule names it, and the demo has no rules.
         let expected = match &*path {
             "/v1/management-token" => 403..404,
             // It has no configuration that could be read again either.
             "/v1/reload" => 422..423,
+            // A body without an example has values that mean nothing.
+            _ if body.as_deref() == Some("{}") => 200..500,
             _ => 200..300,
         };
-        assert!(expected.contains(&status), "{method} {path}: {status} {body}");
+        assert!(expected.contains(&status), "{method} {path}: {status} {answer}");
     }
-    assert_eq!(demo.ask("GET", "/openapi.json").1, read("src/api/openapi.json"));
+    assert_eq!(demo.ask("GET", "/openapi.json", "").1, read("src/api/openapi.json"));
 
     let example: Value = serde_json::from_str(&block("README.md", "json")).unwrap();
-    let (_, body) = demo.ask("GET", "/v1/users/google-oauth2%7C103547991597142817347/token");
+    let (_, body) = demo.ask("GET", "/v1/users/google-oauth2%7C103547991597142817347/token", "");
     let answer: Value = serde_json::from_str(&body).unwrap();
     let varies = ["expires_at", "expires_in", "fetched_at", "fingerprint"];
     for (key, value) in answer.as_object().unwrap() {
@@ -120,11 +130,9 @@ impl Demo {
         self.directory.path().join("cloakroom.sock").display().to_string()
     }
 
-    fn ask(&self, method: &str, path: &str) -> (u16, String) {
+    fn ask(&self, method: &str, path: &str, body: &str) -> (u16, String) {
         let mut stream = UnixStream::connect(self.socket()).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-        // The one route that takes a body is told of a token that nobody holds.
-        let body = if method == "POST" { r#"{"fingerprint":"AAAAAAAAAAAAAAAA"}"# } else { "" };
         let user_token = &self.user_token;
         write!(
             stream,

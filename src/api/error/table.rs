@@ -4,6 +4,11 @@
 
 use hyper::StatusCode as S;
 
+use crate::api::route::RouteGroup::{
+    self, All, AllButProbes, Lookups, Only, Restricted, TokenLookups, WithUserToken,
+};
+use crate::api::route::{Route, RouteSpec};
+
 /// What is known of an error whatever the request was.
 #[derive(Debug)]
 pub struct ErrorSpec {
@@ -17,6 +22,8 @@ pub struct ErrorSpec {
     pub meaning: &'static str,
     /// What the client, its user or an operator does about it.
     pub remedy: &'static str,
+    /// The routes that may answer it on a Unix socket.
+    pub answered_by: &'static [RouteGroup],
     /// What `Retry-After` states; `None` where the answer has no such header.
     pub retry_after: Option<&'static str>,
     /// Another header that only this error has.
@@ -37,12 +44,23 @@ impl ErrorSpec {
         title: "",
         meaning: "",
         remedy: "",
+        answered_by: &[],
         retry_after: None,
         header: None,
         members: &[],
         exit: 1,
         is_denial: false,
     };
+
+    /// Whether the row names everything that [`Self::USUAL`] leaves empty.
+    const fn is_complete(&self) -> bool {
+        let is_any_empty = self.name.is_empty()
+            || self.title.is_empty()
+            || self.meaning.is_empty()
+            || self.remedy.is_empty()
+            || self.answered_by.is_empty();
+        !is_any_empty
+    }
 }
 
 /// Makes [`Code`] and its rows from one list.
@@ -62,6 +80,7 @@ macro_rules! errors {
                 match self {
                     $(Self::$code => {
                         const SPEC: &ErrorSpec = &ErrorSpec { $($field: $value,)* ..ErrorSpec::USUAL };
+                        const { assert!(SPEC.is_complete(), "a field of the row is missing") };
                         SPEC
                     })*
                 }
@@ -81,6 +100,7 @@ errors! {
         title: "The request is malformed",
         meaning: "The user id, a query parameter, the body or the request itself is malformed. `parameter` names the part.",
         remedy: "Correct that part; `detail` says how.",
+        answered_by: &[All],
         members: &["parameter"],
         exit: 2,
     }
@@ -90,6 +110,7 @@ errors! {
         title: "The user token is not accepted",
         meaning: "`/v1/me`: the user token in `Authorization` is missing or not accepted.",
         remedy: "Send the token of a current session of the user; `detail` says what is wrong with this one.",
+        answered_by: &[WithUserToken],
         header: Some("WWW-Authenticate"),
         is_denial: true,
     }
@@ -100,6 +121,7 @@ errors! {
         meaning: "No rule of the listener permits this operation to this client. `detail` names the client's uid and the \
                   rule that would.",
         remedy: "Add that rule, or connect as another user.",
+        answered_by: &[Restricted],
         exit: 5,
         is_denial: true,
     }
@@ -109,6 +131,7 @@ errors! {
         title: "The request header is missing",
         meaning: "The header `Cloakroom-Request: true` is missing, or has another value.",
         remedy: "Send it.",
+        answered_by: &[AllButProbes],
         exit: 5,
         is_denial: true,
     }
@@ -119,6 +142,7 @@ errors! {
         meaning: "The request has a header that proxies or browsers add: `Forwarded`, `X-Forwarded-…`, `Origin` or \
                   `Referer`.",
         remedy: "Connect to the socket directly.",
+        answered_by: &[All],
         exit: 5,
         is_denial: true,
     }
@@ -128,6 +152,7 @@ errors! {
         title: "The user is blocked in Auth0",
         meaning: "Auth0 states that the user is blocked.",
         remedy: "Unblock the user in Auth0, if that is intended.",
+        answered_by: &[TokenLookups],
         exit: 5,
     }
     UserNotFound {
@@ -136,6 +161,7 @@ errors! {
         title: "Auth0 has no such user",
         meaning: "Auth0 has no user with this id.",
         remedy: "Check the id. After account linking, only the primary account's id exists.",
+        answered_by: &[Lookups],
         exit: 3,
     }
     IdentityNotFound {
@@ -144,6 +170,7 @@ errors! {
         title: "The user has no such identity",
         meaning: "The user has no identity that fits the selectors. `connections` lists the user's connections.",
         remedy: "Select one of those.",
+        answered_by: &[TokenLookups],
         members: &["connections"],
         exit: 3,
     }
@@ -153,6 +180,7 @@ errors! {
         title: "The identity carries no token",
         meaning: "Auth0 holds no access token for the identity. `detail` names likely causes.",
         remedy: "Fix the connection, or give the application the missing scope.",
+        answered_by: &[TokenLookups],
         exit: 3,
     }
     RouteNotFound {
@@ -161,6 +189,7 @@ errors! {
         title: "The route does not exist",
         meaning: "The route does not exist, or the configuration has not turned it on.",
         remedy: "Read `detail`; `GET /openapi.json` describes every route.",
+        answered_by: &[WithUserToken],
     }
     MethodNotAllowed {
         name: "method_not_allowed",
@@ -168,6 +197,7 @@ errors! {
         title: "The route does not take this method",
         meaning: "The route takes other methods, which the header `Allow` lists.",
         remedy: "Use one of those.",
+        answered_by: &[All],
         header: Some("Allow"),
     }
     RequestTimeout {
@@ -176,6 +206,7 @@ errors! {
         title: "The request did not arrive in time",
         meaning: "The header section or the body did not arrive within 5 s.",
         remedy: "Send the request as a whole.",
+        answered_by: &[All],
         exit: 69,
     }
     AmbiguousIdentity {
@@ -184,6 +215,7 @@ errors! {
         title: "Several identities carry a token",
         meaning: "Several identities fit and carry a token. `identities` lists them, `connections` their connections.",
         remedy: "Select one with `connection`, `provider` or `identity_user_id`.",
+        answered_by: &[TokenLookups],
         members: &["connections", "identities"],
         exit: 2,
     }
@@ -194,6 +226,7 @@ errors! {
         meaning: "The token has expired or was reported as refused, and Auth0 has no newer one. `expired_at` states the \
                   expiry, unless the token was reported.",
         remedy: "Send the user through a login with that connection. Asking again does not help before.",
+        answered_by: &[TokenLookups],
         retry_after: Some("when Auth0 is asked for the user again"),
         members: &["expired_at"],
         exit: 4,
@@ -204,6 +237,7 @@ errors! {
         title: "The body is too large",
         meaning: "The body has more than 64 KiB. The daemon closes the connection.",
         remedy: "Send a smaller body; most routes take none.",
+        answered_by: &[All],
     }
     InvalidConfiguration {
         name: "invalid_configuration",
@@ -212,6 +246,7 @@ errors! {
         meaning: "`POST /v1/reload`: the new configuration is wrong, and the old one stays in force. `problems` lists \
                   everything that is wrong.",
         remedy: "Fix all of it, and reload again.",
+        answered_by: &[Only(Route::Reload)],
         members: &["problems"],
         exit: 78,
     }
@@ -222,6 +257,7 @@ errors! {
         meaning: "The token is valid, but for less than `min_ttl`, and Auth0 has no newer one. `expires_in` states for how \
                   many seconds.",
         remedy: "Ask for less, or send the user through a login with that connection.",
+        answered_by: &[TokenLookups],
         retry_after: Some("when Auth0 is asked for the user again"),
         members: &["expires_in"],
     }
@@ -232,6 +268,7 @@ errors! {
         meaning: "The `rate` of the rule that permits the lookup is used up, or the budget for Auth0 has no room for \
                   `fresh=true` or for a report.",
         remedy: "Wait, or ask without `fresh=true`.",
+        answered_by: &[Lookups, Only(Route::Report), Only(Route::ManagementToken)],
         retry_after: Some("when there is room for one more request"),
         exit: 69,
         is_denial: true,
@@ -242,6 +279,7 @@ errors! {
         title: "The header section is too large",
         meaning: "The header section has more than 64 fields, or more than 16 KiB with the request line.",
         remedy: "Send fewer or shorter headers.",
+        answered_by: &[All],
     }
     UpstreamError {
         name: "upstream_error",
@@ -250,6 +288,7 @@ errors! {
         meaning: "Auth0's response cannot be used: an unexpected status, a body in another form than documented, or a \
                   refusal.",
         remedy: "Read `detail`; retry later.",
+        answered_by: &[Lookups],
         retry_after: Some(UPSTREAM_WAIT),
         exit: 69,
     }
@@ -259,6 +298,7 @@ errors! {
         title: "Auth0 is not available",
         meaning: "Auth0 cannot be reached, or fails.",
         remedy: "Retry later. `detail` names the cause.",
+        answered_by: &[Lookups],
         retry_after: Some(UPSTREAM_WAIT),
         exit: 69,
     }
@@ -268,6 +308,7 @@ errors! {
         title: "The tenant's rate limit is reached",
         meaning: "Auth0 answers 429: the tenant's rate limit is reached.",
         remedy: "Retry later.",
+        answered_by: &[Lookups],
         retry_after: Some(UPSTREAM_WAIT),
         exit: 69,
     }
@@ -277,6 +318,7 @@ errors! {
         title: "The daemon has no Management token",
         meaning: "The daemon has not obtained a Management token, without which it cannot ask Auth0 for users.",
         remedy: "Retry later. If `permanent` is true, an operator has to fix what `detail` names.",
+        answered_by: &[Lookups, Only(Route::ManagementToken)],
         retry_after: Some(UPSTREAM_WAIT),
         members: &["permanent"],
         exit: 69,
@@ -288,6 +330,7 @@ errors! {
         meaning: "The client's uid has as many connections open, or as many lookups under way to Auth0, as it may have, or \
                   `[upstream]` permits no further request to Auth0 in time.",
         remedy: "Retry later. Use one connection for many requests.",
+        answered_by: &[All],
         retry_after: Some("when there may be room"),
         exit: 69,
     }
@@ -297,6 +340,7 @@ errors! {
         title: "The daemon is shutting down",
         meaning: "The deadline of the daemon's shutdown came before the answer.",
         remedy: "Retry: the daemon's successor answers.",
+        answered_by: &[Lookups, Only(Route::ManagementToken)],
         retry_after: Some("1 s"),
         exit: 69,
     }
@@ -306,12 +350,19 @@ errors! {
         title: "Auth0 did not answer in time",
         meaning: "Auth0 did not answer within `tenant.request_timeout`.",
         remedy: "Retry later.",
+        answered_by: &[Lookups],
         retry_after: Some(UPSTREAM_WAIT),
         exit: 69,
     }
 }
 
 impl Code {
+    /// Every error that the route may answer on a Unix socket, in the order of the reference.
+    pub fn of_route(route: &RouteSpec) -> impl Iterator<Item = Self> {
+        let answers = |code: &Self| code.spec().answered_by.iter().any(|group| group.has(route));
+        Self::ALL.iter().copied().filter(answers)
+    }
+
     /// The code of that name.
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|code| code.spec().name == name)
@@ -329,14 +380,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_row_is_complete_and_no_two_have_a_name() {
+    fn no_two_rows_have_a_name_and_every_text_has_its_form() {
         for (number, code) in Code::ALL.iter().enumerate() {
             let spec = code.spec();
             assert_eq!((*code as usize, Code::parse(spec.name)), (number, Some(*code)), "{code:?}");
             assert!(spec.status.is_client_error() || spec.status.is_server_error(), "{code:?}");
-            for text in [spec.name, spec.title, spec.meaning, spec.remedy] {
-                assert!(!text.is_empty(), "{code:?}");
-            }
             assert!(!spec.title.ends_with('.') && spec.meaning.ends_with('.'), "{code:?}");
         }
     }

@@ -4,7 +4,6 @@
 
 use hyper::Method;
 
-use crate::api::error::Code;
 use crate::domain::policy::Operation;
 
 use super::query::TOKEN_QUERY;
@@ -42,36 +41,6 @@ pub enum Route {
     OpenApi,
 }
 
-/// What lookups of either kind may be answered.
-const LOOKUP: &[Code] = &[
-    Code::UserNotFound,
-    Code::RateLimited,
-    Code::UpstreamError,
-    Code::UpstreamUnavailable,
-    Code::UpstreamRateLimited,
-    Code::ManagementTokenUnavailable,
-    Code::Draining,
-    Code::UpstreamTimeout,
-];
-
-/// What lookups of a token may be answered.
-const TOKEN: &[Code] = &[
-    Code::UserBlocked,
-    Code::IdentityNotFound,
-    Code::NoToken,
-    Code::AmbiguousIdentity,
-    Code::LoginRequired,
-    Code::MinTtlUnsatisfiable,
-    Code::UserNotFound,
-    Code::RateLimited,
-    Code::UpstreamError,
-    Code::UpstreamUnavailable,
-    Code::UpstreamRateLimited,
-    Code::ManagementTokenUnavailable,
-    Code::Draining,
-    Code::UpstreamTimeout,
-];
-
 const ME_IS_OFF: &str =
     "Off, and then answered 404 `route_not_found`, unless the configuration sets `[me] audiences`.";
 
@@ -95,7 +64,6 @@ pub const ROUTES: &[RouteSpec] = &[
             query: TOKEN_QUERY,
             body: None,
             answer: Answer::Lookup(body!(TokenAnswer)),
-            errors: TOKEN,
         },
     },
     RouteSpec {
@@ -113,7 +81,6 @@ pub const ROUTES: &[RouteSpec] = &[
             query: &[],
             body: None,
             answer: Answer::Lookup(body!(IdentitiesAnswer)),
-            errors: LOOKUP,
         },
     },
     RouteSpec {
@@ -131,7 +98,6 @@ pub const ROUTES: &[RouteSpec] = &[
             query: TOKEN_QUERY,
             body: None,
             answer: Answer::Lookup(body!(TokenAnswer)),
-            errors: TOKEN,
         },
     },
     RouteSpec {
@@ -149,7 +115,6 @@ pub const ROUTES: &[RouteSpec] = &[
             query: &[],
             body: None,
             answer: Answer::Lookup(body!(IdentitiesAnswer)),
-            errors: LOOKUP,
         },
     },
     RouteSpec {
@@ -169,7 +134,6 @@ pub const ROUTES: &[RouteSpec] = &[
             query: &[],
             body: Some(body!(Report)),
             answer: Answer::Json(body!(ReportAnswer)),
-            errors: &[Code::RateLimited],
         },
     },
     RouteSpec {
@@ -187,7 +151,6 @@ pub const ROUTES: &[RouteSpec] = &[
             query: &[],
             body: None,
             answer: Answer::Empty,
-            errors: &[],
         },
     },
     RouteSpec {
@@ -205,7 +168,6 @@ pub const ROUTES: &[RouteSpec] = &[
             query: &[],
             body: None,
             answer: Answer::Empty,
-            errors: &[],
         },
     },
     RouteSpec {
@@ -223,7 +185,6 @@ pub const ROUTES: &[RouteSpec] = &[
             query: &[],
             body: None,
             answer: Answer::Json(body!(ManagementTokenAnswer)),
-            errors: &[Code::RateLimited, Code::ManagementTokenUnavailable, Code::Draining],
         },
     },
     RouteSpec {
@@ -241,7 +202,6 @@ pub const ROUTES: &[RouteSpec] = &[
             query: &[],
             body: None,
             answer: Answer::Json(body!(StatusAnswer)),
-            errors: &[],
         },
     },
     RouteSpec {
@@ -259,7 +219,6 @@ pub const ROUTES: &[RouteSpec] = &[
             query: &[],
             body: None,
             answer: Answer::Json(body!(ReloadAnswer)),
-            errors: &[Code::InvalidConfiguration],
         },
     },
     RouteSpec {
@@ -277,7 +236,6 @@ pub const ROUTES: &[RouteSpec] = &[
             query: &[],
             body: None,
             answer: Answer::Probe,
-            errors: &[],
         },
     },
     RouteSpec {
@@ -296,7 +254,6 @@ pub const ROUTES: &[RouteSpec] = &[
             query: &[],
             body: None,
             answer: Answer::Probe,
-            errors: &[],
         },
     },
     RouteSpec {
@@ -315,7 +272,6 @@ pub const ROUTES: &[RouteSpec] = &[
             query: &[],
             body: None,
             answer: Answer::Probe,
-            errors: &[],
         },
     },
     RouteSpec {
@@ -334,7 +290,6 @@ pub const ROUTES: &[RouteSpec] = &[
             query: &[],
             body: None,
             answer: Answer::Metrics,
-            errors: &[],
         },
     },
     RouteSpec {
@@ -352,7 +307,6 @@ pub const ROUTES: &[RouteSpec] = &[
             query: &[],
             body: None,
             answer: Answer::Document,
-            errors: &[],
         },
     },
 ];

@@ -47,7 +47,7 @@ fn section(code: Code) -> String {
 
 /// The routes that may answer with it.
 fn routes(code: Code) -> String {
-    let answers = |spec: &&RouteSpec| spec.errors().any(|one| one == code);
+    let answers = |spec: &&RouteSpec| Code::of_route(spec).any(|one| one == code);
     let them: Vec<_> = ROUTES.iter().filter(answers).collect();
     match them.len() {
         _ if code == Code::RouteNotFound => {

@@ -75,7 +75,7 @@ fn section(spec: &RouteSpec) -> String {
         Answer::Document => "Answer: 200 with [this file](openapi.json), minified".to_owned(),
         Answer::Empty => "Answer: 204 without a body".to_owned(),
     });
-    let own: Vec<_> = spec.errors().filter(|code| !is_common(*code)).collect();
+    let own: Vec<_> = Code::of_route(spec).filter(|code| !is_common(*code)).collect();
     if !own.is_empty() {
         fact(&format!("Errors: {}", errors(&own)));
     }
@@ -85,7 +85,7 @@ fn section(spec: &RouteSpec) -> String {
 
 /// Whether every route may answer with the error.
 fn is_common(code: Code) -> bool {
-    ROUTES.iter().all(|spec| spec.errors().any(|one| one == code))
+    ROUTES.iter().all(|spec| Code::of_route(spec).any(|one| one == code))
 }
 
 fn errors(codes: &[Code]) -> String {

@@ -158,7 +158,7 @@ fn answers(spec: &RouteSpec, generator: &mut SchemaGenerator, responses: &mut Ma
         Answer::Empty => ("204", Value::Null, &[]),
     };
     let mut all = json!({ status: response(spec.doc.summary.to_owned(), more, content) });
-    let codes: Vec<_> = spec.errors().collect();
+    let codes: Vec<_> = Code::of_route(spec).collect();
     for code in &codes {
         let status = code.spec().status;
         let of_status: Vec<_> = codes.iter().copied().filter(|code| code.spec().status == status).collect();
