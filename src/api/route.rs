@@ -1,95 +1,18 @@
-//! Routes: where a path leads, and what a row of the table says. The rows are in `table.rs`.
+//! Routes: where a path leads, and what follows from its row in the table of `table.rs`.
 
 use hyper::Method;
 
 use crate::domain::policy::Operation;
 
+mod doc;
 mod query;
 mod table;
+mod template;
 
+pub use doc::{Answer, Body, RouteDoc, Tag};
 pub use query::{Parameter, ParameterKind, TOKEN_QUERY};
-pub use table::{ROUTES, Route};
-
-/// What stands in a template in the place of the user's id.
-const USER: &str = "{user_id}";
-
-/// A row of [`ROUTES`].
-#[derive(Debug)]
-pub struct RouteSpec {
-    /// Which handler answers.
-    pub route: Route,
-    /// The path.
-    pub template: Template,
-    /// The method; a route for GET takes HEAD as well.
-    pub method: Method,
-    /// The operation that a client needs the right to; `None` for what reveals nothing.
-    pub operation: Option<Operation>,
-    /// As log lines name it.
-    pub name: &'static str,
-    /// Whether it states how the daemon is to every client, on TCP as well, and without the request header.
-    pub is_probe: bool,
-    /// For the references.
-    pub doc: RouteDoc,
-}
-
-/// What the references say of a route besides what it does.
-#[derive(Debug)]
-pub struct RouteDoc {
-    /// The name of a generated client's method.
-    pub operation_id: &'static str,
-    /// The group that it is listed in.
-    pub tag: Tag,
-    /// One sentence.
-    pub summary: &'static str,
-    /// What else there is to say; may be empty.
-    pub description: &'static str,
-    /// The query parameters that it knows.
-    pub query: &'static [Parameter],
-    /// The type of the body that it takes.
-    pub body: Option<Body>,
-    /// The answer of a request that succeeds.
-    pub answer: Answer,
-}
-
-/// Groups of routes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Tag {
-    /// What services ask for.
-    Lookups,
-    /// What is cached.
-    Cache,
-    /// The daemon itself.
-    Daemon,
-    /// What monitoring asks for.
-    Probes,
-}
-
-/// The type of a body in JSON, one of `types.rs`.
-#[derive(Clone, Copy, Debug)]
-pub struct Body {
-    /// Its name.
-    pub name: &'static str,
-    /// Its schema.
-    #[cfg(feature = "schema")]
-    pub schema: fn(&mut schemars::SchemaGenerator) -> schemars::Schema,
-}
-
-/// The answer of a request that succeeds.
-#[derive(Clone, Copy, Debug)]
-pub enum Answer {
-    /// 200 with this body, and how it came about in `Cloakroom-Cache` and `Age`.
-    Lookup(Body),
-    /// 200 with this body.
-    Json(Body),
-    /// 200, or 503 where the probe fails, with a line of text.
-    Probe,
-    /// 200 with metrics in one of the two formats.
-    Metrics,
-    /// 200 with `openapi.json`.
-    Document,
-    /// 204.
-    Empty,
-}
+pub use table::{ROUTES, Route, RouteSpec};
+pub use template::Template;
 
 /// Routes that have errors in common; the table of errors names them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,31 +46,6 @@ impl Route {
     /// The route of a path, if there is one.
     pub fn find(path: &str) -> Option<Matched<'_>> {
         ROUTES.iter().find_map(|spec| Some(Matched { spec, user: spec.template.user_in(path)? }))
-    }
-}
-
-impl Tag {
-    /// Every one, in the order of the reference.
-    pub const ALL: [Self; 4] = [Self::Lookups, Self::Cache, Self::Daemon, Self::Probes];
-
-    /// As `openapi.json` names it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Lookups => "lookups",
-            Self::Cache => "cache",
-            Self::Daemon => "daemon",
-            Self::Probes => "probes",
-        }
-    }
-
-    /// What its routes are for.
-    pub fn summary(self) -> &'static str {
-        match self {
-            Self::Lookups => "Tokens and identities of users.",
-            Self::Cache => "What is cached of users.",
-            Self::Daemon => "The daemon's state, configuration and interface.",
-            Self::Probes => "Probes and metrics, without the request header.",
-        }
     }
 }
 
@@ -189,52 +87,11 @@ impl RouteSpec {
     }
 }
 
-/// A path, in which one segment may be a user's id.
-#[derive(Debug)]
-pub struct Template {
-    text: &'static str,
-    /// What stands before the id, or the whole path.
-    before: &'static str,
-    /// What follows the id; `None` where the path has none.
-    after: Option<&'static str>,
-}
-
-impl Template {
-    const fn new(text: &'static str) -> Self {
-        let (mut length, mut bytes) = (0, text.as_bytes());
-        while let [first, rest @ ..] = bytes
-            && *first != b'{'
-        {
-            (length, bytes) = (length + 1, rest);
-        }
-        let (before, rest) = text.split_at(length);
-        let after = if rest.is_empty() { None } else { Some(rest.split_at(USER.len()).1) };
-        Self { text, before, after }
-    }
-
-    /// As metrics and documentation write it.
-    pub fn as_str(&self) -> &'static str {
-        self.text
-    }
-
-    /// Whether a segment of it is a user's id.
-    pub fn has_user(&self) -> bool {
-        self.after.is_some()
-    }
-
-    /// The segment of `path` that is the user's id, empty where the template has none; `None` for any other path.
-    fn user_in<'a>(&self, path: &'a str) -> Option<&'a str> {
-        let Some(after) = self.after else { return (path == self.before).then_some("") };
-        let user = path.strip_prefix(self.before)?.strip_suffix(after)?;
-        // An id is one segment.
-        (!user.contains('/')).then_some(user)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
 
+    use super::template::USER;
     use super::*;
 
     #[test]

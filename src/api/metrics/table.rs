@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use crate::domain::freshness::Timestamp;
 use crate::telemetry::{Histogram, log};
 
-use super::{Kind, Label, MetricSpec, Samples, Value};
+use super::spec::{Kind, Label, MetricSpec, Samples, Value};
 
 /// Every metric. Those that begin with `process` have the names that Prometheus' client libraries give them.
 pub const METRICS: &[MetricSpec] = &[

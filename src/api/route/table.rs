@@ -6,8 +6,9 @@ use hyper::Method;
 
 use crate::domain::policy::Operation;
 
+use super::doc::{Answer, Body, RouteDoc, Tag};
 use super::query::TOKEN_QUERY;
-use super::{Answer, Body, RouteDoc, RouteSpec, Tag, Template};
+use super::template::Template;
 
 /// The type of a body by its name in `types.rs`.
 macro_rules! body {
@@ -39,6 +40,25 @@ pub enum Route {
     Started,
     Metrics,
     OpenApi,
+}
+
+/// A row of [`ROUTES`].
+#[derive(Debug)]
+pub struct RouteSpec {
+    /// Which handler answers.
+    pub route: Route,
+    /// The path.
+    pub template: Template,
+    /// The method; a route for GET takes HEAD as well.
+    pub method: Method,
+    /// The operation that a client needs the right to; `None` for what reveals nothing.
+    pub operation: Option<Operation>,
+    /// As log lines name it.
+    pub name: &'static str,
+    /// Whether it states how the daemon is to every client, on TCP as well, and without the request header.
+    pub is_probe: bool,
+    /// For the references.
+    pub doc: RouteDoc,
 }
 
 const ME_IS_OFF: &str =
