@@ -26,7 +26,7 @@ use crate::management::Management;
 use crate::process::activation::Passed;
 use crate::process::notify::ServiceManager;
 use crate::secret::{NoRandomness, TagKey};
-use crate::telemetry::audit::{Audit, OutputError};
+use crate::telemetry::audit::{AuditLog, OutputError};
 use crate::telemetry::{Counters, UserNames};
 use crate::upstream::transport::{self, Transport, TransportError};
 use crate::upstream::{Auth0, Parts, Profiles, issuers};
@@ -274,7 +274,7 @@ fn wire(
     let Deps { clock, transport, seed, source, manager: _ } = deps;
     let (tags, counters) = (TagKey::random()?, Arc::new(Counters::default()));
     let names = UserNames::for_installation(&config.log, Path::new(MACHINE_ID))?;
-    let audit = Audit::start(&config.audit, names.clone())?;
+    let audit = AuditLog::start(&config.audit, names.clone())?;
     let parts = Parts { transport, clock: clock.clone(), tags, counters: Arc::clone(&counters), seed };
     let auth0 = Auth0::new(&config.tenant, &config.client, config.upstream, parts);
     let budget = auth0.budget().clone();

@@ -11,7 +11,7 @@ use crate::cache::Cache;
 use crate::clock::Clock;
 use crate::domain::freshness::Moment;
 use crate::management::Management;
-use crate::telemetry::audit::Audit;
+use crate::telemetry::audit::AuditLog;
 use crate::telemetry::{BudgetStanding, Counters};
 use crate::user_token::UserTokens;
 
@@ -50,7 +50,7 @@ pub struct Services {
     /// Answers and refusals, for `/metrics`.
     pub tally: Arc<Tally>,
     /// The audit log.
-    pub audit: Audit,
+    pub audit: AuditLog,
     /// How far the daemon's end has come.
     pub phase: watch::Receiver<Phase>,
     /// How the budget for the tenant stands, for `status`.

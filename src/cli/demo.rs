@@ -86,7 +86,7 @@ struct Stage {
     /// A header with a user's own token, for curl.
     user_token: PathBuf,
     /// Until everything else has ended.
-    _log: telemetry::log::Log,
+    _log: telemetry::log::LogGuard,
 }
 
 impl Stage {
