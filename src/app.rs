@@ -204,7 +204,7 @@ pub async fn start_on(bound: Bound, config: &Config, deps: Deps) -> Result<Runni
     let admin = bound.admin.map(tokio::net::TcpListener::from_std).transpose()?;
     let (phase, watched) = watch::channel(Phase::Serving);
     let listeners = listening.iter().map(|listening| Arc::clone(&listening.info)).collect();
-    let (manager, (reloads, asked)) = (deps.manager.clone().listening(), Reloads::new());
+    let (manager, (reloads, asked)) = (deps.manager.clone().with_thread(), Reloads::new());
     let Wired { services, auth0, source, user_tokens } =
         wire(config, deps, watched, listeners, reloads.clone())?;
     let (shutdown, shutdown_now) = watch::channel(config.shutdown);
@@ -230,7 +230,7 @@ pub async fn start_on(bound: Bound, config: &Config, deps: Deps) -> Result<Runni
         around.spawn(secret_watch::watch(client_now, reloads.clone(), TagKey::random()?));
     }
     around.spawn(reloader.run(asked));
-    if manager.is_there() {
+    if manager.is_notified() {
         around.spawn(service_manager::keep_told(Arc::clone(&services), watchdog, manager.clone()));
     }
     if let Some(listener) = admin {

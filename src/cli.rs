@@ -159,7 +159,7 @@ impl Output {
 /// Does what was asked for, on a runtime of the command's own choosing: a daemon has things to do before there
 /// are any threads.
 pub fn run(cli: Cli, environment: Environment, out: &mut impl io::Write) -> Result<(), CommandError> {
-    panics::say_no_values();
+    panics::hide_messages();
     match cli.command {
         Command::Serve(args) => serve::run(&args, environment),
         Command::Demo(args) => demo::run(&args, out),

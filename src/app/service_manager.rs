@@ -19,7 +19,7 @@ const LOOK: Duration = Duration::from_secs(10);
 
 /// Tells for as long as it is not dropped.
 pub async fn keep_told(services: Arc<Services>, watchdog: Watchdog, manager: ServiceManager) {
-    let watchdog_interval = manager.wants_to_hear_every();
+    let watchdog_interval = manager.watchdog_interval();
     let begun = Instant::now();
     let first = timeout(PATIENCE, services.management.obtained());
     if first.await.is_err() {

@@ -10,7 +10,7 @@ use crate::app::{self, Bound, Deps, Ended, Running, StartError};
 use crate::config::{self, AuditOutput, Config, Env, Loaded};
 use crate::process::notify::ServiceManager;
 use crate::process::sandbox::{self, Needs, Sandbox};
-use crate::process::signals::{LookupOptions, Signals};
+use crate::process::signals::{SignalRequest, Signals};
 use crate::process::{activation, hardening, limits};
 use crate::task;
 use crate::telemetry;
@@ -62,12 +62,12 @@ pub fn run(args: &Args, environment: Environment) -> Result<(), CommandError> {
     let passed = activation::take().map_err(|cause| CommandError::failed(cause.to_string()))?;
     let manager = ServiceManager::found(environment.contains_key("NOTIFY_SOCKET"));
     let limit = limits::raise_descriptors();
-    let steps = hardening::give_up_what_is_not_needed();
+    let steps = hardening::apply();
     let source = source(args.config.clone(), environment.into_iter().collect());
     let Some(Loaded { config, warnings, files }) = load(&source, &signals)? else { return Ok(()) };
     // Its lines are written at the end of this function at the latest, before the error that it may return.
     let mut log = telemetry::log::init(&config.log).map_err(|cause| no_log(&cause))?;
-    steps.into_iter().for_each(hardening::Step::tell);
+    steps.into_iter().for_each(hardening::Step::log);
     for warning in warnings {
         tracing::warn!("{warning}");
     }
@@ -92,7 +92,7 @@ pub fn run(args: &Args, environment: Environment) -> Result<(), CommandError> {
     };
     let lost = sandbox::lost(&files);
     let sandbox = sandbox::enter(&Needs { read: files, remove, add_to });
-    sandbox.tell();
+    sandbox.log();
     if !matches!(sandbox, Sandbox::None(_)) {
         lost.iter().for_each(|text| tracing::warn!("{text}"));
     }
@@ -178,7 +178,7 @@ async fn serve(config: Config, deps: Deps, bound: Bound, signals: Signals) -> Re
 /// Reloads as often as it is asked to. What comes of it is in the log.
 async fn until_the_end(running: &Running, signals: Signals) -> io::Result<()> {
     let mut signals = signals.receive()?;
-    while signals.next().await? == LookupOptions::Reload {
+    while signals.next().await? == SignalRequest::Reload {
         let reload = running.reload();
         task::spawn("reload", async move { drop(reload.await) });
     }
