@@ -28,12 +28,6 @@ const KNOWN: &[(&str, &str, &str)] = &[
     ("src/cli/token.rs", "src/cli.rs", "Socket, user_id"),
     ("src/cli/wait.rs", "src/cli.rs", "Socket"),
     ("src/config/allow.rs", "src/config/listener.rs", "gid, uid"),
-    ("src/demo/calls.rs", "src/demo.rs", "Tenant"),
-    ("src/demo/certificates.rs", "src/demo.rs", "TenantError"),
-    ("src/demo/fault.rs", "src/demo/token.rs", "quota_exceeded"),
-    ("src/demo/keys.rs", "src/demo.rs", "TenantError"),
-    ("src/demo/listen.rs", "src/demo.rs", "Tenant"),
-    ("src/demo/state.rs", "src/demo.rs", "TenantError"),
     (
         "src/management/keeper.rs",
         "src/management.rs",
