@@ -96,7 +96,7 @@ impl Port {
                 match socket.and_then(|socket| socket.listen(BACKLOG)) {
                     Ok(listener) => *state = PortState::Open(listener),
                     Err(error) => {
-                        tracing::error!(%error, port = self.number, "Another process has taken the port")
+                        tracing::error!(%error, port = self.number, "Another process has taken the port");
                     }
                 }
             }
