@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::app::descriptors::Descriptors;
-use crate::app::reload::Source;
+use crate::app::reload::ConfigSource;
 use crate::app::{self, Bound, Deps, Ended, Running, StartError};
 use crate::config::{self, AuditOutput, Config, Env, Loaded};
 use crate::process::notify::ServiceManager;
@@ -101,8 +101,8 @@ pub fn run(args: &Args, environment: Environment) -> Result<(), CommandError> {
 }
 
 /// The same file and the same environment each time; what is in them may differ.
-fn source(file: Option<PathBuf>, env: Env) -> Source {
-    Source::new(move || config::load(file.as_deref(), &env))
+fn source(file: Option<PathBuf>, env: Env) -> ConfigSource {
+    ConfigSource::new(move || config::load(file.as_deref(), &env))
 }
 
 /// Reads the configuration, and again for a while if all that is wrong are users or groups that may come: with a
@@ -110,7 +110,7 @@ fn source(file: Option<PathBuf>, env: Env) -> Source {
 ///
 /// Waited for here, because callers who connect to a socket of systemd's have a service that fails at once started again
 /// at once, until both are given up on.
-fn load(source: &Source, signals: &Signals) -> Result<Option<Loaded>, CommandError> {
+fn load(source: &ConfigSource, signals: &Signals) -> Result<Option<Loaded>, CommandError> {
     for attempt in 0..ATTEMPTS {
         match (source.load)() {
             Ok(loaded) => return Ok(Some(loaded)),

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use cloakroom::app::reload::Source;
+use cloakroom::app::reload::ConfigSource;
 use cloakroom::app::{self, Deps, Running};
 use cloakroom::cache::{Cache, LookupOptions, Served};
 use cloakroom::clock::Clock;
@@ -80,7 +80,7 @@ impl World {
         let (directory, config) = configure("tenant.example", &tenant, None, settings);
         let transport = Arc::new(InMemory { tenant: tenant.clone(), timeout: config.tenant.request_timeout });
         let text: Arc<Mutex<String>> = Arc::default();
-        let source = Source {
+        let source = ConfigSource {
             load: Box::new({
                 let text = Arc::clone(&text);
                 move || config::parse("test.toml", &text.lock().unwrap(), &Env::default()).map(quiet)
