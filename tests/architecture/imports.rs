@@ -12,21 +12,7 @@ use super::{files, read};
 /// Imports that close a circle, with their items: without these there is none. Each leaves the list when its items have
 /// moved to a file below both. None is added.
 const KNOWN: &[(&str, &str, &str)] = &[
-    ("src/app/reload.rs", "src/app.rs", "UserTokensFor"),
     ("src/cache/refusals.rs", "src/cache/entry.rs", "Entry"),
-    ("src/cli/check.rs", "src/cli.rs", "Environment, block_on, configuration"),
-    ("src/cli/client.rs", "src/cli/exit.rs", "event"),
-    ("src/cli/completions.rs", "src/cli.rs", "Cli"),
-    ("src/cli/demo.rs", "src/cli.rs", "block_on"),
-    ("src/cli/healthcheck.rs", "src/cli.rs", "Socket"),
-    ("src/cli/identities.rs", "src/cli.rs", "Output, Socket, user_id"),
-    ("src/cli/man.rs", "src/cli.rs", "Cli"),
-    ("src/cli/purge.rs", "src/cli.rs", "Socket, user_id"),
-    ("src/cli/reload.rs", "src/cli.rs", "Socket"),
-    ("src/cli/serve.rs", "src/cli.rs", "Environment, block_on, wrong"),
-    ("src/cli/status.rs", "src/cli.rs", "Output, Socket"),
-    ("src/cli/token.rs", "src/cli.rs", "Socket, user_id"),
-    ("src/cli/wait.rs", "src/cli.rs", "Socket"),
     ("src/config/allow.rs", "src/config/listener.rs", "gid, uid"),
     (
         "src/management/keeper.rs",
