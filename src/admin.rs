@@ -1,5 +1,5 @@
-//! The TCP listener for probes and metrics, for those who cannot reach a Unix socket: kubelets, Prometheus. Never a
-//! token, never a user: of the routes there are it has those that anybody may ask for.
+//! The TCP listener for probes and metrics, for clients that cannot reach a Unix socket: kubelets and Prometheus. Its
+//! routes are open to every client, and return neither tokens nor users.
 
 use std::convert::Infallible;
 use std::future::poll_fn;
@@ -24,43 +24,43 @@ use crate::api::service;
 use crate::listener::fairness::{FairScheduler, Group, ScheduledConnection, yield_to_ready};
 use crate::listener::io::ConnectionState;
 
-/// Connections at a time: a few scrapers and probes, each of which asks and leaves. For a further one another is closed; see
-/// `expendable`.
+/// Maximum number of connections: scrapers and probes are few, and their connections short. A further connection closes
+/// another one; see `expendable`.
 pub const MAX_CONNECTIONS: usize = 32;
 
-/// Descriptors at a time: one that gives way is closed when its task runs, which is after `IN_ONE_GO` at the latest.
-pub const MAX_DESCRIPTORS: usize = MAX_CONNECTIONS + IN_ONE_GO;
+/// Maximum number of descriptors. An aborted connection is closed when its task runs, after `ACCEPT_BATCH` at the latest.
+pub const MAX_DESCRIPTORS: usize = MAX_CONNECTIONS + ACCEPT_BATCH;
 
-/// Where none can be closed because all wait for their first answer: for how long.
+/// Delay before the next attempt, if every connection waits for its first answer and none may be closed.
 const WHILE_ALL_WAIT: Duration = Duration::from_millis(1);
 
-/// After so many connections whatever else is ready goes first.
-const IN_ONE_GO: usize = 8;
+/// Number of accepts after which other ready tasks run first.
+const ACCEPT_BATCH: usize = 8;
 
-/// For a request's head, and for how long a connection may stay without one. Clients are told less
+/// Timeout for a request's head, and for an idle connection. Clients are told less
 /// ([`crate::api::response::KeepAlive`]).
-const HEAD_TIME: Duration = Duration::from_secs(10);
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A connection is over after this long, whatever it does; a scraper that keeps its own open makes another.
+/// Maximum lifetime of a connection. A scraper with a persistent connection makes a new one.
 const LIFETIME: Duration = Duration::from_secs(300);
 
-/// hyper's bound on what it buffers of a connection.
+/// Size of hyper's buffer for a connection.
 const MAX_BUFFER: usize = 32 * 1024;
 
-/// After an accept that failed for want of descriptors or memory.
-const AFTER_A_FAILED_ACCEPT: Duration = Duration::from_millis(100);
+/// Delay after a failed accept, for lack of descriptors or memory.
+const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
 
-/// Why there is no listener.
+/// Why the listener cannot be made.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "admin.address {address} cannot be listened on: {cause}; choose another port, or stop whoever has it"
+    "admin.address {address} cannot be listened on: {cause}; choose another port, or stop the process that uses it"
 )]
 pub struct AdminError {
     address: SocketAddr,
     cause: io::Error,
 }
 
-/// Listens. Needs no runtime; the sandbox forbids it later.
+/// Listens on `address`. Needs no runtime. The sandbox forbids this call later.
 pub fn bind(address: SocketAddr) -> Result<TcpListener, AdminError> {
     let listen = || {
         let listener = TcpListener::bind(address)?;
@@ -70,18 +70,19 @@ pub fn bind(address: SocketAddr) -> Result<TcpListener, AdminError> {
     listen().map_err(|cause| AdminError { address, cause })
 }
 
-/// Answers for as long as it is not dropped: probes tell the truth during a shutdown, too.
+/// Serves until the future is dropped, also during a shutdown, so that probes then show it.
 ///
-/// Callers are not identified here, so all connections take turns as one group, beside the callers on the sockets.
+/// Clients are not identified here, so the scheduler treats all connections as one group beside the uids of the
+/// sockets.
 pub async fn serve(listener: tokio::net::TcpListener, services: Arc<Services>, scheduler: FairScheduler) {
     let (mut connections, mut open, mut accepted) = (JoinSet::new(), Vec::new(), 0_usize);
     let steps = Arc::new(AtomicU64::new(0));
     loop {
-        if accepted.is_multiple_of(IN_ONE_GO) {
+        if accepted.is_multiple_of(ACCEPT_BATCH) {
             yield_to_ready().await;
         }
         let Ok((stream, _)) = listener.accept().await else {
-            tokio::time::sleep(AFTER_A_FAILED_ACCEPT).await;
+            tokio::time::sleep(ACCEPT_RETRY_DELAY).await;
             continue;
         };
         accepted = accepted.wrapping_add(1);
@@ -98,29 +99,30 @@ pub async fn serve(listener: tokio::net::TcpListener, services: Arc<Services>, s
     }
 }
 
-/// A connection, as it is seen from outside of it.
+/// An open connection.
 struct Open {
     task: AbortHandle,
     activity: Arc<ProbeActivity>,
 }
 
+/// The activity of a connection, by which [`expendable`] chooses.
 struct ProbeActivity {
-    /// It has something to say and waits for its turn.
+    /// Whether the connection has work and waits for the scheduler.
     is_waiting: AtomicBool,
-    /// It has been answered at least once.
+    /// Whether the connection was answered at least once.
     is_answered: AtomicBool,
-    /// Its last step, or when it was accepted, by the number of all of these so far.
+    /// Number of the connection's last step, or of its accept, in the sequence of all steps of all connections.
     last_step: AtomicU64,
 }
 
 impl ProbeActivity {
-    /// As it is before its first step.
+    /// The state before the first step.
     fn new(step: u64) -> Self {
         Self { is_waiting: true.into(), is_answered: false.into(), last_step: step.into() }
     }
 }
 
-/// Returns when there is room for another connection.
+/// Closes connections until there is room for another.
 async fn make_room(open: &mut Vec<Open>) {
     loop {
         open.retain(|one| !one.task.is_finished());
@@ -128,23 +130,23 @@ async fn make_room(open: &mut Vec<Open>) {
             return;
         }
         match expendable(open.iter().map(|one| &*one.activity)) {
-            Some(place) => open.swap_remove(place).task.abort(),
+            Some(index) => open.swap_remove(index).task.abort(),
             None => tokio::time::sleep(WHILE_ALL_WAIT).await,
         }
     }
 }
 
-/// The connection that gives way to a new one, by its place: the one that has been idle for longest, or, where all have
-/// something to say, the one whose last answer is the oldest. One that waits for its first answer never does: so
-/// those that come can push out neither one another nor a probe.
+/// Returns the index of the connection to close for a new one: the one that has been idle for longest, or, if all have
+/// work, the one whose last answer is the oldest. A connection that waits for its first answer is never closed, so that
+/// new connections can displace neither each other nor a probe.
 fn expendable<'a>(open: impl Iterator<Item = &'a ProbeActivity>) -> Option<usize> {
-    let candidates = open.enumerate().filter_map(|(place, activity)| {
+    let candidates = open.enumerate().filter_map(|(index, activity)| {
         let is_waiting = activity.is_waiting.load(Ordering::Relaxed);
         let is_first = !activity.is_answered.load(Ordering::Relaxed);
         let last_step = activity.last_step.load(Ordering::Relaxed);
-        (!(is_waiting && is_first)).then_some((is_waiting, last_step, place))
+        (!(is_waiting && is_first)).then_some((is_waiting, last_step, index))
     });
-    candidates.min().map(|(.., place)| place)
+    candidates.min().map(|(.., index)| index)
 }
 
 async fn answer(
@@ -167,9 +169,9 @@ async fn answer(
     });
     let mut connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIME)
+        .header_read_timeout(HEAD_TIMEOUT)
         .max_buf_size(MAX_BUFFER)
-        .serve_connection(TokioIo::new(Noted { stream, state: Arc::clone(&state) }), service);
+        .serve_connection(TokioIo::new(RecordingStream { stream, state: Arc::clone(&state) }), service);
     let served = poll_fn(|cx| {
         let step = |cx: &mut Context<'_>| {
             let before = state.work();
@@ -190,13 +192,13 @@ async fn answer(
     }
 }
 
-/// A stream that notes when anything comes or goes through it.
-struct Noted {
+/// A stream that records reads and writes in the connection's state.
+struct RecordingStream {
     stream: TcpStream,
     state: Arc<ConnectionState>,
 }
 
-impl AsyncRead for Noted {
+impl AsyncRead for RecordingStream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -211,7 +213,7 @@ impl AsyncRead for Noted {
     }
 }
 
-impl AsyncWrite for Noted {
+impl AsyncWrite for RecordingStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let written = ready!(Pin::new(&mut self.stream).poll_write(cx, buf));
         self.state.note_work();
@@ -254,8 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn the_connection_that_gives_way_is_the_one_idle_for_longest_and_never_one_that_waits_for_its_first_answer()
-     {
+    fn the_connection_idle_for_longest_is_closed_and_never_one_that_waits_for_its_first_answer() {
         let cases: [(&[_], _); 5] = [
             (&[(false, true, 3), (false, true, 2), (true, true, 1), (true, false, 0)], Some(1)),
             (&[(true, true, 3), (true, true, 2), (true, false, 0)], Some(1)),
@@ -263,9 +264,9 @@ mod tests {
             (&[(true, false, 0), (true, false, 0)], None),
             (&[], None),
         ];
-        for (open, place) in cases {
+        for (open, index) in cases {
             let open: Vec<_> = open.iter().copied().map(activity).collect();
-            assert_eq!(expendable(open.iter()), place);
+            assert_eq!(expendable(open.iter()), index);
         }
     }
 }

@@ -1,5 +1,5 @@
-//! The composition root: the only file that knows every part. Production, the demo and the tests all start the
-//! daemon here; they differ only in their [`Deps`].
+//! The composition root, which connects all parts. Production, the demo and the tests start the daemon here; they
+//! differ only in their [`Deps`].
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -25,7 +25,7 @@ use crate::management::Management;
 use crate::process::activation::Passed;
 use crate::process::notify::ServiceManager;
 use crate::secret::{NoRandomness, TagKey};
-use crate::telemetry::audit::{Audit, OutputError};
+use crate::telemetry::audit::{AuditLog, OutputError};
 use crate::telemetry::{Counters, UserNames};
 use crate::upstream::transport::{self, Transport, TransportError};
 use crate::upstream::{Auth0, Parts, Profiles, issuers};
@@ -37,33 +37,34 @@ mod secret_watch;
 mod service_manager;
 
 use descriptors::Descriptors;
-use reload::{By, Reloader, Reloads, Source};
+use reload::{By, ConfigSource, Reloader, Reloads, UserTokensFor};
 
-/// After the deadline: time for the last answers, which say that it is over, to reach their callers.
-const LAST_WORDS: Duration = Duration::from_millis(500);
+/// Timeout after the deadline for the last answers, `draining`, to reach their clients.
+const LAST_ANSWERS: Duration = Duration::from_millis(500);
 
-/// After that: time for the audit log's last lines, which a reader that does not read would take for ever.
+/// Timeout after that for the audit log's last lines, in case their reader does not read.
 const LAST_LINES: Duration = Duration::from_secs(2);
 
-/// What tells this installation from others (machine-id(5)).
+/// The file with this installation's id (machine-id(5)).
 const MACHINE_ID: &str = "/etc/machine-id";
 
-/// What the daemon takes from the world around it.
+/// The daemon's dependencies on its environment.
 pub struct Deps {
-    /// The time.
+    /// The clock.
     pub clock: Clock,
-    /// The way to Auth0.
+    /// The transport to Auth0.
     pub transport: Arc<dyn Transport>,
-    /// Determines every jitter; equal seeds draw equal ones.
+    /// Seed of every jitter; equal seeds give equal jitters.
     pub seed: u64,
-    /// Where the configuration can be read again, if it can.
-    pub source: Option<Source>,
-    /// Who is told how the daemon is.
+    /// The source of configurations for reloads; `None` if there are none.
+    pub source: Option<ConfigSource>,
+    /// The service manager that is notified.
     pub manager: ServiceManager,
 }
 
 impl Deps {
-    /// The real ones, for `config`, which nobody reads again. Reads the platform's certificate authorities.
+    /// The production dependencies for `config`, without reloads and without a service manager. Reads the platform's
+    /// certificate authorities.
     pub fn production(config: &Config) -> Result<Self, TransportError> {
         Ok(Self {
             clock: Clock::system(),
@@ -78,73 +79,73 @@ impl Deps {
 /// Why the daemon does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// A socket.
+    /// A socket cannot be made.
     #[error(transparent)]
     Socket(#[from] SocketError),
-    /// A socket that the service manager has passed, and no listener is for.
+    /// The service manager passed a socket that no listener names.
     #[error("the service manager has passed the socket {}, and no [[listener]] has that path: set one's path to it", .0.display())]
     Unclaimed(PathBuf),
-    /// The listener for probes and metrics.
+    /// The listener for probes and metrics cannot be made.
     #[error(transparent)]
     Admin(#[from] AdminError),
-    /// A socket that is bound cannot be served.
+    /// A bound socket cannot be served.
     #[error("the socket cannot be served: {0}")]
     Listen(#[from] std::io::Error),
-    /// The way to Auth0.
+    /// The transport to Auth0 cannot be made.
     #[error(transparent)]
     Transport(#[from] TransportError),
-    /// The audit log's output.
+    /// The audit log's output cannot be used.
     #[error(transparent)]
     Audit(#[from] OutputError),
-    /// The keys that name tokens and users.
+    /// The keys of fingerprints and of users' names cannot be drawn.
     #[error(transparent)]
     Randomness(#[from] NoRandomness),
 }
 
-/// The sockets of a daemon that does not run yet. Dropping them removes their files.
+/// The bound sockets of a daemon before its start. Dropping them removes their files.
 #[derive(Debug)]
 pub struct Bound {
     sockets: Vec<BoundSocket>,
-    /// For each of them, how many connections it may have.
+    /// Maximum number of connections of each socket.
     connections: Vec<usize>,
     admin: Option<TcpListener>,
 }
 
 impl Bound {
-    /// With no more connections than `descriptors` leave room for.
+    /// Limits connections to what `descriptors` allow.
     #[must_use]
     pub fn within(self, descriptors: Descriptors) -> Self {
         Self { connections: descriptors.connections, ..self }
     }
 }
 
-/// A daemon that runs. Dropping it stops it without ceremony; [`Running::stop`] is the orderly end.
+/// A running daemon. Dropping it aborts everything at once; [`Running::stop`] is the orderly end.
 pub struct Running {
-    /// Where it listens.
+    /// Paths of its sockets.
     pub sockets: Vec<PathBuf>,
     services: Arc<Services>,
     phase: watch::Sender<ShutdownPhase>,
     servers: JoinSet<()>,
-    /// Whatever else goes on until the end, and ends with it.
-    _around: JoinSet<()>,
+    /// Other tasks, which are aborted when the daemon ends.
+    _background: JoinSet<()>,
     shutdown: watch::Receiver<Shutdown>,
     reloads: Reloads,
     manager: ServiceManager,
 }
 
-/// How an orderly end came out.
+/// Outcome of an orderly end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
-    /// Everything that was begun was finished.
+    /// Every running request was finished.
     Finished,
-    /// `shutdown.deadline` came first; whoever still waited was told `draining`.
+    /// `shutdown.deadline` came first; waiting clients were answered with `draining`.
     CutShort,
 }
 
-/// Starts the daemon: sockets first, so that a start that fails costs Auth0 nothing, then the rest.
+/// Starts the daemon: sockets first, so that a failing start sends nothing to Auth0, then the rest.
 ///
 /// # Errors
-/// Sockets that cannot be made as configured, or no audit log where one is wanted. No socket is left behind then.
+/// A socket or the audit log cannot be made as configured. No socket remains then.
 ///
 /// # Panics
 /// Outside a tokio runtime.
@@ -152,11 +153,11 @@ pub async fn start(config: &Config, deps: Deps) -> Result<Running, StartError> {
     start_on(bind(config, Vec::new())?, config, deps).await
 }
 
-/// Makes the sockets, but for those that were `passed`. Needs no runtime, so it can be done before there are threads,
-/// and before the process gives up the right to.
+/// Makes the sockets, except those that were `passed`. Needs no runtime, so that it can be called before threads start
+/// and before the process enters its sandbox.
 ///
 /// # Errors
-/// Those that cannot be made as configured. Nothing is left behind then.
+/// A socket cannot be made as configured. No socket remains then.
 pub fn bind(config: &Config, mut passed: Vec<Passed>) -> Result<Bound, StartError> {
     let mut socket = |listener: &Listener| match passed.iter().position(|passed| passed.path == listener.path)
     {
@@ -172,11 +173,11 @@ pub fn bind(config: &Config, mut passed: Vec<Passed>) -> Result<Bound, StartErro
     Ok(Bound { sockets, connections, admin })
 }
 
-/// Starts the daemon on `bound`, which [`bind`] has made of the same `config`: the Management token's keeper, then
-/// the servers. Does not wait for Auth0.
+/// Starts the daemon on `bound`, which [`bind`] made from the same `config`: the Management token's keeper, then the
+/// servers. Does not wait for Auth0.
 ///
 /// # Errors
-/// Sockets that cannot be served.
+/// A socket cannot be served, or another part of the daemon cannot be made.
 ///
 /// # Panics
 /// Outside a tokio runtime.
@@ -203,7 +204,7 @@ pub async fn start_on(bound: Bound, config: &Config, deps: Deps) -> Result<Runni
     let admin = bound.admin.map(tokio::net::TcpListener::from_std).transpose()?;
     let (phase, watched) = watch::channel(ShutdownPhase::Serving);
     let listeners = listening.iter().map(|listening| Arc::clone(&listening.info)).collect();
-    let (manager, (reloads, asked)) = (deps.manager.clone().listening(), Reloads::new());
+    let (manager, (reloads, asked)) = (deps.manager.clone().with_thread(), Reloads::new());
     let Wired { services, auth0, source, user_tokens } =
         wire(config, deps, watched, listeners, reloads.clone())?;
     let (shutdown, shutdown_now) = watch::channel(config.shutdown);
@@ -224,16 +225,16 @@ pub async fn start_on(bound: Bound, config: &Config, deps: Deps) -> Result<Runni
     };
 
     let scheduler = FairScheduler::default();
-    let (mut servers, mut around) = (JoinSet::new(), JoinSet::new());
+    let (mut servers, mut background) = (JoinSet::new(), JoinSet::new());
     if reloader.source.is_some() {
-        around.spawn(secret_watch::watch(client_now, reloads.clone(), TagKey::random()?));
+        background.spawn(secret_watch::watch(client_now, reloads.clone(), TagKey::random()?));
     }
-    around.spawn(reloader.run(asked));
-    if manager.is_there() {
-        around.spawn(service_manager::keep_told(Arc::clone(&services), watchdog, manager.clone()));
+    background.spawn(reloader.run(asked));
+    if manager.is_notified() {
+        background.spawn(service_manager::notify(Arc::clone(&services), watchdog, manager.clone()));
     }
     if let Some(listener) = admin {
-        around.spawn(admin::serve(listener, Arc::clone(&services), scheduler.clone()));
+        background.spawn(admin::serve(listener, Arc::clone(&services), scheduler.clone()));
     }
     for listening in listening {
         servers.spawn(listener::serve(listening, Arc::clone(&services), scheduler.clone()));
@@ -244,25 +245,22 @@ pub async fn start_on(bound: Bound, config: &Config, deps: Deps) -> Result<Runni
         services,
         phase,
         servers,
-        _around: around,
+        _background: background,
         shutdown: shutdown_now,
         reloads,
         manager,
     })
 }
 
-/// Makes what verifies user tokens, for a configuration.
-type UserTokensFor = Box<dyn Fn(&Config) -> Option<Arc<UserTokens>> + Send + Sync>;
-
-/// The parts, wired together, and those that only a reload needs.
+/// The connected parts, and those that only a reload needs.
 struct Wired {
     services: Arc<Services>,
     auth0: Auth0,
-    source: Option<Arc<Source>>,
+    source: Option<Arc<ConfigSource>>,
     user_tokens: UserTokensFor,
 }
 
-/// Wires cache, keeper and upstream together.
+/// Connects cache, keeper and upstream.
 fn wire(
     config: &Config,
     deps: Deps,
@@ -273,7 +271,7 @@ fn wire(
     let Deps { clock, transport, seed, source, manager: _ } = deps;
     let (tags, counters) = (TagKey::random()?, Arc::new(Counters::default()));
     let names = UserNames::for_installation(&config.log, Path::new(MACHINE_ID))?;
-    let audit = Audit::start(&config.audit, names.clone())?;
+    let audit = AuditLog::start(&config.audit, names.clone())?;
     let parts = Parts { transport, clock: clock.clone(), tags, counters: Arc::clone(&counters), seed };
     let auth0 = Auth0::new(&config.tenant, &config.client, config.upstream, parts);
     let budget = auth0.budget().clone();
@@ -297,7 +295,7 @@ fn wire(
         counters,
         audit,
         user_tokens: user_tokens(config),
-        reload: Box::new(move || reloads.ask(By::Person)),
+        reload: Box::new(move || reloads.ask(By::Operator)),
         budget: Box::new(move |now| budget.standing(now)),
         phase,
         tenant: Arc::clone(&config.tenant.domain),
@@ -308,27 +306,27 @@ fn wire(
 }
 
 impl Running {
-    /// What the handlers see; for the demo and the tests.
+    /// The services that handlers use; for the demo and the tests.
     pub fn services(&self) -> &Arc<Services> {
         &self.services
     }
 
-    /// Reads the configuration again; what comes of it is in the log, too.
+    /// Reloads the configuration. The log contains the result as well.
     pub fn reload(&self) -> Reloading {
-        self.reloads.ask(By::Person)
+        self.reloads.ask(By::Operator)
     }
 
-    /// The orderly end: not ready at once, accepting for `shutdown.min_delay`, then finishing what was begun for
-    /// at most `shutdown.deadline`, then writing what the audit log has to say of it. The sockets' files are gone when
-    /// this returns.
+    /// Ends in order: the daemon is not ready at once, accepts for `shutdown.min_delay`, finishes running requests for
+    /// at most `shutdown.deadline`, and then writes the last lines of the audit log. The sockets' files are removed
+    /// when this returns.
     pub async fn stop(mut self) -> Ended {
         let ended = self.finish().await;
         let services = self.services;
         let closing = tokio::task::spawn_blocking(move || services.audit.close(LAST_LINES));
-        // Bounded once more, because threads that files or names hang on may be all there are.
+        // A timeout of its own, because all blocking threads may hang on files or name resolution.
         let closed = tokio::time::timeout(2 * LAST_LINES, closing).await;
         if !matches!(closed, Ok(Ok(true))) {
-            tracing::warn!("Nobody takes the last lines of the audit log; they are lost");
+            tracing::warn!("The output of the audit log does not take the last lines; they are lost");
         }
         ended
     }
@@ -344,8 +342,8 @@ impl Running {
         }
         tracing::warn!("Requests are still under way at shutdown.deadline; they are answered with draining");
         self.phase.send_replace(ShutdownPhase::Over);
-        if tokio::time::timeout(LAST_WORDS, all(&mut self.servers)).await.is_err() {
-            tracing::debug!("Some callers do not read their answers; their connections are cut");
+        if tokio::time::timeout(LAST_ANSWERS, all(&mut self.servers)).await.is_err() {
+            tracing::debug!("Some clients do not read their answers; their connections are closed");
         }
         Ended::CutShort
     }

@@ -1,20 +1,22 @@
-//! The simulated tenant: answers as Auth0 does, fails on request, and remembers every call.
+//! A simulated Auth0 tenant: answers as Auth0 does, fails on request, and records every call.
 //!
-//! `cloakroom demo` shows it to people and every test runs against it, so it is held to the wire: statuses,
-//! bodies and headers are those that Auth0 documents or that SDKs recorded. [`Tenant::answer`] is the whole of it
-//! without a socket, for tests in virtual time; [`Tenant::listen`] puts it behind TLS on loopback.
+//! `cloakroom demo` and every test run against it. Statuses, bodies and headers are those that Auth0 documents or that
+//! SDKs recorded. [`Tenant::answer`] is the tenant without a socket, for tests in virtual time; [`Tenant::listen`]
+//! serves it by TLS on loopback.
 //!
-//! It parses and decodes by itself what the daemon's own code parses and decodes: a mistake shared by both sides
-//! would be seen by no test.
+//! The tenant has its own parsers and decoders. With those of the daemon, a mistake in them would be on both sides, and
+//! no test would find it.
 
 mod calls;
 mod certificates;
+mod error;
 mod fault;
 mod keys;
 mod limit;
 mod listen;
 mod management;
 mod options;
+mod ports;
 mod reply;
 mod state;
 #[cfg(test)]
@@ -35,19 +37,19 @@ use crate::secret::Secret;
 
 pub use calls::{Call, Endpoint};
 pub use certificates::CertificateKind;
+pub use error::TenantError;
 pub use fault::{ExpiresIn, Fault, WaitHint};
 pub use limit::RateLimit;
 pub use listen::Listening;
 pub use options::{ClientAuth, TenantOptions};
 pub use reply::{Delivery, Reply};
 
-use calls::Underway;
 use certificates::Authority;
 use fault::Plan;
-use listen::Doors;
+use ports::Ports;
 use state::State;
 
-/// A simulated Auth0 tenant. Clones are the same tenant.
+/// A simulated Auth0 tenant. Clones share its state.
 #[derive(Clone)]
 pub struct Tenant(Arc<Inner>);
 
@@ -55,51 +57,49 @@ struct Inner {
     clock: Clock,
     authority: Authority,
     state: Mutex<State>,
-    doors: Doors,
+    ports: Ports,
 }
 
-/// Why a tenant cannot be made or cannot sign.
-#[derive(Debug, thiserror::Error)]
-pub enum TenantError {
-    /// No signing key could be drawn.
-    #[error("no RSA key could be generated")]
-    Key,
-    /// No certificate could be made.
-    #[error("no certificate could be made: {0}")]
-    Certificate(#[from] rcgen::Error),
-    /// TLS does not like the certificate.
-    #[error("TLS cannot be set up: {0}")]
-    Tls(rustls::Error),
-    /// A token could not be signed.
-    #[error("a token could not be signed: {0}")]
-    Signature(#[from] jsonwebtoken::errors::Error),
+/// A call that is being answered. If it is dropped without a status, the client has hung up.
+struct Underway {
+    tenant: Tenant,
+    number: u64,
+    endpoint: Endpoint,
+    status: Option<StatusCode>,
+}
+
+impl Drop for Underway {
+    fn drop(&mut self) {
+        self.tenant.state().calls.end(self.number, self.status);
+    }
 }
 
 impl Tenant {
-    /// A tenant with the [sample users](users), whose tokens are alive by `clock` unless said otherwise.
+    /// Makes a tenant with the [sample users](users), whose tokens are valid by `clock` unless their comment says
+    /// otherwise.
     pub fn new(clock: Clock, options: TenantOptions) -> Result<Self, TenantError> {
         let state = State::new(options, clock.now())?;
         Ok(Self(Arc::new(Inner {
             clock,
             authority: Authority::new()?,
             state: Mutex::new(state),
-            doors: Doors::default(),
+            ports: Ports::default(),
         })))
     }
 
-    /// Answers one request, after whatever delay the faults ask for. Waits on tokio's timers, so that virtual
-    /// time works; a caller that drops the future is a client that hung up.
+    /// Answers one request, after the delays of its faults. Waits on tokio's timers, so that virtual time works.
+    /// Dropping the future counts as a client that hung up.
     pub async fn answer(&self, request: Request<Bytes>) -> Reply {
-        let underway = self.begin(&request);
-        let plan = self.state().faults.plan(underway.endpoint());
+        let mut underway = self.begin(&request);
+        let plan = self.state().faults.plan(underway.endpoint);
         if !plan.latency.is_zero() {
             tokio::time::sleep(plan.latency).await;
         }
-        let reply = self.reply(&plan, underway.endpoint(), &request);
+        let reply = self.reply(&plan, underway.endpoint, &request);
         if !plan.late.is_zero() {
             tokio::time::sleep(plan.late).await;
         }
-        underway.answered(reply.visible_status());
+        underway.status = reply.visible_status();
         reply
     }
 
@@ -108,7 +108,7 @@ impl Tenant {
         let path = request.uri().path_and_query().map_or("", |path| path.as_str());
         let user = management::user_in_path(request.uri().path());
         let number = self.state().calls.begin(at, request.method(), path, user);
-        Underway::new(self.clone(), number, Endpoint::of(request.uri().path()))
+        Underway { tenant: self.clone(), number, endpoint: Endpoint::of(request.uri().path()), status: None }
     }
 
     fn reply(&self, plan: &Plan, endpoint: Endpoint, request: &Request<Bytes>) -> Reply {
@@ -133,14 +133,14 @@ impl Tenant {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // A panic elsewhere leaves the state as consistent as a test needs it to report that panic.
+        // After a panic of another thread the state is consistent enough for the test to report that panic.
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Changes while it runs. Each takes effect for the next answer.
+/// Changes of a running tenant. Each takes effect for the next answer.
 impl Tenant {
-    /// The canonical domain: from the options, else where it listens.
+    /// The canonical domain: that of the options, else the address of the listener.
     pub fn domain(&self) -> String {
         self.state().domain()
     }
@@ -150,17 +150,17 @@ impl Tenant {
         self.state().audience()
     }
 
-    /// Makes `endpoint` fail until [`Tenant::clear`]; of several faults that exclude each other the last counts.
+    /// Makes `endpoint` fail until [`Tenant::clear`]. Of several faults that exclude each other the last applies.
     pub fn fault(&self, endpoint: Endpoint, fault: Fault) {
         let mut state = self.state();
-        state.connections_died += u64::from(matches!(fault, Fault::DeadConnections));
+        state.connection_generation += u64::from(matches!(fault, Fault::DeadConnections));
         state.faults.add(endpoint, fault);
         drop(state);
-        self.settle_doors();
+        self.apply_refusal();
     }
 
-    /// Makes the next `n` answers of `endpoint` fail, after those that earlier calls of this have claimed, and
-    /// over any persistent fault.
+    /// Makes the next `n` answers of `endpoint` fail, after those of earlier calls of this function. Such a fault has
+    /// precedence over a persistent one.
     pub fn fault_next(&self, endpoint: Endpoint, n: usize, fault: Fault) {
         self.state().faults.add_next(endpoint, n, fault);
     }
@@ -168,66 +168,66 @@ impl Tenant {
     /// Ends every fault of `endpoint`.
     pub fn clear(&self, endpoint: Endpoint) {
         self.state().faults.clear(endpoint);
-        self.settle_doors();
+        self.apply_refusal();
     }
 
     /// Ends every fault.
     pub fn clear_all(&self) {
         self.state().faults = fault::Faults::default();
-        self.settle_doors();
+        self.apply_refusal();
     }
 
-    /// The scopes of the client grant. Tokens issued earlier keep the scopes they have.
+    /// Sets the scopes of the client grant. Tokens issued earlier keep their scopes.
     pub fn grant_scopes(&self, scopes: &[&str]) {
         self.state().options.scopes = scopes.iter().map(|&scope| scope.to_owned()).collect();
     }
 
-    /// Whether the application has a client grant for the Management API.
+    /// Sets whether the application has a client grant for the Management API.
     pub fn set_client_grant(&self, granted: bool) {
         self.state().options.client_grant = granted;
     }
 
-    /// Whether the application may use the client-credentials grant.
+    /// Sets whether the application may use the client-credentials grant.
     pub fn set_grant_type_allowed(&self, allowed: bool) {
         self.state().options.grant_type_allowed = allowed;
     }
 
-    /// Lifetime of Management tokens from now on; Auth0's default is 24 h, its longest 30 days.
+    /// Sets the lifetime of later Management tokens. Auth0's default is 24 h, its maximum 30 days.
     pub fn set_token_lifetime(&self, lifetime: Duration) {
         self.state().options.token_lifetime = lifetime;
     }
 
-    /// Replaces the application's secret; the old one is refused at once, tokens issued with it live on.
+    /// Replaces the application's secret. The old one is refused at once; tokens issued with it stay valid.
     pub fn rotate_client_secret(&self, secret: Secret) {
         self.state().options.client_secret = secret;
     }
 
-    /// Makes every Management token issued so far invalid. Auth0 cannot do this; losing a signing key can.
+    /// Makes every Management token issued so far invalid, as the loss of a signing key does. Auth0 has no call for it.
     pub fn revoke_management_tokens(&self) {
         self.state().revoke_issued();
     }
 
-    /// Signs with the key that was published as the next one, and publishes another. The previous key stays
-    /// published, and its tokens valid. After two rotations the current key is one that an early reader of the
-    /// key set has never seen.
+    /// Rotates the signing key: the published next key signs from now on, and a new next key is published. The previous
+    /// key stays published, and its tokens stay valid. After two rotations, a client that read the key set before does
+    /// not know the current key.
     pub fn rotate_signing_key(&self) -> Result<(), TenantError> {
         let own = self.state().options.own_keys;
         self.state().keys.rotate(own)
     }
 
-    /// Starts or ends the Management API's rate limit; a new one starts with a full bucket.
+    /// Sets or removes the Management API's rate limit. A new limit starts with a full bucket.
     pub fn set_rate_limit(&self, limit: Option<RateLimit>) {
         let now = self.0.clock.now();
         self.state().limit = limit.map(|limit| limit::Bucket::new(limit, now));
     }
 
-    /// Starts or ends a quota for the application's tokens, of so many in each hour of UTC; a new one is unspent.
+    /// Sets or removes the application's quota of tokens per hour of UTC. A new quota starts unused.
     pub fn set_token_quota(&self, per_hour: Option<u64>) {
         self.state().quota = per_hour.map(limit::Quota::new);
     }
 
-    /// A login through `connection`: a new IdP token where the provider issues one, and `last_login` now.
-    /// Answers the new token; `None` where there is no such user or connection, or the provider gives none.
+    /// Logs a user in through `connection`: the provider issues a new token, and `last_login` is now. Returns the new
+    /// token; `None` if the user or the connection is unknown, or the provider issues no tokens.
     pub fn login(&self, user_id: &str, connection: &str) -> Option<String> {
         let now = self.0.clock.now().wall;
         let mut state = self.state();
@@ -236,34 +236,34 @@ impl Tenant {
         users::login(state.users.get_mut(user_id)?, connection, now, number)
     }
 
-    /// Lets a user log in by single sign-on, for which no provider is asked: the login is new, and every token is as it was.
+    /// Logs a user in by single sign-on, which asks no provider: `last_login` is now, and tokens stay the same.
     pub fn sign_on(&self, user_id: &str) {
         let now = self.0.clock.now().wall;
         self.change(user_id, |user| users::logged_in(user, now));
     }
 
-    /// Blocks a user: further reads say so, and still carry the tokens.
+    /// Blocks a user: later reads contain `blocked`, and still the tokens.
     pub fn block(&self, user_id: &str) {
         self.change(user_id, |user| drop(user.insert("blocked".into(), json!(true))));
     }
 
-    /// Lifts a block. The field is gone, as for a user who never was blocked.
+    /// Removes a block, with its field, as for a user who never was blocked.
     pub fn unblock(&self, user_id: &str) {
         self.change(user_id, |user| drop(user.remove("blocked")));
     }
 
-    /// Adds a user, or replaces the one with this `user_id`. Anything but an object with a textual `user_id` is
-    /// ignored, and answered `false`.
+    /// Adds a user, or replaces the one with this `user_id`. Ignores anything but an object with a textual `user_id`,
+    /// and returns `false` then.
     pub fn put_user(&self, user: Value) -> bool {
         self.state().put_user(user)
     }
 
-    /// Deletes a user; answers what it was.
+    /// Deletes a user, and returns it.
     pub fn remove_user(&self, user_id: &str) -> Option<Value> {
         self.state().users.remove(user_id).map(Value::Object)
     }
 
-    /// A user as stored, tokens and all.
+    /// A user as stored, with tokens.
     pub fn user(&self, user_id: &str) -> Option<Value> {
         self.state().users.get(user_id).cloned().map(Value::Object)
     }
@@ -274,15 +274,16 @@ impl Tenant {
         }
     }
 
-    fn settle_doors(&self) {
+    /// Makes every port refuse connections, or accept them again, as the faults demand.
+    fn apply_refusal(&self) {
         let refusing = self.state().faults.refusing();
-        self.0.doors.refuse(refusing);
+        self.0.ports.refuse(refusing);
     }
 }
 
-/// What it has seen, and what it can vouch for.
+/// Recorded calls, and signed tokens.
 impl Tenant {
-    /// Every call so far in the order of arrival; of very many, the latest 100 000.
+    /// Every call so far in the order of arrival; at most the latest 100 000.
     pub fn calls(&self) -> Vec<Call> {
         self.state().calls.list()
     }
@@ -292,22 +293,22 @@ impl Tenant {
         self.calls().into_iter().filter(|call| call.endpoint == endpoint).collect()
     }
 
-    /// Forgets the calls that have ended, and the maxima.
+    /// Removes the calls that have ended, and resets the maxima.
     pub fn forget_calls(&self) {
         self.state().calls.forget();
     }
 
-    /// The most calls of `endpoint` that were ever under way at once.
+    /// Maximum number of concurrent calls of `endpoint`.
     pub fn max_concurrent(&self, endpoint: Endpoint) -> usize {
         self.state().calls.max_concurrent(endpoint)
     }
 
-    /// The most reads of one user that were ever under way at once.
+    /// Maximum number of concurrent reads of one user.
     pub fn max_concurrent_for(&self, user_id: &str) -> usize {
         self.state().calls.max_concurrent_for(user_id)
     }
 
-    /// An end user's access token for `audience`, as the tenant would issue it at a login.
+    /// Issues an end user's access token for `audience`, as at a login.
     pub fn user_token(&self, sub: &str, audience: &str, lifetime: Duration) -> Result<String, TenantError> {
         let now = self.0.clock.now().wall;
         let state = self.state();
@@ -322,12 +323,12 @@ impl Tenant {
         }))
     }
 
-    /// Any claims, signed with the current key.
+    /// Signs any claims with the current key.
     pub fn sign(&self, claims: &Value) -> Result<String, TenantError> {
         self.state().keys.sign(claims)
     }
 
-    /// The same under a header that `change` has changed: another `alg` of RSA keys, no `kid`, any `typ`.
+    /// Signs any claims under a header that `change` modifies: another `alg` of RSA keys, no `kid`, any `typ`.
     pub fn sign_as(
         &self,
         change: impl FnOnce(&mut jsonwebtoken::Header),
@@ -337,7 +338,7 @@ impl Tenant {
     }
 }
 
-/// Whom the client believes to be talking to.
+/// The host that the request names.
 fn host(request: &Request<Bytes>) -> Option<&str> {
     let authority = request.uri().authority().map(|authority| authority.as_str());
     authority.or_else(|| request.headers().get(header::HOST)?.to_str().ok())

@@ -1,4 +1,4 @@
-//! The process around the daemon: signals, the service manager, and what it keeps to itself.
+//! The operating system's interfaces to the process: signals, the service manager, the sandbox, limits, file watches.
 
 pub mod activation;
 pub mod hardening;

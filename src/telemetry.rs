@@ -1,9 +1,8 @@
-//! What the daemon tells about itself: log lines, the audit log, and the numbers behind `status`.
+//! Observability of the daemon: the log, the audit log, and the counters behind `status` and the metrics.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
-
 use std::time::Duration;
 
 use crate::domain::freshness::Timestamp;
@@ -20,7 +19,7 @@ pub use histogram::Histogram;
 pub use process_stats::ProcessStats;
 pub use user_names::UserNames;
 
-/// Numbers that only grow, shared by the parts that count and those that show.
+/// Counters of the whole daemon, shared by the parts that count and the parts that show them.
 #[derive(Debug, Default)]
 pub struct Counters {
     /// Lookups answered from the cache.
@@ -29,15 +28,15 @@ pub struct Counters {
     pub misses: Counter,
     /// Lookups answered from the cache because Auth0 could not be asked.
     pub stale: Counter,
-    /// Lookups answered with a fact that is no token.
+    /// Lookups answered with a cached or fetched error about the user, such as `user_not_found`.
     pub negatives: Counter,
-    /// Lookups not answered.
+    /// Lookups that failed.
     pub errors: Counter,
-    /// How long lookups took.
+    /// Durations of lookups.
     pub lookup_durations: LookupDurations,
-    /// Lookups that joined a request under way.
+    /// Lookups that joined a running fetch.
     pub flights_joined: Counter,
-    /// Entries that the cache has given up.
+    /// Entries that the cache has removed.
     pub evictions: Evictions,
     /// Requests to Auth0's token endpoint.
     pub token_requests: Counter,
@@ -45,32 +44,32 @@ pub struct Counters {
     pub user_requests: Counter,
     /// Requests for the tenant's key set.
     pub key_requests: Counter,
-    /// Those of all three that failed.
+    /// Requests to any of the three endpoints that failed.
     pub upstream_failures: Counter,
     /// Management tokens obtained.
     pub grants_succeeded: Counter,
-    /// Management tokens not obtained.
+    /// Failed attempts to obtain a Management token.
     pub grants_failed: Counter,
-    /// Times that the configuration was read again and put into force.
+    /// Reloads of the configuration that succeeded.
     pub reloads_succeeded: Counter,
-    /// Times that it was refused.
+    /// Reloads that were refused.
     pub reloads_failed: Counter,
     last_reload_refused: AtomicBool,
-    /// Requests to Auth0 by endpoint and result: a status code, or what there was instead.
+    /// Requests to Auth0 by endpoint and result: a status code, or the kind of failure.
     results: Mutex<BTreeMap<(&'static str, String), u64>>,
-    /// How long they took, by endpoint.
+    /// Duration of requests to Auth0, by endpoint.
     durations: Mutex<BTreeMap<&'static str, Histogram>>,
     last_failure: Mutex<Option<(Timestamp, String)>>,
-    /// Milliseconds that Auth0's clock is ahead of ours; 0 until it has been seen.
+    /// Milliseconds by which Auth0's clock is ahead of this machine's; 0 until it is known.
     skew: AtomicI64,
 }
 
-/// A clock that is further off than this is worth a warning: expiry times are dates.
+/// A larger difference of the clocks is logged as a warning, because expiry times are dates.
 const TOLERABLE_SKEW_MILLIS: i64 = 5_000;
 
 impl Counters {
-    /// Auth0's clock is this many milliseconds ahead of ours. Warns when that becomes too much, and says so when it
-    /// is no longer.
+    /// Notes by how many milliseconds Auth0's clock is ahead of this machine's. Logs a warning when the difference
+    /// becomes too large, and a line when it is no longer.
     pub fn clock_skew(&self, millis: i64) {
         let before = self.skew.swap(millis, Ordering::Relaxed);
         let bad = |millis: i64| millis.saturating_abs() > TOLERABLE_SKEW_MILLIS;
@@ -78,19 +77,19 @@ impl Counters {
         match (bad(before), bad(millis)) {
             (false, true) => tracing::warn!(
                 seconds,
-                "This machine's clock and Auth0's differ; synchronise it, or tokens will be given up too early"
+                "This machine's clock and Auth0's differ; synchronise it, or tokens will be dropped too early"
             ),
             (true, false) => tracing::info!("This machine's clock and Auth0's agree again"),
             _ => {}
         }
     }
 
-    /// Milliseconds that Auth0's clock is ahead of ours.
+    /// Milliseconds by which Auth0's clock is ahead of this machine's.
     pub fn skew_millis(&self) -> i64 {
         self.skew.load(Ordering::Relaxed)
     }
 
-    /// Counts a request to Auth0's `endpoint` by its `result`, which took this long to come.
+    /// Counts a request to Auth0's `endpoint` by its `result` and duration.
     pub fn upstream_result(&self, endpoint: &'static str, result: String, took: Duration) {
         let mut results = self.results.lock().unwrap_or_else(PoisonError::into_inner);
         *results.entry((endpoint, result)).or_default() += 1;
@@ -98,7 +97,7 @@ impl Counters {
         durations.entry(endpoint).or_default().observe(took);
     }
 
-    /// How long requests to Auth0 took, by endpoint.
+    /// Duration of requests to Auth0, by endpoint.
     pub fn upstream_durations(&self) -> BTreeMap<&'static str, Histogram> {
         self.durations.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -108,47 +107,47 @@ impl Counters {
         self.results.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The configuration was read again; whether it is in force.
-    pub fn reloaded(&self, well: bool) {
-        if well { &self.reloads_succeeded } else { &self.reloads_failed }.add();
-        self.last_reload_refused.store(!well, Ordering::Relaxed);
+    /// Counts a reload of the configuration.
+    pub fn reloaded(&self, succeeded: bool) {
+        if succeeded { &self.reloads_succeeded } else { &self.reloads_failed }.add();
+        self.last_reload_refused.store(!succeeded, Ordering::Relaxed);
     }
 
-    /// Whether the configuration that was read last was refused; that of the start never was.
+    /// Returns whether the last reload was refused; `false` before the first.
     pub fn last_reload_refused(&self) -> bool {
         self.last_reload_refused.load(Ordering::Relaxed)
     }
 
-    /// Remembers the latest failure of a request to Auth0, for `status`.
+    /// Counts a failed request to Auth0, and stores it as the latest failure for `status`.
     pub fn upstream_failed(&self, at: Timestamp, public_text: String) {
         self.upstream_failures.add();
         *self.last_failure.lock().unwrap_or_else(PoisonError::into_inner) = Some((at, public_text));
     }
 
-    /// The latest failure of a request to Auth0, and when it was.
+    /// The latest failure of a request to Auth0, with its time.
     pub fn last_upstream_failure(&self) -> Option<(Timestamp, String)> {
         self.last_failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
-/// What there is to know of the budget for the tenant.
+/// State of the budget of requests to the tenant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BudgetStanding {
-    /// For how long the gate is closed; `None` while it is open.
+    /// Time until the gate opens; `None` while it is open.
     pub gate_closed_for: Option<Duration>,
-    /// Requests that wait for leave.
+    /// Requests that wait for a permit.
     pub waiting: usize,
     /// Requests under way.
     pub under_way: u32,
-    /// What the tenant said is left of its own limit.
+    /// Remaining requests of the tenant's own rate limit, as the tenant reported.
     pub remaining: Option<u64>,
-    /// What the tenant said that limit is.
+    /// The tenant's own rate limit, as the tenant reported.
     pub limit: Option<u64>,
-    /// Whether refreshing ahead is suspended because that is little.
+    /// Whether refreshing ahead is suspended because `remaining` is low.
     pub thrifty: bool,
 }
 
-/// How long lookups took, by outcome.
+/// Durations of lookups, by outcome.
 #[derive(Debug, Default)]
 pub struct LookupDurations {
     /// Answered from the cache.
@@ -157,34 +156,34 @@ pub struct LookupDurations {
     pub miss: Histogram,
     /// Answered from the cache because Auth0 could not be asked.
     pub stale: Histogram,
-    /// Answered with a fact that is no token.
+    /// Answered with an error about the user.
     pub negative: Histogram,
-    /// Not answered.
+    /// Failed.
     pub error: Histogram,
 }
 
-/// Entries that the cache has given up, by cause. Those that newer ones replaced are not among them.
+/// Entries that the cache has removed, by cause. Entries that newer ones replaced are not counted.
 #[derive(Debug, Default)]
 pub struct Evictions {
-    /// There was no room for them.
+    /// The cache was full.
     pub size: Counter,
-    /// They could not be served any more.
+    /// The entry could not be served any more.
     pub expired: Counter,
-    /// Somebody wanted them forgotten.
+    /// A client purged the entry.
     pub purged: Counter,
 }
 
-/// One of the counters.
+/// A number that only grows.
 #[derive(Debug, Default)]
 pub struct Counter(AtomicU64);
 
 impl Counter {
-    /// Counts one more.
+    /// Adds one.
     pub fn add(&self) {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// How many so far.
+    /// The current value.
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }

@@ -27,7 +27,7 @@ pub enum KeepAlive {
     None,
     /// On a Unix socket: less than `connection::IDLE_TIMEOUT`.
     OnSocket,
-    /// On `admin.address`: less than `admin::HEAD_TIME`.
+    /// On `admin.address`: less than `admin::HEAD_TIMEOUT`.
     OverTcp,
 }
 

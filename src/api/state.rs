@@ -11,7 +11,7 @@ use crate::cache::Cache;
 use crate::clock::Clock;
 use crate::domain::freshness::Moment;
 use crate::management::Management;
-use crate::telemetry::audit::Audit;
+use crate::telemetry::audit::AuditLog;
 use crate::telemetry::{BudgetStanding, Counters};
 use crate::user_token::UserTokens;
 
@@ -46,7 +46,7 @@ pub struct Services {
     /// Answers by route, and denials, for `/metrics`.
     pub request_counters: Arc<RequestCounters>,
     /// The audit log.
-    pub audit: Audit,
+    pub audit: AuditLog,
     pub(super) budget: BudgetReader,
     pub(super) tenant: Arc<str>,
     pub(super) started: Moment,
@@ -69,7 +69,7 @@ pub struct ServiceParts {
     /// Counters that other parts of the daemon share.
     pub counters: Arc<Counters>,
     /// The audit log.
-    pub audit: Audit,
+    pub audit: AuditLog,
     /// Verifies user tokens; `None` where `[me]` names no audience.
     pub user_tokens: Option<Arc<UserTokens>>,
     /// Reloads the configuration.

@@ -1,7 +1,7 @@
-//! How many connections the limit of file descriptors leaves room for. Pure.
+//! Divides the limit of file descriptors among the listeners. Pure.
 //!
-//! A connection that is accepted takes a descriptor. Were all of them taken, Auth0 could not be asked, no file read and
-//! no probe answered; so what the daemon itself opens is reserved before anything is accepted.
+//! An accepted connection takes a descriptor. Without a free one the daemon could neither ask Auth0, read a file nor
+//! answer a probe. Its own descriptors are therefore reserved first.
 
 use std::fmt;
 
@@ -9,22 +9,22 @@ use crate::admin;
 use crate::config::Config;
 use crate::listener::max_refusals;
 
-/// Listeners, the runtime, signals, logs, watched directories, files that are read, names that are resolved.
+/// Descriptors of the daemon itself: listeners, runtime, signals, logs, watches, files, name resolution.
 const OWN: u64 = 64;
 
-/// For each request to Auth0 under way: its connection, and one that is being made or is idle.
+/// Descriptors for each concurrent request to Auth0: its connection, and one that is being made or is idle.
 const PER_REQUEST: u64 = 2;
 
-/// The fewest connections of a listener, for its limit is halved and quartered among callers.
+/// Minimum number of connections of a listener, whose limit is divided among uids by halves and quarters.
 const FEWEST: usize = 8;
 
-/// What a configuration needs of descriptors, and what the limit has for it.
+/// The descriptors that a configuration needs, and their division under the limit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Descriptors {
     limit: u64,
     reserved: u64,
     wanted: u64,
-    /// For each listener, in order: how many connections it may have at a time.
+    /// Maximum number of connections of each listener, in order.
     pub connections: Vec<usize>,
 }
 
@@ -47,10 +47,11 @@ impl Descriptors {
             if wanted <= left {
                 return *each;
             }
-            // Of 128 bits, because a limit may be as large as 64 have room for. No more than what is wanted, which fits.
+            // 128 bits, because a limit may be as large as 64 bits allow. The result is at most `wanted`, which fits.
             let share = u128::from(left) * u128::from(with_refusals(*each)) / u128::from(wanted.max(1));
             let share = usize::try_from(share).unwrap_or(usize::MAX);
-            // So that these and their refusals, a quarter of them but no more than the most, are the share.
+            // Connections and their refusals together are the share. Refusals are a quarter of the connections, up to a
+            // maximum.
             let connections = (share / 5 * 4).max(share.saturating_sub(max_refusals(usize::MAX)));
             connections.max(FEWEST).min(*each)
         };
@@ -58,14 +59,14 @@ impl Descriptors {
         Self { limit, reserved, wanted, connections }
     }
 
-    /// What to change, where not everything that is configured fits.
+    /// Returns a warning with advice, if not everything that is configured fits.
     pub fn warning(&self) -> Option<Warning<'_>> {
         let fits = self.wanted.saturating_add(self.reserved) <= self.limit;
         (!fits).then_some(Warning(self))
     }
 }
 
-/// Prints as one sentence.
+/// The warning, which prints as one sentence.
 #[derive(Clone, Copy, Debug)]
 pub struct Warning<'a>(&'a Descriptors);
 
@@ -77,8 +78,8 @@ impl fmt::Display for Warning<'_> {
         write!(
             f,
             "file descriptors are limited to {limit}, and {needed} are needed: {wanted} for max_connections of all \
-             listeners and for refusals beyond, {reserved} for Auth0, files and probes; the listeners take {connections} connections together: \
-             raise LimitNOFILE= in the unit, or the container's limit of open files, or lower max_connections"
+             listeners and for refusals beyond, {reserved} for Auth0, files and probes; the listeners take {connections} \
+             connections together: raise LimitNOFILE= in the unit, or the container's limit of open files, or lower max_connections"
         )
     }
 }
@@ -88,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_fits_is_left_alone_and_the_rest_is_shared() {
+    fn limits_that_fit_are_kept_and_others_are_divided() {
         let divided = |limit, listeners: &[usize]| Descriptors::divide(limit, listeners, 16, 32);
         // 64 of its own, 32 for Auth0, 32 for probes; 128 refusals for each listener.
         let fits = divided(2432, &[1024, 1024]);
@@ -96,7 +97,7 @@ mod tests {
         let short = divided(2431, &[1024, 1024]);
         assert_eq!((short.connections.as_slice(), short.warning().is_none()), (&[1023, 1023][..], false));
         assert_eq!(divided(528, &[3000, 1000, 4]).connections, [232, 84, 4], "less than the fewest");
-        assert_eq!(divided(20, &[1024, 2]).connections, [8, 2], "the daemon is still of use");
+        assert_eq!(divided(20, &[1024, 2]).connections, [8, 2], "the daemon still works");
         assert_eq!(divided(u64::MAX, &[65_536; 3]).connections, [65_536; 3], "without a limit");
     }
 
@@ -106,7 +107,8 @@ mod tests {
             for limit in 128..4096 {
                 let divided = Descriptors::divide(limit, listeners, 16, 32);
                 let taken: usize = divided.connections.iter().map(|each| each + max_refusals(*each)).sum();
-                // Where the fewest do not fit, the daemon is of more use with them than without.
+                // If the minimum does not fit, the daemon exceeds the share: it is of more use than without
+                // connections.
                 let is_least = divided.connections.contains(&FEWEST);
                 assert!(is_least || u64::try_from(taken).unwrap() + 128 <= limit, "{limit} {listeners:?}");
             }

@@ -1,9 +1,9 @@
-//! Notices that the client's secret has been replaced on disk, and has the configuration read again.
+//! Reloads the configuration when the client's secret is replaced on disk.
 //!
-//! The kernel tells of changes in the directories of the file, of its name and of what that leads to: a file that is
-//! replaced, as Kubernetes does by moving a link, is another one afterwards, and a watch over the first hears nothing
-//! more; the same holds for directories. What counts is the content. A slow look besides, along the path as it is then, is
-//! for file systems that tell nothing, and for what is mounted over a directory.
+//! The kernel reports changes in the directories of the file's path, before and after following links. The file itself
+//! is not watched: a replacement, such as Kubernetes makes by moving a link, is another file. Directories may be
+//! replaced in the same way, so their watches are renewed. Only the content decides. A slow check in addition is for
+//! file systems that report no changes, and for mounts over a directory.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,27 +16,27 @@ use crate::secret::{Tag, TagKey};
 
 use super::reload::{By, Reloads};
 
-/// What is replaced is rarely replaced by one step; after the first, time for the others.
+/// Delay after the first change, because a replacement usually takes several steps.
 const SETTLE: Duration = Duration::from_millis(100);
 
-/// What is no secret is looked at again after this long, before anything is said of it.
-const SOON: Duration = Duration::from_secs(2);
+/// Delay before an unusable file is checked again and reported.
+const RECHECK: Duration = Duration::from_secs(2);
 
-/// Between two looks without being told.
-const LOOK: Duration = Duration::from_secs(60);
+/// Interval of checks without a reported change.
+const CHECK_INTERVAL: Duration = Duration::from_secs(60);
 
-/// What is in a client's file, compared with the secret in force.
+/// The content of a client's secret file, compared with the current secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Found {
-    /// The same.
+    /// The current secret.
     Same,
-    /// Another one.
+    /// Another secret.
     Another(Tag),
-    /// None, as while it is being written; or one that cannot be read.
+    /// No secret, as while the file is being written; or the file cannot be read.
     Unusable,
 }
 
-fn look(client: &Client, key: &TagKey) -> Found {
+fn check(client: &Client, key: &TagKey) -> Found {
     match client.secret_file.as_deref().map(config::secret_in) {
         None => Found::Same,
         Some(None) => Found::Unusable,
@@ -45,10 +45,11 @@ fn look(client: &Client, key: &TagKey) -> Found {
     }
 }
 
-/// Watches over the client in force for as long as it is not dropped. `key` tells secrets apart without keeping them.
+/// Watches the secret file of the current client, until the future is dropped. `key` distinguishes secrets without
+/// storing them.
 ///
-/// What is found is asked to be read once, and again only when something else is found: a configuration that is refused
-/// beside a new secret is said once, and read again once somebody has mended it and says so.
+/// Each content causes one reload. If the configuration with a new secret is refused, the refusal is logged once; after
+/// the operator has fixed it, the operator requests the reload.
 pub async fn watch(mut client: watch::Receiver<Arc<Client>>, reloads: Reloads, key: TagKey) {
     loop {
         let now = Arc::clone(&client.borrow_and_update());
@@ -59,28 +60,28 @@ pub async fn watch(mut client: watch::Receiver<Arc<Client>>, reloads: Reloads, k
             continue;
         };
         let mut directories = DirectoryWatch::of(&file).await;
-        let (mut last, mut told) = (Found::Same, Found::Same);
+        let (mut last, mut reported) = (Found::Same, Found::Same);
         loop {
             let (client_now, with) = (Arc::clone(&now), key.clone());
-            let found = tokio::task::spawn_blocking(move || look(&client_now, &with)).await;
+            let found = tokio::task::spawn_blocking(move || check(&client_now, &with)).await;
             let found = found.unwrap_or(Found::Same);
-            // Half a file is no news; one that stays so is.
+            // A file may be half written; it is reported if it stays unusable.
             let is_certain = found != Found::Unusable || last == Found::Unusable;
-            if is_certain && found != told {
-                told = found;
+            if is_certain && found != reported {
+                reported = found;
                 if found != Found::Same {
                     let file = file.display();
-                    tracing::info!(%file, "The client's secret was replaced; reading the configuration again");
+                    tracing::info!(%file, "The client's secret was replaced; reloading the configuration");
                     if reloads.ask(By::Watch).await.is_ok() {
                         tokio::time::sleep(SETTLE).await;
                         break;
                     }
                 }
             }
-            let wait = if is_certain { LOOK } else { SOON };
+            let wait = if is_certain { CHECK_INTERVAL } else { RECHECK };
             last = found;
             tokio::select! {
-                // Another file, or another secret in force.
+                // The client has another file or another secret.
                 changed = client.changed() => match changed {
                     Ok(()) => break,
                     Err(_) => return,
@@ -88,7 +89,7 @@ pub async fn watch(mut client: watch::Receiver<Arc<Client>>, reloads: Reloads, k
                 () = directories.changed() => tokio::time::sleep(SETTLE).await,
                 () = tokio::time::sleep(wait) => {}
             }
-            // Before the next look, so that nothing comes between.
+            // Before the next check, so that no change is missed.
             directories.renew(&file).await;
         }
     }

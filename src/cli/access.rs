@@ -1,4 +1,4 @@
-//! Why the kernel does not let a caller connect: what modes and groups explain, and what they cannot.
+//! Explains why the kernel denies a connection, as far as modes and groups tell.
 
 use std::fmt;
 use std::os::unix::fs::MetadataExt;
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::unistd::{Gid, Group, Uid, User, getegid, geteuid, getgroups};
 
-/// What it takes to connect: to write to the socket, and to pass through (`x`) every directory above it (unix(7)).
+/// Rights that connecting needs: to write to the socket, and to search (`x`) every directory above it (unix(7)).
 const WRITE: u32 = 0o2;
 const PASS: u32 = 0o1;
 
@@ -19,7 +19,7 @@ struct Permissions {
     mode: u32,
 }
 
-/// The ids that permissions are held against.
+/// The ids that permissions are checked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Ids {
     uid: u32,
@@ -27,26 +27,26 @@ struct Ids {
     groups: Vec<u32>,
 }
 
-/// What can be seen of a directory above the socket, or of the socket.
+/// What is known of the socket or of a directory above it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Sight {
     Seen(Permissions),
-    /// A symbolic link whose target cannot be seen.
+    /// A symbolic link whose target cannot be read.
     Link,
     Hidden,
 }
 
-/// What keeps the caller out.
+/// What denies the connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Obstacle {
     Socket(Permissions),
-    /// Nothing is known of the directory where a link leads to it.
+    /// `None` if a link leads to the directory, whose path is not known then.
     Directory(Option<(PathBuf, Permissions)>),
-    /// Modes and groups let the caller in, so something else does not.
-    Unnamed,
+    /// Modes and groups allow the connection, so something else denies it.
+    Unknown,
 }
 
-/// A denied connection, and who was denied it. Prints as the cause and what to do.
+/// A denied connection, with the ids of the client. Prints as the cause and what to do.
 #[derive(Debug)]
 pub struct Access {
     obstacle: Obstacle,
@@ -54,7 +54,7 @@ pub struct Access {
 }
 
 impl Access {
-    /// Looks at the socket and the directories above it after `errno` (EACCES or EPERM).
+    /// Examines the socket and the directories above it after `errno` (EACCES or EPERM).
     pub fn of(socket: &Path, errno: Option<i32>) -> Self {
         let (gid, more) = (getegid().as_raw(), getgroups().unwrap_or_default());
         let groups = [gid].into_iter().chain(more.into_iter().map(Gid::as_raw)).collect();
@@ -77,29 +77,29 @@ fn see(path: &Path) -> Sight {
     }
 }
 
-/// What keeps `ids` out; `way` goes from the root to the socket.
+/// Finds what denies `ids` the connection. `way` goes from the root to the socket.
 fn find(errno: Errno, way: &[(PathBuf, Sight)], ids: &Ids) -> Obstacle {
-    // Modes answer EACCES. EPERM comes from a security module or a filter.
+    // Modes cause EACCES. EPERM comes from a security module or a filter.
     let Some(((_, socket), directories)) = way.split_last().filter(|_| errno != Errno::EPERM) else {
-        return Obstacle::Unnamed;
+        return Obstacle::Unknown;
     };
     for (path, sight) in directories {
         match sight {
             Sight::Seen(permissions) if permissions.allow(ids, PASS) => {}
             Sight::Seen(permissions) => return Obstacle::Directory(Some((path.clone(), *permissions))),
             Sight::Link => return Obstacle::Directory(None),
-            Sight::Hidden => return Obstacle::Unnamed,
+            Sight::Hidden => return Obstacle::Unknown,
         }
     }
     match socket {
         Sight::Seen(permissions) if !permissions.allow(ids, WRITE) => Obstacle::Socket(*permissions),
         Sight::Link => Obstacle::Directory(None),
-        Sight::Seen(_) | Sight::Hidden => Obstacle::Unnamed,
+        Sight::Seen(_) | Sight::Hidden => Obstacle::Unknown,
     }
 }
 
 impl Permissions {
-    /// As the kernel decides without access control lists: one class counts, and root needs none (path_resolution(7)).
+    /// Decides like the kernel without access control lists: one class applies, and none to root (path_resolution(7)).
     fn allow(self, ids: &Ids, wanted: u32) -> bool {
         let shift = match (ids.uid == self.owner, ids.groups.contains(&self.group)) {
             (true, _) => 6,
@@ -139,7 +139,7 @@ impl fmt::Display for Access {
             Obstacle::Directory(None) => {
                 write!(f, "a directory above it is closed to {who}; open it to them, or run as another user")
             }
-            Obstacle::Unnamed => {
+            Obstacle::Unknown => {
                 write!(
                     f,
                     "owners, groups and modes would let {who} in, so something else denies it: SELinux, AppArmor or \
@@ -176,7 +176,7 @@ mod tests {
         Sight::Seen(Permissions { owner, group, mode })
     }
 
-    /// What keeps uid 1000 with the groups 1000 and 77 out of `/run/x/s`.
+    /// What denies uid 1000 with the groups 1000 and 77 the socket `/run/x/s`.
     fn found(errno: Errno, directory: Sight, socket: Sight) -> Obstacle {
         let way = [
             ("/", seen(0, 0, 0o755)),
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn what_modes_explain_is_told_from_what_they_do_not() {
+    fn what_modes_explain_is_distinguished_from_what_they_do_not() {
         let open = seen(0, 0, 0o755);
         for (owner, group, mode, is_let_in) in [
             (0, 0, 0o660, false),
@@ -197,14 +197,14 @@ mod tests {
             (0, 1000, 0o660, true),
             (0, 0, 0o666, true),
             (1000, 0, 0o600, true),
-            // One class counts, and it is the first that fits.
+            // The first class that fits applies, and no other.
             (1000, 77, 0o066, false),
             (0, 77, 0o606, false),
-            // To read is not enough.
+            // Reading is not enough.
             (0, 0, 0o664, false),
         ] {
             let expected = match is_let_in {
-                true => Obstacle::Unnamed,
+                true => Obstacle::Unknown,
                 false => Obstacle::Socket(Permissions { owner, group, mode }),
             };
             assert_eq!(
@@ -212,7 +212,7 @@ mod tests {
                 expected,
                 "{owner} {group} {mode:o}"
             );
-            assert_eq!(found(Errno::EPERM, open, seen(owner, group, mode)), Obstacle::Unnamed);
+            assert_eq!(found(Errno::EPERM, open, seen(owner, group, mode)), Obstacle::Unknown);
         }
     }
 
@@ -221,9 +221,9 @@ mod tests {
         let closed = Permissions { owner: 0, group: 0, mode: 0o750 };
         let expected = Obstacle::Directory(Some(("/run/x".into(), closed)));
         assert_eq!(found(Errno::EACCES, Sight::Seen(closed), Sight::Hidden), expected);
-        // Its mode lets us through, and still nothing behind it can be seen.
-        assert_eq!(found(Errno::EACCES, seen(0, 77, 0o750), Sight::Hidden), Obstacle::Unnamed);
-        assert_eq!(found(Errno::EACCES, Sight::Hidden, Sight::Hidden), Obstacle::Unnamed);
+        // Its mode allows the search, but nothing below it can be read.
+        assert_eq!(found(Errno::EACCES, seen(0, 77, 0o750), Sight::Hidden), Obstacle::Unknown);
+        assert_eq!(found(Errno::EACCES, Sight::Hidden, Sight::Hidden), Obstacle::Unknown);
         assert_eq!(found(Errno::EACCES, Sight::Link, Sight::Hidden), Obstacle::Directory(None));
         assert_eq!(found(Errno::EACCES, seen(0, 0, 0o755), Sight::Link), Obstacle::Directory(None));
     }
@@ -232,12 +232,12 @@ mod tests {
     fn a_security_module_is_named_and_joining_a_group_is_not_advised() {
         let access =
             |uid, obstacle| Access { obstacle, ids: Ids { uid, groups: vec![4_000_000] } }.to_string();
-        let text = access(4_000_000, Obstacle::Unnamed);
+        let text = access(4_000_000, Obstacle::Unknown);
         for named in ["SELinux", "AppArmor", "ausearch -m avc", "dmesg", "getfacl"] {
             assert!(text.contains(named), "{text}");
         }
         assert!(!text.contains("join"), "{text}");
-        assert!(access(0, Obstacle::Unnamed).contains("CAP_DAC_OVERRIDE"));
+        assert!(access(0, Obstacle::Unknown).contains("CAP_DAC_OVERRIDE"));
         let closed = Permissions { owner: 4_000_001, group: 4_000_002, mode: 0o660 };
         let text = access(4_000_000, Obstacle::Socket(closed));
         assert!(

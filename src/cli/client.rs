@@ -1,7 +1,6 @@
-//! Speaks to a running daemon: one request per connection, with bounds on time and size.
+//! The HTTP client of a running daemon: one request per connection, with limits on time and size.
 //!
-//! The errors are for the person at the terminal. Each names the cause and the mend, so that "connection refused"
-//! need not be looked up.
+//! The errors are for a person at a terminal. Each names the cause and the fix.
 
 use std::io;
 use std::os::unix::fs::FileTypeExt;
@@ -21,47 +20,47 @@ use crate::api::types::Problem;
 use crate::task;
 
 use super::access::Access;
-use super::exit;
+use super::problem_text;
 use super::text::visible;
 
-/// Everything, from connecting to the last byte. Longer than a lookup takes at its slowest: `tenant.request_timeout`
-/// is 60 s at most, and the daemon explains better than we can.
+/// Timeout from connecting to the last byte. Longer than the slowest lookup: `tenant.request_timeout` is at most 60 s,
+/// and the daemon's own error explains more.
 const TIMEOUT: Duration = Duration::from_secs(70);
 
-/// Probes never wait for Auth0, so a daemon that takes longer is not well.
+/// Timeout of a probe. Probes never wait for Auth0, so a daemon that takes longer is stuck.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Far more than any answer takes; it bounds what something that is no cloakroom may send.
+/// Maximum size of an answer, far above any of the daemon's. It limits what another program at the socket can send.
 const MAX_BODY: usize = 1024 * 1024;
 
-/// Where the kernel cuts a socket's path off.
+/// Maximum length of a socket's path in the kernel.
 const MAX_PATH: usize = 107;
 
-/// A running daemon, by its socket.
+/// A client of the daemon at a socket.
 #[derive(Clone, Debug)]
 pub struct Client {
     socket: PathBuf,
 }
 
-/// A 2xx answer. No `Debug`: its body may hold a token.
+/// A 2xx answer. It has no `Debug`, because its body may contain a token.
 pub struct Answer {
     socket: PathBuf,
     body: Bytes,
 }
 
-/// What a probe said.
+/// The result of a probe.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Probe {
-    /// Whether it passed.
+    /// Whether the probe passed.
     pub passed: bool,
-    /// One line that says why.
+    /// The reason, in one line.
     pub reason: String,
 }
 
-/// Why there is no answer, or not the one that was hoped for.
+/// Why a request has no successful answer.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    /// Nothing has that path.
+    /// The path does not exist.
     #[error("no daemon at {}: is cloakroom running? --socket or CLOAKROOM_SOCKET says where it listens", .socket.display())]
     Absent {
         /// The socket's path.
@@ -73,82 +72,82 @@ pub enum ClientError {
         /// The socket's path.
         socket: PathBuf,
     },
-    /// A socket that nobody listens on.
-    #[error("nobody listens at {}: the daemon that made this socket is gone; start cloakroom again", .socket.display())]
+    /// The socket exists, but no process listens on it.
+    #[error("no process listens at {}: the daemon that made this socket has ended; start cloakroom again", .socket.display())]
     Dead {
         /// The socket's path.
         socket: PathBuf,
     },
-    /// The file system says no.
+    /// The kernel denies the connection.
     #[error("permission denied at {}: {access}", .socket.display())]
     Denied {
         /// The socket's path.
         socket: PathBuf,
-        /// Whose it is, and who we are.
+        /// The reason, as far as it is known.
         access: Access,
     },
-    /// Connecting failed in a way that has no better name.
+    /// Connecting failed for another reason.
     #[error("cannot connect to {}: {cause}", .socket.display())]
     Io {
         /// The socket's path.
         socket: PathBuf,
-        /// What the kernel said.
+        /// The kernel's error.
         cause: io::Error,
     },
-    /// Something answers, or lies there, that is not cloakroom.
+    /// The path is not a socket, or another program answers.
     #[error("what is at {} is not cloakroom: {what}; --socket or CLOAKROOM_SOCKET says where to look", .socket.display())]
     NotCloakroom {
         /// The socket's path.
         socket: PathBuf,
-        /// How that shows.
+        /// The evidence.
         what: String,
     },
-    /// The kernel cannot take such a path.
-    #[error("the socket's path is longer than {MAX_PATH} bytes, which no socket can be: {}", .socket.display())]
+    /// The path is too long for a socket.
+    #[error("the socket's path is longer than {MAX_PATH} bytes, the maximum for a socket: {}", .socket.display())]
     PathTooLong {
         /// The socket's path.
         socket: PathBuf,
     },
-    /// The daemon answered, and explained why not.
-    #[error("{}", exit::event(.problem))]
+    /// The daemon answered with an error.
+    #[error("{}", problem_text::event(.problem))]
     Problem {
-        /// The explanation.
+        /// The error.
         problem: Box<Problem>,
-        /// Seconds after which asking again can help.
+        /// Seconds after which a retry may succeed.
         retry_after: Option<u64>,
     },
-    /// No complete answer in time.
+    /// No complete answer came in time.
     #[error("the daemon at {} did not answer within {} s: `cloakroom healthcheck --live` tells whether it is stuck", .socket.display(), .after.as_secs())]
     TimedOut {
         /// The socket's path.
         socket: PathBuf,
-        /// How long it had.
+        /// The timeout.
         after: Duration,
     },
 }
 
 impl Client {
-    /// The daemon that listens at `socket`.
+    /// Makes a client of the daemon at `socket`.
     pub fn new(socket: &Path) -> Self {
         Self { socket: socket.to_owned() }
     }
 
-    /// Asks for `path`, query included.
+    /// Sends a GET request for `path`, which includes the query.
     pub async fn get(&self, path: &str) -> Result<Answer, ClientError> {
         self.ask(Method::GET, path).await
     }
 
-    /// Posts nothing to `path`.
+    /// Sends a POST request without a body.
     pub async fn post(&self, path: &str) -> Result<Answer, ClientError> {
         self.ask(Method::POST, path).await
     }
 
-    /// Deletes what is at `path`.
+    /// Sends a DELETE request.
     pub async fn delete(&self, path: &str) -> Result<Answer, ClientError> {
         self.ask(Method::DELETE, path).await
     }
 
-    /// Asks one of the probes, such as `/readyz`.
+    /// Requests one of the probes, such as `/readyz`.
     pub async fn probe(&self, path: &str) -> Result<Probe, ClientError> {
         let raw = self.exchange(Method::GET, path, PROBE_TIMEOUT).await?;
         match raw.status {
@@ -183,8 +182,7 @@ impl Client {
         loop {
             match UnixStream::connect(&self.socket).await {
                 Ok(stream) => return Ok(stream),
-                // The daemon has more callers waiting than its queue holds, and the kernel offers no way to be
-                // told when there is room.
+                // The socket's queue is full, and the kernel has no notification for when it no longer is.
                 Err(full) if full.kind() == io::ErrorKind::WouldBlock => {
                     tokio::time::sleep(Duration::from_millis(10)).await;
                 }
@@ -197,7 +195,7 @@ impl Client {
         let (mut sender, connection) =
             http1::handshake(TokioIo::new(stream)).await.map_err(|error| self.no_answer(&error))?;
         task::spawn("client connection", async {
-            // Whatever breaks here also breaks the exchange below, which tells.
+            // An error here also fails the exchange below, which reports it.
             connection.await.ok();
         });
         let request = Request::builder()
@@ -228,7 +226,7 @@ impl Client {
         match cause.kind() {
             io::ErrorKind::NotFound => ClientError::Absent { socket },
             io::ErrorKind::ConnectionRefused if !is_socket(&socket) => {
-                self.not_cloakroom("it is no socket but a file or a directory")
+                self.not_cloakroom("it is a file or a directory, not a socket")
             }
             io::ErrorKind::ConnectionRefused => ClientError::Dead { socket },
             io::ErrorKind::PermissionDenied => {
@@ -262,9 +260,9 @@ impl Client {
 }
 
 impl Answer {
-    /// The body, read as `T`.
+    /// Parses the body as `T`.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, ClientError> {
-        // The parser's own text could quote the body, and the body may hold a token.
+        // The parser's error could quote the body, which may contain a token.
         serde_json::from_slice(&self.body).map_err(|_| ClientError::NotCloakroom {
             socket: self.socket.clone(),
             what: "its answer is not the JSON that was asked for".into(),
@@ -299,12 +297,12 @@ mod tests {
 
     use super::*;
 
-    /// Paused, tokio's time jumps to the next timer once nothing else can happen, so nothing is waited for here.
+    /// With paused time, tokio advances to the next timer when nothing else can run, so this test does not wait.
     #[tokio::test(start_paused = true)]
-    async fn a_daemon_that_is_stuck_is_given_up_on_in_time() {
+    async fn a_request_to_a_stuck_daemon_times_out() {
         let directory = tempfile::tempdir().unwrap();
         let socket = directory.path().join("s");
-        // The kernel connects callers without the listener's doing.
+        // The kernel connects clients without an accept.
         let _listener = UnixListener::bind(&socket).unwrap();
         let client = Client::new(&socket);
 

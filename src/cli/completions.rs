@@ -1,10 +1,10 @@
-//! `cloakroom completions`: generated from the definitions, so never out of date.
+//! `cloakroom completions`: prints completion scripts, which are generated from the definitions of the commands.
 
 use std::io;
 
-use clap::{CommandFactory, ValueEnum};
+use clap::{Command, ValueEnum};
 
-use super::{Cli, CommandError};
+use super::CommandError;
 
 /// For `--help`.
 pub const ABOUT: &str = "\
@@ -15,7 +15,7 @@ Examples:
   cloakroom completions zsh > /usr/share/zsh/site-functions/_cloakroom
   cloakroom completions fish > /usr/share/fish/vendor_completions.d/cloakroom.fish";
 
-/// What `completions` takes.
+/// The arguments of `completions`.
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// The shell
@@ -23,24 +23,24 @@ pub struct Args {
     pub shell: Shell,
 }
 
-/// The shells there are scripts for.
+/// A shell that scripts can be generated for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-#[expect(missing_docs, reason = "their names say it all, and a doc comment would be a help text")]
+#[expect(missing_docs, reason = "the names suffice, and a doc comment would appear in the help")]
 pub enum Shell {
     Bash,
     Fish,
     Zsh,
 }
 
-/// Prints the script.
-pub fn run(args: &Args, out: &mut impl io::Write) -> Result<(), CommandError> {
+/// Prints the script for `cli`.
+pub fn run(args: &Args, mut cli: Command, out: &mut impl io::Write) -> Result<(), CommandError> {
     let shell = match args.shell {
         Shell::Bash => clap_complete::Shell::Bash,
         Shell::Fish => clap_complete::Shell::Fish,
         Shell::Zsh => clap_complete::Shell::Zsh,
     };
-    // The generator panics where it cannot write, so it writes to memory.
+    // The generator panics if it cannot write, so it writes to memory.
     let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Cli::command(), "cloakroom", &mut script);
+    clap_complete::generate(shell, &mut cli, "cloakroom", &mut script);
     Ok(out.write_all(&script)?)
 }

@@ -1,4 +1,4 @@
-//! `cloakroom demo`: a daemon against a simulated tenant, before the reader's eyes.
+//! `cloakroom demo`: runs a daemon with a simulated tenant, and shows two lookups.
 
 use std::fs::OpenOptions;
 use std::io::{self, Write as _};
@@ -18,23 +18,24 @@ use crate::process::signals::Signals;
 use crate::telemetry;
 
 use super::client::Client;
+use super::runtime::block_on;
 use super::{CommandError, Exit};
 
 /// For `--help`.
 pub const ABOUT: &str = "\
-See a daemon at work against a simulated Auth0 tenant: no account, no file, no root.
+Try a daemon with a simulated Auth0 tenant: no account, no file, no root.
 
-Starts a simulated tenant on loopback and a daemon against it, looks a token up twice (first from Auth0, then from \
+Starts a simulated tenant on loopback and a daemon that uses it, looks a token up twice (first from Auth0, then from \
 the cache), prints commands to try, and serves until Ctrl-C.
 
 Examples:
   cloakroom demo
   cloakroom demo --once";
 
-/// What `demo` takes.
+/// The arguments of `demo`.
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// Where the daemon shall listen [default: a new directory for temporary files]
+    /// The daemon's socket [default: in a new temporary directory]
     #[arg(long, value_name = "PATH")]
     pub socket: Option<PathBuf>,
     /// End after the two lookups
@@ -42,19 +43,19 @@ pub struct Args {
     pub once: bool,
 }
 
-/// How long the simulated tenant takes for a user, so that the difference shows.
+/// Latency of the simulated tenant's users endpoint, so that a cached lookup is visibly faster.
 const LATENCY: Duration = Duration::from_millis(60);
 
 /// The API that the simulated tenant issues users' tokens for, and that `[me]` names.
 const API: &str = "https://api.demo.example";
 
-/// As long as Auth0's own access tokens live unless told otherwise.
+/// Auth0's default lifetime of access tokens.
 const USER_TOKEN_LIFETIME: Duration = Duration::from_secs(86_400);
 
-/// How long the daemon may take to be ready against a tenant on the same machine.
+/// Timeout for the daemon to be ready.
 const READY_WITHIN: Duration = Duration::from_secs(30);
 
-/// Performs, then serves until a signal ends it.
+/// Shows two lookups, then serves until a signal.
 pub fn run(args: &Args, out: &mut impl io::Write) -> Result<(), CommandError> {
     let signals = Signals::register().map_err(failed("signals cannot be handled"))?;
     let directory = tempfile::Builder::new()
@@ -62,37 +63,36 @@ pub fn run(args: &Args, out: &mut impl io::Write) -> Result<(), CommandError> {
         .tempdir()
         .map_err(failed("no directory for temporary files can be made"))?;
     let socket = args.socket.clone().unwrap_or_else(|| directory.path().join("cloakroom.sock"));
-    super::block_on(1, async {
-        let stage = Stage::set(directory.path(), &socket).await?;
-        writeln!(out, "{}", stage.introduction())?;
-        stage.perform(out).await?;
+    block_on(1, async {
+        let demo = Demo::start(directory.path(), &socket).await?;
+        writeln!(out, "{}", demo.introduction())?;
+        demo.perform(out).await?;
         if !args.once {
-            writeln!(out, "{}", stage.invitation())?;
+            writeln!(out, "{}", demo.invitation())?;
             out.flush()?;
             signals.first().await?;
         }
-        stage.running.stop().await;
+        demo.running.stop().await;
         Ok(())
     })
 }
 
 /// A tenant, a daemon against it, and a client.
-struct Stage {
+struct Demo {
     tenant: Tenant,
     listening: Listening,
     running: Running,
     client: Client,
     socket: PathBuf,
-    /// A header with a user's own token, for curl.
+    /// A file with the header of a user's own token, for curl.
     user_token: PathBuf,
-    /// Until everything else has ended.
-    _log: telemetry::log::Log,
+    /// Dropped last, so that everything else can log.
+    _log: telemetry::log::LogGuard,
 }
 
-impl Stage {
-    /// Everything a deployment has, only smaller: a tenant with a certificate, a secret in a file, a
-    /// configuration, a socket.
-    async fn set(directory: &Path, socket: &Path) -> Result<Self, CommandError> {
+impl Demo {
+    /// Starts a small deployment: a tenant with a certificate, a secret in a file, a configuration, a socket.
+    async fn start(directory: &Path, socket: &Path) -> Result<Self, CommandError> {
         let tenant = Tenant::new(Clock::system(), TenantOptions::default()).map_err(failed("no tenant"))?;
         let listening = tenant.listen(CertificateKind::Good).map_err(failed("the tenant cannot listen"))?;
         tenant.fault(Endpoint::User, Fault::Latency(LATENCY));
@@ -103,9 +103,9 @@ impl Stage {
         let running = app::start(&config, deps).await.map_err(failed("the daemon does not start"))?;
         let user_token = user_token(&tenant, directory)?;
         let (client, socket) = (Client::new(socket), socket.to_owned());
-        let stage = Self { tenant, listening, running, client, socket, user_token, _log: log };
-        stage.wait_until_ready().await?;
-        Ok(stage)
+        let demo = Self { tenant, listening, running, client, socket, user_token, _log: log };
+        demo.wait_until_ready().await?;
+        Ok(demo)
     }
 
     async fn wait_until_ready(&self) -> Result<(), CommandError> {
@@ -119,7 +119,7 @@ impl Stage {
 
     fn introduction(&self) -> String {
         format!(
-            "A simulated Auth0 tenant listens at https://{domain} (TLS, its own throw-away CA).\n\
+            "A simulated Auth0 tenant listens at https://{domain} (TLS, with its own temporary CA).\n\
              A cloakroom daemon listens at {socket}\n\
              and has obtained its Management API token from it: {grants}.\n",
             domain = self.listening.domain(),
@@ -128,7 +128,7 @@ impl Stage {
         )
     }
 
-    /// The same lookup twice: first Auth0 has to be asked, then not.
+    /// Looks a token up twice: first from Auth0, then from the cache.
     async fn perform(&self, out: &mut impl io::Write) -> Result<(), CommandError> {
         writeln!(out, "GET /v1/users/{}/token", users::GOOGLE.replace('|', "%7C"))?;
         let cold = self.look_up(out, "cold").await?;
@@ -185,7 +185,7 @@ fn configuration(
     std::fs::write(&ca, listening.ca_pem()).map_err(failed("a temporary file"))?;
     let options = TenantOptions::default();
     write_secret(&secret, options.client_secret.expose())?;
-    // The proxies of the environment are for the world outside; this tenant is on loopback.
+    // Without the environment's proxies, because the tenant is on loopback.
     let text = format!(
         "[tenant]\ndomain = {:?}\naudience = {:?}\nca_file = {ca:?}\n\
          [tenant.client]\nid = {:?}\nsecret_file = {secret:?}\n\
@@ -203,7 +203,7 @@ fn configuration(
     }
 }
 
-/// A file with the token of a user's session as a header, since a token is better not an argument.
+/// Writes the header of a user's own token to a file, because arguments of processes are public.
 fn user_token(tenant: &Tenant, directory: &Path) -> Result<PathBuf, CommandError> {
     let token =
         tenant.user_token(users::GOOGLE, API, USER_TOKEN_LIFETIME).map_err(failed("a sample token"))?;
@@ -218,7 +218,7 @@ fn write_secret(path: &Path, text: &str) -> Result<(), CommandError> {
     file.and_then(|mut file| file.write_all(text.as_bytes())).map_err(failed("a temporary file"))
 }
 
-/// As a shell takes it.
+/// Quotes a path for a shell.
 fn quoted(path: &Path) -> String {
     let text = path.display().to_string();
     match text.chars().all(|c| c.is_ascii_alphanumeric() || "/._-+".contains(c)) {

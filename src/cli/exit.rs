@@ -8,6 +8,7 @@ use crate::api::error::Code;
 use crate::api::types::{CandidateAnswer, Problem};
 
 use super::client::ClientError;
+use super::problem_text::event;
 use super::text::{visible, visible_lines};
 
 /// The exit codes; scripts rely on their numbers.
@@ -155,51 +156,6 @@ impl From<ClientError> for CommandError {
         };
         Self::new(exit, error.to_string())
     }
-}
-
-/// Parameters of the HTTP interface, and what the commands call the same; the longer names first.
-const OPTIONS: [(&str, &str); 6] = [
-    ("identity_user_id", "--identity-user-id"),
-    ("connection", "--connection"),
-    ("provider", "--provider"),
-    ("min_ttl", "--min-ttl"),
-    ("fresh", "--fresh"),
-    ("user_id", "USER_ID"),
-];
-
-/// What happened and what to do, on one line: `the user is blocked in Auth0: unblock …`.
-pub fn event(problem: &Problem) -> String {
-    let title = within_a_sentence(&visible(&problem.title));
-    if problem.problems.is_some() {
-        return format!("{title}: the daemon goes on with the old one");
-    }
-    let detail = in_options(&visible(&problem.detail));
-    let option = |name| OPTIONS.iter().find(|(parameter, _)| *parameter == name).map(|(_, option)| *option);
-    match problem.parameter.as_deref() {
-        Some(name) => {
-            format!("{title}: {}: {detail}", option(name).map_or_else(|| visible(name), Into::into))
-        }
-        None => format!("{title}: {detail}"),
-    }
-}
-
-/// A title begins with a capital; what stands behind `error:` does not, unless it is a name such as `Auth0`.
-fn within_a_sentence(title: &str) -> String {
-    let word = title.split(' ').next().unwrap_or_default();
-    match word.chars().skip(1).all(|c| c.is_ascii_lowercase()) {
-        true => word.to_ascii_lowercase() + &title[word.len()..],
-        false => title.to_owned(),
-    }
-}
-
-/// `?connection=` is `--connection` at a shell, and `fresh=true` is `--fresh`. This words, and decides nothing.
-fn in_options(detail: &str) -> String {
-    let mut text = detail.replace("fresh=true", "--fresh");
-    for (parameter, option) in OPTIONS.iter().filter(|(_, option)| option.starts_with("--")) {
-        text = text.replace(&format!("?{parameter}="), option);
-        text = text.replace(&format!(" {parameter}="), &format!(" {option}="));
-    }
-    text
 }
 
 /// The error for a problem: the daemon's detail, its code to search for, and a hint where the detail gives no fix.

@@ -1,42 +1,42 @@
-//! `cloakroom healthcheck`: a probe for images without a shell.
+//! `cloakroom healthcheck`: probes a daemon, also in images without a shell.
 
 use std::io;
 
 use super::client::{Client, Probe};
 use super::text::visible;
-use super::{CommandError, Exit, Socket};
+use super::{CommandError, Exit, SocketArgs};
 
 /// For `--help`.
 pub const ABOUT: &str = "\
 Probe a running daemon: exit code 0 or 1, and one line that says why.
 
-Made for container health checks and exec probes: it needs no shell and asks nothing of Auth0. Without a flag it \
-is --ready, which is what callers need to know.
+Made for container health checks and exec probes: it needs no shell and sends nothing to Auth0. The \
+default is --ready, which is what clients need to know.
 
 Examples:
   cloakroom healthcheck
   cloakroom healthcheck --live
   HEALTHCHECK CMD [\"cloakroom\", \"healthcheck\"]    (in a Dockerfile)";
 
-/// What `healthcheck` takes.
+/// The arguments of `healthcheck`.
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// What to ask.
+    /// The probe.
     #[command(flatten)]
-    pub question: Question,
-    /// Where the daemon is.
+    pub probe: ProbeArgs,
+    /// The daemon's socket.
     #[command(flatten)]
-    pub socket: Socket,
+    pub socket: SocketArgs,
 }
 
-/// The three questions; at most one is asked.
+/// The three probes, of which at most one may be chosen.
 #[derive(clap::Args, Debug)]
 #[group(multiple = false)]
-pub struct Question {
+pub struct ProbeArgs {
     /// Does the process answer? If not, restart it
     #[arg(long)]
     pub live: bool,
-    /// Can lookups be answered: a Management token is held and no shutdown has begun? This is the default
+    /// Can lookups be answered: there is a Management token and no shutdown has begun? This is the default
     #[arg(long)]
     pub ready: bool,
     /// Has the first Management token been obtained?
@@ -44,11 +44,11 @@ pub struct Question {
     pub started: bool,
 }
 
-/// Asks, prints the reason on standard output either way, and fails if the answer is no or if there is none.
+/// Probes the daemon and prints the reason on standard output. Fails if the probe fails or has no answer.
 pub async fn run(args: &Args, out: &mut impl io::Write) -> Result<(), CommandError> {
-    let path = match args.question {
-        Question { live: true, .. } => "/livez",
-        Question { started: true, .. } => "/startupz",
+    let path = match args.probe {
+        ProbeArgs { live: true, .. } => "/livez",
+        ProbeArgs { started: true, .. } => "/startupz",
         _ => "/readyz",
     };
     let probe = Client::new(&args.socket.path).probe(path).await;

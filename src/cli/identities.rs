@@ -1,4 +1,4 @@
-//! `cloakroom identities`: what a user has.
+//! `cloakroom identities`: lists a user's identities.
 
 use std::io;
 
@@ -8,11 +8,11 @@ use crate::domain::user::UserId;
 
 use super::client::Client;
 use super::text::{date, table};
-use super::{CommandError, Output, Socket, user_id};
+use super::{AnswerFormat, CommandError, SocketArgs, user_id};
 
 /// For `--help`.
 pub const ABOUT: &str = "\
-List a user's identities, without tokens: the connection to select each by, and whether it carries a token.
+List a user's identities, without tokens: the connection to select each by, and whether it has a token.
 
 The token column says `available`, `expired` (the user must log in again) or `none`.
 
@@ -20,21 +20,21 @@ Examples:
   cloakroom identities 'google-oauth2|103547991597142817347'
   cloakroom identities 'auth0|5f7c8ec7c33c6c004bbafe82' --output json";
 
-/// What `identities` takes.
+/// The arguments of `identities`.
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// The user's id, such as 'google-oauth2|103547991597142817347'
     #[arg(value_name = "USER_ID", value_parser = user_id)]
     pub user: UserId,
     /// What to print
-    #[arg(long, value_name = "FORMAT", value_enum, default_value_t = Output::Text)]
-    pub output: Output,
-    /// Where the daemon is.
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t = AnswerFormat::Text)]
+    pub output: AnswerFormat,
+    /// The daemon's socket.
     #[command(flatten)]
-    pub socket: Socket,
+    pub socket: SocketArgs,
 }
 
-/// Asks for the identities and prints them.
+/// Requests the identities and prints them.
 pub async fn run(args: &Args, out: &mut impl io::Write) -> Result<(), CommandError> {
     let path = format!("/v1/users/{}/identities", args.user.to_path_segment());
     let answer = Client::new(&args.socket.path).get(&path).await?;
@@ -44,7 +44,7 @@ pub async fn run(args: &Args, out: &mut impl io::Write) -> Result<(), CommandErr
 fn render(answer: &IdentitiesAnswer<'_>, now: Timestamp) -> String {
     let mut text = String::new();
     if answer.blocked {
-        text.push_str("BLOCKED: Auth0 has blocked this user, so no token is handed out\n\n");
+        text.push_str("BLOCKED: Auth0 has blocked this user, so no token is returned\n\n");
     }
     if answer.identities.is_empty() {
         text.push_str("no identities\n");
@@ -111,7 +111,7 @@ Username-Password-Authentication  Username  1034     none       -
     }
 
     #[test]
-    fn a_block_and_an_empty_list_are_said() {
+    fn a_block_and_an_empty_list_are_shown() {
         let text = shown(true, vec![]);
         assert!(text.starts_with("BLOCKED: "), "{text}");
         assert!(text.ends_with("no identities\n"), "{text}");

@@ -1,11 +1,11 @@
-//! `cloakroom man`: generated from the definitions, so never out of date.
+//! `cloakroom man`: prints the manual page, which is generated from the definitions of the commands.
 
 use std::io;
 
-use clap::{Command, CommandFactory};
+use clap::Command;
 use clap_mangen::Man;
 
-use super::{Cli, CommandError};
+use super::CommandError;
 
 /// For `--help`.
 pub const ABOUT: &str = "\
@@ -15,17 +15,17 @@ Examples:
   cloakroom man > /usr/local/share/man/man1/cloakroom.1
   cloakroom man | man -l -";
 
-/// Prints the page.
-pub fn run(out: &mut impl io::Write) -> Result<(), CommandError> {
-    let page = page().map_err(|cause| CommandError::failed(format!("no page could be made: {cause}")))?;
+/// Prints the page of `cli`.
+pub fn run(cli: Command, out: &mut impl io::Write) -> Result<(), CommandError> {
+    let page = page(cli).map_err(|cause| CommandError::failed(format!("no page could be made: {cause}")))?;
     Ok(out.write_all(page.as_bytes())?)
 }
 
-/// The generator makes a page for each command; this puts them into one, where a reader finds them.
-fn page() -> io::Result<String> {
-    // That every command takes --help needs no saying eleven times.
+/// Combines the generator's pages, one for each command, into one.
+fn page(cli: Command) -> io::Result<String> {
+    // Every command has --help, which the page need not list each time.
     let bare = |subcommand: Command| subcommand.disable_help_flag(true);
-    let mut command = Cli::command().disable_help_subcommand(true).mut_subcommands(bare);
+    let mut command = cli.disable_help_subcommand(true).mut_subcommands(bare);
     command.build();
     let whole = Man::new(command.clone());
 
@@ -45,7 +45,7 @@ fn page() -> io::Result<String> {
     Ok(page)
 }
 
-/// What the page says of one command.
+/// Makes the part of one command.
 fn part(command: &Command) -> io::Result<String> {
     let man = Man::new(command.clone());
     let (mut synopsis, mut rest) = (Vec::new(), Vec::new());
@@ -56,7 +56,7 @@ fn part(command: &Command) -> io::Result<String> {
     Ok(body(&synopsis, &heading) + &body(&rest, ".PP"))
 }
 
-/// A section under another heading, and without the generator's preamble, which a page needs once.
+/// Replaces a section's heading, and removes the generator's preamble, which a page has once.
 fn body(section: &[u8], heading: &str) -> String {
     let section = String::from_utf8_lossy(section);
     let lines = section.lines().filter(|line| !line.starts_with(".ie ") && !line.starts_with(".el "));
@@ -65,13 +65,16 @@ fn body(section: &[u8], heading: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory;
+
     use super::*;
+    use crate::cli::Cli;
 
     #[test]
     fn one_page_has_every_command_once() {
-        let page = page().unwrap();
+        let page = page(Cli::command()).unwrap();
         assert_eq!(page.matches(".TH ").count(), 1);
-        assert!(page.is_ascii(), "older formatters know nothing else");
+        assert!(page.is_ascii(), "older formatters support ASCII only");
         for command in Cli::command().get_subcommands() {
             let heading = format!(".SS \"cloakroom {}\"\n", command.get_name());
             assert_eq!(page.matches(&heading).count(), 1, "{heading}");

@@ -1,46 +1,46 @@
-//! `cloakroom purge`: forget.
+//! `cloakroom purge`: removes users from the cache.
 
 use std::io;
 
 use crate::domain::user::UserId;
 
 use super::client::Client;
-use super::{CommandError, Socket, user_id};
+use super::{CommandError, SocketArgs, user_id};
 
 /// For `--help`.
 pub const ABOUT: &str = "\
-Forget what is cached of one user, or of all: the next lookup asks Auth0.
+Remove one user, or all, from the cache: the next lookup asks Auth0.
 
-Says nothing where all goes well, also when nothing was cached.
+Prints nothing on success, also if nothing was cached.
 
 Examples:
   cloakroom purge 'google-oauth2|103547991597142817347'
   cloakroom purge --all";
 
-/// What `purge` takes.
+/// The arguments of `purge`.
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// Whom to forget.
+    /// The user, or all.
     #[command(flatten)]
     pub target: Target,
-    /// Where the daemon is.
+    /// The daemon's socket.
     #[command(flatten)]
-    pub socket: Socket,
+    pub socket: SocketArgs,
 }
 
-/// One user or all; never neither, which could be a variable that was empty by mistake.
+/// One user or all. One of them is required, because an empty shell variable must not mean all.
 #[derive(clap::Args, Debug)]
 #[group(required = true, multiple = false)]
 pub struct Target {
     /// The user's id, such as 'google-oauth2|103547991597142817347'
     #[arg(value_name = "USER_ID", value_parser = user_id)]
     pub user: Option<UserId>,
-    /// Forget every user
+    /// Remove every user
     #[arg(long)]
     pub all: bool,
 }
 
-/// Has the daemon forget.
+/// Makes the daemon remove the users.
 pub async fn run(args: &Args, _out: &mut impl io::Write) -> Result<(), CommandError> {
     let path = match &args.target.user {
         Some(user) => format!("/v1/users/{}", user.to_path_segment()),

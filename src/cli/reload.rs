@@ -1,4 +1,4 @@
-//! `cloakroom reload`: the configuration again, now.
+//! `cloakroom reload`: makes a daemon reread its configuration.
 
 use std::io;
 
@@ -6,29 +6,29 @@ use crate::api::types::{ChangeAnswer, ReloadAnswer};
 
 use super::client::Client;
 use super::text::visible;
-use super::{CommandError, Socket};
+use super::{CommandError, SocketArgs};
 
 /// For `--help`.
 pub const ABOUT: &str = "\
-Have a running daemon read its configuration again, the files that this names included.
+Make a running daemon reread its configuration, with the files that this names.
 
-Prints what changed, and what was asked for but needs a restart. If the new configuration is wrong the daemon goes on \
-with the old one, everything that is wrong is printed, and the exit code is 78. No request is dropped either way. \
+Prints what changed, and which changes need a restart. If the new configuration is wrong, the daemon keeps the old \
+one, all problems are printed, and the exit code is 78. No request is dropped either way. \
 Only root and the daemon's own user may do this.
 
 Examples:
   cloakroom reload
   cloakroom check && cloakroom reload";
 
-/// What `reload` takes.
+/// The arguments of `reload`.
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// Where the daemon is.
+    /// The daemon's socket.
     #[command(flatten)]
-    pub socket: Socket,
+    pub socket: SocketArgs,
 }
 
-/// Has the daemon read its configuration, and prints what came of it.
+/// Makes the daemon reread its configuration, and prints the result.
 pub async fn run(args: &Args, out: &mut impl io::Write) -> Result<(), CommandError> {
     let answer = Client::new(&args.socket.path).post("/v1/reload").await?;
     let ReloadAnswer { changed, needs_restart, warnings } = answer.json()?;
@@ -47,7 +47,7 @@ pub async fn run(args: &Args, out: &mut impl io::Write) -> Result<(), CommandErr
     Ok(())
 }
 
-/// As in `cache.max_ttl: 10m -> 5m`; the key alone where values are not shown.
+/// Formats a change as in `cache.max_ttl: 10m -> 5m`; only the key if its values are secret.
 fn shown(change: &ChangeAnswer) -> String {
     let key = visible(&change.key);
     match (&change.from, &change.to) {

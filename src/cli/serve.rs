@@ -1,21 +1,23 @@
-//! `cloakroom serve`: the daemon.
+//! `cloakroom serve`: runs the daemon.
 
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::app::descriptors::Descriptors;
-use crate::app::reload::Source;
+use crate::app::reload::ConfigSource;
 use crate::app::{self, Bound, Deps, Ended, Running, StartError};
 use crate::config::{self, AuditOutput, Config, Env, Loaded};
 use crate::process::notify::ServiceManager;
 use crate::process::sandbox::{self, Needs, Sandbox};
-use crate::process::signals::{LookupOptions, Signals};
+use crate::process::signals::{SignalRequest, Signals};
 use crate::process::{activation, hardening, limits};
 use crate::task;
 use crate::telemetry;
 
-use super::{CommandError, Environment, wrong};
+use super::configuration::{Environment, wrong};
+use super::exit::CommandError;
+use super::runtime::block_on;
 
 /// For `--help`.
 pub const ABOUT: &str = "\
@@ -23,26 +25,28 @@ Run the daemon.
 
 Every setting can come from the configuration file or from the environment, which wins: CLOAKROOM_ and the \
 setting's path in upper case, levels joined by two underscores, such as CLOAKROOM_TENANT__DOMAIN. Without --config \
-the file is /etc/cloakroom/cloakroom.toml, which may be absent when the environment says everything.
+the file is /etc/cloakroom/cloakroom.toml, which may be absent if the environment sets every required key.
 
-SIGTERM and Ctrl-C finish what was begun and end with exit code 0; a second one ends it at once. SIGHUP, \
-`cloakroom reload` and a new client secret have the configuration read again. A configuration that is wrong is reported \
-whole: at the start with exit code 78, later by going on with the old one. A user or group that is not known yet is \
-waited for at the start, ten seconds, and then ends it with exit code 75, with which a supervisor starts it again.
+After SIGTERM or Ctrl-C the daemon finishes running requests and ends with exit code 0; a second signal ends it at \
+once. SIGHUP, `cloakroom reload` and a new client secret cause a reload. All problems of a configuration are \
+reported: at the start with exit code 78; at a reload, the daemon keeps the old configuration. At the start the \
+daemon waits ten seconds for a user or group that is not known yet, and then ends with exit code 75, after which a \
+supervisor restarts it.
 
-Under systemd it uses the sockets that it is passed, and tells when it is ready and how it is.
+Under systemd the daemon uses the sockets that it is passed, and notifies systemd of its state.
 
 Examples:
   cloakroom serve
   cloakroom serve --config ./cloakroom.toml
   CLOAKROOM_LOG__LEVEL=debug cloakroom serve";
 
-/// How often users and groups that are not known are looked for, and how long between. With the ten seconds until a start
-/// without Auth0 counts as one, less than a service manager's patience.
+/// How often unknown users and groups are looked up at the start. Together with the ten seconds after which a start
+/// without Auth0 counts as complete, this takes less than a service manager's timeout.
 const ATTEMPTS: u32 = 10;
+/// Delay between two lookups of unknown users and groups.
 const BETWEEN_ATTEMPTS: Duration = Duration::from_secs(1);
 
-/// What `serve` takes.
+/// The arguments of `serve`.
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// The configuration file [default: /etc/cloakroom/cloakroom.toml, if there is one]
@@ -50,24 +54,23 @@ pub struct Args {
     pub config: Option<PathBuf>,
 }
 
-/// Serves until a signal ends it.
+/// Serves until a signal ends the daemon.
 ///
-/// Signals first, so that one that comes during start-up is not lost; then what keeps a secret in this process, before
-/// there is one; then the configuration, before anything is bound; then whatever a sandbox would not let us do, and the
-/// sandbox; and only then threads, which are in it because the one that starts them is. What was logged before that is
-/// written by one of them.
+/// The order matters. Signals come first, so that none during the start is lost. Hardening precedes the first secret in
+/// memory. The configuration precedes every socket. Whatever the sandbox forbids precedes the sandbox, and threads
+/// start last, because they inherit it. One of them writes the lines that were logged before.
 pub fn run(args: &Args, environment: Environment) -> Result<(), CommandError> {
     let signals = Signals::register()
         .map_err(|cause| CommandError::failed(format!("signals cannot be handled: {cause}")))?;
     let passed = activation::take().map_err(|cause| CommandError::failed(cause.to_string()))?;
     let manager = ServiceManager::found(environment.contains_key("NOTIFY_SOCKET"));
     let limit = limits::raise_descriptors();
-    let steps = hardening::give_up_what_is_not_needed();
+    let steps = hardening::apply();
     let source = source(args.config.clone(), environment.into_iter().collect());
     let Some(Loaded { config, warnings, files }) = load(&source, &signals)? else { return Ok(()) };
-    // Its lines are written at the end of this function at the latest, before the error that it may return.
+    // The guard writes its lines at the end of this function at the latest, before `main` prints an error.
     let mut log = telemetry::log::init(&config.log).map_err(|cause| no_log(&cause))?;
-    steps.into_iter().for_each(hardening::Step::tell);
+    steps.into_iter().for_each(hardening::Step::log);
     for warning in warnings {
         tracing::warn!("{warning}");
     }
@@ -92,30 +95,30 @@ pub fn run(args: &Args, environment: Environment) -> Result<(), CommandError> {
     };
     let lost = sandbox::lost(&files);
     let sandbox = sandbox::enter(&Needs { read: files, remove, add_to });
-    sandbox.tell();
+    sandbox.log();
     if !matches!(sandbox, Sandbox::None(_)) {
         lost.iter().for_each(|text| tracing::warn!("{text}"));
     }
     log.start().map_err(|cause| no_log(&cause))?;
-    super::block_on(config.runtime.threads, serve(config, deps, bound, signals))
+    block_on(config.runtime.threads, serve(config, deps, bound, signals))
 }
 
-/// The same file and the same environment each time; what is in them may differ.
-fn source(file: Option<PathBuf>, env: Env) -> Source {
-    Source::new(move || config::load(file.as_deref(), &env))
+/// Makes the source of the configuration for the start and each reload: the file and the environment.
+fn source(file: Option<PathBuf>, env: Env) -> ConfigSource {
+    ConfigSource::new(move || config::load(file.as_deref(), &env))
 }
 
-/// Reads the configuration, and again for a while if all that is wrong are users or groups that may come: with a
-/// directory such as LDAP, or another unit's `DynamicUser=`. `None` if a signal ended that.
+/// Loads the configuration. Retries for a while if its only problems are unknown users or groups, which a directory
+/// such as LDAP or another unit's `DynamicUser=` may still provide. Returns `None` if a signal ended the wait.
 ///
-/// Waited for here, because callers who connect to a socket of systemd's have a service that fails at once started again
-/// at once, until both are given up on.
-fn load(source: &Source, signals: &Signals) -> Result<Option<Loaded>, CommandError> {
+/// The daemon waits itself: with socket activation, systemd restarts a failing service at once for each waiting client,
+/// until it stops both the service and the socket.
+fn load(source: &ConfigSource, signals: &Signals) -> Result<Option<Loaded>, CommandError> {
     for attempt in 0..ATTEMPTS {
         match (source.load)() {
             Ok(loaded) => return Ok(Some(loaded)),
             Err(problems) if !problems.may_pass() => return Err(wrong(&problems)),
-            // There is no log yet. If this cannot be written, the exit code remains.
+            // The log is not set up yet. If this cannot be written, the exit code still tells.
             Err(problems) if attempt == 0 => {
                 writeln!(io::stderr(), "waiting for users or groups that are not known yet:\n{problems}")
                     .ok();
@@ -135,22 +138,22 @@ fn failed(cause: StartError) -> CommandError {
 }
 
 fn no_log(cause: &io::Error) -> CommandError {
-    CommandError::failed(format!("the log's descriptor or thread cannot be had: {cause}"))
+    CommandError::failed(format!("the log's descriptor or thread cannot be made: {cause}"))
 }
 
-/// Makes the first thread for what blocks, which stays: see [`super::KEPT`]. Tried with a thread of our own, because
-/// tokio panics where there is none.
-async fn make_a_thread() -> io::Result<()> {
+/// Starts the first blocking thread, which is kept: see [`super::runtime::THREAD_KEEP_ALIVE`]. A plain thread is tried
+/// first, because tokio panics if none can be started.
+async fn start_blocking_thread() -> io::Result<()> {
     let tried = std::thread::Builder::new().spawn(|| ())?;
-    // It does nothing that could panic.
+    // The thread cannot panic.
     tried.join().ok();
     tokio::task::spawn_blocking(|| ()).await.map_err(io::Error::other)
 }
 
 async fn serve(config: Config, deps: Deps, bound: Bound, signals: Signals) -> Result<(), CommandError> {
-    make_a_thread().await.map_err(|cause| {
+    start_blocking_thread().await.map_err(|cause| {
         CommandError::failed(format!(
-            "no thread can be made for names and files: {cause}; raise LimitNPROC, TasksMax or the container's limit of \
+            "no thread can be started for names and files: {cause}; raise LimitNPROC, TasksMax or the container's limit of \
              processes"
         ))
     })?;
@@ -161,10 +164,10 @@ async fn serve(config: Config, deps: Deps, bound: Bound, signals: Signals) -> Re
     if let Some(address) = config.admin.address {
         tracing::info!(%address, "Listening for probes and metrics");
     }
-    // It holds secrets, which a reload may replace.
+    // The configuration contains secrets, which a reload may replace.
     drop(config);
-    // A pipe that breaks can bring no signal any more: better to end now than never.
-    if let Err(cause) = until_the_end(&running, signals).await {
+    // Without signals the daemon could not be stopped, so it ends now.
+    if let Err(cause) = until_end(&running, signals).await {
         tracing::error!(%cause, "Signals cannot be received");
     }
     tracing::info!("Shutting down");
@@ -175,10 +178,10 @@ async fn serve(config: Config, deps: Deps, bound: Bound, signals: Signals) -> Re
     Ok(())
 }
 
-/// Reloads as often as it is asked to. What comes of it is in the log.
-async fn until_the_end(running: &Running, signals: Signals) -> io::Result<()> {
+/// Waits for a signal that ends the daemon, and reloads on request. The log contains the result of a reload.
+async fn until_end(running: &Running, signals: Signals) -> io::Result<()> {
     let mut signals = signals.receive()?;
-    while signals.next().await? == LookupOptions::Reload {
+    while signals.next().await? == SignalRequest::Reload {
         let reload = running.reload();
         task::spawn("reload", async move { drop(reload.await) });
     }

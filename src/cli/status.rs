@@ -1,6 +1,6 @@
-//! `cloakroom status`: what a person wants to know at three in the morning.
+//! `cloakroom status`: shows the state of a daemon to an operator.
 //!
-//! The first line is the verdict. Below it, what is wrong stands in capitals and what is well does not.
+//! The first line is the verdict. Below it, faults are in capitals, and everything else is not.
 
 use std::io;
 
@@ -14,34 +14,34 @@ use crate::domain::freshness::Timestamp;
 
 use super::client::Client;
 use super::text::{count, date, span, table};
-use super::{CommandError, Output, Socket};
+use super::{AnswerFormat, CommandError, SocketArgs};
 
 /// For `--help`.
 pub const ABOUT: &str = "\
-Show how a running daemon is doing: whether it is ready, its Management API token, its cache, what it has answered.
+Show the state of a running daemon: whether it is ready, its Management API token, its cache, its answers.
 
 The first line says `ready` or `not ready` and why. The exit code says whether the daemon answered, not whether it \
-is ready: for that there is `cloakroom healthcheck`.
+is ready: use `cloakroom healthcheck` for that.
 
 Examples:
   cloakroom status
   cloakroom status --output json | jq .management_token.expires_at";
 
-/// What `status` takes.
+/// The arguments of `status`.
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// What to print
-    #[arg(long, value_name = "FORMAT", value_enum, default_value_t = Output::Text)]
-    pub output: Output,
-    /// Where the daemon is.
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t = AnswerFormat::Text)]
+    pub output: AnswerFormat,
+    /// The daemon's socket.
     #[command(flatten)]
-    pub socket: Socket,
+    pub socket: SocketArgs,
 }
 
-/// Seconds; beyond this the daemon warns, too.
+/// Difference of the clocks in seconds above which a row is shown. The daemon warns above it as well.
 const TOLERABLE_SKEW: f64 = 5.0;
 
-/// Asks for the daemon's state and prints it.
+/// Requests the daemon's state and prints it.
 pub async fn run(args: &Args, out: &mut impl io::Write) -> Result<(), CommandError> {
     let answer = Client::new(&args.socket.path).get("/v1/status").await?;
     args.output.write(&answer, render, out)
@@ -61,7 +61,7 @@ fn render(status: &StatusAnswer, now: Timestamp) -> String {
         let name = if n == 0 { "sockets" } else { "" };
         row(name, listening(listener))
     }));
-    // The verdict is a table too, of one cell, so that nothing in it can drive the terminal either.
+    // The verdict is a table of one cell, so that its control characters are escaped as well.
     format!("{}\n{}", table(&[[verdict(status)]]), table(&rows))
 }
 
@@ -69,7 +69,8 @@ fn row(name: &str, value: impl Into<String>) -> [String; 2] {
     [name.into(), value.into()]
 }
 
-/// Ready or not, and why; a ready daemon may still have a fault that somebody should know of.
+/// Returns whether the daemon is ready, and why not. A ready daemon may still have a fault that the operator should
+/// know.
 fn verdict(status: &StatusAnswer) -> String {
     let token = &status.management_token;
     if status.draining {
@@ -111,7 +112,7 @@ fn management(token: &ManagementTokenStatus, now: Timestamp) -> Vec<[String; 2]>
     match &token.scopes {
         Some(scopes) if scopes.is_empty() => rows.push(row("", "scopes: none")),
         Some(scopes) => rows.push(row("", format!("scopes: {}", scopes.join(" ")))),
-        // Before the first token there is nothing that Auth0 could have left out.
+        // Before the first token Auth0 has not answered yet.
         None if token.last_success_at.is_some() => rows.push(row("", "scopes: Auth0 did not say")),
         None => {}
     }
@@ -123,7 +124,7 @@ fn management(token: &ManagementTokenStatus, now: Timestamp) -> Vec<[String; 2]>
     rows
 }
 
-/// What the lack of a scope does, and its mend.
+/// Returns the effect of a missing scope, and the fix.
 fn consequence(scope: &str) -> String {
     let effect = match scope {
         "read:users" => "no user can be read",
@@ -134,11 +135,11 @@ fn consequence(scope: &str) -> String {
 }
 
 fn failure(failure: &FailureStatus) -> [[String; 2]; 2] {
-    let mend = match failure.permanent {
+    let advice = match failure.permanent {
         true => "waiting does not help: the configuration has to be changed, here or in Auth0",
-        false => "it may pass: the daemon goes on trying",
+        false => "it may pass: the daemon keeps trying",
     };
-    [row("", format!("FAILED {}: {}", count(failure.attempts, "time"), failure.detail)), row("", mend)]
+    [row("", format!("FAILED {}: {}", count(failure.attempts, "time"), failure.detail)), row("", advice)]
 }
 
 fn cache(cache: &CacheStatus) -> String {
@@ -155,7 +156,7 @@ fn upstream(status: &UpstreamStatus, now: Timestamp) -> Vec<[String; 2]> {
     let UpstreamStatus { token_requests, user_requests, key_requests, failures, last_failure, .. } = status;
     let (tokens, users) = (count(*token_requests, "token request"), count(*user_requests, "user request"));
     let joined = count(status.flights_joined, "lookup");
-    // Where `/v1/me` is off there are none.
+    // If `/v1/me` is off there are none.
     let keys = match key_requests {
         0 => String::new(),
         some => format!(", {}", count(*some, "key request")),
@@ -172,11 +173,11 @@ fn upstream(status: &UpstreamStatus, now: Timestamp) -> Vec<[String; 2]> {
     if status.waiting > 0 {
         rows.push(row(
             "",
-            format!("{} waiting for a turn within [upstream]", count(status.waiting, "request")),
+            format!("{} waiting for a permit within [upstream]", count(status.waiting, "request")),
         ));
     }
     if let Some(remaining) = status.ratelimit_remaining {
-        let thrifty = if status.thrifty { ", which is little: nothing is refreshed ahead" } else { "" };
+        let thrifty = if status.thrifty { ", which is low: nothing is refreshed ahead" } else { "" };
         rows.push(row("", format!("{remaining} left of the tenant's rate limit{thrifty}")));
     }
     if status.clock_skew_seconds.abs() > TOLERABLE_SKEW {
@@ -228,7 +229,7 @@ mod tests {
                 failures: 1,
                 last_failure: Some(UpstreamFailure {
                     at: "2026-11-22T08:00:00Z".into(),
-                    detail: "Auth0 answered with status 503, which is no answer to this request".into(),
+                    detail: "unexpected status 503 from Auth0".into(),
                 }),
                 flights_joined: 7,
                 ratelimit_remaining: Some(48),
@@ -268,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn a_daemon_that_is_well() {
+    fn a_healthy_daemon() {
         assert_eq!(
             shown(&healthy()),
             "\
@@ -285,7 +286,7 @@ cache    1 user, 34.0 KiB of 64.0 MiB
 lookups  1203 hit, 12 miss, 0 stale, 3 negative, 1 error
 auth0    1 token request, 13 user requests, 1 failed; 7 lookups shared one
          48 left of the tenant's rate limit
-         last failure 2 h ago (2026-11-22T08:00:00Z): Auth0 answered with status 503, which is no answer to this request
+         last failure 2 h ago (2026-11-22T08:00:00Z): unexpected status 503 from Auth0
 sockets  /run/cloakroom/cloakroom.sock (1 connection)
          /run/web/cloakroom.sock (40 connections)
 "
@@ -305,7 +306,7 @@ sockets  /run/cloakroom/cloakroom.sock (1 connection)
 token    NONE
          next attempt in 8 s (2026-11-22T10:00:08Z)
          FAILED 3 times: the host name acme.eu.auth0.com cannot be resolved
-         it may pass: the daemon goes on trying
+         it may pass: the daemon keeps trying
 ";
         assert!(text.contains(token), "{text}");
         assert!(!text.contains("scopes"), "{text}");
@@ -357,7 +358,7 @@ token    NONE
     }
 
     #[test]
-    fn what_auth0_did_not_say_is_not_made_up() {
+    fn scopes_that_auth0_did_not_state_are_not_invented() {
         let mut status = healthy();
         status.management_token.scopes = None;
         status.management_token.expires_at = None;

@@ -1,4 +1,4 @@
-//! Writing for people: relative times, aligned columns, and nothing that drives a terminal.
+//! Formats text for people: relative times and aligned columns, with control characters escaped.
 
 use std::borrow::Cow;
 use std::fmt::Write;
@@ -8,19 +8,19 @@ use serde_json::Value;
 use crate::domain::freshness::Timestamp;
 use crate::domain::invisible;
 
-/// `text` with every character escaped that cannot be seen, so that a name some provider chose neither moves the cursor
-/// nor hides or turns around what is beside it.
+/// Escapes every invisible character in `text`, so that a name from a provider can neither move the cursor nor hide or
+/// reverse the text beside it.
 pub fn visible(text: &str) -> Cow<'_, str> {
     invisible::escaped(text, |c, all| all.extend(c.escape_default()))
 }
 
-/// `text` of several lines, escaped like [`visible`] but for its line ends.
+/// Escapes `text` like [`visible`], except its line ends.
 pub fn visible_lines(text: &str) -> Cow<'_, str> {
     invisible::escaped(text, |c, all| if c == '\n' { all.push(c) } else { all.extend(c.escape_default()) })
 }
 
-/// JSON for people and programs alike: every character that cannot be seen is escaped as JSON has it, so that the same is
-/// read from it. Such characters stand within texts alone.
+/// Formats JSON for people and programs: every invisible character is escaped in JSON's way, so that the value stays
+/// the same. Such characters occur within texts only.
 pub fn json(value: &Value) -> String {
     let written = format!("{value:#}");
     let escaped = invisible::escaped(&written, |c, all| match c {
@@ -34,7 +34,7 @@ pub fn json(value: &Value) -> String {
     escaped.into_owned()
 }
 
-/// A date as a person reads it, seen from `now`: `in 42 min (2026-11-22T10:15:30Z)`.
+/// Formats a date relative to `now`: `in 42 min (2026-11-22T10:15:30Z)`.
 pub fn date(text: &str, now: Timestamp) -> String {
     match Timestamp::parse(text) {
         Some(at) => format!("{} ({})", relative(at, now), visible(text)),
@@ -50,7 +50,7 @@ fn relative(at: Timestamp, now: Timestamp) -> String {
     }
 }
 
-/// A number of seconds in the one or two units that matter: `42 min`, `3 h 5 min`, `2 d 1 h`.
+/// Formats a number of seconds in one or two units: `42 min`, `3 h 5 min`, `2 d 1 h`.
 pub fn span(seconds: u64) -> String {
     let (minutes, hours, days) = (seconds / 60, seconds / 3_600, seconds / 86_400);
     let two = |large: u64, unit: &str, small: u64, subunit: &str| match small {
@@ -65,14 +65,13 @@ pub fn span(seconds: u64) -> String {
     }
 }
 
-/// `1 user`, `2 users`.
+/// Formats a number with its noun: `1 user`, `2 users`.
 pub fn count(n: u64, noun: &str) -> String {
     let plural = if n == 1 { "" } else { "s" };
     format!("{n} {noun}{plural}")
 }
 
-/// Rows whose columns start one below the other, two spaces apart; control characters escaped, no space at the end
-/// of a line.
+/// Formats rows with aligned columns, two spaces apart. Escapes control characters, and removes spaces at line ends.
 pub fn table<const N: usize>(rows: &[[String; N]]) -> String {
     let rows: Vec<[Cow<'_, str>; N]> =
         rows.iter().map(|row| row.each_ref().map(|cell| visible(cell))).collect();
@@ -108,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn dates_are_told_from_now_and_in_full() {
+    fn dates_are_shown_relative_and_in_full() {
         let now = Timestamp::parse("2026-11-22T10:00:00Z").unwrap();
         assert_eq!(date("2026-11-22T10:42:00Z", now), "in 42 min (2026-11-22T10:42:00Z)");
         assert_eq!(date("2026-11-22T07:00:00Z", now), "3 h ago (2026-11-22T07:00:00Z)");

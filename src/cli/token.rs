@@ -1,4 +1,4 @@
-//! `cloakroom token`: one lookup.
+//! `cloakroom token`: looks one token up.
 
 use std::io::{self, IsTerminal};
 use std::time::Duration;
@@ -13,21 +13,22 @@ use crate::domain::user::UserId;
 
 use super::client::Client;
 use super::text::json;
-use super::{CommandError, Socket, user_id};
+use super::values::duration;
+use super::{CommandError, SocketArgs, user_id};
 
 /// For `--help`.
 pub const ABOUT: &str = "\
 Print a user's identity-provider access token.
 
-USER_ID is the id as Auth0 writes it, not percent-encoded; quote it, because most contain a `|`. Where several of \
-the user's identities carry a token, --connection, --provider or --identity-user-id says which one is meant.
+USER_ID is the id as Auth0 writes it, not percent-encoded; quote it, because most contain a `|`. If several of the \
+user's identities have a token, choose one by --connection, --provider or --identity-user-id.
 
 Examples:
   cloakroom token 'google-oauth2|103547991597142817347'
   cloakroom token 'auth0|5f7c8ec7c33c6c004bbafe82' --connection github
   cloakroom token 'github|583231' --output header | curl --header @- https://api.github.com/user";
 
-/// What `token` takes.
+/// The arguments of `token`.
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// The user's id, such as 'google-oauth2|103547991597142817347'
@@ -39,26 +40,26 @@ pub struct Args {
     /// The identity at this provider; one provider may serve several connections
     #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
     pub provider: Option<String>,
-    /// The identity with this id at its provider, which tells several accounts of one connection apart
+    /// The identity with this id at its provider, for several accounts of one connection
     #[arg(long, value_name = "ID", value_parser = NonEmptyStringValueParser::new())]
     pub identity_user_id: Option<String>,
-    /// The token has to be valid for this long, such as 60s or 5m; a number alone is seconds
-    #[arg(long, value_name = "DURATION", value_parser = super::wait::duration)]
+    /// The token must be valid for this long, such as 60s or 5m; a number alone is seconds
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub min_ttl: Option<Duration>,
-    /// Ask Auth0 now, whatever is cached; there may be no room for that
+    /// Ask Auth0 now, even if a token is cached; the rate limit may refuse this
     #[arg(long)]
     pub fresh: bool,
     /// What to print
-    #[arg(long, value_name = "FORMAT", value_enum, default_value_t = Output::Token)]
-    pub output: Output,
-    /// Where the daemon is.
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t = TokenFormat::Token)]
+    pub output: TokenFormat,
+    /// The daemon's socket.
     #[command(flatten)]
-    pub socket: Socket,
+    pub socket: SocketArgs,
 }
 
-/// What to print of a token.
+/// The format of a printed token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Output {
+pub enum TokenFormat {
     /// The bare token and a newline
     Token,
     /// The whole answer: the token, its expiry, its connection and more
@@ -71,9 +72,9 @@ pub enum Output {
 pub async fn run(args: &Args, out: &mut impl io::Write) -> Result<(), CommandError> {
     let answer = Client::new(&args.socket.path).get(&path(args)).await?;
     let text = match args.output {
-        Output::Token => bare(&answer.json()?, io::stdout().is_terminal())?,
-        Output::Json => json(&answer.json()?),
-        Output::Header => header(&answer.json()?)?,
+        TokenFormat::Token => bare(&answer.json()?, io::stdout().is_terminal())?,
+        TokenFormat::Json => json(&answer.json()?),
+        TokenFormat::Header => header(&answer.json()?)?,
     };
     Ok(writeln!(out, "{text}")?)
 }
@@ -89,7 +90,7 @@ fn path(args: &Args) -> String {
         }
     }
     if let Some(min_ttl) = args.min_ttl {
-        // Whole seconds, rounded up: a token for less would not do.
+        // Whole seconds, rounded up, so that the token is valid for at least this long.
         query.append_pair("min_ttl", &whole_seconds(min_ttl).to_string());
     }
     if args.fresh {
@@ -100,12 +101,11 @@ fn path(args: &Args) -> String {
     format!("/v1/users/{user}/token{mark}{query}")
 }
 
-/// To the byte as it was issued, for a program to read; a terminal must not be driven by it.
+/// Returns the token unchanged for a program. On a terminal, a token with control characters is an error.
 fn bare(answer: &TokenAnswer<'_>, is_terminal: bool) -> Result<String, CommandError> {
     if is_terminal && answer.access_token.contains(is_unseen) {
         return Err(CommandError::failed(
-            "this token holds characters that cannot be seen, or that a terminal would obey: it is printed as it is to a \
-             file or a pipe alone",
+            "this token contains invisible or control characters, so it is printed to a file or a pipe only",
         )
         .hint("--output json escapes them"));
     }
@@ -115,14 +115,16 @@ fn bare(answer: &TokenAnswer<'_>, is_terminal: bool) -> Result<String, CommandEr
 fn header(answer: &TokenAnswer<'_>) -> Result<String, CommandError> {
     if answer.token_type != "Bearer" {
         return Err(CommandError::failed(
-            "this token is no bearer token: its provider speaks OAuth 1, where every request is signed with the token \
-             and its second half",
+            "this token is not a bearer token: its provider uses OAuth 1, where every request is signed with the token \
+             and its secret",
         )
-        .hint("--output json prints both halves"));
+        .hint("--output json prints both"));
     }
-    // Whoever reads the line would take what follows a line break for a header of its own.
+    // An HTTP client would parse the text after a line break as another header.
     if !answer.access_token.chars().all(|c| c.is_ascii_graphic()) {
-        return Err(CommandError::failed("this token holds characters that no HTTP header may hold"));
+        return Err(CommandError::failed(
+            "this token contains characters that are invalid in an HTTP header",
+        ));
     }
     Ok(format!("Authorization: Bearer {}", answer.access_token))
 }
@@ -160,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_encoded_once_each_in_its_place() {
+    fn names_are_encoded_once() {
         assert_eq!(path(&args(&["auth0|a/b"])), "/v1/users/auth0%7Ca%2Fb/token");
         assert_eq!(
             path(&args(&["a%7C", "--connection", "a&b", "--provider", "c d"])),
@@ -171,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_that_would_drive_a_terminal_is_not_shown_on_one() {
+    fn a_token_with_control_characters_is_not_printed_on_a_terminal() {
         for odd in ["a\u{1b}[2J", "a\u{9b}2J", "a\u{202e}b", "a\nb"] {
             assert_eq!(bare(&answer(odd, "Bearer"), false).unwrap(), odd);
             let error = bare(&answer(odd, "Bearer"), true).unwrap_err();

@@ -1,20 +1,19 @@
-//! `cloakroom wait`: for whoever starts after the daemon.
+//! `cloakroom wait`: waits until the daemon is ready.
 
 use std::io;
 use std::time::Duration;
 
-use crate::domain::span;
-
 use super::client::{Client, ClientError};
 use super::text::visible;
-use super::{CommandError, Exit, Socket};
+use super::values::duration;
+use super::{CommandError, Exit, SocketArgs};
 
 /// For `--help`.
 pub const ABOUT: &str = "\
 Wait until the daemon is ready.
 
-A daemon that has not made its socket yet is waited for like any other. Exit code 0 as soon as it is ready, 69 \
-with the last reason if it is not in time.
+Also waits for a daemon that has not made its socket yet. Exit code 0 as soon as it is ready, 69 with the last \
+reason after the timeout.
 
 Examples:
   cloakroom wait && exec my-service
@@ -23,18 +22,18 @@ Examples:
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// What `wait` takes.
+/// The arguments of `wait`.
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// How long, such as 30s or 2m; a number alone is seconds
+    /// The timeout, such as 30s or 2m; a number alone is seconds
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration)]
     pub timeout: Duration,
-    /// Where the daemon is.
+    /// The daemon's socket.
     #[command(flatten)]
-    pub socket: Socket,
+    pub socket: SocketArgs,
 }
 
-/// Asks until the answer is yes or the time is over.
+/// Probes the daemon until it is ready or the timeout ends.
 pub async fn run(args: &Args, _out: &mut impl io::Write) -> Result<(), CommandError> {
     let client = Client::new(&args.socket.path);
     let mut last = String::from("the daemon has not answered yet");
@@ -47,8 +46,8 @@ pub async fn run(args: &Args, _out: &mut impl io::Write) -> Result<(), CommandEr
     }
 }
 
-/// Ends in an error only where waiting cannot help. That permission is denied can pass: a daemon makes its socket
-/// first and opens it to others then.
+/// Probes until the daemon is ready. Returns an error only if waiting cannot help. A denied permission may pass,
+/// because the daemon makes its socket first and opens it to others later.
 async fn until_ready(client: &Client, last: &mut String) -> Result<(), ClientError> {
     let mut pause = FIRST_PAUSE;
     loop {
@@ -63,29 +62,7 @@ async fn until_ready(client: &Client, last: &mut String) -> Result<(), ClientErr
     }
 }
 
-/// The probe's line begins with the words that ours begins with.
+/// Removes the words of the probe's line with which this command's text begins already.
 fn without_verdict(reason: &str) -> String {
     reason.strip_prefix("not ready: ").unwrap_or(reason).into()
-}
-
-pub(super) fn duration(text: &str) -> Result<Duration, String> {
-    span::parse_seconds_or_units(text)
-        .ok_or_else(|| "give seconds or a duration: 60, 30s, 2m or 1h30m".into())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::duration;
-    use std::time::Duration;
-
-    #[test]
-    fn durations_are_read_with_their_unit_and_seconds_without() {
-        assert_eq!(duration("30"), Ok(Duration::from_secs(30)));
-        assert_eq!(duration("30s"), Ok(Duration::from_secs(30)));
-        assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));
-        assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
-        for wrong in ["-30", "-30s", "1.5", "", "soon", "1y"] {
-            assert!(duration(wrong).is_err(), "{wrong}");
-        }
-    }
 }

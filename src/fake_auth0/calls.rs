@@ -1,4 +1,4 @@
-//! The ordered log of calls, and how many were under way at once. It never holds a header or a body.
+//! The ordered log of calls, without headers and bodies, and the maximum number of concurrent calls.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -6,12 +6,10 @@ use hyper::{Method, StatusCode};
 
 use crate::domain::freshness::Moment;
 
-use super::Tenant;
-
-/// A tenant may run for weeks; tests look at far fewer.
+/// How many calls the log keeps. A tenant may run for weeks; tests look at far fewer.
 const KEPT: usize = 100_000;
 
-/// What the tenant can be asked for.
+/// An endpoint of the tenant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Endpoint {
     /// `/oauth/token`.
@@ -22,7 +20,7 @@ pub enum Endpoint {
     Keys,
     /// `/.well-known/openid-configuration`.
     Discovery,
-    /// Anything else: a 404.
+    /// Any other path, which gets a 404.
     Other,
 }
 
@@ -45,17 +43,17 @@ impl Endpoint {
 pub struct Call {
     /// When it arrived, by the tenant's clock.
     pub at: Moment,
-    /// What was asked for.
+    /// The requested endpoint.
     pub endpoint: Endpoint,
     /// The method.
     pub method: Method,
     /// Path and query exactly as received.
     pub path: String,
-    /// The user asked for, decoded once.
+    /// The requested user, decoded once.
     pub user_id: Option<String>,
-    /// The status answered; `None` while it is under way, or if no status ever left.
+    /// The status of the answer; `None` while the call is under way, or if no status was sent.
     pub status: Option<StatusCode>,
-    /// Whether another call of the same endpoint, and of the same user if it is about one, was under way during it.
+    /// Whether another call of the same endpoint, and of the same user if there is one, ran at the same time.
     pub overlapped: bool,
 }
 
@@ -74,7 +72,7 @@ struct Entry {
 }
 
 impl Calls {
-    /// Notes an arrival; the number names it to [`Calls::end`].
+    /// Records the arrival of a call. Returns its number for [`Calls::end`].
     pub fn begin(&mut self, at: Moment, method: &Method, path: &str, user_id: Option<String>) -> u64 {
         let endpoint = Endpoint::of(path.split('?').next().unwrap_or_default());
         let call = Call {
@@ -95,7 +93,7 @@ impl Calls {
         self.begun
     }
 
-    /// Compares the newest call with the others under way.
+    /// Compares the newest call with the others that are under way.
     fn note_overlaps(&mut self) {
         let Some(Entry { call: newest, .. }) = self.log.back() else { return };
         let (endpoint, user) = (newest.endpoint, newest.user_id.clone());
@@ -116,7 +114,8 @@ impl Calls {
         }
     }
 
-    fn end(&mut self, number: u64, status: Option<StatusCode>) {
+    /// Records the end of a call.
+    pub fn end(&mut self, number: u64, status: Option<StatusCode>) {
         if let Some(entry) = self.log.iter_mut().rev().find(|entry| entry.number == number) {
             entry.underway = false;
             entry.call.status = status;
@@ -143,33 +142,5 @@ impl Calls {
 
     pub fn max_concurrent_for(&self, user_id: &str) -> usize {
         self.most_for.get(user_id).copied().unwrap_or(0)
-    }
-}
-
-/// A call under way. Dropped without an answer it is a client that hung up.
-pub(super) struct Underway {
-    tenant: Tenant,
-    number: u64,
-    endpoint: Endpoint,
-    status: Option<StatusCode>,
-}
-
-impl Underway {
-    pub fn new(tenant: Tenant, number: u64, endpoint: Endpoint) -> Self {
-        Self { tenant, number, endpoint, status: None }
-    }
-
-    pub fn endpoint(&self) -> Endpoint {
-        self.endpoint
-    }
-
-    pub fn answered(mut self, status: Option<StatusCode>) {
-        self.status = status;
-    }
-}
-
-impl Drop for Underway {
-    fn drop(&mut self) {
-        self.tenant.state().calls.end(self.number, self.status);
     }
 }

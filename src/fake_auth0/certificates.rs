@@ -1,4 +1,4 @@
-//! A throw-away certificate authority, and certificates that are right or wrong in one way each.
+//! A temporary certificate authority, and certificates that are valid, or invalid in one way each.
 
 use std::sync::Arc;
 
@@ -11,40 +11,40 @@ use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 
-use super::TenantError;
+use super::error::TenantError;
 
-/// What the tenant shows of itself.
+/// Which certificate the tenant presents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CertificateKind {
-    /// For `localhost` and `127.0.0.1`, from the authority that is published.
+    /// Valid for `localhost` and `127.0.0.1`, from the published authority.
     Good,
-    /// The same, but its time is over.
+    /// Expired.
     Expired,
-    /// For another host.
+    /// Issued for another host.
     WrongName,
-    /// From an authority that nobody has heard of.
+    /// From an unknown authority.
     UnknownIssuer,
-    /// From another authority of the same name, as when a proxy's was made anew.
+    /// From another authority of the same name, as when a proxy's authority was recreated.
     SameName,
     /// Not valid yet.
     NotYetValid,
-    /// An authority's, as appliances show that were given one by mistake.
+    /// The certificate of an authority, as some misconfigured appliances present it.
     Authority,
-    /// Names the host in its common name alone.
+    /// With the host in its common name only.
     OnlyCommonName,
-    /// From an authority that may sign for other names alone.
+    /// From an authority whose name constraints exclude the host.
     OutsideConstraints,
-    /// From an intermediate authority whose time is over.
+    /// From an expired intermediate authority.
     ExpiredIntermediate,
-    /// From an intermediate that is no authority.
+    /// From an intermediate certificate that is not an authority's.
     NoAuthority,
-    /// For clients.
+    /// Issued for clients, not for servers.
     NotForServers,
     /// With an unknown critical extension.
     CriticalExtension,
 }
 
-/// The tenant's authority: one for its life, so that a client that trusts it may see it go and come back.
+/// The tenant's authority. It stays the same when the tenant stops and listens again, so that clients still trust it.
 pub(super) struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 impl Authority {
@@ -56,7 +56,7 @@ impl Authority {
         Ok(Self(CertifiedIssuer::self_signed(authority(name), KeyPair::generate()?)?))
     }
 
-    /// An authority under this one.
+    /// Makes an intermediate authority.
     fn below(&self, kind: CertificateKind) -> Result<CertifiedIssuer<'static, KeyPair>, TenantError> {
         let mut params = authority("cloakroom demo intermediate");
         params.use_authority_key_identifier_extension = true;
@@ -77,7 +77,7 @@ impl Authority {
         self.0.pem()
     }
 
-    /// What a server needs to show a certificate of this kind.
+    /// Makes a server's TLS configuration with a certificate of this kind.
     pub fn server_config(&self, kind: CertificateKind) -> Result<Arc<ServerConfig>, TenantError> {
         let names = match kind {
             CertificateKind::WrongName => vec!["elsewhere.example".to_owned()],
@@ -110,7 +110,7 @@ impl Authority {
         let mut chain = Vec::new();
         let certificate = match kind {
             CertificateKind::UnknownIssuer => {
-                params.signed_by(&key, &Self::named("nobody in particular")?.0)?
+                params.signed_by(&key, &Self::named("cloakroom demo unknown authority")?.0)?
             }
             CertificateKind::SameName => params.signed_by(&key, &Self::new()?.0)?,
             CertificateKind::OutsideConstraints
@@ -126,13 +126,13 @@ impl Authority {
         let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
         let provider = default_provider();
         let key = provider.key_provider.load_private_key(key).map_err(TenantError::Tls)?;
-        // Where rustls is handed both, it refuses to show what is wrong on purpose.
-        let shown = SingleCertAndKey::from(CertifiedKey::new(chain, key));
+        // A fixed resolver: given key and chain directly, rustls would reject the certificates that are invalid.
+        let resolver = SingleCertAndKey::from(CertifiedKey::new(chain, key));
         let config = ServerConfig::builder_with_provider(Arc::new(provider))
             .with_safe_default_protocol_versions()
             .map_err(TenantError::Tls)?
             .with_no_client_auth()
-            .with_cert_resolver(Arc::new(shown));
+            .with_cert_resolver(Arc::new(resolver));
         Ok(Arc::new(config))
     }
 }

@@ -1,4 +1,4 @@
-//! What can go wrong, on request.
+//! Faults: the ways in which the tenant fails on request.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
@@ -12,123 +12,123 @@ use crate::domain::freshness::Moment;
 
 use super::calls::Endpoint;
 use super::reply::{self, Delivery, http_date, oauth_error};
-use super::token;
 use super::wire::Before;
 
-/// A way for an endpoint to fail. Those that change a genuine answer say so; the others replace it.
+/// A way for an endpoint to fail. A fault replaces the genuine answer, unless its comment says that it changes it.
 #[derive(Clone, Debug)]
 pub enum Fault {
-    /// Any status, headers and body. Names and values that HTTP cannot carry are left out.
+    /// Any status, headers and body. Header names and values that are invalid in HTTP are left out.
     Status {
-        /// The status code; one that HTTP does not know becomes 500.
+        /// The status code; an invalid one becomes 500.
         status: u16,
         /// Names and values.
         headers: Vec<(String, String)>,
-        /// The body, of whatever type the headers say.
+        /// The body; the headers state its type.
         body: String,
     },
-    /// Waits before looking at the request: a genuine answer tells the state after the wait.
+    /// Waits before processing the request: a genuine answer shows the state after the wait.
     Latency(Duration),
-    /// Waits before sending the answer: a genuine one tells the state before the wait.
+    /// Waits before sending the answer: a genuine answer shows the state before the wait.
     LateAnswer(Duration),
-    /// Stops listening, for all endpoints, and closes what is open; as one of the next answers: closes silently.
+    /// Stops listening, for all endpoints, and closes open connections. For the next answers only: closes the
+    /// connection without an answer.
     RefuseConnections,
     /// Sends half of the genuine answer, then resets the connection.
     ResetWhileReading,
-    /// Takes the request and never answers.
+    /// Reads the request and never answers.
     StallHeaders,
     /// Sends half of the genuine answer's body, then nothing.
     StallBody,
-    /// Sends half of the genuine answer's body under the whole one's length, then closes.
+    /// Sends half of the genuine answer's body under the full length, then closes.
     Truncate,
-    /// 200 with nothing in it.
+    /// 200 with an empty body.
     Empty200,
-    /// 200 with a web page, as captive portals and misrouted proxies answer.
+    /// 200 with a web page, as from captive portals and misrouted proxies.
     Html200,
-    /// The genuine answer with spaces after it up to this many bytes: right for whoever reads on and on.
+    /// The genuine answer, padded with spaces to this many bytes: valid for a client that reads all of it.
     Body(usize),
-    /// The genuine answer under this `Content-Encoding`, its body as it was: edges and middleboxes name `Identity`, or
-    /// nothing.
+    /// The genuine answer with this `Content-Encoding` and an unchanged body: edges and middleboxes send `Identity`, or
+    /// an empty value.
     Encoding(String),
-    /// The genuine answer with spaces after it up to this many bytes, in chunks of one byte each.
+    /// The genuine answer, padded with spaces to this many bytes, in chunks of one byte each.
     Crumbs(usize),
-    /// This many interim answers (100 Continue) before the genuine one; `None`: without end.
+    /// This many interim responses (100 Continue) before the genuine answer; `None`: endlessly many.
     Interim(Option<usize>),
-    /// Connections that are open by now stay open, and nothing that is sent on them arrives; new ones work. What a NAT
-    /// or a load balancer does that has lost its state.
+    /// Open connections stay open, but nothing that is sent on them arrives; new connections work. This is what a NAT
+    /// or a load balancer does after it has lost its state.
     DeadConnections,
-    /// 200 with a gzip body nobody asked for: 66 KB that unpack to 10 MB of zeros.
+    /// 200 with a gzip body that the client did not ask for: 66 KB that unpack to 10 MB of zeros.
     GzipBomb,
     /// A gzip body to a request that does not ask for `identity`, as HTTP allows; else the genuine answer.
     GzipByDefault,
     /// The genuine answer, as `text/plain`.
     WrongContentType,
-    /// 302 to there.
+    /// 302 to this location.
     Redirect(String),
-    /// 401 as the endpoint words it.
+    /// 401 in the endpoint's format.
     Unauthorized,
-    /// 429 as the endpoint words it.
+    /// 429 in the endpoint's format.
     RateLimited(WaitHint),
     /// 429 of the per-application quota for machine-to-machine tokens, with its own headers.
     QuotaExceeded {
-        /// Seconds until there is more.
+        /// Seconds until requests are allowed again.
         retry_after: u64,
     },
     /// 429 of an application's own rate-limit policy, with its own header.
     PolicyExceeded {
-        /// Seconds until there is more.
+        /// Seconds until requests are allowed again.
         retry_after: u64,
     },
-    /// 429 of attack protection, which waiting does not soon mend.
+    /// 429 of attack protection, which lasts for a long time.
     TooManyAttempts,
-    /// 503 from the edge: a web page, none of Auth0's headers.
+    /// 503 from the edge: a web page without Auth0's headers.
     Edge503Html,
-    /// A web page under any status: an edge that turns a client away or is overloaded, a corporate proxy, a captive
-    /// portal. Where it asks to wait, it does so as a 429 may.
+    /// A web page with any status: from an edge that rejects a client or is overloaded, a corporate proxy, or a captive
+    /// portal. Its wait is stated as in a 429.
     EdgePage {
         /// The status code.
         status: u16,
-        /// When to come back.
+        /// How the answer states when to retry.
         wait: WaitHint,
     },
-    /// JSON of a gateway on the way under any status: an error, and none of Auth0's.
+    /// JSON of a gateway on the way with any status: an error that is not Auth0's.
     GatewayJson {
         /// The status code.
         status: u16,
     },
     /// A genuine grant with another `expires_in`.
     ExpiresIn(ExpiresIn),
-    /// A genuine grant whose token ends in this text besides, as after a line that was folded or a field that was padded.
+    /// A genuine grant whose token has this suffix, as from a folded line or a padded field.
     TokenEndsIn(&'static str),
-    /// A genuine grant whose JWT has expired long ago.
+    /// A genuine grant whose JWT expired long ago.
     JwtExpInThePast,
     /// Shifts the `Date` header by this many seconds.
     DateOffset(i64),
 }
 
-/// How a 429 or a 503 says when to come back.
+/// How a 429 or a 503 states when to retry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WaitHint {
     /// `Retry-After` in seconds.
     Seconds(u64),
-    /// `Retry-After` as the date this far ahead.
+    /// `Retry-After` as a date, this far ahead.
     Date(Duration),
-    /// `x-ratelimit-reset` this far ahead, and no `Retry-After`: what the global limit sends.
+    /// `x-ratelimit-reset` this far ahead, without `Retry-After`, as sent by the global limit.
     Reset(Duration),
-    /// Not at all.
+    /// No hint.
     None,
 }
 
-/// What `expires_in` may turn out to be.
+/// An invalid or unusual `expires_in`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExpiresIn {
     /// 0.
     Zero,
     /// -1.
     Negative,
-    /// Not there.
+    /// Missing.
     Missing,
-    /// The right number, as text.
+    /// The correct number, as text.
     Text,
     /// 1e18.
     Huge,
@@ -163,7 +163,7 @@ impl Faults {
         self.standing.values().flatten().any(|fault| matches!(fault, Fault::RefuseConnections))
     }
 
-    /// What is to happen to the next answer of `endpoint`, which is thereby used up.
+    /// Takes the plan for the next answer of `endpoint`.
     pub fn plan(&mut self, endpoint: Endpoint) -> Plan {
         let mut plan = Plan::default();
         self.standing.get(&endpoint).into_iter().flatten().for_each(|fault| plan.add(fault));
@@ -183,7 +183,7 @@ impl Faults {
     }
 }
 
-/// What is to happen to one answer.
+/// What happens to one answer.
 #[derive(Default)]
 pub(super) struct Plan {
     pub latency: Duration,
@@ -193,7 +193,7 @@ pub(super) struct Plan {
     pub token_ends_in: &'static str,
     pub jwt_expired: bool,
     pub delivery: Delivery,
-    /// A fault that replaces or spoils the genuine answer.
+    /// A fault that replaces or changes the genuine answer.
     body: Option<Fault>,
 }
 
@@ -215,7 +215,8 @@ impl Plan {
         }
     }
 
-    /// The answer that takes the genuine one's place, if one does. Then nothing is issued, read or counted.
+    /// Returns the answer that replaces the genuine one, if the plan has one. The tenant then issues, reads and counts
+    /// nothing.
     pub fn instead(
         &self,
         endpoint: Endpoint,
@@ -270,7 +271,7 @@ impl Plan {
         matches!(self.body, Some(Fault::GzipByDefault))
     }
 
-    /// What is done to an answer, genuine or not.
+    /// Changes an answer, genuine or not, as planned.
     pub fn spoil(&self, response: &mut Response<Bytes>) {
         match &self.body {
             Some(Fault::Body(size)) => {
@@ -292,7 +293,7 @@ impl Plan {
         }
     }
 
-    /// `expires_in` as this plan has it, given the right one.
+    /// Returns the planned `expires_in`, given the correct one.
     pub fn expires_in(&self, right: u64) -> Option<Value> {
         match self.expires_in {
             None => Some(right.into()),
@@ -355,7 +356,7 @@ fn hint_at(response: &mut Response<Bytes>, hint: WaitHint, now: Moment) {
 }
 
 fn quota_exceeded(retry_after: u64) -> Response<Bytes> {
-    let mut response = token::quota_exceeded(retry_after);
+    let mut response = reply::quota_exceeded(retry_after);
     let quota = format!("b=per_hour;q=10;r=0;t={retry_after},b=per_day;q=50;r=40;t=43200");
     reply::set(&mut response, "auth0-client-quota-limit", &quota);
     response
@@ -369,9 +370,9 @@ fn policy_exceeded(retry_after: u64) -> Response<Bytes> {
     response
 }
 
-/// A gzip stream of zeros: one literal, then "258 bytes from one back" over and over. In deflate's fixed code the
-/// latter is 13 bits (length symbol 285 is 1100_0101, distance 0 is 00000). The checksum is left out: whoever gets
-/// that far has unpacked it all.
+/// Makes a gzip stream of zeros: one literal, then "258 bytes from one back" many times. In deflate's fixed code the
+/// latter is 13 bits (length symbol 285 is 1100_0101, distance 0 is 00000). The checksum is invalid: a client that
+/// reads it has already unpacked everything.
 fn gzip_bomb() -> Vec<u8> {
     const REPEATS: usize = 40_000;
     let mut bytes = vec![0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
@@ -388,7 +389,7 @@ fn gzip_bomb() -> Vec<u8> {
     push(0b011, 3); // last block, fixed codes
     push(0b0000_1100, 8); // literal 0: 0011_0000, written from its most significant bit
     (0..REPEATS).for_each(|_| push(0b1010_0011, 13));
-    push(0, 15); // end of block, and whatever fills the last byte
+    push(0, 15); // end of block, and padding of the last byte
     bytes.extend([0; 8]);
     bytes
 }
@@ -397,7 +398,7 @@ fn gzip_bomb() -> Vec<u8> {
 mod tests {
     use super::*;
 
-    /// Unpacks fixed-code deflate that is made of literals and copies from one back: all that a bomb consists of.
+    /// Unpacks fixed-code deflate of literals and copies from one back, which is all that the bomb contains.
     #[test]
     fn the_bomb_unpacks_to_ten_megabytes() {
         let bomb = gzip_bomb();

@@ -1,4 +1,4 @@
-//! The tenant's signing keys: RSA, drawn when the process runs, never written anywhere.
+//! The tenant's signing keys: RSA keys that are generated at run time and never stored.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -8,12 +8,12 @@ use jsonwebtoken::jwk::{AlgorithmParameters, Jwk};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde_json::{Value, json};
 
-use super::TenantError;
+use super::error::TenantError;
 
-/// Drawing a key takes a tenth of a second; tenants of one process take theirs from here unless told otherwise.
-static DRAWN: Mutex<Vec<SigningKey>> = Mutex::new(Vec::new());
+/// Keys that the tenants of this process share, unless `own_keys` is set. Generating one takes a tenth of a second.
+static GENERATED: Mutex<Vec<SigningKey>> = Mutex::new(Vec::new());
 
-/// Bytes of a PKCS#8 structure before the key itself: the same for all RSA keys of 1024 to 16384 bits.
+/// Length of the PKCS#8 header before the key, which is equal for all RSA keys of 1024 to 16384 bits.
 const PKCS8_PREFIX: usize = 26;
 
 #[derive(Clone)]
@@ -25,41 +25,41 @@ struct SigningKey {
     verifying: DecodingKey,
 }
 
-/// What is published: the key in use first, the next one, then those of the past.
+/// The published keys: the current one, the next one, and the past ones.
 pub(super) struct Keys {
     current: SigningKey,
     next: SigningKey,
     past: Vec<SigningKey>,
-    drawn: usize,
+    generated: usize,
 }
 
-/// Why a bearer is no token of ours.
+/// Why a bearer token is not one of this tenant's.
 pub(super) enum NotOurs {
-    /// No JWT, or one that names no key of ours.
+    /// The token is not a JWT, or names none of the published keys.
     Invalid,
-    /// Its signature is not the key's.
+    /// The signature is not by the named key.
     Signature,
 }
 
 impl Keys {
     pub fn new(own: bool) -> Result<Self, TenantError> {
-        Ok(Self { current: key(0, own)?, next: key(1, own)?, past: Vec::new(), drawn: 2 })
+        Ok(Self { current: key(0, own)?, next: key(1, own)?, past: Vec::new(), generated: 2 })
     }
 
     pub fn rotate(&mut self, own: bool) -> Result<(), TenantError> {
-        let fresh = key(self.drawn, own)?;
-        self.drawn += 1;
+        let fresh = key(self.generated, own)?;
+        self.generated += 1;
         let current = std::mem::replace(&mut self.next, fresh);
         self.past.push(std::mem::replace(&mut self.current, current));
         Ok(())
     }
 
-    /// `claims` as a JWT of the key in use.
+    /// Signs `claims` as a JWT with the current key.
     pub fn sign(&self, claims: &Value) -> Result<String, TenantError> {
         self.sign_as(|_| (), claims)
     }
 
-    /// The same under a header that `change` has changed.
+    /// Signs `claims` under a header that `change` modifies.
     pub fn sign_as(&self, change: impl FnOnce(&mut Header), claims: &Value) -> Result<String, TenantError> {
         let mut header = Header::new(Algorithm::RS256);
         header.kid = Some(self.current.kid.clone());
@@ -67,8 +67,8 @@ impl Keys {
         Ok(jsonwebtoken::encode(&header, claims, &self.current.signing)?)
     }
 
-    /// The claims of a JWT that one of the keys has signed. Times, audience and issuer are the caller's to judge:
-    /// the crate would read the system's clock for them.
+    /// Returns the claims of a JWT that one of the keys has signed. The caller checks times, audience and issuer,
+    /// because the crate would read the system's clock for that.
     pub fn verify(&self, token: &str) -> Result<Value, NotOurs> {
         let header = jsonwebtoken::decode_header(token).map_err(|_| NotOurs::Invalid)?;
         let key = header.kid.and_then(|kid| self.published().find(|key| key.kid == kid));
@@ -98,24 +98,24 @@ impl Keys {
     }
 }
 
-/// The `index`th key of the process, or one that nobody else has.
+/// Returns the shared key number `index` of the process, or a new one if `own`.
 fn key(index: usize, own: bool) -> Result<SigningKey, TenantError> {
     if own {
-        return draw();
+        return generate();
     }
-    let mut drawn = DRAWN.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut generated = GENERATED.lock().unwrap_or_else(PoisonError::into_inner);
     loop {
-        if let Some(key) = drawn.get(index) {
+        if let Some(key) = generated.get(index) {
             return Ok(key.clone());
         }
-        drawn.push(draw()?);
+        generated.push(generate()?);
     }
 }
 
-fn draw() -> Result<SigningKey, TenantError> {
+fn generate() -> Result<SigningKey, TenantError> {
     let pair = KeyPair::generate(KeySize::Rsa2048).map_err(|_| TenantError::Key)?;
     let pkcs8 = pair.as_der().map_err(|_| TenantError::Key)?;
-    // jsonwebtoken wants the PKCS#1 key inside, and there is nothing else to unwrap it. It is the last member.
+    // jsonwebtoken needs the PKCS#1 key inside, which is the last member. No dependency unwraps it.
     let pkcs1 = pkcs8.as_ref().get(PKCS8_PREFIX..).ok_or(TenantError::Key)?;
     let signing = EncodingKey::from_rsa_der(pkcs1);
     let AlgorithmParameters::RSA(public) = Jwk::from_encoding_key(&signing, Algorithm::RS256)?.algorithm
@@ -123,7 +123,7 @@ fn draw() -> Result<SigningKey, TenantError> {
         return Err(TenantError::Key);
     };
     let verifying = DecodingKey::from_rsa_components(&public.n, &public.e)?;
-    // Any name will do that differs between keys; a piece of the modulus does.
+    // The id must differ between keys: a part of the modulus does.
     let kid = public.n.chars().rev().take(21).collect();
     Ok(SigningKey { kid, n: public.n, e: public.e, signing, verifying })
 }

@@ -1,5 +1,5 @@
-//! What a tenant allows: the Management API's token bucket, exact to the nanosecond so that tests can stand on its
-//! edges, and an application's quota for tokens.
+//! A tenant's limits: the Management API's token bucket, and an application's quota of tokens. The bucket is exact to
+//! the nanosecond, so that tests can check its edges.
 
 use std::time::Duration;
 
@@ -23,12 +23,12 @@ pub(super) struct Bucket {
     filled_at: Moment,
 }
 
-/// What the headers of an answer say.
+/// The values of an answer's `x-ratelimit-*` headers.
 #[derive(Clone, Copy)]
-pub(super) struct Standing {
+pub(super) struct LimitHeaders {
     pub limit: u32,
     pub remaining: u32,
-    /// UNIX seconds at which there is more.
+    /// UNIX time in seconds at which the bucket has another request.
     pub reset: i64,
 }
 
@@ -38,40 +38,40 @@ impl Bucket {
     }
 
     /// Takes one request; `Err` if the bucket is empty.
-    pub fn take(&mut self, now: Moment) -> Result<Standing, Standing> {
+    pub fn take(&mut self, now: Moment) -> Result<LimitHeaders, LimitHeaders> {
         let gained = self.filled_at.age(now).as_nanos() * u128::from(self.limit.per_second);
         self.level = (self.level + gained).min(WHOLE * u128::from(self.limit.burst));
         self.filled_at = now;
         match self.level.checked_sub(WHOLE) {
             Some(left) => {
                 self.level = left;
-                Ok(self.standing(now))
+                Ok(self.headers(now))
             }
-            None => Err(self.standing(now)),
+            None => Err(self.headers(now)),
         }
     }
 
-    fn standing(&self, now: Moment) -> Standing {
+    fn headers(&self, now: Moment) -> LimitHeaders {
         let missing = WHOLE - self.level % WHOLE;
         let wait = missing.div_ceil(u128::from(self.limit.per_second.max(1)));
         let at = now.wall.after(Duration::from_nanos(u64::try_from(wait).unwrap_or(u64::MAX)));
-        Standing {
+        LimitHeaders {
             limit: self.limit.burst,
             remaining: u32::try_from(self.level / WHOLE).unwrap_or(u32::MAX),
-            // Rounded up: a client that waits until then finds a request in the bucket.
+            // Rounded up: at that time the bucket has a request.
             reset: at.after(Duration::from_millis(999)).as_secs(),
         }
     }
 }
 
-impl Standing {
-    /// What a tenant without a limit says: the recorded numbers.
+impl LimitHeaders {
+    /// The values of a tenant without a limit, as recorded.
     pub fn unlimited(now: Moment) -> Self {
         Self { limit: 50, remaining: 49, reset: now.wall.as_secs() + 1 }
     }
 }
 
-/// An application's quota for machine-to-machine tokens: so many in each hour of UTC.
+/// An application's quota of machine-to-machine tokens per hour of UTC.
 pub(super) struct Quota {
     per_hour: u64,
     spent: u64,
@@ -85,7 +85,7 @@ impl Quota {
         Self { per_hour, spent: 0, hour: 0 }
     }
 
-    /// Takes one token; `Err` with the seconds until there is another.
+    /// Takes one token; `Err` is the number of seconds until there is another.
     pub fn take(&mut self, now: Moment) -> Result<(), u64> {
         self.turn(now);
         if self.spent >= self.per_hour {
@@ -95,7 +95,7 @@ impl Quota {
         Ok(())
     }
 
-    /// As Auth0 writes it on every answer of the token endpoint.
+    /// The header of every answer of the token endpoint, in Auth0's format.
     pub fn header(&mut self, now: Moment) -> String {
         self.turn(now);
         let left = self.per_hour.saturating_sub(self.spent);
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn waiting_until_the_reset_always_helps() {
+    fn a_request_at_the_reset_is_allowed() {
         for millis in [0, 1, 333, 999] {
             let mut bucket = Bucket::new(RateLimit { per_second: 3, burst: 1 }, at(millis));
             assert!(bucket.take(at(millis)).is_ok());

@@ -1,4 +1,4 @@
-//! `GET /api/v2/users/{id}`: who may read, which fields, and what is silently left out.
+//! `GET /api/v2/users/{id}`: authorization, the selection of fields, and which fields are hidden without an error.
 
 use bytes::Bytes;
 use hyper::header::{self, HeaderMap};
@@ -9,12 +9,12 @@ use serde_json::{Map, Value};
 use crate::domain::freshness::Moment;
 
 use super::keys::NotOurs;
-use super::limit::Standing;
+use super::limit::LimitHeaders;
 use super::reply::{self, Refusal, jwt_error, management_error};
 use super::state::State;
 use super::users::LONE_SURROGATE;
 
-/// The fields that may be asked for; Auth0 refuses any other.
+/// The fields that may be requested; Auth0 refuses any other.
 const FIELDS: [&str; 19] = [
     "phone_number",
     "email",
@@ -37,23 +37,23 @@ const FIELDS: [&str; 19] = [
     "given_name",
 ];
 
-/// What an identity shows to holders of `read:user_idp_tokens` alone.
+/// Fields of an identity that only the scope `read:user_idp_tokens` shows.
 const TOKEN_FIELDS: [&str; 4] = ["access_token", "access_token_secret", "refresh_token", "expires_in"];
 
 const SCOPES: &str = "Insufficient scope, expected any of: read:users,read:user_idp_tokens,read:current_user";
 
-/// Answers a read; `host` is the domain it was asked on, which must be the token's issuer.
+/// Answers a read. `host` is the requested domain, which must be the token's issuer.
 pub(super) fn answer(
     state: &mut State,
     host: &str,
     request: &Request<Bytes>,
     now: Moment,
 ) -> Response<Bytes> {
-    let standing = match &mut state.limit {
+    let taken = match &mut state.limit {
         Some(bucket) => bucket.take(now),
-        None => Ok(Standing::unlimited(now)),
+        None => Ok(LimitHeaders::unlimited(now)),
     };
-    let mut response = match standing {
+    let mut response = match taken {
         Ok(_) => read(state, host, request, now).unwrap_or_else(|refusal| *refusal),
         Err(_) => management_error(
             StatusCode::TOO_MANY_REQUESTS,
@@ -61,17 +61,17 @@ pub(super) fn answer(
             Some("too_many_requests"),
         ),
     };
-    let (Ok(standing) | Err(standing)) = standing;
-    reply::set(&mut response, "x-ratelimit-limit", &standing.limit.to_string());
-    reply::set(&mut response, "x-ratelimit-remaining", &standing.remaining.to_string());
-    reply::set(&mut response, "x-ratelimit-reset", &standing.reset.to_string());
+    let (Ok(headers) | Err(headers)) = taken;
+    reply::set(&mut response, "x-ratelimit-limit", &headers.limit.to_string());
+    reply::set(&mut response, "x-ratelimit-remaining", &headers.remaining.to_string());
+    reply::set(&mut response, "x-ratelimit-reset", &headers.reset.to_string());
     reply::set(&mut response, "cache-control", "no-cache");
     let number = state.calls.begun();
     reply::set(&mut response, "ot-baggage-auth0-request-id", &format!("{number:016x}"));
     response
 }
 
-/// The user a path asks for, decoded once; `None` for other paths and for ids that are no UTF-8.
+/// Returns the user id in a path, decoded once; `None` for other paths and for ids that are not UTF-8.
 pub(super) fn user_in_path(path: &str) -> Option<String> {
     let segment =
         path.strip_prefix("/api/v2/users/").filter(|rest| !rest.is_empty() && !rest.contains('/'))?;
@@ -108,7 +108,7 @@ fn read(
     Ok(response)
 }
 
-/// The claims of a bearer that is a token of this tenant, alive, and meant for this API.
+/// Returns the claims of a bearer token that this tenant issued for this API, and that is valid.
 fn authenticate(state: &State, host: &str, headers: &HeaderMap, now: Moment) -> Result<Value, Refusal> {
     let Some(authorization) = headers.get(header::AUTHORIZATION) else {
         let mut response = management_error(StatusCode::UNAUTHORIZED, "Missing authentication", None);
@@ -138,7 +138,7 @@ fn authenticate(state: &State, host: &str, headers: &HeaderMap, now: Moment) -> 
         };
         return Err(jwt_error(&format!("Bad audience: {audience}")).into());
     }
-    // A token from a custom domain is good on that domain alone.
+    // A token from a custom domain is valid on that domain only.
     if claims.get("iss").and_then(Value::as_str) != Some(&format!("https://{host}/")) {
         return Err(jwt_error("Invalid token").into());
     }
@@ -153,7 +153,7 @@ fn is_for(claims: &Value, audience: &str) -> bool {
     }
 }
 
-/// Whether the claims allow reading this user; if so, whether tokens are shown.
+/// Checks that the claims allow reading this user. Returns whether the answer shows tokens.
 fn authorize(claims: &Value, id: &str) -> Result<bool, Refusal> {
     let scopes: Vec<_> = claims.get("scope").and_then(Value::as_str).unwrap_or_default().split(' ').collect();
     let sees_tokens = scopes.contains(&"read:user_idp_tokens");
@@ -168,10 +168,10 @@ fn authorize(claims: &Value, id: &str) -> Result<bool, Refusal> {
     Err(management_error(StatusCode::FORBIDDEN, message, Some("insufficient_scope")).into())
 }
 
-/// The id in the path, decoded exactly once.
+/// Returns the user id in the path, decoded exactly once, if it is valid.
 fn user_id(path: &str) -> Result<String, Refusal> {
     let id = user_in_path(path).unwrap_or_default();
-    // Every id names its provider before a bar.
+    // Every id begins with its provider and a bar.
     match id.split_once('|') {
         Some((provider, rest)) if !provider.is_empty() && !rest.is_empty() && id.chars().count() <= 300 => {
             Ok(id)
@@ -186,7 +186,7 @@ fn user_id(path: &str) -> Result<String, Refusal> {
     }
 }
 
-/// `fields` and `include_fields`.
+/// The parameters `fields` and `include_fields`.
 struct Selection {
     fields: Vec<String>,
     include: bool,

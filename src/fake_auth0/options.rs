@@ -1,4 +1,4 @@
-//! How a simulated tenant is set up.
+//! The settings of a simulated tenant.
 
 use std::time::Duration;
 
@@ -6,45 +6,45 @@ use crate::secret::Secret;
 
 use super::limit::RateLimit;
 
-/// What a tenant starts with. The default is a tenant as the tutorials leave it: one application with both
-/// scopes that are needed, tokens that live a day, no rate limit.
+/// The settings that a tenant starts with. The default is a tenant after Auth0's tutorials: one application with both
+/// required scopes, tokens with a lifetime of a day, no rate limit.
 #[derive(Clone, Debug)]
 pub struct TenantOptions {
-    /// The canonical domain; `None` is wherever it listens. Set it to play a tenant behind a custom domain.
+    /// The canonical domain; `None` is the listener's address. Set it for a tenant behind a custom domain.
     pub domain: Option<String>,
     /// The application's client id.
     pub client_id: String,
-    /// Its secret.
+    /// The application's client secret.
     pub client_secret: Secret,
-    /// How it is allowed to authenticate.
+    /// How the application may authenticate.
     pub client_auth: ClientAuth,
-    /// Scopes of its client grant for the Management API.
+    /// Scopes of the client grant for the Management API.
     pub scopes: Vec<String>,
-    /// Whether there is such a client grant at all.
+    /// Whether the application has a client grant for the Management API.
     pub client_grant: bool,
     /// Whether the application may use the client-credentials grant.
     pub grant_type_allowed: bool,
     /// Lifetime of Management tokens.
     pub token_lifetime: Duration,
-    /// The Management API's global limit, if it is to be enforced.
+    /// The Management API's global rate limit; `None` enforces none.
     pub rate_limit: Option<RateLimit>,
-    /// Whether header names are written `X-Ratelimit-Limit`, as Auth0 writes them over HTTP/1.1, or in lower case.
+    /// Whether header names are in title case, `X-Ratelimit-Limit`, as Auth0's over HTTP/1.1; else in lower case.
     pub title_case_headers: bool,
-    /// Whether the key set states each key's `alg`, RS256; a tenant that also signs with PS256 has to leave it out.
+    /// Whether the key set states each key's `alg`, RS256. A tenant that also signs with PS256 cannot state it.
     pub key_set_states_alg: bool,
-    /// Draws signing keys for this tenant alone. Otherwise tenants of one process share theirs, which saves each
-    /// a third of a second; only a test in which one tenant distrusts another's signature can tell.
+    /// Generates signing keys for this tenant only. Otherwise the tenants of a process share keys, which saves a third
+    /// of a second each. Only a test in which one tenant must reject another's signature needs its own.
     pub own_keys: bool,
 }
 
 /// An application's `token_endpoint_auth_method`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClientAuth {
-    /// Either of the two. Auth0 accepts one; a demo need not.
+    /// Either of the two. Auth0 accepts one only; the demo accepts both.
     Any,
-    /// `client_secret_post` alone.
+    /// Only `client_secret_post`.
     SecretPost,
-    /// `client_secret_basic` alone.
+    /// Only `client_secret_basic`.
     SecretBasic,
 }
 

@@ -1,4 +1,4 @@
-//! Answers: a response, and how much of it reaches the client.
+//! Answers: a response, how much of it reaches the client, and Auth0's formats of errors.
 
 use bytes::Bytes;
 use hyper::header::{self, HeaderName, HeaderValue};
@@ -7,12 +7,12 @@ use serde_json::{Value, json};
 
 use crate::domain::freshness::Timestamp;
 
-/// What the tenant does about a request.
+/// The tenant's reaction to a request.
 #[derive(Clone, Debug)]
 pub struct Reply {
-    /// What it would say.
+    /// The complete response.
     pub response: Response<Bytes>,
-    /// How much of that is heard. A transport without sockets has to act on it.
+    /// How much of the response is delivered. A transport without sockets must apply it.
     pub delivery: Delivery,
 }
 
@@ -22,7 +22,7 @@ pub enum Delivery {
     /// All of it.
     #[default]
     Whole,
-    /// Nothing: the connection is refused, or closed before a word is said.
+    /// Nothing: the connection is refused, or closed before a byte is sent.
     Refused,
     /// Status, headers and half the body; then the connection is reset.
     ResetMidway,
@@ -34,11 +34,11 @@ pub enum Delivery {
     Truncated,
 }
 
-/// An answer that says no. Boxed because a response is large and a yes the common case.
+/// A response that refuses the request. Boxed, because a response is large and refusals are the exception.
 pub(super) type Refusal = Box<Response<Bytes>>;
 
 impl Reply {
-    /// The status, if the client gets to see it.
+    /// The status, if the client receives it.
     pub fn visible_status(&self) -> Option<StatusCode> {
         match self.delivery {
             Delivery::Refused | Delivery::HeadersStall => None,
@@ -62,12 +62,12 @@ pub(super) fn with_type(
     response
 }
 
-/// An error as the Authentication API writes it.
+/// Makes an error in the format of the Authentication API.
 pub(super) fn oauth_error(status: StatusCode, error: &str, description: &str) -> Response<Bytes> {
     json(status, &json!({ "error": error, "error_description": description }))
 }
 
-/// An error as the Management API writes it.
+/// Makes an error in the format of the Management API.
 pub(super) fn management_error(status: StatusCode, message: &str, code: Option<&str>) -> Response<Bytes> {
     let reason = status.canonical_reason().unwrap_or_default();
     let mut body = json!({ "statusCode": status.as_u16(), "error": reason, "message": message });
@@ -77,7 +77,7 @@ pub(super) fn management_error(status: StatusCode, message: &str, code: Option<&
     json(status, &body)
 }
 
-/// The Management API's 401, which repeats its message where it comes from the JWT check.
+/// Makes the Management API's 401 of its JWT check, which contains the message twice.
 pub(super) fn jwt_error(message: &str) -> Response<Bytes> {
     let body = json!({
         "statusCode": 401, "error": "Unauthorized", "message": message, "attributes": { "error": message },
@@ -85,18 +85,26 @@ pub(super) fn jwt_error(message: &str) -> Response<Bytes> {
     json(StatusCode::UNAUTHORIZED, &body)
 }
 
+/// Makes the 429 of the application's quota of tokens.
+pub(super) fn quota_exceeded(retry_after: u64) -> Response<Bytes> {
+    let mut response =
+        oauth_error(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", "Client quota exceeded");
+    set(&mut response, "retry-after", &retry_after.to_string());
+    response
+}
+
 pub(super) fn route_not_found() -> Response<Bytes> {
     management_error(StatusCode::NOT_FOUND, "Not Found", None)
 }
 
-/// Sets a header unless the value cannot be one.
+/// Sets a header, unless the value is invalid.
 pub(super) fn set(response: &mut Response<Bytes>, name: &'static str, value: &str) {
     if let Ok(value) = HeaderValue::from_str(value) {
         response.headers_mut().insert(HeaderName::from_static(name), value);
     }
 }
 
-/// What every answer carries: the date, and who answered.
+/// Adds the headers of every answer: `date` and `server`.
 pub(super) fn finish(response: &mut Response<Bytes>, now: Timestamp, date_offset: i64) {
     let date = now.as_secs().saturating_add(date_offset);
     if !response.headers().contains_key(header::DATE) {
@@ -107,9 +115,9 @@ pub(super) fn finish(response: &mut Response<Bytes>, now: Timestamp, date_offset
     }
 }
 
-/// RFC 9110's date of a UNIX time; one that it cannot write is the nearest it can.
+/// Formats a UNIX time as a date of RFC 9110; a time out of its range becomes the nearest in range.
 pub(super) fn http_date(secs: i64) -> String {
-    // httpdate knows the years 1970 to 9999.
+    // httpdate formats the years 1970 to 9999.
     let secs = u64::try_from(secs).unwrap_or(0).min(253_402_300_799);
     httpdate::fmt_http_date(std::time::UNIX_EPOCH + std::time::Duration::from_secs(secs))
 }

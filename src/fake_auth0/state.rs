@@ -1,4 +1,4 @@
-//! What a tenant knows: users, tokens issued, the bucket, faults and calls. One lock guards all of it.
+//! A tenant's state: users, issued tokens, limits, faults and calls. One lock guards all of it.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -8,25 +8,26 @@ use serde_json::{Map, Value};
 use crate::domain::freshness::Moment;
 
 use super::calls::Calls;
+use super::error::TenantError;
 use super::fault::Faults;
 use super::keys::Keys;
 use super::limit::{Bucket, Quota};
 use super::options::TenantOptions;
-use super::{TenantError, users};
+use super::users;
 
 pub(super) struct State {
     pub options: TenantOptions,
-    /// Where it listens, if it does.
+    /// The latest listener's address, if there was one.
     pub listening: Option<String>,
     pub keys: Keys,
     /// By `user_id` of the primary identity; a linked identity's own id is unknown, as at Auth0.
     pub users: BTreeMap<String, Map<String, Value>>,
     pub limit: Option<Bucket>,
-    /// The application's, for tokens.
+    /// The application's quota of tokens.
     pub quota: Option<Quota>,
     pub faults: Faults,
-    /// How often all connections have died that were open by then.
-    pub connections_died: u64,
+    /// How often all open connections were made dead. A connection of an earlier generation is dead.
+    pub connection_generation: u64,
     pub calls: Calls,
     pub logins: u64,
     pub tokens_issued: u64,
@@ -34,7 +35,7 @@ pub(super) struct State {
     revoked: HashSet<Fingerprint>,
 }
 
-/// Tokens are remembered by their hashes: nothing here needs to give one away.
+/// A token's hash, which is enough to recognise it.
 type Fingerprint = Vec<u8>;
 
 impl State {
@@ -46,7 +47,7 @@ impl State {
             limit: options.rate_limit.map(|limit| Bucket::new(limit, now)),
             quota: None,
             faults: Faults::default(),
-            connections_died: 0,
+            connection_generation: 0,
             calls: Calls::default(),
             logins: 0,
             tokens_issued: 0,

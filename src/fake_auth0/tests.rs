@@ -1,4 +1,4 @@
-//! The tenant without a socket, in virtual time.
+//! Tests of the tenant without a socket, in virtual time.
 
 use super::*;
 use crate::domain::freshness::Timestamp;
@@ -93,11 +93,11 @@ async fn a_client_that_hangs_up_leaves_a_call_without_a_status() {
     tenant.clear(Endpoint::Keys);
     let _ = tenant.answer(request("GET", "/.well-known/jwks.json", "", "")).await;
     let seen: Vec<_> = tenant.calls().iter().map(|call| (call.status, call.overlapped)).collect();
-    assert_eq!(seen, [(None, false), (Some(StatusCode::OK), false)], "it is not under way any more");
+    assert_eq!(seen, [(None, false), (Some(StatusCode::OK), false)], "the call has ended");
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_next_answers_fail_in_order_and_over_a_standing_fault() {
+async fn the_next_answers_fail_in_order_and_over_a_persistent_fault() {
     let tenant = tenant();
     tenant.fault(Endpoint::Keys, Fault::Empty200);
     tenant.fault_next(Endpoint::Keys, 2, Fault::Edge503Html);
@@ -110,11 +110,11 @@ async fn the_next_answers_fail_in_order_and_over_a_standing_fault() {
     }
     assert_eq!(statuses, [(503, false), (503, false), (429, false), (200, true)]);
     tenant.clear(Endpoint::Keys);
-    assert!(!grant(&tenant).await.response.body().is_empty(), "other endpoints never were concerned");
+    assert!(!grant(&tenant).await.response.body().is_empty(), "other endpoints are not affected");
 }
 
 #[tokio::test(start_paused = true)]
-async fn deliveries_are_told_to_a_transport_without_sockets() {
+async fn deliveries_are_reported_to_a_transport_without_sockets() {
     let tenant = tenant();
     for (fault, delivery, status) in [
         (Fault::RefuseConnections, Delivery::Refused, None),
@@ -131,7 +131,7 @@ async fn deliveries_are_told_to_a_transport_without_sockets() {
     }
     tenant.fault(Endpoint::Token, Fault::RefuseConnections);
     let reply = tenant.answer(request("GET", "/.well-known/jwks.json", "", "")).await;
-    assert_eq!(reply.delivery, Delivery::Refused, "standing, it concerns the whole tenant");
+    assert_eq!(reply.delivery, Delivery::Refused, "a persistent refusal applies to the whole tenant");
 }
 
 #[tokio::test(start_paused = true)]
@@ -146,12 +146,12 @@ async fn a_grant_may_lie_about_its_lifetime() {
     ] {
         tenant.fault_next(Endpoint::Token, 1, Fault::ExpiresIn(kind));
         let reply = grant(&tenant).await;
-        let told = body(&reply).get("expires_in").map(Value::to_string);
-        assert_eq!(told.as_deref(), expected, "{kind:?}");
+        let stated = body(&reply).get("expires_in").map(Value::to_string);
+        assert_eq!(stated.as_deref(), expected, "{kind:?}");
     }
     tenant.fault_next(Endpoint::Token, 1, Fault::JwtExpInThePast);
-    let dead = bearer(&tenant).await;
-    assert_eq!(read(&tenant, &dead, "github%7C583231").await.response.status(), 401);
+    let expired = bearer(&tenant).await;
+    assert_eq!(read(&tenant, &expired, "github%7C583231").await.response.status(), 401);
 }
 
 #[tokio::test(start_paused = true)]

@@ -19,7 +19,7 @@ const CLIENT_GRANT: &str = "You need to create a \"client-grant\" associated to 
                             See: https://auth0.com/docs/api/v2#!/Client_Grants/post_client_grants";
 const NO_AUDIENCE: &str = "No audience parameter was provided, and no default audience has been configured";
 
-/// Answers a grant; `host` is the domain it was asked on, which becomes the issuer.
+/// Answers a grant. `host` is the requested domain, which becomes the issuer.
 pub(super) fn answer(
     state: &mut State,
     plan: &Plan,
@@ -34,7 +34,7 @@ pub(super) fn answer(
         Ok(body) => reply::json(StatusCode::OK, &body),
         Err(refusal) => *refusal,
     };
-    dress(&mut response, state, now);
+    set_headers(&mut response, state, now);
     response
 }
 
@@ -55,7 +55,7 @@ fn grant(
     let audience = authorize(state, &parameters)?;
 
     if let Some(Err(retry_after)) = state.quota.as_mut().map(|quota| quota.take(now)) {
-        return Err(quota_exceeded(retry_after).into());
+        return Err(reply::quota_exceeded(retry_after).into());
     }
 
     let scope = scope(state, parameters.get("scope"));
@@ -71,8 +71,8 @@ fn grant(
         "scope": scope,
         "gty": "client-credentials",
         "azp": client_id,
-        // Auth0's default profile has no `jti`; without it, grants within one second would be one token, and no
-        // test in virtual time could tell a new one from the old.
+        // Auth0's default profile has no `jti`. Without it, all grants within one second would be the same token, and a
+        // test in virtual time could not distinguish them.
         "jti": format!("demo-{}", state.tokens_issued),
     });
     let token = state.keys.sign(&claims).map_err(|_| internal_error())?;
@@ -86,7 +86,7 @@ fn grant(
     Ok(body)
 }
 
-/// Whether the application is who it says. Never more than that: a wrong id and a wrong secret look the same.
+/// Authenticates the application. The error is the same for a wrong id and a wrong secret.
 fn authenticate(state: &State, parameters: &Parameters, headers: &HeaderMap) -> Result<(), Refusal> {
     let basic = headers.get(header::AUTHORIZATION).map(|value| basic(value.to_str().unwrap_or_default()));
     let posted = parameters.get("client_secret").is_some();
@@ -110,7 +110,7 @@ fn authenticate(state: &State, parameters: &Parameters, headers: &HeaderMap) -> 
     Ok(())
 }
 
-/// Whether it may have a token for what it asks; the audience if so.
+/// Checks that the application may have a token for the requested audience, which is returned.
 fn authorize(state: &State, parameters: &Parameters) -> Result<String, Refusal> {
     let denied =
         |description: &str| Err(oauth_error(StatusCode::FORBIDDEN, "access_denied", description).into());
@@ -134,16 +134,17 @@ fn authorize(state: &State, parameters: &Parameters) -> Result<String, Refusal> 
     }
 }
 
-/// Every scope of the client grant, or those among them that were asked for.
-fn scope(state: &State, asked: Option<&str>) -> String {
-    let asked: Option<Vec<_>> = asked.map(|asked| asked.split(' ').collect());
+/// Returns every scope of the client grant, or those among them that were requested.
+fn scope(state: &State, requested: Option<&str>) -> String {
+    let requested: Option<Vec<_>> = requested.map(|requested| requested.split(' ').collect());
     let granted = state.options.scopes.iter().map(String::as_str);
-    let scopes: Vec<_> =
-        granted.filter(|scope| asked.as_ref().is_none_or(|asked| asked.contains(scope))).collect();
+    let scopes: Vec<_> = granted
+        .filter(|scope| requested.as_ref().is_none_or(|requested| requested.contains(scope)))
+        .collect();
     scopes.join(" ")
 }
 
-/// Id and secret of a Basic header, whose halves are form-urlencoded before they are joined (RFC 6749 §2.3.1).
+/// Returns id and secret of a Basic header, whose halves are form-urlencoded before they are joined (RFC 6749 §2.3.1).
 fn basic(value: &str) -> Option<(String, String)> {
     let (scheme, encoded) = value.split_once(' ')?;
     let decoded = scheme.eq_ignore_ascii_case("basic").then(|| STANDARD.decode(encoded).ok())??;
@@ -154,7 +155,7 @@ fn basic(value: &str) -> Option<(String, String)> {
     Some((plain(id)?, plain(secret)?))
 }
 
-/// The body's parameters, of whichever of the two types it is.
+/// The parameters of a body, which is a form or JSON.
 struct Parameters(Vec<(String, String)>);
 
 impl Parameters {
@@ -186,16 +187,8 @@ impl Parameters {
     }
 }
 
-/// 429 of the application's quota for tokens.
-pub(super) fn quota_exceeded(retry_after: u64) -> Response<Bytes> {
-    let mut response =
-        oauth_error(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", "Client quota exceeded");
-    reply::set(&mut response, "retry-after", &retry_after.to_string());
-    response
-}
-
-/// The headers that were recorded on this endpoint's answers, refusals included.
-fn dress(response: &mut Response<Bytes>, state: &mut State, now: Moment) {
+/// Sets the headers that were recorded on this endpoint's answers, including refusals.
+fn set_headers(response: &mut Response<Bytes>, state: &mut State, now: Moment) {
     if let Some(quota) = &mut state.quota {
         reply::set(response, "auth0-client-quota-limit", &quota.header(now));
     }

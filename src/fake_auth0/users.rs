@@ -1,7 +1,7 @@
-//! The sample users: those of Auth0's tutorials, and one for every way in which an identity can differ.
+//! The sample users: those of Auth0's tutorials, and one for every variant of an identity.
 //!
-//! Tokens are recognisable fakes. Unless a user is about expiry, they were issued a minute before the tenant
-//! started and live an hour from then.
+//! Tokens are recognisable fakes. Unless a sample is about expiry, they were issued a minute before the tenant started,
+//! with a lifetime of an hour.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::domain::freshness::Timestamp;
 pub const GOOGLE: &str = "google-oauth2|103547991597142817347";
 /// Another Google user, `john.doe`, as in the current tutorial.
 pub const JOHN: &str = "google-oauth2|111199914890750704174";
-/// Google is primary, GitHub is linked; both carry a token.
+/// A user with a primary Google identity and a linked GitHub identity, both with a token.
 pub const LINKED: &str = "google-oauth2|115015401343387192604";
 /// A GitHub user: the token never expires, and the identity's `user_id` is a number.
 pub const GITHUB: &str = "github|583231";
@@ -23,39 +23,39 @@ pub const GITHUB: &str = "github|583231";
 pub const ENTRA: &str = "waad|Yq2uL8mWc0ZsT4vXnR1pK7aEJd3FbGh5";
 /// A Twitter user: OAuth 1, so the token has a second half.
 pub const TWITTER: &str = "twitter|2244994945";
-/// A database user, who never had a token.
+/// A database user without a token.
 pub const DATABASE: &str = "auth0|64ad8b1c2f9e7d0012a3b4c5";
-/// A Google user who logged in years ago; the token died an hour later.
+/// A Google user who logged in years ago; the token expired an hour later.
 pub const EXPIRED: &str = "google-oauth2|109876543210987654321";
-/// A blocked user, whose token is alive all the same.
+/// A blocked user, whose token is still valid.
 pub const BLOCKED: &str = "google-oauth2|104040404040404040404";
-/// An id with `/` and `@`, which have to be escaped in a path.
+/// A user whose id contains `/` and `@`, which must be escaped in a path.
 pub const SLASH: &str = "oidc|corp/jane@corp.example";
-/// A user whose identity carries an empty token, as is left behind by unlinking.
+/// A user whose identity has an empty token, as after unlinking.
 pub const EMPTY_TOKEN: &str = "google-oauth2|100000000000000000001";
 /// A user whose `expires_in` is a number written as text.
 pub const TEXT_EXPIRY: &str = "oauth2|acme-00417";
-/// A user with two accounts of one connection, both with a token: the second one's id is a number.
+/// A user with two accounts of one connection, both with a token. The second account's id is a number.
 pub const TWINS: &str = "google-oauth2|100000000000000000002";
-/// A user whose `expires_in` is 0: what some providers send for "does not expire".
+/// A user whose `expires_in` is 0, which some providers send for "does not expire".
 pub const ZERO_EXPIRY: &str = "oauth2|acme-00418";
-/// A user without `last_login`, as an import leaves it, whose token has a lifetime all the same.
+/// A user without `last_login`, as after an import, whose token has a lifetime.
 pub const NO_LOGIN: &str = "google-oauth2|100000000000000000003";
 /// A user whose `expires_in` is the date at which the token expires, in seconds since the UNIX epoch.
 pub const DATED_EXPIRY: &str = "oauth2|acme-00419";
 /// A user whose token is a JWT in the plain base64 alphabet, with padding.
 pub const PADDED_JWT: &str = "oidc|corp/padded@corp.example";
-/// A user with two identities, of which the linked one has a token with [`LONE_SURROGATE`] in it.
+/// A user with two identities; the linked one's token contains [`LONE_SURROGATE`].
 pub const UNREADABLE: &str = "google-oauth2|100000000000000000004";
 
-/// Stands in a user's texts for half of a UTF-16 pair, which no Rust text can hold. It is sent as the escape
-/// `\ud800`, as programs that cut texts after so many UTF-16 units send it.
+/// Represents half of a UTF-16 pair in a user's texts, because a Rust text cannot contain one. The tenant sends it as
+/// the escape `\ud800`, as programs do that cut texts at a number of UTF-16 units.
 pub const LONE_SURROGATE: char = '\u{fdd0}';
 
-/// The lifetime that Google tells, in seconds.
+/// The lifetime that Google states, in seconds.
 const HOUR: u32 = 3_599;
 
-/// Every sample user, as of `now`.
+/// Returns every sample user, as of `now`.
 pub(super) fn samples(now: Timestamp) -> Vec<Value> {
     let login = now.before(Duration::from_secs(60));
     let google = |user: &str, name: &str| {
@@ -210,7 +210,7 @@ fn odd_samples(now: Timestamp, login: Timestamp) -> [Value; 6] {
     ]
 }
 
-/// See [`super::Tenant::login`].
+/// Logs a user in; see [`super::Tenant::login`].
 pub(super) fn login(
     user: &mut Map<String, Value>,
     connection: &str,
@@ -228,13 +228,13 @@ pub(super) fn login(
     token
 }
 
-/// `user` has logged in at `now`.
+/// Records a login of `user` at `now`.
 pub fn logged_in(user: &mut Map<String, Value>, now: Timestamp) {
     user.insert("last_login".into(), iso(now).into());
     user.insert("updated_at".into(), iso(now).into());
 }
 
-/// A new token for `identity`, if its provider gives tokens.
+/// Issues a new token for `identity`, if its provider issues tokens.
 fn renew(identity: &mut Map<String, Value>, now: Timestamp, number: u64) -> Option<String> {
     let provider = identity.get("provider")?.as_str()?;
     let token = match provider {
@@ -286,7 +286,8 @@ fn entra(now: Timestamp, name: &str) -> Value {
     )
 }
 
-/// A JWT as Entra ID issues them, with three quarters of an hour to live. Nobody but its API could verify it.
+/// Makes a JWT like Entra ID's, with a lifetime of three quarters of an hour. Only Entra's own API could verify a real
+/// one.
 fn jwt(now: Timestamp, name: &str) -> String {
     let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
     let header = json!({ "alg": "RS256", "kid": "demo", "typ": "JWT" });
@@ -300,8 +301,8 @@ fn jwt(now: Timestamp, name: &str) -> String {
     format!("{}.{}.{}", part(&header), part(&claims), URL_SAFE_NO_PAD.encode("demo-signature"))
 }
 
-/// A JWT with a quarter of an hour to live, as encoders write it that are not made for JWTs: its claims' text has two of
-/// the characters that the plain alphabet has for itself, and a length that takes padding.
+/// Makes a JWT with a lifetime of a quarter of an hour, in the plain base64 alphabet with padding, as from encoders
+/// that are not made for JWTs. Its claims encode to both characters that only the plain alphabet has, and need padding.
 fn padded_jwt(now: Timestamp) -> String {
     let exp = now.after(Duration::from_secs(900)).as_secs();
     let claims = json!({ "exp": exp, "name": "???>>>~~~", "sub": "padded" });
@@ -310,7 +311,7 @@ fn padded_jwt(now: Timestamp) -> String {
     format!("{}.{}.{}", part(&header), part(&claims), STANDARD.encode("demo-signature"))
 }
 
-/// `object` with the members of `more` added, or replaced by them.
+/// Returns `object` with the members of `more` added or replaced.
 fn with(mut object: Value, more: Value) -> Value {
     if let (Value::Object(object), Value::Object(more)) = (&mut object, more) {
         object.extend(more);
@@ -318,7 +319,7 @@ fn with(mut object: Value, more: Value) -> Value {
     object
 }
 
-/// As Auth0 writes dates: UTC, always with milliseconds.
+/// Formats a date like Auth0: UTC, always with milliseconds.
 fn iso(at: Timestamp) -> String {
     let stamp = jiff::Timestamp::from_millisecond(at.as_millis()).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
     format!("{stamp:.3}")
@@ -330,7 +331,7 @@ mod tests {
 
     const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
 
-    /// What a tenant's reader can make of a sample: when `last_login + expires_in` is.
+    /// Returns `last_login + expires_in` of a sample, relative to now.
     fn expiry(user: &Value, identity: usize) -> Option<i64> {
         let login = Timestamp::parse(user["last_login"].as_str().unwrap()).unwrap();
         let expires_in = user["identities"][identity].get("expires_in")?;
@@ -339,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn every_sample_is_what_its_name_says() {
+    fn every_sample_matches_its_description() {
         let samples = samples(NOW);
         let of = |id: &str| samples.iter().find(|user| user["user_id"] == id).unwrap().clone();
         let token = |id: &str| of(id)["identities"][0].get("access_token").cloned();
@@ -373,7 +374,7 @@ mod tests {
     }
 
     #[test]
-    fn dates_always_carry_milliseconds() {
+    fn dates_always_have_milliseconds() {
         assert_eq!(iso(Timestamp::from_secs(1_489_562_072)), "2017-03-15T07:14:32.000Z");
         assert_eq!(iso(Timestamp::from_millis(1_489_562_072_451)), "2017-03-15T07:14:32.451Z");
     }

@@ -1,4 +1,4 @@
-//! How answers go wrong on a socket: bodies that stop, and connections that are reset.
+//! Faulty delivery on a socket: bodies that stop, connections that are reset, and bytes before an answer.
 
 use std::io;
 use std::pin::Pin;
@@ -14,32 +14,32 @@ use tokio::net::TcpStream;
 
 use super::reply::Delivery;
 
-/// Whether a connection is to be reset when it is dropped.
+/// Set if a connection must be reset when it is dropped.
 #[derive(Clone, Default)]
 pub(super) struct ResetFlag(Arc<AtomicBool>);
 
-/// A connection that can be made to end in a reset.
-pub(super) struct Socket {
+/// A TCP stream that is reset on drop if its flag is set.
+pub(super) struct ResettableStream {
     stream: TcpStream,
     reset: ResetFlag,
 }
 
-impl Socket {
+impl ResettableStream {
     pub fn new(stream: TcpStream, reset: ResetFlag) -> Self {
         Self { stream, reset }
     }
 }
 
-impl Drop for Socket {
+impl Drop for ResettableStream {
     fn drop(&mut self) {
         if self.reset.0.load(Ordering::Relaxed) {
-            // Should it fail, the client sees a close in the middle of an answer: as good a failure.
+            // If this fails, the client sees a close in the middle of an answer, which is a failure as well.
             drop(self.stream.set_zero_linger());
         }
     }
 }
 
-impl AsyncRead for Socket {
+impl AsyncRead for ResettableStream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -49,7 +49,7 @@ impl AsyncRead for Socket {
     }
 }
 
-impl AsyncWrite for Socket {
+impl AsyncWrite for ResettableStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(cx, buf)
     }
@@ -63,7 +63,7 @@ impl AsyncWrite for Socket {
     }
 }
 
-/// Bytes that hyper would not write, which go out before what it writes next.
+/// Bytes to send before hyper's next bytes. hyper itself would not write them.
 #[derive(Clone)]
 pub(super) struct Before {
     bytes: Bytes,
@@ -71,14 +71,14 @@ pub(super) struct Before {
 }
 
 impl Before {
-    /// Interim answers; `None`: without end.
+    /// Interim responses; `None`: endlessly many.
     pub fn interim(count: Option<usize>) -> Self {
         let bytes = b"HTTP/1.1 100 \r\n\r\n".repeat(count.unwrap_or(1000)).into();
         Self { bytes, is_endless: count.is_none() }
     }
 
-    /// A whole answer, in chunks of one byte each. What hyper writes comes after the answer's end, on a connection that
-    /// is said to end there.
+    /// A complete answer in chunks of one byte each. hyper's own answer follows its end, and is ignored, because the
+    /// headers announce that the connection closes.
     pub fn in_crumbs(body: &[u8]) -> Self {
         let head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\n\
                      transfer-encoding: chunked\r\n\r\n";
@@ -88,7 +88,7 @@ impl Before {
     }
 }
 
-/// Where a connection finds what goes out before anything else.
+/// Passes bytes from the service to its connection.
 #[derive(Clone, Default)]
 pub(super) struct Queue(Arc<Mutex<Option<Before>>>);
 
@@ -102,7 +102,7 @@ impl Queue {
     }
 }
 
-/// A stream that writes what is in the queue first.
+/// A stream that writes the queued bytes first.
 pub(super) struct Preceded<S> {
     stream: S,
     queue: Queue,
@@ -154,7 +154,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Preceded<S> {
     }
 }
 
-/// A body that ends as the delivery says.
+/// A body that ends as its [`Delivery`] states.
 pub(super) struct Sent {
     data: Option<Bytes>,
     then: Then,
@@ -168,12 +168,12 @@ enum Then {
     Reset(ResetFlag),
 }
 
-/// What hyper is told so that it closes the connection.
+/// The error that makes hyper close the connection.
 #[derive(Debug, thiserror::Error)]
-#[error("the connection was given up on purpose")]
+#[error("the connection is closed on purpose")]
 pub(super) struct GivenUp;
 
-/// What hyper has to send so that the client sees `delivery`; `Err` to close without a word.
+/// Makes the response with which the client sees `delivery`; `Err` closes the connection without an answer.
 pub(super) fn deliver(
     response: Response<Bytes>,
     delivery: Delivery,
@@ -184,7 +184,7 @@ pub(super) fn deliver(
         Delivery::BodyStalls => Then::Stall,
         Delivery::Truncated => Then::Close,
         Delivery::ResetMidway => Then::Reset(reset.clone()),
-        // A stalled head is the listener's to wait out; it never comes here.
+        // The listener handles a stalled head; it never comes here.
         Delivery::Refused | Delivery::HeadersStall => return Err(GivenUp),
     };
     let (mut parts, body) = response.into_parts();
@@ -215,7 +215,7 @@ impl Body for Sent {
             Then::Close | Then::Reset(_) => {}
         }
         if !self.paused {
-            // Hyper writes out what it has when a body makes it wait, and drops it when a body fails.
+            // hyper flushes its buffer when a body is pending, and drops the buffer when a body fails.
             self.paused = true;
             cx.waker().wake_by_ref();
             return Poll::Pending;

@@ -1,5 +1,5 @@
-//! Sockets that a service manager has made and hands over (sd_listen_fds(3)): it keeps them while the daemon is
-//! restarted, so that whoever connects meanwhile waits in their queue.
+//! Socket activation (sd_listen_fds(3)): a service manager makes the sockets and passes them. It keeps them while the
+//! daemon is restarted, so that clients that connect meanwhile wait in their queue.
 
 use std::io;
 use std::os::unix::net::UnixListener;
@@ -7,30 +7,29 @@ use std::path::PathBuf;
 
 use listenfd::ListenFd;
 
-/// A socket, and the path at which callers find it.
+/// A passed socket, and the path at which clients find it.
 #[derive(Debug)]
 pub struct Passed {
-    /// Its path.
+    /// Path of the socket.
     pub path: PathBuf,
-    /// The socket itself, which listens already.
+    /// The socket, which already listens.
     pub listener: UnixListener,
 }
 
-/// Why what was handed over cannot be used.
+/// Why a passed socket cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ActivationError {
-    /// Only callers whom the kernel names can be served.
-    #[error("socket {0} of those that the service manager passed is no Unix stream socket: {1}")]
+    /// The socket is of another kind. Only a Unix stream socket identifies its clients by uid.
+    #[error("socket {0} of those that the service manager passed is not a Unix stream socket: {1}")]
     Kind(usize, io::Error),
-    /// Callers find a socket, and the configuration names it, by its path.
+    /// The socket has no path, by which clients find it and the configuration names it.
     #[error(
         "socket {0} of those that the service manager passed has no path: use ListenStream=/an/absolute/path"
     )]
     NoPath(usize),
 }
 
-/// Everything that was handed over to this process; nothing if it was not started that way. Meant for before there are
-/// threads.
+/// Takes the sockets that the service manager passed; none without socket activation. Call it before threads start.
 pub fn take() -> Result<Vec<Passed>, ActivationError> {
     let mut passed = ListenFd::from_env();
     let mut sockets = Vec::new();

@@ -1,12 +1,12 @@
-//! Limits that the kernel holds the process to (getrlimit(2)).
+//! The kernel's resource limits of the process (getrlimit(2)).
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-/// Raises the soft limit of open file descriptors to the hard one, and gives the limit that holds then; `None` where
-/// the kernel does not tell.
+/// Raises the soft limit of open file descriptors to the hard one. Returns the new soft limit; `None` if the kernel
+/// does not report the limits.
 ///
-/// The soft limit, often 1024, is low for the sake of programs that use select(2), which cannot take higher numbers;
-/// this one does not use it.
+/// The soft limit is often 1024 for programs that use select(2), which cannot handle higher descriptors. This program
+/// does not use select(2).
 pub fn raise_descriptors() -> Option<u64> {
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).ok()?;
     match setrlimit(Resource::RLIMIT_NOFILE, hard, hard) {

@@ -1,4 +1,4 @@
-//! What a file's path leads through: symbolic links, and directories that may be replaced as a whole.
+//! Resolves a file's path: which symbolic links it follows, and which directories may be replaced as a whole.
 
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
@@ -6,22 +6,23 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
-/// As many links as the kernel follows (path_resolution(7)).
+/// How many links the kernel follows (path_resolution(7)).
 const MOST_LINKS: usize = 40;
 
-/// The way to a file, as it is now.
+/// The current resolution of a file's path.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Way {
-    /// Each link on the way: the directory that it lies in, and its name there.
+pub struct ResolvedPath {
+    /// Every followed link: the directory that contains it, and its name there.
     pub links: Vec<(PathBuf, OsString)>,
-    /// DirectoryWatch that may be replaced as a whole: those that a link leads to, and one that is a mount of its own.
+    /// Directories that may be replaced as a whole: the targets of links, and the file's directory if it is a mount
+    /// point.
     pub replaceable: Vec<PathBuf>,
 }
 
-impl Way {
-    /// The way to `file`, which need not be there.
-    pub fn to(file: &Path) -> Self {
-        let mut way = Self::default();
+impl ResolvedPath {
+    /// Resolves `file`, which need not exist.
+    pub fn of(file: &Path) -> Self {
+        let mut resolved = Self::default();
         let mut left: VecDeque<OsString> = names(file);
         let mut at = PathBuf::from("/");
         while let Some(name) = left.pop_front() {
@@ -31,13 +32,13 @@ impl Way {
             }
             let path = at.join(&name);
             match fs::read_link(&path) {
-                Ok(target) if way.links.len() < MOST_LINKS => {
+                Ok(target) if resolved.links.len() < MOST_LINKS => {
                     let directory =
                         path.canonicalize().ok().filter(|path| path.is_dir() && !is_systems(path));
                     if let Some(directory) = directory {
-                        way.replaceable.push(directory);
+                        resolved.replaceable.push(directory);
                     }
-                    way.links.push((at.clone(), name));
+                    resolved.links.push((at.clone(), name));
                     if target.is_absolute() {
                         at = PathBuf::from("/");
                     }
@@ -47,39 +48,40 @@ impl Way {
             }
         }
         let directory = at.parent().filter(|directory| is_mount(directory));
-        // Kubernetes replaces what is in its volumes by a link within them, never the mount.
+        // Kubernetes replaces the content of a volume by a link within it, never the mount itself.
         if let Some(directory) = directory.filter(|directory| !directory.join("..data").is_symlink()) {
-            way.replaceable.push(directory.to_owned());
+            resolved.replaceable.push(directory.to_owned());
         }
-        way
+        resolved
     }
 
-    /// The directories that replacements of those that may be replaced lie in, as far as that can be said of a directory
-    /// that other users do not share: of `/run/s.d/1` it is `/run/s.d`. Reading all of `/run` would be too much for that.
-    pub fn around(&self) -> impl Iterator<Item = &Path> {
-        self.replaceable.iter().filter_map(|directory| directory.parent()).filter(|around| is_narrow(around))
+    /// The parents of replaceable directories, where a replacement appears: `/run/s.d` for `/run/s.d/1`. Parents that
+    /// are shared with other programs, such as `/run`, are left out, because access to them would be too broad.
+    pub fn replacement_parents(&self) -> impl Iterator<Item = &Path> {
+        self.replaceable.iter().filter_map(|directory| directory.parent()).filter(|parent| is_narrow(parent))
     }
 
     /// The first directory whose replacement a sandboxed daemon could not read.
-    pub fn lost(&self) -> Option<&Path> {
-        let is_lost = |directory: &&PathBuf| !directory.parent().is_some_and(is_narrow);
-        self.replaceable.iter().find(is_lost).map(PathBuf::as_path)
+    pub fn unreadable_if_replaced(&self) -> Option<&Path> {
+        let is_unreadable = |directory: &&PathBuf| !directory.parent().is_some_and(is_narrow);
+        self.replaceable.iter().find(is_unreadable).map(PathBuf::as_path)
     }
 }
 
-/// Neither `/` nor what lies directly in it, nor a part of `/var` or `/home`, such as `/var/lib`, where much of others is.
-/// `/etc` may be read anyhow.
+/// Returns whether a rule for `directory` exposes little: it is not `/`, not a directory directly below `/`, `/var` or
+/// `/home`, such as `/var/lib`, which other programs share. `/etc` is readable in any case.
 fn is_narrow(directory: &Path) -> bool {
     let shared = ["/var", "/home"].iter().any(|above| directory.parent() == Some(Path::new(above)));
     (directory.components().count() > 2 && !shared) || directory == Path::new("/etc")
 }
 
-/// Where the system's own links lead, as `/var/run` does: these are not replaced while it runs.
+/// Returns whether `directory` is a target of the system's own links, such as `/var/run`. The system does not replace
+/// it while it runs.
 fn is_systems(directory: &Path) -> bool {
     directory == Path::new("/run") || directory.starts_with("/usr")
 }
 
-/// A bind mount of the same file system is not seen.
+/// Returns whether `directory` is a mount point. A bind mount of the same file system is not detected.
 fn is_mount(directory: &Path) -> bool {
     let device = |path: &Path| fs::metadata(path).map(|about| about.dev()).ok();
     let devices = directory.parent().and_then(|above| Some((device(directory)?, device(above)?)));
@@ -102,7 +104,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_link_on_the_way_is_found_and_what_it_leads_to() {
+    fn every_link_of_a_path_is_found_with_its_target() {
         let root = tempfile::tempdir().unwrap();
         let root = root.path().canonicalize().unwrap();
         let path = |name: &str| root.join(name);
@@ -112,35 +114,36 @@ mod tests {
         fs::write(path("other/file"), "x").unwrap();
         symlink("s.d/1", path("s")).unwrap();
         symlink(path("other/file"), path("s.d/1/secret")).unwrap();
-        let way = Way::to(&path("s/secret"));
+        let resolved = ResolvedPath::of(&path("s/secret"));
         let link = |directory: PathBuf, name: &str| (directory, OsString::from(name));
-        assert_eq!(way.links, [link(root.clone(), "s"), link(path("s.d/1"), "secret")]);
-        assert_eq!(way.replaceable, [path("s.d/1")]);
-        assert_eq!(way.around().collect::<Vec<_>>(), [path("s.d")]);
-        assert_eq!(way.lost(), None);
-        assert_eq!(Way::to(&path("s/../../plain/none")).replaceable, [path("s.d/1")]);
-        assert_eq!(Way::to(&path("plain/none")), Way::default());
+        assert_eq!(resolved.links, [link(root.clone(), "s"), link(path("s.d/1"), "secret")]);
+        assert_eq!(resolved.replaceable, [path("s.d/1")]);
+        assert_eq!(resolved.replacement_parents().collect::<Vec<_>>(), [path("s.d")]);
+        assert_eq!(resolved.unreadable_if_replaced(), None);
+        assert_eq!(ResolvedPath::of(&path("s/../../plain/none")).replaceable, [path("s.d/1")]);
+        assert_eq!(ResolvedPath::of(&path("plain/none")), ResolvedPath::default());
         symlink("loop", path("loop")).unwrap();
-        assert_eq!(Way::to(&path("loop/x")).links.len(), MOST_LINKS);
+        assert_eq!(ResolvedPath::of(&path("loop/x")).links.len(), MOST_LINKS);
     }
 
     #[test]
-    fn all_of_run_or_of_what_others_keep_is_too_much() {
+    fn shared_directories_such_as_run_are_too_broad() {
         for wide in ["/run/s-1", "/var/lib/s", "/var/s", "/home/ops/s"] {
-            let way = Way { links: Vec::new(), replaceable: vec![wide.into(), "/run/s.d/1".into()] };
-            assert_eq!(way.around().collect::<Vec<_>>(), [Path::new("/run/s.d")]);
-            assert_eq!(way.lost(), Some(Path::new(wide)));
+            let resolved =
+                ResolvedPath { links: Vec::new(), replaceable: vec![wide.into(), "/run/s.d/1".into()] };
+            assert_eq!(resolved.replacement_parents().collect::<Vec<_>>(), [Path::new("/run/s.d")]);
+            assert_eq!(resolved.unreadable_if_replaced(), Some(Path::new(wide)));
         }
     }
 
     /// Kubernetes mounts its own secrets below `/var/run`, which is a link to `/run` nearly everywhere.
     #[test]
-    fn the_systems_own_links_are_no_sign_of_a_directory_that_is_replaced() {
+    fn targets_of_the_systems_own_links_are_not_replaceable() {
         let root = tempfile::tempdir().unwrap();
         for (link, target) in [("run", "/run"), ("lib", "/usr/lib")] {
             symlink(target, root.path().join(link)).unwrap();
-            let way = Way::to(&root.path().join(link).join("secrets/auth0"));
-            assert_eq!((way.links.len(), way.lost()), (1, None), "{link}");
+            let resolved = ResolvedPath::of(&root.path().join(link).join("secrets/auth0"));
+            assert_eq!((resolved.links.len(), resolved.unreadable_if_replaced()), (1, None), "{link}");
         }
     }
 }

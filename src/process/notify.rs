@@ -1,7 +1,7 @@
-//! What a service manager is told (sd_notify(3)): that the daemon is ready, reloads, ends, lives, and how it is.
+//! Notifications to the service manager (sd_notify(3)): ready, reloading, stopping, status, and watchdog.
 //!
-//! Without one, as in a container, nothing is told to nobody. A thread of its own does the telling: a manager that does
-//! not listen must not keep callers waiting.
+//! Without a service manager (in a container, for example) every call is a no-op. A dedicated thread sends the
+//! notifications, so that a manager that does not read delays no request.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,21 +11,21 @@ use std::time::Duration;
 
 use sd_notify::NotifyState;
 
-/// What may wait to be told. Beyond that it is left out: what is told is how things are, and they will be told again.
+/// Capacity of the queue. Further notifications are dropped: each describes the current state, and is sent again.
 const QUEUE: usize = 16;
 
-/// The service manager, if there is one. Clones tell the same one.
+/// The service manager, if there is one. Clones share its queue.
 #[derive(Clone, Debug, Default)]
 pub struct ServiceManager {
-    /// To the thread that tells, once there is one.
-    queue: Option<SyncSender<News>>,
-    is_there: bool,
-    /// It has been told that the daemon has started, and not yet that it ends.
+    /// To the thread that sends, once it is started.
+    queue: Option<SyncSender<Notification>>,
+    has_socket: bool,
+    /// Whether the manager was notified that the daemon has started, and not yet that it stops.
     is_up: Arc<AtomicBool>,
 }
 
 #[derive(Debug)]
-enum News {
+enum Notification {
     Ready(String),
     Reloading,
     Stopping(String),
@@ -34,91 +34,92 @@ enum News {
 }
 
 impl ServiceManager {
-    /// Whoever set `NOTIFY_SOCKET`; `has_socket` says whether somebody did. Nothing is told before
-    /// [`ServiceManager::listening`].
+    /// The service manager, if `has_socket`: it set `NOTIFY_SOCKET`. Sends nothing before
+    /// [`ServiceManager::with_thread`].
     pub fn found(has_socket: bool) -> Self {
-        Self { is_there: has_socket, ..Self::default() }
+        Self { has_socket, ..Self::default() }
     }
 
-    /// Nobody.
+    /// No service manager.
     pub fn none() -> Self {
         Self::default()
     }
 
-    /// The same, with a thread that tells. Meant for after the sandbox was entered, in which the thread is then, too.
+    /// Starts the thread that sends. Call it after entering the sandbox, which then includes the thread.
     #[must_use]
-    pub fn listening(mut self) -> Self {
-        if self.is_there {
-            let (queue, news) = sync_channel::<News>(QUEUE);
-            let tell = move || news.into_iter().for_each(|news| news.tell());
-            match thread::Builder::new().name("manager".into()).spawn(tell) {
+    pub fn with_thread(mut self) -> Self {
+        if self.has_socket {
+            let (queue, notifications) = sync_channel::<Notification>(QUEUE);
+            let send = move || notifications.into_iter().for_each(|notification| notification.send());
+            match thread::Builder::new().name("manager".into()).spawn(send) {
                 Ok(_) => self.queue = Some(queue),
-                Err(cause) => tracing::warn!(%cause, "The service manager cannot be told anything"),
+                Err(cause) => tracing::warn!(%cause, "The service manager cannot be notified"),
             }
         }
         self
     }
 
-    /// Whether there is one that is told.
-    pub fn is_there(&self) -> bool {
+    /// Returns whether notifications are sent.
+    pub fn is_notified(&self) -> bool {
         self.queue.is_some()
     }
 
-    /// How often it wants to hear that the daemon lives, or it ends it: half the time that it waits.
-    pub fn wants_to_hear_every(&self) -> Option<Duration> {
-        self.is_there().then(sd_notify::watchdog_enabled).flatten().map(|patience| patience / 2)
+    /// How often to send the watchdog notification: half of the manager's timeout, after which it kills the daemon.
+    /// `None` if the manager's watchdog is off.
+    pub fn watchdog_interval(&self) -> Option<Duration> {
+        self.is_notified().then(sd_notify::watchdog_enabled).flatten().map(|timeout| timeout / 2)
     }
 
-    /// The daemon has started.
+    /// Notifies that the daemon has started.
     pub fn started(&self, status: String) {
         self.is_up.store(true, Ordering::Relaxed);
-        self.tell(News::Ready(status));
+        self.put(Notification::Ready(status));
     }
 
-    /// The configuration is about to be read again; [`ServiceManager::reloaded`] says that it has been. Not told while the
-    /// daemon starts or ends, which would be over by that.
+    /// Notifies that a reload begins; [`ServiceManager::reloaded`] ends it. Not sent while the daemon starts or stops,
+    /// because the manager would take the end of the reload for the end of the start.
     pub fn reloading(&self) {
         if self.is_up.load(Ordering::Relaxed) {
-            self.tell(News::Reloading);
+            self.put(Notification::Reloading);
         }
     }
 
-    /// It has been read, whatever came of it.
+    /// Notifies that a reload has ended, successfully or not.
     pub fn reloaded(&self, status: String) {
         if self.is_up.load(Ordering::Relaxed) {
-            self.tell(News::Ready(status));
+            self.put(Notification::Ready(status));
         }
     }
 
-    /// The daemon is about to end.
+    /// Notifies that the daemon stops.
     pub fn stopping(&self, status: String) {
         self.is_up.store(false, Ordering::Relaxed);
-        self.tell(News::Stopping(status));
+        self.put(Notification::Stopping(status));
     }
 
-    /// How it is, for whoever reads `systemctl status`.
+    /// Sets the status text that `systemctl status` shows.
     pub fn status(&self, status: String) {
-        self.tell(News::Status(status));
+        self.put(Notification::Status(status));
     }
 
-    /// It lives.
+    /// Sends the watchdog notification.
     pub fn alive(&self) {
-        self.tell(News::Alive);
+        self.put(Notification::Alive);
     }
 
-    fn tell(&self, news: News) {
+    fn put(&self, notification: Notification) {
         if let Some(queue) = &self.queue
-            && queue.try_send(news).is_err()
+            && queue.try_send(notification).is_err()
         {
-            tracing::debug!("The service manager does not listen");
+            tracing::debug!("The service manager does not read its notifications");
         }
     }
 }
 
-impl News {
-    /// Blocks for as long as the manager's queue is full.
-    fn tell(&self) {
-        let told = match self {
+impl Notification {
+    /// Sends the notification. Blocks while the manager's queue is full.
+    fn send(&self) {
+        let sent = match self {
             Self::Ready(status) => sd_notify::notify(&[NotifyState::Ready, NotifyState::Status(status)]),
             Self::Stopping(status) => {
                 sd_notify::notify(&[NotifyState::Stopping, NotifyState::Status(status)])
@@ -126,13 +127,13 @@ impl News {
             Self::Status(status) => sd_notify::notify(&[NotifyState::Status(status)]),
             Self::Alive => sd_notify::notify(&[NotifyState::Watchdog]),
             Self::Reloading => match NotifyState::monotonic_usec_now() {
-                // systemd from 253 on waits for the second, earlier ones leave it alone.
+                // systemd requires the time from version 253 on; earlier versions ignore it.
                 Ok(now) => sd_notify::notify(&[NotifyState::Reloading, now]),
                 Err(_) => sd_notify::notify(&[NotifyState::Reloading]),
             },
         };
-        if let Err(cause) = told {
-            tracing::debug!(%cause, "The service manager cannot be told");
+        if let Err(cause) = sent {
+            tracing::debug!(%cause, "A notification to the service manager failed");
         }
     }
 }

@@ -1,9 +1,8 @@
-//! The sandbox that the daemon is in once it has started: Landlock, which the kernel keeps it in, and which anybody may
-//! enter and nobody can leave.
+//! The Landlock sandbox, which the daemon enters at its start. Entering needs no privilege, and a process cannot leave.
 //!
-//! What remains is what a running daemon does: read its configuration again, resolve names, read what the kernel says
-//! of it in `/proc`, add to its audit log, and remove its sockets at the end. Descriptors that are open stay as they are, and so do sockets:
-//! Landlock is about opening, making, removing and executing.
+//! The rules allow what a running daemon does: reread its configuration, resolve names, read its own statistics in
+//! `/proc`, append to its audit log, and remove its sockets at the end. Open descriptors and sockets are not affected:
+//! Landlock restricts opening, creating, removing and executing files.
 
 use std::path::{Path, PathBuf};
 
@@ -12,11 +11,11 @@ use landlock::{
     RulesetCreatedAttr, RulesetError, RulesetStatus, Scope, make_bitflags, path_beneath_rules,
 };
 
-use super::links::Way;
+use super::links::ResolvedPath;
 
-/// What is read wherever the daemon runs: by the C library and whatever `nsswitch.conf` has it load, to resolve names,
-/// and by ourselves in `/proc`. DirectoryWatch and not files, because a rule is about what is there now, and `resolv.conf`
-/// is replaced while the daemon runs. Those that a machine does not have are left out.
+/// Directories that are always readable: the C library and the modules of `nsswitch.conf` read them to resolve names,
+/// and the daemon reads `/proc`. They are directories, because a rule applies to the file that exists now, and
+/// `resolv.conf` is replaced while the daemon runs. Those that do not exist on a machine are skipped.
 const ALWAYS_READ: [&str; 12] = [
     "/etc",
     "/usr",
@@ -32,44 +31,45 @@ const ALWAYS_READ: [&str; 12] = [
     "/dev/urandom",
 ];
 
-/// Where the C library looks for name servers; often a link to somewhere else.
+/// The C library's list of name servers; often a link.
 const NAME_SERVERS: &str = "/etc/resolv.conf";
 
-/// What this daemon needs of the file system.
+/// Files that the daemon accesses after its start.
 #[derive(Clone, Debug, Default)]
 pub struct Needs {
-    /// Files to be read again; those beside them may be read, too, since a new one may take an old one's place.
+    /// Files to read again. Their whole directories become readable, because a file may be replaced.
     pub read: Vec<PathBuf>,
-    /// Files to be removed at the end; those beside them may be removed, too, since the kernel knows directories only.
+    /// Files to remove at the end. The right applies to all files of their directories, because Landlock grants it for
+    /// directories only.
     pub remove: Vec<PathBuf>,
-    /// Files to be added to; others may be made beside them, since whoever rotates them moves the old one away.
+    /// Files to append to. New files may be created in their directories, because log rotation moves the old file away.
     pub add_to: Vec<PathBuf>,
 }
 
-/// Says which of `files` a running daemon could not read any more, if a directory on the way to it were replaced.
+/// Warns about each of `files` that a running daemon could not read any more if a directory in its path were replaced.
 pub fn lost(files: &[PathBuf]) -> Vec<String> {
-    let said = files.iter().filter_map(|file| {
-        let (file, directory) = (file.display(), Way::to(file).lost()?.display().to_string());
+    let warnings = files.iter().filter_map(|file| {
+        let (file, directory) = (file.display(), ResolvedPath::of(file).unreadable_if_replaced()?.display().to_string());
         Some(format!(
-            "{file} leads to {directory}: if that is replaced by another directory, a running daemon is kept from it by its \
-             sandbox until it is restarted; one that lies a level deeper, such as {directory}.d/1, is followed"
+            "{file} leads to {directory}: if that is replaced by another directory, the sandbox keeps a running daemon \
+             from reading it until a restart; a directory one level deeper, such as {directory}.d/1, may be replaced"
         ))
     });
-    said.collect()
+    warnings.collect()
 }
 
-/// How much of it the kernel enforces.
+/// How much of the sandbox the kernel enforces.
 #[derive(Debug)]
 pub enum Sandbox {
-    /// All there is.
+    /// Every rule.
     Whole,
-    /// An older kernel's share: files, if not the rest.
+    /// The rules that an older kernel knows: those for files, but not all others.
     Partial,
-    /// Nothing, and why.
+    /// No rule, with the reason.
     None(String),
 }
 
-/// Puts the calling thread, and whatever threads it starts from now on, into the sandbox.
+/// Puts the calling thread, and every thread that it starts later, into the sandbox.
 pub fn enter(needs: &Needs) -> Sandbox {
     match restrict(needs) {
         Ok(RestrictionStatus { ruleset: RulesetStatus::FullyEnforced, .. }) => Sandbox::Whole,
@@ -87,11 +87,11 @@ fn restrict(needs: &Needs) -> Result<RestrictionStatus, RulesetError> {
     const ADD: BitFlags<AccessFs> = make_bitflags!(AccessFs::{WriteFile | MakeReg});
     const BOTH: BitFlags<AccessFs> = make_bitflags!(AccessFs::{ReadFile | WriteFile});
 
-    // Named versions, not the newest: a kernel that learns of another right must not take it away from us.
-    let read = needs.read.iter().flat_map(|path| on_the_way(path));
-    let remove = needs.remove.iter().flat_map(|path| beside(path));
-    let add_to = needs.add_to.iter().flat_map(|path| beside(path));
-    let standing = ALWAYS_READ.iter().map(PathBuf::from).chain(beside(Path::new(NAME_SERVERS)));
+    // A fixed ABI version: a newer kernel must not restrict a right that these rules do not consider.
+    let read = needs.read.iter().flat_map(|path| directories_to_read(path));
+    let remove = needs.remove.iter().flat_map(|path| parents_of(path));
+    let add_to = needs.add_to.iter().flat_map(|path| parents_of(path));
+    let standing = ALWAYS_READ.iter().map(PathBuf::from).chain(parents_of(Path::new(NAME_SERVERS)));
     Ruleset::default()
         .handle_access(AccessFs::from_all(ABI::V5))?
         .handle_access(AccessNet::BindTcp)?
@@ -104,16 +104,16 @@ fn restrict(needs: &Needs) -> Result<RestrictionStatus, RulesetError> {
         .restrict_self()
 }
 
-/// The directories that `path`, a file to be read, is found in, now and after one of those on the way to it has been
-/// replaced as a whole: a rule holds for the directory that is there now, and not for another of its name.
-fn on_the_way(path: &Path) -> Vec<PathBuf> {
-    let around: Vec<_> = Way::to(path).around().map(Path::to_owned).collect();
-    beside(path).into_iter().chain(around).collect()
+/// The directories that contain the file `path`, now and after a directory in its path is replaced as a whole. A rule
+/// applies to the existing directory, and not to a later one of the same name.
+fn directories_to_read(path: &Path) -> Vec<PathBuf> {
+    let parents: Vec<_> = ResolvedPath::of(path).replacement_parents().map(Path::to_owned).collect();
+    parents_of(path).into_iter().chain(parents).collect()
 }
 
-/// The directories that `path` lies in: by its name, and by where links lead. The file alone where that would be
-/// everything there is.
-fn beside(path: &Path) -> Vec<PathBuf> {
+/// The directories that contain `path`, before and after following links. For a file directly below `/` it is the file
+/// itself, because a rule for `/` would allow everything.
+fn parents_of(path: &Path) -> Vec<PathBuf> {
     let real = path.canonicalize().ok();
     let named = std::path::absolute(path).ok();
     let parent = |path: PathBuf| match path.parent() {
@@ -124,8 +124,8 @@ fn beside(path: &Path) -> Vec<PathBuf> {
 }
 
 impl Sandbox {
-    /// Writes a line to the log.
-    pub fn tell(&self) {
+    /// Logs how much of the sandbox is enforced.
+    pub fn log(&self) {
         match self {
             Self::Whole => {
                 tracing::info!(
@@ -151,7 +151,7 @@ mod tests {
 
     use super::*;
 
-    /// In a thread of its own, which is all that the sandbox holds. Where the kernel has none, there is nothing to see.
+    /// Runs in a thread of its own, because the sandbox applies to a thread. Passes if the kernel has no Landlock.
     #[test]
     fn what_is_not_needed_is_denied_and_what_is_needed_is_not() {
         let dir = tempfile::tempdir().unwrap();
@@ -189,7 +189,7 @@ mod tests {
             denied(std::os::unix::net::UnixListener::bind(path("run/new.sock")).map(drop));
             denied(std::process::Command::new("/bin/true").status().map(drop));
 
-            // What has been replaced is read as well, by whatever way it came.
+            // Files that were replaced can be read, whichever way they were replaced.
             assert_eq!(fs::read_to_string(path("etc/file")).unwrap(), "etc");
             assert_eq!(fs::read_to_string(path("etc/secret")).unwrap(), "first");
             fs::remove_file(path("run/file")).unwrap();
@@ -201,7 +201,7 @@ mod tests {
             assert!(fs::read_to_string("/proc/self/stat").is_ok());
             assert!("localhost:1".to_socket_addrs().unwrap().next().is_some());
             drop(TcpStream::connect(listener.local_addr().unwrap()).unwrap());
-            // Inherited by those it starts.
+            // Threads inherit the sandbox.
             std::thread::scope(|scope| {
                 scope.spawn(|| denied(fs::read(path("other/file")).map(drop))).join().unwrap();
             });
@@ -209,15 +209,15 @@ mod tests {
         };
         let outcome = std::thread::scope(|scope| scope.spawn(inside).join().unwrap());
         if let Ok(bound) = outcome {
-            // From the fourth version on.
+            // Denied from Landlock's fourth version on.
             assert!(matches!(bound, None | Some(ErrorKind::PermissionDenied)), "{bound:?}");
         }
     }
 
     #[test]
     fn no_need_opens_everything() {
-        assert_eq!(beside(Path::new("/cloakroom.toml")), [Path::new("/cloakroom.toml")]);
-        assert!(beside(Path::new("/etc/hosts")).contains(&PathBuf::from("/etc")));
-        assert!(beside(Path::new("cloakroom.toml")).iter().all(|path| path.is_absolute()));
+        assert_eq!(parents_of(Path::new("/cloakroom.toml")), [Path::new("/cloakroom.toml")]);
+        assert!(parents_of(Path::new("/etc/hosts")).contains(&PathBuf::from("/etc")));
+        assert!(parents_of(Path::new("cloakroom.toml")).iter().all(|path| path.is_absolute()));
     }
 }

@@ -1,8 +1,8 @@
-//! SIGTERM and SIGINT: the first asks for an orderly end, the second ends the process at once. SIGHUP asks for the
-//! configuration to be read again. SIGXFSZ, SIGUSR1 and SIGUSR2, which end a process by default, change nothing.
+//! Signals. The first SIGTERM or SIGINT asks for an orderly end, the second ends the process at once. SIGHUP asks for a
+//! reload. SIGXFSZ, SIGUSR1 and SIGUSR2, which end a process by default, have no effect.
 //!
-//! Registered before anything else happens, so that a signal during start-up is not lost. What the parent blocked or
-//! ignored is received all the same: both are inherited across exec(2).
+//! Handlers are registered before anything else, so that a signal during start-up is not lost. Signals that the parent
+//! blocked or ignored are received as well, although both settings are inherited across exec(2).
 
 use std::io::{self, Read};
 use std::os::unix::net::UnixStream;
@@ -15,49 +15,49 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2, SIGXFSZ};
 use signal_hook::{flag, low_level};
 use tokio::io::AsyncReadExt;
 
-/// The exit code when a second signal does not wait for the orderly end.
-const IMPATIENT: i32 = 1;
+/// Exit code of a process that a second signal ends.
+const SECOND_SIGNAL: i32 = 1;
 
-/// Without a handler each of these ends the process. The kernel sends SIGXFSZ with a write beyond `RLIMIT_FSIZE`, which
-/// then fails with `EFBIG` as on a full disk; the other two come from scripts that rotate another program's log.
+/// Signals that would end the process without a handler. The kernel sends SIGXFSZ for a write beyond `RLIMIT_FSIZE`;
+/// with a handler the write fails with `EFBIG`, as on a full disk. Scripts for log rotation send the other two.
 const WITHOUT_EFFECT: [i32; 3] = [SIGXFSZ, SIGUSR1, SIGUSR2];
 
 /// Every signal that has a handler.
 const HANDLED: [Signal; 6] =
     [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGXFSZ, Signal::SIGUSR1, Signal::SIGUSR2];
 
-/// The signals that the daemon heeds.
+/// The registered signals, before a runtime exists.
 #[derive(Debug)]
 pub struct Signals {
     end: UnixStream,
     reload: UnixStream,
 }
 
-/// The same within a runtime.
+/// The registered signals within a tokio runtime.
 #[derive(Debug)]
 pub struct Received {
     end: tokio::net::UnixStream,
     reload: tokio::net::UnixStream,
 }
 
-/// What a signal asks for.
+/// The request that a signal makes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LookupOptions {
+pub enum SignalRequest {
     /// An orderly end.
     End,
-    /// The configuration to be read again.
+    /// A reload of the configuration.
     Reload,
 }
 
 impl Signals {
-    /// Takes over SIGTERM, SIGINT, SIGHUP, and those that are to have no effect. Needs no runtime. Meant for
-    /// before there are other threads, which inherit what this one has unblocked.
+    /// Registers a handler for every signal. Needs no runtime. Call it before other threads start, because they inherit
+    /// the signal mask of this one.
     pub fn register() -> io::Result<Self> {
         let (end, send) = pipe()?;
         let once = Arc::new(AtomicBool::new(false));
         for signal in [SIGTERM, SIGINT] {
             // In this order: the first signal finds the flag unset, sets it, and the second finds it set.
-            flag::register_conditional_shutdown(signal, IMPATIENT, Arc::clone(&once))?;
+            flag::register_conditional_shutdown(signal, SECOND_SIGNAL, Arc::clone(&once))?;
             flag::register(signal, Arc::clone(&once))?;
             low_level::pipe::register(signal, send.try_clone()?)?;
         }
@@ -66,18 +66,18 @@ impl Signals {
         for signal in WITHOUT_EFFECT {
             flag::register(signal, Arc::default())?;
         }
-        // Last, because one that is pending is delivered at once.
+        // Last, because a pending signal is delivered at once.
         HANDLED.into_iter().collect::<SigSet>().thread_unblock()?;
         Ok(Self { end, reload })
     }
 
-    /// Waits for a signal that ends the daemon, at most for `patience`, and says whether one came. Needs no runtime.
-    pub fn end_within(&self, patience: Duration) -> io::Result<bool> {
+    /// Waits for a signal that ends the daemon, for at most `timeout`. Returns whether one came. Needs no runtime.
+    pub fn end_within(&self, timeout: Duration) -> io::Result<bool> {
         self.end.set_nonblocking(false)?;
-        self.end.set_read_timeout(Some(patience))?;
+        self.end.set_read_timeout(Some(timeout))?;
         let read = loop {
             match (&self.end).read(&mut [0]) {
-                // By the very signal, or by one that ends nothing.
+                // Interrupted by the awaited signal, or by another one.
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 read => break read,
             }
@@ -92,7 +92,7 @@ impl Signals {
         }
     }
 
-    /// Ready to be waited for; those that have come are not lost.
+    /// Moves the signals into the runtime. Signals that came earlier are not lost.
     ///
     /// # Panics
     /// Outside a tokio runtime.
@@ -101,7 +101,7 @@ impl Signals {
         Ok(Received { end: from_std(self.end)?, reload: from_std(self.reload)? })
     }
 
-    /// Waits for the first that ends the daemon, also if it came before this was called.
+    /// Waits for a signal that ends the daemon; one that came earlier counts.
     ///
     /// # Panics
     /// Outside a tokio runtime.
@@ -111,24 +111,24 @@ impl Signals {
 }
 
 impl Received {
-    /// Waits for the next one. May be dropped at any time.
-    pub async fn next(&mut self) -> io::Result<LookupOptions> {
-        // Several that come together are one options.
+    /// Waits for the next signal. The future may be dropped at any time.
+    pub async fn next(&mut self) -> io::Result<SignalRequest> {
+        // Several signals of a kind that come together are one request.
         let (mut end, mut reload) = ([0; 64], [0; 64]);
-        let (options, read) = tokio::select! {
+        let (request, read) = tokio::select! {
             biased;
-            read = self.end.read(&mut end) => (LookupOptions::End, read?),
-            read = self.reload.read(&mut reload) => (LookupOptions::Reload, read?),
+            read = self.end.read(&mut end) => (SignalRequest::End, read?),
+            read = self.reload.read(&mut reload) => (SignalRequest::Reload, read?),
         };
         match read {
             0 => Err(io::ErrorKind::UnexpectedEof.into()),
-            _ => Ok(options),
+            _ => Ok(request),
         }
     }
 }
 
 fn pipe() -> io::Result<(UnixStream, UnixStream)> {
-    let (came, send) = UnixStream::pair()?;
-    came.set_nonblocking(true)?;
-    Ok((came, send))
+    let (receive, send) = UnixStream::pair()?;
+    receive.set_nonblocking(true)?;
+    Ok((receive, send))
 }

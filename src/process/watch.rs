@@ -1,4 +1,4 @@
-//! Tells when something on the way to a file has changed (inotify(7)): in its directories, or one of the links in its path.
+//! Watches a file's path by inotify(7): the directories that contain the file, and the links in its path.
 
 use std::ffi::OsString;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
@@ -8,17 +8,16 @@ use nix::errno::Errno;
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, InotifyEvent, WatchDescriptor};
 use tokio::io::unix::AsyncFd;
 
-use super::links::Way;
+use super::links::ResolvedPath;
 
-/// What is watched of a file: the directory that it lies in, by its name and by where links lead; and each link on the
-/// way there.
+/// A watch over the directories that contain a file, before and after following links, and over each link in its path.
 #[derive(Debug)]
 pub struct DirectoryWatch(Option<AsyncFd<Watch>>);
 
 #[derive(Debug)]
 struct Watch {
     inotify: Inotify,
-    /// DirectoryWatch, and the name in it that counts; all do in those that the file lies in.
+    /// Watched directories, each with the name whose changes count; `None` counts every change.
     counting: Vec<(WatchDescriptor, Option<OsString>)>,
 }
 
@@ -29,30 +28,30 @@ impl AsRawFd for Watch {
 }
 
 impl DirectoryWatch {
-    /// Those of `file`, from now on. Where the kernel does not watch, they never change. May take as long as the file
-    /// system does.
+    /// Watches the path of `file` from now on. If the kernel refuses, no change is ever reported. Takes as long as the
+    /// file system does.
     ///
     /// # Panics
     /// Outside a tokio runtime.
     pub async fn of(file: &Path) -> Self {
         let watch = watched(file).await;
         if let Err(cause) = &watch {
-            tracing::warn!(file = %file.display(), %cause, "Its directory cannot be watched; it is looked at once a minute");
+            tracing::warn!(file = %file.display(), %cause, "The file's directory cannot be watched; the file is checked once a minute");
         }
         Self(watch.ok())
     }
 
-    /// Watches those that are there now: a directory that has been replaced is another one.
+    /// Watches the current directories: a replaced directory needs a new watch.
     ///
     /// # Panics
     /// Outside a tokio runtime.
     pub async fn renew(&mut self, file: &Path) {
-        // First given back, since there are few for each user of the machine.
+        // Closed first, because the kernel limits inotify instances per user.
         self.0 = None;
         self.0 = watched(file).await.ok();
     }
 
-    /// Waits until something in them has changed. May be dropped at any time.
+    /// Waits until something in the path has changed. The future may be dropped at any time.
     pub async fn changed(&mut self) {
         let Some(watch) = &self.0 else { return std::future::pending().await };
         loop {
@@ -67,7 +66,7 @@ impl DirectoryWatch {
 }
 
 impl Watch {
-    /// What exactly has changed does not matter. Events without a name are about a directory itself.
+    /// Returns whether `event` may concern the file. An event without a name concerns the directory itself.
     fn counts(&self, event: &InotifyEvent) -> bool {
         event.name.is_none()
             || self.counting.iter().any(|(directory, name)| {
@@ -76,15 +75,16 @@ impl Watch {
     }
 }
 
-/// On a thread of its own: a network file system whose server is away would keep the runtime's from everything else.
+/// Makes the watch on a blocking thread: on a network file system whose server does not respond, it would block a
+/// thread of the runtime.
 async fn watched(file: &Path) -> std::io::Result<AsyncFd<Watch>> {
     let file = file.to_owned();
     tokio::task::spawn_blocking(move || watch(&file)).await.map_err(std::io::Error::other)?
 }
 
 fn watch(file: &Path) -> std::io::Result<AsyncFd<Watch>> {
-    // Not deletions: what is gone is no news until something else is there. That a directory is gone is, because its
-    // watch has gone with it.
+    // Without IN_DELETE: a deleted file matters only once another one takes its place. A deleted directory does matter,
+    // because its watch ends.
     let changes = AddWatchFlags::IN_CLOSE_WRITE
         | AddWatchFlags::IN_MOVED_TO
         | AddWatchFlags::IN_CREATE
@@ -95,7 +95,7 @@ fn watch(file: &Path) -> std::io::Result<AsyncFd<Watch>> {
     let inotify = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC)?;
     let parent = |path: PathBuf| path.parent().map(|parent| (parent.to_owned(), None));
     let of_file = [Some(file.to_owned()), file.canonicalize().ok()].into_iter().flatten().filter_map(parent);
-    let links = Way::to(file).links.into_iter().map(|(directory, name)| (directory, Some(name)));
+    let links = ResolvedPath::of(file).links.into_iter().map(|(directory, name)| (directory, Some(name)));
     let (mut counting, mut failed) = (Vec::new(), None);
     for (directory, name) in of_file.chain(links) {
         match inotify.add_watch(&directory, changes) {
@@ -103,14 +103,14 @@ fn watch(file: &Path) -> std::io::Result<AsyncFd<Watch>> {
             Err(cause) => failed = Some(cause),
         }
     }
-    // What is left of the way tells when the rest of it comes back.
+    // The watches that remain report when the missing directories come back.
     if counting.is_empty() {
         return Err(failed.unwrap_or(Errno::ENOENT).into());
     }
     #[expect(
         deprecated,
-        reason = "its successor is unsafe, and asks of us what `Watch` holds to: it owns its descriptor for as long as it \
-                  lives, and always names the same"
+        reason = "its successor is unsafe, and requires what `Watch` guarantees: it owns its descriptor as long as it \
+                  exists, and never changes it"
     )]
     AsyncFd::new(Watch { inotify, counting })
 }
@@ -123,7 +123,8 @@ mod tests {
 
     use super::*;
 
-    /// As the kubelet replaces what is in a volume: a new directory, and a link to it that is moved over the old one.
+    /// Replaces the content of a volume like the kubelet: a new directory, and a link to it that is moved over the old
+    /// one.
     fn swap(volume: &Path, generation: &str, content: &str) {
         fs::create_dir(volume.join(generation)).unwrap();
         fs::write(volume.join(generation).join("secret"), content).unwrap();
@@ -132,28 +133,28 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn each_swap_of_a_volume_is_told_and_so_is_a_file_that_is_written() {
+    async fn each_swap_of_a_volume_is_reported_and_so_is_a_written_file() {
         let dir = tempfile::tempdir().unwrap();
         swap(dir.path(), "..1", "first");
         let secret = dir.path().join("secret");
         symlink("..data/secret", &secret).unwrap();
         let mut directories = DirectoryWatch::of(&secret).await;
-        let told = async |directories: &mut DirectoryWatch| {
+        let reported = async |directories: &mut DirectoryWatch| {
             tokio::time::timeout(Duration::from_secs(20), directories.changed()).await.is_ok()
         };
         for (generation, content) in [("..2", "second"), ("..3", "third")] {
             swap(dir.path(), generation, content);
-            assert!(told(&mut directories).await, "{generation}");
+            assert!(reported(&mut directories).await, "{generation}");
             assert_eq!(fs::read_to_string(&secret).unwrap(), content);
             while tokio::time::timeout(Duration::from_millis(50), directories.changed()).await.is_ok() {}
         }
         fs::write(dir.path().join("other"), "x").unwrap();
-        assert!(told(&mut directories).await);
+        assert!(reported(&mut directories).await);
     }
 
-    /// A link to a directory, of which there is a new one each time.
+    /// A link whose target is a new directory each time.
     #[tokio::test]
-    async fn a_directory_that_is_replaced_behind_a_link_is_told_each_time_and_its_neighbours_are_not() {
+    async fn a_directory_replaced_behind_a_link_is_reported_each_time_and_its_neighbours_are_not() {
         let dir = tempfile::tempdir().unwrap();
         let path = |name: &str| dir.path().join(name);
         let generation = |name: &str| {
@@ -167,12 +168,15 @@ mod tests {
         let mut directories = DirectoryWatch::of(&secret).await;
         for name in ["2", "3"] {
             fs::write(path("neighbour"), "x").unwrap();
-            let told = async |directories: &mut DirectoryWatch, patience| {
-                tokio::time::timeout(patience, directories.changed()).await.is_ok()
+            let reported = async |directories: &mut DirectoryWatch, timeout| {
+                tokio::time::timeout(timeout, directories.changed()).await.is_ok()
             };
-            assert!(!told(&mut directories, Duration::from_millis(50)).await, "a busy directory is no news");
+            assert!(
+                !reported(&mut directories, Duration::from_millis(50)).await,
+                "a change of another file is not reported"
+            );
             generation(name);
-            assert!(told(&mut directories, Duration::from_secs(20)).await, "{name}");
+            assert!(reported(&mut directories, Duration::from_secs(20)).await, "{name}");
             directories.renew(&secret).await;
             assert_eq!(fs::read_to_string(&secret).unwrap(), name);
         }

@@ -1,10 +1,10 @@
-//! Log lines, on stderr: text for a person at a terminal, JSON for machines.
+//! The log, on standard error: text on a terminal, JSON otherwise.
 //!
-//! Only our own events follow `log.level`. Libraries are held to warnings whatever the level, because what an
-//! HTTP or TLS library writes at TRACE contains the very bytes this program must not show.
+//! `log.level` applies to the events of this crate. Libraries log warnings and errors only, whatever the level, because
+//! the TRACE events of HTTP and TLS libraries contain the bytes of tokens and secrets.
 //!
-//! A thread of its own writes the lines, so that a reader that does not read delays nothing. Lines that do not fit into
-//! its queue or cannot be written are lost, counted, and told by a line of the log as soon as one can be written again.
+//! A dedicated thread writes the lines, so that a reader that does not read delays no request. Lines that do not fit
+//! into its queue or cannot be written are lost and counted. A log line reports them once lines can be written again.
 
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
@@ -19,61 +19,62 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry, fmt, reload};
 
-use super::writer::{self, Lines, Queue, Receiving, Work};
+use super::writer::{self, LineWriter, Queue, Receiving, Work};
 use crate::config::{self, LogFormat};
 
-/// Lines that may wait to be written: some 300 KiB of them.
+/// Capacity of the queue, in lines: about 300 KiB.
 const QUEUE: usize = 1024;
 
-/// At the end: time for the last lines, which a reader that does not read would take for ever.
+/// Timeout for the last lines at the end, in case their reader does not read.
 const LAST_LINES: Duration = Duration::from_millis(500);
 
-/// The process has one log, and so one level.
+/// Changes the level of the process's log.
 static LEVEL: OnceLock<reload::Handle<Targets, Registry>> = OnceLock::new();
 
-/// Lines of it that were not written.
+/// Number of lines that were lost.
 static LOST: AtomicU64 = AtomicU64::new(0);
 
-type Line = Box<[u8]>;
+type LogLine = Box<[u8]>;
 
-/// The process's log. Dropping it has what waits written, for at most half a second.
+/// Keeps the process's log open. Dropping it writes the queued lines, for at most half a second.
 #[must_use = "the log ends when it is dropped"]
-pub struct Log {
-    queue: Arc<Queue<Line>>,
-    /// Until the thread has been started: what it writes.
-    idle: Option<(Receiving<Line>, File)>,
+pub struct LogGuard {
+    queue: Arc<Queue<LogLine>>,
+    /// The queue's other end and the output, until the thread is started.
+    idle: Option<(Receiving<LogLine>, File)>,
 }
 
-impl Log {
-    /// Starts the thread that writes, also what was logged before.
+impl LogGuard {
+    /// Starts the thread that writes. Lines that were logged before are in the queue, and are written as well.
     ///
     /// # Errors
-    /// The system has no thread to spare.
+    /// The system cannot start a thread.
     pub fn start(&mut self) -> io::Result<()> {
         match self.idle.take() {
             Some((lines, stderr)) => {
-                lines.start("log", Writer { output: Lines::new(stderr), told: 0, is_well: true })
+                lines.start("log", LogWriter { output: LineWriter::new(stderr), reported: 0, is_well: true })
             }
             None => Ok(()),
         }
     }
 }
 
-impl Drop for Log {
+impl Drop for LogGuard {
     fn drop(&mut self) {
-        // An end before the thread was needed: then it is started for the last lines alone. Without, they are lost.
+        // If the process ends before the thread was started, it is started now for the queued lines. If that fails,
+        // they are lost.
         if self.start().is_ok() {
             self.queue.close(LAST_LINES);
         }
     }
 }
 
-/// Lines that were not written.
+/// Number of log lines that were lost.
 pub fn lost() -> u64 {
     LOST.load(Ordering::Relaxed)
 }
 
-/// Logs from this level on.
+/// Changes the log's level.
 pub fn set_level(level: tracing::Level) {
     if let Some(handle) = LEVEL.get()
         && handle.reload(filter(level)).is_err()
@@ -86,19 +87,19 @@ fn filter(level: tracing::Level) -> Targets {
     Targets::new().with_default(LevelFilter::WARN).with_target("cloakroom", LevelFilter::from_level(level))
 }
 
-/// Installs the process's log, whose lines wait until it is started. A second call changes nothing, so that tests may
-/// share a process.
+/// Installs the process's log. Its lines are queued until [`LogGuard::start`]. A second call changes nothing, so that
+/// tests may share a process.
 ///
 /// # Errors
-/// There is no descriptor to spare.
-pub fn init(settings: &config::Log) -> io::Result<Log> {
+/// Standard error's descriptor cannot be duplicated.
+pub fn init(settings: &config::Log) -> io::Result<LogGuard> {
     let (filter, handle) = reload::Layer::new(filter(settings.level));
-    // A descriptor of its own, for the standard library's handle has a lock, which others would wait for.
+    // A descriptor of its own: the standard library's handle has a lock, which other threads would wait for.
     let stderr = File::from(io::stderr().as_fd().try_clone_to_owned()?);
     let is_terminal = stderr.is_terminal();
     let (queue, receiving) = writer::queue(QUEUE);
-    let log = Log { queue: Arc::new(queue), idle: Some((receiving, stderr)) };
-    let to_queue = Sink(Arc::clone(&log.queue));
+    let log = LogGuard { queue: Arc::new(queue), idle: Some((receiving, stderr)) };
+    let to_queue = QueueSink(Arc::clone(&log.queue));
     let sink = move || to_queue.clone();
     let lines = fmt::layer().log_internal_errors(false).with_writer(sink);
     let layer = match settings.format {
@@ -108,7 +109,7 @@ pub fn init(settings: &config::Log) -> io::Result<Log> {
             lines.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed()
         }
     };
-    // Another subscriber is there already: then that one stays.
+    // An earlier subscriber stays in place.
     if tracing_subscriber::registry().with(layer.with_filter(filter)).try_init().is_err() {
         tracing::debug!("The log was set up before");
     } else {
@@ -117,11 +118,11 @@ pub fn init(settings: &config::Log) -> io::Result<Log> {
     Ok(log)
 }
 
-/// Takes lines, each by one call, and waits for nothing.
+/// Puts each line that is written into the queue. Does not block.
 #[derive(Clone)]
-struct Sink(Arc<Queue<Line>>);
+struct QueueSink(Arc<Queue<LogLine>>);
 
-impl Write for Sink {
+impl Write for QueueSink {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         if self.0.put(line.into()).is_err() {
             LOST.fetch_add(1, Ordering::Relaxed);
@@ -134,17 +135,17 @@ impl Write for Sink {
     }
 }
 
-/// The other end of the queue.
-struct Writer {
-    output: Lines,
-    /// How many lost lines a line has told of.
-    told: u64,
-    /// The last lines could be written.
+/// Takes lines from the queue and writes them.
+struct LogWriter {
+    output: LineWriter,
+    /// How many lost lines were reported by log lines.
+    reported: u64,
+    /// Whether the last batch was written.
     is_well: bool,
 }
 
-impl Work<Line> for Writer {
-    fn write(&mut self, batch: &[Line]) {
+impl Work<LogLine> for LogWriter {
+    fn write(&mut self, batch: &[LogLine]) {
         let lines = batch.iter().map(|line| |buffer: &mut Vec<u8>| buffer.extend_from_slice(line));
         let (written, outcome) = self.output.write(lines);
         LOST.fetch_add(batch.len().saturating_sub(written) as u64, Ordering::Relaxed);
@@ -153,10 +154,10 @@ impl Work<Line> for Writer {
 
     fn emptied(&mut self) {
         let total = lost();
-        if self.is_well && total > self.told {
-            // Goes through the queue, which has room now.
-            tracing::warn!(lost = total.saturating_sub(self.told), "Lines of the log were lost");
-            self.told = total;
+        if self.is_well && total > self.reported {
+            // This line goes through the queue, which is empty now.
+            tracing::warn!(lost = total.saturating_sub(self.reported), "Lines of the log were lost");
+            self.reported = total;
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Says that something is wrong once, and that it is over once: an outage of hours is two lines, not a flood.
+//! Decides which failures are logged: an outage of hours gets two lines, one for its start and one for its end.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -6,37 +6,38 @@ use std::time::Duration;
 use crate::domain::error::Failure;
 use crate::domain::freshness::Moment;
 
-/// OutageLog that comes and goes with every other request is still worth one line a minute.
+/// Minimum time between two lines about a failure that comes and goes.
 const BETWEEN_LINES: Duration = Duration::from_secs(60);
 
-/// One thing that may fail for a while.
+/// The failures of one operation, and which of them were logged.
 #[derive(Debug, Default)]
 pub struct OutageLog(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
-    /// It was said that it fails, and not yet that it works.
+    /// Whether a failure was logged whose end is not logged yet.
     open: bool,
-    /// What was said last, and when.
-    said: Option<(Failure, Moment)>,
+    /// The failure that was logged last, and when.
+    logged: Option<(Failure, Moment)>,
 }
 
 impl OutageLog {
-    /// It failed at `now`. Returns whether that should be said: it is news, or it has not been said for a while.
+    /// Notes a failure at `now`. Returns whether to log it: it is the first, or another one or the first after a
+    /// recovery, and the last line is at least a minute old.
     pub fn fails(&self, failure: &Failure, now: Moment) -> bool {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let say = match &state.said {
+        let log = match &state.logged {
             None => true,
-            Some((said, at)) => (!state.open || !said.is_like(failure)) && at.age(now) >= BETWEEN_LINES,
+            Some((logged, at)) => (!state.open || !logged.is_like(failure)) && at.age(now) >= BETWEEN_LINES,
         };
-        if say {
-            state.said = Some((failure.clone(), now));
+        if log {
+            state.logged = Some((failure.clone(), now));
             state.open = true;
         }
-        say
+        log
     }
 
-    /// It works. Returns whether that should be said: it did not before, and that was said.
+    /// Notes a success. Returns whether to log it: an earlier failure was logged.
     pub fn ends(&self) -> bool {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         std::mem::take(&mut state.open)
@@ -53,37 +54,37 @@ mod tests {
     }
 
     #[test]
-    fn an_outage_is_said_once_and_so_is_its_end() {
-        let (trouble, down) = (OutageLog::default(), Failure::Status { status: 503 });
-        assert!(!trouble.ends(), "nothing was wrong");
-        assert!(trouble.fails(&down, at(0)));
-        assert!((1..500).all(|second| !trouble.fails(&down, at(second))));
-        assert!(trouble.ends());
-        assert!(!trouble.ends());
-        assert!(trouble.fails(&down, at(501)));
+    fn an_outage_is_logged_once_and_so_is_its_end() {
+        let (outages, down) = (OutageLog::default(), Failure::Status { status: 503 });
+        assert!(!outages.ends(), "nothing was wrong");
+        assert!(outages.fails(&down, at(0)));
+        assert!((1..500).all(|second| !outages.fails(&down, at(second))));
+        assert!(outages.ends());
+        assert!(!outages.ends());
+        assert!(outages.fails(&down, at(501)));
     }
 
     #[test]
-    fn another_cause_is_news_and_flapping_is_not() {
-        let (trouble, down) = (OutageLog::default(), Failure::Status { status: 503 });
-        assert!(trouble.fails(&down, at(0)));
-        assert!(trouble.fails(&Failure::Fault, at(60)));
+    fn another_cause_is_logged_and_flapping_is_not() {
+        let (outages, down) = (OutageLog::default(), Failure::Status { status: 503 });
+        assert!(outages.fails(&down, at(0)));
+        assert!(outages.fails(&Failure::Fault, at(60)));
         let lines = (61..121).filter(|second| {
-            trouble.ends();
-            trouble.fails(&down, at(*second))
+            outages.ends();
+            outages.fails(&down, at(*second))
         });
         assert_eq!(lines.count(), 1);
     }
 
     #[test]
-    fn an_outage_that_follows_another_is_said_when_it_lasts_and_its_end_only_then() {
-        let (trouble, down) = (OutageLog::default(), Failure::Status { status: 503 });
-        assert!(trouble.fails(&down, at(0)) && trouble.ends());
+    fn an_outage_soon_after_another_is_logged_when_it_lasts_and_its_end_only_then() {
+        let (outages, down) = (OutageLog::default(), Failure::Status { status: 503 });
+        assert!(outages.fails(&down, at(0)) && outages.ends());
         assert!(
-            !trouble.fails(&down, at(30)) && !trouble.ends(),
-            "too soon to be said, so it has no end either"
+            !outages.fails(&down, at(30)) && !outages.ends(),
+            "too soon for a line, so its end has none either"
         );
-        assert!((40..60).all(|second| !trouble.fails(&down, at(second))));
-        assert!(trouble.fails(&down, at(60)) && !trouble.fails(&down, at(61)) && trouble.ends());
+        assert!((40..60).all(|second| !outages.fails(&down, at(second))));
+        assert!(outages.fails(&down, at(60)) && !outages.fails(&down, at(61)) && outages.ends());
     }
 }

@@ -1,24 +1,24 @@
-//! What the process takes of the machine, as the kernel says in `/proc`.
+//! The process's use of processor time, memory and descriptors, read from `/proc`.
 
 use procfs::process::{LimitValue, Process};
 
-/// What there is to know. Where a sandbox hides a part of `/proc`, that part is not there.
+/// Resource usage of this process. A value is `None` if a sandbox hides its file in `/proc`.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct ProcessStats {
     /// Seconds of processor time, in user and system mode together.
     pub cpu_seconds: Option<f64>,
-    /// Bytes in memory.
+    /// Resident memory in bytes.
     pub resident_bytes: Option<u64>,
-    /// Bytes of addresses.
+    /// Virtual memory in bytes.
     pub virtual_bytes: Option<u64>,
-    /// Open descriptors.
+    /// Number of open file descriptors.
     pub open_fds: Option<u64>,
-    /// How many there may be.
+    /// Soft limit of open file descriptors; `None` also if there is no limit.
     pub max_fds: Option<u64>,
 }
 
 impl ProcessStats {
-    /// This process's, now. A few system calls.
+    /// Reads the current values. Takes a few system calls.
     pub fn now() -> Self {
         let Ok(process) = Process::myself() else { return Self::default() };
         let stat = process.stat().ok();
@@ -44,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_process_takes_something_of_everything() {
+    fn every_value_of_a_process_is_read() {
         let before = ProcessStats::now();
         let _open: Vec<_> = (0..10).map(|_| std::fs::File::open("/dev/null").unwrap()).collect();
         let _used = std::hint::black_box(vec![1_u8; 32 << 20]);

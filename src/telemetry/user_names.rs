@@ -1,6 +1,6 @@
-//! How lines name users: hashed, so that whoever reads a log does not learn who has an account, or plain.
+//! How log and audit lines name users: by a hash, so that a log does not reveal who has an account, or by their id.
 //!
-//! A user keeps their hashed name for as long as the key lasts, so that lines of different runs can be put together.
+//! A hashed name stays the same as long as the key does, so that lines of different runs can be correlated.
 
 use std::fs;
 use std::path::Path;
@@ -10,7 +10,7 @@ use crate::domain::invisible;
 use crate::domain::user::UserId;
 use crate::secret::{NoRandomness, TagKey};
 
-/// Makes the key another one than every other program's that is made of the machine's id.
+/// Separates this key from those that other programs derive from the machine's id.
 const PURPOSE: &str = "cloakroom: users in logs";
 
 /// How lines name users, as `log.user_ids` and `log.user_key_file` say.
@@ -21,30 +21,30 @@ pub struct UserNames {
 }
 
 impl UserNames {
-    /// Hashed names use `key`, so they are stable for as long as it is.
+    /// Names users by `style`; hashed names depend on `key`.
     pub fn new(style: UserIds, key: TagKey) -> Self {
         Self { style, key }
     }
 
-    /// With the key of this installation: that of `log.user_key_file`, else one made of the machine's id, which is in
-    /// the file `machine_id`, else one drawn for this run, which is worth a warning.
+    /// Uses the key of this installation: that of `log.user_key_file`, else one derived from the machine's id in the
+    /// file `machine_id`, else a random one for this run, with a warning.
     ///
-    /// As machine-id(5) asks, no more than a keyed hash of the id is used. Still, every local user can read the id,
-    /// and so find out whether a hashed name is that of a user whose id they can guess.
+    /// As machine-id(5) demands, only a keyed hash of the id is used. Every local user can read the id, though, and can
+    /// check whether a hashed name belongs to a user id that they guess.
     ///
     /// # Errors
-    /// The kernel gives no random bytes.
+    /// The kernel returns no random bytes.
     pub fn for_installation(settings: &Log, machine_id: &Path) -> Result<Self, NoRandomness> {
         let lasting = settings.user_key.clone().or_else(|| key_of_machine(machine_id));
         if lasting.is_none() && settings.user_ids == UserIds::Hashed {
             tracing::warn!(
-                "Users' hashed names will be others in the next run: this machine has no id, and log.user_key_file is not set"
+                "Users' hashed names will change with the next start: this machine has no id, and log.user_key_file is not set"
             );
         }
         Ok(Self::new(settings.user_ids, lasting.map_or_else(TagKey::random, Ok)?))
     }
 
-    /// The name of `user` for a line.
+    /// Returns the name of `user` for a line.
     pub fn name(&self, user: &UserId) -> String {
         match self.style {
             UserIds::Hashed => self.key.tag("user", user.as_str()).to_string(),
@@ -53,7 +53,8 @@ impl UserNames {
     }
 }
 
-/// An id is 32 hexadecimal digits (machine-id(5)). Images of containers have an empty file, or `uninitialized`.
+/// Derives a key from a machine id, which is 32 hexadecimal digits (machine-id(5)). Container images have an empty
+/// file, or `uninitialized`: no key then.
 fn key_of_machine(file: &Path) -> Option<TagKey> {
     let text = fs::read_to_string(file).ok()?;
     let id = text.trim_end();
@@ -61,8 +62,8 @@ fn key_of_machine(file: &Path) -> Option<TagKey> {
     (is_id && id.bytes().any(|byte| byte != b'0')).then(|| TagKey::derived(id.as_bytes(), PURPOSE))
 }
 
-/// `text`, with what cannot be seen, ends a line for some readers, or turns its direction, escaped: a line is about one
-/// user, and shows what is in it.
+/// Escapes invisible characters, line breaks and changes of direction in `text`, so that a line is about one user and
+/// shows the whole id.
 fn on_one_line(text: &str) -> String {
     invisible::escaped(text, |c, line| line.extend(c.escape_unicode())).into_owned()
 }
@@ -113,7 +114,7 @@ mod tests {
         assert_eq!(name(Some(&key)), of_file, "with a key file the machine does not matter");
         for nothing in ["", "uninitialized\n", "00000000000000000000000000000000\n", "0123"] {
             fs::write(&id, nothing).unwrap();
-            assert_ne!(name(None), name(None), "{nothing}: drawn anew");
+            assert_ne!(name(None), name(None), "{nothing}: a random key");
         }
     }
 }

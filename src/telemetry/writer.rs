@@ -1,7 +1,7 @@
-//! Output that is written by a thread of its own: a bounded queue in front of it, and an end that waits only so long.
+//! Output by a dedicated thread: a bounded queue in front of it, and a timeout at its end.
 //!
-//! A write blocks for as long as the reader of a pipe, a terminal or a disk likes. So nothing that answers requests
-//! writes: it puts what it has into the queue, which takes it at once or not at all.
+//! A write blocks until the reader of a pipe, a terminal or a disk takes the bytes. Request handlers therefore never
+//! write: they put items into the queue, which accepts or rejects an item at once.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Write};
@@ -10,25 +10,25 @@ use std::sync::{Mutex, PoisonError, RwLock};
 use std::thread;
 use std::time::Duration;
 
-/// Items that are written in one go where many wait.
+/// Maximum number of items in one write.
 const BATCH: usize = 64;
 
-/// After the first item, time for others to come. A thread that waits in the queue has to be woken for each item, which
-/// costs the sender more than all the rest; one that sleeps has not.
+/// Delay after the first item, in which further items are gathered. A thread that waits at the queue must be woken for
+/// each item, which costs the sender more than everything else; a sleeping thread need not be.
 const GATHER: Duration = Duration::from_millis(2);
 
-/// Before a pipe that its reader has set to non-blocking is tried again.
+/// Delay before a full pipe is tried again, if its reader has set it to non-blocking.
 const WHILE_FULL: Duration = Duration::from_millis(10);
 
-/// What is done with the items, on the queue's thread.
+/// Handles the items on the queue's thread.
 pub trait Work<T>: Send + 'static {
-    /// Writes `batch`, which is empty if nothing has come for as long as [`Work::pause`] said, and once at the end.
+    /// Writes `batch`. It is empty if no item came within [`Work::pause`], and once at the end.
     fn write(&mut self, batch: &[T]);
 
-    /// Nothing waits in the queue.
+    /// Called when the queue is empty.
     fn emptied(&mut self) {}
 
-    /// How long to wait for the next item; `None` for as long as it takes.
+    /// Timeout for the next item; `None` waits without one.
     fn pause(&self) -> Option<Duration> {
         None
     }
@@ -36,28 +36,28 @@ pub trait Work<T>: Send + 'static {
 
 /// The sending end of the queue.
 pub struct Queue<T> {
-    /// `None` once it is closed.
+    /// `None` once the queue is closed.
     sender: RwLock<Option<SyncSender<T>>>,
     /// Disconnected when the thread has ended.
     thread: Mutex<Receiver<()>>,
 }
 
-/// Why an item was not taken. It comes back.
+/// Why an item was not accepted, with the item.
 #[derive(Debug)]
 pub enum NotTaken<T> {
-    /// There is no room at the moment.
+    /// The queue is full.
     Full(T),
-    /// The queue was closed, or has no thread any more.
+    /// The queue is closed, or its thread has ended.
     Closed(T),
 }
 
-/// The receiving end of the queue, before it has a thread.
+/// The receiving end of the queue, before its thread is started.
 pub struct Receiving<T> {
     items: Receiver<T>,
     alive: SyncSender<()>,
 }
 
-/// A queue for so many items. They wait for [`Receiving::start`].
+/// Makes a queue for `length` items, which stay there until [`Receiving::start`].
 pub fn queue<T: Send + 'static>(length: usize) -> (Queue<T>, Receiving<T>) {
     let (sender, items) = mpsc::sync_channel(length);
     let (alive, thread) = mpsc::sync_channel(0);
@@ -66,7 +66,7 @@ pub fn queue<T: Send + 'static>(length: usize) -> (Queue<T>, Receiving<T>) {
 }
 
 impl<T> Queue<T> {
-    /// Puts an item into the queue. Waits for nothing.
+    /// Puts an item into the queue. Does not block.
     pub fn put(&self, item: T) -> Result<(), NotTaken<T>> {
         let sender = self.sender.read().unwrap_or_else(PoisonError::into_inner);
         let Some(sender) = sender.as_ref() else { return Err(NotTaken::Closed(item)) };
@@ -76,12 +76,12 @@ impl<T> Queue<T> {
         })
     }
 
-    /// Has what waits written, for at most this long, and takes nothing more. Blocks. Returns whether the thread has
-    /// ended.
-    pub fn close(&self, patience: Duration) -> bool {
+    /// Closes the queue, and waits for its items to be written, for at most `timeout`. Blocks. Returns whether the
+    /// thread has ended.
+    pub fn close(&self, timeout: Duration) -> bool {
         drop(self.sender.write().unwrap_or_else(PoisonError::into_inner).take());
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
-        thread.recv_timeout(patience) != Err(RecvTimeoutError::Timeout)
+        thread.recv_timeout(timeout) != Err(RecvTimeoutError::Timeout)
     }
 }
 
@@ -89,7 +89,7 @@ impl<T: Send + 'static> Receiving<T> {
     /// Starts the thread, which ends when the queue is closed and empty.
     ///
     /// # Errors
-    /// The system has no thread to spare.
+    /// The system cannot start a thread.
     pub fn start(self, name: &str, mut work: impl Work<T>) -> io::Result<()> {
         let Self { items, alive } = self;
         let run = move || {
@@ -123,21 +123,21 @@ impl<T: Send + 'static> Receiving<T> {
     }
 }
 
-/// Lines to a file, a pipe or a terminal. A line that was cut short is ended before the next one begins.
-pub struct Lines {
+/// Writes lines to a file, a pipe or a terminal. A line that was cut short is ended before the next one begins.
+pub struct LineWriter {
     pub(super) file: File,
     pub(super) is_midway: bool,
     buffer: Vec<u8>,
 }
 
-impl Lines {
-    /// To `file`, which stands at the beginning of a line.
+impl LineWriter {
+    /// Writes to `file`, which is at the beginning of a line.
     pub fn new(file: File) -> Self {
         Self { file, is_midway: false, buffer: Vec::new() }
     }
 
-    /// Writes lines in order, each of which is put into the buffer as a whole, and stops at the first that cannot be
-    /// written. Returns how many were.
+    /// Writes lines in order, each of which appends itself to the buffer, and stops at the first that cannot be
+    /// written. Returns how many were written.
     pub fn write<L>(&mut self, lines: impl Iterator<Item = L>) -> (usize, io::Result<()>)
     where
         L: FnOnce(&mut Vec<u8>),
@@ -159,7 +159,7 @@ impl Lines {
     }
 }
 
-/// Writes all of `bytes`, or says how many it were and why not more.
+/// Writes `bytes`; returns how many were written, and the error that stopped it.
 fn write(mut file: &File, bytes: &[u8]) -> (usize, io::Result<()>) {
     let mut sent = 0;
     while let Some(rest) = bytes.get(sent..).filter(|rest| !rest.is_empty()) {
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_put_in_before_the_thread_started_is_written_in_order_by_the_end() {
+    fn items_queued_before_the_thread_started_are_written_in_order_by_the_end() {
         let (queue, receiving) = queue(3);
         assert!((0..3).all(|item| queue.put(item).is_ok()));
         assert!(matches!(queue.put(3), Err(NotTaken::Full(3))));

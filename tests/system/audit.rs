@@ -211,11 +211,11 @@ fn an_output_that_cannot_be_used_is_an_error_at_the_start() {
     refusal("is a symbolic link: name the file itself");
     fs::remove_file(&file).unwrap();
     fs::create_dir(&file).unwrap();
-    refusal("is no regular file");
+    refusal("is not a regular file");
     fs::remove_dir(&file).unwrap();
     fs::write(&file, "").unwrap();
     fs::set_permissions(&file, PermissionsExt::from_mode(0o666)).unwrap();
-    refusal("take that away with chmod o-w");
+    refusal("remove that permission with chmod o-w");
     assert_eq!(
         deployment.tenant.calls_to(Endpoint::Token).len(),
         0,

@@ -279,11 +279,11 @@ fn without_a_daemon_the_mend_is_named() {
     place.run(&["status"]).failed(69, &["no daemon at", &path, "--socket or CLOAKROOM_SOCKET"]);
 
     drop(UnixListener::bind(place.socket()).unwrap());
-    place.run(&["status"]).failed(69, &["nobody listens at", &path]);
+    place.run(&["status"]).failed(69, &["no process listens at", &path]);
 
     fs::remove_file(place.socket()).unwrap();
     fs::write(place.socket(), "").unwrap();
-    place.run(&["status"]).failed(1, &["is not cloakroom", "no socket"]);
+    place.run(&["status"]).failed(1, &["is not cloakroom", "not a socket"]);
 
     place.run(&["status", "--socket", &format!("/tmp/{}", "x".repeat(120))]).failed(2, &["longer than 107"]);
 }

@@ -141,7 +141,7 @@ fn the_real_binarys_panics_do_not_say_what_either() {
         finish(command.output().unwrap())
     };
     let (exit, _, why) = start(1);
-    assert!(exit == 1 && why.contains("the log's descriptor or thread cannot be had"), "{exit}: {why}");
+    assert!(exit == 1 && why.contains("the log's descriptor or thread cannot be made"), "{exit}: {why}");
     // The log has its thread, and then the runtime has none.
     let (exit, _, log) = start(2);
     assert_eq!(exit, 101, "{log}");

@@ -59,7 +59,7 @@ fn a_wrong_configuration_is_refused_whole_with_every_problem_and_the_old_one_goe
     }
     assert_eq!(daemon.run(&["token", users::GOOGLE]).0, 0);
     // SIGHUP says the same in the log, once.
-    let said = |log: &str| log.matches("is refused; the old one goes on").count();
+    let said = |log: &str| log.matches("is refused; the old one still applies").count();
     daemon.until("it is said", |daemon| said(&daemon.log()) == 1);
     edit(&deployment, "max_ttl = \"5\"", "max_ttl = \"5m\"");
     daemon.signal(Signal::SIGHUP);

@@ -1,57 +1,57 @@
-//! Refusals that come fast: the first ones of a uid and a code in each second have a line each, the others one line
-//! together, which says how many they are.
+//! Frequent refusals: the first ones of a uid and a code in each second get a line each, the others share one line with
+//! their count.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
 use crate::domain::freshness::Moment;
 
-use super::Event;
+use super::event::Event;
 
-/// Refusals of one uid and code that have a line of their own, each second.
+/// How many refusals of one uid and code get a line of their own each second.
 const LINES_A_SECOND: u32 = 10;
 
-/// Uids and codes that are told apart. The refusals of further ones are counted by code alone.
+/// How many pairs of uid and code are counted separately. Refusals of further pairs are counted by code alone.
 const PAIRS: usize = 256;
 
-/// Refusals whose lines may wait in the queue, so that they leave room for other events.
+/// How many lines in the queue may be refusals, so that there is room for other events.
 pub const IN_QUEUE: usize = 1024;
 
 /// How long refusals are counted before the count is written.
 pub const SECOND: Duration = Duration::from_secs(1);
 
-/// Which refusals are counted together: those of one uid and code, or where there are too many of these, of one code.
+/// Identifies refusals that are counted together: those of one uid and code, or of one code once there are [`PAIRS`].
 type Key = (Option<u32>, &'static str);
 
-/// What becomes of a refusal.
+/// Whether a refusal gets a line of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It has a line of its own.
+    /// The refusal gets a line of its own.
     Line,
-    /// It is to be folded.
+    /// The refusal is only counted.
     Fold(Key),
 }
 
-/// The refusals of late. Bounded.
+/// Counts of recent refusals. Bounded by [`PAIRS`].
 #[derive(Debug, Default)]
 pub struct Folding {
     pairs: HashMap<Key, Pair>,
-    /// Lines of refusals in the queue.
+    /// How many lines in the queue are refusals.
     waiting: usize,
 }
 
 #[derive(Debug)]
 struct Pair {
-    /// Since when `lines` are counted.
+    /// Start of the second in which `lines` are counted.
     since: Moment,
     lines: u32,
-    /// The first refusal without a line of its own, and how many there were.
+    /// The first refusal without a line of its own; its `count` is the number of them.
     folded: Option<Event>,
 }
 
 impl Folding {
-    /// What is to become of a refusal of `uid` with `code`. Where it is [`Verdict::Line`] and the queue has no room after
-    /// all, [`Folding::fold`] still takes it, by [`Folding::key`].
+    /// Decides whether a refusal of `uid` with `code` gets a line of its own. If it does, but the queue is full, the
+    /// caller passes it to [`Folding::fold`] with the key from [`Folding::key`].
     pub fn judge(&mut self, uid: u32, code: &'static str, now: Moment) -> Verdict {
         let key = self.key(uid, code);
         let pair = self.pairs.entry(key).or_insert(Pair { since: now, lines: 0, folded: None });
@@ -66,7 +66,7 @@ impl Folding {
         Verdict::Line
     }
 
-    /// Counted apart, or with all others of that code.
+    /// Returns the key that refusals of `uid` with `code` are counted by.
     pub fn key(&self, uid: u32, code: &'static str) -> Key {
         let own = (Some(uid), code);
         match self.pairs.contains_key(&own) || self.pairs.len() < PAIRS {
@@ -75,7 +75,7 @@ impl Folding {
         }
     }
 
-    /// Counts a refusal that has no line of its own. Makes the event of the first only.
+    /// Counts a refusal that has no line of its own. Calls `event` for the first only.
     pub fn fold(&mut self, key: Key, now: Moment, event: impl FnOnce() -> Event) {
         let pair = self.pairs.entry(key).or_insert(Pair { since: now, lines: 0, folded: None });
         match &mut pair.folded {
@@ -93,13 +93,13 @@ impl Folding {
         }
     }
 
-    /// So many lines of refusals have left the queue.
-    pub fn left(&mut self, lines: usize) {
+    /// Notes that `lines` refusals have left the queue.
+    pub fn dequeued(&mut self, lines: usize) {
         self.waiting = self.waiting.saturating_sub(lines);
     }
 
-    /// Takes the counts that have grown for a second at `now`; all of them where it is `None`. Pairs that have none and
-    /// had no line for a second are given up.
+    /// Takes the counts that are at least a second old at `now`; all counts if it is `None`. Drops pairs that have no
+    /// count and had no line for a second.
     pub fn due(&mut self, now: Option<Moment>) -> Vec<Event> {
         let is_over = |since: Moment| now.is_none_or(|now| since.age(now) >= SECOND);
         let counted = self.pairs.values_mut();
@@ -108,7 +108,7 @@ impl Folding {
         due
     }
 
-    /// Whether nothing is counted, so that nothing can become due.
+    /// Returns whether no pair is counted, so that no count can become due.
     pub fn is_empty(&self) -> bool {
         self.pairs.is_empty()
     }
@@ -126,7 +126,7 @@ mod tests {
             let caller = Some(Caller { uid, gid: 100 });
             folding.fold(key, now, || Event { at: now, caller, code: Some(code), ..event("1") });
         }
-        folding.left(1);
+        folding.dequeued(1);
         verdict == Verdict::Line
     }
 
@@ -178,7 +178,7 @@ mod tests {
         let mut folding = Folding::default();
         let lines = (0..10_000).filter(|uid| folding.judge(uid % 200, "forbidden", at(0)) == Verdict::Line);
         assert_eq!(lines.count(), IN_QUEUE);
-        folding.left(1);
+        folding.dequeued(1);
         assert_eq!(folding.judge(200, "forbidden", at(0)), Verdict::Line);
     }
 }

@@ -1,4 +1,4 @@
-//! Lines as fields, to journald in its native protocol: one datagram for each
+//! Writes audit lines to journald in its native protocol: one datagram of fields for each line
 //! (<https://systemd.io/JOURNAL_NATIVE_PROTOCOL/>).
 
 use std::io;
@@ -7,21 +7,21 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::line::Line;
-use super::output::OutputError;
+use super::line::AuditLine;
+use super::output_error::OutputError;
 
-/// Before the name of each field, so that none is taken for one of journald's.
+/// Prefix of each field's name, so that no field is mistaken for one of journald's.
 const PREFIX: &str = "CLOAKROOM_";
 
-/// journald's socket.
+/// A socket that sends to journald.
 pub struct Journal {
-    /// Not connected: a journald that is started anew may have a new socket at the same path.
+    /// Not connected: a restarted journald may have a new socket at the same path.
     socket: UnixDatagram,
     path: PathBuf,
 }
 
 impl Journal {
-    /// Finds out whether anybody is there.
+    /// Makes a socket, and checks that journald listens at `path`.
     pub fn open(path: &Path) -> Result<Self, OutputError> {
         let open = || {
             UnixDatagram::unbound()?.connect(path)?;
@@ -31,8 +31,8 @@ impl Journal {
         Ok(Self { socket, path: path.to_owned() })
     }
 
-    /// As [`super::output::Output::write`] says.
-    pub fn write<'a>(&mut self, lines: impl Iterator<Item = Line<'a>>) -> (usize, io::Result<()>) {
+    /// Sends lines in order; see [`super::output::Output::write`].
+    pub fn write<'a>(&mut self, lines: impl Iterator<Item = AuditLine<'a>>) -> (usize, io::Result<()>) {
         let mut written = 0_usize;
         for line in lines {
             match self.socket.send_to(&datagram(&line), &self.path) {
@@ -44,7 +44,7 @@ impl Journal {
     }
 }
 
-fn datagram(line: &Line<'_>) -> Vec<u8> {
+fn datagram(line: &AuditLine<'_>) -> Vec<u8> {
     let mut bytes = Vec::new();
     let operation = line.operation.unwrap_or("request");
     let priority = if line.status < 400 { "6" } else { "5" };
@@ -66,8 +66,8 @@ fn datagram(line: &Line<'_>) -> Vec<u8> {
     bytes
 }
 
-/// A field. The form with a length is for values that hold a line break, which could pass for the next field; it
-/// serves for all.
+/// Appends a field in the form with a length, which is safe for values with line breaks. Without the length, the text
+/// after a line break would be parsed as the next field.
 fn put(bytes: &mut Vec<u8>, name: &str, value: &str) {
     bytes.extend_from_slice(name.as_bytes());
     bytes.push(b'\n');
@@ -102,7 +102,10 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("socket");
         let absent = Journal::open(&path).err().unwrap().to_string();
-        assert!(absent.contains("there is none at") && absent.contains("\"stdout\" or a file"), "{absent}");
+        assert!(
+            absent.contains("no journald listens at") && absent.contains("\"stdout\" or a file"),
+            "{absent}"
+        );
 
         let journald = UnixDatagram::bind(&path).unwrap();
         let mut journal = Journal::open(&path).unwrap();
@@ -111,7 +114,7 @@ mod tests {
         (refused.outcome, refused.status, refused.code) = ("refused", 404, Some("route_not_found"));
         (refused.count, refused.until) = (7, Some(at(1)));
         let events = [event("1"), refused];
-        let (written, outcome) = journal.write(events.iter().map(|event| Line::new(event, &names(), 7)));
+        let (written, outcome) = journal.write(events.iter().map(|event| AuditLine::new(event, &names(), 7)));
         assert_eq!((written, outcome.is_ok()), (2, true));
         let next = || {
             let mut bytes = [0; 4096];
@@ -143,20 +146,20 @@ mod tests {
         let shown = ["MESSAGE", "PRIORITY", "CLOAKROOM_CODE"].map(|name| refused[name].as_str());
         assert_eq!(shown, ["request refused (404), 7 times", "5", "route_not_found"]);
         assert_eq!(refused["CLOAKROOM_UNTIL"], "1970-01-01T00:00:01.000Z");
-        assert!(!refused.contains_key("CLOAKROOM_OPERATION"), "nothing has no field");
+        assert!(!refused.contains_key("CLOAKROOM_OPERATION"), "a missing value has no field");
     }
 
     #[test]
-    fn a_journald_that_is_started_anew_is_found_again() {
+    fn a_restarted_journald_is_found_again() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("socket");
         drop(UnixDatagram::bind(&path).unwrap());
-        assert!(Journal::open(&path).is_err(), "its file is left, and nobody reads");
+        assert!(Journal::open(&path).is_err(), "the socket's file exists, and no process listens");
         std::fs::remove_file(&path).unwrap();
         let first = UnixDatagram::bind(&path).unwrap();
         let mut journal = Journal::open(&path).unwrap();
         let event = event("1");
-        let mut write = || journal.write([Line::new(&event, &names(), 0)].into_iter());
+        let mut write = || journal.write([AuditLine::new(&event, &names(), 0)].into_iter());
         assert_eq!(write().0, 1);
         drop(first);
         let (written, outcome) = write();

@@ -1,18 +1,18 @@
-//! What a line of the audit log holds: README's table of fields, in the same order.
+//! The fields of an audit line, in the order of the table in `docs/reference/audit-log.md`.
 
 use serde::Serialize;
 
 use crate::domain::freshness::Timestamp;
 use crate::telemetry::UserNames;
 
-use super::Event;
+use super::event::Event;
 
-/// Tells audit lines from the log's where the two come together: there it is the name of a module.
+/// Distinguishes audit lines from log lines in a common stream: a log line has the name of a module here.
 const TARGET: &str = "audit";
 
-/// An event as it is written: every field in every line, null where there is nothing to say.
+/// An event as it is written. Every line has every field; a field without a value is null.
 #[derive(Debug, Serialize)]
-pub struct Line<'a> {
+pub struct AuditLine<'a> {
     timestamp: String,
     target: &'static str,
     listener: &'a str,
@@ -35,8 +35,8 @@ pub struct Line<'a> {
     lost: u64,
 }
 
-impl<'a> Line<'a> {
-    /// Hashes and prints what has to be. `lost` lines should have come before this one.
+impl<'a> AuditLine<'a> {
+    /// Formats `event`, with the user's name from `names`. `lost` is the number of lines lost before this one.
     pub fn new(event: &'a Event, names: &UserNames, lost: u64) -> Self {
         Self {
             timestamp: in_milliseconds(event.at.wall),
@@ -47,7 +47,7 @@ impl<'a> Line<'a> {
             pid: event.pid,
             operation: event.operation.map(|operation| operation.as_str()),
             user: event.user.as_ref().map(|user| names.name(user)),
-            connection: event.connection.as_ref().map(|name| name.0.as_str()),
+            connection: event.connection.as_ref().map(|name| name.as_str()),
             outcome: event.outcome,
             status: event.status,
             code: event.code,
@@ -63,11 +63,11 @@ impl<'a> Line<'a> {
     }
 }
 
-/// RFC 3339, in UTC, always with three digits behind the point: lines sort as text.
+/// Formats a time as RFC 3339 in UTC, always with three decimals, so that lines sort as text.
 fn in_milliseconds(at: Timestamp) -> String {
     match jiff::Timestamp::from_millisecond(at.as_millis()) {
         Ok(stamp) => format!("{stamp:.3}"),
-        // No clock says so, and nothing may panic.
+        // Beyond what any clock returns; an audit line must not panic.
         Err(_) => "9999-12-30T22:00:00.000Z".to_owned(),
     }
 }

@@ -1,4 +1,4 @@
-//! Requests whose audit line was not written: counted, and said in the log now and then.
+//! Counts requests whose audit line was not written, and reports them in the log at most once a minute.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,43 +7,43 @@ use std::time::Duration;
 
 use crate::domain::freshness::Moment;
 
-/// Lines lost one after the other are worth one line of the log a minute.
-const BETWEEN_COMPLAINTS: Duration = Duration::from_secs(60);
+/// Minimum time between two warnings about lost lines.
+const BETWEEN_WARNINGS: Duration = Duration::from_secs(60);
 
-/// Lines that were not written.
+/// The count of lost lines, and when it was last logged.
 #[derive(Debug, Default)]
 pub struct Losses {
     lines: AtomicU64,
-    said: Mutex<Said>,
+    logged: Mutex<Logged>,
 }
 
 #[derive(Debug, Default)]
-struct Said {
-    /// When that lines are lost was said last.
+struct Logged {
+    /// When the last warning was logged.
     at: Option<Moment>,
-    /// That they are written again was not said since.
+    /// Whether the end of the losses is still to be logged.
     open: bool,
 }
 
 impl Losses {
-    /// How many so far.
+    /// Number of lost lines.
     pub fn total(&self) -> u64 {
         self.lines.load(Ordering::Relaxed)
     }
 
-    /// Counts further ones, and says so if that is worth a line.
+    /// Counts `lines` more, and logs a warning unless the last one is less than a minute old.
     pub fn add(&self, lines: u64, now: Moment, why: &dyn fmt::Display) {
         self.lines.fetch_add(lines, Ordering::Relaxed);
-        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
-        if said.at.is_none_or(|at| at.age(now) >= BETWEEN_COMPLAINTS) {
-            *said = Said { at: Some(now), open: true };
+        let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
+        if logged.at.is_none_or(|at| at.age(now) >= BETWEEN_WARNINGS) {
+            *logged = Logged { at: Some(now), open: true };
             tracing::warn!(lost = self.total(), %why, "Lines of the audit log are lost");
         }
     }
 
-    /// Lines were written.
+    /// Notes that lines are written again; logs it if the loss was logged.
     pub fn end(&self) {
-        if std::mem::take(&mut self.said.lock().unwrap_or_else(PoisonError::into_inner).open) {
+        if std::mem::take(&mut self.logged.lock().unwrap_or_else(PoisonError::into_inner).open) {
             tracing::info!(lost = self.total(), "Lines of the audit log are written again");
         }
     }
@@ -55,18 +55,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn losses_are_said_once_a_minute_and_their_end_once() {
+    fn losses_are_logged_once_a_minute_and_their_end_once() {
         let losses = Losses::default();
-        let is_said = |now: u64| {
-            let before = losses.said.lock().unwrap().at;
+        let is_logged = |now: u64| {
+            let before = losses.logged.lock().unwrap().at;
             losses.add(1, at(now), &"no room");
-            losses.said.lock().unwrap().at != before
+            losses.logged.lock().unwrap().at != before
         };
-        assert!(is_said(0) && (1..60).all(|second| !is_said(second)) && is_said(60));
-        assert!(losses.said.lock().unwrap().open);
+        assert!(is_logged(0) && (1..60).all(|second| !is_logged(second)) && is_logged(60));
+        assert!(losses.logged.lock().unwrap().open);
         losses.end();
-        assert!(!losses.said.lock().unwrap().open);
-        assert!(!is_said(61) && !losses.said.lock().unwrap().open, "too soon to be said, so it has no end");
+        assert!(!losses.logged.lock().unwrap().open);
+        assert!(
+            !is_logged(61) && !losses.logged.lock().unwrap().open,
+            "too soon for a warning, so its end is not logged"
+        );
         assert_eq!(losses.total(), 62);
     }
 }

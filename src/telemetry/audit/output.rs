@@ -1,16 +1,16 @@
-//! Where audit lines go, and why they cannot.
+//! The output of the audit log: standard output, a file, or journald.
 
 use std::io;
-use std::path::PathBuf;
 
 use crate::config::AuditOutput;
 use crate::domain::freshness::Moment;
 
 use super::journal::Journal;
-use super::line::Line;
+use super::line::AuditLine;
+use super::output_error::OutputError;
 use super::stream::Stream;
 
-/// Takes lines.
+/// An open output.
 pub enum Output {
     /// Standard output or a file.
     Stream(Stream),
@@ -19,7 +19,7 @@ pub enum Output {
 }
 
 impl Output {
-    /// Opens it, so that what is wrong shows at the start.
+    /// Opens the configured output, so that an unusable one is reported at the start.
     pub fn open(output: &AuditOutput) -> Result<Self, OutputError> {
         match output {
             AuditOutput::Stdout => Stream::stdout().map(Self::Stream),
@@ -28,11 +28,11 @@ impl Output {
         }
     }
 
-    /// Writes lines in order, the first of them from `now`, and stops at the first that cannot be written. Returns
-    /// how many were.
+    /// Writes lines in order, and stops at the first that cannot be written. Returns how many were written. `now` is
+    /// the moment of the first line.
     pub fn write<'a>(
         &mut self,
-        lines: impl Iterator<Item = Line<'a>>,
+        lines: impl Iterator<Item = AuditLine<'a>>,
         now: Moment,
     ) -> (usize, io::Result<()>) {
         match self {
@@ -40,33 +40,4 @@ impl Output {
             Self::Journal(journal) => journal.write(lines),
         }
     }
-}
-
-/// Why there is no audit log.
-#[derive(Debug, thiserror::Error)]
-pub enum OutputError {
-    /// Standard output.
-    #[error("audit.output is \"stdout\", which cannot be used: {0}")]
-    Stdout(io::Error),
-    /// Opening the file.
-    #[error("audit.output: {0} cannot be opened: {1}")]
-    File(PathBuf, io::Error),
-    /// Whoever may replace a link decides what is written to.
-    #[error("audit.output: {0} is a symbolic link: name the file itself")]
-    Link(PathBuf),
-    /// A directory, a pipe, a device.
-    #[error("audit.output: {0} is no regular file: name one, or \"stdout\"")]
-    Irregular(PathBuf),
-    /// Lines could be forged.
-    #[error("audit.output: every user of this machine may write to {0}: take that away with chmod o-w")]
-    WritableByOthers(PathBuf),
-    /// journald.
-    #[error(
-        "audit.output is \"journald\", and there is none at {0}: {1}; without systemd, as in most containers, choose \
-         \"stdout\" or a file"
-    )]
-    Journal(PathBuf, io::Error),
-    /// The thread that writes.
-    #[error("the audit log's thread cannot be started: {0}")]
-    Thread(io::Error),
 }

@@ -1,4 +1,4 @@
-//! Lines of JSON, to standard output or to a file.
+//! Writes audit lines as JSON, to standard output or to a file.
 
 use std::fs::{self, File, Metadata, OpenOptions, Permissions};
 use std::io::{self, ErrorKind};
@@ -12,59 +12,60 @@ use nix::fcntl::OFlag;
 
 use crate::domain::freshness::Moment;
 
-use super::line::Line;
-use super::output::OutputError;
-use crate::telemetry::writer::Lines;
+use super::line::AuditLine;
+use super::output_error::OutputError;
+use crate::telemetry::writer::LineWriter;
 
-/// How often is looked whether the file was moved away, as whoever rotates logs does.
-const BETWEEN_LOOKS: Duration = Duration::from_secs(1);
+/// How often the path is checked for a file that was moved away, as logrotate does.
+const BETWEEN_CHECKS: Duration = Duration::from_secs(1);
 
-/// Of a file that is made: nobody but the daemon's own user reads it.
-const OWNERS: u32 = 0o600;
+/// Mode of a new file: only the daemon's user may read and write it.
+const OWNER_ONLY: u32 = 0o600;
 
-/// Standard output or a file.
+/// Standard output or an open file.
 pub struct Stream {
-    lines: Lines,
-    place: Option<Place>,
+    lines: LineWriter,
+    /// `None` for standard output.
+    file: Option<NamedFile>,
 }
 
-/// Where a file was opened.
-struct Place {
+/// The path of the open file, and what is known of the file there.
+struct NamedFile {
     path: PathBuf,
-    /// When was last looked whether it is still there.
-    looked: Option<Moment>,
-    /// That it is not, and cannot be opened, was said.
-    said: bool,
+    /// When the path was last checked.
+    checked: Option<Moment>,
+    /// Whether the log says already that the file was moved and no new one can be opened.
+    is_logged: bool,
 }
 
 impl Stream {
-    /// Standard output. Its own descriptor: the standard library's handle has a lock and a buffer, which would keep
-    /// the process's end waiting for a reader that does not read.
+    /// Standard output, by a descriptor of its own. The standard library's handle has a lock and a buffer, by which the
+    /// process would wait for a reader that does not read before it ends.
     pub fn stdout() -> Result<Self, OutputError> {
         let own = io::stdout().as_fd().try_clone_to_owned().map_err(OutputError::Stdout)?;
         Ok(Self::new(own.into(), None))
     }
 
-    /// A file, made if it is not there.
+    /// Opens the file at `path`, and creates it if it does not exist.
     pub fn file(path: &Path) -> Result<Self, OutputError> {
-        let place = Place { path: path.to_owned(), looked: None, said: false };
-        Ok(Self::new(open(path)?, Some(place)))
+        let named = NamedFile { path: path.to_owned(), checked: None, is_logged: false };
+        Ok(Self::new(open(path)?, Some(named)))
     }
 
-    fn new(file: File, place: Option<Place>) -> Self {
-        Self { lines: Lines::new(file), place }
+    fn new(opened: File, file: Option<NamedFile>) -> Self {
+        Self { lines: LineWriter::new(opened), file }
     }
 
-    /// As [`super::output::Output::write`] says.
+    /// Writes lines in order; see [`super::output::Output::write`].
     pub fn write<'a>(
         &mut self,
-        lines: impl Iterator<Item = Line<'a>>,
+        lines: impl Iterator<Item = AuditLine<'a>>,
         now: Moment,
     ) -> (usize, io::Result<()>) {
         self.follow(now);
         self.lines.write(lines.map(|line| {
             move |buffer: &mut Vec<u8>| {
-                // Our own type always serialises: its keys are text and it has no maps.
+                // Serialisation of `AuditLine` cannot fail: it is a struct of texts and numbers.
                 if serde_json::to_writer(&mut *buffer, &line).is_ok() {
                     buffer.push(b'\n');
                 }
@@ -72,26 +73,26 @@ impl Stream {
         }))
     }
 
-    /// Goes on in a new file where the old one was moved away. Until that can be opened, the old one is used.
+    /// Opens a new file if the old one was moved away. Until that succeeds, lines go to the old one.
     fn follow(&mut self, now: Moment) {
-        let Some(place) = &mut self.place else { return };
-        if place.looked.is_some_and(|looked| looked.age(now) < BETWEEN_LOOKS) {
+        let Some(file) = &mut self.file else { return };
+        if file.checked.is_some_and(|checked| checked.age(now) < BETWEEN_CHECKS) {
             return;
         }
-        place.looked = Some(now);
+        file.checked = Some(now);
         let here = self.lines.file.metadata();
-        let there = fs::symlink_metadata(&place.path);
+        let there = fs::symlink_metadata(&file.path);
         if let (Ok(here), Ok(there)) = (here, there)
             && is_same(&here, &there)
         {
-            place.said = false;
+            file.is_logged = false;
             return;
         }
-        match open(&place.path) {
-            Ok(file) => self.lines = Lines::new(file),
-            Err(why) if !place.said => {
-                place.said = true;
-                tracing::warn!(%why, "The audit log's file was moved, and a new one cannot be used; going on in the old one");
+        match open(&file.path) {
+            Ok(opened) => self.lines = LineWriter::new(opened),
+            Err(why) if !file.is_logged => {
+                file.is_logged = true;
+                tracing::warn!(%why, "The audit log's file was moved, and a new one cannot be used; still writing to the old one");
             }
             Err(_) => {}
         }
@@ -102,17 +103,17 @@ fn is_same(one: &Metadata, other: &Metadata) -> bool {
     (one.dev(), one.ino()) == (other.dev(), other.ino())
 }
 
-/// Opens a file to add to it. One that is there keeps its owner and mode, so that whoever rotates may choose them.
+/// Opens a file to append to it. An existing file keeps its owner and mode, which a log rotation may choose.
 fn open(path: &Path) -> Result<File, OutputError> {
-    // A pipe without a reader would keep the call waiting; without being waited for, it is refused.
+    // O_NONBLOCK: opening a pipe that has no reader fails, where it would otherwise block.
     let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
     let mut options = OpenOptions::new();
-    options.append(true).mode(OWNERS).custom_flags(flags.bits());
+    options.append(true).mode(OWNER_ONLY).custom_flags(flags.bits());
     let opened = match options.open(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            // The mode once more, for the process's umask is not ours to rely on.
+            // The umask may have removed bits of the mode.
             let made = options.create_new(true).open(path);
-            made.and_then(|file| file.set_permissions(Permissions::from_mode(OWNERS)).map(|()| file))
+            made.and_then(|file| file.set_permissions(Permissions::from_mode(OWNER_ONLY)).map(|()| file))
         }
         other => other,
     };
@@ -139,7 +140,7 @@ mod tests {
 
     use serde_json::Value;
 
-    use super::super::Event;
+    use super::super::event::Event;
     use super::super::tests::{at, event, names};
     use super::*;
 
@@ -149,10 +150,10 @@ mod tests {
         }
     }
 
-    /// Writes lines of these requests, `at` so many seconds.
+    /// Writes a line for each request, at second `seconds`.
     fn put(stream: &mut Stream, seconds: u64, requests: &[&str]) -> (usize, io::Result<()>) {
         let events: Vec<Event> = requests.iter().map(|request| event(request)).collect();
-        stream.write(events.iter().map(|event| Line::new(event, &names(), 0)), at(seconds))
+        stream.write(events.iter().map(|event| AuditLine::new(event, &names(), 0)), at(seconds))
     }
 
     fn requests(path: &Path) -> Vec<String> {
@@ -171,7 +172,7 @@ mod tests {
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
         fs::set_permissions(&path, PermissionsExt::from_mode(0o640)).unwrap();
         Stream::file(&path).unwrap();
-        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o640, "as whoever rotates has chosen");
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o640, "as a log rotation has chosen");
     }
 
     #[test]
@@ -189,7 +190,7 @@ mod tests {
         fs::write(&path, "").unwrap();
         put(&mut stream, 11, &["4"]).1.unwrap();
         assert_eq!(requests(&path), ["4"]);
-        // What takes the place of a file is held to the same as at the start.
+        // The file at the path is checked as at the start.
         fs::rename(&path, &old).unwrap();
         symlink(directory.path().join("elsewhere"), &path).unwrap();
         put(&mut stream, 12, &["5"]).1.unwrap();
@@ -209,7 +210,7 @@ mod tests {
         assert!(matches!(refusal(&path("link")), OutputError::Link(_)));
         assert!(!path("elsewhere").exists());
         nix::unistd::mkfifo(&path("fifo"), nix::sys::stat::Mode::S_IRWXU).unwrap();
-        assert!(matches!(refusal(&path("fifo")), OutputError::Irregular(_)), "and nobody waits for a reader");
+        assert!(matches!(refusal(&path("fifo")), OutputError::Irregular(_)), "without waiting for a reader");
         let _reader =
             OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path("fifo")).unwrap();
         assert!(matches!(refusal(&path("fifo")), OutputError::Irregular(_)));
@@ -223,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_disk_is_said_by_the_count() {
+    fn a_full_disk_shows_in_the_count() {
         let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
         let (written, outcome) = put(&mut Stream::new(full, None), 0, &["1", "2"]);
         assert_eq!((written, outcome.unwrap_err().kind()), (0, ErrorKind::StorageFull));

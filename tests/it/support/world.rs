@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use cloakroom::app::reload::Source;
+use cloakroom::app::reload::ConfigSource;
 use cloakroom::app::{self, Deps, Running};
 use cloakroom::cache::{Cache, LookupOptions, Query, Served};
 use cloakroom::clock::Clock;
@@ -66,7 +66,7 @@ impl World {
         let (directory, config) = configure("tenant.example", &tenant, None, settings);
         let transport = InMemory::to(&tenant, &config);
         let text: Arc<Mutex<String>> = Arc::default();
-        let source = Source {
+        let source = ConfigSource {
             load: Box::new({
                 let text = Arc::clone(&text);
                 move || config::parse("test.toml", &text.lock().unwrap(), &Env::default()).map(quiet)

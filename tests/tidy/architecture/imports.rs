@@ -10,36 +10,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::tokens::{is_word, tokens, without_tests};
 use crate::repository::{files, read};
 
-/// Imports that close a circle, with their items: without these there is none. Each leaves the list when its items have
-/// moved to a file below both. None is added.
-const KNOWN: &[(&str, &str, &str)] = &[
-    ("src/app/reload.rs", "src/app.rs", "UserTokensFor"),
-    ("src/cli/check.rs", "src/cli.rs", "Environment, block_on, configuration"),
-    ("src/cli/client.rs", "src/cli/exit.rs", "event"),
-    ("src/cli/completions.rs", "src/cli.rs", "Cli"),
-    ("src/cli/demo.rs", "src/cli.rs", "block_on"),
-    ("src/cli/explain.rs", "src/cli.rs", "Environment, configuration, user_id"),
-    ("src/cli/healthcheck.rs", "src/cli.rs", "Socket"),
-    ("src/cli/identities.rs", "src/cli.rs", "Output, Socket, user_id"),
-    ("src/cli/man.rs", "src/cli.rs", "Cli"),
-    ("src/cli/purge.rs", "src/cli.rs", "Socket, user_id"),
-    ("src/cli/reload.rs", "src/cli.rs", "Socket"),
-    ("src/cli/serve.rs", "src/cli.rs", "Environment, block_on, wrong"),
-    ("src/cli/status.rs", "src/cli.rs", "Output, Socket"),
-    ("src/cli/token.rs", "src/cli.rs", "Socket, user_id"),
-    ("src/cli/wait.rs", "src/cli.rs", "Socket"),
-    ("src/fake_auth0/calls.rs", "src/fake_auth0.rs", "Tenant"),
-    ("src/fake_auth0/certificates.rs", "src/fake_auth0.rs", "TenantError"),
-    ("src/fake_auth0/fault.rs", "src/fake_auth0/token.rs", "quota_exceeded"),
-    ("src/fake_auth0/keys.rs", "src/fake_auth0.rs", "TenantError"),
-    ("src/fake_auth0/listen.rs", "src/fake_auth0.rs", "Tenant"),
-    ("src/fake_auth0/state.rs", "src/fake_auth0.rs", "TenantError"),
-    ("src/telemetry/audit/folding.rs", "src/telemetry/audit.rs", "Event"),
-    ("src/telemetry/audit/journal.rs", "src/telemetry/audit/output.rs", "OutputError"),
-    ("src/telemetry/audit/line.rs", "src/telemetry/audit.rs", "Event"),
-    ("src/telemetry/audit/stream.rs", "src/telemetry/audit/output.rs", "OutputError"),
-];
-
 /// One file of the library as its tokens tell it.
 struct File {
     name: String,
@@ -74,46 +44,29 @@ type Imports = BTreeMap<String, BTreeSet<String>>;
 #[test]
 fn no_two_files_import_each_other() {
     let graph = Crate::read().graph();
-    let items =
-        |from: &str, to: &str| graph[from][to].iter().map(String::as_str).collect::<Vec<_>>().join(", ");
-    let entry = |(from, to): (String, String)| {
-        let items = items(&from, &to);
-        (from, to, items)
-    };
-    let known: BTreeSet<_> =
-        KNOWN.iter().map(|(from, to, items)| (from.to_string(), to.to_string(), items.to_string())).collect();
-
-    let circles: BTreeSet<_> = on_circles(&graph, &|_, _| true).into_iter().map(entry).collect();
-    let past: Vec<_> = known.difference(&circles).collect();
-    assert!(past.is_empty(), "not on a circle any more, or by other items; change KNOWN: {past:#?}");
-
-    let is_unknown =
-        |from: &str, to: &str| !known.contains(&(from.to_owned(), to.to_owned(), items(from, to)));
-    let shown: Vec<_> =
-        on_circles(&graph, &is_unknown).into_iter().map(|pair| format!("{:?},", entry(pair))).collect();
-    assert!(shown.is_empty(), "imports on circles, beside those that are known:\n{}", shown.join("\n"));
+    let circular: Vec<_> = on_circles(&graph)
+        .into_iter()
+        .map(|(from, to)| {
+            let items = graph[&from][&to].iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+            format!("{from} imports {items} from {to}")
+        })
+        .collect();
+    assert!(circular.is_empty(), "imports on circles; move the items below both:\n{}", circular.join("\n"));
 }
 
-/// Every import from whose target a way leads back, by imports that `is_kept` says.
-fn on_circles(
-    graph: &BTreeMap<String, Imports>,
-    is_kept: &dyn Fn(&str, &str) -> bool,
-) -> BTreeSet<(String, String)> {
-    let targets = |from: &String| {
-        let from = from.clone();
-        graph[&from].keys().filter(move |to| is_kept(&from, to)).cloned().collect::<Vec<_>>()
-    };
+/// Every import from whose target imports lead back to the file.
+fn on_circles(graph: &BTreeMap<String, Imports>) -> BTreeSet<(String, String)> {
     let mut found = BTreeSet::new();
-    for from in graph.keys() {
-        for to in targets(from) {
-            let (mut seen, mut next) = (BTreeSet::new(), vec![to.clone()]);
+    for (from, imports) in graph {
+        for to in imports.keys() {
+            let (mut seen, mut next) = (BTreeSet::new(), vec![to]);
             while let Some(here) = next.pop() {
-                if seen.insert(here.clone()) {
-                    next.extend(targets(&here));
+                if seen.insert(here) {
+                    next.extend(graph[here].keys());
                 }
             }
             if seen.contains(from) {
-                found.insert((from.clone(), to));
+                found.insert((from.clone(), to.clone()));
             }
         }
     }
