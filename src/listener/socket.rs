@@ -295,19 +295,17 @@ fn system_error(path: &Path, step: &'static str, fix: &'static str) -> impl Fn(i
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config;
     use std::os::unix::fs::symlink;
     use std::os::unix::net::UnixStream;
 
     fn listener(path: PathBuf, mode: u32) -> Listener {
-        Listener {
-            path,
-            mode,
-            owner: None,
-            group: None,
-            max_connections: 1,
-            require_request_header: true,
-            allow: Vec::new(),
-        }
+        let text =
+            "[tenant]\ndomain = \"tenant.example\"\n[tenant.client]\nid = \"app\"\nsecret = \"canary\"\n";
+        let config = config::parse("test.toml", text, &config::Env::default()).unwrap().config;
+        let mut listener = config.listeners.into_iter().next().unwrap();
+        (listener.path, listener.mode) = (path, mode);
+        listener
     }
 
     #[test]

@@ -71,10 +71,14 @@ fn on_one_line(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::LogFormat;
+    use crate::config;
 
     fn settings(user_ids: UserIds, user_key: Option<TagKey>) -> Log {
-        Log { level: tracing::Level::INFO, format: LogFormat::Json, user_ids, user_key }
+        let text =
+            "[tenant]\ndomain = \"tenant.example\"\n[tenant.client]\nid = \"app\"\nsecret = \"canary\"\n";
+        let mut log = config::parse("test.toml", text, &config::Env::default()).unwrap().config.log;
+        (log.user_ids, log.user_key) = (user_ids, user_key);
+        log
     }
 
     fn jane() -> UserId {

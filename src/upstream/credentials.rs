@@ -119,11 +119,14 @@ fn form(fields: &[(&str, &str)], proof: &Proof) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config;
 
     fn proof(auth: ClientAuth) -> Proof {
-        let secret = Arc::new(Secret::new("p&ss %:"));
-        let client = Client { id: "id:1".into(), secret, secret_file: None, auth };
-        Credentials::new(&Arc::new(client)).proof()
+        let text =
+            "[tenant]\ndomain = \"tenant.example\"\n[tenant.client]\nid = \"id:1\"\nsecret = \"p&ss %:\"\n";
+        let mut client = config::parse("test.toml", text, &config::Env::default()).unwrap().config.client;
+        Arc::make_mut(&mut client).auth = auth;
+        Credentials::new(&client).proof()
     }
 
     #[test]

@@ -322,7 +322,7 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
 
-    use crate::secret::Secret;
+    use crate::config;
 
     use super::*;
 
@@ -330,17 +330,13 @@ mod tests {
     async fn through(answer: &str, hangs: bool) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
-        let tenant = Tenant {
-            domain: "tenant.example".into(),
-            is_absolute: false,
-            audience: "https://tenant.example/api/v2/".into(),
-            extra_roots: vec![
-                rcgen::generate_simple_self_signed(vec!["corp".into()]).unwrap().cert.der().clone(),
-            ],
-            proxy: Proxy { url: Some(Secret::new(format!("http://{address}"))), no_proxy: String::new() },
-            connect_timeout: Duration::from_secs(2),
-            request_timeout: Duration::from_secs(5),
-        };
+        let text = format!(
+            "[tenant]\ndomain = \"tenant.example\"\nproxy = \"http://{address}\"\nconnect_timeout = \"2s\"\n\
+             request_timeout = \"5s\"\n[tenant.client]\nid = \"app\"\nsecret = \"canary\"\n"
+        );
+        let mut tenant = config::parse("test.toml", &text, &config::Env::default()).unwrap().config.tenant;
+        tenant.extra_roots =
+            vec![rcgen::generate_simple_self_signed(vec!["corp".into()]).unwrap().cert.der().clone()];
         let transport = build(&tenant).unwrap();
         let proxy = async {
             let (mut stream, _) = listener.accept().await.unwrap();

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use cloakroom::cache::{Cache, LookupOptions, Query, ReportOutcome};
 use cloakroom::clock::Clock;
-use cloakroom::config;
+use cloakroom::config::{self, Config};
 use cloakroom::domain::error::LookupError;
 use cloakroom::domain::freshness::{Moment, Timestamp};
 use cloakroom::domain::priority::Flow;
@@ -25,7 +25,7 @@ use tokio::time::timeout;
 use super::judge::Asked;
 use super::ledger::Heard;
 use super::ledger::wire::Wire;
-use super::plan::{CONNECTIONS, History, Look, S, Setup, USERS, Which};
+use super::plan::{CONNECTIONS, History, Look, S, Setup, USERS, Which, defaults};
 use super::truth::{Said, Truth};
 use player::Player;
 
@@ -113,21 +113,10 @@ impl Game {
             setup.upstream,
             setup.request_timeout,
         );
-        let to = config::Tenant {
-            domain: "tenant.example".into(),
-            is_absolute: false,
-            audience: tenant.audience().into(),
-            extra_roots: Vec::new(),
-            proxy: config::Proxy::default(),
-            connect_timeout: S,
-            request_timeout: setup.request_timeout,
-        };
-        let client = Arc::new(config::Client {
-            id: "demo-client".into(),
-            secret: Arc::new(Secret::new("demo-client-secret")),
-            secret_file: None,
-            auth: config::ClientAuth::SecretPost,
-        });
+        let Config { tenant: mut to, client, management: mut keeper, .. } = defaults();
+        to.audience = tenant.audience().into();
+        (to.connect_timeout, to.request_timeout) = (S, setup.request_timeout);
+        keeper.min_ttl = setup.management_min_ttl;
         let (tags, counters, seed) = (TagKey::random().unwrap(), Arc::new(Counters::default()), setup.seed);
         let names = UserNames::new(config::UserIds::Plain, tags.clone());
         let parts = Parts {
@@ -138,7 +127,6 @@ impl Game {
             seed,
         };
         let auth0 = Auth0::new(&to, &client, setup.upstream, parts);
-        let keeper = config::Management { refresh_at: 0.8, min_ttl: setup.management_min_ttl };
         let management = Management::start(Arc::new(auth0.clone()), keeper, clock.clone(), seed);
         let profiles = Arc::new(Profiles::new(auth0, management.clone()));
         let cache = Cache::new(&setup.cache, profiles, clock.clone(), counters, names, seed);

@@ -5,7 +5,7 @@ pub mod idioms;
 use std::fmt;
 use std::time::Duration;
 
-use cloakroom::config;
+use cloakroom::config::{self, Config};
 use cloakroom::fake_auth0::{Endpoint, ExpiresIn, Fault, WaitHint, users};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -151,40 +151,52 @@ pub fn histories() -> impl Strategy<Value = History> {
     (setup(), vec(some, 5..26)).prop_map(|(setup, steps)| History { setup, steps: steps.concat() })
 }
 
+/// A configuration in which every key that has a default has it.
+pub fn defaults() -> Config {
+    let text = "[tenant]\ndomain = \"tenant.example\"\n[tenant.client]\nid = \"demo-client\"\n";
+    let secret = [("CLOAKROOM_TENANT__CLIENT__SECRET".to_owned(), "demo-client-secret".to_owned())];
+    config::parse("model.toml", text, &secret.into()).unwrap().config
+}
+
 fn seconds(of: &'static [u64]) -> impl Strategy<Value = Duration> {
     select(of).prop_map(Duration::from_secs)
 }
 
 fn setup() -> impl Strategy<Value = Setup> {
     let negative = (seconds(&[10, 1, 60]), seconds(&[10, 2, 60]), seconds(&[10, 3, 30])).prop_map(
-        |(user_not_found, no_token, login_required)| config::Negative {
-            user_not_found,
-            no_token,
-            login_required,
+        |(user_not_found, no_token, login_required)| {
+            let mut negative = defaults().cache.negative;
+            (negative.user_not_found, negative.no_token) = (user_not_found, no_token);
+            negative.login_required = login_required;
+            negative
         },
     );
-    let cache =
-        (
-            prop_oneof![9 => Just(64 << 20), 1 => Just(2_000)],
-            seconds(&[60, 11, 600, 3_600]),
-            seconds(&[3_600, 0, 30]),
-            prop_oneof![6 => seconds(&[0, 5, 30]), 1 => seconds(&[300])],
-            select(&[0.0, 0.5, 0.8][..]),
-            negative,
-        )
-            .prop_map(|(max_bytes, max_ttl, max_stale, min_ttl, refresh_ahead, negative)| {
-                config::Cache { max_bytes, max_ttl, max_stale, min_ttl, refresh_ahead, negative }
-            });
-    let upstream =
-        (
-            select(&[10.0, 1.0, 0.5][..]),
-            select(&[20, 2, 5][..]),
-            select(&[16, 1, 2][..]),
-            select(&[0, 2][..]),
-        )
-            .prop_map(|(requests_per_second, burst, max_concurrency, max_retries)| {
-                config::Upstream { requests_per_second, burst, max_concurrency, max_retries }
-            });
+    let cache = (
+        prop_oneof![9 => Just(64 << 20), 1 => Just(2_000)],
+        seconds(&[60, 11, 600, 3_600]),
+        seconds(&[3_600, 0, 30]),
+        prop_oneof![6 => seconds(&[0, 5, 30]), 1 => seconds(&[300])],
+        select(&[0.0, 0.5, 0.8][..]),
+        negative,
+    )
+        .prop_map(|(max_bytes, max_ttl, max_stale, min_ttl, refresh_ahead, negative)| {
+            let mut cache = defaults().cache;
+            (cache.max_bytes, cache.max_ttl, cache.max_stale) = (max_bytes, max_ttl, max_stale);
+            (cache.min_ttl, cache.refresh_ahead, cache.negative) = (min_ttl, refresh_ahead, negative);
+            cache
+        });
+    let upstream = (
+        select(&[10.0, 1.0, 0.5][..]),
+        select(&[20, 2, 5][..]),
+        select(&[16, 1, 2][..]),
+        select(&[0, 2][..]),
+    )
+        .prop_map(|(requests_per_second, burst, max_concurrency, max_retries)| {
+            let mut upstream = defaults().upstream;
+            (upstream.requests_per_second, upstream.burst) = (requests_per_second, burst);
+            (upstream.max_concurrency, upstream.max_retries) = (max_concurrency, max_retries);
+            upstream
+        });
     let lifetime = || prop_oneof![4 => Just(3_600), 3 => Just(86_400), 3 => select(&[600, 130, 70, 10][..])];
     (
         cache,

@@ -236,7 +236,7 @@ fn the_audit_log_page_has_every_field_in_order() {
         .collect();
     assert_eq!(listed, shown, "the list (left) and the example (right)");
     let source = read("src/telemetry/audit/line.rs");
-    let fields = source.split("pub struct Line").nth(1).unwrap().split("\n}").next().unwrap();
+    let fields = source.split("pub struct AuditLine").nth(1).unwrap().split("\n}").next().unwrap();
     let fields: Vec<_> = fields
         .lines()
         .filter_map(|line| line.trim().trim_start_matches("pub(super) ").split_once(": "))

@@ -74,9 +74,9 @@ pub(super) fn lookup_detail(error: &LookupError, path: &str) -> String {
                 .into()
         }
         LookupError::NoToken { withheld: false } => {
-            "Auth0 holds no access token for it. Likely causes: it is of a database connection, which has none; Token \
-             Vault is enabled for the connection, which moves tokens out of the profile; or the connection is configured \
-             not to store tokens"
+            "Auth0 holds no access token for it. Likely causes: a database connection, which has none; Token Vault is \
+             enabled for the connection, which moves tokens out of the profile; or the connection is configured not to \
+             store tokens"
                 .into()
         }
         LookupError::Ambiguous(candidates) => format!(

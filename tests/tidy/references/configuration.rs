@@ -362,7 +362,7 @@ fn an_editor_accepts_right_configurations_and_finds_wrong_keys_and_values() {
         command.current_dir(directory.path()).args(["check", "--schema", &schema]).arg(file);
         let output = command.output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(output.status.success() || said.contains("schema validation failed"), "{path}: {said}");
+        assert!(output.status.success() || said.contains("error: "), "{path}: {said}");
         output.status.success()
     };
     for name in
