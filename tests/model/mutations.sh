@@ -75,7 +75,7 @@ mutant lost-time-is-not-counted src/clock.rs \
 
 # Guarantee 2: whose.
 mutant any-user-is-believed src/upstream/wire.rs \
-    'if wire.user_id.0.as_deref() != Some(user.as_str()) {' 'if wire.user_id.0.is_none() {'
+    'if wire.user_id.given() != Some(user.as_str()) {' 'if wire.user_id.given().is_none() {'
 mutant first-of-several-tokens src/domain/identity.rs '(Some((index, only)), None) => only.place(index),' \
     '(Some((index, only)), _) => only.place(index),'
 
@@ -163,12 +163,11 @@ mutant gate-of-grants-open-for-users src/upstream/client.rs \
     'StatusCode::TOO_MANY_REQUESTS if !answer.headers.contains_key("pragma") && answer.date().is_some_and(|_| true) && answer.headers.contains_key("retry-after") => {'
 mutant reset-by-the-own-clock src/upstream/response.rs \
     'let now = self.date().unwrap_or(timing.received.wall);
-        let asked' 'let now = timing.received.wall;
-        let asked'
+        self.retry_after(timing).or_else' 'let now = timing.received.wall;
+        self.retry_after(timing).or_else'
 mutant gate-may-be-no-time-at-all src/upstream/pace.rs \
-    '.clamp(SHORTEST_ASKED_FOR, LONGEST_ASKED_FOR);
-        // On top' '.min(LONGEST_ASKED_FOR);
-        // On top'
+    'let wait = asked.unwrap_or(doubled).clamp(SHORTEST_ASKED_FOR, LONGEST_ASKED_FOR);' \
+    'let wait = asked.unwrap_or(doubled).min(LONGEST_ASKED_FOR);'
 mutant refusals-never-double src/upstream/pace.rs '1 << self.refusals_in_a_row.min(6)' '1'
 mutant concurrency-unbounded src/upstream/budget.rs \
     '|| self.under_way >= self.settings.max_concurrency {' '|| self.under_way >= self.settings.max_concurrency * 2 {'
