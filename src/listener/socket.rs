@@ -300,8 +300,7 @@ mod tests {
     use std::os::unix::net::UnixStream;
 
     fn listener(path: PathBuf, mode: u32) -> Listener {
-        let text =
-            "[tenant]\ndomain = \"tenant.example\"\n[tenant.client]\nid = \"app\"\nsecret = \"canary\"\n";
+        let text = "[tenant]\ndomain = \"tenant.eu.auth0.com\"\n[tenant.client]\nid = \"app\"\nsecret = \"canary\"\n";
         let config = config::parse("test.toml", text, &config::Env::default()).unwrap().config;
         let mut listener = config.listeners.into_iter().next().unwrap();
         (listener.path, listener.mode) = (path, mode);

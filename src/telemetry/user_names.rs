@@ -74,8 +74,7 @@ mod tests {
     use crate::config;
 
     fn settings(user_ids: UserIds, user_key: Option<TagKey>) -> Log {
-        let text =
-            "[tenant]\ndomain = \"tenant.example\"\n[tenant.client]\nid = \"app\"\nsecret = \"canary\"\n";
+        let text = "[tenant]\ndomain = \"tenant.eu.auth0.com\"\n[tenant.client]\nid = \"app\"\nsecret = \"canary\"\n";
         let mut log = config::parse("test.toml", text, &config::Env::default()).unwrap().config.log;
         (log.user_ids, log.user_key) = (user_ids, user_key);
         log

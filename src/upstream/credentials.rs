@@ -122,8 +122,7 @@ mod tests {
     use crate::config;
 
     fn proof(auth: ClientAuth) -> Proof {
-        let text =
-            "[tenant]\ndomain = \"tenant.example\"\n[tenant.client]\nid = \"id:1\"\nsecret = \"p&ss %:\"\n";
+        let text = "[tenant]\ndomain = \"tenant.eu.auth0.com\"\n[tenant.client]\nid = \"id:1\"\nsecret = \"p&ss %:\"\n";
         let mut client = config::parse("test.toml", text, &config::Env::default()).unwrap().config.client;
         Arc::make_mut(&mut client).auth = auth;
         Credentials::new(&client).proof()

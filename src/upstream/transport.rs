@@ -331,7 +331,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let text = format!(
-            "[tenant]\ndomain = \"tenant.example\"\nproxy = \"http://{address}\"\nconnect_timeout = \"2s\"\n\
+            "[tenant]\ndomain = \"tenant.example\"\naudience = \"https://tenant.example/api/v2/\"\nproxy = \"http://{address}\"\nconnect_timeout = \"2s\"\n\
              request_timeout = \"5s\"\n[tenant.client]\nid = \"app\"\nsecret = \"canary\"\n"
         );
         let mut tenant = config::parse("test.toml", &text, &config::Env::default()).unwrap().config.tenant;

@@ -153,7 +153,7 @@ pub fn histories() -> impl Strategy<Value = History> {
 
 /// A configuration in which every key that has a default has it.
 pub fn defaults() -> Config {
-    let text = "[tenant]\ndomain = \"tenant.example\"\n[tenant.client]\nid = \"demo-client\"\n";
+    let text = "[tenant]\ndomain = \"tenant.eu.auth0.com\"\n[tenant.client]\nid = \"demo-client\"\n";
     let secret = [("CLOAKROOM_TENANT__CLIENT__SECRET".to_owned(), "demo-client-secret".to_owned())];
     config::parse("model.toml", text, &secret.into()).unwrap().config
 }
