@@ -9,7 +9,7 @@ mod query;
 mod table;
 mod template;
 
-pub use doc::{Answer, Body, RouteDoc, Tag};
+pub use doc::{AnswerKind, Body, RouteDoc, RouteTag};
 pub use query::{Parameter, ParameterKind, TOKEN_QUERY};
 pub use table::{ROUTES, Route, RouteSpec};
 pub use template::Template;
@@ -57,9 +57,9 @@ impl RouteGroup {
             Self::AllButProbes => !spec.is_probe,
             Self::Restricted => spec.operation.is_some(),
             Self::WithUserToken => spec.operation == Some(Operation::Me),
-            Self::Lookups => matches!(spec.doc.answer, Answer::Lookup(_)),
+            Self::Lookups => matches!(spec.doc.answer, AnswerKind::Lookup(_)),
             Self::TokenLookups => {
-                matches!(spec.doc.answer, Answer::Lookup(body) if body.name == "TokenAnswer")
+                matches!(spec.doc.answer, AnswerKind::Lookup(body) if body.name == "TokenAnswer")
             }
             Self::Only(route) => spec.route == route,
         }

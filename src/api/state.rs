@@ -53,7 +53,7 @@ pub struct Services {
     pub(super) listeners: Vec<Arc<ListenerInfo>>,
     pub(super) exposition: Exposition,
     user_tokens: RwLock<Option<Arc<UserTokens>>>,
-    reload: Reload,
+    reload: ReloadFunction,
     phase: watch::Receiver<ShutdownPhase>,
     request_ids: RequestIds,
 }
@@ -73,7 +73,7 @@ pub struct ServiceParts {
     /// Verifies user tokens; `None` where `[me]` names no audience.
     pub user_tokens: Option<Arc<UserTokens>>,
     /// Reloads the configuration.
-    pub reload: Reload,
+    pub reload: ReloadFunction,
     /// Reads the budget for Auth0.
     pub budget: BudgetReader,
     /// The shutdown's phase.
@@ -87,7 +87,7 @@ pub struct ServiceParts {
 }
 
 /// Reloads the configuration.
-pub type Reload = Box<dyn Fn() -> Reloading + Send + Sync>;
+pub type ReloadFunction = Box<dyn Fn() -> Reloading + Send + Sync>;
 
 /// A reload under way: its result, or every problem of the new configuration.
 pub type Reloading = Pin<Box<dyn Future<Output = Result<ReloadAnswer, Vec<String>>> + Send>>;

@@ -47,7 +47,7 @@ type Read = Result<(Reread, Vec<String>, Arc<dyn Transport>), Vec<String>>;
 pub(super) type UserTokensFor = Box<dyn Fn(&Config) -> Option<Arc<UserTokens>> + Send + Sync>;
 
 /// The result of a reload.
-pub(super) type Outcome = Result<ReloadAnswer, Vec<String>>;
+pub(super) type ReloadOutcome = Result<ReloadAnswer, Vec<String>>;
 
 /// Requests reloads from the task that does them.
 #[derive(Clone)]
@@ -56,7 +56,7 @@ pub(super) struct Reloads(mpsc::Sender<ReloadRequest>);
 /// A request for a reload.
 pub(super) struct ReloadRequest {
     by: By,
-    answer: oneshot::Sender<Outcome>,
+    answer: oneshot::Sender<ReloadOutcome>,
 }
 
 /// Why a reload is requested.
@@ -127,7 +127,7 @@ impl Reloader {
         }
     }
 
-    async fn reload(&mut self, by: By) -> Outcome {
+    async fn reload(&mut self, by: By) -> ReloadOutcome {
         let Some(source) = self.source.clone() else {
             return Err(vec![
                 "this daemon's configuration does not come from a file that could be reread".to_owned(),
@@ -200,7 +200,7 @@ impl Reloader {
     }
 
     /// Logs every reload, so that the log shows which configuration applies.
-    fn log(&mut self, outcome: &Outcome) {
+    fn log(&mut self, outcome: &ReloadOutcome) {
         match outcome {
             Ok(answer) => {
                 for warning in &answer.warnings {

@@ -13,7 +13,7 @@ use super::suggestion;
 /// `report`; the layer has the rest. The result is `None` if the text is not TOML: the rest of a broken file would
 /// only cause misleading problems.
 pub(super) fn read(name: &str, text: &str, report: &mut Report) -> Option<Layer> {
-    let mut reader = Reader { name, lines: Lines::of(text), report, layer: Layer::default() };
+    let mut reader = FileReader { name, lines: Lines::of(text), report, layer: Layer::default() };
     let (document, errors) = DeTable::parse_recoverable(text);
     if errors.is_empty() {
         reader.table("", document.get_ref());
@@ -24,14 +24,14 @@ pub(super) fn read(name: &str, text: &str, report: &mut Report) -> Option<Layer>
     }
 }
 
-struct Reader<'a> {
+struct FileReader<'a> {
     name: &'a str,
     lines: Lines,
     report: &'a mut Report,
     layer: Layer,
 }
 
-impl Reader<'_> {
+impl FileReader<'_> {
     /// Reports one problem per line: further errors of the parser about a line mostly follow from the first.
     fn errors(&mut self, errors: &[toml::de::Error]) {
         let mut reported = 0;

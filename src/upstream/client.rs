@@ -65,7 +65,7 @@ pub struct Auth0(pub(super) Arc<ClientInner>);
 pub(super) struct ClientInner {
     pub domain: Arc<str>,
     audience: Arc<str>,
-    reloadable: RwLock<Arc<Reloadable>>,
+    reloadable: RwLock<Arc<ClientSettings>>,
     /// The last credentials that Auth0 accepted, as long as it has not accepted the ones that replaced them.
     previous: Mutex<Option<Credentials>>,
     pub clock: Clock,
@@ -80,7 +80,7 @@ pub(super) struct ClientInner {
 }
 
 /// What a reload may replace. A request uses one version of it from its beginning to its end.
-pub(super) struct Reloadable {
+pub(super) struct ClientSettings {
     pub transport: Arc<dyn Transport>,
     credentials: Credentials,
     pub request_timeout: Duration,
@@ -106,7 +106,7 @@ impl Auth0 {
     pub fn new(tenant: &Tenant, client: &Arc<Client>, upstream: config::Upstream, parts: Parts) -> Self {
         let Parts { transport, clock, tags, counters, seed } = parts;
         let budget = Budget::new(upstream, clock.clone());
-        let reloadable = Reloadable {
+        let reloadable = ClientSettings {
             transport,
             credentials: Credentials::new(client),
             request_timeout: tenant.request_timeout,
@@ -149,7 +149,7 @@ impl Auth0 {
             Credentials::new(client)
         };
         drop(previous);
-        let reloadable = Reloadable {
+        let reloadable = ClientSettings {
             transport,
             credentials,
             request_timeout: tenant.request_timeout,
@@ -166,7 +166,7 @@ impl Auth0 {
         shared.unwrap_or(client)
     }
 
-    pub(super) fn reloadable(&self) -> Arc<Reloadable> {
+    pub(super) fn reloadable(&self) -> Arc<ClientSettings> {
         Arc::clone(&self.0.reloadable.read().unwrap_or_else(PoisonError::into_inner))
     }
 
@@ -211,7 +211,7 @@ impl Auth0 {
 
     async fn grant_to(
         &self,
-        reloadable: &Reloadable,
+        reloadable: &ClientSettings,
         credentials: &Credentials,
     ) -> Result<(Grant, Option<Timestamp>), Failure> {
         let inner = &self.0;

@@ -12,7 +12,7 @@ use crate::domain::freshness::Moment;
 use crate::domain::priority::Priority;
 
 use super::budget::BudgetPermit;
-use super::client::{Auth0, ClientInner, Endpoint, Reloadable};
+use super::client::{Auth0, ClientInner, ClientSettings, Endpoint};
 use super::pace;
 use super::response::{Answer, Timing};
 use super::transport::{Seen, Sending};
@@ -28,7 +28,7 @@ impl Auth0 {
     /// connection from the start; there are a few grants a day.
     pub(super) async fn send(
         &self,
-        reloadable: &Reloadable,
+        reloadable: &ClientSettings,
         endpoint: Endpoint,
         request: Option<Request<Full<Bytes>>>,
         permit: BudgetPermit,

@@ -8,7 +8,7 @@ pub struct RouteDoc {
     /// The name of a generated client's method.
     pub operation_id: &'static str,
     /// The group that it is listed in.
-    pub tag: Tag,
+    pub tag: RouteTag,
     /// One sentence.
     pub summary: &'static str,
     /// What else there is to say; may be empty.
@@ -18,12 +18,12 @@ pub struct RouteDoc {
     /// The type of the body that it takes.
     pub body: Option<Body>,
     /// The answer of a request that succeeds.
-    pub answer: Answer,
+    pub answer: AnswerKind,
 }
 
 /// Groups of routes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Tag {
+pub enum RouteTag {
     /// What services ask for.
     Lookups,
     /// What is cached.
@@ -46,7 +46,7 @@ pub struct Body {
 
 /// The answer of a request that succeeds.
 #[derive(Clone, Copy, Debug)]
-pub enum Answer {
+pub enum AnswerKind {
     /// 200 with this body, and how it came about in `Cloakroom-Cache` and `Age`.
     Lookup(Body),
     /// 200 with this body.
@@ -61,7 +61,7 @@ pub enum Answer {
     Empty,
 }
 
-impl Tag {
+impl RouteTag {
     /// Every one, in the order of the reference.
     pub const ALL: [Self; 4] = [Self::Lookups, Self::Cache, Self::Daemon, Self::Probes];
 

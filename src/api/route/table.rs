@@ -6,7 +6,7 @@ use hyper::Method;
 
 use crate::domain::policy::Operation;
 
-use super::doc::{Answer, Body, RouteDoc, Tag};
+use super::doc::{AnswerKind, Body, RouteDoc, RouteTag};
 use super::query::TOKEN_QUERY;
 use super::template::Template;
 
@@ -78,12 +78,12 @@ pub const ROUTES: &[RouteSpec] = &[
         is_probe: false,
         doc: RouteDoc {
             operation_id: "getToken",
-            tag: Tag::Lookups,
+            tag: RouteTag::Lookups,
             summary: "The access token of one of the user's identities.",
             description: SELECTION,
             query: TOKEN_QUERY,
             body: None,
-            answer: Answer::Lookup(body!(TokenAnswer)),
+            answer: AnswerKind::Lookup(body!(TokenAnswer)),
         },
     },
     RouteSpec {
@@ -95,12 +95,12 @@ pub const ROUTES: &[RouteSpec] = &[
         is_probe: false,
         doc: RouteDoc {
             operation_id: "getIdentities",
-            tag: Tag::Lookups,
+            tag: RouteTag::Lookups,
             summary: "The user's identities, each with the state of its token, without tokens.",
             description: "Also answered for a user whom Auth0 has blocked.",
             query: &[],
             body: None,
-            answer: Answer::Lookup(body!(IdentitiesAnswer)),
+            answer: AnswerKind::Lookup(body!(IdentitiesAnswer)),
         },
     },
     RouteSpec {
@@ -112,12 +112,12 @@ pub const ROUTES: &[RouteSpec] = &[
         is_probe: false,
         doc: RouteDoc {
             operation_id: "getMyToken",
-            tag: Tag::Lookups,
+            tag: RouteTag::Lookups,
             summary: "The access token of one of the identities of the user whose user token the request carries.",
             description: ME_IS_OFF,
             query: TOKEN_QUERY,
             body: None,
-            answer: Answer::Lookup(body!(TokenAnswer)),
+            answer: AnswerKind::Lookup(body!(TokenAnswer)),
         },
     },
     RouteSpec {
@@ -129,12 +129,12 @@ pub const ROUTES: &[RouteSpec] = &[
         is_probe: false,
         doc: RouteDoc {
             operation_id: "getMyIdentities",
-            tag: Tag::Lookups,
+            tag: RouteTag::Lookups,
             summary: "The identities of the user whose user token the request carries, without tokens.",
             description: ME_IS_OFF,
             query: &[],
             body: None,
-            answer: Answer::Lookup(body!(IdentitiesAnswer)),
+            answer: AnswerKind::Lookup(body!(IdentitiesAnswer)),
         },
     },
     RouteSpec {
@@ -146,14 +146,14 @@ pub const ROUTES: &[RouteSpec] = &[
         is_probe: false,
         doc: RouteDoc {
             operation_id: "reportToken",
-            tag: Tag::Lookups,
+            tag: RouteTag::Lookups,
             summary: "Reports that the provider refused a token, so that it is not served again.",
             description: "The next lookups are answered 410 `login_required` until the user has logged in again, also if \
                           Auth0 sends the same token. A second report of the same token has the same answer and changes \
                           nothing.",
             query: &[],
             body: Some(body!(Report)),
-            answer: Answer::Json(body!(ReportAnswer)),
+            answer: AnswerKind::Json(body!(ReportAnswer)),
         },
     },
     RouteSpec {
@@ -165,12 +165,12 @@ pub const ROUTES: &[RouteSpec] = &[
         is_probe: false,
         doc: RouteDoc {
             operation_id: "purgeUser",
-            tag: Tag::Cache,
+            tag: RouteTag::Cache,
             summary: "Removes the user from the cache.",
             description: "Also answered 204 if the user is not cached. The next lookup asks Auth0.",
             query: &[],
             body: None,
-            answer: Answer::Empty,
+            answer: AnswerKind::Empty,
         },
     },
     RouteSpec {
@@ -182,12 +182,12 @@ pub const ROUTES: &[RouteSpec] = &[
         is_probe: false,
         doc: RouteDoc {
             operation_id: "purgeAllUsers",
-            tag: Tag::Cache,
+            tag: RouteTag::Cache,
             summary: "Removes every user from the cache.",
             description: "",
             query: &[],
             body: None,
-            answer: Answer::Empty,
+            answer: AnswerKind::Empty,
         },
     },
     RouteSpec {
@@ -199,12 +199,12 @@ pub const ROUTES: &[RouteSpec] = &[
         is_probe: false,
         doc: RouteDoc {
             operation_id: "getManagementToken",
-            tag: Tag::Daemon,
+            tag: RouteTag::Daemon,
             summary: "The Management API token itself.",
             description: "Off, and then answered 403 `forbidden`, unless a rule names the operation `management_token`.",
             query: &[],
             body: None,
-            answer: Answer::Json(body!(ManagementTokenAnswer)),
+            answer: AnswerKind::Json(body!(ManagementTokenAnswer)),
         },
     },
     RouteSpec {
@@ -216,12 +216,12 @@ pub const ROUTES: &[RouteSpec] = &[
         is_probe: false,
         doc: RouteDoc {
             operation_id: "getStatus",
-            tag: Tag::Daemon,
+            tag: RouteTag::Daemon,
             summary: "The daemon's state, without tokens and user ids.",
             description: "What `cloakroom status` shows.",
             query: &[],
             body: None,
-            answer: Answer::Json(body!(StatusAnswer)),
+            answer: AnswerKind::Json(body!(StatusAnswer)),
         },
     },
     RouteSpec {
@@ -233,12 +233,12 @@ pub const ROUTES: &[RouteSpec] = &[
         is_probe: false,
         doc: RouteDoc {
             operation_id: "reloadConfiguration",
-            tag: Tag::Daemon,
+            tag: RouteTag::Daemon,
             summary: "Reads the configuration again and puts it into force, as a whole or not at all.",
             description: "Only for root and the uid that the daemon runs as.",
             query: &[],
             body: None,
-            answer: Answer::Json(body!(ReloadAnswer)),
+            answer: AnswerKind::Json(body!(ReloadAnswer)),
         },
     },
     RouteSpec {
@@ -250,12 +250,12 @@ pub const ROUTES: &[RouteSpec] = &[
         is_probe: true,
         doc: RouteDoc {
             operation_id: "getLiveness",
-            tag: Tag::Probes,
+            tag: RouteTag::Probes,
             summary: "Whether the process answers.",
             description: "Always 200.",
             query: &[],
             body: None,
-            answer: Answer::Probe,
+            answer: AnswerKind::Probe,
         },
     },
     RouteSpec {
@@ -267,13 +267,13 @@ pub const ROUTES: &[RouteSpec] = &[
         is_probe: true,
         doc: RouteDoc {
             operation_id: "getReadiness",
-            tag: Tag::Probes,
+            tag: RouteTag::Probes,
             summary: "Whether lookups can be answered.",
             description: "200 while a Management token is held and no shutdown has begun; otherwise 503, and the body says \
                           why. The probe does not ask Auth0.",
             query: &[],
             body: None,
-            answer: Answer::Probe,
+            answer: AnswerKind::Probe,
         },
     },
     RouteSpec {
@@ -285,13 +285,13 @@ pub const ROUTES: &[RouteSpec] = &[
         is_probe: true,
         doc: RouteDoc {
             operation_id: "getStartup",
-            tag: Tag::Probes,
+            tag: RouteTag::Probes,
             summary: "Whether a Management token has been obtained since the start.",
             description: "200 once one has been obtained; before that 503, and the body says why. The probe does not ask \
                           Auth0.",
             query: &[],
             body: None,
-            answer: Answer::Probe,
+            answer: AnswerKind::Probe,
         },
     },
     RouteSpec {
@@ -303,13 +303,13 @@ pub const ROUTES: &[RouteSpec] = &[
         is_probe: true,
         doc: RouteDoc {
             operation_id: "getMetrics",
-            tag: Tag::Probes,
+            tag: RouteTag::Probes,
             summary: "Metrics for Prometheus, without user ids.",
             description: "OpenMetrics if the request accepts `application/openmetrics-text`, otherwise the older text \
                           format.",
             query: &[],
             body: None,
-            answer: Answer::Metrics,
+            answer: AnswerKind::Metrics,
         },
     },
     RouteSpec {
@@ -321,12 +321,12 @@ pub const ROUTES: &[RouteSpec] = &[
         is_probe: false,
         doc: RouteDoc {
             operation_id: "getOpenApi",
-            tag: Tag::Daemon,
+            tag: RouteTag::Daemon,
             summary: "The description of this interface (OpenAPI 3.1).",
             description: "",
             query: &[],
             body: None,
-            answer: Answer::Document,
+            answer: AnswerKind::Document,
         },
     },
 ];

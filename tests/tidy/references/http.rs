@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use cloakroom::api::error::Code;
-use cloakroom::api::route::{Answer, ROUTES, RouteSpec, Tag};
+use cloakroom::api::route::{AnswerKind, ROUTES, RouteSpec, RouteTag};
 use cloakroom::domain::policy::Operation;
 use serde_json::Value;
 
@@ -24,7 +24,7 @@ fn the_reference_has_a_section_for_each_route_and_each_body() {
     let common: Vec<_> = Code::ALL.iter().copied().filter(|code| is_common(*code)).collect();
     let text = format!("Every route may answer {}. Sections name the other errors.", errors(&common));
     page.push_str(&format!("\n{}", wrapped(&text, "", "")));
-    for tag in Tag::ALL {
+    for tag in RouteTag::ALL {
         let name = tag.as_str();
         write!(page, "\n## {}{}\n\n{}\n", name[..1].to_uppercase(), &name[1..], tag.summary()).unwrap();
         let routes = ROUTES.iter().filter(|spec| spec.doc.tag == tag);
@@ -68,12 +68,14 @@ fn section(spec: &RouteSpec) -> String {
     }
     let mut fact = |text: &str| section.push_str(&wrapped(text, "- ", "  "));
     fact(&match doc.answer {
-        Answer::Lookup(body) => format!("Answer: 200 with {}, `Cloakroom-Cache` and `Age`", link(body.name)),
-        Answer::Json(body) => format!("Answer: 200 with {}", link(body.name)),
-        Answer::Probe => "Answer: 200 or 503 with one line of text".to_owned(),
-        Answer::Metrics => "Answer: 200 with [metrics](metrics.md)".to_owned(),
-        Answer::Document => "Answer: 200 with [this file](openapi.json), minified".to_owned(),
-        Answer::Empty => "Answer: 204 without a body".to_owned(),
+        AnswerKind::Lookup(body) => {
+            format!("Answer: 200 with {}, `Cloakroom-Cache` and `Age`", link(body.name))
+        }
+        AnswerKind::Json(body) => format!("Answer: 200 with {}", link(body.name)),
+        AnswerKind::Probe => "Answer: 200 or 503 with one line of text".to_owned(),
+        AnswerKind::Metrics => "Answer: 200 with [metrics](metrics.md)".to_owned(),
+        AnswerKind::Document => "Answer: 200 with [this file](openapi.json), minified".to_owned(),
+        AnswerKind::Empty => "Answer: 204 without a body".to_owned(),
     });
     let own: Vec<_> = Code::of_route(spec).filter(|code| !is_common(*code)).collect();
     if !own.is_empty() {
@@ -111,7 +113,7 @@ fn names(schemas: &Value) -> Vec<String> {
     let mut names = Vec::new();
     for spec in ROUTES {
         let answer = match spec.doc.answer {
-            Answer::Lookup(body) | Answer::Json(body) => Some(body),
+            AnswerKind::Lookup(body) | AnswerKind::Json(body) => Some(body),
             _ => None,
         };
         for body in spec.doc.body.into_iter().chain(answer) {

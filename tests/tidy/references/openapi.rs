@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use cloakroom::api::error::Code;
-use cloakroom::api::route::{Answer, Body, Parameter, ParameterKind, ROUTES, RouteSpec, Tag};
+use cloakroom::api::route::{AnswerKind, Body, Parameter, ParameterKind, ROUTES, RouteSpec, RouteTag};
 use cloakroom::api::types::Problem;
 use cloakroom::domain::policy::Operation;
 use schemars::SchemaGenerator;
@@ -70,7 +70,7 @@ pub fn document() -> Value {
             "license": { "name": "MIT OR Apache-2.0", "identifier": "MIT OR Apache-2.0" },
         },
         "servers": [{ "url": "http://localhost", "description": "The Unix socket; the host has no meaning." }],
-        "tags": Tag::ALL.map(|tag| json!({ "name": tag.as_str(), "description": tag.summary() })),
+        "tags": RouteTag::ALL.map(|tag| json!({ "name": tag.as_str(), "description": tag.summary() })),
         "security": [{ "requestHeader": [] }],
         "paths": paths,
         "components": {
@@ -146,16 +146,20 @@ fn answers(spec: &RouteSpec, generator: &mut SchemaGenerator, responses: &mut Ma
     let text = json!({ "schema": { "type": "string" } });
     let of_lookups = ["Cloakroom-Cache", "Age"];
     let (status, content, more): (_, _, &[&str]) = match spec.doc.answer {
-        Answer::Lookup(body) => ("200", json!({ "application/json": content(body, generator) }), &of_lookups),
-        Answer::Json(body) => ("200", json!({ "application/json": content(body, generator) }), &[]),
-        Answer::Probe => ("200", json!({ "text/plain": text }), &[]),
-        Answer::Metrics => ("200", json!({ "text/plain": text, "application/openmetrics-text": text }), &[]),
-        Answer::Document => (
+        AnswerKind::Lookup(body) => {
+            ("200", json!({ "application/json": content(body, generator) }), &of_lookups)
+        }
+        AnswerKind::Json(body) => ("200", json!({ "application/json": content(body, generator) }), &[]),
+        AnswerKind::Probe => ("200", json!({ "text/plain": text }), &[]),
+        AnswerKind::Metrics => {
+            ("200", json!({ "text/plain": text, "application/openmetrics-text": text }), &[])
+        }
+        AnswerKind::Document => (
             "200",
             json!({ "application/json": { "schema": { "type": "object", "additionalProperties": true } } }),
             &[],
         ),
-        Answer::Empty => ("204", Value::Null, &[]),
+        AnswerKind::Empty => ("204", Value::Null, &[]),
     };
     let mut all = json!({ status: response(spec.doc.summary.to_owned(), more, content) });
     let codes: Vec<_> = Code::of_route(spec).collect();
@@ -166,7 +170,7 @@ fn answers(spec: &RouteSpec, generator: &mut SchemaGenerator, responses: &mut Ma
         responses.entry(name.clone()).or_insert_with(|| problem(&of_status));
         all[status.as_str()] = reference("responses", &name);
     }
-    if matches!(spec.doc.answer, Answer::Probe) {
+    if matches!(spec.doc.answer, AnswerKind::Probe) {
         let overloaded = problem(&[Code::Overloaded]);
         let description =
             format!("The probe fails; the body says why. Or {}", overloaded["description"].as_str().unwrap());
