@@ -158,7 +158,9 @@ impl Exchange<'_> {
     ) -> Result<Dispatched, ApiError> {
         let (services, flow) = (self.services, self.peer.flow());
         let query = self.head.uri.query().unwrap_or_default();
-        if !matches!(spec.route, Route::Token | Route::MyToken) {
+        let reads_query = matches!(spec.route, Route::Token | Route::MyToken);
+        // Over TCP queries are ignored: monitors add some of their own.
+        if !reads_query && self.peer.is_identified() {
             nothing(query)?;
         }
         let reply = match spec.route {

@@ -116,6 +116,8 @@ pub(super) async fn serve(
         }
     })
     .await;
+    // A turn that this connection still holds goes on to the next one: the refusal waits for its client.
+    drop(scheduled);
     if let ConnectionEnd::Refused(why) = end {
         refusal::explain(&why, (*stream).as_ref(), &services).await;
     }

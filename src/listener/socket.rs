@@ -100,6 +100,11 @@ impl BoundSocket {
         // As many as the system lets wait, which is what the standard library asks for.
         let listening = listen(&socket.listener, Backlog::MAXALLOWABLE).map_err(io::Error::from);
         listening.map_err(system_error(path, "listen on the socket", "look at the system's log"))?;
+        // Until then another daemon could take the socket for a dead one, if the directory could not be locked.
+        let now = metadata(path)?;
+        if (now.dev(), now.ino()) != (meta.dev(), meta.ino()) {
+            return Err(SocketError::InUse(path.to_owned()));
+        }
         Ok(socket)
     }
 

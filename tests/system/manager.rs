@@ -320,6 +320,12 @@ fn over_tcp_there_are_probes_and_metrics_and_nothing_else() {
     }
     assert!(others >= 10);
     assert!(over_tcp(port, "POST /livez").starts_with("HTTP/1.1 405 "));
+    for path in ["/livez?verbose", "/metrics?name=value"] {
+        assert!(
+            over_tcp(port, &format!("GET {path}")).starts_with("HTTP/1.1 200 "),
+            "monitors add queries: {path}"
+        );
+    }
     // Who says nothing keeps nobody else from being answered.
     let _silent: Vec<_> = (0..20).map(|_| TcpStream::connect(("127.0.0.1", port)).unwrap()).collect();
     assert!(over_tcp(port, "GET /livez").contains("live"));
