@@ -1,6 +1,7 @@
 //! The HTTP interface: its routes, the rights that they need, and their answers. Uses the cache and the Management
 //! token's keeper; knows neither Auth0 nor connections.
 
+mod admission;
 pub(crate) mod audit;
 pub mod error;
 pub mod exposition;
