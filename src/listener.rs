@@ -18,13 +18,14 @@ pub mod fairness;
 pub(crate) mod io;
 mod refusal;
 pub mod socket;
+mod socket_file;
 pub mod watchdog;
 
 pub use accept::{async_listener, max_refusals};
 
 use accept::{Accepted, Acceptor, Arrival};
 use fairness::FairScheduler;
-use socket::SocketFile;
+use socket_file::SocketFile;
 use watchdog::Heartbeat;
 
 /// Everything that [`serve`] needs for one listener.

@@ -13,6 +13,8 @@ use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bin
 
 use crate::config::Listener;
 
+use super::socket_file::SocketFile;
+
 /// The mode of a directory that is created for a socket: open to its owner and group alone.
 const DIRECTORY_MODE: u32 = 0o750;
 
@@ -25,18 +27,6 @@ const PARENT_MODE: u32 = 0o755;
 pub struct BoundSocket {
     listener: UnixListener,
     file: Option<SocketFile>,
-}
-
-/// The file of a socket, identified by device and inode. Dropping it removes the file, unless another file has replaced
-/// that.
-#[derive(Debug)]
-pub struct SocketFile {
-    path: PathBuf,
-    device: u64,
-    inode: u64,
-    /// Keeps the socket listening until the file is removed. A daemon that starts may replace a dead socket, and the
-    /// new file may get the same inode. This daemon would then remove the other daemon's file.
-    _listener: UnixListener,
 }
 
 /// Why a socket cannot be bound as configured.
@@ -92,8 +82,7 @@ impl BoundSocket {
         let meta = metadata(path)?;
         let fix = "raise the limit on open files";
         let clone = listener.try_clone().map_err(system_error(path, "keep the socket open", fix))?;
-        let file =
-            SocketFile { path: path.to_owned(), device: meta.dev(), inode: meta.ino(), _listener: clone };
+        let file = SocketFile::new(path.to_owned(), &meta, clone);
         let socket = Self { listener, file: Some(file) };
         apply(path, settings)?;
         verify(path, settings)?;
@@ -101,11 +90,10 @@ impl BoundSocket {
         let listening = listen(&socket.listener, Backlog::MAXALLOWABLE).map_err(io::Error::from);
         listening.map_err(system_error(path, "listen on the socket", "look at the system's log"))?;
         // Until then another daemon could take the socket for a dead one, if the directory could not be locked.
-        let now = metadata(path)?;
-        if (now.dev(), now.ino()) != (meta.dev(), meta.ino()) {
-            return Err(SocketError::InUse(path.to_owned()));
+        match socket.file.as_ref().is_some_and(SocketFile::is_own) {
+            true => Ok(socket),
+            false => Err(SocketError::InUse(path.to_owned())),
         }
-        Ok(socket)
     }
 
     /// A socket that the service manager has passed. The service manager owns its file, and decides its mode and owner.
@@ -116,16 +104,6 @@ impl BoundSocket {
     /// The listener and its file.
     pub fn into_parts(self) -> (UnixListener, Option<SocketFile>) {
         (self.listener, self.file)
-    }
-}
-
-impl Drop for SocketFile {
-    fn drop(&mut self) {
-        let is_own = fs::symlink_metadata(&self.path)
-            .is_ok_and(|meta| meta.dev() == self.device && meta.ino() == self.inode);
-        if is_own && let Err(cause) = fs::remove_file(&self.path) {
-            tracing::warn!(path = %self.path.display(), %cause, "The socket's file cannot be removed");
-        }
     }
 }
 
