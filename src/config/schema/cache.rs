@@ -33,8 +33,9 @@ pub(super) const CACHE: Table = Table {
             default: DefaultValue::Value("10m"),
             reload: Reload::Live,
             example: None,
-            doc: "The age at which an answer of Auth0 expires and the user is asked for again: a user who is blocked \
-                  in Auth0 keeps access no longer than this. Longer than `tenant.request_timeout`.\n\n\
+            doc: "The age at which an answer of Auth0 becomes stale and Auth0 is asked for the user again. A user who is \
+                  blocked in Auth0 keeps access no longer than this while Auth0 can be asked, and during an outage up \
+                  to `cache.max_stale` longer. Longer than `tenant.request_timeout`.\n\n\
                   Ages count from when the request was sent.",
         },
         Key {
@@ -69,15 +70,15 @@ pub(super) const CACHE: Table = Table {
     ],
 };
 
-// Without any memory, each caller that asks for what does not exist would cost the tenant a request; with too long a
-// one, users who have fixed the matter would not be noticed.
+// With no time at all, each lookup of a user who does not exist would cost the tenant a request. With too long a time,
+// a user who has logged in again would have to wait.
 const NEGATIVE_TTL: Type = Type::Duration { min: SECOND, max: HOUR };
 
 /// `[cache.negative]`.
 pub(super) const NEGATIVE: Table = Table {
     path: "cache.negative",
     list: None,
-    doc: "How long facts are cached that are no token.",
+    doc: "How long answers without a token are cached.",
     keys: &[
         Key {
             path: "cache.negative.user_not_found",

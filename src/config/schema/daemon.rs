@@ -84,7 +84,7 @@ pub(super) const SHUTDOWN: Table = Table {
             default: DefaultValue::Value("10s"),
             reload: Reload::Live,
             example: None,
-            doc: "The time limit for requests that were begun by then. Callers that still wait at its end are answered \
+            doc: "The time limit for requests that were begun by then. Clients that still wait at its end are answered \
                   503 `draining`.",
         },
     ],
@@ -128,11 +128,8 @@ pub(super) const LOG: Table = Table {
             example: Some("/etc/cloakroom/user-key"),
             doc: "The file with the key of that hash: 16 random bytes or more, as `openssl rand -hex 32` makes them. \
                   Mode 0400 or 0440.\n\n\
-                  The same file on several hosts makes their lines join. With the key from `/etc/machine-id`, which \
-                  every local user may read, a reader of that file can find out whether a line is about an id that it \
-                  knows. Where neither file exists, as in most containers, users' names change with every start, and \
-                  the log says so. The file must not be readable by every user, holds at most 64 KiB, and one line end \
-                  in it makes no difference.",
+                  The file must not be readable by every user, holds at most 64 KiB, and one line end in it makes no \
+                  difference. What the key protects: [Names of users](audit-log.md#names-of-users).",
         },
     ],
 };

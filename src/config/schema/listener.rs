@@ -1,4 +1,4 @@
-//! Keys about sockets, about who may ask for what, and about users' own tokens.
+//! Keys about sockets, about what clients may ask for, and about user tokens.
 
 use super::key::{DefaultValue, Key, List, Reload, Table, Type};
 use crate::domain::policy::Operation;
@@ -29,7 +29,7 @@ const GRANTABLE: [&str; Operation::ALL.len() - 1] = {
 pub(super) const LISTENER: Table = Table {
     path: LISTENER_PATH,
     list: Some(List { most: 64, elements: "listeners", example: "listener.0.path" }),
-    doc: "The Unix sockets that callers connect to, one table each. Without any there is one, with these defaults.\n\n\
+    doc: "The Unix sockets that clients connect to, one table each. Without any there is one, with these defaults.\n\n\
           Each listener is a boundary of its own, with its socket, its mode and its rules. A listener that is added or \
           removed takes a restart.",
     keys: &[
@@ -39,12 +39,7 @@ pub(super) const LISTENER: Table = Table {
             default: DefaultValue::Value("/run/cloakroom/cloakroom.sock"),
             reload: Reload::Restart,
             example: None,
-            doc: "The absolute path of the socket, at most 107 bytes. Its directory is created if it is missing.\n\n\
-                  A process that may write to the socket's directory, or to one above it, could put a socket of its \
-                  own there, which callers would then ask. `cloakroom check` and the log warn of such a directory. The \
-                  daemon starts all the same, because a volume that containers share is often so: Kubernetes makes an \
-                  `emptyDir` writable by every user. Let its other containers mount it with `readOnly: true`: they can \
-                  connect, and replace nothing.",
+            doc: "The absolute path of the socket, at most 107 bytes. Its directory is created if it is missing.",
         },
         Key {
             path: "listener.mode",
@@ -52,7 +47,9 @@ pub(super) const LISTENER: Table = Table {
             default: DefaultValue::Value("0660"),
             reload: Reload::Restart,
             example: None,
-            doc: "The socket's permissions in octal digits, in quotes. Connecting takes the permission to write.",
+            doc: "The socket's permissions in octal digits, in quotes. Connecting takes the permission to write.\n\n\
+                  With a socket that systemd opens, its socket unit sets mode, owner and group. This key, \
+                  `listener.owner` and `listener.group` then have no effect.",
         },
         Key {
             path: "listener.owner",
@@ -77,7 +74,8 @@ pub(super) const LISTENER: Table = Table {
             reload: Reload::Restart,
             example: None,
             doc: "How many connections may be open at a time. A quarter is kept for root and the daemon's own uid.\n\n\
-                  One uid holds at most half of them. Further connections wait in the kernel's queue.",
+                  One uid holds at most half of them; its further connections are answered 503 `overloaded` and \
+                  closed. Once every slot is taken, further connections wait in the kernel's queue.",
         },
         Key {
             path: "listener.require_request_header",
@@ -85,8 +83,8 @@ pub(super) const LISTENER: Table = Table {
             default: DefaultValue::Value("true"),
             reload: Reload::Live,
             example: None,
-            doc: "Whether requests without `Cloakroom-Request: true` are refused. Turn it off only for clients that \
-                  cannot set a header: no browser or proxy sends it by mistake.",
+            doc: "Whether requests without `Cloakroom-Request: true` are refused. No browser or proxy sends that \
+                  header by mistake. Turn this off only for clients that cannot set a header.",
         },
     ],
 };
@@ -95,21 +93,9 @@ pub(super) const LISTENER: Table = Table {
 pub(super) const ALLOW: Table = Table {
     path: "listener.allow",
     list: Some(List { most: 256, elements: "rules", example: "listener.0.allow.0.uid" }),
-    doc: "Rules that say which callers may do what on a listener, one table each. Without any, root and the daemon's \
+    doc: "Rules that say which clients may do what on a listener, one table each. Without any, root and the daemon's \
           own uid are answered.\n\n\
-          A caller is known by the effective uid and gid that it had when it connected, as the kernel states them \
-          (`SO_PEERCRED`). A process that changes its uid later, or passes the connection on, leaves the connection's \
-          rights as they are. Process ids and supplementary groups never count. The kernel translates ids between user \
-          namespaces: a container's root has the uid that it has outside. An id without a number in the daemon's \
-          namespace is 65534, which matches no rule.\n\n\
-          Once a listener has a rule, tokens are handed out by its rules alone. Root then has no more right to them \
-          than any other user; root and the daemon's own uid keep `status`, `reload` and `purge`. The first rule in \
-          the file that allows a request decides, and its `rate` counts. A lookup that names no connection sees the \
-          identities of every connection that the caller's rules allow for that user, and counts towards the rates of \
-          all these rules. To a caller, identities that it may not see do not exist; it cannot report their tokens \
-          either. `/v1/me` counts towards every rule that names it, before the user's token is looked at. A `purge` \
-          removes a user as a whole, whichever connections a rule names.\n\n\
-          `cloakroom check` prints the rules as the daemon understands them.",
+          How clients are identified, and which rule counts: [Decide who may ask](../guides/access.md).",
     keys: &[
         Key {
             path: "listener.allow.uid",
@@ -117,7 +103,7 @@ pub(super) const ALLOW: Table = Table {
             default: DefaultValue::Absent("any user of the rule's `gid`"),
             reload: Reload::Live,
             example: Some("web"),
-            doc: "The caller's user, by name or by number. A rule has a `uid`, a `gid`, or both: then the caller has \
+            doc: "The client's user, by name or by number. A rule has a `uid`, a `gid`, or both: then the client has \
                   to have both.",
         },
         Key {
@@ -126,7 +112,7 @@ pub(super) const ALLOW: Table = Table {
             default: DefaultValue::Absent("any group of the rule's `uid`"),
             reload: Reload::Live,
             example: Some("cloakroom-clients"),
-            doc: "The caller's group, by name or by number: the group that it runs as. Supplementary groups do not \
+            doc: "The client's group, by name or by number: the group that it runs as. Supplementary groups do not \
                   count.",
         },
         Key {
@@ -135,7 +121,7 @@ pub(super) const ALLOW: Table = Table {
             default: DefaultValue::Value("token,identities,me,report"),
             reload: Reload::Live,
             example: None,
-            doc: "What the caller may do.\n\n\
+            doc: "What the client may do.\n\n\
                   `GET /v1/management-token` takes a rule that names `management_token`, also for root. Such a \
                   rule can be limited neither to users nor to connections, because a Management token reads every \
                   user. `reload` cannot be granted.",
@@ -172,7 +158,7 @@ pub(super) const ALLOW: Table = Table {
 pub(super) const ME: Table = Table {
     path: "me",
     list: None,
-    doc: "Users' own tokens, with which `/v1/me` is asked.",
+    doc: "The user tokens that `/v1/me` accepts.",
     keys: &[
         Key {
             path: "me.audiences",

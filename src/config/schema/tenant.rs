@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::key::{DefaultValue, Key, Reload, Table, Type};
 
-/// Callers wait that long at worst, and their own clients have given up before.
+/// Clients wait that long at worst, and most have given up before.
 const REQUEST: Type = Type::Duration { min: Duration::from_millis(1), max: Duration::from_secs(60) };
 
 /// `[tenant]`.

@@ -125,6 +125,10 @@ fn sample_note(path: &str) -> String {
         }
         "cache.max_bytes" => "A quarter of MemoryMax= in the unit.",
         "listener.path" => "The same path as ListenStream= in cloakroom.socket.",
+        "listener.mode" => {
+            "cloakroom.socket sets mode, owner and group. Under systemd this key and the next two have no effect."
+        }
+        "shutdown" => "The unit has TimeoutStopSec=20s.",
         "listener.allow" => {
             "cloakroom.socket lets the group cloakroom-clients connect; the rules say which of its members are \
              answered. A service that runs with Group=cloakroom-clients is answered by the rule below. One that \
@@ -241,8 +245,7 @@ fn described(takes: Type) -> String {
         Type::Texts { .. } => "list of texts".to_owned(),
         Type::Words(choices) => format!("list of some of {}", words(choices)),
     };
-    bounds(takes)
-        .map_or(name.clone(), |bounds| format!("{name}, {}", bounds.to_lowercase().replace("ib", "iB")))
+    bounds(takes).map_or(name.clone(), |bounds| format!("{name}, {}", bounds.replacen("From", "from", 1)))
 }
 
 /// The bounds in words.
