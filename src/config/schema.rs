@@ -1,14 +1,23 @@
 //! The schema of the configuration: every table and every key, and lookups by path.
 //!
-//! A key is a row in a file of `schema/`. The rows say which keys exist, their types, bounds and defaults, and what a
-//! reload may change. `tests/tidy/references.rs` renders the reference in `docs/reference`, the sample file and the
-//! JSON schema from them.
+//! A key is a row in the file of its table in `schema/`, with its default. The rows say which keys exist, their types,
+//! bounds and defaults, and what a reload may change. `tests/tidy/references.rs` renders the reference in
+//! `docs/reference`, the sample file and the JSON schema from them.
 
+mod admin;
+mod allow;
+mod audit;
 mod cache;
-mod daemon;
+mod client;
 mod key;
 mod listener;
+mod log;
+mod management;
+mod me;
+mod runtime;
+mod shutdown;
 mod tenant;
+mod upstream;
 
 pub use self::key::{DefaultValue, Key, List, Reload, Table, Type};
 pub(super) use self::listener::LISTENER_PATH;
@@ -19,19 +28,19 @@ pub(super) const VARIABLE_PREFIX: &str = "CLOAKROOM_";
 /// Every table, in the order in which references show them.
 pub static TABLES: [Table; 14] = [
     tenant::TENANT,
-    tenant::CLIENT,
-    tenant::MANAGEMENT,
+    client::CLIENT,
+    management::MANAGEMENT,
     cache::CACHE,
     cache::NEGATIVE,
-    cache::UPSTREAM,
+    upstream::UPSTREAM,
     listener::LISTENER,
-    listener::ALLOW,
-    listener::ME,
-    daemon::AUDIT,
-    daemon::ADMIN,
-    daemon::SHUTDOWN,
-    daemon::LOG,
-    daemon::RUNTIME,
+    allow::ALLOW,
+    me::ME,
+    audit::AUDIT,
+    admin::ADMIN,
+    shutdown::SHUTDOWN,
+    log::LOG,
+    runtime::RUNTIME,
 ];
 
 /// Every key, in the order of [`TABLES`].

@@ -1,4 +1,4 @@
-//! Keys about the tenant, the application that asks it, and the Management token.
+//! The keys of `[tenant]`.
 
 use std::time::Duration;
 
@@ -80,86 +80,6 @@ pub(super) const TENANT: Table = Table {
             example: None,
             doc: "The time limit for one answer of Auth0, retries included. Longer than `tenant.connect_timeout` and \
                   shorter than `cache.max_ttl`.",
-        },
-    ],
-};
-
-/// `[tenant.client]`.
-pub(super) const CLIENT: Table = Table {
-    path: "tenant.client",
-    list: None,
-    doc: "The Machine to Machine application that obtains Management tokens. It needs the permissions `read:users` and \
-          `read:user_idp_tokens`, and no others.",
-    keys: &[
-        Key {
-            path: "tenant.client.id",
-            takes: Type::Text(r"^\S"),
-            default: DefaultValue::Required("the application's client id"),
-            reload: Reload::Live,
-            example: Some("your-client-id"),
-            doc: "The application's client id.",
-        },
-        Key {
-            path: "tenant.client.secret_file",
-            takes: Type::Path,
-            default: DefaultValue::Absent("none; required unless `tenant.client.secret` is set"),
-            reload: Reload::Live,
-            example: Some("/etc/cloakroom/client_secret"),
-            doc: "The file that holds the client's secret, and nothing else but one line end. Mode 0400 or 0440.\n\n\
-                  The file holds at most 64 KiB of UTF-8. A file that every user may read, or that others than its \
-                  owner may change, is refused. For a secret that Kubernetes or Compose has mounted into a container \
-                  that is a warning where the mode cannot be helped.\n\n\
-                  The file's directory is watched and the file is read once a minute: a secret that was replaced is \
-                  used for the next grant, without a reload.",
-        },
-        Key {
-            path: "tenant.client.secret",
-            takes: Type::Secret(r"\S"),
-            default: DefaultValue::Absent("none"),
-            reload: Reload::Live,
-            example: Some("your-client-secret"),
-            doc: "The client's secret itself, instead of `tenant.client.secret_file`. Setting both is an error.\n\n\
-                  In a file the secret is warned about, and the file must not be readable by every user. In the \
-                  environment it stays visible to root under `/proc`. Prefer `tenant.client.secret_file`.",
-        },
-        Key {
-            path: "tenant.client.auth",
-            takes: Type::Choice(&["client_secret_post", "client_secret_basic"]),
-            default: DefaultValue::Value("client_secret_post"),
-            reload: Reload::Live,
-            example: None,
-            doc: "How the application authenticates at the token endpoint (RFC 6749, section 2.3.1): \
-                  `client_secret_post` sends id and secret in the form, `client_secret_basic` in the `Authorization` \
-                  header.",
-        },
-    ],
-};
-
-/// `[management]`.
-pub(super) const MANAGEMENT: Table = Table {
-    path: "management",
-    list: None,
-    doc: "The renewal of the Management token. Changes count from the next token on.",
-    keys: &[
-        Key {
-            path: "management.refresh_at",
-            // Below a tenth, a renewal would follow the last one at once; above 95 %, its jitter of ±5 % would reach
-            // the end. Tokens live for a day by default, so 0.8 leaves hours to try again.
-            takes: Type::Number { min: 0.1, max: 0.95, zero_is_off: false },
-            default: DefaultValue::Value("0.8"),
-            reload: Reload::Live,
-            example: None,
-            doc: "The fraction of the Management token's lifetime after which it is renewed, give or take 5 % of the \
-                  lifetime.",
-        },
-        Key {
-            path: "management.min_ttl",
-            takes: Type::Duration { min: Duration::ZERO, max: Duration::from_secs(3600) },
-            default: DefaultValue::Value("30s"),
-            reload: Reload::Live,
-            example: None,
-            doc: "The Management token is not used with less than this left, or less than a tenth of its lifetime if \
-                  that is shorter.",
         },
     ],
 };
