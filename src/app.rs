@@ -31,12 +31,12 @@ use crate::upstream::transport::{self, Transport, TransportError};
 use crate::upstream::{Auth0, Parts, Profiles, issuers};
 use crate::user_token::UserTokens;
 
-pub mod descriptors;
+pub mod descriptor_limits;
 pub mod reload;
 mod secret_watch;
 mod service_manager;
 
-use descriptors::Descriptors;
+use descriptor_limits::Descriptors;
 use reload::{By, ConfigSource, Reloader, Reloads, UserTokensFor};
 
 /// Timeout after the deadline for the last answers, `draining`, to reach their clients.

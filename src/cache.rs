@@ -1,4 +1,4 @@
-//! The cache of users: look up → judge → join or start a flight → refresh ahead → store.
+//! The cache of users: answers lookups from memory, and decides when Auth0 is asked.
 //!
 //! An entry is a user, not an identity: one answer of Auth0 carries every identity, so one entry, one flight and one
 //! refresh serve them all. moka bounds the size; freshness is decided here on every read, because moka's clock stops
@@ -24,14 +24,14 @@ pub mod entry;
 mod fetch;
 mod landing;
 mod lookup;
-mod refusals;
+mod refused_tokens;
 mod slot;
 mod source;
 mod store;
 
 use backoff::UserBackoff;
 use entry::{Entry, Judgement, RefusedToken, Rules};
-use refusals::{RefusalReport, Refusals};
+use refused_tokens::{RefusalReport, Refusals};
 use slot::Slot;
 use store::Store;
 

@@ -4,7 +4,6 @@
 //! It returns an error as a [`CommandError`], which `main` prints and turns into the exit code. No argument is a
 //! secret, because other users of the machine can read arguments.
 
-mod access;
 mod answer_format;
 pub mod check;
 pub mod client;
@@ -22,6 +21,7 @@ pub mod reload;
 mod runtime;
 pub mod serve;
 mod socket;
+mod socket_permissions;
 pub mod status;
 mod text;
 pub mod token;

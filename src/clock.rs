@@ -1,7 +1,8 @@
-//! The only reader of time.
+//! Reads the wall clock and the boot-time clock; simulates both for tests.
 //!
-//! Code that decides takes a [`Moment`], and its caller reads one from a [`Clock`]. Timers are tokio's, which tests can
-//! pause. A simulated clock follows them, and can be stepped or suspended.
+//! No other file reads the system's clocks; timeouts use tokio's `Instant`, which tests can pause. Code that decides
+//! takes a [`Moment`], and its caller reads one from a [`Clock`]. A simulated clock follows tokio's, and can be stepped
+//! or suspended.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,7 +12,7 @@ use nix::sys::time::TimeSpec;
 use nix::time::{ClockId, clock_gettime};
 
 use crate::domain::freshness::{Moment, Timestamp};
-use crate::domain::lost::Lost;
+use crate::domain::lost_time::Lost;
 
 /// A clock, of the system or simulated. Cheap to clone; clones share the lost time that has been noticed.
 #[derive(Clone, Debug)]

@@ -3,10 +3,10 @@
 //! A [`Config`] is valid as a whole: relations between settings are checked, files are read, names of users and
 //! groups are resolved. The keys, their defaults and their meaning are rows of [`schema`].
 //!
-//! A value passes through these files: `file` and `environment` each produce a `layer`, and the environment's
-//! overrides the file's. `reader` takes keys out of the result, each with its origin, and checks them against
-//! `schema`. The file of a table (`tenant`, `cache`, `listener` and so on) has its settings as a type, reads each key
-//! into its field, and checks what keys mean together.
+//! A value passes through these files: `toml_file` and `environment` each produce a `Layer` (`source_values`), and the
+//! environment's overrides the file's. `reader` takes keys out of the result, each with its origin, and checks them
+//! against `schema`. The file of a table (`tenant`, `cache`, `listener` and so on) has its settings as a type, reads
+//! each key into its field, and checks what keys mean together.
 
 mod accounts;
 mod admin;
@@ -15,12 +15,9 @@ mod audit;
 mod cache;
 mod changes;
 mod client;
-mod effective;
+mod effective_values;
 mod environment;
-mod file;
-mod files;
 mod host;
-mod layer;
 mod listener;
 mod log;
 mod management;
@@ -28,13 +25,16 @@ mod me;
 mod problem;
 mod proxy;
 mod reader;
+mod referenced_files;
 mod reloadable;
 mod runtime;
 pub mod schema;
 mod shutdown;
 mod socket_dir;
+mod source_values;
 mod suggestion;
 mod tenant;
+mod toml_file;
 mod upstream;
 mod user_key;
 mod values;
@@ -50,9 +50,8 @@ pub use self::audit::{Audit, AuditEvents, AuditOutput};
 pub use self::cache::{Cache, Negative};
 pub use self::changes::{Change, Reread};
 pub use self::client::{Client, ClientAuth};
-use self::effective::Effective;
+use self::effective_values::Effective;
 pub use self::environment::Env;
-use self::files::Exposure;
 pub use self::listener::Listener;
 pub use self::log::{Log, LogFormat, UserIds};
 pub use self::management::Management;
@@ -61,6 +60,7 @@ pub use self::problem::{Cause, Problem, Problems};
 use self::problem::{Checked, Report, Wrong};
 pub use self::proxy::Proxy;
 use self::reader::Reader;
+use self::referenced_files::Exposure;
 pub use self::runtime::Runtime;
 use self::schema::Type;
 pub use self::shutdown::Shutdown;
@@ -129,7 +129,7 @@ fn load_from(path: &Path, may_be_absent: bool, env: &Env) -> Result<Loaded, Prob
         text: wrong.text,
         cause: wrong.cause,
     };
-    match files::read(path, LIMIT_KIB) {
+    match referenced_files::read(path, LIMIT_KIB) {
         Ok(content) => {
             let text = std::str::from_utf8(&content.bytes)
                 .map_err(|_| Problems::one(whole_file("the file is not UTF-8 text".into())))?;
@@ -137,11 +137,13 @@ fn load_from(path: &Path, may_be_absent: bool, env: &Env) -> Result<Loaded, Prob
             loaded.files.push(path.to_owned());
             Ok(loaded)
         }
-        Err(files::ReadError::Absent) if may_be_absent => parse(&name, "", env).map_err(|problems| {
-            problems.headed(whole_file(
-                "file not found, and the environment does not set every required key".into(),
-            ))
-        }),
+        Err(referenced_files::ReadError::Absent) if may_be_absent => {
+            parse(&name, "", env).map_err(|problems| {
+                problems.headed(whole_file(
+                    "file not found, and the environment does not set every required key".into(),
+                ))
+            })
+        }
         Err(error) => Err(Problems::one(whole_file(error.into()))),
     }
 }
@@ -169,7 +171,7 @@ pub fn parse(name: &str, text: &str, env: &Env) -> Result<Loaded, Problems> {
 /// Reads the text of a file that other users can access as `exposure` says.
 fn parse_opened(name: &str, text: &str, exposure: Option<Exposure>, env: &Env) -> Result<Loaded, Problems> {
     let mut report = Report::default();
-    let file = file::read(name, text, &mut report);
+    let file = toml_file::read(name, text, &mut report);
     let Some(file) = file else {
         environment::read(env, &mut report);
         return Err(report.into_problems(name));

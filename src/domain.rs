@@ -6,14 +6,14 @@
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 pub mod claims;
+pub mod duration_text;
 pub mod error;
 pub mod freshness;
 pub mod identity;
-pub mod invisible;
-pub mod lost;
+pub mod invisible_characters;
+pub mod lost_time;
 pub mod policy;
 pub mod priority;
 pub mod retry;
-pub mod span;
 pub mod token_bucket;
 pub mod user;

@@ -1,4 +1,4 @@
-//! Reads JSON objects, and rejects arrays in their place.
+//! Reads JSON from outside into structs, and rejects an array where an object belongs.
 //!
 //! serde's derived structs are also read from an array, with its elements in the order of the fields: `["t", 60]` would
 //! be a grant. All JSON from outside is read through this module.

@@ -3,9 +3,9 @@
 pub mod activation;
 pub mod hardening;
 pub mod limits;
-pub mod links;
 pub mod notify;
 pub mod panics;
+pub mod path_resolution;
 pub mod sandbox;
 pub mod signals;
 pub mod watch;

@@ -1,12 +1,13 @@
 //! The client of Auth0, the only module that knows it: Management tokens for `management`, profiles for `cache` and
 //! keys for `user_token`.
 
+mod body_reading;
 pub mod budget;
 mod client;
+mod clock_skew;
 pub mod connect;
 pub mod credentials;
-mod dates;
-mod descriptors;
+mod descriptor_shortage;
 mod fair_queue;
 mod jwks;
 mod lenient;
@@ -14,7 +15,6 @@ mod no_proxy;
 pub mod pace;
 mod profiles;
 pub mod read_bounds;
-mod reading;
 pub mod resolver;
 pub mod response;
 mod sending;

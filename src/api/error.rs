@@ -1,4 +1,4 @@
-//! Errors of the interface: which row of the table each is, its detail, and the answer made of both.
+//! Maps each error of the interface to its row in `error/table.rs`, and writes the answer.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Hints about mistakes that clients make with paths. Pure.
+//! Hints about mistakes that clients make with paths.
 //!
 //! No hint repeats what the client sent, and none leads to a route that purges users: a client that follows every hint
 //! blindly must not empty the cache.

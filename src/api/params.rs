@@ -7,7 +7,7 @@ use hyper::header::{AUTHORIZATION, HeaderMap};
 
 use crate::cache::LookupOptions;
 use crate::domain::claims::InvalidUserToken;
-use crate::domain::span;
+use crate::domain::duration_text;
 use crate::domain::user::{Selector, UserId};
 use crate::json;
 use crate::secret::{Secret, Tag};
@@ -55,7 +55,7 @@ pub fn token_query(query: &str) -> Result<(Selector, LookupOptions), ApiError> {
     };
     let min_ttl = match parameters.take("min_ttl") {
         None => Duration::ZERO,
-        Some(text) => span::parse_seconds_or_units(&text).ok_or_else(|| {
+        Some(text) => duration_text::parse_seconds_or_units(&text).ok_or_else(|| {
             wrong("min_ttl", "give whole seconds or a duration: min_ttl=60 or min_ttl=1m30s")
         })?,
     };

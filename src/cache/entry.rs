@@ -1,4 +1,4 @@
-//! An entry: what is cached of one user, and what it answers to a lookup at a given moment. Pure.
+//! An entry: what is cached of one user, and what it answers to a lookup at a given moment. No I/O and no clock.
 
 use std::mem::size_of;
 use std::time::Duration;

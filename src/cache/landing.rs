@@ -10,7 +10,7 @@ use crate::telemetry::UserNames;
 
 use super::backoff::UserBackoff;
 use super::entry::Entry;
-use super::refusals::Refusals;
+use super::refused_tokens::Refusals;
 use super::slot::Slot;
 use super::source::Fetched;
 use super::store::Store;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::app::descriptors::Descriptors;
+use crate::app::descriptor_limits::Descriptors;
 use crate::clock::Clock;
 use crate::config::{self, Config, Loaded};
 use crate::domain::error::{Failure, FailureClass};
@@ -23,7 +23,7 @@ use super::text::visible;
 use super::{CommandError, Environment, Exit};
 
 mod rules;
-mod unit;
+mod systemd_unit;
 
 /// The text of `--help`.
 pub const ABOUT: &str = "\
@@ -62,7 +62,9 @@ const UNKNOWN_USER: &str = "auth0|cloakroom-check";
 /// Validates the configuration, and prints warnings and the rules of each listener.
 pub fn run(args: &Args, environment: Environment, out: &mut impl io::Write) -> Result<(), CommandError> {
     let Loaded { config, warnings, files } = super::configuration(args.config.as_deref(), environment)?;
-    for warning in warnings.into_iter().chain(sandbox::lost(&files)).chain(unit::unreachable_name_server()) {
+    for warning in
+        warnings.into_iter().chain(sandbox::lost(&files)).chain(systemd_unit::unreachable_name_server())
+    {
         writeln!(out, "warning: {warning}")?;
     }
     // The daemon's own limit may differ, but a limit that is too low for this process deserves a warning.

@@ -19,8 +19,8 @@ use tokio::net::UnixStream;
 use crate::api::types::Problem;
 use crate::task;
 
-use super::access::Access;
 use super::problem_text;
+use super::socket_permissions::Access;
 use super::text::visible;
 
 /// Timeout from connecting to the last byte. Longer than the slowest lookup: `tenant.request_timeout` is at most 60 s,

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::app::descriptors::Descriptors;
+use crate::app::descriptor_limits::Descriptors;
 use crate::app::reload::ConfigSource;
 use crate::app::{self, Bound, Deps, Ended, Running, StartError};
 use crate::config::{self, AuditOutput, Config, Env, Loaded};

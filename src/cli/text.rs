@@ -6,24 +6,27 @@ use std::fmt::Write;
 use serde_json::Value;
 
 use crate::domain::freshness::Timestamp;
-use crate::domain::invisible;
+use crate::domain::invisible_characters;
 
 /// Escapes every invisible character in `text`, so that a name from a provider can neither move the cursor nor hide or
 /// reverse the text beside it.
 pub fn visible(text: &str) -> Cow<'_, str> {
-    invisible::escaped(text, |c, all| all.extend(c.escape_default()))
+    invisible_characters::escaped(text, |c, all| all.extend(c.escape_default()))
 }
 
 /// Escapes `text` like [`visible`], except its line ends.
 pub fn visible_lines(text: &str) -> Cow<'_, str> {
-    invisible::escaped(text, |c, all| if c == '\n' { all.push(c) } else { all.extend(c.escape_default()) })
+    invisible_characters::escaped(
+        text,
+        |c, all| if c == '\n' { all.push(c) } else { all.extend(c.escape_default()) },
+    )
 }
 
 /// Formats JSON for people and programs: every invisible character is escaped in JSON's way, so that the value stays
 /// the same. Such characters occur within texts only.
 pub fn json(value: &Value) -> String {
     let written = format!("{value:#}");
-    let escaped = invisible::escaped(&written, |c, all| match c {
+    let escaped = invisible_characters::escaped(&written, |c, all| match c {
         '\n' => all.push(c),
         // Writing to a String cannot fail.
         _ => c

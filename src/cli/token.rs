@@ -7,7 +7,7 @@ use clap::ValueEnum;
 use clap::builder::NonEmptyStringValueParser;
 
 use crate::api::types::TokenAnswer;
-use crate::domain::invisible::is_unseen;
+use crate::domain::invisible_characters::is_unseen;
 use crate::domain::retry::whole_seconds;
 use crate::domain::user::UserId;
 

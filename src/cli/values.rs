@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::domain::span;
+use crate::domain::duration_text;
 use crate::domain::user::UserId;
 
 /// Parses a user id as Auth0 writes it.
@@ -12,7 +12,7 @@ pub(super) fn user_id(text: &str) -> Result<UserId, String> {
 
 /// Parses a duration with units, or a number of seconds.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
-    span::parse_seconds_or_units(text)
+    duration_text::parse_seconds_or_units(text)
         .ok_or_else(|| "give seconds or a duration: 60, 30s, 2m or 1h30m".into())
 }
 

@@ -2,9 +2,9 @@
 
 use nix::unistd::{Group, User};
 
-use super::layer::Value;
 use super::problem::{Cause, Wrong};
 use super::schema::Type;
+use super::source_values::Value;
 use super::values::{Parsed, Typed, line, wrong_type};
 
 /// A user's number.

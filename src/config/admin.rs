@@ -2,11 +2,11 @@
 
 use std::net::SocketAddr;
 
-use super::layer::Value;
 use super::problem::{Checked, Wrong};
 use super::reader::Reader;
 use super::reloadable::Reloadable;
 use super::schema::Type;
+use super::source_values::Value;
 use super::values::{Typed, line};
 
 const ADDRESS: &str = "admin.address";

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use super::accounts::{Gid, Uid};
-use super::layer::Value;
 use super::problem::Checked;
 use super::reader::{Reader, Setting};
 use super::schema::{self, Type};
+use super::source_values::Value;
 use super::values::{Parsed, lines, users, wrong_type};
 use crate::domain::policy::pattern::Pattern;
 use crate::domain::policy::{OVERFLOW_ID, Operation, Rule};

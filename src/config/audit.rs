@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 
-use super::layer::Value;
 use super::problem::Checked;
 use super::reader::Reader;
 use super::reloadable::Reloadable;
 use super::schema::Type;
+use super::source_values::Value;
 use super::values::{Parsed, absolute_path, text};
 
 /// Where journald takes lines of its native protocol (systemd-journald.service(8)).

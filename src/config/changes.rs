@@ -1,13 +1,14 @@
-//! Compares the configuration in force with one that was read later, and keeps what takes a restart.
+//! Compares the configuration in force with one that was read later, and keeps the old values of keys that need a
+//! restart.
 //!
-//! The schema says which keys take one. Values are shown if they are numbers or words of this program, and never if
+//! The schema says which keys need one. Values are shown if they are numbers or words of this program, and never if
 //! an operator chose the text: a secret that was pasted into the wrong key is still a secret.
 
 use std::fmt::Display;
 use std::sync::Arc;
 
 use super::Config;
-use super::effective::Reading;
+use super::effective_values::Reading;
 use super::reloadable::Reloadable;
 use super::schema::{self, DefaultValue, Key, LISTENER_PATH, Reload};
 

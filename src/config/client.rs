@@ -3,14 +3,14 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::files::{self, Content, Exposure};
-use super::layer::Value;
 use super::problem::{Checked, Wrong};
 use super::reader::{Reader, Setting};
+use super::referenced_files::{self, Content, Exposure};
 use super::reloadable::Reloadable;
 use super::schema::{Type, variable};
+use super::source_values::Value;
 use super::values::{Parsed, absolute_path, choice, line, text};
-use crate::domain::invisible;
+use crate::domain::invisible_characters;
 use crate::secret::Secret;
 
 const ID: &str = "tenant.client.id";
@@ -155,7 +155,7 @@ pub(super) fn secret_from(path: &Path) -> Result<(Secret, Option<Exposure>), Wro
     /// More than any secret, and a bound on the memory for a file that was named by mistake.
     const LIMIT_KIB: u64 = 64;
 
-    let content = files::read(path, LIMIT_KIB)?;
+    let content = referenced_files::read(path, LIMIT_KIB)?;
     let exposure = content.exposure;
     Ok((secret_in(content)?, exposure))
 }
@@ -179,7 +179,7 @@ fn check(text: &str) -> Parsed<Secret> {
         let what = "must contain only the secret, without line breaks or other control characters";
         return Err(what.to_owned());
     }
-    if let Some(found) = invisible::first(text) {
+    if let Some(found) = invisible_characters::first(text) {
         return Err(format!("must contain only the secret, without the invisible character {found}"));
     }
     Ok(Secret::new(text))

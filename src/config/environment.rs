@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::layer::Layer;
 use super::problem::{Report, in_variable};
 use super::schema::{self, Key, Known, VARIABLE_PREFIX, variable};
+use super::source_values::Layer;
 use super::suggestion;
 use super::values::from_text;
 

@@ -1,4 +1,4 @@
-//! `host` or `host:port`, as `tenant.domain` and a proxy's address are written. Pure.
+//! `host` or `host:port`, as `tenant.domain` and a proxy's address are written.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 

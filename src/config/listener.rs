@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 
 use super::accounts::{Gid, Uid};
-use super::layer::Value;
 use super::problem::{Checked, Wrong};
 use super::reader::{Reader, Setting};
 use super::reloadable::Reloadable;
 use super::schema::{self, LISTENER_PATH, Type};
+use super::source_values::Value;
 use super::values::{Parsed, Typed, absolute_path};
 use super::{allow, socket_dir};
 use crate::domain::policy::Rule;

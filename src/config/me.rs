@@ -1,11 +1,11 @@
 //! `[me]`: the users' tokens that `/v1/me` accepts.
 
 use super::host::{self, HostPort};
-use super::layer::Value;
 use super::problem::Checked;
 use super::reader::Reader;
 use super::reloadable::Reloadable;
 use super::schema::Type;
+use super::source_values::Value;
 use super::values::{Parsed, lines};
 
 /// `[me]`.

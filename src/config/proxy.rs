@@ -5,7 +5,7 @@ use super::host;
 use super::problem::{Checked, in_variable};
 use super::reader::{Reader, Setting};
 use super::values::{Parsed, text};
-use crate::domain::invisible;
+use crate::domain::invisible_characters;
 use crate::secret::Secret;
 
 /// The key's path.
@@ -58,7 +58,7 @@ fn with_scheme(url: &str) -> String {
 
 /// Checks the URL. No text of a problem repeats a part of it, because it may contain a password.
 fn parse(url: &str) -> Parsed<Secret> {
-    if let Some(found) = invisible::first(url) {
+    if let Some(found) = invisible_characters::first(url) {
         return Err(format!(
             "contains the invisible character {found}, probably from pasted text; remove it"
         ));

@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::effective::{Effective, Reading};
-use super::files::Exposure;
-use super::layer::{Found, Layer, Value};
+use super::effective_values::{Effective, Reading};
 use super::problem::{Checked, Report, Reported, Wrong, in_variable};
+use super::referenced_files::Exposure;
 use super::schema::{self, DefaultValue, Key, Known, Type, variable};
+use super::source_values::{Found, Layer, Value};
 use super::values::{self, Parsed, Typed};
 
 /// The value of a key, and where it is set.

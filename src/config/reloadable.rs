@@ -1,4 +1,4 @@
-//! What a reload does with the settings of one table, beyond what the schema says.
+//! The trait of a table's settings by which a reload keeps the old values of keys that need a restart.
 
 /// The settings of a table, as a reload compares and replaces them.
 ///

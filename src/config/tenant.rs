@@ -10,14 +10,14 @@ use rustls::pki_types::pem::{PemObject, SectionKind};
 
 use super::environment::Env;
 use super::host::{self, HostPort};
-use super::layer::Value;
 use super::problem::Checked;
 use super::proxy::Proxy;
 use super::reader::{Reader, Setting};
 use super::reloadable::Reloadable;
 use super::schema::Type;
+use super::source_values::Value;
 use super::values::{Parsed, absolute_path, line};
-use super::{files, proxy};
+use super::{proxy, referenced_files};
 
 const CA_FILE: &str = "tenant.ca_file";
 
@@ -183,8 +183,8 @@ fn extra_roots(reader: &mut Reader) -> Checked<Vec<CertificateDer<'static>>> {
     const LIMIT_KIB: u64 = 1024;
 
     let Some(file) = reader.owned(CA_FILE, absolute_path)? else { return Ok(Vec::new()) };
-    let content =
-        files::read(Path::new(&file.value), LIMIT_KIB).map_err(|error| reader.refuse(&file, error))?;
+    let content = referenced_files::read(Path::new(&file.value), LIMIT_KIB)
+        .map_err(|error| reader.refuse(&file, error))?;
     let roots = certificates(&content.bytes).map_err(|text| reader.refuse(&file, text))?;
     reader.files.push(file.value.into());
     Ok(roots)

@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use super::files;
 use super::problem::Checked;
 use super::reader::Reader;
+use super::referenced_files;
 use super::values::absolute_path;
 use crate::secret::TagKey;
 
@@ -23,7 +23,7 @@ pub(super) fn read(reader: &mut Reader) -> Checked<Option<TagKey>> {
     const LIMIT_KIB: u64 = 64;
 
     let Some(path) = reader.owned(KEY, absolute_path)? else { return Ok(None) };
-    let content = match files::read(Path::new(&path.value), LIMIT_KIB) {
+    let content = match referenced_files::read(Path::new(&path.value), LIMIT_KIB) {
         Ok(content) => content,
         Err(error) => return Err(reader.refuse(&path, error)),
     };

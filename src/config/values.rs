@@ -1,4 +1,4 @@
-//! Parses values of sources into durations, sizes, numbers, choices and texts. Pure.
+//! Parses values of sources into durations, sizes, numbers, choices and texts.
 //!
 //! Each function returns the value, or a text that says what would be right and does not repeat the input.
 
@@ -8,11 +8,11 @@ use bytesize::ByteSize;
 use jiff::SignedDuration;
 use jiff::fmt::friendly::{Spacing, SpanPrinter};
 
-use super::layer::Value;
 use super::problem::Wrong;
 use super::schema::Type;
-use crate::domain::invisible;
-use crate::domain::span::{self, NotADuration, is_bare_number};
+use super::source_values::Value;
+use crate::domain::duration_text::{self, NotADuration, is_bare_number};
+use crate::domain::invisible_characters;
 
 /// A value, or what is wrong with it.
 pub(super) type Parsed<T> = Result<T, String>;
@@ -188,7 +188,7 @@ fn list(takes: Type, value: &Value, line: impl Fn(&str) -> Parsed<&str>) -> Pars
 }
 
 fn visible_line(text: &str) -> Parsed<&str> {
-    match invisible::first(text) {
+    match invisible_characters::first(text) {
         Some(found) => {
             Err(format!("contains the invisible character {found}, probably from pasted text; remove it"))
         }
@@ -239,7 +239,7 @@ fn number(takes: Type, value: &Value) -> Parsed<f64> {
 /// `"90s"`, `"1h30m"`, `"500ms"`: hours, minutes, seconds and smaller units. The unit is required.
 fn duration(text: &str) -> Parsed<Duration> {
     let example = r#"h, m, s or ms, as in "90s" or "1h30m""#;
-    span::parse(text).map_err(|why| match why {
+    duration_text::parse(text).map_err(|why| match why {
         NotADuration::NoUnit => format!("a duration needs a unit; use {example}"),
         NotADuration::Iso8601 => format!("ISO 8601 durations are not supported; use {example}"),
         NotADuration::Malformed => format!("invalid duration; use {example}"),

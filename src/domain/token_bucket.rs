@@ -1,4 +1,4 @@
-//! A token bucket: a burst, and a rate per second. Pure.
+//! A token bucket: a burst, and a rate per second. No I/O and no clock.
 
 use std::time::Duration;
 

@@ -1,6 +1,7 @@
-//! Refusals: the response to a client whose connection is closed without a request being answered. It is made to
-//! arrive: the kernel resets a connection that is closed with unread data, and the client might not get to read the
-//! response.
+//! Sends the response to a client whose connection is closed before any of its requests is handled.
+//!
+//! What the client still sends is read and discarded, because the kernel resets a connection that is closed with unread
+//! data, and the client might then not get to read the response.
 
 use std::io::ErrorKind;
 use std::time::Duration;

@@ -11,7 +11,7 @@ use landlock::{
     RulesetCreatedAttr, RulesetError, RulesetStatus, Scope, make_bitflags, path_beneath_rules,
 };
 
-use super::links::ResolvedPath;
+use super::path_resolution::ResolvedPath;
 
 /// Directories that are always readable: the C library and the modules of `nsswitch.conf` read them to resolve names,
 /// and the daemon reads `/proc`. They are directories, because a rule applies to the file that exists now, and

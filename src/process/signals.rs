@@ -1,5 +1,8 @@
-//! Signals. The first SIGTERM or SIGINT asks for an orderly end, the second ends the process at once. SIGHUP asks for a
-//! reload. SIGXFSZ, SIGUSR1 and SIGUSR2, which end a process by default, have no effect.
+//! Receives signals: SIGTERM and SIGINT end the daemon, SIGHUP asks for a reload (done in `cli::serve` and
+//! `app::reload`).
+//!
+//! The first SIGTERM or SIGINT asks for an orderly end, the second ends the process at once. SIGXFSZ, SIGUSR1 and
+//! SIGUSR2, which end a process by default, have no effect.
 //!
 //! Handlers are registered before anything else, so that a signal during start-up is not lost. Signals that the parent
 //! blocked or ignored are received as well, although both settings are inherited across exec(2).

@@ -8,7 +8,7 @@ use nix::errno::Errno;
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, InotifyEvent, WatchDescriptor};
 use tokio::io::unix::AsyncFd;
 
-use super::links::ResolvedPath;
+use super::path_resolution::ResolvedPath;
 
 /// A watch over the directories that contain a file, before and after following links, and over each link in its path.
 #[derive(Debug)]

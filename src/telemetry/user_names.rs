@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 
 use crate::config::{Log, UserIds};
-use crate::domain::invisible;
+use crate::domain::invisible_characters;
 use crate::domain::user::UserId;
 use crate::secret::{NoRandomness, TagKey};
 
@@ -65,7 +65,7 @@ fn key_of_machine(file: &Path) -> Option<TagKey> {
 /// Escapes invisible characters, line breaks and changes of direction in `text`, so that a line is about one user and
 /// shows the whole id.
 fn on_one_line(text: &str) -> String {
-    invisible::escaped(text, |c, line| line.extend(c.escape_unicode())).into_owned()
+    invisible_characters::escaped(text, |c, line| line.extend(c.escape_unicode())).into_owned()
 }
 
 #[cfg(test)]

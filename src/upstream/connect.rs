@@ -1,5 +1,4 @@
-//! What hyper lacks for connecting: one deadline for all its steps, the step that was reached by then, and a type for
-//! each error.
+//! Connects within one deadline for all steps, and reports the step that was reached when it passed.
 
 use std::cell::Cell;
 use std::future::Future;

@@ -1,4 +1,4 @@
-//! A fair queue: the highest priority goes first, and flows of equal priority take turns. Pure.
+//! A fair queue: the highest priority goes first, and flows of equal priority take turns. No I/O and no clock.
 //!
 //! Each flow has its own queue, and the flows that wait form a ring. A flow that had its turn moves to the end. So each
 //! other flow gets one turn for every turn of a busy flow, however long the busy flow's queue is. Fair queuing by time

@@ -1,4 +1,4 @@
-//! Decides whether `NO_PROXY` names a host. Pure.
+//! Decides whether `NO_PROXY` names a host. No I/O and no clock.
 //!
 //! There is no standard. Go's `httpproxy` and curl, which most other programs use, differ. A host that either of them
 //! would connect to directly is connected to directly.

@@ -1,5 +1,5 @@
 //! The rate at which requests may go to the tenant: the configured rate, the gate that a 429 closes, and the limits
-//! that the tenant reports. Pure.
+//! that the tenant reports. No I/O and no clock.
 
 use std::time::Duration;
 

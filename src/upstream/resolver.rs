@@ -1,5 +1,4 @@
-//! The name servers of `/etc/resolv.conf`, for one cause of failed resolution: a link-local server that the unit
-//! blocks.
+//! Detects a link-local name server in `/etc/resolv.conf`, which the systemd unit blocks.
 
 use std::net::IpAddr;
 

@@ -1,4 +1,4 @@
-//! An answer of Auth0 and what its headers say about limits, waits and clocks. Pure.
+//! An answer of Auth0 and what its headers say about limits, waits and clocks. No I/O and no clock.
 
 use std::time::Duration;
 

@@ -26,7 +26,7 @@ use super::connect::{ConnectTimedOut, ResolveFailed, Resolver, Step, Timed};
 use super::read_bounds::{READ_BUFFER, ReadBounds, TooMuch};
 use super::response::Answer;
 use super::tcp::Tcp;
-use super::{descriptors, no_proxy, reading, resolver, tls};
+use super::{body_reading, descriptor_shortage, no_proxy, resolver, tls};
 
 /// How long an idle connection is kept. Auth0 closes its side after about a minute.
 const POOL_IDLE: Duration = Duration::from_secs(45);
@@ -214,10 +214,10 @@ where
         if let Some(seen) = request.extensions().get::<Seen>() {
             seen.connection.set(connection.clone()).ok();
         }
-        let enough = reading::count_interim(&mut request);
+        let enough = body_reading::count_interim(&mut request);
         let response = tokio::select! {
             response = client.request(request) => response.map_err(|error| self.classify(&error))?,
-            () = enough.notified() => return Err(Failure::Malformed { what: reading::INTERIM }),
+            () = enough.notified() => return Err(Failure::Malformed { what: body_reading::INTERIM }),
         };
         if let Some(bounds) = response.extensions().get::<ReadBounds>() {
             if bounds.has_grown() {
@@ -227,13 +227,13 @@ where
         }
         let (head, body) = response.into_parts();
         // A compressed body could expand to any size.
-        if reading::is_encoded(&head.headers) {
+        if body_reading::is_encoded(&head.headers) {
             return Err(Failure::Malformed { what: "a compressed body that was not asked for" });
         }
         Ok(Answer {
             status: head.status,
             headers: head.headers,
-            body: reading::whole(body, |error| self.broken(&error)).await?,
+            body: body_reading::whole(body, |error| self.broken(&error)).await?,
         })
     }
 
@@ -259,7 +259,8 @@ where
         }
         let late = chain().find_map(|error| Some(error.downcast_ref::<ConnectTimedOut>()?.0));
         let is_unresolved = chain().any(|error| error.is::<ResolveFailed>());
-        if chain().any(descriptors::are_lacking) || (is_unresolved && descriptors::are_gone()) {
+        if chain().any(descriptor_shortage::are_lacking) || (is_unresolved && descriptor_shortage::are_gone())
+        {
             return Failure::NoDescriptors { host };
         }
         if let Some(proxy) = &self.proxy {

@@ -1,4 +1,4 @@
-//! The wire format of Auth0: paths of requests, parsing of answers. Pure.
+//! The wire format of Auth0: paths of requests, parsing of answers. No I/O and no clock.
 //!
 //! Parsing is lenient where Auth0's own answers vary (ids that are numbers or text, lifetimes that are absent, numbers
 //! or text, errors without JSON). It is strict where leniency could serve the wrong token: an answer about another user

@@ -1,4 +1,4 @@
-//! Parses a user token and checks its signature. Pure.
+//! Parses a user token and checks its signature. No I/O and no clock.
 //!
 //! The header is untrusted until the signature has been checked, and forgers choose its `alg`: `none`, or `HS256` keyed
 //! with the public key. So `alg` may only name one of two algorithms for RSA keys, and has to match the one that the

@@ -79,7 +79,7 @@ const NARROW: &[(&str, &str, &[&str])] = &[
     ("cli", "fake_auth0", &["src/cli/demo.rs"]),
     ("cli", "management", &["src/cli/check.rs"]),
     ("cli", "secret", &["src/cli/check.rs"]),
-    ("cli", "upstream", &["src/cli/check.rs", "src/cli/check/unit.rs"]),
+    ("cli", "upstream", &["src/cli/check.rs", "src/cli/check/systemd_unit.rs"]),
 ];
 
 /// The files in which a secret leaves its type, and why each may.

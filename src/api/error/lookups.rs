@@ -1,4 +1,4 @@
-//! Errors of lookups: the row of the table, the detail, and when a client may ask again.
+//! Maps each error of a lookup to its row in `error/table.rs`; states its detail, and when a client may ask again.
 
 use std::time::Duration;
 

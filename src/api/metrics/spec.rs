@@ -1,4 +1,4 @@
-//! What a row of the table of metrics says, and what its samples are read from.
+//! The type of a row in the table of metrics.
 
 use std::collections::BTreeMap;
 use std::fmt;

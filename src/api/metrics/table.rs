@@ -10,6 +10,7 @@ use crate::telemetry::{Histogram, log};
 use super::spec::{Kind, Label, MetricSpec, Samples, Value};
 
 /// Every metric. Those that begin with `process` have the names that Prometheus' client libraries give them.
+/// Counters are named here without `_total`, which the output adds.
 pub const METRICS: &[MetricSpec] = &[
     MetricSpec {
         name: "cloakroom_build_info",

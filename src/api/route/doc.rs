@@ -1,4 +1,4 @@
-//! What the references and `openapi.json` say of a route.
+//! The texts that documentation shows for a route.
 
 use super::query::Parameter;
 

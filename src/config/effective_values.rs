@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::layer::Value;
+use super::source_values::Value;
 
 /// A key's value in the form in which it is compared.
 #[derive(Clone, PartialEq)]

@@ -1,4 +1,4 @@
-//! Divides the limit of file descriptors among the listeners. Pure.
+//! Divides the limit of file descriptors among the listeners. No I/O and no clock.
 //!
 //! An accepted connection takes a descriptor. Without a free one the daemon could neither ask Auth0, read a file nor
 //! answer a probe. Its own descriptors are therefore reserved first.

@@ -1,12 +1,12 @@
 //! Reads the TOML file as a layer: every value with its line.
 
-use super::layer::Value;
+use super::source_values::Value;
 use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue};
 
-use super::layer::Layer;
 use super::problem::{Report, in_file};
 use super::schema::{self, Known, List, Table, Type};
+use super::source_values::Layer;
 use super::suggestion;
 
 /// Reads `text`, the content of the file `name`. Syntax errors, unknown keys and wrong types are problems in

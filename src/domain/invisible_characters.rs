@@ -1,5 +1,5 @@
 //! Characters that are invisible or change how others are displayed. They are escaped in texts from peers, and rejected
-//! in settings. Pure.
+//! in settings.
 
 use std::borrow::Cow;
 use std::fmt;

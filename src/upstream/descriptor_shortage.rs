@@ -1,4 +1,4 @@
-//! Distinguishes a lack of file descriptors from a name that cannot be resolved, which it looks like.
+//! Detects that the process or the machine has no free file descriptor, which the resolver reports as an unknown name.
 
 use std::error::Error;
 use std::io;
