@@ -1,5 +1,5 @@
 //! The HTTP interface: its routes, the rights that they need, and their answers. Uses the cache and the Management
-//! token's keeper; knows neither Auth0 nor connections.
+//! token's keeper. `listener` accepts the connections, `upstream` asks Auth0.
 
 mod admission;
 pub(crate) mod audit;

@@ -7,7 +7,7 @@
 //! |---|---|
 //! | [`domain`] | the pure core: users, identities, freshness, access rules, errors |
 //! | [`secret`] | secret texts, and keyed hashes that identify them |
-//! | [`clock`] | the only reader of time |
+//! | [`clock`] | reads the system's clocks, or simulates them |
 //! | [`config`] | reads a file and the environment into a checked configuration, or reports every problem |
 //! | [`telemetry`] | log lines, the audit log, and the numbers of `status` |
 //! | [`task`] | starts named tasks |
@@ -28,7 +28,7 @@
 //! # Invariants
 //!
 //! - `domain` does not wait, read a clock or the environment, do I/O, or log: `now` is an argument.
-//! - Only `clock` reads the time, and only `main` the environment.
+//! - Only `clock` reads the system's clocks; timeouts use tokio's `Instant`. Only `main` reads the environment.
 //! - `cache`, `management` and `user_token` define the traits through which they ask the tenant:
 //!   [`cache::ProfileSource`], [`management::GrantSource`] and [`user_token::KeySource`]. `upstream` implements all
 //!   three. `api` and `listener` know nothing of Auth0, `upstream` nothing of Unix sockets.
@@ -37,7 +37,8 @@
 //! - A secret is a [`secret::Secret`] from the moment it is read, and [`secret::Secret::expose`] is the only way to its
 //!   text.
 //! - Texts of errors are built from the daemon's own configuration and a fixed set of causes, never from what a peer
-//!   sent ([`domain::error`]). Only `src/api/error.rs` chooses status codes.
+//!   sent ([`domain::error`]). `api/error/table.rs` states the HTTP status of each error; `api/error.rs` and
+//!   `api/error/lookups.rs` choose the row.
 //! - Requests to Auth0 always use TLS, also in tests.
 //! - Nothing depends on `cfg(test)` except test modules.
 //!

@@ -1,4 +1,6 @@
-//! Failures and lookup errors, and whether waiting helps. `src/api/error.rs` maps them to HTTP statuses.
+//! Failures and lookup errors, and whether waiting helps.
+//!
+//! `api/error/table.rs` states the HTTP status of each error; `api/error.rs` and `api/error/lookups.rs` choose the row.
 //!
 //! The texts of [`Failure`] are safe to publish. They are built from the daemon's own configuration and a fixed set of
 //! causes, never from what a peer sent, so they may appear in an answer, a log line or a terminal. Each names the cause
