@@ -16,7 +16,7 @@ use cloakroom::domain::priority::Flow;
 use cloakroom::domain::user::{Selector, UserId};
 use cloakroom::fake_auth0::{Tenant, TenantOptions};
 use cloakroom::management::Management;
-use cloakroom::secret::{Secret, Tag, TagKey};
+use cloakroom::secret::{Tag, TagKey};
 use cloakroom::telemetry::{Counters, UserNames};
 use cloakroom::upstream::{Auth0, Parts, Profiles};
 use serde_json::json;

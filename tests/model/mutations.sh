@@ -106,8 +106,8 @@ mutant report-forgotten-by-the-next-answer src/cache/entry.rs \
 mutant report-lost-with-its-entry src/cache/landing.rs \
     'let reported = self.refusals.of(user, &entry, logged_in);' 'let reported = Vec::new();'
 mutant report-lost-by-a-second-one src/cache/landing.rs 'if self.obsolete.is_void() {
-                    // From' 'if self.obsolete.get() {
-                    // From'
+                    // The flight' 'if self.obsolete.get() {
+                    // The flight'
 mutant report-that-no-login-lifts src/cache/entry.rs \
     'logged_in.is_some_and(|logged_in| logged_in > self.at)' 'logged_in.is_some_and(|_| false)'
 mutant report-that-any-login-lifts src/cache/entry.rs \

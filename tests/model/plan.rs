@@ -154,8 +154,8 @@ pub fn histories() -> impl Strategy<Value = History> {
 /// A configuration in which every key that has a default has it.
 pub fn defaults() -> Config {
     let text = "[tenant]\ndomain = \"tenant.eu.auth0.com\"\n[tenant.client]\nid = \"demo-client\"\n";
-    let secret = [("CLOAKROOM_TENANT__CLIENT__SECRET".to_owned(), "demo-client-secret".to_owned())];
-    config::parse("model.toml", text, &secret.into()).unwrap().config
+    let secret = ("CLOAKROOM_TENANT__CLIENT__SECRET".to_owned(), "demo-client-secret".to_owned());
+    config::parse("model.toml", text, &[secret].into_iter().collect()).unwrap().config
 }
 
 fn seconds(of: &'static [u64]) -> impl Strategy<Value = Duration> {
