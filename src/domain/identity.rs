@@ -148,7 +148,7 @@ impl TokenPlace {
     }
 }
 
-/// Why a selector leads to no token of a profile. Lists are limited by [`MOST_LISTED`].
+/// Why a selector leads to no token of a profile. Lists are limited by `MOST_LISTED`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NoSelection {
     /// The user has no such identity; these are the user's connections.

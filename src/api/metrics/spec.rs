@@ -8,7 +8,7 @@ use crate::telemetry::{BudgetStanding, Histogram, ProcessStats};
 
 use crate::api::state::Services;
 
-/// A row of [`METRICS`].
+/// A row of `METRICS` in `table.rs`.
 pub struct MetricSpec {
     /// The name, without what formats add to that of a counter.
     pub(super) name: &'static str,
