@@ -50,7 +50,7 @@ impl Fair {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_comes_with_one_is_next_but_one_whoever_waits_with_five_hundred() {
+async fn one_lookup_waits_for_one_of_another_uids_five_hundred() {
     let fair = Fair::new(SETTINGS).await;
     let greedy = fair.ask(GREEDY, "greedy", 500);
     for round in 0..5 {

@@ -104,7 +104,7 @@ fn abused(
 }
 
 #[test]
-fn whoever_abuses_the_daemon_slows_itself_only() {
+fn an_abusive_client_slows_only_itself() {
     if !is_root() {
         return;
     }

@@ -202,7 +202,7 @@ fn proc_files(daemon: &Daemon, found: &mut Found) {
 }
 
 #[test]
-fn no_secret_comes_out_by_another_door() {
+fn no_secret_appears_in_any_output() {
     let options = TenantOptions { client_secret: Secret::new(CLIENT_SECRET), ..TenantOptions::default() };
     let uid = nix::unistd::geteuid();
     let settings = format!(

@@ -237,7 +237,7 @@ fn a_wall_clock_that_is_set_forward_a_day_and_back_revives_nothing() {
 
 /// What a laptop's lid or a paused virtual machine does, as far as a process can tell: nothing runs, clocks go on.
 #[test]
-fn what_died_while_the_daemon_was_frozen_is_not_answered_after() {
+fn a_token_that_expired_while_the_daemon_was_frozen_is_not_served() {
     let lifetime = Duration::from_secs(3);
     let options = TenantOptions { token_lifetime: lifetime, ..TenantOptions::default() };
     let mut lying = Lying::new(options, &[]);

@@ -307,7 +307,7 @@ fn cases() -> Vec<Case> {
 
 /// Each cause, at each place where a person may meet it: `check --online`, a lookup's error, the daemon's log.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_cause_is_named_with_its_mend_wherever_it_shows() {
+async fn every_failure_is_reported_with_its_cause_and_its_fix() {
     let mut texts = std::collections::BTreeSet::new();
     for case in cases() {
         let tenant = Tenant::new(Clock::system(), TenantOptions::default()).unwrap();

@@ -78,7 +78,7 @@ fn whoever_still_waits_at_the_deadline_is_told_so() {
 
 /// Guarantee 9: whoever the kernel connected is answered, and the next one finds no socket.
 #[test]
-fn whoever_connected_is_answered_across_the_end() {
+fn clients_that_connected_are_answered_across_a_shutdown() {
     let deployment = Deployment::new("");
     let mut daemon = deployment.start();
     let socket = deployment.socket();

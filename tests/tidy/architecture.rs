@@ -271,7 +271,7 @@ fn what_is_absent_stays_absent() {
 }
 
 #[test]
-fn secrets_leave_through_listed_doors_only() {
+fn only_listed_files_expose_secrets() {
     let holders: BTreeSet<_> = sources()
         .into_iter()
         .filter(|source| {

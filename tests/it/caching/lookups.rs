@@ -25,7 +25,7 @@ async fn a_cold_lookup_asks_once_and_a_warm_one_not_at_all() {
 
 /// Guarantee 4.
 #[tokio::test(start_paused = true)]
-async fn a_thousand_cold_lookups_are_one_flight_whoever_hangs_up() {
+async fn a_thousand_cold_lookups_are_one_flight_even_if_clients_disconnect() {
     let world = World::simulated(TenantOptions::default(), "").await;
     world.tenant.fault(Endpoint::Token, Fault::Latency(SECOND));
     world.tenant.fault(Endpoint::User, Fault::Latency(SECOND));
@@ -189,7 +189,7 @@ async fn failures_are_not_remembered_as_facts() {
 
 /// Guarantee 2: every sample user and every identity gets its own token and no other.
 #[tokio::test(start_paused = true)]
-async fn nobody_is_answered_with_anothers_token() {
+async fn no_lookup_is_answered_with_another_users_token() {
     let world = world("").await;
     let samples = [
         users::GOOGLE,

@@ -157,7 +157,7 @@ async fn further_issuers_of_the_tenant_are_accepted_where_they_are_named() {
 
 /// Rules with `me` among their operations, and not `token`: what the routes are for.
 #[tokio::test(start_paused = true)]
-async fn whoever_may_only_use_me_needs_each_users_own_token() {
+async fn a_client_limited_to_me_needs_each_users_own_token() {
     let rules = format!(
         "[[listener]]\npath = \"{{dir}}/api.sock\"\nmode = \"0600\"\n[[listener.allow]]\nuid = {}\n\
          operations = [\"me\"]\nusers = [\"google-oauth2|*\"]\nconnections = [\"google-oauth2\"]",

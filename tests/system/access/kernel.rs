@@ -119,7 +119,7 @@ fn whoever_is_root_in_a_user_namespace_of_its_own_is_still_who_it_is() {
 /// A daemon in a user namespace, as of a container without root: whoever has no number in there is called 65534, and
 /// that is everybody and nobody.
 #[test]
-fn whoever_has_no_number_in_the_daemons_user_namespace_is_never_answered() {
+fn a_client_with_the_overflow_uid_is_never_answered() {
     let rooted = [UNSHARE, "--user", "--map-root-user"];
     if !is_root() || !can(&["--user", "--map-root-user"]) {
         return;

@@ -32,7 +32,7 @@ const GREEDY_CALLER: &str = r#"
 
 /// Neither a caller without any rights nor two of them keep others out.
 #[test]
-fn no_stranger_takes_every_connection() {
+fn uids_without_rights_cannot_take_every_connection() {
     if !is_root() {
         return;
     }
