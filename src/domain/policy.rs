@@ -345,7 +345,7 @@ impl fmt::Display for Denied {
         let rule = format!("a [[listener.allow]] with uid = {uid} and operations = [\"{operation}\"]");
         match &self.reason {
             DenialReason::UnknownUid => f.write_str(
-                ": 65534 is the uid that the kernel reports for a caller in another user namespace, and never allowed",
+                ": 65534 is the uid that the kernel reports for a client in another user namespace, and never allowed",
             ),
             DenialReason::NotAdministrator => {
                 f.write_str(": only root and the uid that the daemon runs as may use it, whatever the rules say")

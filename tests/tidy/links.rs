@@ -266,6 +266,20 @@ fn texts_that_troubleshooting_quotes_are_in_the_source() {
     assert!(quoted > 60, "{quoted}");
 }
 
+/// In quotation marks are messages of the log, texts of `status`, and titles of the dashboard.
+#[test]
+fn texts_that_operations_quotes_are_in_the_source_or_the_dashboard() {
+    let said = literals() + &read("deploy/grafana/generate.py");
+    let text = read("docs/guides/operations.md");
+    let text = prose(&text).split_whitespace().collect::<Vec<_>>().join(" ");
+    // The example of a sentence has figures, which the daemon fills in.
+    let quoted: Vec<_> = text.split('"').skip(1).step_by(2).filter(|text| !text.contains(';')).collect();
+    assert!(quoted.len() >= 8, "{quoted:?}");
+    for text in quoted {
+        assert!(said.contains(text), "nothing says {text:?}");
+    }
+}
+
 /// The source, with string literals as they are printed: a backslash at a line's end joins it to the next.
 fn literals() -> String {
     let sources = files(&root().join("src"), &|name| name.ends_with(".rs"));
