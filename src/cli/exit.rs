@@ -56,7 +56,9 @@ impl Exit {
             Self::Usage => "the command line is wrong, or an option is needed to choose between identities",
             Self::NotFound => "not found: the user, the identity or the token",
             Self::LoginRequired => "the user must log in again",
-            Self::Forbidden => "forbidden: the daemon or the socket's permissions do not let this user in",
+            Self::Forbidden => {
+                "forbidden: by a rule, by the socket's permissions, or because Auth0 has blocked the user"
+            }
             Self::Unavailable => {
                 "unavailable: no daemon, or Auth0 cannot be asked; trying again later may help"
             }

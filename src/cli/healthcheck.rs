@@ -16,7 +16,7 @@ default is --ready, which is what clients need to know.
 Examples:
   cloakroom healthcheck
   cloakroom healthcheck --live
-  HEALTHCHECK CMD [\"cloakroom\", \"healthcheck\"]    (in a Dockerfile)";
+  cloakroom healthcheck --started";
 
 /// The arguments of `healthcheck`.
 #[derive(clap::Args, Debug)]

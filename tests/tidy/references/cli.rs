@@ -60,7 +60,9 @@ fn item(argument: &Arg) -> String {
         Some(long) => format!("--{long}"),
         None => values.join(" "),
     };
-    let mut text = format!("`{name}`: {}.", argument.get_help().unwrap());
+    let help = argument.get_help().unwrap().to_string();
+    let end = if help.ends_with('?') { "" } else { "." };
+    let mut text = format!("`{name}`: {help}{end}");
     let defaults: Vec<_> =
         argument.get_default_values().iter().map(|value| value.to_string_lossy()).collect();
     if takes_value && !defaults.is_empty() {
