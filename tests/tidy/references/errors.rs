@@ -28,10 +28,8 @@ fn the_reference_has_a_section_for_each_error() {
 /// What the page says of an error.
 fn section(code: Code) -> String {
     let spec = code.spec();
-    let mut facts = vec![
-        format!("Status {}, exit code {} of client commands", spec.status.as_u16(), spec.exit),
-        format!("Title: {}", spec.title),
-    ];
+    let mut facts =
+        vec![format!("Status {}, exit code {} of client commands", spec.status.as_u16(), spec.exit)];
     if !spec.members.is_empty() {
         let members: Vec<_> = spec.members.iter().map(|name| format!("`{name}`")).collect();
         facts.push(format!("Further members: {}", members.join(", ")));
@@ -45,24 +43,29 @@ fn section(code: Code) -> String {
     format!("\n## {}\n\n{text}\n{facts}", spec.name)
 }
 
-/// The routes that may answer with it.
+/// The routes that may answer with it: those, or all but the others, whichever list is shorter.
 fn routes(code: Code) -> String {
-    let answers = |spec: &&RouteSpec| Code::of_route(spec).any(|one| one == code);
-    let them: Vec<_> = ROUTES.iter().filter(answers).collect();
-    match them.len() {
-        _ if code == Code::RouteNotFound => {
-            "every path that is not a route, and the routes of `/v1/me`".to_owned()
-        }
-        all if all == ROUTES.len() => "every route".to_owned(),
-        many if many > 4 && !them.iter().any(|spec| spec.is_probe) => {
-            let others = ROUTES.iter().filter(|spec| !spec.is_probe && !answers(spec));
-            let others: Vec<_> = others.map(linked).collect();
-            match others.is_empty() {
-                true => "every route but the probes and `/metrics`".to_owned(),
-                false => format!("every route but the probes, `/metrics` and {}", others.join(", ")),
-            }
-        }
-        _ => them.iter().map(|spec| linked(spec)).collect::<Vec<_>>().join(", "),
+    if code == Code::RouteNotFound {
+        return "every path that is not a route, and the routes of `/v1/me`".to_owned();
+    }
+    let (them, others): (Vec<_>, Vec<_>) =
+        ROUTES.iter().partition(|spec| Code::of_route(spec).any(|one| one == code));
+    let mut besides = vec!["the probes".to_owned(), "`/metrics`".to_owned()];
+    besides.extend(others.iter().filter(|spec| !spec.is_probe).map(|spec| linked(spec)));
+    if others.is_empty() {
+        "every route".to_owned()
+    } else if them.iter().all(|spec| !spec.is_probe) && them.len() > besides.len() {
+        format!("every route but {}", joined(&besides))
+    } else {
+        joined(&them.into_iter().map(linked).collect::<Vec<_>>())
+    }
+}
+
+/// A list in words.
+fn joined(items: &[String]) -> String {
+    match items {
+        [first @ .., last] if !first.is_empty() => format!("{} and {last}", first.join(", ")),
+        _ => items.concat(),
     }
 }
 
