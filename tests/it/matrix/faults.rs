@@ -120,7 +120,7 @@ fn the_way() -> Vec<Row> {
         fails("no answer, ever", Fault::StallHeaders, timeout(1))
             .asked_twice(timeout(2), hit(2), stale(2))
             .late(),
-        works("connections that have died silently", Fault::DeadConnections)
+        works("connections broken without notice", Fault::DeadConnections)
             .asked_twice(miss(2), hit(2).then(HIT_NEW), stale(2).then(HIT_NEW))
             .late(),
         works("three interim answers (1xx) before the one that counts", Fault::Interim(Some(3))),
@@ -143,12 +143,12 @@ fn users() -> Vec<Row> {
         fails("200, empty", Fault::Empty200, unavailable(3)),
         fails("200, a web page", Fault::Html200, unavailable(3)),
         fails("200, 10 MiB", Fault::Body(10 << 20), no_answer(1)),
-        fails("200, compressed unasked", Fault::GzipBomb, no_answer(1)),
+        fails("200, compressed although not accepted", Fault::GzipBomb, no_answer(1)),
         fails("200, 1 MiB in chunks of one byte", Fault::Crumbs((1 << 20) - 100), no_answer(1)),
         works("200, `Content-Encoding: Identity`", Fault::Encoding("Identity".into())),
         fails("200, another user", json(200, ANOTHER_USER), no_answer(1)),
-        works("200, right but as `text/plain`", Fault::WrongContentType),
-        fails("302 to elsewhere", Fault::Redirect("https://{domain}/elsewhere".into()), no_answer(1)),
+        works("200, valid, as `text/plain`", Fault::WrongContentType),
+        fails("302 to another path", Fault::Redirect("https://{domain}/elsewhere".into()), no_answer(1)),
         fails("301 to plain HTTP", moved("http://{domain}/elsewhere"), no_answer(1)),
         fails("400", json(400, BAD_REQUEST), no_answer(1)),
         row(
@@ -177,7 +177,7 @@ fn users() -> Vec<Row> {
         limited("429, `Retry-After` as a date, in 30 s", in_30_s(), Wait::Between(30, 33)),
         limited("429, `x-ratelimit-reset` in 20 s", in_20_s(), Wait::Between(20, 22)),
         // So soon over that the next lookup waits for its turn.
-        fails("429 without a word", Fault::RateLimited(WaitHint::None), a_moment.then(MISS)),
+        fails("429 that names no time", Fault::RateLimited(WaitHint::None), a_moment.then(MISS)),
         row(
             "429 for another user, `Retry-After` of 30 s",
             At::Before(Fault::RateLimited(WaitHint::Seconds(30))),
