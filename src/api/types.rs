@@ -64,7 +64,8 @@ pub struct ReportAnswer<'a> {
     pub outcome: Cow<'a, str>,
 }
 
-/// The Management API token itself. A secret, so there is no way to print it.
+/// The Management API token, which reads every user of the tenant.
+// A secret: this type has no `Debug`.
 #[derive(Deserialize, Serialize)]
 #[cfg_attr(feature = "schema", derive(JsonSchema))]
 pub struct ManagementTokenAnswer<'a> {

@@ -252,7 +252,7 @@ pub const ROUTES: &[RouteSpec] = &[
             operation_id: "getLiveness",
             tag: RouteTag::Probes,
             summary: "Whether the process answers.",
-            description: "Always 200.",
+            description: "200 also without a Management token and during a shutdown.",
             query: &[],
             body: None,
             answer: AnswerKind::Probe,

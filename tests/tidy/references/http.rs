@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use cloakroom::api::error::Code;
-use cloakroom::api::route::{AnswerKind, ROUTES, RouteSpec, RouteTag};
+use cloakroom::api::route::{AnswerKind, ROUTES, Route, RouteSpec, RouteTag};
 use cloakroom::domain::policy::Operation;
 use serde_json::Value;
 
@@ -14,7 +14,7 @@ use super::{examples, generated_below_marker, openapi};
 fn the_reference_has_a_section_for_each_route_and_each_body() {
     let document = openapi::document();
     let schemas = &document["components"]["schemas"];
-    let mut page = String::from("| route | operation | |\n|---|---|---|\n");
+    let mut page = String::from("| route | operation | what it does |\n|---|---|---|\n");
     for spec in ROUTES {
         let heading = heading(spec);
         let operation = spec.operation.map_or(String::new(), |one| format!("`{}`", one.as_str()));
@@ -72,6 +72,7 @@ fn section(spec: &RouteSpec) -> String {
             format!("Answer: 200 with {}, `Cloakroom-Cache` and `Age`", link(body.name))
         }
         AnswerKind::Json(body) => format!("Answer: 200 with {}", link(body.name)),
+        AnswerKind::Probe if spec.route == Route::Live => "Answer: 200 with one line of text".to_owned(),
         AnswerKind::Probe => "Answer: 200 or 503 with one line of text".to_owned(),
         AnswerKind::Metrics => "Answer: 200 with [metrics](metrics.md)".to_owned(),
         AnswerKind::Document => "Answer: 200 with [this file](openapi.json), minified".to_owned(),
