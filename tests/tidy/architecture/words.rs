@@ -1,6 +1,6 @@
 //! The words of the source and of the pages, and the length of the pages' lines.
 //!
-//! Each directory or file in `COVERED` is held to all of it; what is not covered yet is added here as it is rewritten.
+//! Each directory or file in `COVERED` is held to all of it.
 
 use std::collections::BTreeSet;
 
@@ -19,6 +19,7 @@ const COVERED: &[&str] = &[
     "fuzz/README.md",
     "src/",
     "systemd/",
+    "tests/model/README.md",
 ];
 
 /// The ends of the names of files that are read: sources, pages, units and manifests.
