@@ -93,7 +93,7 @@ def quantile(share, by, metric):
 
 def fill(board):
     board.row("Is it healthy?", "Everything here should be green. If it is not: docs/guides/operations.md, Runbook.")
-    board.stat("Is it there?", "Whether Prometheus reaches it. Red: callers probably do not either.",
+    board.stat("Is it there?", "Whether Prometheus reaches it. Red: clients probably do not either.",
                "up{@}", steps=[(None, RED), (1, GREEN)], texts={0: "no", 1: "yes"})
     board.stat("Is there a Management token?",
                "Without one no user can be asked for; what is cached is still served.",
@@ -132,7 +132,7 @@ def fill(board):
     board.stat("How many reloads were refused?", "Reloads in the time shown whose configuration was wrong.",
                'increase(cloakroom_config_reloads_total{result="failure",@}[$__range])', "short", BAD_IF_1, decimals=0)
 
-    board.row("Is it worth it?", "What callers would have asked Auth0 for, and did not.")
+    board.row("Is it worth it?", "What clients would have asked Auth0 for, and did not.")
     board.stat("Share answered without Auth0",
                "Lookups whose answer was in the cache. Few: users come back later than cache.max_ttl, or there is no "
                "room for them (see Cache).",
@@ -159,22 +159,22 @@ def fill(board):
                  " / sum by (instance) (rate(cloakroom_lookups_total{@}[$__rate_interval]))", "{{instance}}"),
                 unit="percentunit", max=1)
 
-    board.row("Who waits?", "Hits take microseconds. Whoever waits, waits for Auth0 or for a turn in the budget.")
+    board.row("Who waits?", "Hits take microseconds. Other lookups wait for Auth0, or for a turn in the budget.")
     board.graph("How long do lookups take? (99 of 100)",
                 "The time within which 99 of 100 lookups were answered, by outcome. A miss takes what Auth0 takes, and "
                 "longer if it had to wait for its turn.",
                 (quantile(0.99, "outcome", "cloakroom_lookup_duration_seconds"), "{{outcome}}"), unit="s")
     board.graph("How long does Auth0 take?",
-                "From leave to send to the last byte. tenant.request_timeout ends it.",
+                "From the permit to send to the last byte. tenant.request_timeout ends it.",
                 (quantile(0.5, "endpoint", "cloakroom_upstream_request_duration_seconds"), "{{endpoint}}, 50 of 100"),
                 (quantile(0.99, "endpoint", "cloakroom_upstream_request_duration_seconds"), "{{endpoint}}, 99 of 100"),
                 unit="s")
     board.graph("How many requests wait for their turn?",
-                "More than none for long: [upstream] is too small for what callers ask, or the tenant's limit is "
+                "More than none for long: [upstream] is too small for what clients ask, or the tenant's limit is "
                 "reached.",
                 ("cloakroom_upstream_waiting{@}", "{{instance}}"), unit="short")
     board.graph("How many lookups joined a request under way?",
-                "Callers who asked for the same user at the same time: Auth0 was asked once for all of them.",
+                "Clients that asked for the same user at the same time: Auth0 was asked once for all of them.",
                 ("sum by (instance) (rate(cloakroom_flights_joined_total{@}[$__rate_interval]))", "{{instance}}"),
                 unit="reqps")
 
@@ -195,7 +195,7 @@ def fill(board):
                 ("avg_over_time(cloakroom_upstream_gate_closed{@}[$__rate_interval])", "{{instance}}"),
                 unit="percentunit", max=1)
 
-    board.row("What are callers told?", "Answers, and who gets none.")
+    board.row("What are clients answered?", "Responses by status, and requests denied.")
     board.graph("Answers by status",
                 "Of everything but probes and metrics. 410: the user has to log in again. 404: no such user, identity "
                 "or token. 503: see Is it healthy.",
