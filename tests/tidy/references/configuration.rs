@@ -98,10 +98,10 @@ fn sample_line(key: &Key) -> String {
 }
 
 const SAMPLE_HEAD: &str = "\
-#:schema /usr/share/doc/cloakroom/cloakroom.schema.json
+#:schema /usr/share/doc/cloakroom/docs/cloakroom.schema.json
 
-# The configuration of cloakroom, with every key. The reference, docs/reference/configuration.md, is installed as
-# /usr/share/doc/cloakroom/configuration.md.
+# The configuration of cloakroom, with every key. The reference, docs/reference/configuration.md, is installed in
+# /usr/share/doc/cloakroom.
 #
 # A line that begins with #key = shows the default, or an example where there is no default. Three values have to be
 # filled in: tenant.domain, tenant.client.id, and the client's secret, which goes into a file of its own:
