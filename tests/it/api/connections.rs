@@ -70,24 +70,6 @@ async fn slow_heads_and_bodies_are_given_up_on() {
     assert!(body.starts_with("HTTP/1.1 408 ") && body.contains("request_timeout"), "{body}");
 }
 
-/// Turns are taken among more than 64 connections. One that lingers after its refusal does not keep the turn of its uid.
-#[tokio::test(start_paused = true)]
-async fn a_malformed_request_delays_no_other_connection_of_its_uid() {
-    let world = world().await;
-    let mut idle = Vec::new();
-    for _ in 0..70 {
-        idle.push(UnixStream::connect(&world.socket).await.unwrap());
-    }
-    let mut malformed = UnixStream::connect(&world.socket).await.unwrap();
-    malformed.write_all(b"garbage\r\n\r\n").await.unwrap();
-    let mut answer = Vec::new();
-    malformed.read_to_end(&mut answer).await.unwrap();
-    assert!(answer.starts_with(b"HTTP/1.1 400 "), "{}", answer.escape_ascii());
-    let begun = tokio::time::Instant::now();
-    assert_eq!(world.get("/livez").await.status, 200);
-    assert!(begun.elapsed() < Duration::from_millis(500), "{:?}", begun.elapsed());
-}
-
 #[tokio::test(start_paused = true)]
 async fn who_connects_and_says_nothing_is_not_waited_for() {
     let world = world().await;
