@@ -3,6 +3,7 @@
 pub mod idioms;
 
 use std::fmt;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use cloakroom::config::{self, Config};
@@ -153,6 +154,12 @@ pub fn histories() -> impl Strategy<Value = History> {
 
 /// A configuration in which every key that has a default has it.
 pub fn defaults() -> Config {
+    // Every history takes them several times.
+    static DEFAULTS: LazyLock<Config> = LazyLock::new(parsed);
+    DEFAULTS.clone()
+}
+
+fn parsed() -> Config {
     let text = "[tenant]\ndomain = \"tenant.eu.auth0.com\"\n[tenant.client]\nid = \"demo-client\"\n";
     let secret = ("CLOAKROOM_TENANT__CLIENT__SECRET".to_owned(), "demo-client-secret".to_owned());
     config::parse("model.toml", text, &[secret].into_iter().collect()).unwrap().config
