@@ -22,7 +22,7 @@ pub fn of(name: &str) -> Option<String> {
             connection: "google-oauth2".into(),
             provider: "google-oauth2".into(),
             identity_user_id: ACCOUNT.into(),
-            access_token: "ya29.demo-foo".into(),
+            access_token: "ya29.EXAMPLE".into(),
             access_token_secret: None,
             token_type: "Bearer".into(),
             expires_at: Some("2026-11-22T03:59:07Z".into()),
