@@ -174,13 +174,7 @@ impl ApiError {
             code: spec.name.into(),
             detail: self.detail(path),
             request_id: request_id.into(),
-            parameter: None,
-            connections: None,
-            identities: None,
-            expired_at: None,
-            expires_in: None,
-            permanent: None,
-            problems: None,
+            ..Problem::default()
         };
         match self {
             Self::InvalidRequest { parameter, .. } => problem.parameter = Some(parameter.clone()),

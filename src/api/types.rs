@@ -121,7 +121,7 @@ pub struct IdentityAnswer<'a> {
 }
 
 /// An error (RFC 9457). Decide by `code`; `detail` is for people.
-#[derive(Debug, Deserialize, Serialize)]
+#[derive(Debug, Default, Deserialize, Serialize)]
 #[cfg_attr(feature = "schema", derive(JsonSchema))]
 pub struct Problem {
     /// `urn:cloakroom:problem:` and the code.

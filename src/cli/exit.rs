@@ -246,13 +246,7 @@ mod tests {
             code: code.into(),
             detail: "what went wrong".into(),
             request_id: "r-1".into(),
-            parameter: None,
-            connections: None,
-            identities: None,
-            expired_at: None,
-            expires_in: None,
-            permanent: None,
-            problems: None,
+            ..Problem::default()
         }
     }
 

@@ -83,13 +83,7 @@ fn problem() -> Problem {
         detail: "check the id: it is Auth0's user_id, and after account linking only the primary account's id exists"
             .into(),
         request_id: "716d8783-22".into(),
-        parameter: None,
-        connections: None,
-        identities: None,
-        expired_at: None,
-        expires_in: None,
-        permanent: None,
-        problems: None,
+        ..Problem::default()
     }
 }
 
