@@ -134,9 +134,8 @@ impl Exchange<'_> {
     ) -> Result<Dispatched, ApiError> {
         let (services, flow) = (self.services, self.peer.flow());
         let query = self.head.uri.query().unwrap_or_default();
-        let reads_query = matches!(spec.route, Route::Token | Route::MyToken);
         // Over TCP queries are ignored: monitors add some of their own.
-        if !reads_query && self.peer.is_identified() {
+        if spec.doc.query.is_empty() && self.peer.is_identified() {
             nothing(query)?;
         }
         let reply = match spec.route {
@@ -240,20 +239,16 @@ impl Exchange<'_> {
     async fn answer_with_body(self, scan: HeaderScan, body: Incoming) -> Response<Full<Bytes>> {
         let (route, mut record) = (self.route(), AuditRecord::default());
         let mut is_kept = false;
-        let outcome = match admit(&self.peer, &self.head, &scan, route) {
-            Ok(route) => match read(body).await {
-                Ok(body) => {
-                    is_kept = scan.goes_on(&self.head);
-                    match self.dispatch(route, &body, self.services.clock.now(), &mut record) {
-                        Ok(Dispatched::Reply(reply)) => Ok(reply),
-                        Ok(Dispatched::Wait(waiting)) => self.wait(waiting, &mut record).await,
-                        Err(refused) => Err(refused),
-                    }
-                }
-                Err(refused) => Err(refused),
-            },
-            Err(refused) => Err(refused),
-        };
+        let outcome = async {
+            let route = admit(&self.peer, &self.head, &scan, route)?;
+            let body = read(body).await?;
+            is_kept = scan.goes_on(&self.head);
+            match self.dispatch(route, &body, self.services.clock.now(), &mut record)? {
+                Dispatched::Reply(reply) => Ok(reply),
+                Dispatched::Wait(waiting) => self.wait(waiting, &mut record).await,
+            }
+        }
+        .await;
         self.end(route, outcome, record, is_kept)
     }
 
