@@ -7,12 +7,6 @@ use std::path::{Component, Path, PathBuf};
 
 use crate::repository::root;
 
-/// The width of prose and tables.
-const WIDTH: usize = 120;
-
-/// A line that begins with one of these begins the part of a page that a program writes, whose tables may be wider.
-const GENERATED: [&str; 2] = ["<!-- generated", "<!-- from here on: written by"];
-
 /// Texts in the troubleshooting guide that another program prints.
 const FOREIGN_TEXTS: [&str; 2] = ["243/CREDENTIALS", "<jemalloc>: Unsupported system page size"];
 
@@ -308,21 +302,6 @@ fn readme_is_short_and_links_the_documentation_on_its_first_screen() {
     assert!(text.lines().count() <= 200 && text.len() <= 14 * 1024, "{} bytes", text.len());
     let first_screen: Vec<_> = text.lines().take(25).collect();
     assert!(first_screen.join("\n").contains("](docs/README.md)"));
-}
-
-#[test]
-fn lines_are_at_most_120_characters_wide() {
-    for page in pages(root()) {
-        let name = page.to_str().unwrap();
-        if name != "README.md" && !name.starts_with("docs/") && !name.starts_with("deploy/") {
-            continue;
-        }
-        let text = read(&page);
-        let is_mark = |line: &str| GENERATED.iter().any(|mark| line.starts_with(mark));
-        for (number, line) in (1..).zip(text.lines().take_while(|line| !is_mark(line))) {
-            assert!(line.chars().count() <= WIDTH, "{name}:{number} is too wide: {line}");
-        }
-    }
 }
 
 #[test]

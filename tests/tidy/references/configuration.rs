@@ -9,10 +9,8 @@ use bytesize::ByteSize;
 use cloakroom::config::schema::{self, DefaultValue, Key, Reload, TABLES, Table, Type};
 use serde_json::{Map, Value, json};
 
+use super::markdown::wrapped;
 use super::{generated, generated_below_marker};
-
-/// The width of generated lines.
-const WIDTH: usize = 118;
 
 #[test]
 fn the_reference_has_a_section_for_each_key() {
@@ -305,23 +303,6 @@ fn paragraphs(doc: &str) -> String {
 /// `text` as comment lines; nothing for nothing.
 fn comments(text: &str) -> String {
     if text.is_empty() { String::new() } else { wrapped(text, "# ", "# ") }
-}
-
-/// `text` in lines, of which the first begins with `first` and any other with `next`.
-fn wrapped(text: &str, first: &str, next: &str) -> String {
-    let mut lines = vec![first.to_owned()];
-    let mut is_empty = true;
-    for word in text.split_whitespace() {
-        let line = lines.last_mut().unwrap();
-        if !is_empty && line.chars().count() + 1 + word.chars().count() > WIDTH {
-            lines.push(format!("{next}{word}"));
-            continue;
-        }
-        line.push_str(if is_empty { "" } else { " " });
-        line.push_str(word);
-        is_empty = false;
-    }
-    lines.join("\n") + "\n"
 }
 
 // The schema, as an editor reads it.
