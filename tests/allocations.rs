@@ -10,6 +10,7 @@
 
 mod support {
     pub mod configuration;
+    pub mod exchange;
     pub mod in_memory;
 }
 

@@ -11,13 +11,11 @@ use bytes::Bytes;
 use cloakroom::app::{self, Deps, Running};
 use cloakroom::clock::Clock;
 use cloakroom::config::{self, Env};
-use cloakroom::domain::error::Failure;
 use cloakroom::domain::freshness::Timestamp;
-use cloakroom::fake_auth0::{Delivery, Endpoint, Fault, Tenant, TenantOptions, WaitHint, users};
+use cloakroom::fake_auth0::{Endpoint, Fault, Tenant, TenantOptions, WaitHint, users};
 use cloakroom::process::notify::ServiceManager;
-use cloakroom::upstream::response::Answer;
 use cloakroom::upstream::transport::{Sending, Transport};
-use http_body_util::{BodyExt, Full};
+use http_body_util::Full;
 use hyper::Request;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -25,6 +23,11 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, fmt};
+
+#[path = "../../tests/support/exchange.rs"]
+mod exchange;
+
+use exchange::exchange;
 
 /// What each of the listeners has besides its path: without rules; with a rule for everything; with a rule for little;
 /// with a rule for somebody else.
@@ -186,26 +189,7 @@ struct InMemory {
 
 impl Transport for InMemory {
     fn send(&self, request: Request<Full<Bytes>>) -> Sending<'_> {
-        Box::pin(async move {
-            let host = || Arc::<str>::from("tenant.example");
-            let (head, body) = request.into_parts();
-            let body = body.collect().await.unwrap().to_bytes();
-            let exchange = async {
-                let reply = self.tenant.answer(Request::from_parts(head, body)).await;
-                match reply.delivery {
-                    Delivery::Whole => Ok(reply.response),
-                    Delivery::Refused => Err(Failure::Refused { host: host() }),
-                    Delivery::ResetMidway | Delivery::Truncated => Err(Failure::Broken { host: host() }),
-                    Delivery::HeadersStall | Delivery::BodyStalls => std::future::pending().await,
-                }
-            };
-            let response = match tokio::time::timeout(self.timeout, exchange).await {
-                Ok(outcome) => outcome?,
-                Err(_) => return Err(Failure::TimedOut { host: host() }),
-            };
-            let (head, body) = response.into_parts();
-            Ok(Answer { status: head.status, headers: head.headers, body })
-        })
+        Box::pin(exchange(&self.tenant, request, self.timeout))
     }
 }
 

@@ -2,12 +2,12 @@
 
 use std::fs::{self};
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
 use std::time::Duration;
 
 use cloakroom::fake_auth0::{Endpoint, Fault, TenantOptions, users};
 use serde_json::{Value, json};
 
+use crate::support::audit_lines::{gist, lines, number};
 use crate::support::world::World;
 
 const HEADER: (&str, &str) = ("cloakroom-request", "true");
@@ -31,24 +31,6 @@ async fn lines_at_the_end(world: World) -> Vec<Value> {
     let lines = lines(&path);
     drop(directory);
     lines
-}
-
-fn lines(path: &Path) -> Vec<Value> {
-    let text = fs::read_to_string(path).unwrap();
-    assert!(text.is_empty() || text.ends_with('\n'), "{text}");
-    text.lines()
-        .map(|line| serde_json::from_str(line).unwrap_or_else(|why| panic!("{why}: {line}")))
-        .collect()
-}
-
-/// What of a line tells what happened.
-fn gist(line: &Value) -> [&str; 6] {
-    ["operation", "outcome", "code", "cache", "user", "connection"]
-        .map(|key| line[key].as_str().unwrap_or("-"))
-}
-
-fn number(line: &Value, key: &str) -> u64 {
-    line[key].as_u64().unwrap_or_else(|| panic!("{key}: {line}"))
 }
 
 /// One request of every kind, and what the gist of its line has to be.

@@ -12,8 +12,12 @@
 )]
 
 mod support {
+    #[path = "../../support/audit_lines.rs"]
+    pub mod audit_lines;
     #[path = "../../support/configuration.rs"]
     pub mod configuration;
+    #[path = "../../support/exchange.rs"]
+    pub mod exchange;
     pub mod futures;
     #[path = "../../support/in_memory.rs"]
     pub mod in_memory;

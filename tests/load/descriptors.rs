@@ -15,16 +15,7 @@ use crate::alone;
 use crate::stage::{ABUSER, ROLE};
 use crate::support::caller::{Caller, token_path};
 use crate::support::deployment::Deployment;
-use crate::support::process::{Daemon, PROGRAM, copy_program, is_root};
-
-/// Starts the daemon under a limit that the shell's `ulimit` sets, soft and hard.
-fn limited(deployment: &Deployment, ulimit: &str) -> Daemon {
-    let script =
-        format!("ulimit {ulimit} && exec {} serve --config {}", PROGRAM, deployment.config().display());
-    let mut daemon = Daemon::of_script(&script, &deployment.config(), &deployment.socket());
-    daemon.until("it is ready", |daemon| daemon.run(&["healthcheck", "--ready"]).0 == 0);
-    daemon
-}
+use crate::support::process::{PROGRAM, copy_program, is_root};
 
 /// Holds as many connections as it is let, until it is dropped.
 struct Greedy(Child);
@@ -85,7 +76,7 @@ fn connections_leave_descriptors_for_auth0_files_and_probes() {
          [[listener]]\npath = \"{{dir}}/run/second.sock\"\n"
     ));
     // Both limits, so that raising the soft one is no way out.
-    let mut daemon = limited(&deployment, "-n 256");
+    let mut daemon = deployment.start_limited("-n 256");
     let greedy = Greedy::start(&deployment);
     daemon.until("it has what it is given", |daemon| {
         ["its uid has too many", "No connection can be accepted"]

@@ -17,6 +17,8 @@
     reason = "tests stop at the first surprise, and this one reads its size and its duration"
 )]
 
+#[path = "../support/exchange.rs"]
+mod exchange;
 mod history;
 mod judge;
 mod ledger;

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::configuration::configuration;
-use super::process::Daemon;
+use super::process::{Daemon, PROGRAM};
 
 /// A tenant served from its own threads, and a configuration that leads to it.
 pub struct Deployment {
@@ -58,6 +58,14 @@ impl Deployment {
         let daemon = Daemon::start(&self.config(), &self.socket());
         let (exit, _, why) = daemon.run(&["wait"]);
         assert_eq!(exit, 0, "{why}");
+        daemon
+    }
+
+    /// Starts the daemon under a limit that the shell's `ulimit` sets, soft and hard.
+    pub fn start_limited(&self, ulimit: &str) -> Daemon {
+        let script = format!("ulimit {ulimit} && exec {PROGRAM} serve --config {}", self.config().display());
+        let mut daemon = Daemon::of_script(&script, &self.config(), &self.socket());
+        daemon.until("it is ready", |daemon| daemon.run(&["healthcheck", "--ready"]).0 == 0);
         daemon
     }
 }

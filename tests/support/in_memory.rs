@@ -7,17 +7,16 @@ use bytes::Bytes;
 use cloakroom::app::{self, Deps, Running};
 use cloakroom::clock::Clock;
 use cloakroom::config::{self, AuditEvents, Config, Env, Loaded};
-use cloakroom::domain::error::Failure;
 use cloakroom::domain::freshness::Timestamp;
-use cloakroom::fake_auth0::{Delivery, Tenant, TenantOptions};
+use cloakroom::fake_auth0::{Tenant, TenantOptions};
 use cloakroom::process::notify::ServiceManager;
-use cloakroom::upstream::response::Answer;
 use cloakroom::upstream::transport::{Sending, Transport};
-use http_body_util::{BodyExt, Full};
+use http_body_util::Full;
 use hyper::Request;
 use tempfile::TempDir;
 
 use super::configuration::configuration;
+use super::exchange::exchange;
 
 /// When simulated time begins.
 pub const START: &str = "2026-11-22T10:00:00Z";
@@ -67,27 +66,6 @@ impl InMemory {
 
 impl Transport for InMemory {
     fn send(&self, request: Request<Full<Bytes>>) -> Sending<'_> {
-        Box::pin(async move {
-            let host: Arc<str> = "tenant.example".into();
-            let (head, body) = request.into_parts();
-            let body = body.collect().await.unwrap().to_bytes();
-            let exchange = async {
-                let reply = self.tenant.answer(Request::from_parts(head, body)).await;
-                match reply.delivery {
-                    Delivery::Whole => Ok(reply.response),
-                    Delivery::Refused => Err(Failure::Refused { host: host.clone() }),
-                    Delivery::ResetMidway | Delivery::Truncated => {
-                        Err(Failure::Broken { host: host.clone() })
-                    }
-                    Delivery::HeadersStall | Delivery::BodyStalls => std::future::pending().await,
-                }
-            };
-            let response = match tokio::time::timeout(self.timeout, exchange).await {
-                Ok(outcome) => outcome?,
-                Err(_) => return Err(Failure::TimedOut { host: host.clone() }),
-            };
-            let (head, body) = response.into_parts();
-            Ok(Answer { status: head.status, headers: head.headers, body })
-        })
+        Box::pin(exchange(&self.tenant, request, self.timeout))
     }
 }

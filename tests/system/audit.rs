@@ -1,7 +1,7 @@
 //! The audit log of the real binary: whose lines it holds, and what becomes of them if they cannot be written.
 
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, PipeReader, Read};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -11,30 +11,13 @@ use cloakroom::fake_auth0::{Endpoint, users};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
+use crate::support::audit_lines::{gist, lines, number};
 use crate::support::caller::{Caller, token_path};
 use crate::support::deployment::Deployment;
 use crate::support::process::{Daemon, PROGRAM, copy_program};
 
 fn settings(events: &str, more: &str) -> String {
     format!("[audit]\nevents = {events:?}\noutput = \"{{dir}}/audit.log\"\n{more}")
-}
-
-fn lines(path: &Path) -> Vec<Value> {
-    let text = fs::read_to_string(path).unwrap();
-    assert!(text.is_empty() || text.ends_with('\n'), "{text}");
-    text.lines()
-        .map(|line| serde_json::from_str(line).unwrap_or_else(|why| panic!("{why}: {line}")))
-        .collect()
-}
-
-/// What of a line tells what happened.
-fn gist(line: &Value) -> [&str; 6] {
-    ["operation", "outcome", "code", "cache", "user", "connection"]
-        .map(|key| line[key].as_str().unwrap_or("-"))
-}
-
-fn number(line: &Value, key: &str) -> u64 {
-    line[key].as_u64().unwrap_or_else(|| panic!("{key}: {line}"))
 }
 
 /// A stranger's lookup is refused before the id is looked at; the line names it all the same.
@@ -104,14 +87,20 @@ fn a_user_has_the_same_hashed_name_in_every_run() {
     assert_eq!(lookup("[log]\nuser_ids = \"plain\"", 1), [users::GOOGLE]);
 }
 
-/// Everything that was answered before the end is written by the end, even if the reader has only just come.
-#[test]
-fn at_the_end_nothing_is_left_in_the_queue() {
+/// A daemon whose standard output, with the audit log, is a pipe.
+fn piped(deployment: &Deployment) -> (Daemon, PipeReader) {
     let (reader, pipe) = std::io::pipe().unwrap();
-    let deployment = Deployment::new("[audit]\nevents = \"all\"");
     let mut daemon =
         Daemon::spawn_to(&deployment.config(), &deployment.socket(), &[], OwnedFd::from(pipe).into());
     daemon.until("it is ready", |daemon| daemon.run(&["healthcheck"]).0 == 0);
+    (daemon, reader)
+}
+
+/// Everything that was answered before the end is written by the end, even if the reader has only just come.
+#[test]
+fn at_the_end_nothing_is_left_in_the_queue() {
+    let deployment = Deployment::new("[audit]\nevents = \"all\"");
+    let (mut daemon, reader) = piped(&deployment);
     let mut caller = Caller::new(&daemon.socket);
     // Many more than a pipe of 64 KiB holds, and no more than the queue does.
     let lookups = (0..2_000).map(|_| caller.get(&token_path(users::GOOGLE)));
@@ -174,11 +163,8 @@ fn an_output_that_takes_nothing_keeps_no_lookup_waiting() {
 /// A reader that was slow finds out how much it has missed.
 #[test]
 fn what_was_lost_adds_up() {
-    let (reader, pipe) = std::io::pipe().unwrap();
     let deployment = Deployment::new("[audit]\nevents = \"all\"");
-    let mut daemon =
-        Daemon::spawn_to(&deployment.config(), &deployment.socket(), &[], OwnedFd::from(pipe).into());
-    daemon.until("it is ready", |daemon| daemon.run(&["healthcheck"]).0 == 0);
+    let (mut daemon, reader) = piped(&deployment);
     let mut caller = Caller::new(&daemon.socket);
     for _ in 0..5_000 {
         caller.get(&token_path(users::GOOGLE));

@@ -12,6 +12,15 @@ use nix::sys::signal::Signal;
 use crate::support::deployment::Deployment;
 use crate::support::process::{Daemon, PROGRAM, cloakroom, copy_program, finish, is_root};
 
+/// Lets `uid` run a copy of the program in `directory` with the files of its configuration.
+fn hand_over(directory: &Path, uid: u32) {
+    fs::set_permissions(directory, PermissionsExt::from_mode(0o777)).unwrap();
+    for file in ["secret", "ca.pem", "cloakroom.toml"] {
+        nix::unistd::chown(&directory.join(file), Some(uid.into()), None).unwrap();
+    }
+    copy_program(PROGRAM, directory.join("cloakroom"));
+}
+
 /// On its way into the daemon's environment the secret is anybody's who may read that: which is root, and not even
 /// another process of the daemon's own user.
 #[test]
@@ -22,11 +31,7 @@ fn the_daemons_own_user_can_read_neither_its_memory_nor_its_environment() {
     }
     let deployment = Deployment::new("[runtime]\nthreads = 2");
     let place = deployment.directory.path();
-    fs::set_permissions(place, PermissionsExt::from_mode(0o777)).unwrap();
-    for file in ["secret", "ca.pem", "cloakroom.toml"] {
-        nix::unistd::chown(&place.join(file), Some(USER.into()), None).unwrap();
-    }
-    copy_program(PROGRAM, place.join("cloakroom"));
+    hand_over(place, USER);
     let own = |program: &Path, args: &[&str]| {
         let mut command = Command::new(program);
         command.args(args).env_clear().uid(USER).gid(USER).stdin(Stdio::null());
@@ -125,11 +130,7 @@ fn the_real_binarys_panics_do_not_say_what_either() {
     }
     let deployment = Deployment::new("[runtime]\nthreads = 2");
     let place = deployment.directory.path();
-    fs::set_permissions(place, PermissionsExt::from_mode(0o777)).unwrap();
-    for file in ["secret", "ca.pem", "cloakroom.toml"] {
-        nix::unistd::chown(&place.join(file), Some(4322.into()), None).unwrap();
-    }
-    copy_program(PROGRAM, place.join("cloakroom"));
+    hand_over(place, 4322);
     let start = |threads: u32| {
         let script = format!(
             "ulimit -u {threads}; exec {} serve --config {}",
@@ -169,11 +170,7 @@ fn memory_is_locked_or_it_is_said_what_is_missing() {
     let locked = status.lines().find(|line| line.starts_with("VmLck:")).unwrap();
     assert_ne!(locked.split_whitespace().nth(1), Some("0"), "{status}");
 
-    fs::set_permissions(place, PermissionsExt::from_mode(0o777)).unwrap();
-    for file in ["secret", "ca.pem", "cloakroom.toml"] {
-        nix::unistd::chown(&place.join(file), Some(USER.into()), None).unwrap();
-    }
-    copy_program(PROGRAM, place.join("cloakroom"));
+    hand_over(place, USER);
     let (binary, config) = (place.join("cloakroom"), deployment.config());
     let script = format!("ulimit -l 8192; exec {} serve --config {}", binary.display(), config.display());
     let mut command = Command::new("bash");

@@ -17,20 +17,11 @@ use crate::support::caller::{Caller, token_path};
 use crate::support::deployment::Deployment;
 use crate::support::process::{Daemon, PROGRAM, copy_program, is_root};
 
-/// Starts the daemon under a limit that the shell's `ulimit` sets, soft and hard.
-fn limited(deployment: &Deployment, ulimit: &str) -> Daemon {
-    let script =
-        format!("ulimit {ulimit} && exec {} serve --config {}", PROGRAM, deployment.config().display());
-    let mut daemon = Daemon::of_script(&script, &deployment.config(), &deployment.socket());
-    daemon.until("it is ready", |daemon| daemon.run(&["healthcheck", "--ready"]).0 == 0);
-    daemon
-}
-
 /// The soft limit is for programs that use select(2); the hard one is what the operator has set.
 #[test]
 fn the_soft_limit_of_descriptors_is_raised_to_the_hard_one() {
     let deployment = Deployment::new("");
-    let daemon = limited(&deployment, "-Sn 100 && ulimit -Hn 4000");
+    let daemon = deployment.start_limited("-Sn 100 && ulimit -Hn 4000");
     let limits = fs::read_to_string(format!("/proc/{}/limits", daemon.pid())).unwrap();
     let files = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
     assert_eq!(files.split_whitespace().collect::<Vec<_>>()[3..5], ["4000", "4000"], "{limits}");
@@ -45,7 +36,7 @@ fn a_lack_of_descriptors_is_not_taken_for_one_of_names() {
         return;
     }
     let deployment = Deployment::new("");
-    let mut daemon = limited(&deployment, "-n 256");
+    let mut daemon = deployment.start_limited("-n 256");
     let open = fs::read_dir(format!("/proc/{}/fd", daemon.pid())).unwrap().count();
     drop(daemon);
     // Somewhere between too few for a start and enough for everything is what lets it start and resolve no name.
@@ -74,7 +65,7 @@ fn a_file_that_may_not_grow_ends_no_daemon() {
     let deployment =
         Deployment::new("[audit]\nevents = \"all\"\noutput = \"{dir}/audit.log\"\n[log]\nlevel = \"debug\"");
     // In units of 512 or of 1024 bytes, by the shell.
-    let mut daemon = limited(&deployment, "-f 16");
+    let mut daemon = deployment.start_limited("-f 16");
     let mut caller = Caller::new(&daemon.socket);
     let audit = deployment.directory.path().join("audit.log");
     let length = |file: &Path| fs::metadata(file).map_or(0, |about| about.len());

@@ -11,6 +11,8 @@
 )]
 
 mod support {
+    #[path = "../../support/audit_lines.rs"]
+    pub mod audit_lines;
     #[path = "../../support/caller.rs"]
     pub mod caller;
     pub mod command;

@@ -6,14 +6,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use cloakroom::clock::Clock;
 use cloakroom::config;
-use cloakroom::domain::error::Failure;
 use cloakroom::domain::freshness::Moment;
-use cloakroom::fake_auth0::{Delivery, Tenant};
-use cloakroom::upstream::response::Answer;
+use cloakroom::fake_auth0::Tenant;
 use cloakroom::upstream::transport::{Sending, Transport};
-use http_body_util::{BodyExt, Full};
+use http_body_util::Full;
 use hyper::{Request, StatusCode};
 use tokio::time::Instant;
+
+use crate::exchange::exchange;
 
 use super::{Heard, Ledger, date, is_json, said, user_in};
 
@@ -59,10 +59,7 @@ impl Wire {
 impl Transport for Wire {
     fn send(&self, request: Request<Full<Bytes>>) -> Sending<'_> {
         Box::pin(async move {
-            let host: Arc<str> = "tenant.example".into();
-            let (head, body) = request.into_parts();
-            let body = body.collect().await.unwrap().to_bytes();
-            let user = user_in(head.uri.path());
+            let user = user_in(request.uri().path());
             let (sent, sent_at, true_sent) = (self.now(), Instant::now(), self.true_now());
             let sent_lost = self.0.clock.lost();
             let (sent_seq, paused) = {
@@ -71,23 +68,7 @@ impl Transport for Wire {
                 (ledger.tick(), ledger.paused)
             };
             let mut under_way = UnderWay::new(self, user.clone());
-            let exchange = async {
-                let reply = self.0.tenant.answer(Request::from_parts(head, body)).await;
-                match reply.delivery {
-                    Delivery::Whole => Ok(reply.response),
-                    Delivery::Refused => Err(Failure::Refused { host: host.clone() }),
-                    Delivery::ResetMidway | Delivery::Truncated => {
-                        Err(Failure::Broken { host: host.clone() })
-                    }
-                    Delivery::HeadersStall | Delivery::BodyStalls => std::future::pending().await,
-                }
-            };
-            let response = match tokio::time::timeout(self.0.timeout, exchange).await {
-                Ok(outcome) => outcome?,
-                Err(_) => return Err(Failure::TimedOut { host: host.clone() }),
-            };
-            let (head, body) = response.into_parts();
-            let answer = Answer { status: head.status, headers: head.headers, body };
+            let answer = exchange(&self.0.tenant, request, self.0.timeout).await?;
             let (received, lost) = (self.now(), self.0.clock.lost());
             let mut ledger = self.ledger();
             ledger.heeds(&answer, received, lost);
