@@ -15,5 +15,6 @@ pub mod lost_time;
 pub mod policy;
 pub mod priority;
 pub mod retry;
+pub mod source;
 pub mod token_bucket;
 pub mod user;

@@ -1,0 +1,210 @@
+//! Sources of tokens: what Auth0 stores, what a refresh token is redeemed for, and what Token Vault issues.
+//!
+//! Also the outcomes that a source has besides a token. Their texts state the fix, and quote nothing of a peer.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::secret::Secret;
+
+/// A source of tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Source {
+    /// The token that Auth0 stored at the user's last login.
+    Identities,
+    /// The identity provider, in exchange for the refresh token that Auth0 stored.
+    Refresh,
+    /// Auth0's Token Vault.
+    Vault,
+}
+
+impl Source {
+    /// Its name in configuration, answers and metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Identities => "identities",
+            Self::Refresh => "refresh",
+            Self::Vault => "vault",
+        }
+    }
+}
+
+/// What a provider does with a refresh token that it redeems.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rotation {
+    /// The same refresh token is used for ever.
+    None,
+    /// Each answer has a new refresh token, and the old one remains valid.
+    KeepOld,
+    /// Each answer has a new refresh token, and the old one is invalid.
+    Single,
+}
+
+/// A token that a source has issued.
+#[derive(Clone, Debug)]
+pub struct IssuedToken {
+    /// The token.
+    pub access_token: Secret,
+    /// Its lifetime from the answer on, if stated.
+    pub expires_in: Option<Duration>,
+    /// The granted scopes, separated by spaces, if stated.
+    pub scopes: Option<String>,
+}
+
+/// The outcome of one redemption of a refresh token at its provider.
+#[derive(Clone, Debug)]
+pub enum Redemption {
+    /// The provider issued a token.
+    Issued {
+        /// The access token.
+        token: IssuedToken,
+        /// The refresh token to use from now on, if the answer has one.
+        refresh_token: Option<Secret>,
+    },
+    /// The refresh token is not accepted, for this reason.
+    Over(OverReason),
+    /// The provider refuses the connection's client or what it asks for. That shows nothing about the refresh token.
+    Misconfigured(SourceFault),
+    /// No answer, or one that is likely to be another later.
+    Failed {
+        /// Why.
+        failure: SourceFailure,
+        /// After how long a retry can help.
+        retry_after: Duration,
+        /// Whether the provider may have redeemed the refresh token nevertheless.
+        processed: Processed,
+    },
+}
+
+/// Whether a provider has processed a request that failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Processed {
+    /// Certainly not: the request was not sent, or the answer says so.
+    No,
+    /// Not known: the request was sent, and its answer is missing or a server error.
+    Unknown,
+}
+
+/// Why no source has a token of an identity, and what only the user can do about it. The `reason` in answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum OverReason {
+    /// The token has expired.
+    Expired,
+    /// A client has reported the token as refused by its provider.
+    Reported,
+    /// The provider does not accept the refresh token: it has expired or was revoked.
+    RefreshRefused,
+    /// The refresh token was redeemed, and the answer with its successor never arrived or was never stored.
+    RefreshLost,
+    /// The provider wants the user to authenticate again.
+    ReauthenticationRequired,
+    /// The provider wants the user to consent again.
+    ConsentRequired,
+}
+
+impl OverReason {
+    /// Its name in answers.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Expired => "expired",
+            Self::Reported => "reported",
+            Self::RefreshRefused => "refresh_refused",
+            Self::RefreshLost => "refresh_lost",
+            Self::ReauthenticationRequired => "reauthentication_required",
+            Self::ConsentRequired => "consent_required",
+        }
+    }
+}
+
+/// A refusal by a source that only an operator can fix. Says nothing about the user.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SourceFault {
+    /// The provider refuses the connection's client.
+    #[error(
+        "the provider refuses the connection's client: check client_id and secret_file in [connection.refresh], which \
+         have to be those of the connection in Auth0"
+    )]
+    ProviderClient,
+    /// The provider does not allow the client to use refresh tokens.
+    #[error(
+        "the provider does not allow the connection's client to redeem refresh tokens: allow that grant type at the provider"
+    )]
+    ProviderGrant,
+    /// The provider refuses the requested scope.
+    #[error("the provider refuses the scope that is asked for: check scope in [connection.refresh]")]
+    ProviderScope,
+    /// The provider calls the request invalid.
+    #[error(
+        "the provider calls the request invalid: check provider, token_endpoint and client_auth in [connection.refresh]"
+    )]
+    ProviderRequest,
+    /// Auth0 refuses the daemon's client for Token Vault.
+    #[error(
+        "Auth0 refuses the client of Token Vault: check [tenant.client], and that its key is registered for privileged access"
+    )]
+    VaultClient,
+    /// The daemon's client may not use Token Vault.
+    #[error(
+        "the application may not use Token Vault: enable the Token Vault grant type for it, make it first party and OIDC \
+         conformant"
+    )]
+    VaultGrant,
+    /// Auth0 denies the exchange.
+    #[error(
+        "Auth0 denies the exchange: the application's privileged access has to name this connection and its scopes and \
+         this host's address, and the connection has to be enabled for the application"
+    )]
+    VaultAccess,
+    /// Auth0 calls the exchange invalid.
+    #[error(
+        "Auth0 calls the exchange invalid: check that Token Vault is enabled for the tenant and the connection"
+    )]
+    VaultRequest,
+}
+
+/// Why a source could not be asked, or gave no usable answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SourceFailure {
+    /// No complete answer in time.
+    #[error("{host} did not answer in time")]
+    TimedOut {
+        /// The source's host.
+        host: Arc<str>,
+    },
+    /// No connection.
+    #[error("{host} cannot be reached: {cause}")]
+    Unreachable {
+        /// The source's host.
+        host: Arc<str>,
+        /// Why, from a fixed set of texts.
+        cause: &'static str,
+    },
+    /// 429, or the daemon's own limit for the host.
+    #[error("the rate limit of {host} is reached")]
+    Throttled {
+        /// The source's host.
+        host: Arc<str>,
+    },
+    /// An answer that is likely to be another later.
+    #[error("{host} answered with status {status}")]
+    Status {
+        /// The source's host.
+        host: Arc<str>,
+        /// The status code.
+        status: u16,
+    },
+    /// An answer that cannot be read.
+    #[error("invalid answer from {host}: {what}")]
+    Malformed {
+        /// The source's host.
+        host: Arc<str>,
+        /// What it sent, from a fixed set of texts.
+        what: &'static str,
+    },
+    /// The state file cannot be written, so that a refresh token that rotates must not be redeemed.
+    #[error("the state file cannot be written, so no refresh token that rotates is redeemed: see the log")]
+    State,
+    /// An internal error: a task panicked.
+    #[error("internal error in cloakroom: a task panicked, and the log names it; please report this")]
+    Fault,
+}
