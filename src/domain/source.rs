@@ -29,6 +29,66 @@ impl Source {
     }
 }
 
+/// The sources of one connection's tokens, in the order in which they are asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SourceOrder([Option<Source>; 3]);
+
+impl SourceOrder {
+    /// What Auth0 stores, and nothing else: the order of connections that are not configured.
+    pub const IDENTITIES: Self = Self([Some(Source::Identities), None, None]);
+
+    /// The order of `sources`; `None` if there are none, or one is there twice.
+    pub fn new(sources: &[Source]) -> Option<Self> {
+        let mut order = Self([None; 3]);
+        for source in sources {
+            if order.contains(*source) {
+                return None;
+            }
+            *order.0.iter_mut().find(|place| place.is_none())? = Some(*source);
+        }
+        order.first().map(|_| order)
+    }
+
+    /// The sources in their order.
+    pub fn iter(self) -> impl Iterator<Item = Source> {
+        self.0.into_iter().flatten()
+    }
+
+    /// The source that is asked first.
+    pub fn first(self) -> Option<Source> {
+        self.iter().next()
+    }
+
+    /// Whether `source` is one of them.
+    pub fn contains(self, source: Source) -> bool {
+        self.0.contains(&Some(source))
+    }
+
+    /// Whether tokens may come from elsewhere than what Auth0 stores.
+    pub fn issues(self) -> bool {
+        self != Self::IDENTITIES
+    }
+}
+
+/// The orders of all configured connections.
+#[derive(Clone, Debug, Default)]
+pub struct SourceOrders(Vec<(Arc<str>, SourceOrder)>);
+
+impl SourceOrders {
+    /// The order of a connection.
+    pub fn of(&self, connection: &str) -> SourceOrder {
+        let mut orders = self.0.iter();
+        let found = orders.find(|(name, _)| **name == *connection);
+        found.map_or(SourceOrder::IDENTITIES, |(_, order)| *order)
+    }
+}
+
+impl FromIterator<(Arc<str>, SourceOrder)> for SourceOrders {
+    fn from_iter<I: IntoIterator<Item = (Arc<str>, SourceOrder)>>(orders: I) -> Self {
+        Self(orders.into_iter().collect())
+    }
+}
+
 /// What a provider does with a refresh token that it redeems.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rotation {
