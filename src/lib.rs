@@ -59,6 +59,7 @@ pub mod listener;
 pub mod management;
 pub mod process;
 pub mod secret;
+pub mod sources;
 pub mod task;
 pub mod telemetry;
 pub mod upstream;

@@ -20,6 +20,7 @@ pub mod response;
 mod sending;
 pub mod tcp;
 pub mod tls;
+pub mod token_claims;
 pub mod transport;
 mod unreadable;
 pub mod wire;

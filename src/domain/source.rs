@@ -75,6 +75,16 @@ impl SourceOrder {
 pub struct SourceOrders(Vec<(Arc<str>, SourceOrder)>);
 
 impl SourceOrders {
+    /// Whether any connection has another source than what Auth0 stores.
+    pub fn issue(&self) -> bool {
+        self.0.iter().any(|(_, order)| order.issues())
+    }
+
+    /// The configured connections.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, SourceOrder)> {
+        self.0.iter().map(|(name, order)| (&**name, *order))
+    }
+
     /// The order of a connection.
     pub fn of(&self, connection: &str) -> SourceOrder {
         let mut orders = self.0.iter();
@@ -92,7 +102,7 @@ impl FromIterator<(Arc<str>, SourceOrder)> for SourceOrders {
 /// What a provider does with a refresh token that it redeems.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rotation {
-    /// The same refresh token is used for ever.
+    /// The answers have no new refresh token; one is used for ever.
     None,
     /// Each answer has a new refresh token, and the old one remains valid.
     KeepOld,
@@ -267,4 +277,49 @@ pub enum SourceFailure {
     /// An internal error: a task panicked.
     #[error("internal error in cloakroom: a task panicked, and the log names it; please report this")]
     Fault,
+}
+
+/// Why a source of one connection gives no token, where that is not the user's doing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceError {
+    /// The connection's name.
+    pub connection: Arc<str>,
+    /// The problem.
+    pub problem: SourceProblem,
+}
+
+/// What prevents a source from giving a token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SourceProblem {
+    /// An operator has to change something.
+    Misconfigured(SourceFault),
+    /// The source cannot be asked now.
+    Unavailable {
+        /// Why.
+        failure: SourceFailure,
+        /// After how long a retry can help.
+        retry_after: Duration,
+    },
+}
+
+impl SourceError {
+    /// After how long a retry can help; zero if only an operator can help.
+    pub fn retry_after(&self) -> Duration {
+        match &self.problem {
+            SourceProblem::Misconfigured(_) => Duration::ZERO,
+            SourceProblem::Unavailable { retry_after, .. } => *retry_after,
+        }
+    }
+
+    /// This error, with another time after which a retry can help.
+    #[must_use]
+    pub fn with_wait(self, wait: Duration) -> Self {
+        let problem = match self.problem {
+            SourceProblem::Unavailable { failure, .. } => {
+                SourceProblem::Unavailable { failure, retry_after: wait }
+            }
+            misconfigured @ SourceProblem::Misconfigured(_) => misconfigured,
+        };
+        Self { problem, ..self }
+    }
 }
