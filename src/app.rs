@@ -29,7 +29,7 @@ use crate::secret::{NoRandomness, TagKey};
 use crate::sources::Sources;
 use crate::telemetry::audit::{AuditLog, OutputError};
 use crate::telemetry::{Counters, UserNames};
-use crate::upstream::transport::{self, Transport, TransportError};
+use crate::transport::{self, Transport, TransportError};
 use crate::upstream::{Auth0, Parts, Profiles, issuers};
 use crate::user_token::UserTokens;
 

@@ -13,7 +13,7 @@ use cloakroom::domain::source::SourceOrders;
 use cloakroom::domain::user::{Selector, UserId};
 use cloakroom::secret::TagKey;
 use cloakroom::upstream::pace::Pace;
-use cloakroom::upstream::response::{Answer, Timing};
+use cloakroom::transport::response::{Answer, Timing};
 use cloakroom::upstream::wire::{self, UserAnswer};
 use hyper::StatusCode;
 use hyper::header::{DATE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};

@@ -16,8 +16,8 @@ use crate::domain::policy::{Policy, Rule};
 use crate::domain::source::SourceOrders;
 use crate::process::notify::ServiceManager;
 use crate::telemetry;
+use crate::transport::{self, Transport, TransportError};
 use crate::upstream::Auth0;
-use crate::upstream::transport::{self, Transport, TransportError};
 use crate::user_token::UserTokens;
 
 /// Timeout for reading the files. On a network file system whose server does not respond, a read never ends.

@@ -17,8 +17,9 @@ use crate::management;
 use crate::process::{limits, sandbox};
 use crate::secret::TagKey;
 use crate::telemetry::BudgetStanding;
+use crate::transport;
 use crate::upstream::wire::UserAnswer;
-use crate::upstream::{Auth0, Parts, transport};
+use crate::upstream::{Auth0, Parts};
 
 use super::text::visible;
 use super::{CommandError, Environment, Exit};

@@ -20,12 +20,12 @@ use crate::management::{Grant, GrantSource, Granting};
 use crate::secret::{Secret, TagKey};
 use crate::telemetry::Counters;
 use crate::telemetry::outage_log::OutageLog;
+use crate::transport::Transport;
+use crate::transport::response::{Answer, Timing};
 
 use super::budget::{Budget, BudgetPermit};
 use super::credentials::Credentials;
 use super::pace::BudgetError;
-use super::response::{Answer, Timing};
-use super::transport::Transport;
 use super::wire::{self, AGENT, UserAnswer};
 
 /// Waits between attempts for one user. They share `tenant.request_timeout`, so the waits are short.

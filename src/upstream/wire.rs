@@ -20,9 +20,10 @@ use crate::domain::user::UserId;
 use crate::json::Object;
 use crate::management::Grant;
 use crate::secret::{Secret, SecretStr, TagKey};
+use crate::transport::response::{Answer, Timing};
 
 use super::lenient::{Bar, Few, Flag, Lifetime, Number, Text};
-use super::response::{Answer, Limit, Timing};
+use super::rate_limit_headers::Limit;
 use super::token_claims;
 use super::unreadable;
 

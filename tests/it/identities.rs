@@ -15,7 +15,7 @@ use cloakroom::domain::source::SourceOrders;
 use cloakroom::domain::user::UserId;
 use cloakroom::fake_auth0::TenantOptions;
 use cloakroom::secret::TagKey;
-use cloakroom::upstream::response::{Answer, Timing};
+use cloakroom::transport::response::{Answer, Timing};
 use cloakroom::upstream::wire::{self, UserAnswer};
 use hyper::StatusCode;
 use hyper::header::{DATE, HeaderMap};

@@ -7,7 +7,7 @@ use cloakroom::domain::freshness::{Deadline, Freshness, Moment, Schedule, Terms,
 use cloakroom::domain::source::SourceOrders;
 use cloakroom::domain::user::UserId;
 use cloakroom::secret::TagKey;
-use cloakroom::upstream::response::{Answer, Timing};
+use cloakroom::transport::response::{Answer, Timing};
 use cloakroom::upstream::wire::{self, UserAnswer};
 use hyper::StatusCode;
 use hyper::header::{DATE, HeaderMap, HeaderValue, RETRY_AFTER};

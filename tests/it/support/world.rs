@@ -20,7 +20,7 @@ use cloakroom::domain::priority::Flow;
 use cloakroom::domain::user::{Selector, UserId};
 use cloakroom::fake_auth0::{CertificateKind, Endpoint, Listening, Tenant, TenantOptions};
 use cloakroom::process::notify::ServiceManager;
-use cloakroom::upstream::transport::{self, Transport};
+use cloakroom::transport::{self, Transport};
 use http_body_util::{BodyExt, Empty};
 use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;

@@ -1,10 +1,8 @@
-//! Sends one request to Auth0 and reads its response: TLS only, no redirects, bounded in time and size.
+//! The transport for production: HTTP/1.1 over TLS, with connections kept alive.
 
 use std::error::Error;
-use std::future::Future;
 use std::io;
-use std::pin::Pin;
-use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,11 +11,10 @@ use hyper::Request;
 use hyper::header::{ACCEPT_ENCODING, HeaderValue};
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::connect::proxy::Tunnel;
-use hyper_util::client::legacy::connect::{CaptureConnection, Connect, capture_connection};
+use hyper_util::client::legacy::connect::{Connect, capture_connection};
 use hyper_util::client::legacy::{self, Client};
 use hyper_util::client::proxy::matcher::{Intercept, Matcher};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use tokio::time::Instant;
 
 use crate::config::{Proxy, Tenant};
 use crate::domain::error::{Failure, ProxyProblem};
@@ -26,7 +23,7 @@ use super::connect::{ConnectTimedOut, ResolveFailed, Resolver, Step, Timed};
 use super::read_bounds::{READ_BUFFER, ReadBounds, TooMuch};
 use super::response::Answer;
 use super::tcp::Tcp;
-use super::{body_reading, descriptor_shortage, no_proxy, resolver, tls};
+use super::{Seen, Sending, Transport, body_reading, descriptor_shortage, no_proxy, resolver, tls};
 
 /// How long an idle connection is kept. Auth0 closes its side after about a minute.
 const POOL_IDLE: Duration = Duration::from_secs(45);
@@ -34,54 +31,6 @@ const POOL_IDLE: Duration = Duration::from_secs(45);
 /// How many idle connections are kept. A burst that needs more opens more. A network that drops connections without
 /// closing them can break no more idle ones than these.
 const MOST_IDLE: usize = 4;
-
-/// Sends one request and reads one response. It does not interpret statuses.
-pub trait Transport: Send + Sync + 'static {
-    /// Sends `request`, whose URI is absolute, and reads the whole response. A [`Seen`] in the request's extensions
-    /// is told the connection.
-    fn send(&self, request: Request<Full<Bytes>>) -> Sending<'_>;
-
-    /// Sends `request` through a new connection.
-    fn send_anew(&self, request: Request<Full<Bytes>>) -> Sending<'_> {
-        self.send(request)
-    }
-
-    /// Excludes all present connections from further use.
-    fn retire(&self) {}
-}
-
-/// Observes the connection of one request while the request is under way.
-#[derive(Clone)]
-pub struct Seen {
-    begun: Instant,
-    connection: Arc<OnceLock<CaptureConnection>>,
-}
-
-impl Seen {
-    /// An observer for a request that is about to be sent.
-    pub fn new() -> Self {
-        Self { begun: Instant::now(), connection: Arc::default() }
-    }
-
-    /// Whether the request was sent through an older connection and nothing was read from it since.
-    pub fn is_silent(&self) -> bool {
-        let Some(connection) = self.connection.get() else { return false };
-        let mut parts = Request::new(());
-        if let Some(connected) = connection.connection_metadata().as_ref() {
-            connected.get_extras(parts.extensions_mut());
-        }
-        parts.extensions().get::<ReadBounds>().is_some_and(|bounds| bounds.is_silent_since(self.begun))
-    }
-}
-
-impl Default for Seen {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-/// A request under way.
-pub type Sending<'a> = Pin<Box<dyn Future<Output = Result<Answer, Failure>> + Send + 'a>>;
 
 /// The transport for production: HTTP/1.1 over TLS, connections kept alive.
 ///
