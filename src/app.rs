@@ -29,8 +29,8 @@ use crate::secret::{NoRandomness, TagKey};
 use crate::sources::Sources;
 use crate::telemetry::audit::{AuditLog, OutputError};
 use crate::telemetry::{Counters, UserNames};
-use crate::transport::{self, Transport, TransportError};
-use crate::upstream::{Auth0, Parts, Profiles, issuers};
+use crate::transport::{Transport, TransportError};
+use crate::upstream::{self, Auth0, Parts, Profiles, issuers};
 use crate::user_token::UserTokens;
 
 pub mod descriptor_limits;
@@ -70,7 +70,7 @@ impl Deps {
     pub fn production(config: &Config) -> Result<Self, TransportError> {
         Ok(Self {
             clock: Clock::system(),
-            transport: transport::build(&config.tenant)?,
+            transport: upstream::transport_to(&config.tenant)?,
             seed: fastrand::u64(..),
             source: None,
             manager: ServiceManager::none(),

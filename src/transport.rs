@@ -16,6 +16,7 @@ mod body_reading;
 pub mod connect;
 mod descriptor_shortage;
 mod https;
+mod maybe_proxied;
 mod no_proxy;
 pub mod read_bounds;
 pub mod resolver;
@@ -24,7 +25,7 @@ pub mod tcp;
 pub mod tls;
 pub mod zeroize_io;
 
-pub use https::{TransportError, build};
+pub use https::{TransportError, TransportSettings, build};
 
 use read_bounds::ReadBounds;
 use response::Answer;

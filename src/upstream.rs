@@ -1,6 +1,11 @@
 //! The client of Auth0, the only module that knows it: Management tokens for `management`, profiles for `cache` and
 //! keys for `user_token`.
 
+use std::sync::Arc;
+
+use crate::config::Tenant;
+use crate::transport::{self, Transport, TransportError, TransportSettings};
+
 pub mod budget;
 mod client;
 mod clock_skew;
@@ -19,3 +24,18 @@ pub mod wire;
 pub use client::{Auth0, Parts};
 pub use jwks::issuers;
 pub use profiles::Profiles;
+
+/// Builds the transport that `[tenant]` describes.
+///
+/// # Errors
+/// The certificate authorities or the proxy's address cannot be used.
+pub fn transport_to(tenant: &Tenant) -> Result<Arc<dyn Transport>, TransportError> {
+    transport::build(&TransportSettings {
+        table: "tenant",
+        extra_roots: &tenant.extra_roots,
+        proxy: &tenant.proxy,
+        is_absolute: tenant.is_absolute,
+        connect_timeout: tenant.connect_timeout,
+        request_timeout: tenant.request_timeout,
+    })
+}

@@ -16,8 +16,8 @@ use crate::domain::policy::{Policy, Rule};
 use crate::domain::source::SourceOrders;
 use crate::process::notify::ServiceManager;
 use crate::telemetry;
-use crate::transport::{self, Transport, TransportError};
-use crate::upstream::Auth0;
+use crate::transport::{Transport, TransportError};
+use crate::upstream::{self, Auth0};
 use crate::user_token::UserTokens;
 
 /// Timeout for reading the files. On a network file system whose server does not respond, a read never ends.
@@ -34,7 +34,7 @@ pub struct ConfigSource {
 impl ConfigSource {
     /// Makes a source with the production transport.
     pub fn new(load: impl Fn() -> Result<Loaded, Problems> + Send + Sync + 'static) -> Self {
-        Self { load: Box::new(load), connect: Box::new(transport::build) }
+        Self { load: Box::new(load), connect: Box::new(upstream::transport_to) }
     }
 }
 

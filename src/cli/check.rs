@@ -17,9 +17,8 @@ use crate::management;
 use crate::process::{limits, sandbox};
 use crate::secret::TagKey;
 use crate::telemetry::BudgetStanding;
-use crate::transport;
 use crate::upstream::wire::UserAnswer;
-use crate::upstream::{Auth0, Parts};
+use crate::upstream::{self, Auth0, Parts};
 
 use super::text::visible;
 use super::{CommandError, Environment, Exit};
@@ -83,7 +82,7 @@ pub fn run(args: &Args, environment: Environment, out: &mut impl io::Write) -> R
 async fn online(config: &Config, out: &mut impl io::Write) -> Result<(), CommandError> {
     let clock = Clock::system();
     let transport =
-        transport::build(&config.tenant).map_err(|cause| CommandError::failed(cause.to_string()))?;
+        upstream::transport_to(&config.tenant).map_err(|cause| CommandError::failed(cause.to_string()))?;
     let tags = TagKey::random().map_err(|cause| CommandError::failed(cause.to_string()))?;
     let parts = Parts {
         transport,

@@ -24,7 +24,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("config", &["domain", "secret"]),
     ("flight", &["task"]),
     ("telemetry", &["config", "domain", "secret"]),
-    ("transport", &["config", "domain"]),
+    ("transport", &["config", "domain", "secret"]),
     ("cache", &["clock", "config", "domain", "flight", "secret", "telemetry"]),
     ("management", &["clock", "config", "domain", "secret", "task"]),
     ("user_token", &["clock", "domain", "flight", "json", "secret"]),
@@ -95,7 +95,7 @@ const NARROW: &[(&str, &str, &[&str])] = &[
     ("cli", "fake_auth0", &["src/cli/demo.rs"]),
     ("cli", "management", &["src/cli/check.rs"]),
     ("cli", "secret", &["src/cli/check.rs"]),
-    ("cli", "transport", &["src/cli/check.rs", "src/cli/check/systemd_unit.rs"]),
+    ("cli", "transport", &["src/cli/check/systemd_unit.rs"]),
     ("cli", "upstream", &["src/cli/check.rs"]),
 ];
 
@@ -112,7 +112,7 @@ const DOORS: &[(&str, &str)] = &[
     ("src/api/handlers.rs", "the answer that callers ask for: the Management token"),
     ("src/upstream/client.rs", "the bearer token in a request to Auth0, marked as sensitive"),
     ("src/upstream/credentials.rs", "the client's secret in a grant request"),
-    ("src/transport/https.rs", "the proxy's password, on its way to the proxy"),
+    ("src/transport/maybe_proxied.rs", "the proxy's password, on its way to the proxy"),
     ("src/app/secret_watch.rs", "a hash of a secret on disk, to notice another"),
     ("src/user_token.rs", "a user's own token, taken apart to be verified"),
     ("src/upstream/wire/tests.rs", "tests compare what was read"),
