@@ -38,8 +38,8 @@ pub struct TokenAnswer<'a> {
     /// How the expiry is known. `jwt`: the token's own `exp`. `login`: the last login plus the provider's `expires_in`, or
     /// the date that the provider sent in its place. `first_seen`: the moment at which the daemon first saw the token plus
     /// `expires_in`, where Auth0 states no login. `issued`: the provider or Token Vault stated it when it issued the token.
-    /// `none`: not known.
-    #[cfg_attr(feature = "schema", schemars(extend("enum" = ["jwt", "login", "first_seen", "issued", "none"])))]
+    /// `assumed`: the connection's `assumed_ttl`, since the source stated none. `none`: not known.
+    #[cfg_attr(feature = "schema", schemars(extend("enum" = ["jwt", "login", "first_seen", "issued", "assumed", "none"])))]
     pub expiry_basis: Cow<'a, str>,
     /// Where the token comes from. `identities`: Auth0 stored it at the user's last login. `refresh`: the provider issued it
     /// for the refresh token that Auth0 stored. `vault`: Auth0's Token Vault issued it.
@@ -123,8 +123,8 @@ pub struct IdentityAnswer<'a> {
     /// How the expiry is known. `jwt`: the token's own `exp`. `login`: the last login plus the provider's `expires_in`, or
     /// the date that the provider sent in its place. `first_seen`: the moment at which the daemon first saw the token plus
     /// `expires_in`, where Auth0 states no login. `issued`: the provider or Token Vault stated it when it issued the token.
-    /// `none`: not known.
-    #[cfg_attr(feature = "schema", schemars(extend("enum" = ["jwt", "login", "first_seen", "issued", "none"])))]
+    /// `assumed`: the connection's `assumed_ttl`, since the source stated none. `none`: not known.
+    #[cfg_attr(feature = "schema", schemars(extend("enum" = ["jwt", "login", "first_seen", "issued", "assumed", "none"])))]
     pub expiry_basis: Cow<'a, str>,
 }
 

@@ -121,6 +121,8 @@ pub enum ExpiryBasis {
     FirstSeen,
     /// What the source said when it issued the token, which was just then.
     Issued,
+    /// The lifetime that the configuration assumes of a token whose source states none (`assumed_ttl`).
+    Assumed,
     /// The expiry is not known.
     None,
 }
@@ -133,6 +135,7 @@ impl ExpiryBasis {
             Self::Login => "login",
             Self::FirstSeen => "first_seen",
             Self::Issued => "issued",
+            Self::Assumed => "assumed",
             Self::None => "none",
         }
     }

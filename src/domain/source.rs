@@ -271,6 +271,9 @@ pub enum SourceFailure {
         /// What it sent, from a fixed set of texts.
         what: &'static str,
     },
+    /// A token that expires too soon to be served. Token Vault hands out a token until that has expired.
+    #[error("the token that was issued expires within cache.min_ttl; a newer one is issued after that")]
+    TooShort,
     /// The state file cannot be written, so that a refresh token that rotates must not be redeemed.
     #[error("the state file cannot be written, so no refresh token that rotates is redeemed: see the log")]
     State,
