@@ -40,7 +40,7 @@ pub use certificates::CertificateKind;
 pub use error::TenantError;
 pub use fault::{ExpiresIn, Fault, WaitHint};
 pub use limit::RateLimit;
-pub use listen::Listening;
+pub use listen::{Handshake, Listening};
 pub use options::{ClientAuth, TenantOptions};
 pub use reply::{Delivery, Reply};
 
@@ -55,7 +55,7 @@ pub struct Tenant(Arc<Inner>);
 
 struct Inner {
     clock: Clock,
-    authority: Authority,
+    authority: Arc<Authority>,
     state: Mutex<State>,
     ports: Ports,
 }
@@ -81,7 +81,7 @@ impl Tenant {
         let state = State::new(options, clock.now())?;
         Ok(Self(Arc::new(Inner {
             clock,
-            authority: Authority::new()?,
+            authority: Arc::new(Authority::new()?),
             state: Mutex::new(state),
             ports: Ports::default(),
         })))

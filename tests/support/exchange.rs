@@ -23,8 +23,15 @@ pub async fn exchange(
         let reply = tenant.answer(Request::from_parts(head, body)).await;
         match reply.delivery {
             Delivery::Whole => Ok(reply.response),
+            Delivery::Dripping(pause) => {
+                let bytes = u32::try_from(reply.response.body().len()).unwrap();
+                tokio::time::sleep(pause * bytes).await;
+                Ok(reply.response)
+            }
             Delivery::Refused => Err(Failure::Refused { host: host() }),
-            Delivery::ResetMidway | Delivery::Truncated => Err(Failure::Broken { host: host() }),
+            Delivery::Closed | Delivery::ResetMidway | Delivery::Truncated => {
+                Err(Failure::Broken { host: host() })
+            }
             Delivery::HeadersStall | Delivery::BodyStalls => std::future::pending().await,
         }
     };
