@@ -3,11 +3,13 @@
 //! Tokens are recognisable fakes. Unless a sample is about expiry, they were issued a minute before the tenant started,
 //! with a lifetime of an hour.
 
+pub(super) mod logins;
+
 use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::domain::freshness::Timestamp;
 
@@ -208,44 +210,6 @@ fn odd_samples(now: Timestamp, login: Timestamp) -> [Value; 6] {
             ],
         ),
     ]
-}
-
-/// Logs a user in; see [`super::Tenant::login`].
-pub(super) fn login(
-    user: &mut Map<String, Value>,
-    connection: &str,
-    now: Timestamp,
-    number: u64,
-) -> Option<String> {
-    let identities = user.get_mut("identities")?.as_array_mut()?.iter_mut().filter_map(Value::as_object_mut);
-    let mut of_connection =
-        identities.filter(|identity| identity.get("connection").is_some_and(|it| it == connection));
-    let identity = of_connection.next()?;
-    let token = renew(identity, now, number);
-    let logins = user.get("logins_count").and_then(Value::as_u64).unwrap_or(0) + 1;
-    user.insert("logins_count".into(), logins.into());
-    logged_in(user, now);
-    token
-}
-
-/// Records a login of `user` at `now`.
-pub fn logged_in(user: &mut Map<String, Value>, now: Timestamp) {
-    user.insert("last_login".into(), iso(now).into());
-    user.insert("updated_at".into(), iso(now).into());
-}
-
-/// Issues a new token for `identity`, if its provider issues tokens.
-fn renew(identity: &mut Map<String, Value>, now: Timestamp, number: u64) -> Option<String> {
-    let provider = identity.get("provider")?.as_str()?;
-    let token = match provider {
-        "auth0" => return None,
-        "google-oauth2" => format!("ya29.demo-login-{number}"),
-        "github" => format!("gho_demo-login-{number}"),
-        "waad" => jwt(now, &format!("login-{number}")),
-        _ => format!("demo-login-{number}"),
-    };
-    identity.insert("access_token".into(), token.clone().into());
-    Some(token)
 }
 
 fn user(id: &str, name: &str, login: Timestamp, identities: Vec<Value>) -> Value {

@@ -117,6 +117,7 @@ const DOORS: &[(&str, &str)] = &[
     ("src/user_token.rs", "a user's own token, taken apart to be verified"),
     ("src/upstream/wire/tests.rs", "tests compare what was read"),
     ("src/domain/identity/tests.rs", "tests compare what was read"),
+    ("src/fake_auth0/provider/tests.rs", "tests authenticate with the simulated client's secret"),
 ];
 
 /// Texts that stand nowhere in a part of the source except in the files listed, and why.
