@@ -2,12 +2,19 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use cloakroom::clock::Clock;
+use cloakroom::domain::error::Failure;
 use cloakroom::fake_auth0::provider::{
     Answered, Breakdown, Dialect, FakeProvider, LoginRefreshToken, ProviderFault, ProviderOptions,
 };
 use cloakroom::fake_auth0::{CertificateKind, Handshake, Listening, WaitHint, users};
+use cloakroom::transport::Transport;
+use http_body_util::Full;
+use hyper::Request;
 use serde_json::json;
+
+use crate::support::providers::ProvidersInMemory;
 
 use super::https::{Https, Outcome};
 use super::{START, World, world};
@@ -169,4 +176,50 @@ async fn two_providers_fail_apart_and_an_authority_may_be_its_own() {
     let listening = apart.listen(CertificateKind::Good).unwrap();
     assert!(Https::new(listening.domain(), world.listening.ca_pem()).get("/", &[]).await.is_err());
     assert_eq!(Https::new(listening.domain(), listening.ca_pem()).get("/", &[]).await.unwrap().status, 404);
+}
+
+/// A redemption as a client in the daemon's process would send it.
+fn request(provider: &FakeProvider, host: &str, refresh_token: &str) -> Request<Full<Bytes>> {
+    let (id, secret) = provider.client();
+    let form = form_urlencoded::Serializer::new(String::new())
+        .append_pair("grant_type", "refresh_token")
+        .append_pair("refresh_token", refresh_token)
+        .append_pair("client_id", &id)
+        .append_pair("client_secret", secret.expose())
+        .finish();
+    Request::post(format!("https://{host}{}", provider.dialect().path()))
+        .header("content-type", "application/x-www-form-urlencoded")
+        .body(Full::from(form))
+        .unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn providers_are_joined_in_memory_by_their_hosts() {
+    let limit = Duration::from_secs(5);
+    let of = |dialect| FakeProvider::new(Clock::simulated(START), ProviderOptions::of(dialect)).unwrap();
+    let (google, other) = (of(Dialect::Google), of(Dialect::OAuth2));
+    let transport = ProvidersInMemory::of(&[&google, &other], limit);
+    let (one, two) = (google.consent("auth0|1"), other.consent("auth0|1"));
+    let to_google = || transport.send(request(&google, "oauth2.googleapis.com", &one.refresh_token));
+    let to_other = || transport.send(request(&other, "idp.example", &two.refresh_token));
+    assert_eq!(to_google().await.unwrap().status, 200);
+    assert_eq!((google.redemptions().len(), other.redemptions().len()), (1, 0));
+
+    let begun = tokio::time::Instant::now();
+    other.fault_next(1, ProviderFault::After(Breakdown::Stall));
+    assert!(matches!(to_other().await, Err(Failure::TimedOut { host }) if &*host == "idp.example"));
+    assert_eq!(begun.elapsed(), limit);
+    assert!(!other.is_redeemable(&two.refresh_token), "the answer is lost, the token is redeemed");
+
+    google.fault_next(1, ProviderFault::Before(Breakdown::Close));
+    assert!(matches!(to_google().await, Err(Failure::Broken { .. })), "the request was sent");
+    google.refuse_connections(true);
+    assert!(matches!(to_google().await, Err(Failure::Refused { .. })), "the request was not sent");
+    google.clear();
+    let begun = tokio::time::Instant::now();
+    google.fault_next(1, ProviderFault::After(Breakdown::Drip(Duration::from_millis(10))));
+    let answer = to_google().await.unwrap();
+    assert_eq!(begun.elapsed(), Duration::from_millis(10) * u32::try_from(answer.body.len()).unwrap());
+    google.fault_next(1, ProviderFault::After(Breakdown::Drip(Duration::from_millis(100))));
+    assert!(matches!(to_google().await, Err(Failure::TimedOut { .. })));
 }
