@@ -4,6 +4,7 @@
 //! with a lifetime of an hour.
 
 pub(super) mod logins;
+mod refreshable;
 
 use std::time::Duration;
 
@@ -49,6 +50,20 @@ pub const DATED_EXPIRY: &str = "oauth2|acme-00419";
 pub const PADDED_JWT: &str = "oidc|corp/padded@corp.example";
 /// A user with two identities; the linked one's token contains [`LONE_SURROGATE`].
 pub const UNREADABLE: &str = "google-oauth2|100000000000000000004";
+
+/// An Entra ID user whose token has expired, with a refresh token.
+pub const EXPIRED_ENTRA: &str = "waad|kG4bW9tQx2Ls7YfUo5Rd1NvCzE8hJm3P";
+/// A user of a connection `gitlab`, whose refresh tokens are for a single use. The token has expired.
+pub const EXPIRED_GITLAB: &str = "oauth2|gitlab|4711";
+/// A user with expired identities at Google, GitHub and Slack, each with a refresh token. The connection of the last is
+/// `slack`.
+pub const SEVERAL: &str = "google-oauth2|100000000000000000005";
+/// A user with two Google accounts, whose tokens have both expired, each with a refresh token.
+pub const EXPIRED_TWINS: &str = "google-oauth2|100000000000000000006";
+/// A blocked user whose token has expired, with a refresh token.
+pub const BLOCKED_EXPIRED: &str = "google-oauth2|100000000000000000007";
+/// A user whose token has expired, without a refresh token, as after a login that did not ask for offline access.
+pub const NO_REFRESH_TOKEN: &str = "google-oauth2|100000000000000000008";
 
 /// Represents half of a UTF-16 pair in a user's texts, because a Rust text cannot contain one. The tenant sends it as
 /// the escape `\ud800`, as programs do that cut texts at a number of UTF-16 units.
@@ -151,6 +166,7 @@ pub(super) fn samples(now: Timestamp) -> Vec<Value> {
     ]
     .into_iter()
     .chain(odd_samples(now, login))
+    .chain(refreshable::samples(now))
     .collect()
 }
 
@@ -308,7 +324,7 @@ mod tests {
         let samples = samples(NOW);
         let of = |id: &str| samples.iter().find(|user| user["user_id"] == id).unwrap().clone();
         let token = |id: &str| of(id)["identities"][0].get("access_token").cloned();
-        assert_eq!(samples.len(), 18);
+        assert_eq!(samples.len(), 24);
         for id in [GOOGLE, JOHN, LINKED, BLOCKED, SLASH, TEXT_EXPIRY] {
             assert_eq!(expiry(&of(id), 0), Some(3_539), "{id}");
         }
@@ -330,6 +346,18 @@ mod tests {
         let padded = token(PADDED_JWT).unwrap();
         assert!(padded.as_str().unwrap().contains(['+', '/']) && padded.as_str().unwrap().contains('='));
         assert!(of(UNREADABLE)["identities"][1]["access_token"].as_str().unwrap().ends_with(LONE_SURROGATE));
+
+        for (id, identities) in
+            [(EXPIRED_ENTRA, 1), (EXPIRED_GITLAB, 1), (SEVERAL, 3), (EXPIRED_TWINS, 2), (BLOCKED_EXPIRED, 1)]
+        {
+            assert_eq!(of(id)["identities"].as_array().unwrap().len(), identities, "{id}");
+            for number in 0..identities {
+                assert!(expiry(&of(id), number).unwrap() < 0, "{id}");
+                assert!(of(id)["identities"][number]["refresh_token"].is_string(), "{id}");
+            }
+        }
+        assert_eq!(of(BLOCKED_EXPIRED)["blocked"], true);
+        assert_eq!(of(NO_REFRESH_TOKEN)["identities"][0].get("refresh_token"), None);
 
         let jwt = token(ENTRA).unwrap();
         let claims = URL_SAFE_NO_PAD.decode(jwt.as_str().unwrap().split('.').nth(1).unwrap()).unwrap();
