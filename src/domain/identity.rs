@@ -68,6 +68,8 @@ struct Renewal {
 struct Issue {
     received: Moment,
     in_place_of: Option<Tag>,
+    /// Whether a newer token is requested before this one expires.
+    is_renewed_ahead: bool,
 }
 
 /// A token's data besides its texts.
