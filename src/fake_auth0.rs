@@ -49,7 +49,7 @@ use certificates::Authority;
 use fault::Plan;
 use ports::Ports;
 use state::State;
-use users::logins;
+use users::logins::{self, StoredTokens};
 
 /// A simulated Auth0 tenant. Clones share its state.
 #[derive(Clone)]
@@ -253,10 +253,10 @@ impl Tenant {
             .is_some_and(|user| logins::identity_of(user, connection).is_some())
     }
 
-    /// The users and their refresh tokens in identities of `connection`.
-    fn refresh_tokens(&self, connection: &str) -> Vec<(String, String)> {
+    /// The users and what is stored in their identities of `connection` that have a refresh token.
+    fn stored_tokens(&self, connection: &str) -> Vec<(String, StoredTokens)> {
         let state = self.state();
-        let of_all = state.users.iter().map(|(id, user)| (id, logins::refresh_tokens(user, connection)));
+        let of_all = state.users.iter().map(|(id, user)| (id, logins::stored_tokens(user, connection)));
         of_all.flat_map(|(id, tokens)| tokens.into_iter().map(|token| (id.clone(), token))).collect()
     }
 

@@ -25,6 +25,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use hyper::{Request, Response, StatusCode};
+use tokio::sync::watch;
 
 use crate::clock::Clock;
 use crate::domain::freshness::Moment;
@@ -62,6 +63,8 @@ struct Inner {
     authority: Arc<Authority>,
     state: Mutex<State>,
     ports: Ports,
+    /// Notified after each change of the log.
+    changes: watch::Sender<()>,
 }
 
 struct State {
@@ -85,6 +88,7 @@ struct Underway {
 impl Drop for Underway {
     fn drop(&mut self) {
         self.provider.state().log.end(self.number, self.answer);
+        self.provider.0.changes.send_replace(());
     }
 }
 
@@ -116,7 +120,8 @@ impl FakeProvider {
             handshake: Handshake::default(),
             options,
         };
-        Self(Arc::new(Inner { clock, authority, state: Mutex::new(state), ports: Ports::default() }))
+        let (state, ports, changes) = (Mutex::new(state), Ports::default(), watch::Sender::new(()));
+        Self(Arc::new(Inner { clock, authority, state, ports, changes }))
     }
 
     /// Listens on a free port of 127.0.0.1, as `localhost`.
@@ -183,6 +188,8 @@ impl FakeProvider {
             answer: Answered::Nothing,
             overlapped: false,
         });
+        drop(state);
+        self.0.changes.send_replace(());
         Some((asked, plan, Underway { provider: self.clone(), number, answer: Answered::Nothing }))
     }
 
@@ -193,6 +200,7 @@ impl FakeProvider {
             Some(_) => (refusals::page(503), Answered::Failure(StatusCode::SERVICE_UNAVAILABLE)),
             None => self.state().redeem(asked, plan, number, now),
         };
+        self.0.changes.send_replace(());
         let Some(breakdown) = breakdown else {
             return Answer { response: genuine, delivery: Delivery::Whole, answered: genuinely };
         };

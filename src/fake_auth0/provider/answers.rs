@@ -44,7 +44,10 @@ fn members(dialect: Dialect, issued: &Issued, scopes: &[&str], now: Moment) -> M
     let token = &issued.access_token;
     let spaced = scopes.join(" ");
     let body = match dialect {
-        Dialect::Google | Dialect::Okta | Dialect::Spotify => {
+        Dialect::Google | Dialect::Okta => json!({
+            "access_token": token, "scope": spaced, "token_type": "Bearer", "id_token": "demo-id-token",
+        }),
+        Dialect::Spotify | Dialect::Atlassian | Dialect::Xero | Dialect::OAuth2 => {
             json!({ "access_token": token, "scope": spaced, "token_type": "Bearer" })
         }
         Dialect::Microsoft => json!({
@@ -79,11 +82,7 @@ fn members(dialect: Dialect, issued: &Issued, scopes: &[&str], now: Moment) -> M
         Dialect::Zoom => json!({
             "access_token": token, "token_type": "bearer", "scope": spaced, "api_url": "https://api.zoom.us",
         }),
-        Dialect::Atlassian | Dialect::OAuth2 => {
-            json!({ "access_token": token, "token_type": "Bearer", "scope": spaced })
-        }
         Dialect::Hubspot => json!({ "token_type": "bearer", "access_token": token }),
-        Dialect::Xero => json!({ "access_token": token, "token_type": "Bearer", "scope": spaced }),
         Dialect::QuickBooks => json!({
             "x_refresh_token_expires_in": 8_726_400, "access_token": token, "token_type": "bearer",
         }),
@@ -116,6 +115,10 @@ fn apply(change: Change, body: &mut Map<String, Value>, issued: &Issued, scopes:
             body.insert("refresh_token".into(), issued.refresh_token.clone().into());
         }
         Change::CommaScopes => drop(body.insert("scope".into(), scopes.join(",").into())),
+        Change::ScopesMember => {
+            body.remove("scope");
+            body.insert("scopes".into(), scopes.join(" ").into());
+        }
         Change::NoScope => drop(body.remove("scope")),
         Change::NoAccessToken => drop(body.remove("access_token")),
         Change::AuthedUser => {

@@ -90,11 +90,18 @@ impl Families {
         Issued { refresh_token, access_token, expires_in: seconds(rules), position, is_new: true }
     }
 
-    /// Begins a family with a refresh token that was issued elsewhere.
-    pub fn adopt(&mut self, user: &str, refresh_token: &str, now: Moment) {
+    /// Begins a family with a refresh token that was issued elsewhere. Returns its number.
+    pub fn adopt(&mut self, user: &str, refresh_token: &str, now: Moment) -> usize {
         let position = Position { family: self.families.len(), generation: 0 };
         self.families.push(Family { user: user.to_owned(), refresh_tokens: Vec::new(), ended: None });
         self.push(position, refresh_token, now);
+        position.family
+    }
+
+    /// Adds an access token that was issued elsewhere and has so much of its lifetime left; `None` is unlimited.
+    pub fn adopt_access_token(&mut self, family: usize, text: String, left: Option<Duration>, now: Moment) {
+        let ends = left.map(|left| now.elapsed.saturating_add(left));
+        self.access_tokens.insert(text, AccessToken { family, issued: now, ends });
     }
 
     fn push(&mut self, position: Position, text: &str, now: Moment) {

@@ -32,10 +32,14 @@ pub enum ProviderFault {
 }
 
 /// How an answer fails.
+///
+/// Connections break at any time (RFC 9112 §9.6), and a client cannot know what the server has done until then. Okta and
+/// Xero have a grace for that reason (developer.okta.com, "Grace period for token rotation"; developer.xero.com, "Token
+/// types"). No service is known to send endless or slow bodies; they show that the daemon's bounds hold.
 #[derive(Clone, Debug)]
 pub enum Breakdown {
     /// An error page with this status, as load balancers in front of each of these services send, and how it states
-    /// when to retry. 429 with `Retry-After` is what Slack (docs.slack.dev, "Rate limits"), GitLab and Dropbox document.
+    /// when to retry. 429 with `Retry-After` is what Slack, GitLab and Dropbox document as their rate limits.
     Status(u16, WaitHint),
     /// The request is read and never answered.
     Stall,
@@ -47,11 +51,12 @@ pub enum Breakdown {
     Truncate,
     /// Half of the answer's body, then nothing, on an open connection.
     StallBody,
-    /// The answer, one byte of its body at a time, with this pause between two.
+    /// The answer, one byte of its body at a time, with this pause before each.
     Drip(Duration),
-    /// 302 to this location: Salesforce redirects after an organization has moved to another My Domain.
+    /// 302 to this location: Salesforce redirects requests for a former My Domain (help.salesforce.com, "My Domain
+    /// Redirections"), and providers redirect from an address that is not their token endpoint.
     Redirect(String),
-    /// 200 with a web page, as from captive portals, and from Slack and GitHub for a mistyped path.
+    /// 200 with a web page, as from captive portals, and from a page that was configured as token endpoint.
     Html200,
     /// 200 with an empty body.
     Empty200,
@@ -66,8 +71,8 @@ pub enum Breakdown {
 /// A change of a genuine answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// Another `expires_in`: as text from Entra's endpoint v1, missing from Salesforce, and numbers that no service
-    /// should send.
+    /// Another `expires_in`: as text from Entra's endpoint v1 (learn.microsoft.com, "Authorize access using the OAuth 2.0
+    /// code grant flow"), missing from Salesforce, and numbers that no service should send.
     ExpiresIn(ExpiresIn),
     /// No refresh token, and the redeemed one stays valid, as RFC 6749 §6 allows.
     NoRefreshToken,
@@ -75,6 +80,8 @@ pub enum Change {
     SameRefreshToken,
     /// Scopes with commas between them, as from Slack and GitHub.
     CommaScopes,
+    /// Scopes in a member `scopes`, as Bitbucket wrote it until May 2026.
+    ScopesMember,
     /// No scopes, which means those of before (RFC 6749 §5.1).
     NoScope,
     /// A form instead of JSON, as from GitHub for a client that does not ask for JSON.

@@ -1,5 +1,7 @@
 //! The ordered log of redemptions. It contains no token and no secret.
 
+use std::collections::VecDeque;
+
 use hyper::StatusCode;
 
 use crate::domain::freshness::Moment;
@@ -40,50 +42,67 @@ pub enum Answered {
     Failure(StatusCode),
 }
 
+/// How many records the log keeps. A provider may run for weeks; tests look at far fewer.
+const KEPT: usize = 100_000;
+
 /// The redemptions so far.
 #[derive(Default)]
 pub(super) struct Log {
-    entries: Vec<Entry>,
+    records: VecDeque<RedemptionRecord>,
+    /// The number of the oldest record that is kept.
+    oldest: usize,
+    /// The numbers of the requests under way.
+    underway: Vec<usize>,
     most: usize,
-}
-
-struct Entry {
-    underway: bool,
-    record: RedemptionRecord,
 }
 
 impl Log {
     /// Records an arrival. Returns its number.
     pub fn begin(&mut self, record: RedemptionRecord) -> usize {
+        let number = self.oldest + self.records.len();
         let position = record.position;
-        self.entries.push(Entry { underway: true, record });
-        let underway = self.entries.iter().filter(|entry| entry.underway).count();
-        self.most = self.most.max(underway);
-        let alike =
-            |entry: &&mut Entry| entry.underway && position.is_some() && entry.record.position == position;
-        if self.entries.iter_mut().filter(alike).count() > 1 {
-            self.entries.iter_mut().filter(alike).for_each(|entry| entry.record.overlapped = true);
+        self.records.push_back(record);
+        if self.records.len() > KEPT {
+            self.records.pop_front();
+            self.oldest += 1;
         }
-        self.entries.len() - 1
+        self.underway.push(number);
+        self.most = self.most.max(self.underway.len());
+        let is_same = |other: &usize| position.is_some() && self.position(*other) == position;
+        let same: Vec<_> = self.underway.iter().copied().filter(is_same).collect();
+        if same.len() > 1 {
+            same.into_iter().for_each(|number| self.note(number, |record| record.overlapped = true));
+        }
+        number
     }
 
-    /// Changes a record that is under way.
+    fn position(&self, number: usize) -> Option<Position> {
+        self.records.get(number.checked_sub(self.oldest)?)?.position
+    }
+
+    /// Changes a record. A no-op if it is not kept any more.
     pub fn note(&mut self, number: usize, change: impl FnOnce(&mut RedemptionRecord)) {
-        if let Some(entry) = self.entries.get_mut(number) {
-            change(&mut entry.record);
+        let index = number.checked_sub(self.oldest);
+        if let Some(record) = index.and_then(|index| self.records.get_mut(index)) {
+            change(record);
         }
     }
 
     /// Records the end of a request.
     pub fn end(&mut self, number: usize, answer: Answered) {
-        if let Some(entry) = self.entries.get_mut(number) {
-            entry.underway = false;
-            entry.record.answer = answer;
-        }
+        self.underway.retain(|other| *other != number);
+        self.note(number, |record| record.answer = answer);
+    }
+
+    /// Forgets every record, and the maximum.
+    pub fn forget(&mut self) {
+        self.oldest += self.records.len();
+        self.records.clear();
+        self.most = 0;
     }
 
     pub fn records(&self) -> impl Iterator<Item = &RedemptionRecord> {
-        self.entries.iter().map(|entry| &entry.record)
+        self.records.iter()
     }
 
     /// The largest number of requests that were under way at the same time.

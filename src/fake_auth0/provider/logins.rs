@@ -27,16 +27,22 @@ impl FakeProvider {
         state.families.begin(user, &state.options.rules, now)
     }
 
-    /// Accepts the refresh tokens that `tenant` stores for the identities of `connection`, each as the first of a family
-    /// of its user. Returns how many are new.
+    /// Accepts the tokens that `tenant` stores for the identities of `connection`, as if this provider had issued them:
+    /// each refresh token is the first of a family of its user, and the access token beside it lives until it expires by
+    /// the tenant's dates. Returns how many refresh tokens are new.
     pub fn adopt(&self, tenant: &Tenant, connection: &str) -> usize {
         let now = self.0.clock.now();
-        let stored = tenant.refresh_tokens(connection);
+        let stored = tenant.stored_tokens(connection);
         let state = &mut *self.state();
-        let new = stored.iter().filter(|(_, token)| state.families.position(token).is_none()).count();
-        for (user, token) in &stored {
-            if state.families.position(token).is_none() {
-                state.families.adopt(user, token, now);
+        let mut new = 0;
+        for (user, tokens) in stored {
+            if state.families.position(&tokens.refresh_token).is_none() {
+                let left = tokens.expires.map(|expires| expires.since(now.wall));
+                let family = state.families.adopt(&user, &tokens.refresh_token, now);
+                if let Some(access_token) = tokens.access_token {
+                    state.families.adopt_access_token(family, access_token, left, now);
+                }
+                new += 1;
             }
         }
         new

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use crate::domain::freshness::Moment;
 
 use super::FakeProvider;
-use super::log::{Log, RedemptionRecord};
+use super::log::RedemptionRecord;
 
 impl FakeProvider {
     /// Every request to the token endpoint so far, in the order of arrival.
@@ -19,9 +19,19 @@ impl FakeProvider {
         state.log.records().filter(|record| record.user.as_deref() == Some(user)).cloned().collect()
     }
 
+    /// Waits until `condition` holds of the requests so far.
+    pub async fn until(&self, condition: impl Fn(&[RedemptionRecord]) -> bool) {
+        let mut changes = self.0.changes.subscribe();
+        while !condition(&self.redemptions()) {
+            if changes.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
     /// Forgets the requests so far. Those under way are not logged any more.
     pub fn forget_redemptions(&self) {
-        self.state().log = Log::default();
+        self.state().log.forget();
     }
 
     /// How often the refresh token that was presented most often was presented.

@@ -14,7 +14,9 @@ use super::dialect::Dialect;
 /// A provider's reason to refuse a redemption.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Refused {
-    /// The refresh token is unknown, expired, revoked, or was redeemed before.
+    /// The refresh token is unknown, expired, revoked, or was redeemed before. As a fault it is what GitLab has answered
+    /// for a valid token while a replica of its database was behind (gitlab.com, "OAuth /oauth/token refresh grant returns
+    /// transient invalid_grant 400 due to DB replica lag").
     InvalidGrant,
     /// The client's id or secret is wrong, or sent in a way that the provider does not accept.
     InvalidClient,

@@ -1,5 +1,7 @@
 //! Logins of the simulated tenant's users, which replace the tokens in their identities.
 
+use std::time::Duration;
+
 use serde_json::{Map, Value};
 
 use crate::domain::freshness::Timestamp;
@@ -35,11 +37,29 @@ pub(in crate::fake_auth0) fn log_in_with(
     true
 }
 
-/// The refresh tokens in a user's identities of `connection`.
-pub(in crate::fake_auth0) fn refresh_tokens(user: &Map<String, Value>, connection: &str) -> Vec<String> {
+/// What the tenant stores of a provider's tokens in one identity.
+pub(in crate::fake_auth0) struct StoredTokens {
+    pub refresh_token: String,
+    pub access_token: Option<String>,
+    /// When the access token expires, if that is known.
+    pub expires: Option<Timestamp>,
+}
+
+/// The tokens in a user's identities of `connection` that have a refresh token.
+pub(in crate::fake_auth0) fn stored_tokens(user: &Map<String, Value>, connection: &str) -> Vec<StoredTokens> {
+    let login = user.get("last_login").and_then(Value::as_str).and_then(Timestamp::parse);
     let identities = user.get("identities").and_then(Value::as_array).into_iter().flatten();
     let of_connection = identities.filter(|identity| identity["connection"] == connection);
-    of_connection.filter_map(|identity| Some(identity["refresh_token"].as_str()?.to_owned())).collect()
+    let text = |value: &Value| value.as_str().map(str::to_owned);
+    let stored = |identity: &Value| {
+        let lifetime = identity["expires_in"].as_u64().map(Duration::from_secs);
+        Some(StoredTokens {
+            refresh_token: text(&identity["refresh_token"])?,
+            access_token: text(&identity["access_token"]),
+            expires: login.zip(lifetime).map(|(login, lifetime)| login.after(lifetime)),
+        })
+    };
+    of_connection.filter_map(stored).collect()
 }
 
 /// The user's first identity of `connection`.

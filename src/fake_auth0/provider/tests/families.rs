@@ -148,6 +148,20 @@ async fn overlaps_and_a_client_that_hangs_up_are_logged() {
     assert!(provider.redemptions().iter().all(|record| record.overlapped));
     provider.forget_redemptions();
 
+    provider.clear();
+    provider.fault(ProviderFault::LateAnswer(SECOND));
+    let begun = tokio::time::Instant::now();
+    let processed = provider.until(|records| records.iter().any(|record| record.processed));
+    tokio::select! {
+        biased;
+        _ = redeem(&provider, &consent.refresh_token) => panic!("the answer is late"),
+        () = processed => assert_eq!(begun.elapsed(), Duration::ZERO),
+    }
+    assert_eq!(log(&provider), [(Some(0), true, Answered::Nothing)]);
+    provider.forget_redemptions();
+    provider.clear();
+    provider.fault(ProviderFault::Latency(SECOND));
+
     let hung_up = tokio::time::timeout(SECOND / 2, redeem(&provider, &consent.refresh_token));
     assert!(hung_up.await.is_err());
     provider.clear();
@@ -160,6 +174,20 @@ async fn overlaps_and_a_client_that_hangs_up_are_logged() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_request_that_was_forgotten_under_way_changes_no_later_record() {
+    let (provider, consent) = rotating(|rules| rules.rotation = Rotation::None);
+    provider.fault_next(1, ProviderFault::Latency(SECOND));
+    let _ = tokio::join!(redeem(&provider, &consent.refresh_token), async {
+        provider.until(|records| !records.is_empty()).await;
+        provider.forget_redemptions();
+        provider.fault_next(1, ProviderFault::Refused(Refused::InvalidGrant));
+        let _ = redeem(&provider, &consent.refresh_token).await;
+    });
+    assert_eq!(log(&provider), [(Some(0), false, Answered::Refusal("invalid_grant"))]);
+    assert_eq!(provider.max_concurrent(), 2);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_login_brings_a_new_the_same_or_no_refresh_token() {
     let clock = Clock::simulated(START);
     let tenant = Tenant::new(clock, TenantOptions::default()).unwrap();
@@ -169,6 +197,9 @@ async fn a_login_brings_a_new_the_same_or_no_refresh_token() {
     let stored = || tenant.user(users::EXPIRED).unwrap()["identities"][0].clone();
     let old = stored()["refresh_token"].as_str().unwrap().to_owned();
     assert!(google.is_redeemable(&old));
+    assert!(google.is_alive("ya29.demo-foo") && !google.is_alive("ya29.demo-expired"));
+    tokio::time::sleep(SECOND * 3_539).await;
+    assert!(!google.is_alive("ya29.demo-foo"), "it was issued a minute before the start");
 
     let login =
         |refresh_token| google.log_in(&tenant, users::EXPIRED, "google-oauth2", refresh_token).unwrap();
@@ -187,7 +218,7 @@ async fn a_login_brings_a_new_the_same_or_no_refresh_token() {
         (None, &none.access_token.as_str().into())
     );
     assert!(google.is_alive(&none.access_token));
-    assert_eq!(tenant.user(users::EXPIRED).unwrap()["last_login"], "2027-01-15T08:00:00.000Z");
+    assert_eq!(tenant.user(users::EXPIRED).unwrap()["last_login"], "2027-01-15T08:58:59.000Z");
 
     assert!(google.log_in(&tenant, users::GITHUB, "google-oauth2", LoginRefreshToken::New).is_none());
     assert!(

@@ -135,6 +135,8 @@ async fn a_genuine_answer_is_changed_as_asked() {
         assert!(provider.is_redeemable(&redeemed), "{change:?}: it stays valid");
     }
     assert_eq!(body(&changed(Change::CommaScopes).await.0)["scope"], "profile,documents");
+    let renamed = body(&changed(Change::ScopesMember).await.0);
+    assert_eq!((&renamed["scopes"], renamed.get("scope")), (&"profile documents".into(), None));
     assert_eq!(body(&changed(Change::NoScope).await.0).get("scope"), None);
     assert_eq!(body(&changed(Change::NoAccessToken).await.0).get("access_token"), None);
     let (reply, redeemed) = changed(Change::AuthedUser).await;
