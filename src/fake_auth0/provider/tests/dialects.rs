@@ -217,6 +217,22 @@ async fn a_client_authenticates_as_its_provider_demands() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn one_request_authenticates_in_one_way() {
+    let options = ProviderOptions { client_auth: ClientAuth::Any, ..ProviderOptions::of(Dialect::Spotify) };
+    let provider = FakeProvider::new(Clock::simulated(START), options).unwrap();
+    let consent = provider.consent(USER);
+    let by_header = redemption(&provider, &consent.refresh_token);
+    let mut in_both = by_header.clone();
+    let form = String::from_utf8(by_header.body().to_vec()).unwrap();
+    *in_both.body_mut() =
+        format!("{form}&client_id=demo-connection&client_secret=demo-connection-secret").into();
+    assert_eq!(body(&provider.answer(in_both.clone()).await)["error"], "invalid_client");
+    assert_eq!(status(&provider.answer(by_header).await), 200);
+    in_both.headers_mut().remove(header::AUTHORIZATION);
+    assert_eq!(status(&provider.answer(in_both).await), 200);
+}
+
+#[tokio::test(start_paused = true)]
 async fn two_secrets_are_accepted_while_one_is_replaced() {
     let provider = provider(Dialect::Google);
     let consent = provider.consent(USER);

@@ -60,6 +60,8 @@ async fn reuse_ends_the_family_and_its_access_tokens() {
     assert_eq!(status(&redeem(&provider, &consent.refresh_token).await), 400);
     assert!(!provider.is_alive(&issued) && !provider.is_alive(&consent.access_token));
     assert!(provider.is_alive_at(&issued, before), "what was true before stays true");
+    let again = provider.consent(USER);
+    assert!(!provider.is_alive_at(&again.access_token, before), "and this one was not issued then");
     assert_eq!(status(&redeem(&provider, &next(&first, "")).await), 400, "the successor is dead as well");
     assert!(provider.is_alive(&other.access_token) && provider.is_redeemable(&other.refresh_token));
 }
