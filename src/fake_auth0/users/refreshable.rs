@@ -12,7 +12,7 @@ use super::{
 };
 
 /// Returns these users, as of `now`.
-pub(super) fn samples(now: Timestamp) -> [Value; 6] {
+pub(in crate::fake_auth0) fn samples(now: Timestamp) -> [Value; 6] {
     let login = now.before(Duration::from_secs(86_400));
     let entra = stored(&jwt(login, "expired"), "0.Ademo-refresh-expired", HOUR);
     [
