@@ -35,15 +35,19 @@ fn beside(world: &World, dialect: Dialect) -> Side {
 
 impl Side {
     async fn redeem(&self, refresh_token: &str) -> Outcome {
-        let (id, secret) = self.provider.client();
-        let form = [
-            ("grant_type", "refresh_token"),
-            ("refresh_token", refresh_token),
-            ("client_id", &id),
-            ("client_secret", secret.expose()),
-        ];
-        self.https.post_form(self.provider.dialect().path(), &form).await
+        redeem(&self.https, &self.provider, refresh_token).await
     }
+}
+
+async fn redeem(client: &Https, provider: &FakeProvider, refresh_token: &str) -> Outcome {
+    let (id, secret) = provider.client();
+    let form = [
+        ("grant_type", "refresh_token"),
+        ("refresh_token", refresh_token),
+        ("client_id", &id),
+        ("client_secret", secret.expose()),
+    ];
+    client.post_form(provider.dialect().path(), &form).await
 }
 
 #[tokio::test(start_paused = true)]
@@ -117,6 +121,31 @@ async fn an_answer_is_lost_on_the_wire_before_or_after_the_redemption() {
             assert_eq!((record.processed, record.answer), (processed, Answered::Nothing), "{breakdown:?}");
             assert_eq!(side.provider.is_redeemable(&consent.refresh_token), !processed, "{breakdown:?}");
         }
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_hangs_up_early_has_redeemed_nothing_and_a_late_one_has() {
+    let world = world();
+    let side = beside(&world, Dialect::OAuth2);
+    let (wait, soon) = (Duration::from_millis(300), Duration::from_millis(50));
+    for (fault, processed) in [(ProviderFault::Latency(wait), false), (ProviderFault::LateAnswer(wait), true)]
+    {
+        let consent = side.provider.consent("auth0|1");
+        side.provider.fault_next(1, fault);
+        // A client whose connection is closed with it.
+        let client = Https::new(side.listening.domain(), side.listening.ca_pem());
+        let begun = side.provider.redemptions().len();
+        tokio::select! {
+            biased;
+            _ = redeem(&client, &side.provider, &consent.refresh_token) => panic!("the answer is late"),
+            () = side.provider.until(|records| records.len() > begun) => tokio::time::sleep(soon).await,
+        }
+        drop(client);
+        tokio::time::sleep(2 * wait).await;
+        let record = side.provider.redemptions().pop().unwrap();
+        assert_eq!((record.processed, record.answer), (processed, Answered::Nothing));
+        assert_eq!(side.provider.is_redeemable(&consent.refresh_token), !processed);
     }
 }
 
