@@ -12,13 +12,11 @@ mod clock_skew;
 pub mod credentials;
 mod fair_queue;
 mod jwks;
-mod lenient;
 pub mod pace;
 mod profiles;
 pub mod rate_limit_headers;
 mod sending;
 pub mod token_claims;
-mod unreadable;
 pub mod wire;
 
 pub use client::{Auth0, Parts};

@@ -7,9 +7,8 @@ use serde::Deserialize;
 
 use crate::domain::freshness::Timestamp;
 use crate::domain::scope;
-
-use super::lenient::{Few, Number, Text};
-use super::unreadable;
+use crate::json::lenient::{Few, Number, Text};
+use crate::json::unreadable;
 
 /// What a token says of itself. Nothing is verified: the expiry can only make a token expire earlier, and the scopes
 /// only inform the client.

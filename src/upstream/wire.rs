@@ -17,15 +17,14 @@ use crate::domain::freshness::{Deadline, Moment, Timestamp};
 use crate::domain::identity::{ExpiryBasis, Identity, IdpToken, Profile, earliest};
 use crate::domain::source::{Source, SourceOrders};
 use crate::domain::user::UserId;
-use crate::json::Object;
+use crate::json::lenient::{Bar, Few, Flag, Lifetime, Number, Text};
+use crate::json::{Object, unreadable};
 use crate::management::Grant;
 use crate::secret::{Secret, SecretStr, TagKey};
 use crate::transport::response::{Answer, Timing};
 
-use super::lenient::{Bar, Few, Flag, Lifetime, Number, Text};
 use super::rate_limit_headers::Limit;
 use super::token_claims;
-use super::unreadable;
 
 /// Identifies the daemon in the tenant's logs, as `User-Agent`.
 pub(super) const AGENT: &str = concat!("cloakroom/", env!("CARGO_PKG_VERSION"));

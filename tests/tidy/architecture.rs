@@ -17,9 +17,9 @@ use crate::repository::{files, read, root};
 const ARROWS: &[(&str, &[&str])] = &[
     ("secret", &[]),
     ("task", &[]),
-    ("json", &[]),
     ("process", &[]),
     ("domain", &["secret"]),
+    ("json", &["domain"]),
     ("clock", &["domain"]),
     ("config", &["domain", "secret"]),
     ("flight", &["task"]),
