@@ -35,11 +35,13 @@ use crate::user_token::UserTokens;
 
 pub mod descriptor_limits;
 pub mod reload;
+mod secret_files;
 mod secret_watch;
 mod service_manager;
 
 use descriptor_limits::Descriptors;
 use reload::{By, ConfigSource, Reloader, Reloads, UserTokensFor};
+use secret_files::SecretFile;
 
 /// Timeout after the deadline for the last answers, `draining`, to reach their clients.
 const LAST_ANSWERS: Duration = Duration::from_millis(500);
@@ -210,7 +212,7 @@ pub async fn start_on(bound: Bound, config: &Config, deps: Deps) -> Result<Runni
     let Wired { services, auth0, source, user_tokens } =
         wire(config, deps, watched, listeners, reloads.clone())?;
     let (shutdown, shutdown_now) = watch::channel(config.shutdown);
-    let (client, client_now) = watch::channel(Arc::clone(&config.client));
+    let (secrets, secrets_now) = watch::channel(SecretFile::all_of(config));
     let reloader = Reloader {
         running: config.clone(),
         source,
@@ -219,7 +221,7 @@ pub async fn start_on(bound: Bound, config: &Config, deps: Deps) -> Result<Runni
         own_uid,
         terms,
         shutdown,
-        client,
+        secrets,
         user_tokens,
         manager: manager.clone(),
         last_problems: None,
@@ -229,7 +231,7 @@ pub async fn start_on(bound: Bound, config: &Config, deps: Deps) -> Result<Runni
     let scheduler = FairScheduler::default();
     let (mut servers, mut background) = (JoinSet::new(), JoinSet::new());
     if reloader.source.is_some() {
-        background.spawn(secret_watch::watch(client_now, reloads.clone(), TagKey::random()?));
+        background.spawn(secret_watch::watch(secrets_now, reloads.clone(), TagKey::random()?));
     }
     background.spawn(reloader.run(asked));
     if manager.is_notified() {

@@ -15,6 +15,7 @@ mod audit;
 mod cache;
 mod changes;
 mod client;
+mod connection;
 mod effective_values;
 mod environment;
 mod host;
@@ -23,9 +24,11 @@ mod log;
 mod management;
 mod me;
 mod problem;
+mod providers;
 mod proxy;
 mod reader;
 mod referenced_files;
+mod refresh;
 mod reloadable;
 mod runtime;
 pub mod schema;
@@ -34,6 +37,7 @@ mod socket_dir;
 mod source_values;
 mod suggestion;
 mod tenant;
+mod token_endpoint;
 mod toml_file;
 mod upstream;
 mod user_key;
@@ -50,6 +54,7 @@ pub use self::audit::{Audit, AuditEvents, AuditOutput};
 pub use self::cache::{Cache, Negative};
 pub use self::changes::{Change, Reread};
 pub use self::client::{Client, ClientAuth};
+pub use self::connection::Connection;
 use self::effective_values::Effective;
 pub use self::environment::Env;
 pub use self::listener::Listener;
@@ -58,13 +63,16 @@ pub use self::management::Management;
 pub use self::me::Me;
 pub use self::problem::{Cause, Problem, Problems};
 use self::problem::{Checked, Report, Wrong};
+pub use self::providers::Providers;
 pub use self::proxy::Proxy;
 use self::reader::Reader;
 use self::referenced_files::Exposure;
+pub use self::refresh::Refresh;
 pub use self::runtime::Runtime;
 use self::schema::Type;
 pub use self::shutdown::Shutdown;
 pub use self::tenant::Tenant;
+pub use self::token_endpoint::TokenEndpoint;
 pub use self::upstream::Upstream;
 use self::values::Typed;
 
@@ -84,6 +92,10 @@ pub struct Config {
     pub cache: Cache,
     /// `[upstream]`: the budget for requests to Auth0.
     pub upstream: Upstream,
+    /// `[providers]`: how identity providers are reached.
+    pub providers: Providers,
+    /// `[[connection]]`: the connections whose tokens have more sources than what Auth0 stores.
+    pub connections: Vec<Connection>,
     /// `[[listener]]`: the sockets; never empty.
     pub listeners: Vec<Listener>,
     /// `[me]`: which users' tokens `/v1/me` accepts.
@@ -158,7 +170,7 @@ pub fn gid(text: &str) -> Result<u32, String> {
     Gid::parse(Type::Group, &text.into()).map(|Gid(gid)| gid).map_err(|wrong| wrong.text)
 }
 
-/// The secret in the file `path`, which is a `tenant.client.secret_file`; `None` if it cannot be used.
+/// The secret in the file `path`, under the rules for secrets; `None` if it cannot be used.
 pub fn secret_in(path: &Path) -> Option<Secret> {
     client::secret_from(path).ok().map(|(secret, _)| secret)
 }
@@ -190,8 +202,12 @@ fn read(reader: &mut Reader, env: &Env) -> Checked<Config> {
     let tenant = tenant::read(reader, env, &timeouts);
     let client = client::read(reader);
     let management = management::read(reader);
-    let cache = cache::read(reader, timeouts.as_ref().ok().map(|timeouts| &timeouts.request));
+    let min_ttl = reader.setting("cache.min_ttl");
+    let cache = cache::read(reader, timeouts.as_ref().ok().map(|timeouts| &timeouts.request), &min_ttl);
     let upstream = upstream::read(reader);
+    let connections = connection::read(reader, min_ttl.as_ref().ok());
+    let is_refreshing = |connections: &Vec<Connection>| connections.iter().any(|one| one.refresh.is_some());
+    let providers = providers::read(reader, env, connections.as_ref().is_ok_and(is_refreshing));
     let listeners = listener::read(reader);
     let me = me::read(reader);
     let audit = audit::read(reader);
@@ -205,6 +221,8 @@ fn read(reader: &mut Reader, env: &Env) -> Checked<Config> {
         management: management?,
         cache: cache?,
         upstream: upstream?,
+        providers: providers?,
+        connections: connections?,
         listeners: listeners?,
         me: me?,
         audit: audit?,

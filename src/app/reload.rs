@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 
 use crate::api::types::{ChangeAnswer, ReloadAnswer};
 use crate::api::{ListenerTerms, Reloading, Services};
-use crate::config::{Change, Client, Config, Loaded, Problems, Reread, Shutdown, Tenant};
+use crate::config::{Change, Config, Loaded, Problems, Reread, Shutdown, Tenant};
 use crate::domain::policy::{Policy, Rule};
 use crate::domain::source::SourceOrders;
 use crate::process::notify::ServiceManager;
@@ -19,6 +19,8 @@ use crate::telemetry;
 use crate::transport::{Transport, TransportError};
 use crate::upstream::{self, Auth0};
 use crate::user_token::UserTokens;
+
+use super::secret_files::SecretFile;
 
 /// Timeout for reading the files. On a network file system whose server does not respond, a read never ends.
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
@@ -65,7 +67,7 @@ pub(super) struct ReloadRequest {
 pub(super) enum By {
     /// An operator requests it. Something outside of the files may have been fixed, as in Auth0's dashboard.
     Operator,
-    /// The client's secret was replaced on disk.
+    /// A secret was replaced on disk.
     Watch,
 }
 
@@ -101,8 +103,8 @@ pub(super) struct Reloader {
     /// The terms of each listener, in the order of `running.listeners`.
     pub(super) terms: Vec<watch::Sender<Arc<ListenerTerms>>>,
     pub(super) shutdown: watch::Sender<Shutdown>,
-    /// Notifies the watch over the secret of a new client.
-    pub(super) client: watch::Sender<Arc<Client>>,
+    /// Notifies the watch over secrets of those in force.
+    pub(super) secrets: watch::Sender<Vec<SecretFile>>,
     pub(super) user_tokens: UserTokensFor,
     pub(super) manager: ServiceManager,
     /// The problems of the last attempt, so that equal ones are logged once.
@@ -202,7 +204,7 @@ impl Reloader {
             }
         }
         self.shutdown.send_replace(config.shutdown);
-        self.client.send_replace(Arc::clone(&config.client));
+        self.secrets.send_replace(SecretFile::all_of(&config));
         self.running = config;
     }
 

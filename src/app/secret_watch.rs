@@ -1,20 +1,21 @@
-//! Reloads the configuration when the client's secret is replaced on disk.
+//! Reloads the configuration when a secret is replaced on disk: that of the client, or of a connection's client.
 //!
-//! The kernel reports changes in the directories of the file's path, before and after following links. The file itself
+//! The kernel reports changes in the directories of a file's path, before and after following links. The file itself
 //! is not watched: a replacement, such as Kubernetes makes by moving a link, is another file. Directories may be
 //! replaced in the same way, so their watches are renewed. Only the content decides. A slow check in addition is for
 //! file systems that report no changes, and for mounts over a directory.
 
-use std::sync::Arc;
+use std::path::Path;
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 
-use crate::config::{self, Client};
 use crate::process::watch::DirectoryWatch;
-use crate::secret::{Tag, TagKey};
+use crate::secret::TagKey;
 
 use super::reload::{By, Reloads};
+use super::secret_files::{Found, SecretFile};
 
 /// Delay after the first change, because a replacement usually takes several steps.
 const SETTLE: Duration = Duration::from_millis(100);
@@ -25,72 +26,54 @@ const RECHECK: Duration = Duration::from_secs(2);
 /// Interval of checks without a reported change.
 const CHECK_INTERVAL: Duration = Duration::from_secs(60);
 
-/// The content of a client's secret file, compared with the current secret.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Found {
-    /// The current secret.
-    Same,
-    /// Another secret.
-    Another(Tag),
-    /// No secret, as while the file is being written; or the file cannot be read.
-    Unusable,
-}
-
-fn check(client: &Client, key: &TagKey) -> Found {
-    match client.secret_file.as_deref().map(config::secret_in) {
-        None => Found::Same,
-        Some(None) => Found::Unusable,
-        Some(Some(there)) if there == *client.secret => Found::Same,
-        Some(Some(there)) => Found::Another(key.tag("secret", there.expose())),
-    }
-}
-
-/// Watches the secret file of the current client, until the future is dropped. `key` distinguishes secrets without
-/// storing them.
+/// Watches the files of the secrets in force, until the future is dropped. `key` distinguishes secrets without storing
+/// them.
 ///
 /// Each content causes one reload. If the configuration with a new secret is refused, the refusal is logged once; after
 /// the operator has fixed it, the operator requests the reload.
-pub async fn watch(mut client: watch::Receiver<Arc<Client>>, reloads: Reloads, key: TagKey) {
+pub async fn watch(mut files: watch::Receiver<Vec<SecretFile>>, reloads: Reloads, key: TagKey) {
     loop {
-        let now = Arc::clone(&client.borrow_and_update());
-        let Some(file) = now.secret_file.clone() else {
-            if client.changed().await.is_err() {
-                return;
-            }
-            continue;
-        };
-        let mut directories = DirectoryWatch::of(&file).await;
-        let (mut last, mut reported) = (Found::Same, Found::Same);
-        loop {
-            let (client_now, with) = (Arc::clone(&now), key.clone());
-            let found = tokio::task::spawn_blocking(move || check(&client_now, &with)).await;
-            let found = found.unwrap_or(Found::Same);
-            // A file may be half written; it is reported if it stays unusable.
-            let is_certain = found != Found::Unusable || last == Found::Unusable;
-            if is_certain && found != reported {
-                reported = found;
-                if found != Found::Same {
-                    let file = file.display();
-                    tracing::info!(%file, "The client's secret was replaced; reloading the configuration");
-                    if reloads.ask(By::Watch).await.is_ok() {
-                        tokio::time::sleep(SETTLE).await;
-                        break;
-                    }
-                }
-            }
-            let wait = if is_certain { CHECK_INTERVAL } else { RECHECK };
-            last = found;
-            tokio::select! {
-                // The client has another file or another secret.
-                changed = client.changed() => match changed {
-                    Ok(()) => break,
-                    Err(_) => return,
-                },
-                () = directories.changed() => tokio::time::sleep(SETTLE).await,
-                () = tokio::time::sleep(wait) => {}
-            }
-            // Before the next check, so that no change is missed.
-            directories.renew(&file).await;
+        // Dropping the set ends the watches of files that may no longer be in force.
+        let mut watches = JoinSet::new();
+        for file in files.borrow_and_update().iter() {
+            watches.spawn(watch_one(file.clone(), reloads.clone(), key.clone()));
+        }
+        if files.changed().await.is_err() {
+            return;
         }
     }
+}
+
+/// Watches one file until its content was reloaded.
+async fn watch_one(file: SecretFile, reloads: Reloads, key: TagKey) {
+    let mut directories = DirectoryWatch::of(file.path()).await;
+    let (mut last, mut reported) = (Found::Same, Found::Same);
+    loop {
+        let (file_now, with) = (file.clone(), key.clone());
+        let found = tokio::task::spawn_blocking(move || file_now.check(&with)).await;
+        let found = found.unwrap_or(Found::Same);
+        // A file may be half written; it is reported if it stays unusable.
+        let is_certain = found != Found::Unusable || last == Found::Unusable;
+        if is_certain && found != reported {
+            reported = found;
+            if found != Found::Same && is_reloaded(file.path(), &reloads).await {
+                return;
+            }
+        }
+        let wait = if is_certain { CHECK_INTERVAL } else { RECHECK };
+        last = found;
+        tokio::select! {
+            () = directories.changed() => tokio::time::sleep(SETTLE).await,
+            () = tokio::time::sleep(wait) => {}
+        }
+        // Before the next check, so that no change is missed.
+        directories.renew(file.path()).await;
+    }
+}
+
+/// Reloads the configuration. Returns whether the new one is in force.
+async fn is_reloaded(file: &Path, reloads: &Reloads) -> bool {
+    let file = file.display();
+    tracing::info!(%file, "A secret was replaced; reloading the configuration");
+    reloads.ask(By::Watch).await.is_ok()
 }
