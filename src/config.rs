@@ -35,6 +35,7 @@ pub mod schema;
 mod shutdown;
 mod socket_dir;
 mod source_values;
+mod state;
 mod suggestion;
 mod tenant;
 mod token_endpoint;
@@ -71,6 +72,7 @@ pub use self::refresh::Refresh;
 pub use self::runtime::Runtime;
 use self::schema::Type;
 pub use self::shutdown::Shutdown;
+pub use self::state::State;
 pub use self::tenant::Tenant;
 pub use self::token_endpoint::TokenEndpoint;
 pub use self::upstream::Upstream;
@@ -100,6 +102,8 @@ pub struct Config {
     pub listeners: Vec<Listener>,
     /// `[me]`: which users' tokens `/v1/me` accepts.
     pub me: Me,
+    /// `[state]`: the file with refresh tokens that rotate; `None` if they are kept in memory.
+    pub state: Option<State>,
     /// `[audit]`: which requests have a line, and where it is written.
     pub audit: Audit,
     /// `[admin]`: probes and metrics over TCP.
@@ -210,6 +214,7 @@ fn read(reader: &mut Reader, env: &Env) -> Checked<Config> {
     let providers = providers::read(reader, env, connections.as_ref().is_ok_and(is_refreshing));
     let listeners = listener::read(reader);
     let me = me::read(reader);
+    let state = state::read(reader);
     let audit = audit::read(reader);
     let admin = admin::read(reader);
     let shutdown = shutdown::read(reader);
@@ -225,6 +230,7 @@ fn read(reader: &mut Reader, env: &Env) -> Checked<Config> {
         connections: connections?,
         listeners: listeners?,
         me: me?,
+        state: state?,
         audit: audit?,
         admin: admin?,
         shutdown: shutdown?,

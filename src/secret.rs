@@ -5,12 +5,13 @@
 //! for that word finds every place that uses it.
 
 use std::fmt;
+use std::sync::Arc;
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::{digest, hmac, rand};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::{ExposeSecret, SecretBox, SecretString};
 
 /// A token, a client secret, or any other text that must not reach a log, an error or a metric.
 #[derive(Clone)]
@@ -86,6 +87,38 @@ impl SecretHash {
 impl fmt::Debug for SecretHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("[hash of a secret]")
+    }
+}
+
+/// The material of keys: 32 secret bytes. Cheap to clone; clones share the memory, which is overwritten on drop.
+#[derive(Clone)]
+pub struct KeyMaterial(Arc<SecretBox<[u8; 32]>>);
+
+impl KeyMaterial {
+    /// Takes a copy of `bytes`; `None` if these are not 32.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let copied = bytes.try_into().ok()?;
+        Some(Self(Arc::new(SecretBox::init_with_mut(|material| *material = copied))))
+    }
+
+    /// The bytes. The caller is responsible for where they go.
+    pub fn expose(&self) -> &[u8; 32] {
+        self.0.expose_secret()
+    }
+}
+
+/// Compares in constant time.
+impl PartialEq for KeyMaterial {
+    fn eq(&self, other: &Self) -> bool {
+        verify_slices_are_equal(self.expose(), other.expose()).is_ok()
+    }
+}
+
+impl Eq for KeyMaterial {}
+
+impl fmt::Debug for KeyMaterial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[secret]")
     }
 }
 
