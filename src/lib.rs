@@ -17,6 +17,7 @@
 //! | [`management`] | keeps the Management token valid |
 //! | [`user_token`] | verifies end users' own JWTs |
 //! | [`transport`] | one HTTPS request and its answer |
+//! | [`state`] | refresh tokens that rotate: redeemed in a safe order, and stored |
 //! | [`upstream`] | the client of Auth0 |
 //! | [`api`] | the HTTP interface |
 //! | [`listener`] | connections over Unix sockets |
@@ -61,6 +62,7 @@ pub mod management;
 pub mod process;
 pub mod secret;
 pub mod sources;
+pub mod state;
 pub mod task;
 pub mod telemetry;
 pub mod transport;

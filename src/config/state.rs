@@ -45,14 +45,18 @@ impl Reloadable for Option<State> {
 pub(super) fn read(reader: &mut Reader) -> Checked<Option<State>> {
     let path = reader.owned(PATH, file_path);
     let key_file = reader.owned(KEY_FILE, absolute_path);
-    let lacks = |key: &str, what: &str| format!("required with the other key of [state]: {what}, here or in {}", variable(key));
+    let lacks = |key: &str, what: &str| {
+        format!("required with the other key of [state]: {what}, here or in {}", variable(key))
+    };
     match (path?, key_file?) {
         (None, None) => Ok(None),
         (Some(path), Some(key_file)) => {
             let keys = keys_of(reader, &key_file)?;
             Ok(Some(State { path: path.value.into(), keys }))
         }
-        (Some(_), None) => Err(reader.missing(KEY_FILE, lacks(KEY_FILE, "the file with the keys that seal the state"))),
+        (Some(_), None) => {
+            Err(reader.missing(KEY_FILE, lacks(KEY_FILE, "the file with the keys that seal the state")))
+        }
         (None, Some(_)) => Err(reader.missing(PATH, lacks(PATH, "the file with the state"))),
     }
 }
@@ -100,7 +104,9 @@ fn parse_keys(bytes: &[u8]) -> Parsed<Vec<KeyMaterial>> {
     match keys.len() {
         0 => Err("the file is empty; openssl rand -base64 32 creates a key".to_owned()),
         1..=MOST_KEYS => Ok(keys),
-        _ => Err(format!("the file has more than {MOST_KEYS} keys; remove those that no record is sealed with")),
+        _ => Err(format!(
+            "the file has more than {MOST_KEYS} keys; remove those that no record is sealed with"
+        )),
     }
 }
 

@@ -25,7 +25,7 @@ const MOST_ATTEMPTS: u8 = 2;
 const HELD: Duration = Duration::from_secs(600);
 
 /// When to ask again while the state cannot be stored.
-const UNSTORED_RETRY: Duration = Duration::from_secs(5);
+pub const UNSTORED_RETRY: Duration = Duration::from_secs(5);
 
 /// The refresh tokens of one identity: each was issued for the one before, and the first is from Auth0.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -43,5 +43,6 @@ mod outage;
 mod panics;
 mod properties;
 mod reload;
+mod state;
 mod tenant;
 mod tokens;
