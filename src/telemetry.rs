@@ -12,12 +12,14 @@ mod histogram;
 pub mod log;
 pub mod outage_log;
 mod process_stats;
+mod source_counters;
 mod state;
 mod user_names;
 mod writer;
 
 pub use histogram::Histogram;
 pub use process_stats::ProcessStats;
+pub use source_counters::{SourceCounters, SourceOutcome};
 pub use state::{StateCounters, StateStanding};
 pub use user_names::UserNames;
 
@@ -40,6 +42,8 @@ pub struct Counters {
     pub flights_joined: Counter,
     /// Entries that the cache has removed.
     pub evictions: Evictions,
+    /// Requests to providers and to Token Vault.
+    pub sources: SourceCounters,
     /// Requests to Auth0's token endpoint.
     pub token_requests: Counter,
     /// Requests to Auth0's users endpoint.

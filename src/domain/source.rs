@@ -232,6 +232,14 @@ pub enum SourceFault {
     VaultRequest,
 }
 
+impl SourceFault {
+    /// Whether it concerns every user of the connection. Any other may be about a single one: about a scope that only
+    /// this user has not granted, for example.
+    pub fn is_about_the_client(&self) -> bool {
+        matches!(self, Self::ProviderClient | Self::ProviderGrant | Self::VaultClient | Self::VaultGrant)
+    }
+}
+
 /// Why a source could not be asked, or gave no usable answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SourceFailure {
