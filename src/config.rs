@@ -47,6 +47,7 @@ mod values;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::domain::source::SourceOrders;
 use crate::secret::Secret;
 
 use self::accounts::{Gid, Uid};
@@ -116,6 +117,14 @@ pub struct Config {
     pub runtime: Runtime,
     /// What each key was read as, for a reload to compare.
     effective: Effective,
+}
+
+impl Config {
+    /// Where the tokens of each connection come from.
+    pub fn source_orders(&self) -> SourceOrders {
+        let orders = self.connections.iter();
+        orders.map(|connection| (Arc::clone(&connection.name), connection.sources)).collect()
+    }
 }
 
 /// A valid configuration, and warnings about it.

@@ -11,7 +11,6 @@ use crate::config::{self, Config, Loaded};
 use crate::domain::error::{Failure, FailureClass};
 use crate::domain::freshness::Timestamp;
 use crate::domain::priority::Priority;
-use crate::domain::source::SourceOrders;
 use crate::domain::user::UserId;
 use crate::management;
 use crate::process::{limits, sandbox};
@@ -89,7 +88,7 @@ async fn online(config: &Config, out: &mut impl io::Write) -> Result<(), Command
         clock: clock.clone(),
         tags,
         counters: Arc::default(),
-        orders: SourceOrders::default(),
+        orders: config.source_orders(),
         seed: fastrand::u64(..),
     };
     let auth0 = Auth0::new(&config.tenant, &config.client, config.upstream, parts);
