@@ -43,7 +43,7 @@ impl RenewalLanding {
         let answer = match answer {
             Ok(answer) => answer,
             // The source itself limits how often it is asked then, for all users at once.
-            Err(error @ SourceError { problem: SourceProblem::Misconfigured(_), .. }) => return Err(error),
+            Err(error) if error.is_about_the_client() => return Err(error),
             Err(error) => SourceAnswer::Lack(LackReason::Failed(error)),
         };
         let (user, now) = (&self.user, self.clock.now());

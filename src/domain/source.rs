@@ -314,6 +314,11 @@ pub enum SourceProblem {
 }
 
 impl SourceError {
+    /// Whether the connection's client is refused, which concerns every user.
+    pub fn is_about_the_client(&self) -> bool {
+        matches!(&self.problem, SourceProblem::Misconfigured(fault) if fault.is_about_the_client())
+    }
+
     /// After how long a retry can help; zero if only an operator can help.
     pub fn retry_after(&self) -> Duration {
         match &self.problem {
