@@ -332,6 +332,10 @@ fn wire(
         user_tokens: user_tokens(config),
         reload: Box::new(move || reloads.ask(By::Operator)),
         budget: Box::new(move |now| budget.standing(now)),
+        sources: {
+            let sources = sources.clone();
+            Box::new(move || sources.standings())
+        },
         phase,
         tenant: Arc::clone(&config.tenant.domain),
         listeners,

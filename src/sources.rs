@@ -11,7 +11,7 @@ use crate::clock::Clock;
 use crate::config::{Connection, Refresh};
 use crate::domain::freshness::{Deadline, Moment};
 use crate::domain::identity::{ExpiryBasis, LackReason, earliest};
-use crate::domain::source::{IssuedToken, Rotation, Source, SourceError, SourceProblem};
+use crate::domain::source::{IssuedToken, Rotation, Source, SourceError, SourceProblem, SourceStanding};
 use crate::domain::user::UserId;
 use crate::providers::Providers;
 use crate::secret::TagKey;
@@ -55,6 +55,23 @@ impl Sources {
     /// Replaces the connections. Requests under way keep the previous ones.
     pub fn reconfigure(&self, connections: &[Connection]) {
         *self.0.connections.write().unwrap_or_else(PoisonError::into_inner) = connections.into();
+    }
+}
+
+impl Sources {
+    /// How the sources of all connections stand, besides what Auth0 stores.
+    pub fn standings(&self) -> Vec<SourceStanding> {
+        let connections = Arc::clone(&self.0.connections.read().unwrap_or_else(PoisonError::into_inner));
+        let refreshes = connections.iter().filter_map(|connection| {
+            let refresh = connection.refresh.as_ref()?;
+            Some(SourceStanding {
+                connection: Arc::clone(&connection.name),
+                source: Source::Refresh,
+                host: Arc::clone(refresh.token_endpoint.host()),
+                fault: self.0.parts.providers.fault(&connection.name),
+            })
+        });
+        refreshes.collect()
     }
 }
 

@@ -290,6 +290,19 @@ pub enum SourceFailure {
     Fault,
 }
 
+/// How a source of one connection stands, for `status`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceStanding {
+    /// The connection's name.
+    pub connection: Arc<str>,
+    /// The source.
+    pub source: Source,
+    /// The host that is asked.
+    pub host: Arc<str>,
+    /// Why the source refuses the daemon, if it does.
+    pub fault: Option<SourceFault>,
+}
+
 /// Why a source of one connection gives no token, where that is not the user's doing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SourceError {

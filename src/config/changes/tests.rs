@@ -154,7 +154,7 @@ fn another_content_of_a_file_is_a_change_of_its_key() {
         needed.push((schema::indexed(key.path, ""), path.clone()));
         let needed: Vec<_> = needed.iter().map(|(path, value)| (&**path, &**value)).collect();
         let before = with(&needed);
-        std::fs::rename(files.write(key, 1), path).unwrap();
+        fs::rename(files.write(key, 1), path).unwrap();
         let wanted = with(&needed);
         // A reload names the secret, which may be the old one if only the file's path differs.
         let path = if key.path == "tenant.client.secret_file" { "tenant.client.secret" } else { key.path };
