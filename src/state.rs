@@ -43,7 +43,7 @@ use self::memory::Memory;
 use self::record::Run;
 use self::sealing::Keyring;
 use self::slot::{Holder, Slot, user_prefix};
-use self::store::{Found, Outcome, Store};
+use self::store::{Outcome, Store, Unreadable};
 
 /// When to ask again after an internal error.
 const FAULT_RETRY: Duration = Duration::from_secs(1);
@@ -79,14 +79,6 @@ struct Inner {
 enum Storage {
     Memory { names: hmac::Key, chains: Memory },
     File { keyring: Keyring, store: Store },
-}
-
-/// What is known of a chain.
-enum Known {
-    Chain(Option<Chain>),
-    /// It is in memory, because it could not be stored yet.
-    Unwritten(Chain),
-    Unreadable,
 }
 
 impl Chains {
@@ -291,11 +283,10 @@ impl Inner {
         let Ok(_open) = Arc::clone(&self.open).try_read_owned() else { return failed(SourceFailure::State) };
         let is_single = terms.rotation == Rotation::Single;
         let known = match self.load(key).await {
-            Known::Chain(known) => known,
-            // What is in memory alone is not redeemed if that could lose it.
-            Known::Unwritten(_) | Known::Unreadable if is_single => return failed(SourceFailure::State),
-            Known::Unwritten(chain) => Some(chain),
-            Known::Unreadable => None,
+            Ok(known) => known,
+            // What Auth0 stores is valid, unless a provider invalidates it.
+            Err(Unreadable) if is_single => return failed(SourceFailure::State),
+            Err(Unreadable) => None,
         };
         let was_lost = known.as_ref().is_some_and(is_lost);
         let mut step = redemption::begin(known, terms, asked, self.clock.now());
@@ -325,14 +316,15 @@ impl Inner {
         }
     }
 
-    async fn load(&self, key: &ChainKey) -> Known {
+    async fn load(&self, key: &ChainKey) -> Result<Option<Chain>, Unreadable> {
+        let slot = self.slot(key);
         let (keyring, store) = match &self.storage {
-            Storage::Memory { chains, .. } => return Known::Chain(chains.get(&self.slot(key))),
+            Storage::Memory { chains, .. } => return Ok(chains.get(&slot)),
             Storage::File { keyring, store } => (keyring, store),
         };
-        let slot = self.slot(key);
-        let opened = |sealed: &[u8]| match keyring.open(&slot, sealed) {
-            Ok(record) => Some(record.chain),
+        let Some(sealed) = store.get(slot).await? else { return Ok(None) };
+        match keyring.open(&slot, &sealed) {
+            Ok(record) => Ok(Some(record.chain)),
             Err(why) => {
                 let connection = &*key.connection;
                 tracing::error!(
@@ -340,16 +332,8 @@ impl Inner {
                     ?why,
                     "A record of the state file cannot be opened; purge its user with credentials=true"
                 );
-                None
+                Err(Unreadable)
             }
-        };
-        match store.get(slot).await {
-            Found::Stored(None) => Known::Chain(None),
-            Found::Stored(Some(sealed)) => {
-                opened(&sealed).map_or(Known::Unreadable, |chain| Known::Chain(Some(chain)))
-            }
-            Found::Unwritten(sealed) => opened(&sealed).map_or(Known::Unreadable, Known::Unwritten),
-            Found::Unreadable => Known::Unreadable,
         }
     }
 

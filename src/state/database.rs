@@ -69,6 +69,8 @@ pub struct Database<P: Place> {
     /// The stamp that is in the file. After a change that failed, the file has this one or that of the change.
     stamp: Option<Vec<u8>>,
     tried: Option<Vec<u8>>,
+    /// Whether the file was found to have another content. It is left alone then, until the daemon is restarted.
+    is_foreign: bool,
     records: u64,
 }
 
@@ -138,7 +140,16 @@ pub fn create(storage: impl StorageBackend) -> Result<(), Trouble> {
 impl<P: Place> Database<P> {
     /// Opens the database at `place`. `run` is a number that no earlier process has used.
     pub fn open(place: P, run: u64) -> Result<Self, Trouble> {
-        let mut database = Self { place, open: None, changes: 0, run, stamp: None, tried: None, records: 0 };
+        let mut database = Self {
+            place,
+            open: None,
+            changes: 0,
+            run,
+            stamp: None,
+            tried: None,
+            is_foreign: false,
+            records: 0,
+        };
         guarded(|| database.reopen())?;
         Ok(database)
     }
@@ -163,6 +174,7 @@ impl<P: Place> Database<P> {
         self.open = Some(open);
         if !is_ours {
             self.give_up();
+            self.is_foreign = true;
             return Err(Trouble::Changed);
         }
         self.stamp = stamp.or(self.stamp.take());
@@ -179,6 +191,9 @@ impl<P: Place> Database<P> {
 
     /// The database, opened again if that is necessary.
     fn ready(&mut self) -> Result<&Open, Trouble> {
+        if self.is_foreign {
+            return Err(Trouble::Changed);
+        }
         let look = self.place.look();
         if look != Ok(Look::Untouched) {
             self.give_up();

@@ -1,8 +1,8 @@
 //! The state file as the daemon uses it: one batch of reads and changes at a time, and results that wait for the disk.
 //!
 //! Requests that arrive while a batch is under way make up the next one, so that many redemptions share one sync. A batch
-//! runs on a blocking thread. A result that cannot be written is kept in memory and tried again; until then its record
-//! cannot be read by a redemption, so no other one begins with what the file still has.
+//! runs on a blocking thread. A result that cannot be written is kept in memory and tried again. Until then no intent is
+//! stored, so no refresh token that rotates is redeemed.
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
@@ -24,16 +24,9 @@ use crate::telemetry::{Counters, StateStanding};
 /// Waits between attempts to write what could not be written.
 const REWRITE: Backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(15));
 
-/// A sealed record that was found, or why none could be read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Found {
-    /// What the file has under this slot.
-    Stored(Option<Vec<u8>>),
-    /// A result that is in memory and not yet in the file.
-    Unwritten(Vec<u8>),
-    /// The file cannot be read.
-    Unreadable,
-}
+/// The file cannot be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unreadable;
 
 /// The outcome of a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,7 +58,7 @@ enum Request {
 
 #[derive(Debug)]
 enum Reply {
-    Found(Found),
+    Found(Result<Option<Vec<u8>>, Unreadable>),
     Changed(Outcome),
 }
 
@@ -100,11 +93,11 @@ impl Store {
         Self(Arc::new(Shared { queue: Mutex::default(), worker, clock, counters, seed }))
     }
 
-    /// The sealed record under `slot`.
-    pub async fn get(&self, slot: Slot) -> Found {
+    /// The sealed record under `slot`, also if it is in memory alone.
+    pub async fn get(&self, slot: Slot) -> Result<Option<Vec<u8>>, Unreadable> {
         match self.ask(Request::Get(slot)).await {
             Some(Reply::Found(found)) => found,
-            _ => Found::Unreadable,
+            _ => Err(Unreadable),
         }
     }
 
@@ -272,9 +265,9 @@ impl Worker {
         Reply::Changed(outcome)
     }
 
-    fn find(&mut self, slot: &Slot) -> Found {
+    fn find(&mut self, slot: &Slot) -> Result<Option<Vec<u8>>, Unreadable> {
         if let Some((sealed, _)) = self.unwritten.get(slot) {
-            return Found::Unwritten(sealed.clone());
+            return Ok(Some(sealed.clone()));
         }
         let found = match (self.trouble, self.records.as_mut()) {
             (Some(trouble), _) => Err(trouble),
@@ -282,7 +275,7 @@ impl Worker {
             (None, Some(records)) => records.get(slot),
         };
         self.note(found.as_ref().err().copied());
-        found.map_or(Found::Unreadable, Found::Stored)
+        found.map_err(|_| Unreadable)
     }
 
     /// Notes whether the file can be used, and logs when that changes.

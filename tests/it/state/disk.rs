@@ -7,7 +7,11 @@ use super::*;
 const MOST_CALLS: usize = 2_000;
 
 fn open_at(scene: &Scene, disk: &Disk) -> Option<Chains> {
-    let settings = settings(Path::new("/a disk in memory"), &[1]);
+    open_with(scene, disk, &[1])
+}
+
+fn open_with(scene: &Scene, disk: &Disk, keys: &[u8]) -> Option<Chains> {
+    let settings = settings(Path::new("/a disk in memory"), keys);
     Chains::open_at(disk.clone(), &settings, TENANT, scene.clock.clone(), Arc::clone(&scene.counters), 1).ok()
 }
 
@@ -143,4 +147,26 @@ async fn the_end_of_the_daemon_writes_what_was_not_written() {
     let chains = open_at(&scene, &disk).unwrap();
     assert_eq!(scene.redeem(&chains, "jane").await, "access before refresh-1-2");
     scene.expect_sent_once(&[]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_loss_of_power_while_records_are_sealed_anew_costs_none() {
+    for call in 1..MOST_CALLS {
+        let (scene, disk) = (Scene::new(Rotation::Single), Disk::formatted());
+        let chains = open_at(&scene, &disk).unwrap();
+        scene.redeem(&chains, "jane").await;
+        chains.close().await;
+        disk.fail_at(call, Failure::PowerLoss);
+        let is_done = open_with(&scene, &disk, &[2, 1]).is_some() && !disk.has_failed();
+        disk.power_on(Survivors::Odd);
+        let chains = open_with(&scene, &disk, &[2, 1]).unwrap_or_else(|| panic!("call {call}"));
+        assert_eq!(scene.redeem(&chains, "jane").await, "access before refresh-1-2", "call {call}");
+        chains.close().await;
+        assert!(open_at(&scene, &disk).is_none(), "call {call}: everything is sealed with the new key");
+        if is_done {
+            assert!(call > 10);
+            return;
+        }
+    }
+    panic!("the start never ends");
 }
