@@ -35,6 +35,7 @@ pub mod schema;
 mod shutdown;
 mod socket_dir;
 mod source_values;
+mod state;
 mod suggestion;
 mod tenant;
 mod token_endpoint;
@@ -46,6 +47,7 @@ mod values;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::domain::source::SourceOrders;
 use crate::secret::Secret;
 
 use self::accounts::{Gid, Uid};
@@ -71,6 +73,7 @@ pub use self::refresh::Refresh;
 pub use self::runtime::Runtime;
 use self::schema::Type;
 pub use self::shutdown::Shutdown;
+pub use self::state::State;
 pub use self::tenant::Tenant;
 pub use self::token_endpoint::TokenEndpoint;
 pub use self::upstream::Upstream;
@@ -100,6 +103,8 @@ pub struct Config {
     pub listeners: Vec<Listener>,
     /// `[me]`: which users' tokens `/v1/me` accepts.
     pub me: Me,
+    /// `[state]`: the file with refresh tokens that rotate; `None` if they are kept in memory.
+    pub state: Option<State>,
     /// `[audit]`: which requests have a line, and where it is written.
     pub audit: Audit,
     /// `[admin]`: probes and metrics over TCP.
@@ -112,6 +117,14 @@ pub struct Config {
     pub runtime: Runtime,
     /// What each key was read as, for a reload to compare.
     effective: Effective,
+}
+
+impl Config {
+    /// Where the tokens of each connection come from.
+    pub fn source_orders(&self) -> SourceOrders {
+        let orders = self.connections.iter();
+        orders.map(|connection| (Arc::clone(&connection.name), connection.sources)).collect()
+    }
 }
 
 /// A valid configuration, and warnings about it.
@@ -210,6 +223,7 @@ fn read(reader: &mut Reader, env: &Env) -> Checked<Config> {
     let providers = providers::read(reader, env, connections.as_ref().is_ok_and(is_refreshing));
     let listeners = listener::read(reader);
     let me = me::read(reader);
+    let state = state::read(reader);
     let audit = audit::read(reader);
     let admin = admin::read(reader);
     let shutdown = shutdown::read(reader);
@@ -225,6 +239,7 @@ fn read(reader: &mut Reader, env: &Env) -> Checked<Config> {
         connections: connections?,
         listeners: listeners?,
         me: me?,
+        state: state?,
         audit: audit?,
         admin: admin?,
         shutdown: shutdown?,

@@ -18,6 +18,7 @@ mod me;
 mod providers;
 mod runtime;
 mod shutdown;
+mod state;
 mod tenant;
 mod upstream;
 
@@ -29,7 +30,7 @@ pub(super) use self::listener::LISTENER_PATH;
 pub(super) const VARIABLE_PREFIX: &str = "CLOAKROOM_";
 
 /// Every table, in the order in which references show them.
-pub static TABLES: [Table; 17] = [
+pub static TABLES: [Table; 18] = [
     tenant::TENANT,
     client::CLIENT,
     management::MANAGEMENT,
@@ -42,6 +43,7 @@ pub static TABLES: [Table; 17] = [
     listener::LISTENER,
     allow::ALLOW,
     me::ME,
+    state::STATE,
     audit::AUDIT,
     admin::ADMIN,
     shutdown::SHUTDOWN,

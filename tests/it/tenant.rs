@@ -6,6 +6,7 @@
 mod grants;
 mod https;
 mod life;
+mod provider;
 mod reads;
 mod wire;
 

@@ -47,4 +47,5 @@ mod manager;
 mod readme;
 mod reload;
 mod start;
+mod state;
 mod user_tokens;

@@ -43,7 +43,9 @@ const ARROWS: &[(&str, &[&str])] = &[
             "user_token",
         ],
     ),
-    ("sources", &["cache", "clock", "config", "domain", "secret", "telemetry", "upstream"]),
+    ("state", &["clock", "config", "domain", "flight", "secret", "task", "telemetry"]),
+    ("providers", &["clock", "config", "domain", "json", "secret", "telemetry", "transport"]),
+    ("sources", &["cache", "clock", "config", "domain", "providers", "secret", "state", "upstream"]),
     ("api", &["cache", "clock", "domain", "json", "management", "secret", "telemetry", "user_token"]),
     ("listener", &["api", "config", "domain"]),
     ("admin", &["api", "listener"]),
@@ -60,8 +62,10 @@ const ARROWS: &[(&str, &[&str])] = &[
             "listener",
             "management",
             "process",
+            "providers",
             "secret",
             "sources",
+            "state",
             "telemetry",
             "transport",
             "upstream",
@@ -117,6 +121,7 @@ const DOORS: &[(&str, &str)] = &[
     ("src/user_token.rs", "a user's own token, taken apart to be verified"),
     ("src/upstream/wire/tests.rs", "tests compare what was read"),
     ("src/domain/identity/tests.rs", "tests compare what was read"),
+    ("src/fake_auth0/provider/tests.rs", "tests authenticate with the simulated client's secret"),
 ];
 
 /// Texts that stand nowhere in a part of the source except in the files listed, and why.

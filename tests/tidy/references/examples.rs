@@ -129,6 +129,7 @@ fn status() -> StatusAnswer {
             thrifty: false,
             clock_skew_seconds: 0.2,
         },
+        sources: Vec::new(),
         listeners: vec![ListenerStatus { path: "/run/cloakroom/cloakroom.sock".into(), connections: 4 }],
     }
 }
