@@ -1,13 +1,14 @@
 //! Observability of the daemon: the log, the audit log, and the counters behind `status` and the metrics.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::domain::freshness::Timestamp;
 
 pub mod audit;
+mod counter;
 mod histogram;
 pub mod log;
 pub mod outage_log;
@@ -17,6 +18,7 @@ mod state;
 mod user_names;
 mod writer;
 
+pub use counter::Counter;
 pub use histogram::Histogram;
 pub use process_stats::ProcessStats;
 pub use source_counters::{SourceCounters, SourceOutcome};
@@ -179,20 +181,4 @@ pub struct Evictions {
     pub expired: Counter,
     /// A client purged the entry.
     pub purged: Counter,
-}
-
-/// A number that only grows.
-#[derive(Debug, Default)]
-pub struct Counter(AtomicU64);
-
-impl Counter {
-    /// Adds one.
-    pub fn add(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// The current value.
-    pub fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
 }

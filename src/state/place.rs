@@ -31,9 +31,9 @@ pub trait Place: std::fmt::Debug + Send + 'static {
 /// What a look at a storage shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Look {
-    /// It is as this process has left it.
+    /// The file is as this process has left it.
     Untouched,
-    /// It may have been changed.
+    /// The file may have been changed.
     Touched,
 }
 

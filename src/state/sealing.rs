@@ -44,11 +44,11 @@ struct Key {
 /// Why a sealed record cannot be opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CannotOpen {
-    /// It is sealed with a key that is not in the key ring.
+    /// The record is sealed with a key that is not in the key ring.
     UnknownKey,
     /// A later version of this program wrote it.
     Newer,
-    /// It is not what was sealed under this name.
+    /// The record is not what was sealed under this name.
     Damaged,
 }
 

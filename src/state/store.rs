@@ -31,11 +31,11 @@ pub struct Unreadable;
 /// The outcome of a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// It is durable.
+    /// The write is durable.
     Durable,
-    /// It was dropped, because the user was forgotten since the redemption began.
+    /// The write was dropped, because the user was forgotten since the redemption began.
     Obsolete,
-    /// It is not durable. A result is kept in memory.
+    /// The write is not durable. A result is kept in memory.
     Failed,
 }
 

@@ -5,7 +5,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -95,9 +95,9 @@ impl Scene {
     /// Runs a process to its end, which may be a violent one. Returns what it has handed out.
     fn run(&self, mut command: Command) -> Vec<String> {
         let mut child = start(&mut command);
-        self.plan.lock().unwrap().process = Some(Pid::from_raw(child.id() as i32));
-        let lines = handed_out(&mut child);
-        child.wait().unwrap();
+        self.plan.lock().unwrap().process = Some(Pid::from_raw(child.0.id() as i32));
+        let lines = child.lines().collect();
+        child.wait();
         self.settle();
         lines
     }
@@ -137,14 +137,31 @@ fn answer(mut stream: UnixStream, provider: &Provider, plan: &Mutex<Plan>) {
     kills(Kills::AfterAnswering);
 }
 
-fn start(command: &mut Command) -> Child {
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap()
+/// A process that is killed when the test ends.
+struct Redeemer(Child);
+
+fn start(command: &mut Command) -> Redeemer {
+    Redeemer(command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap())
 }
 
-/// The lines `USER what`, and not those of the test harness.
-fn handed_out(child: &mut Child) -> Vec<String> {
-    let lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
-    lines.filter(|line| line.starts_with("user")).collect()
+impl Redeemer {
+    /// The lines `USER what`, and not those of the test harness.
+    fn lines(&mut self) -> impl Iterator<Item = String> + use<> {
+        let lines = BufReader::new(self.0.stdout.take().unwrap()).lines().map_while(Result::ok);
+        lines.filter(|line| line.starts_with("user"))
+    }
+
+    fn wait(&mut self) -> ExitStatus {
+        self.0.wait().unwrap()
+    }
+}
+
+impl Drop for Redeemer {
+    fn drop(&mut self) {
+        // It has usually ended.
+        self.0.kill().ok();
+        self.0.wait().ok();
+    }
 }
 
 /// One user, whose token was redeemed by a process that was killed, continues in another one.
@@ -230,9 +247,9 @@ fn restarts_under_load_redeem_no_token_twice() {
         let mut child = start(&mut scene.command(0, &users));
         std::thread::sleep(Duration::from_millis(random.u64(100..300)));
         // In order: redemptions under way are finished.
-        drop(child.stdin.take());
-        let lines = handed_out(&mut child);
-        assert!(child.wait().unwrap().success(), "{restart}");
+        drop(child.0.stdin.take());
+        let lines: Vec<_> = child.lines().collect();
+        assert!(child.wait().success(), "{restart}");
         assert!(lines.iter().all(|line| line.contains("access before")), "{restart}: {lines:?}");
     }
     let sent = scene.sent();
@@ -248,9 +265,9 @@ fn kills_under_load_redeem_no_token_but_for_the_one_retry() {
     for restart in 0..30 {
         let mut child = start(&mut scene.command(0, &users));
         std::thread::sleep(Duration::from_millis(random.u64(100..300)));
-        child.kill().unwrap();
-        let lines = handed_out(&mut child);
-        child.wait().unwrap();
+        child.0.kill().unwrap();
+        let lines: Vec<_> = child.lines().collect();
+        child.wait();
         for line in lines.iter().filter(|line| !line.contains("access before")) {
             assert!(line.ends_with(" refresh_lost"), "{restart}: {line}");
             lost += 1;
@@ -281,19 +298,21 @@ fn a_full_file_system_stops_redemptions_and_loses_none() {
     let _mounted = Mounted(&mount);
     let users = [format!("user={}", scene.provider.log_in())];
     let mut child = start(&mut redeemer::command(&mount.join("state"), &scene.socket(), 0, &users));
-    let lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
-    let mut lines = lines.filter(|line| line.starts_with("user"));
-    let mut until =
-        |what: &str| lines.find(|line| line.contains(what)).unwrap_or_else(|| panic!("never {what}"));
+    let mut lines = child.lines();
+    let mut until = |what: &str| {
+        // Far more than there are in the time that each step takes.
+        let mut soon = lines.by_ref().take(20_000);
+        soon.find(|line| line.contains(what)).unwrap_or_else(|| panic!("never {what}"));
+    };
     until("access before");
     let filling = mount.join("filling");
     fs::write(&filling, vec![1; 400 * 1024]).unwrap_err();
     until("State");
     fs::remove_file(&filling).unwrap();
     until("access before");
-    drop(child.stdin.take());
+    drop(child.0.stdin.take());
     lines.for_each(drop);
-    assert!(child.wait().unwrap().success());
+    assert!(child.wait().success());
     assert!(scene.sent().values().all(|times| *times == 1), "{:?}", scene.sent());
 }
 

@@ -83,6 +83,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "domain",
             "management",
             "process",
+            "providers",
             "secret",
             "task",
             "telemetry",
@@ -95,10 +96,11 @@ const ARROWS: &[(&str, &[&str])] = &[
 
 /// Arrows that only these files may draw: `cli` is wide, and most of its commands have to get by with a socket.
 const NARROW: &[(&str, &str, &[&str])] = &[
-    ("cli", "app", &["src/cli/check.rs", "src/cli/demo.rs", "src/cli/serve.rs"]),
+    ("cli", "app", &["src/cli/check.rs", "src/cli/check/sources.rs", "src/cli/demo.rs", "src/cli/serve.rs"]),
+    ("cli", "providers", &["src/cli/check/sources.rs"]),
     ("cli", "fake_auth0", &["src/cli/demo.rs"]),
     ("cli", "management", &["src/cli/check.rs"]),
-    ("cli", "secret", &["src/cli/check.rs"]),
+    ("cli", "secret", &["src/cli/check.rs", "src/cli/check/sources.rs"]),
     ("cli", "transport", &["src/cli/check/systemd_unit.rs"]),
     ("cli", "upstream", &["src/cli/check.rs"]),
 ];
@@ -118,9 +120,16 @@ const DOORS: &[(&str, &str)] = &[
     ("src/upstream/credentials.rs", "the client's secret in a grant request"),
     ("src/transport/maybe_proxied.rs", "the proxy's password, on its way to the proxy"),
     ("src/app/secret_files.rs", "a hash of a secret on disk, to notice another"),
+    ("src/providers/wire.rs", "the connection's secret and a refresh token, on their way to the provider"),
+    ("src/sources.rs", "the fingerprint and the claims of a token that was issued"),
+    ("src/state/record.rs", "a refresh token, in a record that is about to be sealed"),
+    ("src/state/sealing.rs", "a record, on its way into the cipher"),
     ("src/user_token.rs", "a user's own token, taken apart to be verified"),
     ("src/upstream/wire/tests.rs", "tests compare what was read"),
     ("src/domain/identity/tests.rs", "tests compare what was read"),
+    ("src/domain/identity/renewal.rs", "tests compare what is kept"),
+    ("src/domain/redemption/tests.rs", "tests compare what is redeemed"),
+    ("src/domain/redemption/tests/simulated_provider.rs", "the simulated provider looks up what it was sent"),
     ("src/fake_auth0/provider/tests.rs", "tests authenticate with the simulated client's secret"),
 ];
 

@@ -51,6 +51,13 @@ fn needed(key: &Key, files: &Files) -> Vec<(String, String)> {
             ("connection.0.refresh.secret_file", files.write(secret_file, 1)),
         ]);
     }
+    if key.is_below("state") {
+        let key_file = schema::keys().find(|key| key.path == "state.key_file").unwrap();
+        needed.extend([
+            ("state.path", "/var/lib/cloakroom/other".to_owned()),
+            ("state.key_file", files.write(key_file, 1)),
+        ]);
+    }
     needed.into_iter().map(|(path, value)| (path.to_owned(), value)).collect()
 }
 
@@ -72,6 +79,8 @@ impl Files {
                 [SECRET, "another secret"][content].to_owned()
             }
             "log.user_key_file" => ["first", "other"][content].repeat(16),
+            "state.path" => String::new(),
+            "state.key_file" => ["01", "02"][content].repeat(32),
             other => panic!("{other}: name the contents of its file here"),
         };
         fs::write(&path, content).unwrap();
@@ -147,7 +156,7 @@ fn what_takes_a_restart_stays_as_it_was_and_anything_else_changes() {
 #[test]
 fn another_content_of_a_file_is_a_change_of_its_key() {
     let files = Files::new();
-    for key in tried().filter(|key| key.takes == Type::Path) {
+    for key in tried().filter(|key| key.takes == Type::Path && key.path != "state.path") {
         // One path, so that only the content differs.
         let path = files.write(key, 0);
         let mut needed = needed(key, &files);

@@ -4,6 +4,7 @@ use super::*;
 use crate::domain::freshness::Timestamp;
 
 mod model;
+mod simulated_provider;
 
 fn at(secs: u64) -> Moment {
     Moment { wall: Timestamp::from_secs(secs as i64), elapsed: Duration::from_secs(secs) }

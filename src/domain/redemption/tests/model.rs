@@ -3,12 +3,11 @@
 //! The provider knows the truth about each token, and the judge compares with it what the daemon does and says. A caller
 //! that breaks the order is noticed, which the last test shows.
 
-use std::collections::BTreeMap;
-
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestError, TestRng, TestRunner};
 
+use super::simulated_provider::{Provider, Sent, Truth};
 use super::*;
 
 /// What happens between redemptions, and what the steps of a redemption meet.
@@ -53,76 +52,6 @@ enum Caller {
     ForgetsAttemptsAtARestart,
     SendsAgainByItself,
     PurgesChains,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Truth {
-    Live,
-    /// Redeemed, first at this second.
-    Used(u64),
-    Revoked,
-    /// Killed, because a token of its family was used again.
-    Killed,
-}
-
-/// What became of one request, as far as the daemon can know.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Sent {
-    Answered,
-    Unknown,
-    WithoutEffect,
-}
-
-#[derive(Default)]
-struct Provider {
-    tokens: BTreeMap<String, (u32, Truth)>,
-    families: u32,
-    sent: BTreeMap<String, Vec<Sent>>,
-}
-
-impl Provider {
-    fn log_in(&mut self) -> String {
-        self.families += 1;
-        self.issue(self.families)
-    }
-
-    fn issue(&mut self, family: u32) -> String {
-        let token = format!("{family}-{}", self.tokens.len());
-        self.tokens.insert(token.clone(), (family, Truth::Live));
-        token
-    }
-
-    fn truth(&self, token: &Secret) -> Truth {
-        self.tokens[token.expose()].1
-    }
-
-    /// Processes a redemption. `None` is a refusal.
-    fn redeem(&mut self, token: &Secret, now: u64, grace: u64, keep: bool) -> Option<String> {
-        let (family, truth) = self.tokens[token.expose()];
-        match truth {
-            Truth::Live if keep => Some(token.expose().to_owned()),
-            Truth::Live => {
-                self.tokens.insert(token.expose().to_owned(), (family, Truth::Used(now)));
-                Some(self.issue(family))
-            }
-            Truth::Used(first) if now - first < grace => Some(self.issue(family)),
-            Truth::Used(_) => {
-                self.end(|of| of == family, Truth::Killed);
-                None
-            }
-            Truth::Revoked | Truth::Killed => None,
-        }
-    }
-
-    fn note(&mut self, token: &Secret, sent: Sent) {
-        self.sent.entry(token.expose().to_owned()).or_default().push(sent);
-    }
-
-    fn end(&mut self, of: impl Fn(u32) -> bool, how: Truth) {
-        let tokens =
-            self.tokens.values_mut().filter(|(family, truth)| of(*family) && *truth != Truth::Killed);
-        tokens.for_each(|(_, truth)| *truth = how);
-    }
 }
 
 /// The daemon is gone, and so is everything that it had in memory.
