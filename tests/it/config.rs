@@ -4,6 +4,7 @@
 //! environment, one `NAME=value` per line. `{dir}` stands for the directory. After a wanted change of wording,
 //! `UPDATE=1 cargo test --test it config` writes the messages anew, for the diff to be read.
 
+mod connections;
 mod files;
 mod random;
 
@@ -165,8 +166,9 @@ fn fixtures(kind: &str, extensions: &[&str]) -> BTreeSet<String> {
 }
 
 /// What git does not keep.
-const MODES: [(&str, u32); 5] = [
+const MODES: [(&str, u32); 6] = [
     ("good/client-secret", 0o600),
+    ("good/previous-client-secret", 0o600),
     ("bad/files/secret", 0o440),
     ("bad/files/byte-order-mark", 0o440),
     ("bad/files/secret-for-all", 0o644),

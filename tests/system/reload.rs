@@ -359,6 +359,43 @@ fn a_replaced_secret_that_cannot_be_used_is_said_and_the_old_one_goes_on() {
     daemon.until("it is taken", |daemon| daemon.log().contains("\"changed\":\"tenant.client.secret\""));
 }
 
+/// Each secret of a connection's client has a file, and each file is watched beside that of the application.
+#[test]
+fn a_replaced_secret_of_a_connection_is_taken_and_so_is_the_one_before_it() {
+    let deployment = Deployment::new("");
+    let path = |name: &str| deployment.directory.path().join(name);
+    let replace = |name: &str, secret: &str| {
+        fs::write(path("new"), secret).unwrap();
+        fs::set_permissions(path("new"), PermissionsExt::from_mode(0o400)).unwrap();
+        fs::rename(path("new"), path(name)).unwrap();
+    };
+    replace("google", "google-1");
+    replace("google.previous", "google-1");
+    let mut text = fs::read_to_string(deployment.config()).unwrap();
+    text.push_str(&format!(
+        "[[connection]]\nname = \"google-oauth2\"\nsources = [\"identities\", \"refresh\"]\n\
+         [connection.refresh]\nprovider = \"google\"\nclient_id = \"1234\"\nsecret_file = {:?}\n\
+         previous_secret_file = {:?}\n",
+        path("google"),
+        path("google.previous"),
+    ));
+    fs::write(deployment.config(), text).unwrap();
+    let mut daemon = deployment.start();
+    for (name, key, secret) in [
+        ("google", "connection.0.refresh.secret_file", "google-2"),
+        ("google", "connection.0.refresh.secret_file", "google-3"),
+        ("google.previous", "connection.0.refresh.previous_secret_file", "google-2"),
+        ("secret", "tenant.client.secret", "another"),
+    ] {
+        let reloads = |log: &str| log.matches(&format!("\"changed\":\"{key}\"")).count();
+        let before = reloads(&daemon.log());
+        replace(name, secret);
+        daemon.until("the secret is noticed", |daemon| reloads(&daemon.log()) == before + 1);
+    }
+    assert_eq!(daemon.run(&["reload"]), (0, "reloaded; nothing changed\n".into(), String::new()));
+    assert!(!daemon.log().contains("google-2"), "{}", daemon.log());
+}
+
 #[test]
 fn the_audit_log_is_neither_turned_on_nor_off_while_the_daemon_runs() {
     let deployment = Deployment::new("[audit]\nevents = \"notable\"\noutput = \"{dir}/audit.log\"\n");

@@ -44,7 +44,8 @@ fn its_comments_show_every_default() {
     let place = Place::new();
     let text = read(CONFIGURATION);
     let filled = set(&text, is_required);
-    let defaults = set(&text, |key| is_required(key) || matches!(key.default, DefaultValue::Value(_)));
+    let has_default = |key: &Key| matches!(key.default, DefaultValue::Value(_)) && !is_left_out(key);
+    let defaults = set(&text, |key| is_required(key) || has_default(key));
     assert!(defaults.lines().filter(|line| line.starts_with(|c: char| c.is_ascii_lowercase())).count() > 30);
     assert_eq!(shown(load(&place.at_home(&defaults))), shown(load(&place.at_home(&filled))));
 }
@@ -58,7 +59,9 @@ fn every_key_is_the_same_from_the_file_and_from_the_environment() {
     let from_file = load(&place.at_home(&set(&read(CONFIGURATION), is_wanted)));
     let variables = schema::keys().filter(|key| is_wanted(key)).map(|key| {
         let path = key.path.replace("listener.", "listener.0.").replace("allow.", "allow.0.");
+        let path = path.replace("connection.", "connection.0.");
         let value = match key.default {
+            DefaultValue::Value(_) if is_left_out(key) && key.example.is_some() => key.example.unwrap(),
             DefaultValue::Value(value) => value,
             DefaultValue::Absent(_) | DefaultValue::Required(_) => key.example.unwrap(),
         };
@@ -81,6 +84,8 @@ impl Place {
             ("ca.pem", certificate.cert.pem().as_str()),
             ("client_secret", "canary\n"),
             ("user-key", "a key of some length\n"),
+            ("google_secret", "canary\n"),
+            ("google_secret.previous", "older\n"),
         ] {
             let file = directory.path().join(name);
             fs::write(&file, content).unwrap();
@@ -95,6 +100,7 @@ impl Place {
         text.replace("/etc/cloakroom/client_secret", &within("client_secret"))
             .replace("/etc/ssl/corp-ca.pem", &within("ca.pem"))
             .replace("/etc/cloakroom/user-key", &within("user-key"))
+            .replace("/etc/cloakroom/google_secret", &within("google_secret"))
             .replace("\"cloakroom-clients\"", &gid.to_string())
             .replace("\"cloakroom\"", &uid.to_string())
             .replace("\"web\"", &gid.to_string())
@@ -102,7 +108,12 @@ impl Place {
 }
 
 fn is_required(key: &Key) -> bool {
-    matches!(key.default, DefaultValue::Required(_))
+    matches!(key.default, DefaultValue::Required(_)) && !is_left_out(key)
+}
+
+/// Whether the key is of a table that the file shows as a comment.
+fn is_left_out(key: &Key) -> bool {
+    key.path.starts_with("connection.")
 }
 
 /// The configuration with those keys set that are commented out and that `wanted` picks.
@@ -110,8 +121,13 @@ fn set(text: &str, wanted: impl Fn(&Key) -> bool) -> String {
     let mut table = String::new();
     let mut lines = String::new();
     for line in text.lines() {
-        if line.starts_with('[') {
-            table = line.trim_matches(['[', ']']).to_owned();
+        if line.trim_start_matches('#').starts_with('[') {
+            table = line.trim_matches(['#', '[', ']']).to_owned();
+            let is_set =
+                schema::keys().any(|key| key.path == format!("{table}.{}", key.name()) && wanted(key));
+            lines.push_str(if is_set { line.trim_start_matches('#') } else { line });
+            lines.push('\n');
+            continue;
         }
         let key = line
             .strip_prefix('#')

@@ -3,7 +3,7 @@
 
 use crate::domain::source::{OverReason, Processed, SourceFault};
 
-use super::{Meaning, Sign};
+use super::sign::{Meaning, Sign};
 
 use Meaning::{Misconfigured, Over, Passing, Throttled};
 use Sign::Code;

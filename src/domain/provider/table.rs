@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use crate::domain::source::{OverReason, Processed, Rotation, SourceFault};
 
-use super::{Endpoint, Meaning, Provider, ProviderAuth, Sign};
+use super::row::{Endpoint, Provider, ProviderAuth};
+use super::sign::{Meaning, Sign};
 
 use Meaning::{Misconfigured, Over, Passing, Throttled};
 use Sign::{Code, Described, Number, Subcode};

@@ -56,9 +56,13 @@ fn the_sample_file_shows_each_key() {
         file.push('\n');
         file.push_str(&comments(summary(table.doc)));
         file.push_str(&sample_note(table.path));
-        file.push_str(&format!("{}\n", table.heading()));
+        let comment = if SAMPLE_LEAVES_OUT.contains(&table.path) { "#" } else { "" };
+        file.push_str(&format!("{comment}{}\n", table.heading()));
         for key in table.keys {
             let default = match key.default {
+                DefaultValue::Value(value) if SAMPLE_LEAVES_OUT.contains(&table.path) => {
+                    format!("Default: `{}`.", toml(key.takes, value))
+                }
                 DefaultValue::Required(_) => "Required.".to_owned(),
                 DefaultValue::Absent(text) => format!("Default: {text}."),
                 DefaultValue::Value(_) => String::new(),
@@ -87,8 +91,11 @@ fn limits(key: &Key) -> String {
 
 /// The key with its default, or else an example: as a comment, unless the package sets it.
 fn sample_line(key: &Key) -> String {
+    let is_left_out = SAMPLE_LEAVES_OUT.iter().any(|table| key.path == format!("{table}.{}", key.name()));
     let value = match key.default {
-        DefaultValue::Value(value) => value,
+        // Only an example shows what such a table is for.
+        DefaultValue::Value(value) if !is_left_out => value,
+        DefaultValue::Value(value) => key.example.unwrap_or(value),
         DefaultValue::Absent(_) | DefaultValue::Required(_) => key.example.expect(key.path),
     };
     let comment = if SAMPLE_SETS.contains(&key.path) { "" } else { "#" };
@@ -114,6 +121,9 @@ const SAMPLE_HEAD: &str = "\
 
 /// What the package sets besides the defaults, so that an operator has to fill in what only an operator knows.
 const SAMPLE_SETS: [&str; 3] = ["tenant.client.secret_file", "listener.path", "listener.allow.gid"];
+
+/// Tables that the sample shows as comments, because they mean something by being there.
+const SAMPLE_LEAVES_OUT: [&str; 2] = ["connection", "connection.refresh"];
 
 /// What the sample says about a path because of the package's units.
 fn sample_note(path: &str) -> String {
@@ -286,7 +296,7 @@ fn toml(takes: Type, value: &str) -> String {
 
 /// The key's path with the index of the first element of each list.
 fn first(key: &Key) -> String {
-    let path = key.path.replace("listener.", "listener.0.");
+    let path = key.path.replace("listener.", "listener.0.").replace("connection.", "connection.0.");
     path.replace("allow.", "allow.0.")
 }
 
