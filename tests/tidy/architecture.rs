@@ -129,6 +129,7 @@ const DOORS: &[(&str, &str)] = &[
     ("src/domain/identity/tests.rs", "tests compare what was read"),
     ("src/domain/identity/renewal.rs", "tests compare what is kept"),
     ("src/domain/redemption/tests.rs", "tests compare what is redeemed"),
+    ("src/domain/redemption/tests/model.rs", "the judge compares what was redeemed"),
     ("src/domain/redemption/tests/simulated_provider.rs", "the simulated provider looks up what it was sent"),
     ("src/fake_auth0/provider/tests.rs", "tests authenticate with the simulated client's secret"),
 ];

@@ -86,6 +86,7 @@ impl Place {
             ("user-key", "a key of some length\n"),
             ("google_secret", "canary\n"),
             ("google_secret.previous", "older\n"),
+            ("state-key", &"01".repeat(32)),
         ] {
             let file = directory.path().join(name);
             fs::write(&file, content).unwrap();
@@ -101,6 +102,7 @@ impl Place {
             .replace("/etc/ssl/corp-ca.pem", &within("ca.pem"))
             .replace("/etc/cloakroom/user-key", &within("user-key"))
             .replace("/etc/cloakroom/google_secret", &within("google_secret"))
+            .replace("/etc/cloakroom/state_key", &within("state-key"))
             .replace("\"cloakroom-clients\"", &gid.to_string())
             .replace("\"cloakroom\"", &uid.to_string())
             .replace("\"web\"", &gid.to_string())
