@@ -9,8 +9,12 @@
 //! - `lifetime SECONDS`: how long Management tokens live that are granted from now on
 //! - `users COUNT BYTES`: so many more users, `google-oauth2|0` and so on, whose tokens are so long
 //! - `calls`: prints how many requests for users and for tokens there were
+//! - `provider FAULT`: what the identity provider of the connection `gitlab` answers from now on: `refuse` the client,
+//!   `limit` with 429, `fail` with 503, or `clear`
 //!
 //! Files: `ca.pem`, `client_secret` (mode 0600), `domain`, and `env`, which a shell or a unit can read.
+//! `token_endpoint` and `connection_secret` (mode 0600) are for the connection `gitlab`, whose client id is
+//! `demo-connection`; its certificate is of the same authority.
 
 #![allow(
     clippy::expect_used,
@@ -29,6 +33,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use cloakroom::clock::Clock;
+use cloakroom::fake_auth0::provider::{
+    Breakdown, Dialect, FakeProvider, ProviderFault, ProviderOptions, Refused,
+};
 use cloakroom::fake_auth0::users::GOOGLE;
 use cloakroom::fake_auth0::{CertificateKind, Endpoint, Fault, Tenant, TenantOptions, WaitHint};
 use cloakroom::secret::Secret;
@@ -49,6 +56,12 @@ fn main() {
         TenantOptions::default().client_id
     );
     write(&directory, "env", &env, 0o644);
+    let provider = FakeProvider::beside(&tenant, ProviderOptions::of(Dialect::Gitlab));
+    provider.adopt(&tenant, "gitlab");
+    let provider_listens = provider.listen(CertificateKind::Good).unwrap();
+    let token_endpoint = format!("https://{}{}", provider_listens.domain(), Dialect::Gitlab.path());
+    write(&directory, "token_endpoint", &token_endpoint, 0o644);
+    write(&directory, "connection_secret", provider.client().1.expose(), 0o600);
     // Last: whoever waits for it finds the others.
     write(&directory, "domain", listening.domain(), 0o644);
 
@@ -84,6 +97,19 @@ fn main() {
             ["calls"] => {
                 let of = |endpoint| tenant.calls_to(endpoint).len();
                 println!("users {} tokens {}", of(Endpoint::User), of(Endpoint::Token));
+            }
+            ["provider", fault] => {
+                provider.clear();
+                match fault {
+                    "refuse" => provider.fault(ProviderFault::Refused(Refused::InvalidClient)),
+                    "limit" => {
+                        let limited = Breakdown::Status(429, WaitHint::Seconds(1));
+                        provider.fault(ProviderFault::Before(limited));
+                    }
+                    "fail" => provider.fault(ProviderFault::Before(Breakdown::Status(503, WaitHint::None))),
+                    "clear" => {}
+                    _ => panic!("no such fault: {fault}"),
+                }
             }
             _ => panic!("no such order: {order}"),
         }
