@@ -7,8 +7,12 @@
 //! The tenant has its own parsers and decoders. With those of the daemon, a mistake in them would be on both sides, and
 //! no test would find it.
 
+mod application;
+mod assertions;
 mod calls;
 mod certificates;
+mod client_key_pair;
+mod client_keys;
 mod error;
 mod fault;
 mod keys;
@@ -16,6 +20,7 @@ mod limit;
 mod listen;
 mod management;
 mod options;
+mod parameters;
 mod ports;
 mod reply;
 mod state;
@@ -35,8 +40,11 @@ use serde_json::{Value, json};
 use crate::clock::Clock;
 use crate::secret::Secret;
 
+pub use assertions::Assertion;
 pub use calls::{Call, Endpoint};
 pub use certificates::CertificateKind;
+pub use client_key_pair::ClientKeyPair;
+pub use client_keys::{InvalidJwt, KeyNotRegistered, KeyUse};
 pub use error::TenantError;
 pub use fault::{ExpiresIn, Fault, WaitHint};
 pub use limit::RateLimit;
@@ -116,7 +124,10 @@ impl Tenant {
         let mut state = self.state();
         let host = host(request).map(str::to_owned).unwrap_or_else(|| state.domain());
         let mut response = match plan.instead(endpoint, request, now) {
-            Some(response) => response,
+            Some(response) => {
+                application::overhear(&mut state, request);
+                response
+            }
             None => match endpoint {
                 Endpoint::Token => token::answer(&mut state, plan, &host, request, now),
                 Endpoint::User => management::answer(&mut state, &host, request, now),
@@ -200,6 +211,11 @@ impl Tenant {
     /// Replaces the application's secret. The old one is refused at once; tokens issued with it stay valid.
     pub fn rotate_client_secret(&self, secret: Secret) {
         self.state().options.client_secret = secret;
+    }
+
+    /// Sets how the application has to authenticate from now on.
+    pub fn set_client_auth(&self, auth: ClientAuth) {
+        self.state().options.client_auth = auth;
     }
 
     /// Makes every Management token issued so far invalid, as the loss of a signing key does. Auth0 has no call for it.
@@ -291,6 +307,11 @@ impl Tenant {
     /// The calls of one endpoint.
     pub fn calls_to(&self, endpoint: Endpoint) -> Vec<Call> {
         self.calls().into_iter().filter(|call| call.endpoint == endpoint).collect()
+    }
+
+    /// Every client assertion so far in the order of arrival.
+    pub fn assertions(&self) -> Vec<Assertion> {
+        self.state().assertions.log()
     }
 
     /// Removes the calls that have ended, and resets the maxima.

@@ -40,12 +40,14 @@ pub struct TenantOptions {
 /// An application's `token_endpoint_auth_method`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClientAuth {
-    /// Either of the two. Auth0 accepts one only; the demo accepts both.
+    /// A secret, in either place. Auth0 accepts one only; the demo accepts both.
     Any,
     /// Only `client_secret_post`.
     SecretPost,
     /// Only `client_secret_basic`.
     SecretBasic,
+    /// Only `private_key_jwt`, with the keys that [`register_key`](super::Tenant::register_key) registers.
+    PrivateKeyJwt,
 }
 
 impl Default for TenantOptions {

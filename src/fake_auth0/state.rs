@@ -7,7 +7,9 @@ use serde_json::{Map, Value};
 
 use crate::domain::freshness::Moment;
 
+use super::assertions::Assertions;
 use super::calls::Calls;
+use super::client_keys::ClientKeys;
 use super::error::TenantError;
 use super::fault::Faults;
 use super::keys::Keys;
@@ -20,6 +22,9 @@ pub(super) struct State {
     /// The latest listener's address, if there was one.
     pub listening: Option<String>,
     pub keys: Keys,
+    /// Public keys of the application.
+    pub client_keys: ClientKeys,
+    pub assertions: Assertions,
     /// By `user_id` of the primary identity; a linked identity's own id is unknown, as at Auth0.
     pub users: BTreeMap<String, Map<String, Value>>,
     pub limit: Option<Bucket>,
@@ -43,6 +48,8 @@ impl State {
         let mut state = Self {
             listening: None,
             keys: Keys::new(options.own_keys)?,
+            client_keys: ClientKeys::default(),
+            assertions: Assertions::default(),
             users: BTreeMap::new(),
             limit: options.rate_limit.map(|limit| Bucket::new(limit, now)),
             quota: None,
