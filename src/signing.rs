@@ -1,8 +1,10 @@
-//! The application's RSA key, and the JWTs that it signs: client assertions and subject tokens.
+//! The application's RSA key, the JWTs that it signs (client assertions and subject tokens), and its certificate.
 
+mod certificate;
 mod der;
 #[cfg(test)]
 mod tests;
+mod tls_key;
 
 use std::fmt;
 
@@ -16,13 +18,15 @@ use serde::Serialize;
 
 use crate::secret::Secret;
 
+pub use certificate::{CertificateError, ClientCertificate};
 use der::{Pkcs8, RsaNumbers};
 
 /// The shortest RSA key that Auth0 registers.
 const SHORTEST_BITS: usize = 2048;
 
-/// The longest RSA key that aws-lc uses.
-const LONGEST_BITS: usize = 8192;
+/// The longest RSA key that signs JWTs. Auth0 reads JWTs of at most 2048 bytes, and a longer signature leaves no room
+/// for the claims.
+const LONGEST_BITS: usize = 4096;
 
 /// The algorithms with which Auth0 verifies a client's signatures (RFC 7518 §3.1). Auth0 supports no algorithm for EC
 /// keys there.
@@ -91,7 +95,7 @@ pub enum KeyError {
     OpenSsh,
     /// An EC key.
     #[error(
-        "the file contains an EC key, and Auth0 accepts RSA keys alone; create one with \
+        "the file contains an EC key, and Auth0 verifies RSA keys alone; create one with \
          openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:2048"
     )]
     Ec,
@@ -108,7 +112,10 @@ pub enum KeyError {
         bits: usize,
     },
     /// Too many bits.
-    #[error("the RSA key in the file has {bits} bits; at most {LONGEST_BITS} are possible")]
+    #[error(
+        "the RSA key in the file has {bits} bits; at most {LONGEST_BITS} are possible, because Auth0 reads at most 2048 \
+         bytes of a signed token"
+    )]
     TooLong {
         /// The length of the modulus.
         bits: usize,

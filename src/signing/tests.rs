@@ -7,6 +7,7 @@ use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
 use serde_json::{Value, json};
 
 use super::*;
+use crate::domain::freshness::Timestamp;
 
 /// The length of what precedes the PKCS#1 key in a PKCS#8 key of 1024 to 16384 bits.
 const PKCS8_PREFIX: usize = 26;
@@ -151,4 +152,69 @@ fn der_of_any_bytes_is_read_without_a_panic() {
             der::public_numbers(pkcs1);
         }
     }
+}
+
+/// A certificate by itself, valid in these years, and the PEM of its key.
+fn certificate(key: &rcgen::KeyPair, years: std::ops::Range<i32>) -> String {
+    let mut params = rcgen::CertificateParams::new([]).unwrap();
+    params.not_before = rcgen::date_time_ymd(years.start, 1, 1);
+    params.not_after = rcgen::date_time_ymd(years.end, 2, 3);
+    params.self_signed(key).unwrap().pem()
+}
+
+fn certified(certificates: &str, key: &str) -> Result<ClientCertificate, CertificateError> {
+    ClientCertificate::from_pem(certificates.as_bytes(), key.as_bytes(), SigningAlg::Rs256)
+}
+
+#[test]
+fn a_certificate_is_read_with_its_key_and_its_end() {
+    let (pkcs8, _) = generate(KeySize::Rsa2048);
+    let rsa_pem = pem("PRIVATE KEY", &pkcs8);
+    let rsa = rcgen::KeyPair::from_pem(&rsa_pem).unwrap();
+    let ec = rcgen::KeyPair::generate().unwrap();
+    let at = |text: &str| Timestamp::parse(text).unwrap();
+
+    let own = certified(&certificate(&rsa, 2020..2049), &rsa_pem).unwrap();
+    assert_eq!(own.not_before(), at("2020-01-01T00:00:00Z"));
+    assert_eq!(own.not_after(), at("2049-02-03T00:00:00Z"));
+    assert_eq!(own.signing_key().unwrap().kid(), read(&rsa_pem).unwrap().kid());
+
+    let with_key = |key: &rcgen::KeyPair| certified(&certificate(key, 1980..2051), &key.serialize_pem());
+    let other = with_key(&ec).unwrap();
+    assert_eq!(other.not_before(), at("1980-01-01T00:00:00Z"));
+    assert_eq!(other.not_after(), at("2051-02-03T00:00:00Z"));
+    assert!(other.signing_key().is_none(), "an EC key is good for TLS, and signs no JWT");
+    assert!(with_key(&rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap()).is_ok());
+    assert_ne!(own, other);
+
+    // The first of several to expire counts.
+    let chain = certificate(&rsa, 2020..2049) + &certificate(&ec, 2021..2030);
+    let chain = certified(&chain, &rsa_pem).unwrap();
+    assert_eq!(
+        (chain.not_before(), chain.not_after()),
+        (at("2021-01-01T00:00:00Z"), at("2030-02-03T00:00:00Z"))
+    );
+}
+
+#[test]
+fn what_is_no_certificate_of_the_key_is_named() {
+    let (pkcs8, _) = generate(KeySize::Rsa2048);
+    let key = pem("PRIVATE KEY", &pkcs8);
+    let own = certificate(&rcgen::KeyPair::from_pem(&key).unwrap(), 2020..2030);
+    let other = certificate(&rcgen::KeyPair::generate().unwrap(), 2020..2030);
+    let cases = [
+        ("", &*key, CertificateError::NoCertificate),
+        (&*key, &*key, CertificateError::PrivateKey),
+        (&*other, &*key, CertificateError::AnotherKey),
+        (&*(other.clone() + &own), &*key, CertificateError::AnotherKey),
+        (&*pem("CERTIFICATE", &[0x30, 0]), &*key, CertificateError::Damaged),
+        (&*own.replacen("MII", "M-I", 1), &*key, CertificateError::Damaged),
+        (&*own, &*own, CertificateError::Key(KeyError::Certificate)),
+        (&*own, SHORT, CertificateError::Key(KeyError::TooShort { bits: 1024 })),
+        (&*own, &*pem("EC PRIVATE KEY", &[0x30, 0]), CertificateError::Key(KeyError::Damaged)),
+    ];
+    for (certificates, key, expected) in cases {
+        assert_eq!(certified(certificates, key).err(), Some(expected), "{certificates}");
+    }
+    assert!(certified(&own, &key).is_ok() && certified(&(own.clone() + &key), &key).is_ok());
 }
