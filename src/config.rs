@@ -15,6 +15,8 @@ mod audit;
 mod cache;
 mod changes;
 mod client;
+mod client_key;
+mod client_secret;
 mod effective_values;
 mod environment;
 mod host;
@@ -42,14 +44,12 @@ mod values;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::secret::Secret;
-
 use self::accounts::{Gid, Uid};
 pub use self::admin::Admin;
 pub use self::audit::{Audit, AuditEvents, AuditOutput};
 pub use self::cache::{Cache, Negative};
 pub use self::changes::{Change, Reread};
-pub use self::client::{Client, ClientAuth};
+pub use self::client::{Client, Credential, CredentialFiles};
 use self::effective_values::Effective;
 pub use self::environment::Env;
 pub use self::listener::Listener;
@@ -76,7 +76,7 @@ pub const DEFAULT_FILE: &str = "/etc/cloakroom/cloakroom.toml";
 pub struct Config {
     /// `[tenant]`: the Auth0 tenant and the way to reach it.
     pub tenant: Tenant,
-    /// `[tenant.client]`: the application that obtains Management tokens. Shared, so that its secret is in memory once.
+    /// `[tenant.client]`: the application that obtains Management tokens. Shared by the parts that use it.
     pub client: Arc<Client>,
     /// `[management]`: the renewal of the Management token.
     pub management: Management,
@@ -156,11 +156,6 @@ pub fn uid(text: &str) -> Result<u32, String> {
 /// The number of a group that is named as in a rule's `gid`: by name or by number.
 pub fn gid(text: &str) -> Result<u32, String> {
     Gid::parse(Type::Group, &text.into()).map(|Gid(gid)| gid).map_err(|wrong| wrong.text)
-}
-
-/// The secret in the file `path`, which is a `tenant.client.secret_file`; `None` if it cannot be used.
-pub fn secret_in(path: &Path) -> Option<Secret> {
-    client::secret_from(path).ok().map(|(secret, _)| secret)
 }
 
 /// Reads `text` as the content of a file called `name`, and overrides it by `env`.

@@ -1,6 +1,7 @@
 //! The client of Auth0, the only module that knows it: Management tokens for `management`, profiles for `cache` and
 //! keys for `user_token`.
 
+mod attempts;
 mod body_reading;
 pub mod budget;
 mod client;

@@ -200,7 +200,8 @@ mod tests {
     const SECRET: &str = "canary";
 
     fn with(settings: &[(&str, &str)]) -> Config {
-        let has_file = settings.iter().any(|(path, _)| *path == "tenant.client.secret_file");
+        let replaces_secret = ["tenant.client.secret_file", "tenant.client.key_file"];
+        let has_file = settings.iter().any(|(path, _)| replaces_secret.contains(path));
         let least = LEAST.iter().filter(|(path, _)| !has_file || *path != "tenant.client.secret");
         let variables = least.chain(settings);
         let env: Env = variables.map(|(path, value)| (schema::variable(path), (*value).to_owned())).collect();
@@ -214,32 +215,65 @@ mod tests {
     }
 
     /// A directory with the files that keys name.
-    struct Files(tempfile::TempDir);
+    struct Files {
+        directory: tempfile::TempDir,
+        keys: [rcgen::KeyPair; 2],
+        /// Of the first key.
+        certificates: [String; 2],
+    }
 
     impl Files {
         fn new() -> Self {
-            Self(tempfile::tempdir().unwrap())
+            let key = || rcgen::KeyPair::generate_for(&rcgen::PKCS_RSA_SHA256).unwrap();
+            let keys = [key(), key()];
+            let certificates = [1, 2].map(|number| certificate(&keys[0], number));
+            Self { directory: tempfile::tempdir().unwrap(), keys, certificates }
         }
 
         /// Writes the first or second content of the file of this key, and returns its path.
         fn write(&self, key: &Key, content: usize) -> String {
-            let path = self.0.path().join(key.name());
             let content = match key.path {
-                "tenant.ca_file" => certificate(),
+                "tenant.ca_file" => certificate(&rcgen::KeyPair::generate().unwrap(), 1),
                 "tenant.client.secret_file" => [SECRET, "another secret"][content].to_owned(),
+                "tenant.client.key_file" => self.keys[content].serialize_pem(),
+                "tenant.client.next_key_file" => self.keys[1 - content].serialize_pem(),
+                "tenant.client.certificate_file" => self.certificates[content].clone(),
                 "log.user_key_file" => ["first", "other"][content].repeat(16),
                 other => panic!("{other}: name the contents of its file here"),
             };
+            self.put(key.name(), content)
+        }
+
+        fn put(&self, name: &str, content: impl AsRef<[u8]>) -> String {
+            let path = self.directory.path().join(name);
             fs::write(&path, content).unwrap();
             fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
             path.to_str().unwrap().to_owned()
         }
     }
 
-    /// A PEM file with another authority at every call.
-    fn certificate() -> String {
-        let key = rcgen::KeyPair::generate().unwrap();
-        rcgen::CertificateParams::new([]).unwrap().self_signed(&key).unwrap().pem()
+    /// What has to be set for `key` to have a meaning.
+    fn needed(key: &Key, files: &Files) -> Vec<(&'static str, String)> {
+        let key_file = || ("tenant.client.key_file", files.put("needed-key", files.keys[0].serialize_pem()));
+        let auth = |method: &str| ("tenant.client.auth", method.to_owned());
+        match key.path {
+            "admin.allow_remote" => vec![("admin.address", "127.0.0.1:9464".to_owned())],
+            "tenant.client.key_file" | "tenant.client.next_key_file" | "tenant.client.signing_alg" => {
+                vec![auth("private_key_jwt"), key_file()]
+            }
+            "tenant.client.certificate_file" | "tenant.client.token_host" => {
+                let certificate = files.put("needed-certificate", &files.certificates[0]);
+                vec![auth("tls_client_auth"), key_file(), ("tenant.client.certificate_file", certificate)]
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// The certificate of this key with a serial number.
+    fn certificate(key: &rcgen::KeyPair, serial_number: u64) -> String {
+        let mut params = rcgen::CertificateParams::new([]).unwrap();
+        params.serial_number = Some(serial_number.into());
+        params.self_signed(key).unwrap().pem()
     }
 
     /// Another value than the default.
@@ -292,10 +326,10 @@ mod tests {
     fn what_takes_a_restart_stays_as_it_was_and_anything_else_changes() {
         let files = Files::new();
         for key in tried() {
-            let needed: &[_] =
-                if key.path == "admin.allow_remote" { &[("admin.address", "127.0.0.1:9464")] } else { &[] };
+            let needed = needed(key, &files);
+            let needed: Vec<_> = needed.iter().map(|(path, value)| (*path, &**value)).collect();
             let (path, value) = (schema::indexed(key.path, ""), another(key, &files));
-            check(key, &with(needed), with(&[needed, &[(&*path, &*value)]].concat()));
+            check(key, &with(&needed), with(&[&needed, &[(&*path, &*value)][..]].concat()));
         }
     }
 
@@ -303,7 +337,10 @@ mod tests {
     fn another_content_of_a_file_is_a_change_of_its_key() {
         let files = Files::new();
         for key in tried().filter(|key| key.takes == Type::Path) {
-            let [before, wanted] = [0, 1].map(|content| with(&[(key.path, &files.write(key, content))]));
+            let needed = needed(key, &files);
+            let needed: Vec<_> = needed.iter().map(|(path, value)| (*path, &**value)).collect();
+            let [before, wanted] = [0, 1]
+                .map(|content| with(&[&needed, &[(key.path, &*files.write(key, content))][..]].concat()));
             // A reload names the secret, which may be the old one if only the file's path differs.
             let path =
                 if key.path == "tenant.client.secret_file" { "tenant.client.secret" } else { key.path };

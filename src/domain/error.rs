@@ -146,6 +146,9 @@ pub enum Failure {
     /// Auth0 refused the request.
     #[error(transparent)]
     Denied(Refusal),
+    /// The request could not be signed, so it was not sent.
+    #[error("a request could not be signed with the client's key: check tenant.client.key_file")]
+    NotSigned,
     /// An internal error: the task that made the request panicked.
     #[error("internal error in cloakroom: a task panicked, and the log names it; please report this")]
     Fault,
@@ -160,6 +163,27 @@ pub enum Refusal {
          the application's current one, and that tenant.client.auth is its authentication method"
     )]
     Credentials {
+        /// The status code.
+        status: u16,
+    },
+    /// The key is not registered, or the application has another authentication method.
+    #[error(
+        "Auth0 does not accept the client's key {kid} (status {status}): check tenant.client.id, that this key is \
+         registered with the application for tenant.client.signing_alg, and that its authentication method is \
+         private_key_jwt"
+    )]
+    Key {
+        /// The status code.
+        status: u16,
+        /// The key's id.
+        kid: Arc<str>,
+    },
+    /// The certificate is not registered, or the application has another authentication method.
+    #[error(
+        "Auth0 does not accept the client's certificate (status {status}): check tenant.client.id, that the certificate is \
+         registered with the application, and that its authentication method is tls_client_auth"
+    )]
+    Certificate {
         /// The status code.
         status: u16,
     },
@@ -259,6 +283,7 @@ impl Failure {
             | Self::TimedOut { .. }
             | Self::NotFromAuth0 { .. }
             | Self::AskedToWait { .. }
+            | Self::NotSigned
             | Self::Fault => FailureClass::Passing,
         }
     }
@@ -275,6 +300,7 @@ impl Failure {
                 | Self::NotFromAuth0 { .. }
                 | Self::Malformed { .. }
                 | Self::Denied(_)
+                | Self::NotSigned
                 | Self::Fault
         )
     }

@@ -2,6 +2,9 @@
 
 use std::sync::Arc;
 
+use aws_lc_rs::digest;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rustls::pki_types::pem::{PemObject, SectionKind};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
@@ -77,6 +80,12 @@ impl ClientCertificate {
     /// The certificate and its key, for TLS.
     pub fn certified(&self) -> &Arc<CertifiedKey> {
         &self.certified
+    }
+
+    /// The certificate's SHA-256, in base64: what Auth0 lists as its thumbprint.
+    pub fn fingerprint(&self) -> String {
+        let der = self.certified.cert.first().map(|der| der.as_ref()).unwrap_or_default();
+        URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, der))
     }
 
     /// The key, if it is an RSA key that can sign JWTs for Auth0.

@@ -13,7 +13,7 @@ use crate::domain::freshness::Timestamp;
 const PKCS8_PREFIX: usize = 26;
 
 /// `openssl genrsa -traditional 1024`, in PKCS#1.
-const SHORT: &str = include_str!("../../tests/keys/rsa-1024.pem");
+const SHORT: &str = include_str!("../../tests/config/bad/files/key-rsa-1024.pem");
 
 fn pem(label: &str, der: &[u8]) -> String {
     let text = STANDARD.encode(der);

@@ -1,5 +1,6 @@
 //! The client of a tenant: requests a Management token and reads users, within the budget.
 
+use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -21,7 +22,7 @@ use crate::telemetry::Counters;
 use crate::telemetry::outage_log::OutageLog;
 
 use super::budget::{Budget, BudgetPermit};
-use super::credentials::Credentials;
+use super::credentials::{Credentials, TokenEndpoint};
 use super::pace::BudgetError;
 use super::response::{Answer, Timing};
 use super::transport::Transport;
@@ -37,6 +38,11 @@ const fn ask_again_after(class: FailureClass) -> Duration {
         FailureClass::Malformed => Duration::from_secs(5),
         FailureClass::Permanent => Duration::from_secs(30),
     }
+}
+
+/// The issuer of a tenant's domain, with a slash at its end. The default port of https is not part of it.
+pub(super) fn own_issuer(domain: &str) -> String {
+    format!("https://{}/", domain.strip_suffix(":443").unwrap_or(domain))
 }
 
 /// The endpoint of a tenant that a request goes to.
@@ -82,7 +88,8 @@ pub(super) struct ClientInner {
 /// What a reload may replace. A request uses one version of it from its beginning to its end.
 pub(super) struct ClientSettings {
     pub transport: Arc<dyn Transport>,
-    credentials: Credentials,
+    /// In the order in which they are tried; never empty.
+    pub credentials: Vec<Credentials>,
     pub request_timeout: Duration,
     pub max_retries: u32,
 }
@@ -108,7 +115,7 @@ impl Auth0 {
         let budget = Budget::new(upstream, clock.clone());
         let reloadable = ClientSettings {
             transport,
-            credentials: Credentials::new(client),
+            credentials: Credentials::of(client, &[]),
             request_timeout: tenant.request_timeout,
             max_retries: upstream.max_retries,
         };
@@ -136,18 +143,11 @@ impl Auth0 {
         upstream: config::Upstream,
         transport: Arc<dyn Transport>,
     ) {
-        let before = self.reloadable();
         let mut previous = self.previous();
-        let credentials = if before.credentials.are_of(client) {
-            before.credentials.clone()
-        } else if let Some(again) = previous.take_if(|previous| previous.are_of(client)) {
-            again
-        } else {
-            if before.credentials.have_worked() {
-                *previous = Some(before.credentials.clone());
-            }
-            Credentials::new(client)
-        };
+        let known: Vec<_> = self.reloadable().credentials.iter().chain(previous.iter()).cloned().collect();
+        let credentials = Credentials::of(client, &known);
+        let has_worked = credentials.iter().any(Credentials::have_worked);
+        *previous = known.into_iter().find(|known| !has_worked && known.have_worked());
         drop(previous);
         let reloadable = ClientSettings {
             transport,
@@ -159,54 +159,40 @@ impl Auth0 {
         self.0.budget.reconfigure(upstream);
     }
 
-    /// `client`, sharing the secret that is already in memory if it has the same one.
+    /// `client`, sharing the credentials that are already in memory.
     pub fn known(&self, client: Arc<Client>) -> Arc<Client> {
-        let in_use = self.reloadable().credentials.share(&client);
-        let shared = in_use.or_else(|| self.previous().as_ref().and_then(|previous| previous.share(&client)));
-        shared.unwrap_or(client)
+        let (reloadable, previous) = (self.reloadable(), self.previous().clone());
+        let known = reloadable.credentials.iter().chain(previous.as_ref());
+        let known: Vec<_> = known.map(|known| known.credential().clone()).collect();
+        Arc::new(Arc::unwrap_or_clone(client).sharing(&known))
     }
 
     pub(super) fn reloadable(&self) -> Arc<ClientSettings> {
         Arc::clone(&self.0.reloadable.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn previous(&self) -> MutexGuard<'_, Option<Credentials>> {
+    pub(super) fn previous(&self) -> MutexGuard<'_, Option<Credentials>> {
         self.0.previous.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Requests a Management token, within the budget. If Auth0 refuses credentials that it has never accepted,
-    /// requests one more with the previous credentials. Also returns the date of the answer, if it has one.
+    /// The time by the tenant's clock as far as it is known, and by this machine's elapsed clock.
+    pub(super) fn tenant_moment(&self) -> Moment {
+        Moment { wall: self.0.clock.tenant_wall(), ..self.0.clock.now() }
+    }
+
+    /// Requests a Management token, within the budget, with each of the client's credentials in turn until Auth0
+    /// accepts one. Also returns the date of the answer, if it has one.
     pub async fn grant(&self) -> Result<(Grant, Option<Timestamp>), Failure> {
         let reloadable = self.reloadable();
-        let outcome = self.grant_to(&reloadable, &reloadable.credentials).await;
-        match &outcome {
-            Ok(_) => {
-                if !reloadable.credentials.works() && self.previous().take().is_some() {
-                    tracing::info!("Auth0 accepts the client's new credentials");
-                }
-                outcome
+        let mut attempts = self.attempts(&reloadable);
+        while let Some(credentials) = attempts.next() {
+            let outcome = self.grant_to(&reloadable, &credentials).await;
+            match attempts.judge(outcome) {
+                ControlFlow::Break(outcome) => return outcome,
+                ControlFlow::Continue(()) => {}
             }
-            Err(failure) if failure.class() == FailureClass::Permanent => {
-                let previous = self.previous().clone();
-                let Some(previous) = previous else { return outcome };
-                let (why, second) = (failure.to_string(), self.grant_to(&reloadable, &previous).await);
-                match &second {
-                    Ok(_) => {
-                        tracing::error!(
-                            %why,
-                            "Auth0 refuses the client's new credentials, and still accepts the previous ones: check the new ones"
-                        );
-                        return second;
-                    }
-                    // The previous credentials are no longer valid either.
-                    Err(failure) if failure.class() == FailureClass::Permanent => *self.previous() = None,
-                    Err(_) => {}
-                }
-                // The failure of the new credentials is the one to report.
-                outcome
-            }
-            Err(_) => outcome,
         }
+        Err(Failure::NotSigned)
     }
 
     async fn grant_to(
@@ -218,19 +204,36 @@ impl Auth0 {
         let acquiring = inner.budget.acquire_for_itself(Priority::Management, reloadable.request_timeout);
         let permit = acquiring.await.map_err(budget_failure)?;
         inner.counters.token_requests.add();
-        let request = credentials.grant_request(&inner.domain, &inner.audience);
+        let fields = [("grant_type", "client_credentials"), ("audience", &*inner.audience)];
         let outcome = self
-            .send(reloadable, Endpoint::Token, request, permit, Priority::Management)
+            .post_token(reloadable, credentials, &fields, permit, Priority::Management)
             .await
             .and_then(|(answer, timing)| {
                 let grant = wire::parse_grant(&answer, &inner.audience, timing)?;
                 Ok((grant, answer.date()))
-            });
+            })
+            .map_err(|failure| credentials.explain(failure));
         match &outcome {
             Ok(_) => inner.counters.grants_succeeded.add(),
             Err(_) => inner.counters.grants_failed.add(),
         }
         outcome.inspect_err(|failure| self.failed(failure))
+    }
+
+    /// Sends a form to the token endpoint, authenticated with `credentials`, with a permit of the [`Budget`] that was
+    /// acquired with this priority.
+    pub(super) async fn post_token(
+        &self,
+        reloadable: &ClientSettings,
+        credentials: &Credentials,
+        fields: &[(&str, &str)],
+        permit: BudgetPermit,
+        priority: Priority,
+    ) -> Result<(Answer, Timing), Failure> {
+        let (url, issuer) = (format!("https://{}/oauth/token", self.0.domain), own_issuer(&self.0.domain));
+        let endpoint = TokenEndpoint { url: &url, issuer: &issuer };
+        let request = credentials.request(endpoint, fields, self.0.clock.tenant_wall())?;
+        self.send(reloadable, Endpoint::Token, Some(request), permit, priority).await
     }
 
     /// Requests `user` once, with `bearer` and a permit of the [`Budget`] that was acquired with this priority.

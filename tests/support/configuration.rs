@@ -4,7 +4,7 @@ use cloakroom::fake_auth0::Tenant;
 use tempfile::TempDir;
 
 /// Writes the files that a configuration for `tenant` at `domain` names into `directory`, and returns the
-/// configuration. Keys of `[tenant]` may open `settings`; whole tables follow.
+/// configuration. Keys of `[tenant]` may open `settings`; whole tables follow, among which may be `[tenant.client]`.
 pub fn configuration(
     domain: &str,
     tenant: &Tenant,
@@ -30,11 +30,13 @@ pub fn configuration(
         true => String::new(),
         false => format!("[[listener]]\npath = {:?}\nmode = \"0600\"\n", path("run/api.sock")),
     };
+    let client = match tables.contains("[tenant.client]") {
+        true => String::new(),
+        false => format!("[tenant.client]\nid = \"demo-client\"\nsecret_file = {:?}\n", path("secret")),
+    };
     let tables = tables.replace("{dir}", &directory.path().display().to_string());
     format!(
-        "[tenant]\ndomain = {domain:?}\naudience = {:?}\n{ca}{tenant_keys}\n\
-         [tenant.client]\nid = \"demo-client\"\nsecret_file = {:?}\n{tables}\n{listener}",
+        "[tenant]\ndomain = {domain:?}\naudience = {:?}\n{ca}{tenant_keys}\n{client}{tables}\n{listener}",
         tenant.audience(),
-        path("secret"),
     )
 }
