@@ -31,6 +31,7 @@ mod audit;
 mod caching;
 mod clients;
 mod config;
+mod credentials;
 mod edge;
 mod fairness;
 mod identities;

@@ -62,7 +62,11 @@ impl World {
 
     /// The same, with a configuration that [`World::reload`] changes.
     pub async fn reloadable(settings: &str) -> Self {
-        let (tenant, clocks) = in_memory::tenant(TenantOptions::default());
+        Self::reloadable_before(in_memory::tenant(TenantOptions::default()), settings).await
+    }
+
+    /// The same in front of a tenant that was made before.
+    pub async fn reloadable_before((tenant, clocks): (Tenant, [Clock; 2]), settings: &str) -> Self {
         let (directory, config) = configure("tenant.example", &tenant, None, settings);
         let transport = InMemory::to(&tenant, &config);
         let text: Arc<Mutex<String>> = Arc::default();
