@@ -17,6 +17,7 @@ use crate::clock::Clock;
 use crate::config::{Config, Listener, Shutdown};
 use crate::domain::claims::Expected;
 use crate::domain::policy::Policy;
+use crate::domain::source::SourceOrders;
 use crate::listener::fairness::FairScheduler;
 use crate::listener::socket::{BoundSocket, SocketError};
 use crate::listener::watchdog::Watchdog;
@@ -25,10 +26,11 @@ use crate::management::Management;
 use crate::process::activation::Passed;
 use crate::process::notify::ServiceManager;
 use crate::secret::{NoRandomness, TagKey};
+use crate::sources::Sources;
 use crate::telemetry::audit::{AuditLog, OutputError};
 use crate::telemetry::{Counters, UserNames};
-use crate::upstream::transport::{self, Transport, TransportError};
-use crate::upstream::{Auth0, Parts, Profiles, issuers};
+use crate::transport::{Transport, TransportError};
+use crate::upstream::{self, Auth0, Parts, Profiles, issuers};
 use crate::user_token::UserTokens;
 
 pub mod descriptor_limits;
@@ -68,7 +70,7 @@ impl Deps {
     pub fn production(config: &Config) -> Result<Self, TransportError> {
         Ok(Self {
             clock: Clock::system(),
-            transport: transport::build(&config.tenant)?,
+            transport: upstream::transport_to(&config.tenant)?,
             seed: fastrand::u64(..),
             source: None,
             manager: ServiceManager::none(),
@@ -272,7 +274,14 @@ fn wire(
     let (tags, counters) = (TagKey::random()?, Arc::new(Counters::default()));
     let names = UserNames::for_installation(&config.log, Path::new(MACHINE_ID))?;
     let audit = AuditLog::start(&config.audit, names.clone())?;
-    let parts = Parts { transport, clock: clock.clone(), tags, counters: Arc::clone(&counters), seed };
+    let parts = Parts {
+        transport,
+        clock: clock.clone(),
+        tags,
+        counters: Arc::clone(&counters),
+        orders: SourceOrders::default(),
+        seed,
+    };
     let auth0 = Auth0::new(&config.tenant, &config.client, config.upstream, parts);
     let budget = auth0.budget().clone();
     let user_tokens: UserTokensFor = {
@@ -288,8 +297,9 @@ fn wire(
     };
     let management = Management::start(Arc::new(auth0.clone()), config.management, clock.clone(), seed);
     let profiles = Arc::new(Profiles::new(auth0.clone(), management.clone()));
+    let issuer = Arc::new(Sources);
     let services = Arc::new(Services::new(ServiceParts {
-        cache: Cache::new(&config.cache, profiles, clock.clone(), Arc::clone(&counters), names, seed),
+        cache: Cache::new(&config.cache, profiles, issuer, clock.clone(), Arc::clone(&counters), names, seed),
         management,
         clock,
         counters,

@@ -14,6 +14,7 @@ use crate::domain::error::{LookupError, Unavailable};
 use crate::domain::freshness::{Freshness, Moment};
 use crate::domain::identity::IdpToken;
 use crate::domain::priority::{Flow, Priority};
+use crate::domain::source::Source;
 use crate::domain::user::{Selector, UserId};
 use crate::flight::Flights;
 use crate::secret::Tag;
@@ -22,9 +23,12 @@ use crate::telemetry::{Counters, UserNames};
 mod backoff;
 pub mod entry;
 mod fetch;
+mod issuer;
+mod issuing;
 mod landing;
 mod lookup;
 mod refused_tokens;
+mod renewal_landing;
 mod slot;
 mod source;
 mod store;
@@ -32,10 +36,12 @@ mod store;
 use backoff::UserBackoff;
 use entry::{Entry, Judgement, RefusedToken, Rules};
 use refused_tokens::{RefusalReport, Refusals};
+use renewal_landing::{RenewalKey, Renewed};
 use slot::Slot;
 use store::Store;
 
 pub use entry::UserState;
+pub use issuer::{Forgetting, Issuing, NewToken, SourceAnswer, TokenIssuer, Wanted};
 pub use lookup::{
     CacheState, IdentitiesQuery, Lookup, LookupOptions, Miss, Peeked, Query, ReportOutcome, Served,
 };
@@ -50,19 +56,22 @@ const MAX_FLIGHTS: usize = 1024;
 pub struct Cache {
     store: Store,
     flights: Flights<UserId, Flow, Result<Arc<Entry>, Unavailable>>,
+    renewals: Flights<RenewalKey, Flow, Renewed>,
     backoff: UserBackoff,
     refusals: Refusals,
     source: Arc<dyn ProfileSource>,
+    issuer: Arc<dyn TokenIssuer>,
     clock: Clock,
     counters: Arc<Counters>,
     names: UserNames,
 }
 
 impl Cache {
-    /// An empty cache in front of `source`.
+    /// An empty cache in front of `source`, and of `issuer` for tokens that Auth0 does not store.
     pub fn new(
         settings: &config::Cache,
         source: Arc<dyn ProfileSource>,
+        issuer: Arc<dyn TokenIssuer>,
         clock: Clock,
         counters: Arc<Counters>,
         names: UserNames,
@@ -71,9 +80,11 @@ impl Cache {
         Self {
             store: Store::new(settings, Arc::clone(&counters)),
             flights: Flights::new(MAX_FLIGHTS),
+            renewals: Flights::new(MAX_FLIGHTS),
             backoff: UserBackoff::new(seed),
             refusals: Refusals::default(),
             source,
+            issuer,
             clock,
             counters,
             names,
@@ -108,7 +119,7 @@ impl Cache {
                 }),
             ) => {
                 if freshness == Freshness::RefreshDue {
-                    self.refresh_behind(flow, query.user(), &entry, Priority::Ahead, now);
+                    self.renew_behind(&query, flow, &entry, now);
                 }
                 let answer = Served::new(&query, entry, outcome, CacheState::Hit, now);
                 return Peeked::Ready(self.count(answer, now));
@@ -122,7 +133,7 @@ impl Cache {
 
     /// Whether `token` may be served at `now`, as far as its expiry is concerned.
     pub fn is_alive(&self, token: &IdpToken<'_>, now: Moment) -> bool {
-        !token.expires.is_some_and(|expires| self.rules().terms.is_over(expires, now))
+        token.is_alive(&self.rules().terms, now)
     }
 
     /// Removes everything about `user` from memory. The next lookup asks Auth0, even if an earlier answer is on its
@@ -130,14 +141,26 @@ impl Cache {
     pub fn purge(&self, user: &UserId) {
         // In this order, so that a flight that lands in between either knows of the purge, or is removed with the rest.
         self.flights.void(user);
+        self.renewals.void_where(|(of, _)| of == user);
         self.refusals.forget(user);
         self.store.now().entries.invalidate(user);
         self.backoff.forget(user);
     }
 
+    /// Forgets what a refresh of this user's tokens needs, besides what [`Cache::purge`] removes.
+    pub fn forget(&self, user: &UserId) -> Forgetting {
+        self.issuer.forget(user.clone())
+    }
+
+    /// Forgets what refreshes need, for all users.
+    pub fn forget_all(&self) -> Forgetting {
+        self.issuer.forget_all()
+    }
+
     /// Removes all users.
     pub fn purge_all(&self) {
         self.flights.void_all();
+        self.renewals.void_all();
         self.refusals.forget_all();
         slot::clear_all(&self.store.now().entries);
         self.backoff.forget_all();
@@ -152,7 +175,7 @@ impl Cache {
 
     /// Flights under way. With none, every answer that has arrived is stored.
     pub fn in_flight(&self) -> usize {
-        self.flights.len()
+        self.flights.len() + self.renewals.len()
     }
 
     /// `cache.max_bytes`.
@@ -197,7 +220,13 @@ impl Cache {
             if let Some((account, token)) = cached.find_token(fingerprint) {
                 self.refusals.add(
                     user,
-                    RefusalReport { refused, flow, account, expires: token.expires },
+                    RefusalReport {
+                        refused,
+                        flow,
+                        account,
+                        expires: token.expires,
+                        is_issued: token.source != Source::Identities,
+                    },
                     now,
                 );
             }

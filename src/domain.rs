@@ -15,6 +15,7 @@ pub mod lost_time;
 pub mod policy;
 pub mod priority;
 pub mod retry;
+pub mod scope;
 pub mod source;
 pub mod token_bucket;
 pub mod user;

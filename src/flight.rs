@@ -191,6 +191,13 @@ where
         }
     }
 
+    /// Makes each flight obsolete whose key `is_meant` names, and forbids to keep its result.
+    pub fn void_where(&self, is_meant: impl Fn(&K) -> bool) {
+        let under_way = self.under_way();
+        let meant = under_way.flights.iter().filter(|(key, _)| is_meant(key));
+        meant.for_each(|(_, flight)| flight.obsolete.set(true));
+    }
+
     /// Makes every flight under way obsolete, and forbids to keep their results.
     pub fn void_all(&self) {
         self.under_way().flights.values().for_each(|flight| flight.obsolete.set(true));

@@ -9,6 +9,9 @@ use std::marker::PhantomData;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserialize, DeserializeOwned, Deserializer, MapAccess, Visitor};
 
+pub mod lenient;
+pub mod unreadable;
+
 /// A `T` that is read from an object only.
 #[derive(Debug)]
 pub struct Object<T>(pub T);

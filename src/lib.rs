@@ -17,6 +17,7 @@
 //! | [`cache`] | users' entries: when the tenant is asked, and what is served |
 //! | [`management`] | keeps the Management token valid |
 //! | [`user_token`] | verifies end users' own JWTs |
+//! | [`transport`] | one HTTPS request and its answer |
 //! | [`upstream`] | the client of Auth0 |
 //! | [`api`] | the HTTP interface |
 //! | [`listener`] | connections over Unix sockets |
@@ -61,7 +62,9 @@ pub mod management;
 pub mod process;
 pub mod secret;
 pub mod signing;
+pub mod sources;
 pub mod task;
 pub mod telemetry;
+pub mod transport;
 pub mod upstream;
 pub mod user_token;

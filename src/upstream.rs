@@ -1,31 +1,40 @@
 //! The client of Auth0, the only module that knows it: Management tokens for `management`, profiles for `cache` and
 //! keys for `user_token`.
 
+use std::sync::Arc;
+
+use crate::config::Tenant;
+use crate::transport::{self, Transport, TransportError, TransportSettings};
+
 mod attempts;
-mod body_reading;
 pub mod budget;
 mod client;
 mod clock_skew;
-pub mod connect;
 pub mod credentials;
-mod descriptor_shortage;
 mod fair_queue;
 mod jwks;
-mod lenient;
-mod no_proxy;
 pub mod pace;
 mod profiles;
-pub mod read_bounds;
-pub mod resolver;
-pub mod response;
+pub mod rate_limit_headers;
 mod sending;
-pub mod tcp;
-pub mod tls;
-pub mod transport;
-mod unreadable;
+pub mod token_claims;
 pub mod wire;
-pub mod zeroize_io;
 
 pub use client::{Auth0, Parts};
 pub use jwks::issuers;
 pub use profiles::Profiles;
+
+/// Builds the transport that `[tenant]` describes.
+///
+/// # Errors
+/// The certificate authorities or the proxy's address cannot be used.
+pub fn transport_to(tenant: &Tenant) -> Result<Arc<dyn Transport>, TransportError> {
+    transport::build(&TransportSettings {
+        table: "tenant",
+        extra_roots: &tenant.extra_roots,
+        proxy: &tenant.proxy,
+        is_absolute: tenant.is_absolute,
+        connect_timeout: tenant.connect_timeout,
+        request_timeout: tenant.request_timeout,
+    })
+}

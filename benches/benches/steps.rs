@@ -18,6 +18,7 @@ use cloakroom::domain::freshness::{Deadline, Schedule, Terms};
 use cloakroom::domain::identity::{ExpiryBasis, Identity, IdpToken, Profile};
 use cloakroom::domain::policy::{Caller, DEFAULT_OPERATIONS, Operation, Policy, Request, Rule};
 use cloakroom::domain::priority::{Flow, Priority};
+use cloakroom::domain::source::Source;
 use cloakroom::domain::user::{Selector, UserId};
 use cloakroom::secret::{SecretStr, TagKey};
 use cloakroom::telemetry::{Counters, UserNames};
@@ -146,6 +147,8 @@ impl ProfileSource for Memory {
                 expires: Some(Deadline::after(sent, Duration::from_secs(86_000))),
                 basis: ExpiryBasis::Login,
                 fingerprint: TagKey::random().unwrap().tag("token", "ya29"),
+                source: Source::Identities,
+                scopes: None,
             };
             let identity =
                 Identity::new("google-oauth2", "google-oauth2", "103547991597142817347", true, Some(token));

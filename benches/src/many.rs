@@ -12,8 +12,8 @@ use cloakroom::config::{self, AuditEvents, Env};
 use cloakroom::domain::priority::Flow;
 use cloakroom::domain::user::{Selector, UserId};
 use cloakroom::process::notify::ServiceManager;
-use cloakroom::upstream::response::Answer;
-use cloakroom::upstream::transport::{Sending, Transport};
+use cloakroom::transport::response::Answer;
+use cloakroom::transport::{Sending, Transport};
 use http_body_util::Full;
 use hyper::{HeaderMap, Request, StatusCode};
 

@@ -14,7 +14,7 @@ use cloakroom::config::{self, Env};
 use cloakroom::domain::freshness::Timestamp;
 use cloakroom::fake_auth0::{Endpoint, Fault, Tenant, TenantOptions, WaitHint, users};
 use cloakroom::process::notify::ServiceManager;
-use cloakroom::upstream::transport::{Sending, Transport};
+use cloakroom::transport::{Sending, Transport};
 use http_body_util::Full;
 use hyper::Request;
 use tempfile::TempDir;

@@ -9,10 +9,11 @@ use cloakroom::domain::error::Failure;
 use cloakroom::domain::freshness::{Moment, Timestamp};
 use cloakroom::domain::identity::{Identity, IdpToken, NoSelection, Profile};
 use cloakroom::domain::retry::{LONGEST_ASKED_FOR, SHORTEST_ASKED_FOR};
+use cloakroom::domain::source::SourceOrders;
 use cloakroom::domain::user::{Selector, UserId};
 use cloakroom::secret::TagKey;
 use cloakroom::upstream::pace::Pace;
-use cloakroom::upstream::response::{Answer, Timing};
+use cloakroom::transport::response::{Answer, Timing};
 use cloakroom::upstream::wire::{self, UserAnswer};
 use hyper::StatusCode;
 use hyper::header::{DATE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
@@ -33,11 +34,11 @@ pub fn user(data: &[u8]) {
     let Ok(asked) = UserId::parse(asked) else { return };
     let (exchange, tags) = (exchange(0), TagKey::random().unwrap());
     let body: Option<Value> = serde_json::from_slice(&answer.body).ok();
-    match wire::parse_user(&answer, &asked, exchange, &tags) {
+    match wire::parse_user(&answer, &asked, exchange, &tags, &SourceOrders::default()) {
         Ok(UserAnswer::User(Some(profile), _)) => {
             assert_eq!(answer.status, StatusCode::OK);
             // What no type of JSON holds is passed over, or costs its own field: then nothing is compared.
-            body.iter().for_each(|body| is_what_was_sent(&profile, &asked, body, exchange, &tags));
+            body.iter().for_each(|body| is_what_was_sent(&profile, &asked, body, exchange, &tags, &SourceOrders::default()));
             is_selected_by_name(&profile);
         }
         Ok(UserAnswer::User(None, _)) => {

@@ -8,6 +8,7 @@ use crate::cache::CacheState;
 use crate::domain::freshness::Moment;
 use crate::domain::identity::{Identity, IdpToken};
 use crate::domain::policy::Operation;
+use crate::domain::source::Source;
 use crate::domain::user::UserId;
 use crate::secret::Tag;
 use crate::telemetry::audit::{Event, Name};
@@ -30,6 +31,7 @@ pub struct AuditRecord {
     /// The fingerprint of the token that was served or reported.
     pub fingerprint: Option<Tag>,
     cache: Option<CacheState>,
+    source: Option<Source>,
     connection: Option<Name>,
 }
 
@@ -75,6 +77,7 @@ impl AuditRecord {
         {
             self.connection = Some(Name::new(identity.connection()));
             self.fingerprint = Some(token.fingerprint);
+            self.source = Some(token.source);
         }
     }
 
@@ -102,6 +105,7 @@ impl AuditRecord {
                 status: *status,
                 code: error.as_ref().map(|error| error.code),
                 cache: self.cache.map(CacheState::as_str),
+                source: self.source.map(Source::as_str),
                 fingerprint: self.fingerprint,
                 request_id: request_id.to_string(),
                 trace: trace::of(&head.headers),

@@ -8,20 +8,23 @@ use crate::domain::claims::InvalidUserToken;
 use crate::domain::error::{FailureClass, LookupError, Stage, Unavailable};
 use crate::domain::policy::Denied;
 use crate::domain::retry::whole_seconds;
+use crate::domain::source::{SourceError, SourceFailure, SourceProblem};
 use crate::user_token::NotVerified;
 
 use super::hints;
 use super::response::{Reply, json};
 use super::route::RouteSpec;
-use super::types::Problem;
+use super::types::{AuthorizeRequest, Problem};
 
 mod lookups;
+mod spec;
 mod table;
 
-use lookups::{ask_again_after, connections, lookup_detail, lookup_kind};
+use lookups::{ask_again_after, connections, lookup_detail, lookup_kind, source_kind};
+pub use spec::ErrorSpec;
+pub use table::Code;
 #[cfg(feature = "schema")]
 pub(super) use table::names;
-pub use table::{Code, ErrorSpec};
 
 /// Why a request fails.
 #[derive(Debug)]
@@ -65,12 +68,27 @@ pub enum ApiError {
     },
     /// The lookup has no answer to give.
     Lookup(LookupError),
+    /// The token that was found lacks scopes that the request names.
+    InsufficientScope(InsufficientScope),
+    /// What refreshes need could not be forgotten.
+    NotForgotten(SourceFailure),
     /// The configuration that was read again is wrong; each of its problems.
     Configuration(Vec<String>),
     /// The client's uid, or the uids that share its limit, has as many connections as are allowed.
     NoRoom,
     /// The shutdown's deadline has come.
     Draining,
+}
+
+/// A token, and the scopes that it lacks.
+#[derive(Debug)]
+pub struct InsufficientScope {
+    /// The connection of its identity.
+    pub connection: String,
+    /// The scopes that it lacks.
+    pub missing: Vec<String>,
+    /// The scopes that it has, separated by spaces.
+    pub scopes: String,
 }
 
 impl From<LookupError> for ApiError {
@@ -106,6 +124,8 @@ impl ApiError {
             Self::NoRoom => Code::Overloaded,
             Self::Configuration(_) => Code::InvalidConfiguration,
             Self::TooOften { .. } => Code::RateLimited,
+            Self::InsufficientScope(_) => Code::InsufficientScope,
+            Self::NotForgotten(failure) => source_kind(failure),
             Self::Lookup(error) => lookup_kind(error),
         }
     }
@@ -141,6 +161,11 @@ impl ApiError {
                     .into()
             }
             Self::Draining => "retry: the daemon's successor will answer".into(),
+            Self::InsufficientScope(InsufficientScope { connection, missing, .. }) => format!(
+                "the token of {connection} lacks {}: send the user through a login with the parameters in `request`",
+                missing.join(", ")
+            ),
+            Self::NotForgotten(failure) => failure.to_string(),
             Self::Configuration(problems) => problems.join("\n"),
             Self::TooOften { .. } => {
                 "the rate of the rule that permits this client's lookups is used up: retry later, or raise the rate".into()
@@ -156,9 +181,15 @@ impl ApiError {
             Self::Lookup(LookupError::Overloaded) => Some(1),
             Self::Lookup(
                 LookupError::LoginRequired { retry_after, .. }
+                | LookupError::ConnectRequired { retry_after }
                 | LookupError::MinTtlUnsatisfiable { retry_after, .. }
                 | LookupError::RateLimited { retry_after },
             ) => Some(whole_seconds(*retry_after)),
+            Self::Lookup(LookupError::Source(SourceError {
+                problem: SourceProblem::Unavailable { retry_after, .. },
+                ..
+            })) => Some(whole_seconds(*retry_after)),
+            Self::NotForgotten(_) => Some(1),
             Self::Lookup(LookupError::Unavailable(unavailable)) => {
                 Some(whole_seconds(ask_again_after(unavailable)))
             }
@@ -186,9 +217,23 @@ impl ApiError {
                 problem.connections = Some(connections(candidates));
                 problem.identities = Some(candidates.iter().map(Into::into).collect());
             }
-            Self::Lookup(LookupError::LoginRequired { expired_at, .. }) => {
+            Self::Lookup(LookupError::LoginRequired { reason, expired_at, .. }) => {
+                problem.reason = Some(reason.as_str().into());
                 problem.expired_at = expired_at.map(|at| at.to_string());
             }
+            Self::InsufficientScope(InsufficientScope { connection, missing, scopes }) => {
+                let held = scopes.split(' ').map(str::to_owned);
+                let wanted: Vec<String> = held.clone().chain(missing.iter().cloned()).collect();
+                problem.request = Some(AuthorizeRequest {
+                    connection: connection.clone(),
+                    connection_scope: wanted.join(","),
+                });
+                (problem.missing, problem.scopes) = (Some(missing.clone()), Some(held.collect()));
+            }
+            Self::Lookup(LookupError::Source(SourceError {
+                problem: SourceProblem::Misconfigured(_),
+                ..
+            })) => problem.permanent = Some(true),
             Self::Lookup(LookupError::MinTtlUnsatisfiable { left, .. }) => {
                 problem.expires_in = Some(left.as_secs());
             }

@@ -5,11 +5,12 @@ use hyper::header::{ACCEPT, HeaderMap};
 use crate::cache::{ReportOutcome, Served, UserState};
 use crate::domain::error::LookupError;
 use crate::domain::priority::Flow;
+use crate::domain::scope;
 use crate::domain::user::{Selector, UserId};
 use crate::secret::Tag;
 
 use super::audit::AuditRecord;
-use super::error::ApiError;
+use super::error::{ApiError, InsufficientScope};
 use super::metrics::render;
 use super::response::{self, Reply};
 use super::state::{Services, ShutdownPhase};
@@ -68,13 +69,25 @@ pub(super) fn report(
     Ok(response::ok(&ReportAnswer { outcome: outcome.into() }))
 }
 
-/// The token that a lookup found.
-pub(super) fn token(services: &Services, served: &Served, record: &mut AuditRecord) -> Reply {
+/// The token that a lookup found, if it has the scopes in `wanted` as far as its scopes are known.
+pub(super) fn token(
+    services: &Services,
+    served: &Served,
+    wanted: Option<&str>,
+    record: &mut AuditRecord,
+) -> Result<Reply, ApiError> {
     let (identity, token) = served.token();
     record.served(services, served.state, Some((identity, token)));
+    if let (Some(wanted), Some(scopes)) = (wanted, token.scopes) {
+        let missing: Vec<_> = scope::missing(scopes, wanted).into_iter().map(str::to_owned).collect();
+        if !missing.is_empty() {
+            let (connection, scopes) = (identity.connection().to_owned(), scopes.to_owned());
+            return Err(ApiError::InsufficientScope(InsufficientScope { connection, missing, scopes }));
+        }
+    }
     let (user, fetched, now) = (&served.user, served.fetched().wall, served.now);
     let body = token_json::TokenBody { user, identity, token, fetched, now };
-    response::lookup(served, body.write())
+    Ok(response::lookup(served, body.write()))
 }
 
 /// The identities that a lookup found, of those that `shown` shows.
@@ -85,7 +98,8 @@ pub(super) fn identities(
     record: &mut AuditRecord,
 ) -> Reply {
     record.served(services, served.state, None);
-    let identities = served.identities().iter().filter(|identity| shown.shows(identity.connection()));
+    let identities = served.identities().iter().filter(|identity| !identity.is_unlisted());
+    let identities = identities.filter(|identity| shown.shows(identity.connection()));
     let identities = identities.map(|identity| {
         let token = identity.token();
         let state = match token {

@@ -8,12 +8,13 @@ use hyper::header::{AUTHORIZATION, HeaderMap};
 use crate::cache::LookupOptions;
 use crate::domain::claims::InvalidUserToken;
 use crate::domain::duration_text;
+use crate::domain::scope;
 use crate::domain::user::{Selector, UserId};
 use crate::json;
 use crate::secret::{Secret, Tag};
 
 use super::error::ApiError;
-use super::route::{Parameter, TOKEN_QUERY};
+use super::route::{PURGE_QUERY, Parameter, TOKEN_QUERY};
 use super::types::Report;
 
 /// The user id that a segment of the path contains.
@@ -40,10 +41,21 @@ pub fn bearer(headers: &HeaderMap) -> Result<Secret, InvalidUserToken> {
     }
 }
 
-/// The selector and the options in the query of a token lookup.
-pub fn token_query(query: &str) -> Result<(Selector, LookupOptions), ApiError> {
+/// The query of a token lookup.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct TokenQuery {
+    /// Selects the identity.
+    pub selector: Selector,
+    /// The client's other conditions.
+    pub options: LookupOptions,
+    /// The scopes that the token has to have, separated by spaces.
+    pub scope: Option<String>,
+}
+
+/// Parses the query of a token lookup.
+pub fn token_query(query: &str) -> Result<TokenQuery, ApiError> {
     if query.is_empty() {
-        return Ok((Selector::default(), LookupOptions::default()));
+        return Ok(TokenQuery::default());
     }
     let mut parameters = QueryParameters::parse(query, TOKEN_QUERY)?;
     let [connection, provider, identity_user_id] =
@@ -59,13 +71,20 @@ pub fn token_query(query: &str) -> Result<(Selector, LookupOptions), ApiError> {
             wrong("min_ttl", "give whole seconds or a duration: min_ttl=60 or min_ttl=1m30s")
         })?,
     };
-    // The spellings of a boolean in JavaScript, Python and PHP libraries.
-    let fresh = match parameters.take("fresh").as_deref() {
-        None | Some("false" | "False" | "FALSE" | "0") => false,
-        Some("true" | "True" | "TRUE" | "1") => true,
-        Some(_) => return Err(wrong("fresh", "give fresh=true or fresh=1, or leave it out")),
+    let fresh = parameters.flag("fresh")?;
+    let scope = match parameters.take("scope") {
+        None => None,
+        Some(text) => Some(scope::normalized([text.as_str()]).ok_or_else(|| {
+            wrong("scope", "give the scopes that the token has to have, separated by spaces: scope=a%20b")
+        })?),
     };
-    Ok((selector, LookupOptions { min_ttl, fresh }))
+    Ok(TokenQuery { selector, options: LookupOptions { min_ttl, fresh }, scope })
+}
+
+/// Whether the query of a purge asks to forget what refreshes need as well.
+pub fn purge_query(query: &str) -> Result<bool, ApiError> {
+    let mut parameters = QueryParameters::parse(query, PURGE_QUERY)?;
+    parameters.flag("credentials")
 }
 
 /// The connection that a query names, even if the query is invalid otherwise.
@@ -109,6 +128,18 @@ impl QueryParameters {
         Ok(Self(found))
     }
 
+    /// A boolean, in the spellings of JavaScript, Python and PHP libraries; false if it is absent.
+    fn flag(&mut self, name: &str) -> Result<bool, ApiError> {
+        match self.take(name).as_deref() {
+            None | Some("false" | "False" | "FALSE" | "0") => Ok(false),
+            Some("true" | "True" | "TRUE" | "1") => Ok(true),
+            Some(_) => Err(ApiError::InvalidRequest {
+                parameter: name.into(),
+                detail: format!("give {name}=true or {name}=1, or leave it out"),
+            }),
+        }
+    }
+
     fn take(&mut self, name: &str) -> Option<String> {
         let position = self.0.iter().position(|(known, _)| known == name)?;
         Some(self.0.swap_remove(position).1)
@@ -126,11 +157,12 @@ mod tests {
 
     #[test]
     fn a_query_is_parsed_as_a_whole_or_refused() {
-        assert_eq!(token_query("").unwrap(), (Selector::default(), LookupOptions::default()));
-        assert_eq!(token_query("connection=a%20b").unwrap().0.connection.as_deref(), Some("a b"));
-        let one = token_query("identity_user_id=a%7C1&provider=p").unwrap().0;
+        assert_eq!(token_query("").unwrap(), TokenQuery::default());
+        assert_eq!(token_query("connection=a%20b").unwrap().selector.connection.as_deref(), Some("a b"));
+        assert_eq!(token_query("scope=a+b,a").unwrap().scope.as_deref(), Some("a b"));
+        let one = token_query("identity_user_id=a%7C1&provider=p").unwrap().selector;
         assert_eq!((one.identity_user_id.as_deref(), one.provider.as_deref()), (Some("a|1"), Some("p")));
-        let (_, options) = token_query("fresh=true&min_ttl=60").unwrap();
+        let options = token_query("fresh=true&min_ttl=60").unwrap().options;
         assert_eq!(options, LookupOptions { min_ttl: Duration::from_secs(60), fresh: true });
         for query in [
             "conection=x",
@@ -138,6 +170,7 @@ mod tests {
             "connection",
             "connection=a&connection=b",
             "fresh=yes",
+            "scope=+",
             "fresh",
             "min_ttl=-1",
             "min_ttl=60x",

@@ -31,13 +31,23 @@ const REFUSAL_REASONS: [(RefusalReason, &str); 3] = [
 ];
 
 /// The counters of requests and connections.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct RequestCounters {
     /// The last row is for requests without a route.
     answers: [[Counter; COLUMNS]; ROUTES.len() + 1],
     /// One counter for each code; only those of denials are used.
     denials: [Counter; Code::ALL.len()],
     connections_refused: [Counter; REFUSAL_REASONS.len()],
+}
+
+impl Default for RequestCounters {
+    fn default() -> Self {
+        Self {
+            answers: std::array::from_fn(|_| std::array::from_fn(|_| Counter::default())),
+            denials: std::array::from_fn(|_| Counter::default()),
+            connections_refused: Default::default(),
+        }
+    }
 }
 
 impl RequestCounters {

@@ -10,7 +10,7 @@ mod table;
 mod template;
 
 pub use doc::{AnswerKind, Body, RouteDoc, RouteTag};
-pub use query::{Parameter, ParameterKind, TOKEN_QUERY};
+pub use query::{PURGE_QUERY, Parameter, ParameterKind, TOKEN_QUERY};
 pub use table::{ROUTES, Route, RouteSpec};
 pub use template::Template;
 

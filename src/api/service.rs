@@ -15,7 +15,7 @@ use hyper::body::{Body, Incoming};
 use hyper::http::request::Parts;
 use hyper::{Request, Response};
 
-use crate::cache::{IdentitiesQuery, LookupOptions, Miss, Peeked, Query};
+use crate::cache::{Forgetting, IdentitiesQuery, Miss, Peeked, Query};
 use crate::domain::freshness::Moment;
 use crate::domain::policy::{self, Allowed, Operation};
 use crate::domain::user::{Selector, UserId};
@@ -26,7 +26,7 @@ use super::admission::{self, admit};
 use super::audit::{AuditRecord, AuditedError, Completed};
 use super::error::ApiError;
 use super::handlers::{self, until_shutdown};
-use super::params::{bearer, fingerprint, nothing, token_query, user};
+use super::params::{TokenQuery, bearer, fingerprint, nothing, purge_query, token_query, user};
 use super::peer::Peer;
 use super::request_id::RequestId;
 use super::request_limits::{HeaderScan, read};
@@ -103,12 +103,13 @@ enum Dispatched {
 
 /// What a request waits for, with everything that its answer needs afterwards.
 enum Waiting {
-    Token(Miss<Query>),
+    Token(Miss<Query>, Option<String>),
     Identities(Miss<IdentitiesQuery>, Selector),
-    MyToken(MyUser, Selector, LookupOptions),
+    MyToken(MyUser, TokenQuery),
     MyIdentities(MyUser),
     ManagementToken,
     Reload,
+    Forget(Forgetting),
 }
 
 /// A user token, and what verifies it.
@@ -140,15 +141,16 @@ impl Exchange<'_> {
         }
         let reply = match spec.route {
             Route::Token => {
-                let (user, (mut selector, options)) = (user(segment)?, token_query(query)?);
+                let (user, query) = (user(segment)?, token_query(query)?);
+                let TokenQuery { mut selector, options, scope } = query;
                 selector.within = self
                     .authorize(Operation::Token, Some(&user), selector.connection.as_deref())?
                     .connections;
                 match services.cache.peek(Query { user, selector, options }, flow, now) {
-                    Peeked::Ready(answer) => handlers::token(services, &answer?, record),
+                    Peeked::Ready(answer) => handlers::token(services, &answer?, scope.as_deref(), record)?,
                     Peeked::Miss(miss) => {
                         record.user = Some(miss.user().clone());
-                        return Ok(Dispatched::Wait(Waiting::Token(miss)));
+                        return Ok(Dispatched::Wait(Waiting::Token(miss, scope)));
                     }
                 }
             }
@@ -164,8 +166,8 @@ impl Exchange<'_> {
                 }
             }
             Route::MyToken => {
-                let (selector, options) = token_query(query)?;
-                return Ok(Dispatched::Wait(Waiting::MyToken(self.my_user()?, selector, options)));
+                let query = token_query(query)?;
+                return Ok(Dispatched::Wait(Waiting::MyToken(self.my_user()?, query)));
             }
             Route::MyIdentities => return Ok(Dispatched::Wait(Waiting::MyIdentities(self.my_user()?))),
             Route::Report => {
@@ -174,14 +176,21 @@ impl Exchange<'_> {
                 handlers::report(services, flow, &user, fingerprint, &shown, record)?
             }
             Route::User => {
-                let user = user(segment)?;
+                let (user, credentials) = (user(segment)?, purge_query(query)?);
                 self.authorize(Operation::Purge, Some(&user), None)?;
                 services.cache.purge(&user);
+                if credentials {
+                    return Ok(Dispatched::Wait(Waiting::Forget(services.cache.forget(&user))));
+                }
                 response::done()
             }
             Route::Users => {
+                let credentials = purge_query(query)?;
                 self.authorize(Operation::Purge, None, None)?;
                 services.cache.purge_all();
+                if credentials {
+                    return Ok(Dispatched::Wait(Waiting::Forget(services.cache.forget_all())));
+                }
                 response::done()
             }
             Route::ManagementToken => {
@@ -206,21 +215,21 @@ impl Exchange<'_> {
     async fn wait(&self, waiting: Waiting, record: &mut AuditRecord) -> Result<Reply, ApiError> {
         let (services, flow) = (self.services, self.peer.flow());
         match waiting {
-            Waiting::Token(miss) => {
+            Waiting::Token(miss, scope) => {
                 let served = until_shutdown(services, services.cache.fetch(miss)).await?;
-                Ok(handlers::token(services, &served, record))
+                handlers::token(services, &served, scope.as_deref(), record)
             }
             Waiting::Identities(miss, shown) => {
                 let served = until_shutdown(services, services.cache.fetch(miss)).await?;
                 Ok(handlers::identities(services, &served, &shown, record))
             }
-            Waiting::MyToken(my, mut selector, options) => {
+            Waiting::MyToken(my, TokenQuery { mut selector, options, scope }) => {
                 let user = self.verify(my, record).await?;
                 selector.within =
                     self.authorize(Operation::Me, Some(&user), selector.connection.as_deref())?.connections;
                 let lookup = services.cache.look_up(Query { user, selector, options }, flow);
                 let served = until_shutdown(services, lookup).await?;
-                Ok(handlers::token(services, &served, record))
+                handlers::token(services, &served, scope.as_deref(), record)
             }
             Waiting::MyIdentities(my) => {
                 let user = self.verify(my, record).await?;
@@ -231,6 +240,10 @@ impl Exchange<'_> {
             }
             Waiting::ManagementToken => handlers::management_token(services).await,
             Waiting::Reload => handlers::reload(services).await,
+            Waiting::Forget(forgetting) => {
+                forgetting.await.map_err(ApiError::NotForgotten)?;
+                Ok(response::done())
+            }
         }
     }
 

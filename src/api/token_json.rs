@@ -59,6 +59,15 @@ impl TokenBody<'_> {
         let (user_id, access_token) = (identity.user_id(), token.access_token.expose());
         let (basis, fetched, fingerprint) =
             (token.basis.as_str(), fetched.as_bytes(), token.fingerprint.as_bytes());
+        let source = token.source.as_str();
+        let listed;
+        let scopes = match token.scopes {
+            Some(scopes) => {
+                listed = list(scopes);
+                listed.as_slice()
+            }
+            None => b"null",
+        };
         joined![
             b"{\"user_id\":\"",
             user.as_bytes(),
@@ -79,7 +88,11 @@ impl TokenBody<'_> {
             left.as_bytes(),
             b",\"expiry_basis\":\"",
             basis.as_bytes(),
-            b"\",\"fetched_at\":\"",
+            b"\",\"source\":\"",
+            source.as_bytes(),
+            b"\",\"scopes\":",
+            scopes,
+            b",\"fetched_at\":\"",
             fetched,
             b"\",\"fingerprint\":\"",
             fingerprint,
@@ -100,10 +113,17 @@ impl TokenBody<'_> {
             expires_at: token.expires.map(|expires| expires.wall().to_string()),
             expires_in: token.expires.map(|expires| expires.remaining(self.now).as_secs()),
             expiry_basis: token.basis.as_str().into(),
+            source: token.source.as_str().into(),
+            scopes: token.scopes.map(|scopes| scopes.split(' ').map(Into::into).collect()),
             fetched_at: self.fetched.to_string(),
             fingerprint: token.fingerprint.to_string(),
         }
     }
+}
+
+/// Scopes, which spaces separate, as a list in JSON.
+fn list(scopes: &str) -> Vec<u8> {
+    written(&scopes.split(' ').collect::<Vec<_>>())
 }
 
 /// Whether `text` needs no escapes in JSON. Without an early exit, the compiler checks many bytes at a time.
@@ -121,6 +141,7 @@ mod tests {
     use super::*;
     use crate::domain::freshness::Deadline;
     use crate::domain::identity::ExpiryBasis;
+    use crate::domain::source::Source;
     use crate::secret::TagKey;
 
     /// Mostly text without escapes, and now and then any text.
@@ -135,6 +156,7 @@ mod tests {
             texts in proptest::array::uniform4(text()),
             second in proptest::option::of(text()),
             expires in proptest::option::of(any::<u32>()),
+            scopes in proptest::option::of(text()),
             now in 0_i64..200_000_000_000,
         ) {
             let now = Moment { wall: Timestamp::from_secs(now), elapsed: Duration::from_secs(1) };
@@ -145,6 +167,8 @@ mod tests {
                 expires: expires.map(|span| Deadline::after(now, Duration::from_secs(span.into()))),
                 basis: ExpiryBasis::Login,
                 fingerprint: TagKey::derived(access_token.as_bytes(), "").tag("", connection),
+                source: Source::Refresh,
+                scopes: scopes.as_deref(),
             };
             let identity = Identity::new(connection, provider, user_id, true, Some(token));
             let token = identity.token().unwrap();

@@ -37,9 +37,16 @@ pub struct TokenAnswer<'a> {
     pub expires_in: Option<u64>,
     /// How the expiry is known. `jwt`: the token's own `exp`. `login`: the last login plus the provider's `expires_in`, or
     /// the date that the provider sent in its place. `first_seen`: the moment at which the daemon first saw the token plus
-    /// `expires_in`, where Auth0 states no login. `none`: not known.
-    #[cfg_attr(feature = "schema", schemars(extend("enum" = ["jwt", "login", "first_seen", "none"])))]
+    /// `expires_in`, where Auth0 states no login. `issued`: the provider or Token Vault stated it when it issued the token.
+    /// `none`: not known.
+    #[cfg_attr(feature = "schema", schemars(extend("enum" = ["jwt", "login", "first_seen", "issued", "none"])))]
     pub expiry_basis: Cow<'a, str>,
+    /// Where the token comes from. `identities`: Auth0 stored it at the user's last login. `refresh`: the provider issued it
+    /// for the refresh token that Auth0 stored. `vault`: Auth0's Token Vault issued it.
+    #[cfg_attr(feature = "schema", schemars(extend("enum" = ["identities", "refresh", "vault"])))]
+    pub source: Cow<'a, str>,
+    /// The scopes that are known to be granted; null if they are not known.
+    pub scopes: Option<Vec<Cow<'a, str>>>,
     /// When Auth0 was asked for the user.
     pub fetched_at: String,
     /// Names the token without revealing it; differs in every run of the daemon.
@@ -115,8 +122,9 @@ pub struct IdentityAnswer<'a> {
     pub expires_at: Option<String>,
     /// How the expiry is known. `jwt`: the token's own `exp`. `login`: the last login plus the provider's `expires_in`, or
     /// the date that the provider sent in its place. `first_seen`: the moment at which the daemon first saw the token plus
-    /// `expires_in`, where Auth0 states no login. `none`: not known.
-    #[cfg_attr(feature = "schema", schemars(extend("enum" = ["jwt", "login", "first_seen", "none"])))]
+    /// `expires_in`, where Auth0 states no login. `issued`: the provider or Token Vault stated it when it issued the token.
+    /// `none`: not known.
+    #[cfg_attr(feature = "schema", schemars(extend("enum" = ["jwt", "login", "first_seen", "issued", "none"])))]
     pub expiry_basis: Cow<'a, str>,
 }
 
@@ -149,18 +157,40 @@ pub struct Problem {
     /// `ambiguous_identity`: the identities that carry a token; of very many, some.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub identities: Option<Vec<CandidateAnswer>>,
+    /// `login_required`: why a login is needed. Further reasons may be added.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// `insufficient_scope`: the scopes that the request names and the token lacks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub missing: Option<Vec<String>>,
+    /// `insufficient_scope`: the scopes that are granted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scopes: Option<Vec<String>>,
+    /// `insufficient_scope`: the parameters for `/authorize` of a login that asks for what is granted and what is missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<AuthorizeRequest>,
     /// `login_required`: when the token expired, or when it will within `cache.min_ttl`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expired_at: Option<String>,
     /// `min_ttl_unsatisfiable`: whole seconds for which the token is valid.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_in: Option<u64>,
-    /// `management_token_unavailable`: whether only a change of configuration helps.
+    /// `management_token_unavailable`, `source_misconfigured`: whether only a change of configuration helps.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub permanent: Option<bool>,
     /// `invalid_configuration`: everything that is wrong with the configuration, one line each.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problems: Option<Vec<String>>,
+}
+
+/// Parameters for Auth0's `/authorize`, besides those that every login has.
+#[derive(Debug, Deserialize, Serialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+pub struct AuthorizeRequest {
+    /// The connection to log in with.
+    pub connection: String,
+    /// The provider's scopes to ask for, separated by commas. Auth0 adds those that the connection itself asks for.
+    pub connection_scope: String,
 }
 
 /// An identity, by the names that select it.

@@ -13,10 +13,11 @@ use crate::api::types::{ChangeAnswer, ReloadAnswer};
 use crate::api::{ListenerTerms, Reloading, Services};
 use crate::config::{Change, Client, Config, Loaded, Problems, Reread, Shutdown, Tenant};
 use crate::domain::policy::{Policy, Rule};
+use crate::domain::source::SourceOrders;
 use crate::process::notify::ServiceManager;
 use crate::telemetry;
-use crate::upstream::Auth0;
-use crate::upstream::transport::{self, Transport, TransportError};
+use crate::transport::{Transport, TransportError};
+use crate::upstream::{self, Auth0};
 use crate::user_token::UserTokens;
 
 /// Timeout for reading the files. On a network file system whose server does not respond, a read never ends.
@@ -33,7 +34,7 @@ pub struct ConfigSource {
 impl ConfigSource {
     /// Makes a source with the production transport.
     pub fn new(load: impl Fn() -> Result<Loaded, Problems> + Send + Sync + 'static) -> Self {
-        Self { load: Box::new(load), connect: Box::new(transport::build) }
+        Self { load: Box::new(load), connect: Box::new(upstream::transport_to) }
     }
 }
 
@@ -177,7 +178,13 @@ impl Reloader {
         let new_credentials = !before.client.has_credentials_of(&config.client);
         telemetry::log::set_level(config.log.level);
         services.audit.reconfigure(config.audit.events);
-        self.auth0.reconfigure(&config.tenant, &config.client, config.upstream, transport);
+        self.auth0.reconfigure(
+            &config.tenant,
+            &config.client,
+            config.upstream,
+            SourceOrders::default(),
+            transport,
+        );
         services.management.reconfigure(config.management, new_credentials || by == By::Operator);
         services.cache.reconfigure(&config.cache);
         if before.me != config.me {

@@ -7,10 +7,13 @@ use crate::config::Negative;
 use crate::domain::error::LookupError;
 use crate::domain::freshness::{Deadline, Freshness, Moment, Schedule, Terms};
 use crate::domain::identity::{Identity, IdpToken, KnownExpiry, NoSelection, Profile, TokenPlace};
+use crate::domain::source::OverReason;
 use crate::domain::user::{Selector, UserId};
 use crate::secret::Tag;
 
 use super::source::Fetched;
+
+mod renewal;
 
 /// Bytes that an entry takes besides its own: moka's nodes and queues, the hash table, reference counts, and what the
 /// allocator rounds up. The figure is measured; `tests/bounded.rs` checks it.
@@ -91,6 +94,11 @@ impl Entry {
         Self { profile, sent, tokens_withheld, history: None }
     }
 
+    /// Whether Auth0 has such a user.
+    pub fn has_user(&self) -> bool {
+        self.profile.is_some()
+    }
+
     /// When the request to Auth0 was sent.
     pub fn sent(&self) -> Moment {
         self.sent
@@ -116,8 +124,15 @@ impl Entry {
     /// Whether Auth0 has another token of this `account` in place of the one with this fingerprint. The absence of a
     /// token shows nothing, whatever other accounts have: it may be withheld or unreadable, and the user may come back.
     pub fn replaces(&self, fingerprint: Tag, account: u64) -> bool {
-        let has_one = |identity: &Identity| identity.token().is_some() && identity.account() == account;
-        !self.holds(fingerprint, &Selector::default()) && self.identities().iter().any(has_one)
+        let has_one =
+            |identity: &Identity| identity.stored_token().is_some() && identity.account() == account;
+        !self.sends(fingerprint) && self.identities().iter().any(has_one)
+    }
+
+    /// Whether Auth0 stores the token with this fingerprint.
+    fn sends(&self, fingerprint: Tag) -> bool {
+        let mut stored = self.identities().iter().filter_map(Identity::stored_token);
+        stored.any(|token| token.fingerprint == fingerprint)
     }
 
     /// Whether the token with this fingerprint was reported as refused.
@@ -148,25 +163,51 @@ impl Entry {
 
     /// Inherits what the entry `before` and the reports kept beside the entries know of the tokens. A token that Auth0
     /// sends again expires no later than was known, and a refused token stays refused unless the user has logged in
-    /// since, at `logged_in` at the earliest. `is_asked`: Auth0 was asked after the latest report.
+    /// since, at `logged_in` at the earliest. `is_asked`: Auth0 was asked after the latest report. Tokens that other
+    /// sources have issued are kept while they are valid at `now`.
     pub fn inherit(
         &mut self,
         before: Option<&Self>,
         reported: &[RefusedToken],
         logged_in: Option<Duration>,
         is_asked: bool,
+        (rules, now): (&Rules, Moment),
     ) {
         let missing = self.keep_expiries(before);
         let mut refused: Vec<RefusedToken> = Vec::new();
         for refusal in before.map(Self::refusals).into_iter().flatten().chain(reported) {
             let is_known = refused.iter().any(|known| known.fingerprint == refusal.fingerprint);
-            let is_here = self.holds(refusal.fingerprint, &Selector::default());
+            let is_here = self.sends(refusal.fingerprint);
             if is_here && !is_known && !refusal.is_lifted(logged_in) {
                 refused.push(*refusal);
             }
         }
         let is_empty = refused.is_empty() && missing.is_empty();
         self.history = (!is_empty).then(|| Box::new(History { refused, is_asked, missing }));
+        if let Some(before) = before {
+            self.keep_issued(before, reported, rules, now);
+        }
+    }
+
+    /// Keeps the expiry of the token that Auth0 stores for `identity`, in whose place another source's token is now.
+    fn set_aside(&mut self, identity: &Identity) {
+        let Some(known) =
+            identity.known_expiry().filter(|known| !self.holds(known.fingerprint, &Selector::default()))
+        else {
+            return;
+        };
+        let nothing = || Box::new(History { refused: Vec::new(), is_asked: true, missing: Vec::new() });
+        let missing = &mut self.history.get_or_insert_with(nothing).missing;
+        if missing.len() < MOST_MISSING && !missing.iter().any(|one| one.fingerprint == known.fingerprint) {
+            missing.push(known);
+        }
+    }
+
+    /// Marks the reports as asked about.
+    fn was_asked(&mut self) {
+        if let Some(history) = &mut self.history {
+            history.is_asked = true;
+        }
     }
 
     /// Gives tokens the earliest expiries that are known of them, and returns the expiries of tokens that are missing.
@@ -196,8 +237,13 @@ impl Entry {
         now: Moment,
     ) -> Judgement<TokenPlace> {
         match self.find_servable(selector, min_ttl, rules, now) {
-            Ok((place, expires)) => self.known(place, expires, rules, now),
-            Err(fact) => self.fact(fact, rules, now),
+            Ok((place, expires)) => {
+                let known = self.known(place, expires, rules, now);
+                let is_due =
+                    known.freshness == Freshness::Fresh && place.is_renewal_due(self.identities(), now);
+                Judgement { freshness: if is_due { Freshness::RefreshDue } else { known.freshness }, ..known }
+            }
+            Err(fact) => self.judge_lack(fact, selector, rules, now),
         }
     }
 
@@ -205,7 +251,7 @@ impl Entry {
     pub fn judge_identities(&self, rules: &Rules, now: Moment) -> Judgement<UserState> {
         match &self.profile {
             Some(profile) => self.known(UserState { is_blocked: profile.blocked }, None, rules, now),
-            None => self.fact(LookupError::UserNotFound, rules, now),
+            None => self.fact(LookupError::UserNotFound, self.sent, rules, now),
         }
     }
 
@@ -214,8 +260,9 @@ impl Entry {
         Judgement { outcome: Ok(found), freshness: schedule.at(now) }
     }
 
-    fn fact<F>(&self, fact: LookupError, rules: &Rules, now: Moment) -> Judgement<F> {
-        let known = self.sent().age(now) < remembered(&fact, rules) && !self.must_ask(&fact);
+    /// A fact that is known since the moment `since`.
+    fn fact<F>(&self, fact: LookupError, since: Moment, rules: &Rules, now: Moment) -> Judgement<F> {
+        let known = since.age(now) < remembered(&fact, rules) && !self.must_ask(&fact);
         let freshness = if known { Freshness::Fresh } else { Freshness::Expired };
         Judgement { outcome: Err(fact), freshness }
     }
@@ -240,11 +287,13 @@ impl Entry {
         // A user may log in at any time, so Auth0 is asked again, but not at every lookup.
         let retry_after = rules.negative.login_required.saturating_sub(self.sent.age(now));
         if self.history.is_some() && self.is_refused(place.fingerprint()) {
-            return Err(LookupError::LoginRequired { expired_at: None, retry_after });
+            let reason = OverReason::Reported;
+            return Err(LookupError::LoginRequired { reason, expired_at: None, retry_after });
         }
         let Some(expires) = place.expires() else { return Ok((place, None)) };
         if rules.terms.is_over(expires, now) {
-            return Err(LookupError::LoginRequired { expired_at: Some(expires.wall()), retry_after });
+            let (reason, expired_at) = (OverReason::Expired, Some(expires.wall()));
+            return Err(LookupError::LoginRequired { reason, expired_at, retry_after });
         }
         let left = expires.remaining(now);
         if left < min_ttl {
@@ -255,7 +304,7 @@ impl Entry {
 
     /// Whether the fact is a report that Auth0 has not been asked about yet.
     fn must_ask(&self, fact: &LookupError) -> bool {
-        let reported = matches!(fact, LookupError::LoginRequired { expired_at: None, .. });
+        let reported = matches!(fact, LookupError::LoginRequired { reason: OverReason::Reported, .. });
         reported && self.is_before_a_report()
     }
 
@@ -284,9 +333,9 @@ impl Entry {
 fn remembered(fact: &LookupError, rules: &Rules) -> Duration {
     match fact {
         LookupError::UserNotFound => rules.negative.user_not_found,
-        LookupError::LoginRequired { .. } | LookupError::MinTtlUnsatisfiable { .. } => {
-            rules.negative.login_required
-        }
+        LookupError::LoginRequired { .. }
+        | LookupError::ConnectRequired { .. }
+        | LookupError::MinTtlUnsatisfiable { .. } => rules.negative.login_required,
         _ => rules.negative.no_token,
     }
 }
@@ -296,6 +345,7 @@ mod tests {
     use super::*;
     use crate::domain::freshness::{Deadline, Timestamp};
     use crate::domain::identity::ExpiryBasis;
+    use crate::domain::source::Source;
     use crate::secret::{SecretStr, TagKey};
 
     #[test]
@@ -310,6 +360,8 @@ mod tests {
                 expires: expires.map(at),
                 basis,
                 fingerprint: tags.tag("token", text),
+                source: Source::Identities,
+                scopes: None,
             };
             let identities = [
                 Identity::new("db", "auth0", "1", false, None),
@@ -322,8 +374,17 @@ mod tests {
                 logged_in: None,
             })
         };
+        let terms = Terms {
+            refresh_after: None,
+            fresh_for: Duration::from_secs(600),
+            servable_for: Duration::from_secs(600),
+            min_ttl: Duration::ZERO,
+        };
+        let moment = Duration::from_secs(10);
+        let negative = Negative { user_not_found: moment, no_token: moment, login_required: moment };
+        let rules = Rules { terms, negative };
         let then_now = |before: &Entry, mut after: Entry| {
-            after.inherit(Some(before), &[], None, true);
+            after.inherit(Some(before), &[], None, true, (&rules, now));
             let token = after.tokens(&Selector::default()).next().unwrap();
             (token.expires.map(|expires| expires.wall().as_secs()), token.basis)
         };

@@ -18,7 +18,7 @@ use super::lookup::{CacheState, Lookup, Miss, Peeked, Served};
 use super::source::NotNow;
 
 /// When a client may retry after a fault of the daemon itself.
-const AFTER_A_FAULT: Duration = Duration::from_secs(1);
+pub(super) const AFTER_A_FAULT: Duration = Duration::from_secs(1);
 
 /// How long a lookup waits for Auth0 although a valid token is cached, because that is older than `cache.max_ttl`. Far
 /// longer than Auth0 usually takes, and shorter than clients of a local daemon are prepared to wait.
@@ -50,7 +50,16 @@ impl Cache {
     }
 
     async fn asked<Q: Lookup>(&self, miss: &Miss<Q>) -> Result<Served<Q::Found>, LookupError> {
-        let Miss { query, flow, cached, is_stale, .. } = miss;
+        let Miss { query, flow, cached, is_stale, begun } = miss;
+        if let Some(entry) = cached
+            && !query.is_fresh()
+            && self.is_recent(entry, *begun)
+            && self.wanted(query, entry, *begun).is_some()
+        {
+            // What Auth0 stores is known to be over, so only the sources are asked.
+            let entry = self.renewed(query, *flow, Arc::clone(entry)).await?;
+            return self.served_now(query, entry);
+        }
         if let Some(entry) = cached
             && *is_stale
             && let Some(answer) = self.ask_briefly(*flow, query, entry).await
@@ -62,6 +71,7 @@ impl Cache {
         }
         let priority = if query.is_fresh() { Priority::Fresh } else { Priority::Caller };
         let entry = self.ask(*flow, query.user(), cached.as_ref(), priority).await?;
+        let entry = self.renewed(query, *flow, entry).await?;
         self.served_now(query, entry)
     }
 
@@ -97,7 +107,7 @@ impl Cache {
     }
 
     /// Asks Auth0 about `user`, or joins the flight under way. `cached` is the entry that was not good enough.
-    async fn ask(
+    pub(super) async fn ask(
         &self,
         flow: Flow,
         user: &UserId,
@@ -181,7 +191,16 @@ impl Cache {
                 clock: self.clock.clone(),
                 names: self.names.clone(),
             };
-            Ok(async move { landing.land(fetching.await) })
+            let issuer = Arc::clone(&self.issuer);
+            Ok(async move {
+                let user = landing.user.clone();
+                let outcome = landing.land(fetching.await);
+                if outcome.as_ref().is_ok_and(|entry| !entry.has_user()) && issuer.forget(user).await.is_err()
+                {
+                    tracing::debug!("The refresh tokens of a deleted user are still kept");
+                }
+                outcome
+            })
         })
     }
 }

@@ -49,7 +49,8 @@ impl Landing {
                     let is_asked = !self.obsolete.get();
                     // The entry is not shared yet, so this does not copy it.
                     let landed = Arc::make_mut(&mut entry);
-                    landed.inherit(before.as_deref(), &reported, logged_in, is_asked);
+                    let at = (&store.rules, self.clock.now());
+                    landed.inherit(before.as_deref(), &reported, logged_in, is_asked, at);
                     Slot::of(Arc::clone(&entry))
                 });
                 if self.obsolete.is_void() {

@@ -49,6 +49,11 @@ pub trait Lookup: Send + Sync {
     /// Whether Auth0 has to be asked, whatever is cached.
     fn is_fresh(&self) -> bool;
 
+    /// The token that the lookup is about, and for how long it has to be valid; `None` for a lookup of no token.
+    fn token(&self) -> Option<(&Selector, Duration)> {
+        None
+    }
+
     /// What `entry` answers at `now`.
     fn judge(&self, entry: &Entry, rules: &Rules, now: Moment) -> Judgement<Self::Found>;
 }
@@ -62,6 +67,10 @@ impl Lookup for Query {
 
     fn is_fresh(&self) -> bool {
         self.options.fresh
+    }
+
+    fn token(&self) -> Option<(&Selector, Duration)> {
+        Some((&self.selector, self.options.min_ttl))
     }
 
     fn judge(&self, entry: &Entry, rules: &Rules, now: Moment) -> Judgement<TokenPlace> {

@@ -37,6 +37,8 @@ pub(super) struct RefusalReport {
     pub account: u64,
     /// When the token expires, if that is known.
     pub expires: Option<Deadline>,
+    /// Whether another source than Auth0's store issued it. Then Auth0 cannot replace it.
+    pub is_issued: bool,
 }
 
 impl Refusals {
@@ -55,9 +57,17 @@ impl Refusals {
     /// earliest. Reports that the answer makes obsolete are dropped.
     pub fn of(&self, user: &UserId, answer: &Entry, logged_in: Option<Duration>) -> Vec<RefusedToken> {
         let mut reports = self.lock();
-        reports.retain(user, |RefusalReport { refused, account, .. }| {
-            !refused.is_lifted(logged_in) && !answer.replaces(refused.fingerprint, *account)
+        reports.retain(user, |RefusalReport { refused, account, is_issued, .. }| {
+            let is_replaced = !is_issued && answer.replaces(refused.fingerprint, *account);
+            !refused.is_lifted(logged_in) && !is_replaced
         });
+        drop(reports);
+        self.of_user(user)
+    }
+
+    /// The reported tokens of `user`.
+    pub fn of_user(&self, user: &UserId) -> Vec<RefusedToken> {
+        let reports = self.lock();
         let of_user = reports.by_user.get(user).into_iter().flatten();
         of_user.map(|report| report.refused).collect()
     }
@@ -142,7 +152,11 @@ mod tests {
             let user = UserId::parse(name).unwrap();
             let refused = RefusedToken { fingerprint: self.tags.tag("token", name), at: at(second).elapsed };
             let expires = lives.map(|lives| Deadline::after(at(second), lives));
-            self.refusals.add(&user, RefusalReport { refused, flow, account: 0, expires }, at(second));
+            self.refusals.add(
+                &user,
+                RefusalReport { refused, flow, account: 0, expires, is_issued: false },
+                at(second),
+            );
         }
 
         fn keeps(&self, name: &str) -> bool {

@@ -11,13 +11,14 @@ use crate::config::{self, Config, Loaded};
 use crate::domain::error::{Failure, FailureClass};
 use crate::domain::freshness::Timestamp;
 use crate::domain::priority::Priority;
+use crate::domain::source::SourceOrders;
 use crate::domain::user::UserId;
 use crate::management;
 use crate::process::{limits, sandbox};
 use crate::secret::TagKey;
 use crate::telemetry::BudgetStanding;
 use crate::upstream::wire::UserAnswer;
-use crate::upstream::{Auth0, Parts, transport};
+use crate::upstream::{self, Auth0, Parts};
 
 use super::text::visible;
 use super::{CommandError, Environment, Exit};
@@ -81,10 +82,16 @@ pub fn run(args: &Args, environment: Environment, out: &mut impl io::Write) -> R
 async fn online(config: &Config, out: &mut impl io::Write) -> Result<(), CommandError> {
     let clock = Clock::system();
     let transport =
-        transport::build(&config.tenant).map_err(|cause| CommandError::failed(cause.to_string()))?;
+        upstream::transport_to(&config.tenant).map_err(|cause| CommandError::failed(cause.to_string()))?;
     let tags = TagKey::random().map_err(|cause| CommandError::failed(cause.to_string()))?;
-    let parts =
-        Parts { transport, clock: clock.clone(), tags, counters: Arc::default(), seed: fastrand::u64(..) };
+    let parts = Parts {
+        transport,
+        clock: clock.clone(),
+        tags,
+        counters: Arc::default(),
+        orders: SourceOrders::default(),
+        seed: fastrand::u64(..),
+    };
     let auth0 = Auth0::new(&config.tenant, &config.client, config.upstream, parts);
 
     let (grant, date) = auth0.grant().await.map_err(refusal)?;

@@ -22,7 +22,7 @@ pub enum Exit {
     Usage,
     /// 3: there is no such user, identity or token.
     NotFound,
-    /// 4: the user has to log in again first.
+    /// 4: the user has to log in again first, or to connect the account.
     LoginRequired,
     /// 5: refused by a rule, by the socket's permissions, or because the user is blocked.
     Forbidden,
@@ -55,7 +55,7 @@ impl Exit {
             Self::Failed => "failed",
             Self::Usage => "the command line is wrong, or an option is needed to choose between identities",
             Self::NotFound => "not found: the user, the identity or the token",
-            Self::LoginRequired => "the user must log in again",
+            Self::LoginRequired => "the user must log in again, or connect the account",
             Self::Forbidden => {
                 "forbidden: by a rule, by the socket's permissions, or because Auth0 has blocked the user"
             }
@@ -187,7 +187,7 @@ fn exit_of(problem: &Problem) -> Exit {
 }
 
 fn hint(problem: &Problem, retry_after: Option<u64>) -> Option<String> {
-    if problem.permanent == Some(true) {
+    if problem.permanent == Some(true) && problem.code != "source_misconfigured" {
         return Some("waiting does not help; `cloakroom status` shows what has to be changed".into());
     }
     match problem.code.as_str() {
@@ -205,6 +205,17 @@ fn hint(problem: &Problem, retry_after: Option<u64>) -> Option<String> {
             Some(at) => format!("it expired at {}; the next login brings a new one", visible(at)),
             None => "the next login brings a new one".into(),
         }),
+        "connect_required" => Some("the connect flow brings a token".into()),
+        "insufficient_scope" => problem.request.as_ref().map(|request| {
+            format!(
+                "log in with connection={} and connection_scope={}",
+                visible(&request.connection),
+                visible(&request.connection_scope)
+            )
+        }),
+        "source_misconfigured" => {
+            Some("waiting does not help; an operator has to change that, and to reload".into())
+        }
         "route_not_found" | "method_not_allowed" => {
             Some("the daemon may be of another version than this command; `cloakroom status` shows it".into())
         }
@@ -267,13 +278,19 @@ mod tests {
             (405, "method_not_allowed", 1),
             (408, "request_timeout", 69),
             (409, "ambiguous_identity", 2),
+            (409, "insufficient_scope", 4),
+            (410, "connect_required", 4),
             (410, "login_required", 4),
             (413, "body_too_large", 1),
             (422, "invalid_configuration", 78),
             (422, "min_ttl_unsatisfiable", 1),
             (429, "rate_limited", 69),
             (431, "headers_too_large", 1),
+            (502, "source_misconfigured", 78),
             (502, "upstream_error", 69),
+            (503, "provider_unavailable", 69),
+            (503, "state_unavailable", 69),
+            (504, "provider_timeout", 69),
             (503, "upstream_unavailable", 69),
             (503, "upstream_rate_limited", 69),
             (503, "management_token_unavailable", 69),

@@ -23,6 +23,9 @@ pub struct Args {
     /// The user, or all.
     #[command(flatten)]
     pub target: Target,
+    /// Also forget the refresh tokens that the daemon has; until the next login it may have no token for the user
+    #[arg(long)]
+    pub credentials: bool,
     /// The daemon's socket.
     #[command(flatten)]
     pub socket: SocketArgs,
@@ -42,9 +45,10 @@ pub struct Target {
 
 /// Makes the daemon remove the users.
 pub async fn run(args: &Args, _out: &mut impl io::Write) -> Result<(), CommandError> {
+    let query = if args.credentials { "?credentials=true" } else { "" };
     let path = match &args.target.user {
-        Some(user) => format!("/v1/users/{}", user.to_path_segment()),
-        None => "/v1/users".into(),
+        Some(user) => format!("/v1/users/{}{query}", user.to_path_segment()),
+        None => format!("/v1/users{query}"),
     };
     Client::new(&args.socket.path).delete(&path).await?;
     Ok(())

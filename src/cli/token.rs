@@ -49,6 +49,9 @@ pub struct Args {
     /// Ask Auth0 now, even if a token is cached; the rate limit may refuse this
     #[arg(long)]
     pub fresh: bool,
+    /// A scope that the token must have, if its scopes are known; may be repeated
+    #[arg(long, value_name = "SCOPE", value_parser = NonEmptyStringValueParser::new())]
+    pub scope: Vec<String>,
     /// What to print
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t = TokenFormat::Token)]
     pub output: TokenFormat,
@@ -95,6 +98,9 @@ fn path(args: &Args) -> String {
     }
     if args.fresh {
         query.append_pair("fresh", "true");
+    }
+    if !args.scope.is_empty() {
+        query.append_pair("scope", &args.scope.join(" "));
     }
     let (user, query) = (args.user.to_path_segment(), query.finish());
     let mark = if query.is_empty() { "" } else { "?" };
@@ -156,6 +162,8 @@ mod tests {
             expires_at: None,
             expires_in: None,
             expiry_basis: "none".into(),
+            source: "identities".into(),
+            scopes: None,
             fetched_at: "2026-11-22T09:18:38Z".into(),
             fingerprint: "f".into(),
         }
@@ -168,6 +176,7 @@ mod tests {
             path(&args(&["a%7C", "--connection", "a&b", "--provider", "c d"])),
             "/v1/users/a%257C/token?connection=a%26b&provider=c+d"
         );
+        assert_eq!(path(&args(&["a", "--scope", "x", "--scope", "y"])), "/v1/users/a/token?scope=x+y");
         let by_id = args(&["a", "--identity-user-id", "corp|a/b+1"]);
         assert_eq!(path(&by_id), "/v1/users/a/token?identity_user_id=corp%7Ca%2Fb%2B1");
     }

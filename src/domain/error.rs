@@ -9,12 +9,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::freshness::Timestamp;
-use super::identity::Candidate;
-
 mod connecting;
+mod lookup;
 
 pub use connecting::{ProxyProblem, TlsProblem};
+pub use lookup::LookupError;
 
 /// Why Auth0 gave no usable answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -362,54 +361,6 @@ pub struct Unavailable {
     pub failure: Failure,
     /// After how long a retry can help.
     pub retry_after: Duration,
-}
-
-/// Why a lookup returns no token.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum LookupError {
-    /// Auth0 has no such user.
-    UserNotFound,
-    /// Auth0 has blocked the user.
-    UserBlocked,
-    /// The user has no such identity; these are the user's connections.
-    IdentityNotFound(Vec<String>),
-    /// The identity has no token.
-    NoToken {
-        /// The Management token lacks `read:user_idp_tokens`, so Auth0 leaves out every token without an error.
-        withheld: bool,
-    },
-    /// Several identities have a token; these.
-    Ambiguous(Vec<Candidate>),
-    /// The token has expired or its provider refused it, and Auth0 has no newer one.
-    LoginRequired {
-        /// When it expired, or when it will within `cache.min_ttl`; `None` if it was reported as refused.
-        expired_at: Option<Timestamp>,
-        /// When Auth0 may be asked again.
-        retry_after: Duration,
-    },
-    /// The token is valid, but not for as long as the client asked, and Auth0 has no newer one.
-    MinTtlUnsatisfiable {
-        /// For how long it remains valid.
-        left: Duration,
-        /// When Auth0 may be asked again.
-        retry_after: Duration,
-    },
-    /// The budget has no permit to spare for an optional request.
-    RateLimited {
-        /// After how long it may have one.
-        retry_after: Duration,
-    },
-    /// Auth0 gave no answer, and the cache has nothing that may be served.
-    Unavailable(Unavailable),
-    /// Too many lookups already wait for Auth0.
-    Overloaded,
-}
-
-impl LookupError {
-    /// Whether this is a fact about the user, which may be cached, and not a failure to find out.
-    pub fn is_fact(&self) -> bool {
-        !matches!(self, Self::Unavailable(_) | Self::Overloaded | Self::RateLimited { .. })
-    }
 }
 
 #[cfg(test)]

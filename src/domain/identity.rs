@@ -7,10 +7,17 @@ use smallvec::SmallVec;
 
 use crate::secret::{Secret, SecretStr, Tag};
 
-use super::freshness::Deadline;
+use super::freshness::{Deadline, Moment};
+use super::source::{Source, SourceOrder};
 use super::user::Selector;
 
-/// The parts of an Auth0 user that lookups need. Refresh tokens are never kept.
+mod lack;
+mod renewal;
+mod selection;
+
+pub use lack::{Lack, LackReason};
+
+/// The parts of an Auth0 user that lookups need.
 #[derive(Clone, Debug)]
 pub struct Profile {
     /// Whether Auth0 blocks the user's logins. Then the daemon does not serve the user's tokens.
@@ -32,6 +39,35 @@ pub struct Identity {
     pub is_social: bool,
     has_unreadable_token: bool,
     token: Option<Facts>,
+    /// Present if the connection has other sources than what Auth0 stores, or if the token's scopes are known.
+    renewal: Option<Box<Renewal>>,
+}
+
+/// What an identity keeps besides Auth0's answer: which sources its tokens come from, and what they answered last. In a
+/// box of its own, because most identities have only the token that Auth0 stores.
+#[derive(Clone, Debug)]
+struct Renewal {
+    /// The sources of the connection's tokens.
+    order: SourceOrder,
+    /// The refresh token that Auth0 stores.
+    refresh_token: Option<Secret>,
+    /// The source of the identity's token, and what is known of it.
+    source: Source,
+    scopes: Option<Box<str>>,
+    issue: Option<Issue>,
+    /// The identity as Auth0 sent it, if another source is asked before its token is used.
+    stored: Option<Box<Identity>>,
+    /// Why the sources have no token. Kept until Auth0 is asked again.
+    lack: Option<Lack>,
+    /// Auth0's answer does not list the identity.
+    is_unlisted: bool,
+}
+
+/// When and for which of Auth0's tokens a token was issued.
+#[derive(Clone, Copy, Debug)]
+struct Issue {
+    received: Moment,
+    in_place_of: Option<Tag>,
 }
 
 /// A token's data besides its texts.
@@ -67,6 +103,10 @@ pub struct IdpToken<'a> {
     pub basis: ExpiryBasis,
     /// Identifies the token without revealing it.
     pub fingerprint: Tag,
+    /// Where the token comes from.
+    pub source: Source,
+    /// The scopes that are known to be granted, separated by spaces; `None` if they are not known.
+    pub scopes: Option<&'a str>,
 }
 
 /// Where an expiry comes from. If several sources have one, the earliest counts.
@@ -79,6 +119,8 @@ pub enum ExpiryBasis {
     Login,
     /// The time at which the token was first seen, plus `expires_in`, if there is no `last_login`. An upper bound.
     FirstSeen,
+    /// What the source said when it issued the token, which was just then.
+    Issued,
     /// The expiry is not known.
     None,
 }
@@ -90,6 +132,7 @@ impl ExpiryBasis {
             Self::Jwt => "jwt",
             Self::Login => "login",
             Self::FirstSeen => "first_seen",
+            Self::Issued => "issued",
             Self::None => "none",
         }
     }
@@ -113,10 +156,6 @@ pub struct Candidate {
     /// The account's id at the provider.
     pub user_id: String,
 }
-
-/// The most identities or connections that are listed where none is selected, and the most bytes that the list takes.
-/// Both are far beyond what users have. They bound the list, which is built for each answer.
-const MOST_LISTED: (usize, usize) = (32, 16 << 10);
 
 /// The place of an identity in its profile, with the facts about its token. A place is kept apart from the profile, so
 /// that a token that was found is not searched for again.
@@ -142,13 +181,18 @@ impl TokenPlace {
         self.facts.expires
     }
 
+    /// Whether a newer token is due in place of this one, which a source has issued to one of these `identities`.
+    pub fn is_renewal_due(self, identities: &[Identity], now: Moment) -> bool {
+        identities.get(self.index).is_some_and(|identity| identity.is_renewal_due(now))
+    }
+
     /// The token's fingerprint.
     pub fn fingerprint(self) -> Tag {
         self.facts.fingerprint
     }
 }
 
-/// Why a selector leads to no token of a profile. Lists are limited by `MOST_LISTED`.
+/// Why a selector leads to no token of a profile. Lists are limited in length.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NoSelection {
     /// The user has no such identity; these are the user's connections.
@@ -160,48 +204,9 @@ pub enum NoSelection {
 }
 
 impl Profile {
-    /// The identity that `selector` means, and its token; see [`Profile::find`].
-    pub fn select(&self, selector: &Selector) -> Result<(&Identity, IdpToken<'_>), NoSelection> {
-        self.find(selector).map(|place| place.of(&self.identities))
-    }
-
-    /// The place of the identity that `selector` means.
-    ///
-    /// Position never decides. Only one match may have a token, whether that is valid, expired or unreadable, so that
-    /// the selected identity does not change when a token expires, or when Auth0 sends it in a form that cannot be
-    /// read.
-    pub fn find(&self, selector: &Selector) -> Result<TokenPlace, NoSelection> {
-        // The common case: most users have one identity, and most clients select none.
-        if let [only] = self.identities.as_slice()
-            && *selector == Selector::default()
-        {
-            return only.place(0);
-        }
-        let shown = || {
-            self.identities.iter().enumerate().filter(|(_, identity)| selector.shows(identity.connection()))
-        };
-        let matching = || shown().filter(|(_, identity)| identity.matches(selector));
-        let carrying =
-            || matching().filter(|(_, identity)| identity.token.is_some() || identity.has_unreadable_token);
-        let mut found = carrying();
-        match (found.next(), found.next()) {
-            (Some((index, only)), None) => only.place(index),
-            (Some(_), Some(_)) => Err(NoSelection::Ambiguous(candidates(
-                carrying().map(|(_, identity)| identity).filter(|identity| identity.token.is_some()),
-            ))),
-            (None, _) if matching().next().is_none() && *selector != Selector::default() => {
-                Err(NoSelection::IdentityNotFound(connections(shown().map(|(_, identity)| identity))))
-            }
-            (None, _) => Err(NoSelection::NoToken),
-        }
-    }
-
     /// The expiries that this profile states or implies.
     pub fn known_expiries(&self) -> impl Iterator<Item = KnownExpiry> {
-        self.identities.iter().filter_map(|identity| {
-            let Facts { expires, basis, fingerprint, .. } = identity.token?;
-            Some(KnownExpiry { account: identity.account(), fingerprint, expires: expires?, basis })
-        })
+        self.identities.iter().filter_map(Identity::known_expiry)
     }
 
     /// Keeps the earlier expiry of the token that `known` is about. `known` comes from an earlier answer about the same
@@ -213,7 +218,7 @@ impl Profile {
 
     /// The bytes of memory that this profile takes outside its own struct.
     pub fn apart(&self) -> usize {
-        let texts = self.identities.iter().map(|identity| identity.texts.len()).sum::<usize>();
+        let texts = self.identities.iter().map(Identity::apart).fold(0, usize::saturating_add);
         let identities = if self.identities.spilled() { self.identities.capacity() } else { 0 };
         identities.saturating_mul(size_of::<Identity>()).saturating_add(texts)
     }
@@ -240,10 +245,10 @@ impl Identity {
         provider: &str,
         user_id: &str,
         is_social: bool,
-        token: Option<IdpToken<'_>>,
+        given: Option<IdpToken<'_>>,
     ) -> Self {
-        let access_token = token.map_or("", |token| token.access_token.expose());
-        let second = token.and_then(|token| token.access_token_secret).map(SecretStr::expose);
+        let access_token = given.map_or("", |token| token.access_token.expose());
+        let second = given.and_then(|token| token.access_token_secret).map(SecretStr::expose);
         let mut end = 0_usize;
         let ends = [connection, provider, user_id, access_token].map(|text| {
             end = end.saturating_add(text.len());
@@ -251,13 +256,29 @@ impl Identity {
             u32::try_from(end).unwrap_or(u32::MAX)
         });
         let texts = [connection, provider, user_id, access_token, second.unwrap_or_default()].concat();
-        let token = token.map(|IdpToken { expires, basis, fingerprint, .. }| Facts {
+        let token = given.map(|IdpToken { expires, basis, fingerprint, .. }| Facts {
             has_second: second.is_some(),
             expires,
             basis,
             fingerprint,
         });
-        Self { texts: Secret::new(texts), ends, is_social, has_unreadable_token: false, token }
+        let renewal = given.and_then(|token| Some(Box::new(Renewal::known(token.source, token.scopes)?)));
+        Self { texts: Secret::new(texts), ends, is_social, has_unreadable_token: false, token, renewal }
+    }
+
+    /// Whether it counts in a selection: it has a token, one that cannot be read, or sources that may issue one.
+    fn carries_a_token(&self) -> bool {
+        self.has_a_readable_one() || self.has_unreadable_token
+    }
+
+    fn has_a_readable_one(&self) -> bool {
+        self.token.is_some() || self.sources().issues()
+    }
+
+    /// The bytes of memory that this identity takes outside its own struct.
+    fn apart(&self) -> usize {
+        let renewal = self.renewal.as_ref().map_or(0, |renewal| renewal.size());
+        self.texts.len().saturating_add(renewal)
     }
 
     /// This identity with a token that cannot be read. That token is not served, but it still counts in a selection.
@@ -288,6 +309,12 @@ impl Identity {
         hasher.finish()
     }
 
+    /// The expiry of its token, if that is known.
+    pub fn known_expiry(&self) -> Option<KnownExpiry> {
+        let Facts { expires, basis, fingerprint, .. } = self.token?;
+        Some(KnownExpiry { account: self.account(), fingerprint, expires: expires?, basis })
+    }
+
     /// The token that the provider issued, if Auth0 has it and includes it in its answers.
     pub fn token(&self) -> Option<IdpToken<'_>> {
         self.token.map(|facts| self.token_of(facts))
@@ -301,6 +328,8 @@ impl Identity {
             expires,
             basis,
             fingerprint,
+            source: self.source(),
+            scopes: self.renewal.as_ref().and_then(|renewal| renewal.scopes()),
         }
     }
 
@@ -322,38 +351,11 @@ impl Identity {
     }
 
     fn matches(&self, selector: &Selector) -> bool {
-        selector.connection.as_ref().is_none_or(|wanted| *wanted == self.connection())
+        (selector.connection.is_some() || !self.is_unlisted())
+            && selector.connection.as_ref().is_none_or(|wanted| *wanted == self.connection())
             && selector.provider.as_ref().is_none_or(|wanted| *wanted == self.provider())
             && selector.identity_user_id.as_ref().is_none_or(|wanted| *wanted == self.user_id())
     }
-}
-
-/// The connections in the order of the identities, each once.
-fn connections<'a>(identities: impl Iterator<Item = &'a Identity>) -> Vec<String> {
-    let (mut names, (most, mut room)) = (Vec::<String>::new(), MOST_LISTED);
-    for name in identities.map(Identity::connection) {
-        if names.len() < most && name.len() <= room && !names.iter().any(|known| known == name) {
-            room = room.saturating_sub(name.len());
-            names.push(name.to_owned());
-        }
-    }
-    names
-}
-
-/// The names of each identity.
-fn candidates<'a>(identities: impl Iterator<Item = &'a Identity>) -> Vec<Candidate> {
-    let (most, mut room) = MOST_LISTED;
-    let fitting = identities.filter(|identity| {
-        let left = room.checked_sub(identity.text(0, identity.ends[2]).len());
-        room = left.unwrap_or(room);
-        left.is_some()
-    });
-    let named = fitting.take(most).map(|identity| Candidate {
-        connection: identity.connection().to_owned(),
-        provider: identity.provider().to_owned(),
-        user_id: identity.user_id().to_owned(),
-    });
-    named.collect()
 }
 
 #[cfg(test)]

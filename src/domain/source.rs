@@ -29,10 +29,80 @@ impl Source {
     }
 }
 
+/// The sources of one connection's tokens, in the order in which they are asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SourceOrder([Option<Source>; 3]);
+
+impl SourceOrder {
+    /// What Auth0 stores, and nothing else: the order of connections that are not configured.
+    pub const IDENTITIES: Self = Self([Some(Source::Identities), None, None]);
+
+    /// The order of `sources`; `None` if there are none, or one is there twice.
+    pub fn new(sources: &[Source]) -> Option<Self> {
+        let mut order = Self([None; 3]);
+        for source in sources {
+            if order.contains(*source) {
+                return None;
+            }
+            *order.0.iter_mut().find(|place| place.is_none())? = Some(*source);
+        }
+        order.first().map(|_| order)
+    }
+
+    /// The sources in their order.
+    pub fn iter(self) -> impl Iterator<Item = Source> {
+        self.0.into_iter().flatten()
+    }
+
+    /// The source that is asked first.
+    pub fn first(self) -> Option<Source> {
+        self.iter().next()
+    }
+
+    /// Whether `source` is one of them.
+    pub fn contains(self, source: Source) -> bool {
+        self.0.contains(&Some(source))
+    }
+
+    /// Whether tokens may come from elsewhere than what Auth0 stores.
+    pub fn issues(self) -> bool {
+        self != Self::IDENTITIES
+    }
+}
+
+/// The orders of all configured connections.
+#[derive(Clone, Debug, Default)]
+pub struct SourceOrders(Vec<(Arc<str>, SourceOrder)>);
+
+impl SourceOrders {
+    /// Whether any connection has another source than what Auth0 stores.
+    pub fn issue(&self) -> bool {
+        self.0.iter().any(|(_, order)| order.issues())
+    }
+
+    /// The configured connections.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, SourceOrder)> {
+        self.0.iter().map(|(name, order)| (&**name, *order))
+    }
+
+    /// The order of a connection.
+    pub fn of(&self, connection: &str) -> SourceOrder {
+        let mut orders = self.0.iter();
+        let found = orders.find(|(name, _)| **name == *connection);
+        found.map_or(SourceOrder::IDENTITIES, |(_, order)| *order)
+    }
+}
+
+impl FromIterator<(Arc<str>, SourceOrder)> for SourceOrders {
+    fn from_iter<I: IntoIterator<Item = (Arc<str>, SourceOrder)>>(orders: I) -> Self {
+        Self(orders.into_iter().collect())
+    }
+}
+
 /// What a provider does with a refresh token that it redeems.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rotation {
-    /// The same refresh token is used for ever.
+    /// The answers have no new refresh token; one is used for ever.
     None,
     /// Each answer has a new refresh token, and the old one remains valid.
     KeepOld,
@@ -207,4 +277,49 @@ pub enum SourceFailure {
     /// An internal error: a task panicked.
     #[error("internal error in cloakroom: a task panicked, and the log names it; please report this")]
     Fault,
+}
+
+/// Why a source of one connection gives no token, where that is not the user's doing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceError {
+    /// The connection's name.
+    pub connection: Arc<str>,
+    /// The problem.
+    pub problem: SourceProblem,
+}
+
+/// What prevents a source from giving a token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SourceProblem {
+    /// An operator has to change something.
+    Misconfigured(SourceFault),
+    /// The source cannot be asked now.
+    Unavailable {
+        /// Why.
+        failure: SourceFailure,
+        /// After how long a retry can help.
+        retry_after: Duration,
+    },
+}
+
+impl SourceError {
+    /// After how long a retry can help; zero if only an operator can help.
+    pub fn retry_after(&self) -> Duration {
+        match &self.problem {
+            SourceProblem::Misconfigured(_) => Duration::ZERO,
+            SourceProblem::Unavailable { retry_after, .. } => *retry_after,
+        }
+    }
+
+    /// This error, with another time after which a retry can help.
+    #[must_use]
+    pub fn with_wait(self, wait: Duration) -> Self {
+        let problem = match self.problem {
+            SourceProblem::Unavailable { failure, .. } => {
+                SourceProblem::Unavailable { failure, retry_after: wait }
+            }
+            misconfigured @ SourceProblem::Misconfigured(_) => misconfigured,
+        };
+        Self { problem, ..self }
+    }
 }

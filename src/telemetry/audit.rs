@@ -244,6 +244,7 @@ mod tests {
             status: 200,
             code: None,
             cache: Some("miss"),
+            source: Some("identities"),
             fingerprint: None,
             request_id: request_id.into(),
             trace: None,

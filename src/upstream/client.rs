@@ -15,17 +15,18 @@ use crate::domain::error::{Failure, FailureClass, Stage, Unavailable};
 use crate::domain::freshness::{Moment, Timestamp};
 use crate::domain::priority::Priority;
 use crate::domain::retry::Backoff;
+use crate::domain::source::SourceOrders;
 use crate::domain::user::UserId;
 use crate::management::{Grant, GrantSource, Granting};
 use crate::secret::{Secret, TagKey};
 use crate::telemetry::Counters;
 use crate::telemetry::outage_log::OutageLog;
+use crate::transport::Transport;
+use crate::transport::response::{Answer, Timing};
 
 use super::budget::{Budget, BudgetPermit};
 use super::credentials::{Credentials, TokenEndpoint};
 use super::pace::BudgetError;
-use super::response::{Answer, Timing};
-use super::transport::Transport;
 use super::wire::{self, AGENT, UserAnswer};
 
 /// Waits between attempts for one user. They share `tenant.request_timeout`, so the waits are short.
@@ -92,6 +93,8 @@ pub(super) struct ClientSettings {
     pub credentials: Vec<Credentials>,
     pub request_timeout: Duration,
     pub max_retries: u32,
+    /// Where the tokens of each connection come from.
+    orders: SourceOrders,
 }
 
 /// The parts that a tenant's client is built from, besides its settings.
@@ -104,6 +107,8 @@ pub struct Parts {
     pub tags: TagKey,
     /// Counts requests.
     pub counters: Arc<Counters>,
+    /// Where the tokens of each connection come from.
+    pub orders: SourceOrders,
     /// Determines the jitter between attempts.
     pub seed: u64,
 }
@@ -111,13 +116,14 @@ pub struct Parts {
 impl Auth0 {
     /// A client of `tenant` that authenticates as `client`.
     pub fn new(tenant: &Tenant, client: &Arc<Client>, upstream: config::Upstream, parts: Parts) -> Self {
-        let Parts { transport, clock, tags, counters, seed } = parts;
+        let Parts { transport, clock, tags, counters, orders, seed } = parts;
         let budget = Budget::new(upstream, clock.clone());
         let reloadable = ClientSettings {
             transport,
             credentials: Credentials::of(client, &[]),
             request_timeout: tenant.request_timeout,
             max_retries: upstream.max_retries,
+            orders,
         };
         Self(Arc::new(ClientInner {
             domain: Arc::clone(&tenant.domain),
@@ -141,6 +147,7 @@ impl Auth0 {
         tenant: &Tenant,
         client: &Arc<Client>,
         upstream: config::Upstream,
+        orders: SourceOrders,
         transport: Arc<dyn Transport>,
     ) {
         let mut previous = self.previous();
@@ -154,6 +161,7 @@ impl Auth0 {
             credentials,
             request_timeout: tenant.request_timeout,
             max_retries: upstream.max_retries,
+            orders,
         };
         *self.0.reloadable.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(reloadable);
         self.0.budget.reconfigure(upstream);
@@ -249,7 +257,7 @@ impl Auth0 {
         let request = self.user_request(user, bearer);
         let outcome = self.send(&reloadable, Endpoint::User, request, permit, priority).await.and_then(
             |(answer, timing)| {
-                let parsed = wire::parse_user(&answer, user, timing, &inner.tags)?;
+                let parsed = wire::parse_user(&answer, user, timing, &inner.tags, &reloadable.orders)?;
                 Ok((parsed, timing.sent))
             },
         );

@@ -1,9 +1,9 @@
 //! Compares the date of each answer with this machine's clocks: reports clock skew, and time that the clocks missed.
 
 use crate::clock::Sent;
+use crate::transport::response::{Answer, Timing};
 
 use super::client::ClientInner;
-use super::response::{Answer, Timing};
 
 impl ClientInner {
     /// When the request of `answer` was sent and when the answer was complete.

@@ -11,12 +11,12 @@ use crate::config::Tenant;
 use crate::domain::error::{Failure, FailureClass, Stage, Unavailable};
 use crate::domain::priority::Priority;
 use crate::json::Object;
+use crate::json::lenient::{Few, Text};
+use crate::transport::response::Answer;
 use crate::user_token::keys::{Algorithm, Key, KeySet};
 use crate::user_token::{FetchedKeys, FetchingKeys, KeySource};
 
 use super::client::{Auth0, BETWEEN_ATTEMPTS, Endpoint, budget_failure, own_issuer, unavailable};
-use super::lenient::{Few, Text};
-use super::response::Answer;
 use super::wire::AGENT;
 
 /// The path of the key set on each of a tenant's domains.

@@ -7,7 +7,7 @@ use crate::domain::freshness::Moment;
 use crate::domain::retry::{LONGEST_ASKED_FOR, SHORTEST_ASKED_FOR};
 use crate::domain::token_bucket::TokenBucket;
 
-use super::response::Limit;
+use super::rate_limit_headers::Limit;
 
 /// A wait that an answer asks for is extended by up to this fraction.
 const JITTER: f64 = 0.1;

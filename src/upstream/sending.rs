@@ -10,12 +10,12 @@ use hyper::Request;
 use crate::domain::error::{Failure, UNSENDABLE};
 use crate::domain::freshness::Moment;
 use crate::domain::priority::Priority;
+use crate::transport::response::{Answer, Timing};
+use crate::transport::{Seen, Sending};
 
 use super::budget::BudgetPermit;
 use super::client::{Auth0, ClientInner, ClientSettings, Endpoint};
 use super::pace;
-use super::response::{Answer, Timing};
-use super::transport::{Seen, Sending};
 
 impl Auth0 {
     /// Sends `request` with a permit that was acquired with `priority`. `None` is a request that could not be built,

@@ -7,25 +7,24 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use base64::Engine;
-use base64::alphabet::URL_SAFE;
-use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use hyper::StatusCode;
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, Deserializer, IgnoredAny};
 use smallvec::SmallVec;
 
 use crate::domain::error::{EMPTY, Failure, NOT_A_GRANT, NOT_JSON, Refusal, UNSENDABLE};
 use crate::domain::freshness::{Deadline, Moment, Timestamp};
 use crate::domain::identity::{ExpiryBasis, Identity, IdpToken, Profile, earliest};
+use crate::domain::source::{Source, SourceOrders};
 use crate::domain::user::UserId;
-use crate::json::Object;
+use crate::json::lenient::{Bar, Few, Flag, Lifetime, Number, Text};
+use crate::json::{Object, unreadable};
 use crate::management::Grant;
 use crate::secret::{Secret, SecretStr, TagKey};
+use crate::transport::response::{Answer, Timing};
 
-use super::lenient::{Bar, Few, Flag, Lifetime, Number, Text};
-use super::response::{Answer, Limit, Timing};
-use super::unreadable;
+use super::rate_limit_headers::Limit;
+use super::token_claims;
 
 /// Identifies the daemon in the tenant's logs, as `User-Agent`.
 pub(super) const AGENT: &str = concat!("cloakroom/", env!("CARGO_PKG_VERSION"));
@@ -148,7 +147,7 @@ fn parse_granted(answer: &Answer, sent: Moment) -> Result<Grant, Failure> {
     if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(Failure::Malformed { what: UNSENDABLE });
     }
-    let claims = claims(&token).unwrap_or_default();
+    let claims = token_claims::read(&token).unwrap_or_default();
     // Measured by the clock that wrote the date, so that a wrong local clock does not make every new token look
     // expired.
     let by_their_clock = answer.date().unwrap_or(sent.wall);
@@ -158,28 +157,33 @@ fn parse_granted(answer: &Answer, sent: Moment) -> Result<Grant, Failure> {
         _ => granted.expires_in.seconds(),
     };
     let stated = span.map(|span| Deadline::after(sent, span.min(LONGEST_LIFETIME)));
-    let own = claims.exp.date().map(|exp| Deadline::after(sent, exp.since(by_their_clock)));
+    let own = claims.exp.map(|exp| Deadline::after(sent, exp.since(by_their_clock)));
     let expires = match (stated, own) {
         (Some(stated), Some(own)) => stated.earlier(own),
         (Some(only), None) | (None, Some(only)) => only.earlier(Deadline::after(sent, LONGEST_LIFETIME)),
         (None, None) => Deadline::after(sent, UNSTATED_LIFETIME),
     };
-    let scope = granted.scope.into_given().or(claims.scope.into_given());
+    let scope = granted.scope.into_given().or(claims.scopes);
     let scopes = scope.map(|scope| scope.split_whitespace().take(MOST_SCOPES).map(str::to_owned).collect());
     let scarce = answer.quotas().into_iter().filter(Limit::is_little).map(|quota| quota.reset).max();
     Ok(Grant { token: Secret::new(token), sent, expires, scopes, scarce_for: scarce.unwrap_or_default() })
 }
 
-/// Reads the answer to a request for `user`. `tags` gives tokens their fingerprints.
+/// Reads the answer to a request for `user`. `tags` gives tokens their fingerprints. Refresh tokens are read for
+/// connections whose `orders` name another source than what Auth0 stores; without such a connection, none is.
 pub fn parse_user(
     answer: &Answer,
     user: &UserId,
     timing: Timing,
     tags: &TagKey,
+    orders: &SourceOrders,
 ) -> Result<UserAnswer, Failure> {
     let status = answer.status.as_u16();
     if answer.status == StatusCode::OK {
-        let (profile, logged_in) = parse_profile(answer, user, timing, tags)?;
+        let (profile, logged_in) = match orders.issue() {
+            true => parse_profile::<Text>(answer, user, timing, tags, orders)?,
+            false => parse_profile::<Unread>(answer, user, timing, tags, orders)?,
+        };
         return Ok(UserAnswer::User(Some(profile), logged_in));
     }
     let error = answer.error();
@@ -199,14 +203,15 @@ pub fn parse_user(
     }
 }
 
-fn parse_profile(
+fn parse_profile<R: RefreshToken>(
     answer: &Answer,
     user: &UserId,
     timing: Timing,
     tags: &TagKey,
+    orders: &SourceOrders,
 ) -> Result<(Profile, Option<Duration>), Failure> {
     let malformed = |what| Failure::Malformed { what };
-    let wire: WireUser = answer.parse()?;
+    let wire: WireUser<R> = answer.parse()?;
     if wire.user_id.given() != Some(user.as_str()) {
         return Err(malformed("another user than the one that was asked for"));
     }
@@ -216,8 +221,20 @@ fn parse_profile(
     let last_login = wire.last_login.given().and_then(Timestamp::parse);
     let sources = ExpirySources { sent: timing.sent, behind: answer.clock_behind(timing), last_login };
     let identities = wire.identities.first.into_iter().flatten();
-    let mut identities: SmallVec<_> =
-        identities.map(|Object(wire)| identity(&wire, &sources, tags)).collect();
+    let mut identities: SmallVec<_> = identities
+        .map(|Object(wire)| {
+            let identity = identity(&wire, &sources, tags);
+            let order = orders.of(identity.connection());
+            identity.with_sources(order, wire.refresh_token.into_secret())
+        })
+        .collect();
+    // Token Vault may have a token of a connection through which the user has never logged in.
+    let is_listed = |name: &str, all: &[Identity]| all.iter().any(|identity| identity.connection() == name);
+    for (connection, order) in orders.iter().filter(|(_, order)| order.contains(Source::Vault)) {
+        if !is_listed(connection, &identities) {
+            identities.push(Identity::unlisted(connection, order));
+        }
+    }
     // The cache holds hundreds of thousands of them.
     identities.shrink_to_fit();
     let profile = Profile { blocked: wire.blocked.0, identities };
@@ -249,45 +266,29 @@ impl ExpirySources {
     }
 }
 
-fn identity(wire: &WireIdentity, sources: &ExpirySources, tags: &TagKey) -> Identity {
+fn identity<R>(wire: &WireIdentity<R>, sources: &ExpirySources, tags: &TagKey) -> Identity {
     fn some(text: &Text) -> Option<&str> {
         text.given().filter(|text| !text.is_empty())
     }
     // Without this, a token whose second half cannot be read would look like one without a second half.
     let (first, second) = (&wire.access_token, &wire.access_token_secret);
     let is_unreadable = first.is_unreadable() || (some(first).is_some() && second.is_unreadable());
+    let own = some(first).and_then(token_claims::read).unwrap_or_default();
     let token = some(first).filter(|_| !is_unreadable).map(|text| {
-        let own = claims(text).and_then(|claims| claims.exp.date());
-        let (expires, basis) = sources.expiry(own, wire.expires_in.lifetime());
+        let (expires, basis) = sources.expiry(own.exp, wire.expires_in.lifetime());
         IdpToken {
             fingerprint: tags.tag("token", text),
             access_token: SecretStr::new(text),
             access_token_secret: some(second).map(SecretStr::new),
             expires,
             basis,
+            source: Source::Identities,
+            scopes: own.scopes.as_deref(),
         }
     });
     let [connection, provider, user_id] = [&wire.connection, &wire.provider, &wire.user_id].map(Text::as_str);
     let identity = Identity::new(connection, provider, user_id, wire.is_social.0, token);
     if is_unreadable { identity.with_unreadable_token() } else { identity }
-}
-
-/// Base64 with or without padding. Encoders that are not made for JWTs add it, or use the other alphabet.
-const ANY_PADDING: GeneralPurpose = GeneralPurpose::new(
-    &URL_SAFE,
-    GeneralPurposeConfig::new()
-        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
-        .with_decode_allow_trailing_bits(true),
-);
-
-/// The claims of a token that looks like a JWT. Nothing is verified: a claim can only make the expiry earlier.
-fn claims(token: &str) -> Option<WireClaims> {
-    // Most providers' tokens are opaque, which their dots show without decoding. One of five parts is encrypted.
-    if token.bytes().filter(|byte| *byte == b'.').count() != 2 {
-        return None;
-    }
-    let payload = token.split('.').nth(1)?.replace('+', "-").replace('/', "_");
-    unreadable::object(&ANY_PADDING.decode(payload).ok()?)
 }
 
 #[derive(Deserialize)]
@@ -296,14 +297,6 @@ struct Granted {
     access_token: Text,
     #[serde(default)]
     expires_in: Number,
-    #[serde(default)]
-    scope: Text,
-}
-
-#[derive(Default, Deserialize)]
-struct WireClaims {
-    #[serde(default)]
-    exp: Number,
     #[serde(default)]
     scope: Text,
 }
@@ -338,21 +331,20 @@ impl ErrorBody {
 }
 
 #[derive(Deserialize)]
-struct WireUser {
+struct WireUser<R> {
     #[serde(default)]
     user_id: Text,
     #[serde(default)]
     last_login: Text,
     #[serde(default)]
     blocked: Bar,
-    #[serde(default)]
-    identities: Few<Option<Object<WireIdentity>>, MOST_IDENTITIES>,
+    #[serde(default = "Few::default", bound(deserialize = "R: Default + Deserialize<'de>"))]
+    identities: Few<Option<Object<WireIdentity<R>>>, MOST_IDENTITIES>,
 }
 
-/// An identity on the wire. `refresh_token` and `profileData` are left out on purpose: a field that is not read cannot
-/// leak.
+/// An identity on the wire. `profileData` is left out on purpose: a field that is not read cannot leak.
 #[derive(Deserialize)]
-struct WireIdentity {
+struct WireIdentity<R> {
     #[serde(default)]
     connection: Text,
     #[serde(default)]
@@ -367,6 +359,35 @@ struct WireIdentity {
     access_token_secret: Text,
     #[serde(default)]
     expires_in: Number,
+    #[serde(default, bound(deserialize = "R: Default + Deserialize<'de>"))]
+    refresh_token: R,
+}
+
+/// The field `refresh_token` of an identity, which is read only where a connection needs it.
+trait RefreshToken: Default + DeserializeOwned {
+    fn into_secret(self) -> Option<Secret>;
+}
+
+/// A field that is skipped.
+#[derive(Default)]
+struct Unread;
+
+impl<'de> Deserialize<'de> for Unread {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        IgnoredAny::deserialize(deserializer).map(|_| Self)
+    }
+}
+
+impl RefreshToken for Unread {
+    fn into_secret(self) -> Option<Secret> {
+        None
+    }
+}
+
+impl RefreshToken for Text {
+    fn into_secret(self) -> Option<Secret> {
+        self.into_given().filter(|text| !text.is_empty()).map(Secret::new)
+    }
 }
 
 #[cfg(test)]

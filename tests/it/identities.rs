@@ -11,10 +11,11 @@ use bytes::Bytes;
 use cloakroom::domain::error::Failure;
 use cloakroom::domain::freshness::{Moment, Timestamp};
 use cloakroom::domain::identity::Profile;
+use cloakroom::domain::source::SourceOrders;
 use cloakroom::domain::user::UserId;
 use cloakroom::fake_auth0::TenantOptions;
 use cloakroom::secret::TagKey;
-use cloakroom::upstream::response::{Answer, Timing};
+use cloakroom::transport::response::{Answer, Timing};
 use cloakroom::upstream::wire::{self, UserAnswer};
 use hyper::StatusCode;
 use hyper::header::{DATE, HeaderMap};
@@ -42,7 +43,7 @@ fn answer(body: impl AsRef<[u8]>, date: Option<&str>) -> Answer {
 fn read_with(body: impl AsRef<[u8]>, date: Option<&str>) -> Result<Profile, Failure> {
     let (user, tags) = (UserId::parse("u|1").unwrap(), TagKey::random().unwrap());
     let exchange = Timing { sent: now(), received: now() };
-    match wire::parse_user(&answer(body, date), &user, exchange, &tags)? {
+    match wire::parse_user(&answer(body, date), &user, exchange, &tags, &SourceOrders::default())? {
         UserAnswer::User(Some(profile), _) => Ok(profile),
         other => panic!("{other:?}"),
     }

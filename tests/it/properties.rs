@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use cloakroom::domain::freshness::{Deadline, Freshness, Moment, Schedule, Terms, Timestamp};
+use cloakroom::domain::source::SourceOrders;
 use cloakroom::domain::user::UserId;
 use cloakroom::secret::TagKey;
-use cloakroom::upstream::response::{Answer, Timing};
+use cloakroom::transport::response::{Answer, Timing};
 use cloakroom::upstream::wire::{self, UserAnswer};
 use hyper::StatusCode;
 use hyper::header::{DATE, HeaderMap, HeaderValue, RETRY_AFTER};
@@ -84,7 +85,7 @@ proptest! {
         let exchange = Timing { sent: now, received: now };
         for status in [status, 200] {
             let answer = answer(status, &body, &date);
-            if let Ok(UserAnswer::User(Some(profile), _)) = wire::parse_user(&answer, &user, exchange, &tags) {
+            if let Ok(UserAnswer::User(Some(profile), _)) = wire::parse_user(&answer, &user, exchange, &tags, &SourceOrders::default()) {
                 prop_assert_eq!(status, 200);
                 prop_assert!(profile.identities.len() <= body.len());
                 // Whatever else of it cannot be read.
@@ -119,7 +120,7 @@ proptest! {
         let (user, tags) = (UserId::parse("u|1").unwrap(), TagKey::random().unwrap());
         let exchange = Timing { sent: now, received: now };
         let answer = answer(200, body.as_bytes(), b"");
-        let Ok(UserAnswer::User(Some(profile), _)) = wire::parse_user(&answer, &user, exchange, &tags) else {
+        let Ok(UserAnswer::User(Some(profile), _)) = wire::parse_user(&answer, &user, exchange, &tags, &SourceOrders::default()) else {
             panic!("{body}");
         };
         let token = profile.identities[0].token().unwrap();

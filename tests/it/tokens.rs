@@ -10,6 +10,7 @@ use std::time::Duration;
 use cloakroom::cache::{LookupOptions, ReportOutcome};
 use cloakroom::domain::error::LookupError;
 use cloakroom::domain::priority::Flow;
+use cloakroom::domain::source::OverReason;
 use cloakroom::domain::user::{Selector, UserId};
 use cloakroom::fake_auth0::TenantOptions;
 use cloakroom::secret::Tag;
@@ -29,11 +30,11 @@ async fn world(settings: &str) -> World {
 }
 
 fn is_refused(looked: &Looked) -> bool {
-    matches!(looked, Err(LookupError::LoginRequired { expired_at: None, .. }))
+    matches!(looked, Err(LookupError::LoginRequired { reason: OverReason::Reported, .. }))
 }
 
 fn is_over(looked: &Looked) -> bool {
-    matches!(looked, Err(LookupError::LoginRequired { expired_at: Some(_), .. }))
+    matches!(looked, Err(LookupError::LoginRequired { reason: OverReason::Expired, .. }))
 }
 
 fn of(connection: &str) -> Selector {

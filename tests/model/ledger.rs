@@ -9,7 +9,7 @@ use std::time::Duration;
 use cloakroom::config;
 use cloakroom::domain::freshness::Moment;
 use cloakroom::fake_auth0::{Endpoint, Tenant};
-use cloakroom::upstream::response::Answer;
+use cloakroom::transport::response::Answer;
 use hyper::StatusCode;
 use serde_json::Value;
 use tokio::time::Instant;

@@ -61,7 +61,7 @@ mutant wall-clock-alone src/domain/freshness.rs \
 mutant elapsed-clock-alone src/domain/freshness.rs \
     'self.wall.since(now.wall).min(self.elapsed.saturating_sub(now.elapsed))' \
     'self.elapsed.saturating_sub(now.elapsed)'
-mutant date-not-used src/upstream/response.rs \
+mutant date-not-used src/transport/response.rs \
     'Some(date) if date > timing.received.wall => {' \
     'Some(date) if date > timing.received.wall && false => {'
 mutant stale-beyond-max-stale src/domain/freshness.rs \
@@ -161,7 +161,7 @@ mutant gate-ignored-by-grants src/upstream/budget.rs \
 mutant gate-of-grants-open-for-users src/upstream/client.rs \
     'StatusCode::TOO_MANY_REQUESTS => {' \
     'StatusCode::TOO_MANY_REQUESTS if !answer.headers.contains_key("pragma") && answer.date().is_some_and(|_| true) && answer.headers.contains_key("retry-after") => {'
-mutant reset-by-the-own-clock src/upstream/response.rs \
+mutant reset-by-the-own-clock src/upstream/rate_limit_headers.rs \
     'let now = self.date().unwrap_or(timing.received.wall);
         self.retry_after(timing).or_else' 'let now = timing.received.wall;
         self.retry_after(timing).or_else'

@@ -9,6 +9,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use cloakroom::config;
 use cloakroom::domain::error::LookupError;
 use cloakroom::domain::freshness::Moment;
+use cloakroom::domain::source::OverReason;
 use cloakroom::secret::Tag;
 use serde_json::Value;
 
@@ -60,7 +61,7 @@ impl Kind {
             LookupError::IdentityNotFound(_) => Self::IdentityNotFound,
             LookupError::NoToken { .. } => Self::NoToken,
             LookupError::Ambiguous(_) => Self::Ambiguous,
-            LookupError::LoginRequired { expired_at: None, .. } => Self::Refused,
+            LookupError::LoginRequired { reason: OverReason::Reported, .. } => Self::Refused,
             LookupError::LoginRequired { .. } => Self::Dead,
             LookupError::MinTtlUnsatisfiable { .. } => Self::MinTtl,
             LookupError::RateLimited { .. } | LookupError::Unavailable(_) | LookupError::Overloaded => {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use cloakroom::domain::error::Failure;
 use cloakroom::fake_auth0::{Delivery, Tenant};
-use cloakroom::upstream::response::Answer;
+use cloakroom::transport::response::Answer;
 use http_body_util::{BodyExt, Full};
 use hyper::Request;
 

@@ -10,7 +10,7 @@ use cloakroom::config::{self, AuditEvents, Config, Env, Loaded};
 use cloakroom::domain::freshness::Timestamp;
 use cloakroom::fake_auth0::{Tenant, TenantOptions};
 use cloakroom::process::notify::ServiceManager;
-use cloakroom::upstream::transport::{Sending, Transport};
+use cloakroom::transport::{Sending, Transport};
 use http_body_util::Full;
 use hyper::Request;
 use tempfile::TempDir;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::api::hints;
 use crate::domain::error::{Failure, FailureClass, LookupError, Stage, Unavailable};
 use crate::domain::identity::Candidate;
+use crate::domain::source::{OverReason, SourceError, SourceFailure, SourceProblem};
 
 use super::Code;
 
@@ -27,10 +28,27 @@ pub(super) fn lookup_kind(error: &LookupError) -> Code {
         LookupError::NoToken { .. } => Code::NoToken,
         LookupError::Ambiguous(_) => Code::AmbiguousIdentity,
         LookupError::LoginRequired { .. } => Code::LoginRequired,
+        LookupError::ConnectRequired { .. } => Code::ConnectRequired,
+        LookupError::Source(SourceError { problem, .. }) => match problem {
+            SourceProblem::Misconfigured(_) => Code::SourceMisconfigured,
+            SourceProblem::Unavailable { failure, .. } => source_kind(failure),
+        },
         LookupError::MinTtlUnsatisfiable { .. } => Code::MinTtlUnsatisfiable,
         LookupError::RateLimited { .. } => Code::RateLimited,
         LookupError::Overloaded => Code::Overloaded,
         LookupError::Unavailable(unavailable) => unavailable_kind(unavailable),
+    }
+}
+
+pub(super) fn source_kind(failure: &SourceFailure) -> Code {
+    match failure {
+        SourceFailure::TimedOut { .. } => Code::ProviderTimeout,
+        SourceFailure::State => Code::StateUnavailable,
+        SourceFailure::Unreachable { .. }
+        | SourceFailure::Throttled { .. }
+        | SourceFailure::Status { .. }
+        | SourceFailure::Malformed { .. }
+        | SourceFailure::Fault => Code::ProviderUnavailable,
     }
 }
 
@@ -83,15 +101,16 @@ pub(super) fn lookup_detail(error: &LookupError, path: &str) -> String {
             "choose one with ?connection=, ?provider= or ?identity_user_id=; these connections carry a token: {}",
             connections(candidates).join(", ")
         ),
-        LookupError::LoginRequired { expired_at: None, .. } => {
-            "the token was reported as refused by its provider, and Auth0 holds no newer one; Auth0 never renews it, so \
-             send the user through a login with this connection"
-                .into()
-        }
         LookupError::LoginRequired { expired_at: Some(expired_at), .. } => format!(
             "the provider's token expires at {expired_at}, which has passed or is nearer than cache.min_ttl, and Auth0 \
              holds no newer one; Auth0 never renews it, so send the user through a login with this connection"
         ),
+        LookupError::LoginRequired { reason, .. } => login_detail(*reason).into(),
+        LookupError::ConnectRequired { .. } => {
+            "Token Vault has no account of this user for the connection, or holds no refresh token of it; send the user \
+             through the connect flow, which asks the provider for offline access"
+                .into()
+        }
         LookupError::MinTtlUnsatisfiable { left, .. } => format!(
             "the token is valid for {} more seconds, and Auth0 holds no newer one; ask for less, or send the user \
              through a login with this connection",
@@ -104,5 +123,38 @@ pub(super) fn lookup_detail(error: &LookupError, path: &str) -> String {
         }
         LookupError::Overloaded => "too many lookups wait for Auth0: retry in a moment".into(),
         LookupError::Unavailable(Unavailable { failure, .. }) => failure.to_string(),
+        LookupError::Source(SourceError { connection, problem }) => match problem {
+            SourceProblem::Misconfigured(fault) => format!("connection {connection}: {fault}"),
+            SourceProblem::Unavailable { failure, .. } => format!("connection {connection}: {failure}"),
+        },
+    }
+}
+
+fn login_detail(reason: OverReason) -> &'static str {
+    match reason {
+        OverReason::Expired => {
+            "the provider's token has expired, and no source has another; send the user through a login with this \
+             connection"
+        }
+        OverReason::Reported => {
+            "the token was reported as refused by its provider, and Auth0 holds no newer one; Auth0 never renews it, so \
+             send the user through a login with this connection"
+        }
+        OverReason::RefreshRefused => {
+            "the provider does not accept the refresh token, which has expired or was revoked, and Auth0 holds no newer \
+             one; send the user through a login with this connection that asks for offline access"
+        }
+        OverReason::RefreshLost => {
+            "the refresh token was redeemed, and the answer with its successor was lost; send the user through a login \
+             with this connection that asks for offline access"
+        }
+        OverReason::ReauthenticationRequired => {
+            "the provider wants the user to authenticate again before it issues another token; send the user through a \
+             login with this connection"
+        }
+        OverReason::ConsentRequired => {
+            "the provider wants the user's consent to what is asked for; send the user through a login with this \
+             connection that asks for consent"
+        }
     }
 }

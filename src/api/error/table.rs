@@ -5,63 +5,11 @@
 use hyper::StatusCode as S;
 
 use crate::api::route::RouteGroup::{
-    self, All, AllButProbes, Lookups, Only, Restricted, TokenLookups, WithUserToken,
+    All, AllButProbes, Lookups, Only, Restricted, TokenLookups, WithUserToken,
 };
 use crate::api::route::{Route, RouteSpec};
 
-/// What is known of an error whatever the request was.
-#[derive(Debug)]
-pub struct ErrorSpec {
-    /// `code` in the answer. Clients decide by it, so it never changes.
-    pub name: &'static str,
-    /// The HTTP status.
-    pub status: S,
-    /// `title` in the answer: one per code (RFC 9457 §3.1.4).
-    pub title: &'static str,
-    /// When the error is answered.
-    pub meaning: &'static str,
-    /// What the client, its user or an operator does about it.
-    pub remedy: &'static str,
-    /// The routes that may answer it on a Unix socket.
-    pub answered_by: &'static [RouteGroup],
-    /// What `Retry-After` states; `None` where the answer has no such header.
-    pub retry_after: Option<&'static str>,
-    /// Another header that only this error has.
-    pub header: Option<&'static str>,
-    /// Members of the answer besides those that every problem has.
-    pub members: &'static [&'static str],
-    /// The exit code of client commands.
-    pub exit: u8,
-    /// Whether `cloakroom_denied_total` counts it: the cause is who asks, or how.
-    pub is_denial: bool,
-}
-
-impl ErrorSpec {
-    /// What most errors have in common, for rows to name only what differs.
-    const USUAL: Self = Self {
-        name: "",
-        status: S::INTERNAL_SERVER_ERROR,
-        title: "",
-        meaning: "",
-        remedy: "",
-        answered_by: &[],
-        retry_after: None,
-        header: None,
-        members: &[],
-        exit: 1,
-        is_denial: false,
-    };
-
-    /// Whether the row names everything that [`Self::USUAL`] leaves empty.
-    const fn is_complete(&self) -> bool {
-        let is_any_empty = self.name.is_empty()
-            || self.title.is_empty()
-            || self.meaning.is_empty()
-            || self.remedy.is_empty()
-            || self.answered_by.is_empty();
-        !is_any_empty
-    }
-}
+use super::spec::ErrorSpec;
 
 /// Makes [`Code`] and its rows from one list.
 macro_rules! errors {
@@ -223,12 +171,38 @@ errors! {
         name: "login_required",
         status: S::GONE,
         title: "The user must log in again",
-        meaning: "The token has expired or was reported as refused, and Auth0 has no newer one. `expired_at` states the \
-                  expiry, unless the token was reported.",
+        meaning: "No source of the connection has a token that is valid, and only the user can change that. `reason` is one \
+                  of `expired`: the token that Auth0 holds has expired; `reported`: it was reported as refused; \
+                  `refresh_refused`: the provider does not accept the refresh token; `refresh_lost`: the refresh token was \
+                  redeemed, and its successor was lost; `reauthentication_required`: the provider wants the user to \
+                  authenticate again; `consent_required`: it wants the user's consent. `expired_at` states the expiry, if \
+                  `reason` is `expired`.",
         remedy: "Send the user through a login with that connection. Asking again does not help before.",
         answered_by: &[TokenLookups],
-        retry_after: Some("when Auth0 is asked for the user again"),
-        members: &["expired_at"],
+        retry_after: Some("when the sources are asked for the user again"),
+        members: &["reason", "expired_at"],
+        exit: 4,
+    }
+    ConnectRequired {
+        name: "connect_required",
+        status: S::GONE,
+        title: "The user must connect the account",
+        meaning: "Token Vault has no account of the user for the connection, or no refresh token of it.",
+        remedy: "Send the user through the connect flow of that connection. Asking again does not help before.",
+        answered_by: &[TokenLookups],
+        retry_after: Some("when Token Vault is asked for the user again"),
+        exit: 4,
+    }
+    InsufficientScope {
+        name: "insufficient_scope",
+        status: S::CONFLICT,
+        title: "The token lacks a scope",
+        meaning: "The scopes of the token are known, and one that the request names in `scope` is not among them. `missing` \
+                  lists what is missing, `scopes` what is granted.",
+        remedy: "Send the user through a login that asks for more: `request` has the parameters for `/authorize` that ask \
+                 for what is granted and what is missing together.",
+        answered_by: &[TokenLookups],
+        members: &["missing", "scopes", "request"],
         exit: 4,
     }
     BodyTooLarge {
@@ -290,6 +264,48 @@ errors! {
         remedy: "Read `detail`; retry later.",
         answered_by: &[Lookups],
         retry_after: Some(UPSTREAM_WAIT),
+        exit: 69,
+    }
+    SourceMisconfigured {
+        name: "source_misconfigured",
+        status: S::BAD_GATEWAY,
+        title: "A source of tokens is not set up correctly",
+        meaning: "The identity provider or Token Vault refuses the connection's client, its grant or its scope. That says \
+                  nothing about the user. `permanent` is true.",
+        remedy: "An operator fixes what `detail` names, and reloads.",
+        answered_by: &[TokenLookups],
+        members: &["permanent"],
+        exit: 78,
+    }
+    ProviderUnavailable {
+        name: "provider_unavailable",
+        status: S::SERVICE_UNAVAILABLE,
+        title: "The source of tokens is not available",
+        meaning: "What Auth0 holds has expired, and the identity provider or Token Vault cannot be asked for another token.",
+        remedy: "Retry later. `detail` names the cause.",
+        answered_by: &[TokenLookups],
+        retry_after: Some("when the source can be asked again"),
+        exit: 69,
+    }
+    ProviderTimeout {
+        name: "provider_timeout",
+        status: S::GATEWAY_TIMEOUT,
+        title: "The source of tokens did not answer in time",
+        meaning: "What Auth0 holds has expired, and the identity provider or Token Vault did not answer within its timeout.",
+        remedy: "Retry later.",
+        answered_by: &[TokenLookups],
+        retry_after: Some("when the source can be asked again"),
+        exit: 69,
+    }
+    StateUnavailable {
+        name: "state_unavailable",
+        status: S::SERVICE_UNAVAILABLE,
+        title: "The state file cannot be written",
+        meaning: "The file of `[state]` cannot be written. A refresh token that rotates is not redeemed then, because its \
+                  successor could not be kept.",
+        remedy: "An operator makes room or repairs the disk; the log names the cause.",
+        answered_by: &[TokenLookups, Only(Route::User), Only(Route::Users)],
+        retry_after: Some("when the file is tried again"),
         exit: 69,
     }
     UpstreamUnavailable {

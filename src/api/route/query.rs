@@ -59,4 +59,20 @@ pub const TOKEN_QUERY: &[Parameter] = &[
                       `True`, `1`, `False` and `0` are accepted as well.",
         example: "true",
     },
+    Parameter {
+        name: "scope",
+        kind: ParameterKind::Text,
+        description: "The scopes that the token has to have, separated by spaces. Answered 409 `insufficient_scope` if the \
+                      token's scopes are known and lack one; if they are not known, the token is served and `scopes` is null.",
+        example: "https://www.googleapis.com/auth/calendar",
+    },
 ];
+
+/// The query parameters of a purge.
+pub const PURGE_QUERY: &[Parameter] = &[Parameter {
+    name: "credentials",
+    kind: ParameterKind::Flag,
+    description: "Also forgets the refresh tokens that the daemon has, in memory and in `[state]`. A refresh token that its \
+                  provider has replaced is lost then: until the next login the daemon has no token for the user.",
+    example: "true",
+}];

@@ -7,7 +7,7 @@ use hyper::Method;
 use crate::domain::policy::Operation;
 
 use super::doc::{AnswerKind, Body, RouteDoc, RouteTag};
-use super::query::TOKEN_QUERY;
+use super::query::{PURGE_QUERY, TOKEN_QUERY};
 use super::template::Template;
 
 /// The type of a body by its name in `types.rs`.
@@ -168,7 +168,7 @@ pub const ROUTES: &[RouteSpec] = &[
             tag: RouteTag::Cache,
             summary: "Removes the user from the cache.",
             description: "Also answered 204 if the user is not cached. The next lookup asks Auth0.",
-            query: &[],
+            query: PURGE_QUERY,
             body: None,
             answer: AnswerKind::Empty,
         },
@@ -185,7 +185,7 @@ pub const ROUTES: &[RouteSpec] = &[
             tag: RouteTag::Cache,
             summary: "Removes every user from the cache.",
             description: "",
-            query: &[],
+            query: PURGE_QUERY,
             body: None,
             answer: AnswerKind::Empty,
         },

@@ -4,7 +4,7 @@ use std::fs;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use crate::upstream::resolver;
+use crate::transport::resolver;
 
 /// The directories that systemd searches for units, in ascending order of precedence (systemd.unit(5)).
 const DIRECTORIES: [&str; 5] = [

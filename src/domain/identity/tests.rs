@@ -13,6 +13,8 @@ fn identity(connection: &str, provider: &str, token: Option<&str>) -> Identity {
         expires: None,
         basis: ExpiryBasis::None,
         fingerprint: TagKey::random().unwrap().tag("token", text),
+        source: Source::Identities,
+        scopes: None,
     });
     Identity::new(connection, provider, "1", true, token)
 }
@@ -27,6 +29,8 @@ fn an_identitys_texts_are_told_apart() {
             expires: None,
             basis: ExpiryBasis::None,
             fingerprint,
+            source: Source::Identities,
+            scopes: None,
         };
         for identity in [("c", "p\u{fc}", "583231"), ("", "", "")].map(|(connection, provider, user_id)| {
             let identity = Identity::new(connection, provider, user_id, false, Some(token));

@@ -34,6 +34,8 @@ pub struct Event {
     pub code: Option<&'static str>,
     /// Where a lookup's response came from.
     pub cache: Option<&'static str>,
+    /// Where the token that was served comes from.
+    pub source: Option<&'static str>,
     /// Fingerprint of the token that was returned or reported.
     pub fingerprint: Option<Tag>,
     /// The request id, as in the response.

@@ -110,7 +110,8 @@ mod tests {
         let journald = UnixDatagram::bind(&path).unwrap();
         let mut journal = Journal::open(&path).unwrap();
         let mut refused = event("2");
-        (refused.operation, refused.user, refused.connection, refused.cache) = (None, None, None, None);
+        (refused.operation, refused.user, refused.connection) = (None, None, None);
+        (refused.cache, refused.source) = (None, None);
         (refused.outcome, refused.status, refused.code) = ("refused", 404, Some("route_not_found"));
         (refused.count, refused.until) = (7, Some(at(1)));
         let events = [event("1"), refused];
@@ -132,6 +133,7 @@ mod tests {
             ("CLOAKROOM_OPERATION", "token"),
             ("CLOAKROOM_OUTCOME", "answered"),
             ("CLOAKROOM_REQUEST_ID", "1"),
+            ("CLOAKROOM_SOURCE", "identities"),
             ("CLOAKROOM_STATUS", "200"),
             ("CLOAKROOM_TARGET", "audit"),
             ("CLOAKROOM_TIMESTAMP", "1970-01-01T00:00:00.000Z"),

@@ -155,7 +155,7 @@ fn a_malformed_grant_is_told_from_a_failure_that_may_pass() {
 
 fn user(status: u16, id: &str, body: &str) -> Result<UserAnswer, Failure> {
     let tags = TagKey::random().unwrap();
-    parse_user(&answer(status, body), &UserId::parse(id).unwrap(), at_once(), &tags)
+    parse_user(&answer(status, body), &UserId::parse(id).unwrap(), at_once(), &tags, &SourceOrders::default())
 }
 
 fn profile(body: &str) -> Profile {
@@ -205,7 +205,7 @@ fn a_local_clock_that_is_behind_auth0s_does_not_extend_a_lifetime() {
         answer.headers.insert(DATE, date.parse().unwrap());
         let user = UserId::parse("u|1").unwrap();
         let timing = Timing { sent: now(), received: now().after(Duration::from_secs(took)) };
-        match parse_user(&answer, &user, timing, &TagKey::random().unwrap()) {
+        match parse_user(&answer, &user, timing, &TagKey::random().unwrap(), &SourceOrders::default()) {
             Ok(UserAnswer::User(Some(profile), _)) => {
                 profile.identities[0].token().unwrap().expires.unwrap().remaining(now()).as_secs()
             }
@@ -347,7 +347,13 @@ fn a_block_is_read_however_it_is_written() {
     let blocked = |value: &str| {
         let body = format!(r#"{{"user_id":"u|1","blocked":{value},"identities":[]}}"#);
         let user = UserId::parse("u|1").unwrap();
-        match parse_user(&answer(200, &body), &user, at_once(), &TagKey::random().unwrap()) {
+        match parse_user(
+            &answer(200, &body),
+            &user,
+            at_once(),
+            &TagKey::random().unwrap(),
+            &SourceOrders::default(),
+        ) {
             Ok(UserAnswer::User(Some(profile), _)) => profile.blocked,
             other => panic!("{other:?}"),
         }

@@ -29,6 +29,7 @@ async fn a_token_answer_has_every_field_of_the_contract() {
             "access_token": user["identities"][0]["access_token"], "token_type": "Bearer",
             // Issued a minute before the start, for 3,599 seconds.
             "expires_at": "2026-11-22T10:58:59Z", "expires_in": 3539, "expiry_basis": "login",
+            "source": "identities", "scopes": null,
             "fetched_at": "2026-11-22T10:00:00Z", "fingerprint": null,
         })
     );

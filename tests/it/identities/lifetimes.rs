@@ -3,7 +3,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
 use cloakroom::management::Grant;
-use cloakroom::upstream::response::Timing;
+use cloakroom::transport::response::Timing;
 use cloakroom::upstream::wire::{self};
 
 use super::{LOGIN, answer, now, read, read_with};

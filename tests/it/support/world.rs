@@ -20,7 +20,8 @@ use cloakroom::domain::priority::Flow;
 use cloakroom::domain::user::{Selector, UserId};
 use cloakroom::fake_auth0::{CertificateKind, Endpoint, Listening, Tenant, TenantOptions};
 use cloakroom::process::notify::ServiceManager;
-use cloakroom::upstream::transport::{self, Transport};
+use cloakroom::transport::Transport;
+use cloakroom::upstream;
 use http_body_util::{BodyExt, Empty};
 use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
@@ -119,7 +120,7 @@ impl World {
         let (tenant, clocks) = in_memory::tenant(options);
         let listening = tenant.listen(CertificateKind::Good).unwrap();
         let (directory, config) = configure(listening.domain(), &tenant, Some(listening.ca_pem()), settings);
-        let transport = transport::build(&config.tenant).unwrap();
+        let transport = upstream::transport_to(&config.tenant).unwrap();
         let deps =
             Deps { clock: clocks[0].clone(), transport, seed, source: None, manager: ServiceManager::none() };
         let running = app::start(&config, deps).await.unwrap();

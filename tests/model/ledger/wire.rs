@@ -8,7 +8,7 @@ use cloakroom::clock::Clock;
 use cloakroom::config;
 use cloakroom::domain::freshness::Moment;
 use cloakroom::fake_auth0::Tenant;
-use cloakroom::upstream::transport::{Sending, Transport};
+use cloakroom::transport::{Sending, Transport};
 use http_body_util::Full;
 use hyper::{Request, StatusCode};
 use tokio::time::Instant;

@@ -28,6 +28,8 @@ pub fn of(name: &str) -> Option<String> {
             expires_at: Some("2026-11-22T03:59:07Z".into()),
             expires_in: Some(3538),
             expiry_basis: "login".into(),
+            source: "identities".into(),
+            scopes: None,
             fetched_at: "2026-11-22T03:00:08Z".into(),
             fingerprint: FINGERPRINT.into(),
         }),

@@ -1,5 +1,4 @@
-//! TLS settings: the platform's certificate authorities and those of `tenant.ca_file`, and the causes of handshake
-//! failures.
+//! TLS settings: the platform's certificate authorities and those of a `ca_file`, and the causes of handshake failures.
 
 use std::error::Error;
 use std::sync::{Arc, OnceLock};
@@ -16,22 +15,28 @@ use crate::domain::error::TlsProblem;
 /// Why TLS cannot be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    /// The platform has no certificate authorities, and `tenant.ca_file` adds none.
+    /// The platform has no certificate authorities, and `ca_file` adds none.
     #[error(
         "no certificate authority is known on this machine: install its package of CA certificates (ca-certificates), \
-         point SSL_CERT_FILE at a bundle, or set tenant.ca_file"
+         point SSL_CERT_FILE at a bundle, or set {table}.ca_file"
     )]
-    NoRoots,
-    /// A certificate of `tenant.ca_file` cannot be used as an authority.
-    #[error("tenant.ca_file holds a certificate that cannot be used as an authority")]
-    BadRoot,
+    NoRoots {
+        /// The table of the configuration.
+        table: &'static str,
+    },
+    /// A certificate of `ca_file` cannot be used as an authority.
+    #[error("{table}.ca_file holds a certificate that cannot be used as an authority")]
+    BadRoot {
+        /// The table of the configuration.
+        table: &'static str,
+    },
     /// The crypto provider lacks what TLS needs, which is a fault of the build.
     #[error("this build cannot speak TLS")]
     Provider,
 }
 
 /// The platform's authorities as of the first call, which comes before the sandbox. The sandbox hides some of the
-/// places where platforms keep them, and a reload that found fewer authorities could break connections to Auth0.
+/// places where platforms keep them, and a reload that found fewer authorities could break connections.
 fn platform_roots() -> &'static RootCertStore {
     static ROOTS: OnceLock<RootCertStore> = OnceLock::new();
     ROOTS.get_or_init(|| {
@@ -42,14 +47,17 @@ fn platform_roots() -> &'static RootCertStore {
     })
 }
 
-/// The client's TLS settings: TLS 1.2 and 1.3, aws-lc-rs, the platform's roots and `extra`.
-pub fn client_config(extra: &[CertificateDer<'static>]) -> Result<ClientConfig, TlsError> {
+/// The client's TLS settings: TLS 1.2 and 1.3, aws-lc-rs, the platform's roots and `extra`. Errors name `table`.
+pub fn client_config(
+    extra: &[CertificateDer<'static>],
+    table: &'static str,
+) -> Result<ClientConfig, TlsError> {
     let mut roots = platform_roots().clone();
     for certificate in extra {
-        roots.add(certificate.clone()).map_err(|_| TlsError::BadRoot)?;
+        roots.add(certificate.clone()).map_err(|_| TlsError::BadRoot { table })?;
     }
     if roots.is_empty() {
-        return Err(TlsError::NoRoots);
+        return Err(TlsError::NoRoots { table });
     }
     // Named explicitly: the process's default panics where two providers are linked.
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());

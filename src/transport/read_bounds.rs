@@ -1,4 +1,4 @@
-//! Counts the bytes that are read from one connection to Auth0, and limits them for each response.
+//! Counts the bytes that are read from one connection, and limits them for each response.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

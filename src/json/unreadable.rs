@@ -7,8 +7,6 @@
 
 use serde::de::{DeserializeOwned, IgnoredAny};
 
-use crate::json;
-
 /// The character that fills a text which cannot be read, so that it equals no other: no token (RFC 6749 appendix A),
 /// connection name or id contains DEL.
 pub const BLANK: char = '\u{7f}';
@@ -22,7 +20,7 @@ const LONG_NUMBER: usize = 300;
 /// Reads a document that is one object. A text in it that cannot be read is filled with [`BLANK`].
 pub fn object<T: DeserializeOwned>(json: &[u8]) -> Option<T> {
     // The first attempt nearly always succeeds. A document that is not JSON has nothing to blank.
-    json::object(json).ok().or_else(|| json::object(&blanked(json)?).ok())
+    super::object(json).ok().or_else(|| super::object(&blanked(json)?).ok())
 }
 
 /// `json` with each value blanked that cannot be read, at an equal length; `None` if there is none. Only well-formed

@@ -1,32 +1,28 @@
-//! Sends one request to Auth0 and reads its response: TLS only, no redirects, bounded in time and size.
+//! The transport for production: HTTP/1.1 over TLS, with connections kept alive.
 
 use std::error::Error;
-use std::future::Future;
 use std::io;
-use std::pin::Pin;
-use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::Request;
 use hyper::header::{ACCEPT_ENCODING, HeaderValue};
+use hyper::{Request, Uri};
 use hyper_rustls::HttpsConnector;
-use hyper_util::client::legacy::connect::proxy::Tunnel;
-use hyper_util::client::legacy::connect::{CaptureConnection, Connect, capture_connection};
+use hyper_util::client::legacy::connect::capture_connection;
 use hyper_util::client::legacy::{self, Client};
-use hyper_util::client::proxy::matcher::{Intercept, Matcher};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use tokio::time::Instant;
+use rustls::pki_types::CertificateDer;
 
-use crate::config::{Proxy, Tenant};
+use crate::config::Proxy;
 use crate::domain::error::{Failure, ProxyProblem};
 
-use super::connect::{ConnectTimedOut, ResolveFailed, Resolver, Step, Timed};
+use super::connect::{ConnectTimedOut, ResolveFailed, Step, Timed};
+use super::maybe_proxied::MaybeProxied;
 use super::read_bounds::{READ_BUFFER, ReadBounds, TooMuch};
 use super::response::Answer;
-use super::tcp::Tcp;
-use super::{body_reading, descriptor_shortage, no_proxy, resolver, tls};
+use super::{Seen, Sending, Transport, body_reading, descriptor_shortage, resolver, tls};
 
 /// How long an idle connection is kept. Auth0 closes its side after about a minute.
 const POOL_IDLE: Duration = Duration::from_secs(45);
@@ -35,69 +31,20 @@ const POOL_IDLE: Duration = Duration::from_secs(45);
 /// closing them can break no more idle ones than these.
 const MOST_IDLE: usize = 4;
 
-/// Sends one request and reads one response. It does not interpret statuses.
-pub trait Transport: Send + Sync + 'static {
-    /// Sends `request`, whose URI is absolute, and reads the whole response. A [`Seen`] in the request's extensions
-    /// is told the connection.
-    fn send(&self, request: Request<Full<Bytes>>) -> Sending<'_>;
-
-    /// Sends `request` through a new connection.
-    fn send_anew(&self, request: Request<Full<Bytes>>) -> Sending<'_> {
-        self.send(request)
-    }
-
-    /// Excludes all present connections from further use.
-    fn retire(&self) {}
-}
-
-/// Observes the connection of one request while the request is under way.
-#[derive(Clone)]
-pub struct Seen {
-    begun: Instant,
-    connection: Arc<OnceLock<CaptureConnection>>,
-}
-
-impl Seen {
-    /// An observer for a request that is about to be sent.
-    pub fn new() -> Self {
-        Self { begun: Instant::now(), connection: Arc::default() }
-    }
-
-    /// Whether the request was sent through an older connection and nothing was read from it since.
-    pub fn is_silent(&self) -> bool {
-        let Some(connection) = self.connection.get() else { return false };
-        let mut parts = Request::new(());
-        if let Some(connected) = connection.connection_metadata().as_ref() {
-            connected.get_extras(parts.extensions_mut());
-        }
-        parts.extensions().get::<ReadBounds>().is_some_and(|bounds| bounds.is_silent_since(self.begun))
-    }
-}
-
-impl Default for Seen {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-/// A request under way.
-pub type Sending<'a> = Pin<Box<dyn Future<Output = Result<Answer, Failure>> + Send + 'a>>;
-
-/// The transport for production: HTTP/1.1 over TLS, connections kept alive.
-///
-/// HTTP/1.1 only: the tenant's budget is a few requests per second, and HTTP/2 would double the code that an upstream
-/// can reach.
-pub struct Https<C> {
-    connector: C,
-    /// Reuses connections.
-    pooled: RwLock<Client<C, Full<Bytes>>>,
-    /// Opens a connection for each request.
-    anew: Client<C, Full<Bytes>>,
-    /// The tenant's host, for error texts.
-    host: Arc<str>,
-    /// The proxy's host and port, for error texts.
-    proxy: Option<Arc<str>>,
-    request_timeout: Duration,
+/// How hosts are reached.
+pub struct TransportSettings<'a> {
+    /// The table of the configuration that has these settings, for error texts.
+    pub table: &'static str,
+    /// Certificates that are trusted besides the platform's.
+    pub extra_roots: &'a [CertificateDer<'static>],
+    /// The proxy, and the hosts that are reached without it.
+    pub proxy: &'a Proxy,
+    /// Whether names are resolved without the search domains of this machine.
+    pub is_absolute: bool,
+    /// Time limit for name resolution, TCP, a proxy's CONNECT and the TLS handshake together.
+    pub connect_timeout: Duration,
+    /// Time limit for one request.
+    pub request_timeout: Duration,
 }
 
 /// Why the transport cannot be built.
@@ -107,62 +54,48 @@ pub enum TransportError {
     #[error(transparent)]
     Tls(#[from] tls::TlsError),
     /// The proxy's address cannot be used.
-    #[error("the proxy's address cannot be used: tenant.proxy takes http://[user:password@]host[:port]")]
-    Proxy,
+    #[error("the proxy's address cannot be used: {table}.proxy takes http://[user:password@]host[:port]")]
+    Proxy {
+        /// The table of the configuration.
+        table: &'static str,
+    },
 }
 
-/// Builds the transport that `[tenant]` describes.
-pub fn build(tenant: &Tenant) -> Result<Arc<dyn Transport>, TransportError> {
-    let tls = tls::client_config(&tenant.extra_roots)?;
-    let proxy = proxy(&tenant.proxy, &tenant.domain)?;
-    let tcp = Tcp::new(Resolver::default(), tenant.is_absolute && proxy.is_none());
+/// The transport for production: HTTP/1.1 over TLS, connections kept alive.
+///
+/// HTTP/1.1 only: a budget is a few requests per second, and HTTP/2 would double the code that a peer can reach.
+struct Https {
+    connector: Connector,
+    /// Reuses connections.
+    pooled: RwLock<HttpsClient>,
+    /// Opens a connection for each request.
+    anew: HttpsClient,
+    /// Chooses between a direct connection and the proxy, for error texts.
+    route: MaybeProxied,
+    request_timeout: Duration,
+}
+
+type Connector = Timed<HttpsConnector<MaybeProxied>>;
+type HttpsClient = Client<Connector, Full<Bytes>>;
+
+/// Builds the transport that `settings` describe.
+pub fn build(settings: &TransportSettings<'_>) -> Result<Arc<dyn Transport>, TransportError> {
+    let TransportSettings { table, is_absolute, connect_timeout, request_timeout, .. } = *settings;
+    let tls = tls::client_config(settings.extra_roots, table)?;
+    let route =
+        MaybeProxied::new(settings.proxy, is_absolute).map_err(|_| TransportError::Proxy { table })?;
     let https = hyper_rustls::HttpsConnectorBuilder::new().with_tls_config(tls).https_only().enable_http1();
-    Ok(match proxy {
-        None => Arc::new(Https::new(https.wrap_connector(tcp), tenant, None)),
-        Some(proxy) => {
-            let host: Arc<str> = proxy.uri().authority().map_or("?", |authority| authority.as_str()).into();
-            let mut tunnel = Tunnel::new(proxy.uri().clone(), tcp);
-            if let Some(auth) = proxy.basic_auth() {
-                tunnel = tunnel.with_auth(auth.clone());
-            }
-            Arc::new(Https::new(https.wrap_connector(tunnel), tenant, Some(host)))
-        }
-    })
+    let connector = Timed::new(https.wrap_connector(route.clone()), connect_timeout);
+    Ok(Arc::new(Https {
+        pooled: RwLock::new(client(connector.clone(), MOST_IDLE)),
+        anew: client(connector.clone(), 0),
+        connector,
+        route,
+        request_timeout,
+    }))
 }
 
-/// The proxy to go through for `domain`, if any.
-fn proxy(settings: &Proxy, domain: &str) -> Result<Option<Intercept>, TransportError> {
-    let Some(url) = &settings.url else { return Ok(None) };
-    if no_proxy::names(&settings.no_proxy, domain) {
-        return Ok(None);
-    }
-    let matcher = Matcher::builder().https(url.expose()).build();
-    let tenant = format!("https://{domain}/").parse().map_err(|_| TransportError::Proxy)?;
-    // The matcher excludes no host, so `None` means that it cannot read the address.
-    matcher.intercept(&tenant).map(Some).ok_or(TransportError::Proxy)
-}
-
-impl<C> Https<Timed<HttpsConnector<C>>>
-where
-    Timed<HttpsConnector<C>>: Connect + Clone + Send + Sync + 'static,
-{
-    fn new(connector: HttpsConnector<C>, tenant: &Tenant, proxy: Option<Arc<str>>) -> Self {
-        let connector = Timed::new(connector, tenant.connect_timeout);
-        Self {
-            pooled: RwLock::new(client(connector.clone(), MOST_IDLE)),
-            anew: client(connector.clone(), 0),
-            connector,
-            host: Arc::clone(&tenant.domain),
-            proxy,
-            request_timeout: tenant.request_timeout,
-        }
-    }
-}
-
-fn client<C>(connector: C, most_idle: usize) -> Client<C, Full<Bytes>>
-where
-    C: Connect + Clone,
-{
+fn client(connector: Connector, most_idle: usize) -> HttpsClient {
     Client::builder(TokioExecutor::new())
         .pool_timer(TokioTimer::new())
         .pool_idle_timeout(POOL_IDLE)
@@ -171,10 +104,7 @@ where
         .build(connector)
 }
 
-impl<C> Transport for Https<C>
-where
-    C: Connect + Clone + Send + Sync + 'static,
-{
+impl Transport for Https {
     fn send(&self, request: Request<Full<Bytes>>) -> Sending<'_> {
         let client = self.pooled.read().unwrap_or_else(PoisonError::into_inner).clone();
         self.send_through(client, request)
@@ -190,23 +120,22 @@ where
     }
 }
 
-impl<C> Https<C>
-where
-    C: Connect + Clone + Send + Sync + 'static,
-{
-    fn send_through(&self, client: Client<C, Full<Bytes>>, request: Request<Full<Bytes>>) -> Sending<'_> {
+impl Https {
+    fn send_through(&self, client: HttpsClient, request: Request<Full<Bytes>>) -> Sending<'_> {
+        let uri = request.uri().clone();
         Box::pin(async move {
-            match tokio::time::timeout(self.request_timeout, self.exchange(client, request)).await {
+            match tokio::time::timeout(self.request_timeout, self.exchange(client, request, &uri)).await {
                 Ok(outcome) => outcome,
-                Err(_) => Err(Failure::TimedOut { host: Arc::clone(&self.host) }),
+                Err(_) => Err(Failure::TimedOut { host: host(&uri) }),
             }
         })
     }
 
     async fn exchange(
         &self,
-        client: Client<C, Full<Bytes>>,
+        client: HttpsClient,
         mut request: Request<Full<Bytes>>,
+        uri: &Uri,
     ) -> Result<Answer, Failure> {
         // Without this header the server may choose any encoding.
         request.headers_mut().insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
@@ -216,7 +145,7 @@ where
         }
         let enough = body_reading::count_interim(&mut request);
         let response = tokio::select! {
-            response = client.request(request) => response.map_err(|error| self.classify(&error))?,
+            response = client.request(request) => response.map_err(|error| self.classify(&error, uri))?,
             () = enough.notified() => return Err(Failure::Malformed { what: body_reading::INTERIM }),
         };
         if let Some(bounds) = response.extensions().get::<ReadBounds>() {
@@ -233,29 +162,21 @@ where
         Ok(Answer {
             status: head.status,
             headers: head.headers,
-            body: body_reading::whole(body, |error| self.broken(&error)).await?,
+            body: body_reading::whole(body, |error| broken(&error, uri)).await?,
         })
-    }
-
-    /// The failure of a response that was cut off.
-    fn broken(&self, error: &(dyn Error + 'static)) -> Failure {
-        match chain(error).any(|error| error.is::<TooMuch>()) {
-            true => Failure::Malformed { what: "headers or framing beyond the limit" },
-            false => Failure::Broken { host: Arc::clone(&self.host) },
-        }
     }
 
     /// Finds the cause in the chain of errors. Their texts never reach the failure, because they may quote what a peer
     /// sent.
-    fn classify(&self, error: &legacy::Error) -> Failure {
-        let host = Arc::clone(&self.host);
+    fn classify(&self, error: &legacy::Error, uri: &Uri) -> Failure {
+        let host = host(uri);
         let chain = || chain(error);
         let tls = chain().find_map(tls::problem);
         if let Some(problem) = tls {
             return Failure::Untrusted { host, problem };
         }
         if !error.is_connect() {
-            return self.broken(error);
+            return broken(error, uri);
         }
         let late = chain().find_map(|error| Some(error.downcast_ref::<ConnectTimedOut>()?.0));
         let is_unresolved = chain().any(|error| error.is::<ResolveFailed>());
@@ -263,7 +184,7 @@ where
         {
             return Failure::NoDescriptors { host };
         }
-        if let Some(proxy) = &self.proxy {
+        if let Some(proxy) = self.route.proxy_of(uri) {
             let problem = match late {
                 Some(Step::Resolving | Step::Reaching) => ProxyProblem::Unreachable,
                 Some(Step::Reached) => ProxyProblem::TooSlow,
@@ -286,6 +207,19 @@ where
             Some(kind) => Failure::Unreachable { host, kind },
             None => Failure::Broken { host },
         }
+    }
+}
+
+/// Host and port as the request names them, for error texts.
+fn host(uri: &Uri) -> Arc<str> {
+    uri.authority().map_or("?", |authority| authority.as_str()).into()
+}
+
+/// The failure of a response that was cut off.
+fn broken(error: &(dyn Error + 'static), uri: &Uri) -> Failure {
+    match chain(error).any(|error| error.is::<TooMuch>()) {
+        true => Failure::Malformed { what: "headers or framing beyond the limit" },
+        false => Failure::Broken { host: host(uri) },
     }
 }
 
@@ -323,22 +257,33 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
 
-    use crate::config;
+    use crate::secret::Secret;
 
     use super::*;
 
+    /// A transport through the proxy at `address`.
+    fn through(address: &str, no_proxy: &str) -> Arc<dyn Transport> {
+        let root = rcgen::generate_simple_self_signed(vec!["corp".into()]).unwrap().cert.der().clone();
+        build(&TransportSettings {
+            table: "tenant",
+            extra_roots: &[root],
+            proxy: &Proxy { url: Some(Secret::new(format!("http://{address}"))), no_proxy: no_proxy.into() },
+            is_absolute: false,
+            connect_timeout: Duration::from_secs(2),
+            request_timeout: Duration::from_secs(5),
+        })
+        .unwrap()
+    }
+
+    fn get(uri: &str) -> Request<Full<Bytes>> {
+        Request::get(uri).body(Full::default()).unwrap()
+    }
+
     /// The failure of a request through a proxy that answers CONNECT with `answer` and then `hangs` or closes.
-    async fn through(answer: &str, hangs: bool) -> String {
+    async fn failure(answer: &str, hangs: bool) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
-        let text = format!(
-            "[tenant]\ndomain = \"tenant.example\"\naudience = \"https://tenant.example/api/v2/\"\nproxy = \"http://{address}\"\nconnect_timeout = \"2s\"\n\
-             request_timeout = \"5s\"\n[tenant.client]\nid = \"app\"\nsecret = \"canary\"\n"
-        );
-        let mut tenant = config::parse("test.toml", &text, &config::Env::default()).unwrap().config.tenant;
-        tenant.extra_roots =
-            vec![rcgen::generate_simple_self_signed(vec!["corp".into()]).unwrap().cert.der().clone()];
-        let transport = build(&tenant).unwrap();
+        let transport = through(&address, "");
         let proxy = async {
             let (mut stream, _) = listener.accept().await.unwrap();
             let mut request = [0; 1024];
@@ -351,9 +296,8 @@ mod tests {
             // Dropping a stream with unread bytes would reset the connection.
             std::future::pending::<()>().await;
         };
-        let request = Request::get("https://tenant.example/").body(Full::default()).unwrap();
         let failure = tokio::select! {
-            outcome = transport.send(request) => outcome.err().unwrap(),
+            outcome = transport.send(get("https://tenant.example/")) => outcome.err().unwrap(),
             () = proxy => unreachable!(),
         };
         failure.to_string().replace(&address, "PROXY")
@@ -384,7 +328,22 @@ mod tests {
                 "the proxy PROXY sent an invalid response: check that tenant.proxy names an HTTP proxy",
             ),
         ] {
-            assert_eq!(through(answer, hangs).await, text, "{answer:.40} {hangs}");
+            assert_eq!(failure(answer, hangs).await, text, "{answer:.40} {hangs}");
         }
+    }
+    /// One transport serves several hosts. The exceptions of the proxy, and the texts of failures, go by the host of
+    /// each request.
+    #[tokio::test]
+    async fn each_request_decides_by_its_own_host() {
+        let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        let transport = through(&free.to_string(), "127.0.0.1");
+        let failure = |uri: String| {
+            let transport = Arc::clone(&transport);
+            async move { transport.send(get(&uri)).await.err().unwrap().to_string() }
+        };
+        let direct = failure(format!("https://{free}/token")).await;
+        assert!(direct.starts_with(&format!("nothing listens at {free}:")), "{direct}");
+        let proxied = failure("https://tenant.example:8443/".into()).await;
+        assert!(proxied.starts_with(&format!("the proxy {free} ")), "{proxied}");
     }
 }

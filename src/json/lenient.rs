@@ -1,4 +1,4 @@
-//! JSON values that Auth0 sends in more than one type, or leaves out.
+//! JSON values that Auth0 and identity providers send in more than one type, or leave out.
 
 use std::fmt;
 use std::marker::PhantomData;

@@ -1,0 +1,146 @@
+//! Renewal flights: the sources of a connection are asked for a token when what Auth0 stores is over.
+
+use std::sync::Arc;
+
+use crate::domain::error::{Failure, LookupError, Stage, Unavailable};
+use crate::domain::freshness::Moment;
+use crate::domain::priority::{Flow, Priority};
+use crate::domain::user::UserId;
+use crate::flight::{Flight, NoFlight};
+
+use super::Cache;
+use super::entry::Entry;
+use super::fetch::AFTER_A_FAULT;
+use super::issuer::Wanted;
+use super::lookup::Lookup;
+use super::renewal_landing::{RenewalLanding, Renewed};
+
+/// How often the sources are asked for one lookup: once more after Auth0 was asked for a newer refresh token.
+const MOST_ROUNDS: usize = 2;
+
+impl Cache {
+    /// What the sources have to be asked for `query`, whose answer `entry` lacks; `None` if Auth0 has to be asked, or
+    /// if nothing has to be.
+    pub(super) fn wanted<Q: Lookup>(&self, query: &Q, entry: &Entry, now: Moment) -> Option<Wanted> {
+        let (selector, min_ttl) = query.token()?;
+        entry.wanted(query.user(), selector, min_ttl, &self.rules(), now)
+    }
+
+    /// Whether `entry` is new enough that Auth0 need not be asked before the sources are.
+    pub(super) fn is_recent(&self, entry: &Entry, now: Moment) -> bool {
+        entry.sent().age(now) <= self.rules().terms.fresh_for && !entry.is_before_a_report()
+    }
+
+    /// `entry`, with a token of the sources if `query` needs one and they have one.
+    pub(super) async fn renewed<Q: Lookup>(
+        &self,
+        query: &Q,
+        flow: Flow,
+        mut entry: Arc<Entry>,
+    ) -> Result<Arc<Entry>, LookupError> {
+        for _ in 0..MOST_ROUNDS {
+            if self.wanted(query, &entry, self.clock.now()).is_none() {
+                break;
+            }
+            entry = self.issue(query, flow, &entry).await?;
+            let waits = query.token().is_some_and(|(selector, _)| entry.waits_for_auth0(selector));
+            if !waits {
+                break;
+            }
+            entry = self.ask(flow, query.user(), Some(&entry), Priority::Caller).await?;
+        }
+        Ok(entry)
+    }
+
+    /// Starts what is due while `entry` still answers `query`: a request to Auth0, to the sources, or both. No client
+    /// waits for it.
+    pub(super) fn renew_behind<Q: Lookup>(&self, query: &Q, flow: Flow, entry: &Arc<Entry>, now: Moment) {
+        let rules = self.rules();
+        let token = query.token();
+        let is_old = rules.terms.refresh_after.is_some_and(|due| entry.sent().age(now) >= due);
+        if is_old || token.is_some_and(|(selector, _)| entry.waits_for_auth0(selector)) {
+            self.refresh_behind(flow, query.user(), entry, Priority::Ahead, now);
+        }
+        let wanted = token
+            .filter(|_| rules.terms.refresh_after.is_some())
+            .and_then(|(selector, _)| entry.wanted_ahead(query.user(), selector, &rules, now));
+        if let Some(wanted) = wanted
+            && self
+                .fly_to_sources(flow, wanted.account, query.user(), |_| Ok((Arc::clone(entry), wanted)))
+                .is_err()
+        {
+            tracing::trace!("Not renewed: there is no room to spare");
+        }
+    }
+
+    /// Asks the sources, or joins the flight under way. `entry` is what they have to be asked for.
+    async fn issue<Q: Lookup>(
+        &self,
+        query: &Q,
+        flow: Flow,
+        entry: &Arc<Entry>,
+    ) -> Result<Arc<Entry>, LookupError> {
+        loop {
+            let now = self.clock.now();
+            let Some(wanted) = self.wanted(query, entry, now) else { return Ok(Arc::clone(entry)) };
+            let account = wanted.account;
+            // With several threads a flight may have landed since the lookup read the cache.
+            let begin = |cached: Option<Arc<Entry>>| {
+                let newer =
+                    cached.filter(|cached| !Arc::ptr_eq(cached, entry) && self.is_recent(cached, now));
+                match newer {
+                    None => Ok((Arc::clone(entry), wanted)),
+                    Some(newer) => match self.wanted(query, &newer, now) {
+                        Some(wanted) => Ok((newer, wanted)),
+                        None => Err(newer),
+                    },
+                }
+            };
+            let flight = match self.fly_to_sources(flow, account, query.user(), begin) {
+                Ok(flight) => flight,
+                Err(NoFlight::Refused(landed)) => return Ok(landed),
+                Err(NoFlight::Full) => return Err(LookupError::Overloaded),
+            };
+            if flight.joined() {
+                self.counters.flights_joined.add();
+            }
+            let too_old = flight.is_too_old();
+            match flight.landed().await {
+                // The flight began before a purge, and this lookup after it: try again.
+                Some(_) if too_old => {}
+                Some(Ok(entry)) => return Ok(entry),
+                Some(Err(error)) => return Err(LookupError::Source(error)),
+                None => {
+                    let (stage, failure) = (Stage::User, Failure::Fault);
+                    let fault = Unavailable { stage, failure, retry_after: AFTER_A_FAULT };
+                    return Err(LookupError::Unavailable(fault));
+                }
+            }
+        }
+    }
+
+    /// Joins or starts the flight for `account` of `user`. `begin` is given the cached entry; it returns the entry that
+    /// the answer is for and what is wanted, or the entry that makes a flight unnecessary.
+    fn fly_to_sources(
+        &self,
+        flow: Flow,
+        account: u64,
+        user: &UserId,
+        begin: impl FnOnce(Option<Arc<Entry>>) -> Result<(Arc<Entry>, Wanted), Arc<Entry>>,
+    ) -> Result<Flight<Renewed>, NoFlight<Arc<Entry>>> {
+        self.renewals.join((user.clone(), account), flow, |obsolete, _| {
+            let (base, wanted) = begin(self.cached(user))?;
+            let landing = RenewalLanding {
+                user: user.clone(),
+                account,
+                base,
+                obsolete,
+                store: self.store.clone(),
+                refusals: self.refusals.clone(),
+                clock: self.clock.clone(),
+            };
+            let issuing = self.issuer.issue(wanted);
+            Ok(async move { landing.land(issuing.await) })
+        })
+    }
+}
