@@ -22,6 +22,7 @@ mod management;
 mod options;
 mod parameters;
 mod ports;
+mod registration;
 mod reply;
 mod state;
 #[cfg(test)]

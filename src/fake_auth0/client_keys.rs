@@ -8,8 +8,6 @@ use rustls::pki_types::SubjectPublicKeyInfoDer;
 use rustls::pki_types::pem::PemObject;
 use serde_json::Value;
 
-use super::Tenant;
-
 /// The algorithms of a registered key. Auth0 has no other.
 const ALGORITHMS: [Algorithm; 3] = [Algorithm::RS256, Algorithm::RS384, Algorithm::PS256];
 
@@ -90,7 +88,12 @@ struct ClientKey {
 }
 
 impl ClientKeys {
-    fn register(&mut self, purpose: KeyUse, pem: &str, algorithm: &str) -> Result<String, KeyNotRegistered> {
+    pub fn register(
+        &mut self,
+        purpose: KeyUse,
+        pem: &str,
+        algorithm: &str,
+    ) -> Result<String, KeyNotRegistered> {
         let algorithm = algorithm.parse().ok().filter(|known| ALGORITHMS.contains(known));
         let (algorithm, (n, e)) = algorithm.zip(rsa_key(pem)).ok_or(KeyNotRegistered::Invalid)?;
         let kid = thumbprint(&n, &e);
@@ -114,7 +117,7 @@ impl ClientKeys {
         Ok(kid)
     }
 
-    fn remove(&mut self, purpose: KeyUse, kid: &str) {
+    pub fn remove(&mut self, purpose: KeyUse, kid: &str) {
         for key in self.0.iter_mut().filter(|key| key.kid == kid) {
             key.uses.retain(|of| *of != purpose);
         }
@@ -160,24 +163,6 @@ fn header(jwt: &str) -> Result<Header, InvalidJwt> {
         _ => return Err(InvalidJwt::Algorithm),
     }
     serde_json::from_value(value).map_err(|_| InvalidJwt::Malformed)
-}
-
-/// The registered keys of a running tenant.
-impl Tenant {
-    /// Registers the public key of a PEM text, under its thumbprint, which is returned.
-    pub fn register_key(
-        &self,
-        purpose: KeyUse,
-        public_pem: &str,
-        algorithm: &str,
-    ) -> Result<String, KeyNotRegistered> {
-        self.state().client_keys.register(purpose, public_pem, algorithm)
-    }
-
-    /// Removes the key with this id from this use.
-    pub fn remove_key(&self, purpose: KeyUse, kid: &str) {
-        self.state().client_keys.remove(purpose, kid);
-    }
 }
 
 /// Modulus and exponent of an RSA key of at least 2048 bits, from a SubjectPublicKeyInfo in PEM (RFC 3279 §2.3.1).

@@ -107,7 +107,10 @@ const DOORS: &[(&str, &str)] = &[
     ("src/config/client_secret.rs", "looks for spaces around a secret that was read"),
     ("src/config/proxy.rs", "looks for a password in the proxy's address"),
     ("src/cli/demo.rs", "writes the simulated client's secret into the file that the daemon reads"),
-    ("src/fake_auth0/application.rs", "the simulated tenant compares what it was sent with the client's secret"),
+    (
+        "src/fake_auth0/application.rs",
+        "the simulated tenant compares what it was sent with the client's secret",
+    ),
     ("src/cache/issuer.rs", "a token that was issued, on its way into an identity's texts"),
     ("src/domain/identity.rs", "puts an identity's texts, tokens among them, into one piece of memory"),
     ("src/api/token_json.rs", "the answer that callers ask for: an identity's token"),
