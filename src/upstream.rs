@@ -11,13 +11,16 @@ pub mod budget;
 mod client;
 mod clock_skew;
 pub mod credentials;
+mod discovery;
 mod fair_queue;
+mod grants;
 mod jwks;
 pub mod pace;
 mod profiles;
 pub mod rate_limit_headers;
 mod sending;
 pub mod token_claims;
+mod token_endpoint;
 pub mod wire;
 
 pub use client::{Auth0, Parts};

@@ -68,6 +68,15 @@ pub enum Failure {
         /// The cause.
         problem: TlsProblem,
     },
+    /// The host refuses the client's certificate in the TLS handshake.
+    #[error(
+        "{host} refuses the client's certificate: check that the certificate in tenant.client.certificate_file is valid \
+         now and from an authority that this host knows, and that the file has the intermediate certificates"
+    )]
+    CertificateRefused {
+        /// Host and port.
+        host: Arc<str>,
+    },
     /// The proxy makes no connection to Auth0.
     #[error("the proxy {proxy} {problem}")]
     Proxy {
@@ -180,7 +189,8 @@ pub enum Refusal {
     /// The certificate is not registered, or the application has another authentication method.
     #[error(
         "Auth0 does not accept the client's certificate (status {status}): check tenant.client.id, that the certificate is \
-         registered with the application, and that its authentication method is tls_client_auth"
+         registered with the application, that its authentication method is mTLS, and that the custom domain has mTLS \
+         endpoint aliases"
     )]
     Certificate {
         /// The status code.
@@ -265,7 +275,7 @@ impl Failure {
     /// The class of the failure.
     pub fn class(&self) -> FailureClass {
         match self {
-            Self::Denied(_) => FailureClass::Permanent,
+            Self::Denied(_) | Self::CertificateRefused { .. } => FailureClass::Permanent,
             Self::Throttled { .. } | Self::OverBudget { .. } => FailureClass::Throttled,
             Self::Malformed { what } if PASSING_CAUSES.contains(what) => FailureClass::Passing,
             Self::Status { status: 408 | 500.. } => FailureClass::Passing,
@@ -299,6 +309,7 @@ impl Failure {
                 | Self::NotFromAuth0 { .. }
                 | Self::Malformed { .. }
                 | Self::Denied(_)
+                | Self::CertificateRefused { .. }
                 | Self::NotSigned
                 | Self::Fault
         )
@@ -308,7 +319,7 @@ impl Failure {
     pub fn label(&self) -> &'static str {
         match self {
             Self::TimedOut { .. } => "timeout",
-            Self::Untrusted { .. } => "tls",
+            Self::Untrusted { .. } | Self::CertificateRefused { .. } => "tls",
             Self::UnknownHost { .. }
             | Self::LinkLocalResolver { .. }
             | Self::Refused { .. }

@@ -1,4 +1,4 @@
-//! How the application authenticates at the Authentication API: with a secret or with an assertion.
+//! How the application authenticates at the Authentication API: with a secret, an assertion or a certificate.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -10,6 +10,7 @@ use crate::domain::freshness::Moment;
 
 use super::options::ClientAuth;
 use super::parameters::Parameters;
+use super::peer_certificate::PeerCertificate;
 use super::reply::{Refusal, invalid, missing, oauth_error};
 use super::state::State;
 
@@ -42,6 +43,16 @@ pub(super) fn authenticate(
         let is_type = parameters.get("client_assertion_type") == Some(ASSERTION_TYPE);
         let is_id = parameters.get("client_id").is_none_or(|named| named == id) && id.len() <= LONGEST_ID;
         return match is_valid && is_type && is_id && allowed == ClientAuth::PrivateKeyJwt {
+            true => Ok(()),
+            false => Err(client_refused()),
+        };
+    }
+    if allowed == ClientAuth::TlsClientAuth {
+        let presented = request.extensions().get::<PeerCertificate>();
+        let id = &state.options.client_id;
+        let is_id = parameters.get("client_id").is_some_and(|named| named == id);
+        let is_only = basic.is_none() && posted.is_none();
+        return match is_id && is_only && presented.is_some_and(|certificate| certificate.is_of(id)) {
             true => Ok(()),
             false => Err(client_refused()),
         };

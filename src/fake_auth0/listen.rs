@@ -11,6 +11,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
+use rustls::ServerConfig;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
@@ -19,6 +20,7 @@ use crate::task;
 
 use super::Tenant;
 use super::certificates::CertificateKind;
+use super::peer_certificate::PeerCertificate;
 use super::ports::Port;
 use super::reply::{Delivery, Reply};
 use super::wire::{Before, GivenUp, Preceded, Queue, ResetFlag, ResettableStream, Sent, deliver};
@@ -85,9 +87,18 @@ impl Tenant {
     /// Outside a tokio runtime.
     pub fn listen_on(&self, port: u16, certificate: CertificateKind) -> io::Result<Listening> {
         let config = self.0.authority.server_config(certificate).map_err(io::Error::other)?;
+        let listening = self.serve_on(port, config)?;
+        self.state().listening = Some(listening.domain.clone());
+        Ok(listening)
+    }
+
+    /// Serves this port with this TLS configuration.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub(super) fn serve_on(&self, port: u16, config: Arc<ServerConfig>) -> io::Result<Listening> {
         let port = Arc::new(Port::listen(port)?);
         let domain = format!("localhost:{}", port.number());
-        self.state().listening = Some(domain.clone());
         self.0.ports.add(&port);
         self.apply_refusal();
         task::spawn("demo-listener", serve(self.clone(), Arc::clone(&port), TlsAcceptor::from(config)));
@@ -128,8 +139,13 @@ async fn serve_connection(tenant: Tenant, stream: TcpStream, acceptor: TlsAccept
         (state.options.title_case_headers, state.connection_generation)
     };
     let Ok(stream) = acceptor.accept(ResettableStream::new(stream, reset.clone())).await else { return };
+    let presented = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
+    let presented = presented.map(|certificate| PeerCertificate(certificate.clone().into_owned()));
     let stream = Preceded::new(stream, queue.clone());
-    let service = service_fn(|request| {
+    let service = service_fn(|mut request: Request<Incoming>| {
+        if let Some(presented) = &presented {
+            request.extensions_mut().insert(presented.clone());
+        }
         let is_dead = tenant.state().connection_generation != generation;
         respond(&tenant, request, is_dead, &reset, &queue)
     });

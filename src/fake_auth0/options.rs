@@ -48,6 +48,8 @@ pub enum ClientAuth {
     SecretBasic,
     /// Only `private_key_jwt`, with the keys that [`register_key`](super::Tenant::register_key) registers.
     PrivateKeyJwt,
+    /// Only `tls_client_auth`, with a certificate that the tenant's authority has issued to the application.
+    TlsClientAuth,
 }
 
 impl Default for TenantOptions {

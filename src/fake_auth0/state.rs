@@ -21,6 +21,10 @@ pub(super) struct State {
     pub options: TenantOptions,
     /// The latest listener's address, if there was one.
     pub listening: Option<String>,
+    /// The host that asks clients for certificates, if there is one.
+    pub mtls_host: Option<String>,
+    /// Whether the discovery document names it.
+    pub mtls_aliases: bool,
     pub keys: Keys,
     /// Public keys of the application.
     pub client_keys: ClientKeys,
@@ -47,6 +51,8 @@ impl State {
     pub fn new(options: TenantOptions, now: Moment) -> Result<Self, TenantError> {
         let mut state = Self {
             listening: None,
+            mtls_host: None,
+            mtls_aliases: true,
             keys: Keys::new(options.own_keys)?,
             client_keys: ClientKeys::default(),
             assertions: Assertions::default(),

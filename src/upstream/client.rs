@@ -1,6 +1,5 @@
 //! The client of a tenant: requests a Management token and reads users, within the budget.
 
-use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -12,12 +11,11 @@ use hyper::{Method, Request, StatusCode};
 use crate::clock::Clock;
 use crate::config::{self, Client, Tenant};
 use crate::domain::error::{Failure, FailureClass, Stage, Unavailable};
-use crate::domain::freshness::{Moment, Timestamp};
+use crate::domain::freshness::Moment;
 use crate::domain::priority::Priority;
 use crate::domain::retry::Backoff;
 use crate::domain::source::SourceOrders;
 use crate::domain::user::UserId;
-use crate::management::{Grant, GrantSource, Granting};
 use crate::secret::{Secret, TagKey};
 use crate::telemetry::Counters;
 use crate::telemetry::outage_log::OutageLog;
@@ -25,8 +23,10 @@ use crate::transport::Transport;
 use crate::transport::response::{Answer, Timing};
 
 use super::budget::{Budget, BudgetPermit};
-use super::credentials::{Credentials, TokenEndpoint};
+use super::credentials::Credentials;
+use super::discovery::KnownEndpoint;
 use super::pace::BudgetError;
+
 use super::wire::{self, AGENT, UserAnswer};
 
 /// Waits between attempts for one user. They share `tenant.request_timeout`, so the waits are short.
@@ -52,6 +52,7 @@ pub(super) enum Endpoint {
     Token,
     User,
     Keys,
+    Discovery,
 }
 
 impl Endpoint {
@@ -61,6 +62,7 @@ impl Endpoint {
             Self::Token => "token",
             Self::User => "user",
             Self::Keys => "keys",
+            Self::Discovery => "discovery",
         }
     }
 }
@@ -71,7 +73,7 @@ pub struct Auth0(pub(super) Arc<ClientInner>);
 
 pub(super) struct ClientInner {
     pub domain: Arc<str>,
-    audience: Arc<str>,
+    pub audience: Arc<str>,
     reloadable: RwLock<Arc<ClientSettings>>,
     /// The last credentials that Auth0 accepted, as long as it has not accepted the ones that replaced them.
     previous: Mutex<Option<Credentials>>,
@@ -91,10 +93,35 @@ pub(super) struct ClientSettings {
     pub transport: Arc<dyn Transport>,
     /// In the order in which they are tried; never empty.
     pub credentials: Vec<Credentials>,
+    /// `tenant.client.token_host`.
+    pub token_host: Option<Arc<str>>,
+    /// The token endpoint for clients with a certificate, once it was read.
+    pub token_endpoint: KnownEndpoint,
     pub request_timeout: Duration,
     pub max_retries: u32,
     /// Where the tokens of each connection come from.
     orders: SourceOrders,
+}
+
+impl ClientSettings {
+    fn new(
+        tenant: &Tenant,
+        client: &Client,
+        upstream: config::Upstream,
+        transport: Arc<dyn Transport>,
+        credentials: Vec<Credentials>,
+        orders: SourceOrders,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            transport,
+            credentials,
+            token_host: client.token_host.clone(),
+            token_endpoint: KnownEndpoint::default(),
+            request_timeout: tenant.request_timeout,
+            max_retries: upstream.max_retries,
+            orders,
+        })
+    }
 }
 
 /// The parts that a tenant's client is built from, besides its settings.
@@ -118,17 +145,12 @@ impl Auth0 {
     pub fn new(tenant: &Tenant, client: &Arc<Client>, upstream: config::Upstream, parts: Parts) -> Self {
         let Parts { transport, clock, tags, counters, orders, seed } = parts;
         let budget = Budget::new(upstream, clock.clone());
-        let reloadable = ClientSettings {
-            transport,
-            credentials: Credentials::of(client, &[]),
-            request_timeout: tenant.request_timeout,
-            max_retries: upstream.max_retries,
-            orders,
-        };
+        let credentials = Credentials::of(client, &transport, &[]);
+        let reloadable = ClientSettings::new(tenant, client, upstream, transport, credentials, orders);
         Self(Arc::new(ClientInner {
             domain: Arc::clone(&tenant.domain),
             audience: Arc::clone(&tenant.audience),
-            reloadable: RwLock::new(Arc::new(reloadable)),
+            reloadable: RwLock::new(reloadable),
             previous: Mutex::default(),
             clock,
             tags,
@@ -152,18 +174,12 @@ impl Auth0 {
     ) {
         let mut previous = self.previous();
         let known: Vec<_> = self.reloadable().credentials.iter().chain(previous.iter()).cloned().collect();
-        let credentials = Credentials::of(client, &known);
+        let credentials = Credentials::of(client, &transport, &known);
         let has_worked = credentials.iter().any(Credentials::have_worked);
         *previous = known.into_iter().find(|known| !has_worked && known.have_worked());
         drop(previous);
-        let reloadable = ClientSettings {
-            transport,
-            credentials,
-            request_timeout: tenant.request_timeout,
-            max_retries: upstream.max_retries,
-            orders,
-        };
-        *self.0.reloadable.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(reloadable);
+        let reloadable = ClientSettings::new(tenant, client, upstream, transport, credentials, orders);
+        *self.0.reloadable.write().unwrap_or_else(PoisonError::into_inner) = reloadable;
         self.0.budget.reconfigure(upstream);
     }
 
@@ -186,62 +202,6 @@ impl Auth0 {
     /// The time by the tenant's clock as far as it is known, and by this machine's elapsed clock.
     pub(super) fn tenant_moment(&self) -> Moment {
         Moment { wall: self.0.clock.tenant_wall(), ..self.0.clock.now() }
-    }
-
-    /// Requests a Management token, within the budget, with each of the client's credentials in turn until Auth0
-    /// accepts one. Also returns the date of the answer, if it has one.
-    pub async fn grant(&self) -> Result<(Grant, Option<Timestamp>), Failure> {
-        let reloadable = self.reloadable();
-        let mut attempts = self.attempts(&reloadable);
-        while let Some(credentials) = attempts.next() {
-            let outcome = self.grant_to(&reloadable, &credentials).await;
-            match attempts.judge(outcome) {
-                ControlFlow::Break(outcome) => return outcome,
-                ControlFlow::Continue(()) => {}
-            }
-        }
-        Err(Failure::NotSigned)
-    }
-
-    async fn grant_to(
-        &self,
-        reloadable: &ClientSettings,
-        credentials: &Credentials,
-    ) -> Result<(Grant, Option<Timestamp>), Failure> {
-        let inner = &self.0;
-        let acquiring = inner.budget.acquire_for_itself(Priority::Management, reloadable.request_timeout);
-        let permit = acquiring.await.map_err(budget_failure)?;
-        inner.counters.token_requests.add();
-        let fields = [("grant_type", "client_credentials"), ("audience", &*inner.audience)];
-        let outcome = self
-            .post_token(reloadable, credentials, &fields, permit, Priority::Management)
-            .await
-            .and_then(|(answer, timing)| {
-                let grant = wire::parse_grant(&answer, &inner.audience, timing)?;
-                Ok((grant, answer.date()))
-            })
-            .map_err(|failure| credentials.explain(failure));
-        match &outcome {
-            Ok(_) => inner.counters.grants_succeeded.add(),
-            Err(_) => inner.counters.grants_failed.add(),
-        }
-        outcome.inspect_err(|failure| self.failed(failure))
-    }
-
-    /// Sends a form to the token endpoint, authenticated with `credentials`, with a permit of the [`Budget`] that was
-    /// acquired with this priority.
-    pub(super) async fn post_token(
-        &self,
-        reloadable: &ClientSettings,
-        credentials: &Credentials,
-        fields: &[(&str, &str)],
-        permit: BudgetPermit,
-        priority: Priority,
-    ) -> Result<(Answer, Timing), Failure> {
-        let (url, issuer) = (format!("https://{}/oauth/token", self.0.domain), own_issuer(&self.0.domain));
-        let endpoint = TokenEndpoint { url: &url, issuer: &issuer };
-        let request = credentials.request(endpoint, fields, self.0.clock.tenant_wall())?;
-        self.send(reloadable, Endpoint::Token, Some(request), permit, priority).await
     }
 
     /// Requests `user` once, with `bearer` and a permit of the [`Budget`] that was acquired with this priority.
@@ -337,12 +297,6 @@ impl Auth0 {
 
     pub(super) fn failed(&self, failure: &Failure) {
         self.0.counters.upstream_failed(self.0.clock.now().wall, failure.to_string());
-    }
-}
-
-impl GrantSource for Auth0 {
-    fn grant(&self) -> Granting<'_> {
-        Box::pin(async move { Self::grant(self).await.map(|(grant, _)| grant) })
     }
 }
 

@@ -19,6 +19,7 @@ use crate::domain::error::{Failure, Refusal};
 use crate::domain::freshness::Timestamp;
 use crate::secret::Secret;
 use crate::signing::{NotSigned, SigningKey};
+use crate::transport::Transport;
 
 use super::wire::AGENT;
 
@@ -29,10 +30,12 @@ const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-be
 const ASSERTION_LIFETIME: Duration = Duration::from_secs(60);
 
 /// A client id with what it authenticates with, and what Auth0 has said about it. Clones share the latter.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Credentials {
     id: Arc<str>,
     credential: Credential,
+    /// Presents the certificate, if it is one.
+    transport: Option<Arc<dyn Transport>>,
     standing: Arc<Standing>,
 }
 
@@ -75,26 +78,31 @@ struct Assertion<'a> {
 }
 
 impl Credentials {
-    /// The credentials that `[tenant.client]` names, in the order in which they are tried. Those of `known` that are
-    /// equal keep what is known about them.
-    pub fn of(client: &Client, known: &[Self]) -> Vec<Self> {
+    /// The credentials that `[tenant.client]` names, in the order in which they are tried. What is known about those of
+    /// `known` that are equal is kept. A certificate is presented through a transport like `transport`.
+    pub fn of(client: &Client, transport: &Arc<dyn Transport>, known: &[Self]) -> Vec<Self> {
         let credentials = client.next.iter().chain([&client.credential]);
         let id: Arc<str> = client.id.as_str().into();
         credentials
             .map(|credential| {
                 let same = known.iter().find(|known| known.credential == *credential && known.id == id);
-                same.cloned().unwrap_or_else(|| Self {
+                let certificate = match credential {
+                    Credential::TlsClientAuth(certificate) => Some(certificate),
+                    _ => None,
+                };
+                Self {
                     id: Arc::clone(&id),
                     credential: credential.clone(),
-                    standing: Arc::default(),
-                })
+                    transport: certificate.and_then(|certificate| transport.presenting(certificate)),
+                    standing: same.map(|same| Arc::clone(&same.standing)).unwrap_or_default(),
+                }
             })
             .collect()
     }
 
-    /// Whether both are the same.
-    pub fn are(&self, other: &Self) -> bool {
-        self.id == other.id && self.credential == other.credential
+    /// The transport that presents the certificate, if it is one.
+    pub fn transport(&self) -> Option<&Arc<dyn Transport>> {
+        self.transport.as_ref()
     }
 
     /// What the application authenticates with.
@@ -226,7 +234,7 @@ mod tests {
     const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
 
     fn credentials(credential: Credential) -> Credentials {
-        Credentials { id: "id:1".into(), credential, standing: Arc::default() }
+        Credentials { id: "id:1".into(), credential, transport: None, standing: Arc::default() }
     }
 
     fn proof(credential: Credential) -> Proof {
@@ -264,7 +272,7 @@ mod tests {
         );
         let key = SigningKey::from_pem(pem.as_bytes(), crate::signing::SigningAlg::Ps256).unwrap();
         let credential = Credential::PrivateKeyJwt(Arc::new(key));
-        let client = Credentials { id: "i".repeat(64).into(), credential, standing: Arc::default() };
+        let client = Credentials { id: "i".repeat(64).into(), ..credentials(credential) };
         let issuer = format!("https://{}/", "d".repeat(253));
         let assertions = [0, 1].map(|_| {
             let proof = client.proof(&issuer, NOW).unwrap();

@@ -29,6 +29,7 @@ mod support {
 mod api;
 mod audit;
 mod caching;
+mod certificates;
 mod clients;
 mod config;
 mod credentials;

@@ -15,7 +15,7 @@ pub fn configuration(
     let path = |name: &str| directory.path().join(name);
     std::fs::write(path("secret"), "demo-client-secret\n").unwrap();
     std::fs::set_permissions(path("secret"), std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
-    if settings.contains("key_file") {
+    if settings.contains("/key.pem") {
         write_keys(directory);
     }
     let ca = ca_pem.map_or(String::new(), |pem| {
