@@ -8,8 +8,8 @@ use crate::domain::retry::whole_seconds;
 
 use super::state::Services;
 use super::types::{
-    CacheStatus, FailureStatus, ListenerStatus, LookupCounts, ManagementTokenStatus, StatusAnswer,
-    UpstreamFailure, UpstreamStatus,
+    CacheStatus, ClientCertificateStatus, FailureStatus, ListenerStatus, LookupCounts, ManagementTokenStatus,
+    StatusAnswer, UpstreamFailure, UpstreamStatus,
 };
 
 impl Services {
@@ -95,6 +95,9 @@ impl Services {
                     attempts,
                 }),
             },
+            client_certificate: counters
+                .certificate_expiry()
+                .map(|at| ClientCertificateStatus { expires_at: at.to_string(), expired: at <= now.wall }),
             cache: CacheStatus { entries, bytes, max_bytes: self.cache.max_bytes() },
             lookups: LookupCounts {
                 hit: counters.hits.get(),

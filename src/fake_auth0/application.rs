@@ -47,8 +47,9 @@ pub(super) fn authenticate(
             false => Err(client_refused()),
         };
     }
-    if allowed == ClientAuth::TlsClientAuth {
-        let presented = request.extensions().get::<PeerCertificate>();
+    let presented = request.extensions().get::<PeerCertificate>();
+    let is_any = allowed == ClientAuth::Any && presented.is_some();
+    if is_any || allowed == ClientAuth::TlsClientAuth {
         let id = &state.options.client_id;
         let is_id = parameters.get("client_id").is_some_and(|named| named == id);
         let is_only = basic.is_none() && posted.is_none();

@@ -40,7 +40,7 @@ pub struct TenantOptions {
 /// An application's `token_endpoint_auth_method`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClientAuth {
-    /// A secret, in either place. Auth0 accepts one only; the demo accepts both.
+    /// A secret, in either place, or a certificate. Auth0 accepts one method only; the demo accepts these.
     Any,
     /// Only `client_secret_post`.
     SecretPost,

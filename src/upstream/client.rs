@@ -9,7 +9,7 @@ use hyper::header::{ACCEPT, AUTHORIZATION, HeaderValue, USER_AGENT};
 use hyper::{Method, Request, StatusCode};
 
 use crate::clock::Clock;
-use crate::config::{self, Client, Tenant};
+use crate::config::{self, Client, Credential, Tenant};
 use crate::domain::error::{Failure, FailureClass, Stage, Unavailable};
 use crate::domain::freshness::Moment;
 use crate::domain::priority::Priority;
@@ -147,7 +147,7 @@ impl Auth0 {
         let budget = Budget::new(upstream, clock.clone());
         let credentials = Credentials::of(client, &transport, &[]);
         let reloadable = ClientSettings::new(tenant, client, upstream, transport, credentials, orders);
-        Self(Arc::new(ClientInner {
+        let auth0 = Self(Arc::new(ClientInner {
             domain: Arc::clone(&tenant.domain),
             audience: Arc::clone(&tenant.audience),
             reloadable: RwLock::new(reloadable),
@@ -159,7 +159,27 @@ impl Auth0 {
             key_outages: OutageLog::default(),
             budget,
             random: Mutex::new(fastrand::Rng::with_seed(seed)),
-        }))
+        }));
+        auth0.note_certificate(client);
+        auth0
+    }
+
+    /// Notes when the client's certificate expires, and logs if it cannot be used now.
+    fn note_certificate(&self, client: &Client) {
+        let Credential::TlsClientAuth(certificate) = &client.credential else {
+            return self.0.counters.certificate_expires(None);
+        };
+        let (begins_at, expires_at) = (certificate.not_before(), certificate.not_after());
+        self.0.counters.certificate_expires(Some(expires_at));
+        match self.0.clock.tenant_wall() {
+            now if now >= expires_at => {
+                tracing::error!(%expires_at, "The client's certificate has expired: replace tenant.client.certificate_file");
+            }
+            now if now < begins_at => {
+                tracing::error!(%begins_at, "The client's certificate is not valid yet: check tenant.client.certificate_file and this machine's clock");
+            }
+            _ => {}
+        }
     }
 
     /// Replaces the settings, which are of the same tenant, and the transport. Requests under way keep the previous
@@ -180,6 +200,7 @@ impl Auth0 {
         drop(previous);
         let reloadable = ClientSettings::new(tenant, client, upstream, transport, credentials, orders);
         *self.0.reloadable.write().unwrap_or_else(PoisonError::into_inner) = reloadable;
+        self.note_certificate(client);
         self.0.budget.reconfigure(upstream);
     }
 

@@ -10,7 +10,8 @@
 //! - `users COUNT BYTES`: so many more users, `google-oauth2|0` and so on, whose tokens are so long
 //! - `calls`: prints how many requests for users and for tokens there were
 //!
-//! Files: `ca.pem`, `client_secret` (mode 0600), `domain`, and `env`, which a shell or a unit can read.
+//! Files: `ca.pem`, `client_secret` (mode 0600), `client.pem` and `client_key.pem` (mode 0600) for authentication with a
+//! certificate, `domain`, and `env`, which a shell or a unit can read.
 
 #![allow(
     clippy::expect_used,
@@ -30,7 +31,9 @@ use std::time::Duration;
 
 use cloakroom::clock::Clock;
 use cloakroom::fake_auth0::users::GOOGLE;
-use cloakroom::fake_auth0::{CertificateKind, Endpoint, Fault, Tenant, TenantOptions, WaitHint};
+use cloakroom::fake_auth0::{
+    CertificateKind, ClientCertificateKind, Endpoint, Fault, Tenant, TenantOptions, WaitHint,
+};
 use cloakroom::secret::Secret;
 
 fn main() {
@@ -42,6 +45,10 @@ fn main() {
     let listening = tenant.listen(CertificateKind::Good).unwrap();
     write(&directory, "ca.pem", listening.ca_pem(), 0o644);
     write(&directory, "client_secret", TenantOptions::default().client_secret.expose(), 0o600);
+    let _mtls = tenant.listen_mtls().unwrap();
+    let certificate = tenant.issue_client_certificate(ClientCertificateKind::Good, None).unwrap();
+    write(&directory, "client.pem", &certificate.certificate_pem, 0o644);
+    write(&directory, "client_key.pem", certificate.key_pem.expose(), 0o600);
     let env = format!(
         "CLOAKROOM_TENANT__DOMAIN={}\nCLOAKROOM_TENANT__AUDIENCE={}\nCLOAKROOM_TENANT__CLIENT__ID={}\n",
         listening.domain(),
