@@ -48,6 +48,7 @@ pub(super) fn authenticate(
         };
     }
     let presented = request.extensions().get::<PeerCertificate>();
+    state.presented.extend(presented.map(|PeerCertificate(certificate)| certificate.clone()));
     let is_any = allowed == ClientAuth::Any && presented.is_some();
     if is_any || allowed == ClientAuth::TlsClientAuth {
         let id = &state.options.client_id;

@@ -7,7 +7,7 @@ use std::io;
 
 use crate::secret::Secret;
 
-use super::client_key_pair::ClientKeyPair;
+use super::client_key_pair::{ClientKeyPair, pem};
 use super::error::TenantError;
 use super::listen::Listening;
 use super::{CertificateKind, Tenant};
@@ -64,6 +64,11 @@ impl Tenant {
         let listening = self.serve_on(0, config)?;
         self.state().mtls_host = Some(listening.domain().to_owned());
         Ok(listening)
+    }
+
+    /// The certificates that the token endpoint was presented so far, as PEM, in the order of the requests.
+    pub fn presented_certificates(&self) -> Vec<String> {
+        self.state().presented.iter().map(|certificate| pem("CERTIFICATE", certificate)).collect()
     }
 
     /// Sets whether the discovery document names the host that asks for certificates. It does at first.

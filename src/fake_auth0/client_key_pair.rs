@@ -48,7 +48,8 @@ impl ClientKeyPair {
     }
 }
 
-fn pem(label: &str, der: &[u8]) -> String {
+/// PEM with this label.
+pub(super) fn pem(label: &str, der: &[u8]) -> String {
     let mut text = format!("-----BEGIN {label}-----\n");
     for line in der.chunks(48) {
         STANDARD.encode_string(line, &mut text);

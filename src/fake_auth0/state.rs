@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use aws_lc_rs::digest;
+use rustls::pki_types::CertificateDer;
 use serde_json::{Map, Value};
 
 use crate::domain::freshness::Moment;
@@ -29,6 +30,8 @@ pub(super) struct State {
     /// Public keys of the application.
     pub client_keys: ClientKeys,
     pub assertions: Assertions,
+    /// Certificates that the token endpoint was presented, in their order.
+    pub presented: Vec<CertificateDer<'static>>,
     /// By `user_id` of the primary identity; a linked identity's own id is unknown, as at Auth0.
     pub users: BTreeMap<String, Map<String, Value>>,
     pub limit: Option<Bucket>,
@@ -56,6 +59,7 @@ impl State {
             keys: Keys::new(options.own_keys)?,
             client_keys: ClientKeys::default(),
             assertions: Assertions::default(),
+            presented: Vec::new(),
             users: BTreeMap::new(),
             limit: options.rate_limit.map(|limit| Bucket::new(limit, now)),
             quota: None,
