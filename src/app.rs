@@ -17,7 +17,6 @@ use crate::clock::Clock;
 use crate::config::{Config, Listener, Shutdown};
 use crate::domain::claims::Expected;
 use crate::domain::policy::Policy;
-use crate::domain::source::SourceOrders;
 use crate::listener::fairness::FairScheduler;
 use crate::listener::socket::{BoundSocket, SocketError};
 use crate::listener::watchdog::Watchdog;
@@ -25,24 +24,34 @@ use crate::listener::{self, ListenerSetup};
 use crate::management::Management;
 use crate::process::activation::Passed;
 use crate::process::notify::ServiceManager;
+use crate::providers::Providers;
 use crate::secret::{NoRandomness, TagKey};
-use crate::sources::Sources;
+use crate::sources::{SourceParts, Sources};
+use crate::state::{Chains, StateError};
 use crate::telemetry::audit::{AuditLog, OutputError};
 use crate::telemetry::{Counters, UserNames};
-use crate::transport::{Transport, TransportError};
-use crate::upstream::{self, Auth0, Parts, Profiles, issuers};
+use crate::transport::TransportError;
+use crate::upstream::{Auth0, Parts, Profiles, issuers};
 use crate::user_token::UserTokens;
 
 pub mod descriptor_limits;
 pub mod reload;
+mod secret_files;
 mod secret_watch;
 mod service_manager;
+pub mod transports;
 
 use descriptor_limits::Descriptors;
+use transports::Transports;
+
 use reload::{By, ConfigSource, Reloader, Reloads, UserTokensFor};
+use secret_files::SecretFiles;
 
 /// Timeout after the deadline for the last answers, `draining`, to reach their clients.
 const LAST_ANSWERS: Duration = Duration::from_millis(500);
+
+/// Timeout after that for redemptions of refresh tokens: more than `providers.request_timeout` is by default.
+const LAST_REDEMPTIONS: Duration = Duration::from_secs(10);
 
 /// Timeout after that for the audit log's last lines, in case their reader does not read.
 const LAST_LINES: Duration = Duration::from_secs(2);
@@ -54,8 +63,8 @@ const MACHINE_ID: &str = "/etc/machine-id";
 pub struct Deps {
     /// The clock.
     pub clock: Clock,
-    /// The transport to Auth0.
-    pub transport: Arc<dyn Transport>,
+    /// The transports to Auth0 and to identity providers.
+    pub transports: Transports,
     /// Seed of every jitter; equal seeds give equal jitters.
     pub seed: u64,
     /// The source of configurations for reloads; `None` if there are none.
@@ -70,7 +79,7 @@ impl Deps {
     pub fn production(config: &Config) -> Result<Self, TransportError> {
         Ok(Self {
             clock: Clock::system(),
-            transport: upstream::transport_to(&config.tenant)?,
+            transports: Transports::build(config)?,
             seed: fastrand::u64(..),
             source: None,
             manager: ServiceManager::none(),
@@ -93,7 +102,10 @@ pub enum StartError {
     /// A bound socket cannot be served.
     #[error("the socket cannot be served: {0}")]
     Listen(#[from] std::io::Error),
-    /// The transport to Auth0 cannot be made.
+    /// The file of `[state]` cannot be used.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// A transport cannot be made.
     #[error(transparent)]
     Transport(#[from] TransportError),
     /// The audit log's output cannot be used.
@@ -131,6 +143,7 @@ pub struct Running {
     /// Other tasks, which are aborted when the daemon ends.
     _background: JoinSet<()>,
     shutdown: watch::Receiver<Shutdown>,
+    chains: Chains,
     reloads: Reloads,
     manager: ServiceManager,
 }
@@ -207,19 +220,21 @@ pub async fn start_on(bound: Bound, config: &Config, deps: Deps) -> Result<Runni
     let (phase, watched) = watch::channel(ShutdownPhase::Serving);
     let listeners = listening.iter().map(|listening| Arc::clone(&listening.info)).collect();
     let (manager, (reloads, asked)) = (deps.manager.clone().with_thread(), Reloads::new());
-    let Wired { services, auth0, source, user_tokens } =
+    let Wired { services, auth0, providers, sources, chains, source, user_tokens } =
         wire(config, deps, watched, listeners, reloads.clone())?;
     let (shutdown, shutdown_now) = watch::channel(config.shutdown);
-    let (client, client_now) = watch::channel(Arc::clone(&config.client));
+    let (secrets, secrets_now) = watch::channel(SecretFiles::all_of(config));
     let reloader = Reloader {
         running: config.clone(),
         source,
         services: Arc::clone(&services),
         auth0,
+        providers,
+        sources,
         own_uid,
         terms,
         shutdown,
-        client,
+        secrets,
         user_tokens,
         manager: manager.clone(),
         last_problems: None,
@@ -229,7 +244,7 @@ pub async fn start_on(bound: Bound, config: &Config, deps: Deps) -> Result<Runni
     let scheduler = FairScheduler::default();
     let (mut servers, mut background) = (JoinSet::new(), JoinSet::new());
     if reloader.source.is_some() {
-        background.spawn(secret_watch::watch(client_now, reloads.clone(), TagKey::random()?));
+        background.spawn(secret_watch::watch(secrets_now, reloads.clone(), TagKey::random()?));
     }
     background.spawn(reloader.run(asked));
     if manager.is_notified() {
@@ -249,6 +264,7 @@ pub async fn start_on(bound: Bound, config: &Config, deps: Deps) -> Result<Runni
         servers,
         _background: background,
         shutdown: shutdown_now,
+        chains,
         reloads,
         manager,
     })
@@ -258,6 +274,9 @@ pub async fn start_on(bound: Bound, config: &Config, deps: Deps) -> Result<Runni
 struct Wired {
     services: Arc<Services>,
     auth0: Auth0,
+    providers: Providers,
+    sources: Sources,
+    chains: Chains,
     source: Option<Arc<ConfigSource>>,
     user_tokens: UserTokensFor,
 }
@@ -270,16 +289,16 @@ fn wire(
     listeners: Vec<Arc<ListenerInfo>>,
     reloads: Reloads,
 ) -> Result<Wired, StartError> {
-    let Deps { clock, transport, seed, source, manager: _ } = deps;
+    let Deps { clock, transports, seed, source, manager: _ } = deps;
     let (tags, counters) = (TagKey::random()?, Arc::new(Counters::default()));
     let names = UserNames::for_installation(&config.log, Path::new(MACHINE_ID))?;
     let audit = AuditLog::start(&config.audit, names.clone())?;
     let parts = Parts {
-        transport,
+        transport: transports.auth0,
         clock: clock.clone(),
-        tags,
+        tags: tags.clone(),
         counters: Arc::clone(&counters),
-        orders: SourceOrders::default(),
+        orders: config.source_orders(),
         seed,
     };
     let auth0 = Auth0::new(&config.tenant, &config.client, config.upstream, parts);
@@ -297,7 +316,13 @@ fn wire(
     };
     let management = Management::start(Arc::new(auth0.clone()), config.management, clock.clone(), seed);
     let profiles = Arc::new(Profiles::new(auth0.clone(), management.clone()));
-    let issuer = Arc::new(Sources);
+    let providers =
+        Providers::new(&config.providers, transports.providers, clock.clone(), Arc::clone(&counters), seed);
+    let chains = chains(config, &clock, &counters, seed)?;
+    let parts =
+        SourceParts { chains: chains.clone(), providers: providers.clone(), clock: clock.clone(), tags };
+    let sources = Sources::new(&config.connections, parts);
+    let issuer = Arc::new(sources.clone());
     let services = Arc::new(Services::new(ServiceParts {
         cache: Cache::new(&config.cache, profiles, issuer, clock.clone(), Arc::clone(&counters), names, seed),
         management,
@@ -307,12 +332,26 @@ fn wire(
         user_tokens: user_tokens(config),
         reload: Box::new(move || reloads.ask(By::Operator)),
         budget: Box::new(move |now| budget.standing(now)),
+        sources: {
+            let sources = sources.clone();
+            Box::new(move || sources.standings())
+        },
         phase,
         tenant: Arc::clone(&config.tenant.domain),
         listeners,
         run: seed as u32,
     }));
-    Ok(Wired { services, auth0, source: source.map(Arc::new), user_tokens })
+    let source = source.map(Arc::new);
+    Ok(Wired { services, auth0, providers, sources, chains, source, user_tokens })
+}
+
+/// The refresh tokens that the daemon knows: in `[state]`, or in memory.
+fn chains(config: &Config, clock: &Clock, counters: &Arc<Counters>, seed: u64) -> Result<Chains, StartError> {
+    let (clock, counters) = (clock.clone(), Arc::clone(counters));
+    Ok(match &config.state {
+        Some(state) => Chains::open(state, &config.tenant.domain, clock, counters, seed)?,
+        None => Chains::in_memory(clock, counters)?,
+    })
 }
 
 impl Running {
@@ -331,6 +370,10 @@ impl Running {
     /// when this returns.
     pub async fn stop(mut self) -> Ended {
         let ended = self.finish().await;
+        // Redemptions under way end within their timeouts; an answer that is lost here may lose a refresh token.
+        if tokio::time::timeout(LAST_REDEMPTIONS, self.chains.close()).await.is_err() {
+            tracing::warn!("Refresh tokens are still being redeemed; the answers are lost");
+        }
         let services = self.services;
         let closing = tokio::task::spawn_blocking(move || services.audit.close(LAST_LINES));
         // A timeout of its own, because all blocking threads may hang on files or name resolution.

@@ -17,6 +17,7 @@ mod changes;
 mod client;
 mod client_key;
 mod client_secret;
+mod connection;
 mod effective_values;
 mod environment;
 mod host;
@@ -25,17 +26,21 @@ mod log;
 mod management;
 mod me;
 mod problem;
+mod providers;
 mod proxy;
 mod reader;
 mod referenced_files;
+mod refresh;
 mod reloadable;
 mod runtime;
 pub mod schema;
 mod shutdown;
 mod socket_dir;
 mod source_values;
+mod state;
 mod suggestion;
 mod tenant;
+mod token_endpoint;
 mod toml_file;
 mod upstream;
 mod user_key;
@@ -44,12 +49,16 @@ mod values;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::domain::source::SourceOrders;
+use crate::secret::Secret;
+
 use self::accounts::{Gid, Uid};
 pub use self::admin::Admin;
 pub use self::audit::{Audit, AuditEvents, AuditOutput};
 pub use self::cache::{Cache, Negative};
 pub use self::changes::{Change, Reread};
 pub use self::client::{Client, Credential, CredentialFiles};
+pub use self::connection::Connection;
 use self::effective_values::Effective;
 pub use self::environment::Env;
 pub use self::listener::Listener;
@@ -58,13 +67,17 @@ pub use self::management::Management;
 pub use self::me::Me;
 pub use self::problem::{Cause, Problem, Problems};
 use self::problem::{Checked, Report, Wrong};
+pub use self::providers::Providers;
 pub use self::proxy::Proxy;
 use self::reader::Reader;
 use self::referenced_files::Exposure;
+pub use self::refresh::Refresh;
 pub use self::runtime::Runtime;
 use self::schema::Type;
 pub use self::shutdown::Shutdown;
+pub use self::state::State;
 pub use self::tenant::Tenant;
+pub use self::token_endpoint::TokenEndpoint;
 pub use self::upstream::Upstream;
 use self::values::Typed;
 
@@ -84,10 +97,16 @@ pub struct Config {
     pub cache: Cache,
     /// `[upstream]`: the budget for requests to Auth0.
     pub upstream: Upstream,
+    /// `[providers]`: how identity providers are reached.
+    pub providers: Providers,
+    /// `[[connection]]`: the connections whose tokens have more sources than what Auth0 stores.
+    pub connections: Vec<Connection>,
     /// `[[listener]]`: the sockets; never empty.
     pub listeners: Vec<Listener>,
     /// `[me]`: which users' tokens `/v1/me` accepts.
     pub me: Me,
+    /// `[state]`: the file with refresh tokens that rotate; `None` if they are kept in memory.
+    pub state: Option<State>,
     /// `[audit]`: which requests have a line, and where it is written.
     pub audit: Audit,
     /// `[admin]`: probes and metrics over TCP.
@@ -100,6 +119,14 @@ pub struct Config {
     pub runtime: Runtime,
     /// What each key was read as, for a reload to compare.
     effective: Effective,
+}
+
+impl Config {
+    /// Where the tokens of each connection come from.
+    pub fn source_orders(&self) -> SourceOrders {
+        let orders = self.connections.iter();
+        orders.map(|connection| (Arc::clone(&connection.name), connection.sources)).collect()
+    }
 }
 
 /// A valid configuration, and warnings about it.
@@ -158,6 +185,11 @@ pub fn gid(text: &str) -> Result<u32, String> {
     Gid::parse(Type::Group, &text.into()).map(|Gid(gid)| gid).map_err(|wrong| wrong.text)
 }
 
+/// The secret in the file `path`, under the rules for secrets; `None` if it cannot be used.
+pub fn secret_in(path: &Path) -> Option<Secret> {
+    client_secret::secret_from(path).ok().map(|(secret, _)| secret)
+}
+
 /// Reads `text` as the content of a file called `name`, and overrides it by `env`.
 pub fn parse(name: &str, text: &str, env: &Env) -> Result<Loaded, Problems> {
     parse_opened(name, text, None, env)
@@ -185,10 +217,15 @@ fn read(reader: &mut Reader, env: &Env) -> Checked<Config> {
     let tenant = tenant::read(reader, env, &timeouts);
     let client = client::read(reader);
     let management = management::read(reader);
-    let cache = cache::read(reader, timeouts.as_ref().ok().map(|timeouts| &timeouts.request));
+    let min_ttl = reader.setting("cache.min_ttl");
+    let cache = cache::read(reader, timeouts.as_ref().ok().map(|timeouts| &timeouts.request), &min_ttl);
     let upstream = upstream::read(reader);
+    let connections = connection::read(reader, min_ttl.as_ref().ok());
+    let is_refreshing = |connections: &Vec<Connection>| connections.iter().any(|one| one.refresh.is_some());
+    let providers = providers::read(reader, env, connections.as_ref().is_ok_and(is_refreshing));
     let listeners = listener::read(reader);
     let me = me::read(reader);
+    let state = state::read(reader);
     let audit = audit::read(reader);
     let admin = admin::read(reader);
     let shutdown = shutdown::read(reader);
@@ -200,8 +237,11 @@ fn read(reader: &mut Reader, env: &Env) -> Checked<Config> {
         management: management?,
         cache: cache?,
         upstream: upstream?,
+        providers: providers?,
+        connections: connections?,
         listeners: listeners?,
         me: me?,
+        state: state?,
         audit: audit?,
         admin: admin?,
         shutdown: shutdown?,

@@ -14,6 +14,8 @@ pub mod invisible_characters;
 pub mod lost_time;
 pub mod policy;
 pub mod priority;
+pub mod provider;
+pub mod redemption;
 pub mod retry;
 pub mod scope;
 pub mod source;

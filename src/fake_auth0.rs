@@ -25,6 +25,7 @@ mod options;
 mod parameters;
 mod peer_certificate;
 mod ports;
+pub mod provider;
 mod registration;
 mod reply;
 mod state;
@@ -53,7 +54,7 @@ pub use client_keys::{InvalidJwt, KeyNotRegistered, KeyUse};
 pub use error::TenantError;
 pub use fault::{ExpiresIn, Fault, WaitHint};
 pub use limit::RateLimit;
-pub use listen::Listening;
+pub use listen::{Handshake, Listening};
 pub use options::{ClientAuth, TenantOptions};
 pub use peer_certificate::PeerCertificate;
 pub use reply::{Delivery, Reply};
@@ -62,6 +63,7 @@ use certificates::Authority;
 use fault::Plan;
 use ports::Ports;
 use state::State;
+use users::logins::{self, StoredTokens};
 
 /// A simulated Auth0 tenant. Clones share its state.
 #[derive(Clone)]
@@ -69,7 +71,7 @@ pub struct Tenant(Arc<Inner>);
 
 struct Inner {
     clock: Clock,
-    authority: Authority,
+    authority: Arc<Authority>,
     state: Mutex<State>,
     ports: Ports,
 }
@@ -95,7 +97,7 @@ impl Tenant {
         let state = State::new(options, clock.now())?;
         Ok(Self(Arc::new(Inner {
             clock,
-            authority: Authority::new()?,
+            authority: Arc::new(Authority::new()?),
             state: Mutex::new(state),
             ports: Ports::default(),
         })))
@@ -259,13 +261,35 @@ impl Tenant {
         let mut state = self.state();
         state.logins += 1;
         let number = state.logins;
-        users::login(state.users.get_mut(user_id)?, connection, now, number)
+        logins::login(state.users.get_mut(user_id)?, connection, now, number)
+    }
+
+    /// Logs a user in through `connection`: the identity's members are replaced by those in `tokens`, and removed where
+    /// they are null there; `last_login` is now. Returns whether the tenant knows the identity.
+    pub fn log_in_with(&self, user_id: &str, connection: &str, tokens: Value) -> bool {
+        let now = self.0.clock.now().wall;
+        let mut state = self.state();
+        state.users.get_mut(user_id).is_some_and(|user| logins::log_in_with(user, connection, tokens, now))
+    }
+
+    fn has_identity(&self, user_id: &str, connection: &str) -> bool {
+        self.state()
+            .users
+            .get_mut(user_id)
+            .is_some_and(|user| logins::identity_of(user, connection).is_some())
+    }
+
+    /// The users and what is stored in their identities of `connection` that have a refresh token.
+    fn stored_tokens(&self, connection: &str) -> Vec<(String, StoredTokens)> {
+        let state = self.state();
+        let of_all = state.users.iter().map(|(id, user)| (id, logins::stored_tokens(user, connection)));
+        of_all.flat_map(|(id, tokens)| tokens.into_iter().map(|token| (id.clone(), token))).collect()
     }
 
     /// Logs a user in by single sign-on, which asks no provider: `last_login` is now, and tokens stay the same.
     pub fn sign_on(&self, user_id: &str) {
         let now = self.0.clock.now().wall;
-        self.change(user_id, |user| users::logged_in(user, now));
+        self.change(user_id, |user| logins::logged_in(user, now));
     }
 
     /// Blocks a user: later reads contain `blocked`, and still the tokens.

@@ -319,6 +319,20 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn flights_are_made_void_by_their_keys() {
+        let flights = flights();
+        let told = |obsolete: Obsolete, _| {
+            Ok::<_, ()>(async move {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                usize::from(obsolete.is_void())
+            })
+        };
+        let [a, b] = ["a", "b"].map(|key| flights.join(key, 'x', told).unwrap());
+        flights.void_where(|key| *key == "a");
+        assert_eq!((a.landed().await, b.landed().await), (Some(1), Some(0)));
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_fetch_that_panics_leaves_no_key_stuck() {
         let flights = flights();
         let broken = flights.join("a", 'x', |_, _| Ok::<_, ()>(async { panic!("as a test") })).unwrap();

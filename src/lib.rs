@@ -18,7 +18,10 @@
 //! | [`management`] | keeps the Management token valid |
 //! | [`user_token`] | verifies end users' own JWTs |
 //! | [`transport`] | one HTTPS request and its answer |
+//! | [`state`] | refresh tokens that rotate: redeemed in a safe order, and stored |
 //! | [`upstream`] | the client of Auth0 |
+//! | [`providers`] | the client of identity providers: redeems refresh tokens |
+//! | [`sources`] | which source answers for an identity, and in which order |
 //! | [`api`] | the HTTP interface |
 //! | [`listener`] | connections over Unix sockets |
 //! | [`admin`] | the TCP listener for probes and metrics |
@@ -60,9 +63,11 @@ pub mod json;
 pub mod listener;
 pub mod management;
 pub mod process;
+pub mod providers;
 pub mod secret;
 pub mod signing;
 pub mod sources;
+pub mod state;
 pub mod task;
 pub mod telemetry;
 pub mod transport;

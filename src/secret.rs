@@ -5,12 +5,13 @@
 //! for that word finds every place that uses it.
 
 use std::fmt;
+use std::sync::Arc;
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::{digest, hmac, rand};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::{ExposeSecret, SecretBox, SecretString};
 
 /// A token, a client secret, or any other text that must not reach a log, an error or a metric.
 #[derive(Clone)]
@@ -36,6 +37,11 @@ impl Secret {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
+
+    /// The hash by which this text is recognised.
+    pub fn hash(&self) -> SecretHash {
+        SecretHash::of(self.expose())
+    }
 }
 
 /// Compares in constant time, so that the duration does not show how much of two secrets is equal.
@@ -48,6 +54,69 @@ impl PartialEq for Secret {
 impl Eq for Secret {}
 
 impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[secret]")
+    }
+}
+
+/// Recognises a secret without its text: a SHA-256 hash.
+///
+/// The hash has no key, so it is the same in every run. It hides only what cannot be guessed, such as a token.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct SecretHash([u8; 32]);
+
+impl SecretHash {
+    fn of(text: &str) -> Self {
+        let mut hash = [0; 32];
+        let digest = digest::digest(&digest::SHA256, text.as_bytes());
+        hash.iter_mut().zip(digest.as_ref()).for_each(|(to, from)| *to = *from);
+        Self(hash)
+    }
+
+    /// The hash with these bytes, which [`SecretHash::bytes`] returned.
+    pub fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// The bytes of the hash.
+    pub fn bytes(self) -> [u8; 32] {
+        self.0
+    }
+}
+
+impl fmt::Debug for SecretHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[hash of a secret]")
+    }
+}
+
+/// The material of keys: 32 secret bytes. Cheap to clone; clones share the memory, which is overwritten on drop.
+#[derive(Clone)]
+pub struct KeyMaterial(Arc<SecretBox<[u8; 32]>>);
+
+impl KeyMaterial {
+    /// Takes a copy of `bytes`; `None` if these are not 32.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let copied = bytes.try_into().ok()?;
+        Some(Self(Arc::new(SecretBox::init_with_mut(|material| *material = copied))))
+    }
+
+    /// The bytes. The caller is responsible for where they go.
+    pub fn expose(&self) -> &[u8; 32] {
+        self.0.expose_secret()
+    }
+}
+
+/// Compares in constant time.
+impl PartialEq for KeyMaterial {
+    fn eq(&self, other: &Self) -> bool {
+        verify_slices_are_equal(self.expose(), other.expose()).is_ok()
+    }
+}
+
+impl Eq for KeyMaterial {}
+
+impl fmt::Debug for KeyMaterial {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("[secret]")
     }
@@ -161,7 +230,7 @@ pub struct NoRandomness;
 
 #[cfg(test)]
 mod tests {
-    use super::{Secret, SecretStr, Tag, TagKey};
+    use super::{Secret, SecretHash, SecretStr, Tag, TagKey};
 
     #[test]
     fn a_tag_is_stable_within_a_run_and_differs_between_runs_and_kinds() {
@@ -182,6 +251,15 @@ mod tests {
         assert_ne!(tag(b"material", "a"), tag(b"material", "b"));
         assert_ne!(tag(b"material", "a"), tag(b"Material", "a"));
         assert_ne!(tag(b"material", "a"), TagKey::derived(b"material", "").tag("user", "canary"));
+    }
+
+    #[test]
+    fn a_hash_recognises_its_secret_and_shows_nothing() {
+        let (hash, other) = (Secret::new("canary").hash(), Secret::new("canary-2").hash());
+        assert_eq!(hash, Secret::new("canary").hash());
+        assert_ne!(hash, other);
+        assert_eq!(SecretHash::from_bytes(hash.bytes()), hash);
+        assert_eq!(format!("{hash:?}"), "[hash of a secret]");
     }
 
     /// Tries every way to print a value in Rust. None shows the text.

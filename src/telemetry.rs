@@ -1,22 +1,28 @@
 //! Observability of the daemon: the log, the audit log, and the counters behind `status` and the metrics.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::domain::freshness::Timestamp;
 
 pub mod audit;
+mod counter;
 mod histogram;
 pub mod log;
 pub mod outage_log;
 mod process_stats;
+mod source_counters;
+mod state;
 mod user_names;
 mod writer;
 
+pub use counter::Counter;
 pub use histogram::Histogram;
 pub use process_stats::ProcessStats;
+pub use source_counters::{SourceCounters, SourceOutcome};
+pub use state::{StateCounters, StateStanding};
 pub use user_names::UserNames;
 
 /// Counters of the whole daemon, shared by the parts that count and the parts that show them.
@@ -38,6 +44,8 @@ pub struct Counters {
     pub flights_joined: Counter,
     /// Entries that the cache has removed.
     pub evictions: Evictions,
+    /// Requests to providers and to Token Vault.
+    pub sources: SourceCounters,
     /// Requests to Auth0's token endpoint.
     pub token_requests: Counter,
     /// Requests to Auth0's users endpoint.
@@ -54,6 +62,8 @@ pub struct Counters {
     pub reloads_succeeded: Counter,
     /// Reloads that were refused.
     pub reloads_failed: Counter,
+    /// Refresh tokens that rotate, and the file with them.
+    pub state: StateCounters,
     last_reload_refused: AtomicBool,
     /// Requests to Auth0 by endpoint and result: a status code, or the kind of failure.
     results: Mutex<BTreeMap<(&'static str, String), u64>>,
@@ -183,20 +193,4 @@ pub struct Evictions {
     pub expired: Counter,
     /// A client purged the entry.
     pub purged: Counter,
-}
-
-/// A number that only grows.
-#[derive(Debug, Default)]
-pub struct Counter(AtomicU64);
-
-impl Counter {
-    /// Adds one.
-    pub fn add(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// The current value.
-    pub fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use cloakroom::app::transports::Transports;
 use cloakroom::app::{self, Deps};
 use cloakroom::cache::{LookupOptions, Query};
 use cloakroom::clock::Clock;
@@ -56,7 +57,7 @@ pub fn serve(socket: &Path, users: usize, token: usize) {
         config.upstream.max_concurrency = 1_000_000;
         let (clock, transport, manager) =
             (Clock::system(), Arc::new(Memory { token }), ServiceManager::none());
-        let deps = Deps { clock, transport, seed: 7, source: None, manager };
+        let deps = Deps { clock, transports: Transports::only(transport), seed: 7, source: None, manager };
         let running = app::start(&config, deps).await.unwrap();
         running.services().management.obtained().await;
         running.services().audit.reconfigure(AuditEvents::None);

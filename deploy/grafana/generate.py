@@ -195,10 +195,49 @@ def fill(board):
                 ("avg_over_time(cloakroom_upstream_gate_closed{@}[$__rate_interval])", "{{instance}}"),
                 unit="percentunit", max=1)
 
+    board.row("Are tokens renewed?", "Empty unless a connection has the source refresh or vault.")
+    board.graph("What do sources answer?",
+                "By connection and outcome. issued: a token. over: the user has to act. misconfigured: an operator has "
+                "to. throttled: 429. failed: no usable answer.",
+                ("sum by (connection, outcome) (rate(cloakroom_source_requests_total{@}[$__rate_interval]))",
+                 "{{connection}}, {{outcome}}"),
+                unit="reqps", stacked=True, width=8)
+    board.graph("How many renewals fail?",
+                "Share of the requests to a source that had no usable answer or were refused, by connection.",
+                ('sum by (source, connection) (rate(cloakroom_source_requests_total{'
+                 'outcome=~"failed|throttled|misconfigured",@}[$__rate_interval]))'
+                 " / sum by (source, connection) (rate(cloakroom_source_requests_total{@}[$__rate_interval]))",
+                 "{{connection}}, {{source}}"),
+                unit="percentunit", max=1, width=8)
+    board.graph("How long do sources take?",
+                "Requests to identity providers and to Token Vault. providers.request_timeout ends those to providers.",
+                ("histogram_quantile(0.5, sum by (le)"
+                 " (rate(cloakroom_source_request_duration_seconds_bucket{@}[$__rate_interval])))", "50 of 100"),
+                ("histogram_quantile(0.99, sum by (le)"
+                 " (rate(cloakroom_source_request_duration_seconds_bucket{@}[$__rate_interval])))", "99 of 100"),
+                unit="s", width=8)
+    board.stat("Can the state file be used?",
+               "With [state] alone. No: refresh tokens that rotate are not redeemed. Read the log before a restart.",
+               "cloakroom_state_usable{@}", steps=[(None, RED), (1, GREEN)], texts={0: "no", 1: "yes"},
+               noValue="no state file")
+    board.stat("What is in memory alone?",
+               "Refresh tokens that could not be written yet. The end of the process loses them.",
+               "cloakroom_state_unwritten{@}", "short", BAD_IF_1, decimals=0, noValue="no state file")
+    board.stat("Are refresh tokens lost?",
+               "Refresh tokens in the time shown that were redeemed and whose successor was lost: their users have to "
+               "log in.",
+               "increase(cloakroom_refresh_lost_total{@}[$__range])", "short", BAD_IF_1, decimals=0)
+    board.stat("Whose refresh tokens rotate?", "Identities whose refresh tokens are in the state file.",
+               "cloakroom_state_records{@}", "short", decimals=0, noValue="no state file")
+    board.graph("How long do writes to the state file take?", "Until they are durable, 99 of 100.",
+                ("histogram_quantile(0.99, sum by (le)"
+                 " (rate(cloakroom_state_write_duration_seconds_bucket{@}[$__rate_interval])))", "99 of 100"),
+                unit="s", width=8)
+
     board.row("What are clients answered?", "Responses by status, and requests denied.")
     board.graph("Answers by status",
-                "Of everything but probes and metrics. 410: the user has to log in again. 404: no such user, identity "
-                "or token. 503: see Is it healthy.",
+                "Of everything but probes and metrics. 410: the user has to log in again, or to connect an account. "
+                "404: no such user, identity or token. 502: see Are tokens renewed. 503: see Is it healthy.",
                 ('sum by (status) (rate(cloakroom_responses_total{route=~"/v1/.*",@}[$__rate_interval]))',
                  "{{status}}"),
                 unit="reqps", stacked=True)

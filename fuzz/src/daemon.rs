@@ -8,6 +8,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use bytes::Bytes;
+use cloakroom::app::transports::Transports;
 use cloakroom::app::{self, Deps, Running};
 use cloakroom::clock::Clock;
 use cloakroom::config::{self, Env};
@@ -95,7 +96,7 @@ impl Daemon {
                 Arc::new(InMemory { tenant: tenant.clone(), timeout: config.tenant.request_timeout });
             let deps = Deps {
                 clock: clocks[0].clone(),
-                transport,
+                transports: Transports::only(transport),
                 seed: 7,
                 source: None,
                 manager: ServiceManager::none(),

@@ -12,7 +12,10 @@ use prometheus_client::registry::Registry;
 
 use super::state::Services;
 
+mod samples;
+mod source_rows;
 mod spec;
+mod state_rows;
 mod table;
 
 use spec::{Samples, Scrape, Value};

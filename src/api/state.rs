@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use crate::cache::Cache;
 use crate::clock::Clock;
 use crate::domain::freshness::Moment;
+use crate::domain::source::SourceStanding;
 use crate::management::Management;
 use crate::telemetry::audit::AuditLog;
 use crate::telemetry::{BudgetStanding, Counters};
@@ -48,6 +49,7 @@ pub struct Services {
     /// The audit log.
     pub audit: AuditLog,
     pub(super) budget: BudgetReader,
+    pub(super) sources: SourcesReader,
     pub(super) tenant: Arc<str>,
     pub(super) started: Moment,
     pub(super) listeners: Vec<Arc<ListenerInfo>>,
@@ -76,6 +78,8 @@ pub struct ServiceParts {
     pub reload: ReloadFunction,
     /// Reads the budget for Auth0.
     pub budget: BudgetReader,
+    /// Reads how the sources of connections stand.
+    pub sources: SourcesReader,
     /// The shutdown's phase.
     pub phase: watch::Receiver<ShutdownPhase>,
     /// `tenant.domain`.
@@ -94,6 +98,9 @@ pub type Reloading = Pin<Box<dyn Future<Output = Result<ReloadAnswer, Vec<String
 
 /// Reads the state of the budget for Auth0.
 pub type BudgetReader = Box<dyn Fn(Moment) -> BudgetStanding + Send + Sync>;
+
+/// Reads how the sources of connections stand.
+pub type SourcesReader = Box<dyn Fn() -> Vec<SourceStanding> + Send + Sync>;
 
 /// One listener, as `status` shows it.
 #[derive(Debug)]
@@ -117,6 +124,7 @@ impl Services {
             request_counters: Arc::default(),
             audit,
             budget: parts.budget,
+            sources: parts.sources,
             tenant: parts.tenant,
             listeners: parts.listeners,
             exposition: Exposition::default(),

@@ -5,11 +5,12 @@ use std::sync::atomic::Ordering;
 
 use crate::domain::error::FailureClass;
 use crate::domain::retry::whole_seconds;
+use crate::domain::source::SourceStanding;
 
 use super::state::Services;
 use super::types::{
     CacheStatus, ClientCertificateStatus, FailureStatus, ListenerStatus, LookupCounts, ManagementTokenStatus,
-    StatusAnswer, UpstreamFailure, UpstreamStatus,
+    SourceStatus, StatusAnswer, UpstreamFailure, UpstreamStatus,
 };
 
 impl Services {
@@ -121,6 +122,7 @@ impl Services {
                 thrifty: budget.thrifty,
                 clock_skew_seconds: counters.skew_millis() as f64 / 1e3,
             },
+            sources: (self.sources)().into_iter().map(source).collect(),
             listeners: self
                 .listeners
                 .iter()
@@ -130,5 +132,14 @@ impl Services {
                 })
                 .collect(),
         }
+    }
+}
+
+fn source(standing: SourceStanding) -> SourceStatus {
+    SourceStatus {
+        connection: standing.connection.to_string(),
+        source: standing.source.as_str().into(),
+        host: standing.host.to_string(),
+        misconfigured: standing.fault.map(|fault| fault.to_string()),
     }
 }

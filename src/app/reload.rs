@@ -11,14 +11,18 @@ use tokio::task::JoinHandle;
 
 use crate::api::types::{ChangeAnswer, ReloadAnswer};
 use crate::api::{ListenerTerms, Reloading, Services};
-use crate::config::{Change, Client, Config, Loaded, Problems, Reread, Shutdown, Tenant};
+use crate::config::{Change, Config, Loaded, Problems, Reread, Shutdown};
 use crate::domain::policy::{Policy, Rule};
-use crate::domain::source::SourceOrders;
 use crate::process::notify::ServiceManager;
+use crate::providers::Providers;
+use crate::sources::Sources;
 use crate::telemetry;
-use crate::transport::{Transport, TransportError};
-use crate::upstream::{self, Auth0};
+use crate::transport::TransportError;
+use crate::upstream::Auth0;
 use crate::user_token::UserTokens;
+
+use super::secret_files::SecretFiles;
+use super::transports::Transports;
 
 /// Timeout for reading the files. On a network file system whose server does not respond, a read never ends.
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
@@ -27,22 +31,22 @@ const READ_TIMEOUT: Duration = Duration::from_secs(30);
 pub struct ConfigSource {
     /// Loads the configuration. Blocks.
     pub load: Box<dyn Fn() -> Result<Loaded, Problems> + Send + Sync>,
-    /// Makes the transport to Auth0. Blocks.
+    /// Makes the transports. Blocks.
     pub connect: Connect,
 }
 
 impl ConfigSource {
-    /// Makes a source with the production transport.
+    /// Makes a source with the production transports.
     pub fn new(load: impl Fn() -> Result<Loaded, Problems> + Send + Sync + 'static) -> Self {
-        Self { load: Box::new(load), connect: Box::new(upstream::transport_to) }
+        Self { load: Box::new(load), connect: Box::new(Transports::build) }
     }
 }
 
-/// Makes the transport to Auth0.
-pub type Connect = Box<dyn Fn(&Tenant) -> Result<Arc<dyn Transport>, TransportError> + Send + Sync>;
+/// Makes the transports for a configuration.
+pub type Connect = Box<dyn Fn(&Config) -> Result<Transports, TransportError> + Send + Sync>;
 
-/// A configuration that is ready to be applied, with its warnings and transport; or every problem.
-type Read = Result<(Reread, Vec<String>, Arc<dyn Transport>), Vec<String>>;
+/// A configuration that is ready to be applied, with its warnings and transports; or every problem.
+type Read = Result<(Reread, Vec<String>, Transports), Vec<String>>;
 
 /// Makes the verifier of user tokens for a configuration; `None` if `/v1/me` is off.
 pub(super) type UserTokensFor = Box<dyn Fn(&Config) -> Option<Arc<UserTokens>> + Send + Sync>;
@@ -65,7 +69,7 @@ pub(super) struct ReloadRequest {
 pub(super) enum By {
     /// An operator requests it. Something outside of the files may have been fixed, as in Auth0's dashboard.
     Operator,
-    /// The client's secret was replaced on disk.
+    /// A secret was replaced on disk.
     Watch,
 }
 
@@ -97,12 +101,14 @@ pub(super) struct Reloader {
     pub(super) source: Option<Arc<ConfigSource>>,
     pub(super) services: Arc<Services>,
     pub(super) auth0: Auth0,
+    pub(super) providers: Providers,
+    pub(super) sources: Sources,
     pub(super) own_uid: u32,
     /// The terms of each listener, in the order of `running.listeners`.
     pub(super) terms: Vec<watch::Sender<Arc<ListenerTerms>>>,
     pub(super) shutdown: watch::Sender<Shutdown>,
-    /// Notifies the watch over the secret of a new client.
-    pub(super) client: watch::Sender<Arc<Client>>,
+    /// Notifies the watch over secrets of those in force.
+    pub(super) secrets: watch::Sender<Vec<SecretFiles>>,
     pub(super) user_tokens: UserTokensFor,
     pub(super) manager: ServiceManager,
     /// The problems of the last attempt, so that equal ones are logged once.
@@ -148,9 +154,8 @@ impl Reloader {
                 (source.load)().map_err(|problems| listed(&problems))?;
             let reread = running.reread(config).map_err(|problem| vec![problem])?;
             // Always, because tenant.ca_file may have other content.
-            let transport =
-                (source.connect)(&reread.config.tenant).map_err(|cause| vec![cause.to_string()])?;
-            Ok((reread, warnings, transport))
+            let transports = (source.connect)(&reread.config).map_err(|cause| vec![cause.to_string()])?;
+            Ok((reread, warnings, transports))
         });
         let fault =
             |_| Err(vec!["reading the configuration failed because of a bug in cloakroom".to_owned()]);
@@ -161,9 +166,9 @@ impl Reloader {
                 READ_TIMEOUT.as_secs()
             )]);
         };
-        let (reread, warnings, transport) = read_in_time.unwrap_or_else(fault)?;
+        let (reread, warnings, transports) = read_in_time.unwrap_or_else(fault)?;
         let Reread { config, changed, needs_restart } = reread;
-        self.apply(config, transport, by);
+        self.apply(config, transports, by);
         Ok(ReloadAnswer {
             changed: changed.into_iter().map(answer).collect(),
             needs_restart: needs_restart.into_iter().map(answer).collect(),
@@ -172,19 +177,19 @@ impl Reloader {
     }
 
     /// Applies a configuration. Cannot fail.
-    fn apply(&mut self, mut config: Config, transport: Arc<dyn Transport>, by: By) {
+    fn apply(&mut self, mut config: Config, transports: Transports, by: By) {
         config.client = self.auth0.known(config.client);
         let (before, services) = (&self.running, &self.services);
         let new_credentials = !before.client.has_credentials_of(&config.client);
         telemetry::log::set_level(config.log.level);
         services.audit.reconfigure(config.audit.events);
-        self.auth0.reconfigure(
-            &config.tenant,
-            &config.client,
-            config.upstream,
-            SourceOrders::default(),
-            transport,
-        );
+        for connection in &mut config.connections {
+            *connection = connection.clone().sharing(&before.connections);
+        }
+        let orders = config.source_orders();
+        self.auth0.reconfigure(&config.tenant, &config.client, config.upstream, orders, transports.auth0);
+        self.providers.reconfigure(&config.providers, transports.providers);
+        self.sources.reconfigure(&config.connections);
         services.management.reconfigure(config.management, new_credentials || by == By::Operator);
         services.cache.reconfigure(&config.cache);
         if before.me != config.me {
@@ -202,7 +207,7 @@ impl Reloader {
             }
         }
         self.shutdown.send_replace(config.shutdown);
-        self.client.send_replace(Arc::clone(&config.client));
+        self.secrets.send_replace(SecretFiles::all_of(&config));
         self.running = config;
     }
 

@@ -76,6 +76,9 @@ pub struct NewToken {
     pub source: Source,
     /// When the answer arrived.
     pub received: Moment,
+    /// Whether a newer token is requested before this one expires. Not so if the source has the same one until then, or
+    /// if the newer one makes this one invalid, which clients may still use.
+    pub is_renewed_ahead: bool,
 }
 
 impl NewToken {

@@ -133,6 +133,7 @@ impl Cache {
             let landing = RenewalLanding {
                 user: user.clone(),
                 account,
+                connection: wanted.connection.as_str().into(),
                 base,
                 obsolete,
                 store: self.store.clone(),

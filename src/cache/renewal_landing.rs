@@ -1,12 +1,14 @@
 //! The end of a renewal flight: what the sources have answered is stored, whether or not a lookup waits for it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use moka::ops::compute::Op;
 
 use crate::clock::Clock;
+use crate::domain::freshness::{Moment, Terms};
 use crate::domain::identity::LackReason;
-use crate::domain::source::{SourceError, SourceProblem};
+use crate::domain::source::{SourceError, SourceFailure, SourceProblem};
 use crate::domain::user::UserId;
 use crate::flight::Obsolete;
 
@@ -26,6 +28,7 @@ pub(super) type Renewed = Result<Arc<Entry>, SourceError>;
 pub(super) struct RenewalLanding {
     pub user: UserId,
     pub account: u64,
+    pub connection: Arc<str>,
     /// The entry that the sources were asked for.
     pub base: Arc<Entry>,
     pub obsolete: Obsolete,
@@ -40,11 +43,12 @@ impl RenewalLanding {
         let answer = match answer {
             Ok(answer) => answer,
             // The source itself limits how often it is asked then, for all users at once.
-            Err(error @ SourceError { problem: SourceProblem::Misconfigured(_), .. }) => return Err(error),
+            Err(error) if error.is_about_the_client() => return Err(error),
             Err(error) => SourceAnswer::Lack(LackReason::Failed(error)),
         };
         let (user, now) = (&self.user, self.clock.now());
         let store = self.store.now();
+        let answer = self.checked(answer, &store.rules.terms, now);
         let reported = self.refusals.of_user(user);
         let seed = now.elapsed.as_nanos() as u64 ^ self.account;
         let changed = |entry: &Entry| {
@@ -73,4 +77,21 @@ impl RenewalLanding {
         }
         Ok(landed)
     }
+
+    /// `answer`, or a failure in its place if its token expires too soon to be served.
+    fn checked(&self, answer: SourceAnswer, terms: &Terms, now: Moment) -> SourceAnswer {
+        match answer {
+            SourceAnswer::Token(token) if !token.as_idp_token().is_alive(terms, now) => {
+                let left = token.expires.map(|expires| expires.remaining(now)).unwrap_or_default();
+                let (failure, retry_after) = (SourceFailure::TooShort, left + A_MOMENT);
+                let problem = SourceProblem::Unavailable { failure, retry_after };
+                let connection = Arc::clone(&self.connection);
+                SourceAnswer::Lack(LackReason::Failed(SourceError { connection, problem }))
+            }
+            answer => answer,
+        }
+    }
 }
+
+/// How long after a token's expiry its source is asked for another.
+const A_MOMENT: Duration = Duration::from_secs(1);

@@ -6,25 +6,26 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::app::descriptor_limits::Descriptors;
+use crate::app::transports::Transports;
 use crate::clock::Clock;
 use crate::config::{self, Client, Config, Loaded};
 use crate::domain::error::{Failure, FailureClass};
 use crate::domain::freshness::Timestamp;
 use crate::domain::priority::Priority;
-use crate::domain::source::SourceOrders;
 use crate::domain::user::UserId;
 use crate::management;
 use crate::process::{limits, sandbox};
 use crate::secret::TagKey;
 use crate::telemetry::BudgetStanding;
 use crate::upstream::wire::UserAnswer;
-use crate::upstream::{self, Auth0, Parts};
+use crate::upstream::{Auth0, Parts};
 
 use super::text::visible;
 use super::{CommandError, Environment, Exit};
 
 mod client;
 mod rules;
+mod sources;
 mod systemd_unit;
 
 /// The text of `--help`.
@@ -32,7 +33,8 @@ pub const ABOUT: &str = "\
 Read the configuration as `serve` would, and name everything wrong with it at once.
 
 With --online also obtain a Management API token and judge it: scopes that are missing, scopes beyond what is \
-needed, this machine's clock, whether users can be read, and whether [upstream] stays within the tenant's rate limit.
+needed, this machine's clock, whether users can be read, and whether [upstream] stays within the tenant's rate limit. \
+Also ask the provider of each [[connection]] whether it accepts the connection's client; no user's token is redeemed.
 
 The rules of each listener are printed as the daemon understands them; `cloakroom explain` says which of them decides \
 about a request.
@@ -84,16 +86,15 @@ pub fn run(args: &Args, environment: Environment, out: &mut impl io::Write) -> R
 /// for a token, with that key.
 async fn online(config: &Config, out: &mut impl io::Write) -> Result<(), CommandError> {
     let clock = Clock::system();
-    let transport =
-        upstream::transport_to(&config.tenant).map_err(|cause| CommandError::failed(cause.to_string()))?;
+    let transports = Transports::build(config).map_err(|cause| CommandError::failed(cause.to_string()))?;
     let tags = TagKey::random().map_err(|cause| CommandError::failed(cause.to_string()))?;
     let auth0 = |client: &Arc<Client>| {
         let parts = Parts {
-            transport: Arc::clone(&transport),
+            transport: Arc::clone(&transports.auth0),
             clock: clock.clone(),
             tags: tags.clone(),
             counters: Arc::default(),
-            orders: SourceOrders::default(),
+            orders: config.source_orders(),
             seed: fastrand::u64(..),
         };
         Auth0::new(&config.tenant, client, config.upstream, parts)
@@ -123,7 +124,8 @@ async fn online(config: &Config, out: &mut impl io::Write) -> Result<(), Command
         (UserAnswer::BearerRefused(why), _) => return Err(refusal(Failure::Denied(why))),
     }
     judge_budget(config, budget.standing(clock.now()), out)?;
-    match skew_tolerable && scopes_suffice && next_accepted {
+    let sources_accept = sources::judge(config, transports, out).await?;
+    match skew_tolerable && scopes_suffice && next_accepted && sources_accept {
         true => Ok(()),
         false => Err(CommandError::failed("the configuration works only in part: see the warnings above")),
     }

@@ -1,4 +1,4 @@
-//! `cloakroom demo`: runs a daemon with a simulated tenant, and shows two lookups.
+//! `cloakroom demo`: runs a daemon with a simulated tenant and a simulated Google, and shows four lookups.
 
 use std::fs::OpenOptions;
 use std::io::{self, Write as _};
@@ -13,6 +13,7 @@ use crate::app::{self, Deps, Running};
 use crate::clock::Clock;
 use crate::config::{self, Config, Env, Loaded};
 use crate::domain::user::UserId;
+use crate::fake_auth0::provider::{Dialect, FakeProvider, ProviderFault, ProviderOptions};
 use crate::fake_auth0::{CertificateKind, Endpoint, Fault, Listening, Tenant, TenantOptions, users};
 use crate::process::signals::Signals;
 use crate::telemetry;
@@ -25,8 +26,9 @@ use super::{CommandError, Exit};
 pub const ABOUT: &str = "\
 Try a daemon with a simulated Auth0 tenant: no account, no file, no root.
 
-Starts a simulated tenant on loopback and a daemon that uses it, looks a token up twice (first from Auth0, then from \
-the cache), prints commands to try, and serves until Ctrl-C.
+Starts a simulated tenant and a simulated identity provider on loopback and a daemon that uses them. Looks a token up \
+twice (first from Auth0, then from the cache), and a token that has expired (first renewed by the provider, then from \
+the cache). Prints commands to try, and serves until Ctrl-C.
 
 Examples:
   cloakroom demo
@@ -38,13 +40,16 @@ pub struct Args {
     /// The daemon's socket [default: in a new temporary directory]
     #[arg(long, value_name = "PATH")]
     pub socket: Option<PathBuf>,
-    /// End after the two lookups
+    /// End after the lookups
     #[arg(long)]
     pub once: bool,
 }
 
-/// Latency of the simulated tenant's users endpoint, so that a cached lookup is visibly faster.
+/// Latency of the simulated servers, so that a cached lookup is visibly faster.
 const LATENCY: Duration = Duration::from_millis(60);
+
+/// The connection whose tokens the simulated Google renews.
+const CONNECTION: &str = "google-oauth2";
 
 /// The API that the simulated tenant issues users' tokens for, and that `[me]` names.
 const API: &str = "https://api.demo.example";
@@ -55,7 +60,7 @@ const USER_TOKEN_LIFETIME: Duration = Duration::from_secs(86_400);
 /// Timeout for the daemon to be ready.
 const READY_WITHIN: Duration = Duration::from_secs(30);
 
-/// Shows two lookups, then serves until a signal.
+/// Shows the lookups, then serves until a signal.
 pub fn run(args: &Args, out: &mut impl io::Write) -> Result<(), CommandError> {
     let signals = Signals::register().map_err(failed("signals cannot be handled"))?;
     let directory = tempfile::Builder::new()
@@ -77,10 +82,12 @@ pub fn run(args: &Args, out: &mut impl io::Write) -> Result<(), CommandError> {
     })
 }
 
-/// A tenant, a daemon against it, and a client.
+/// A tenant, a provider, a daemon against them, and a client.
 struct Demo {
     tenant: Tenant,
     listening: Listening,
+    google: FakeProvider,
+    google_listening: Listening,
     running: Running,
     client: Client,
     socket: PathBuf,
@@ -96,14 +103,31 @@ impl Demo {
         let tenant = Tenant::new(Clock::system(), TenantOptions::default()).map_err(failed("no tenant"))?;
         let listening = tenant.listen(CertificateKind::Good).map_err(failed("the tenant cannot listen"))?;
         tenant.fault(Endpoint::User, Fault::Latency(LATENCY));
-        let config = configuration(&tenant, &listening, directory, socket)?;
+        let google = FakeProvider::beside(&tenant, ProviderOptions::of(Dialect::Google));
+        let google_listening =
+            google.listen(CertificateKind::Good).map_err(failed("the provider cannot listen"))?;
+        google.adopt(&tenant, CONNECTION);
+        google.fault(ProviderFault::Latency(LATENCY));
+        let mut text = configuration(&tenant, &listening, directory, socket)?;
+        text.push_str(&renewal(&google, &google_listening, directory)?);
+        let config = parsed(&text)?;
         let mut log = telemetry::log::init(&config.log).map_err(failed("the log cannot be written"))?;
         log.start().map_err(failed("the log cannot be written"))?;
         let deps = Deps::production(&config).map_err(failed("the daemon does not start"))?;
         let running = app::start(&config, deps).await.map_err(failed("the daemon does not start"))?;
         let user_token = user_token(&tenant, directory)?;
         let (client, socket) = (Client::new(socket), socket.to_owned());
-        let demo = Self { tenant, listening, running, client, socket, user_token, _log: log };
+        let demo = Self {
+            tenant,
+            listening,
+            google,
+            google_listening,
+            running,
+            client,
+            socket,
+            user_token,
+            _log: log,
+        };
         demo.wait_until_ready().await?;
         Ok(demo)
     }
@@ -119,22 +143,31 @@ impl Demo {
 
     fn introduction(&self) -> String {
         format!(
-            "A simulated Auth0 tenant listens at https://{domain} (TLS, with its own temporary CA).\n\
+            "A simulated Auth0 tenant listens at https://{domain} (TLS, with its own temporary CA),\n\
+             and the token endpoint of a simulated Google at https://{google}.\n\
              A cloakroom daemon listens at {socket}\n\
-             and has obtained its Management API token from it: {grants}.\n",
+             and has obtained its Management API token from the tenant: {grants}.\n",
             domain = self.listening.domain(),
+            google = self.google_listening.domain(),
             socket = self.socket.display(),
             grants = count(self.tenant.calls_to(Endpoint::Token).len(), "grant"),
         )
     }
 
-    /// Looks a token up twice: first from Auth0, then from the cache.
+    /// Looks two users' tokens up, each twice: one that is valid, and one that has expired.
     async fn perform(&self, out: &mut impl io::Write) -> Result<(), CommandError> {
-        writeln!(out, "GET /v1/users/{}/token", users::GOOGLE.replace('|', "%7C"))?;
-        let cold = self.look_up(out, "cold").await?;
-        let warm = self.look_up(out, "warm").await?;
+        self.look_up_twice(out, users::GOOGLE).await?;
+        writeln!(out, "\nThe next user's token expired in 2017. Auth0 also stored a refresh token:\n")?;
+        self.look_up_twice(out, users::EXPIRED).await
+    }
+
+    async fn look_up_twice(&self, out: &mut impl io::Write, user: &str) -> Result<(), CommandError> {
+        writeln!(out, "GET /v1/users/{}/token", user.replace('|', "%7C"))?;
+        let cold = self.look_up(out, user, "cold").await?;
+        let warm = self.look_up(out, user, "warm").await?;
         writeln!(out, "\n  access_token  {}", cold.access_token)?;
         writeln!(out, "  connection    {}", cold.connection)?;
+        writeln!(out, "  source        {}", cold.source)?;
         if let (Some(at), Some(seconds)) = (&cold.expires_at, cold.expires_in) {
             writeln!(out, "  expires_at    {at} (in {seconds} s)")?;
         }
@@ -147,15 +180,19 @@ impl Demo {
     async fn look_up(
         &self,
         out: &mut impl io::Write,
+        user: &str,
         how: &str,
     ) -> Result<TokenAnswer<'static>, CommandError> {
-        let user = UserId::parse(users::GOOGLE).map_err(failed("a sample user"))?;
+        let user = UserId::parse(user).map_err(failed("a sample user"))?;
         self.tenant.forget_calls();
+        self.google.forget_redemptions();
         let begun = Instant::now();
         let answer = self.client.get(&format!("/v1/users/{}/token", user.to_path_segment())).await?;
         let took = begun.elapsed();
-        let calls = count(self.tenant.calls().len(), "upstream call");
-        writeln!(out, "  {how} lookup   {calls}, answered after {:.1} ms", took.as_secs_f64() * 1e3)?;
+        let upstream = count(self.tenant.calls().len(), "upstream call");
+        let provider = count(self.google.redemptions().len(), "provider call");
+        let took = took.as_secs_f64() * 1e3;
+        writeln!(out, "  {how} lookup   {upstream}, {provider}, answered after {took:.1} ms")?;
         Ok(answer.json()?)
     }
 
@@ -180,13 +217,13 @@ fn configuration(
     listening: &Listening,
     directory: &Path,
     socket: &Path,
-) -> Result<Config, CommandError> {
+) -> Result<String, CommandError> {
     let (ca, secret) = (directory.join("ca.pem"), directory.join("client-secret"));
     std::fs::write(&ca, listening.ca_pem()).map_err(failed("a temporary file"))?;
     let options = TenantOptions::default();
     write_secret(&secret, options.client_secret.expose())?;
     // Without the environment's proxies, because the tenant is on loopback.
-    let text = format!(
+    Ok(format!(
         "[tenant]\ndomain = {:?}\naudience = {:?}\nca_file = {ca:?}\n\
          [tenant.client]\nid = {:?}\nsecret_file = {secret:?}\n\
          [[listener]]\npath = {socket:?}\nmode = \"0600\"\n\
@@ -196,8 +233,28 @@ fn configuration(
         listening.domain(),
         tenant.audience(),
         options.client_id,
-    );
-    match config::parse("the demo's configuration", &text, &Env::default()) {
+    ))
+}
+
+/// The tables that let the daemon redeem the refresh tokens of one connection.
+fn renewal(provider: &FakeProvider, listening: &Listening, directory: &Path) -> Result<String, CommandError> {
+    let (ca, secret) = (directory.join("ca.pem"), directory.join("connection-secret"));
+    let (client_id, client_secret) = provider.client();
+    write_secret(&secret, client_secret.expose())?;
+    let dialect = provider.dialect();
+    Ok(format!(
+        "[providers]\nca_file = {ca:?}\n\
+         [[connection]]\nname = {CONNECTION:?}\nsources = [\"identities\", \"refresh\"]\n\
+         [connection.refresh]\nprovider = {:?}\nclient_id = {client_id:?}\nsecret_file = {secret:?}\n\
+         token_endpoint = \"https://{}{}\"\n",
+        dialect.name(),
+        listening.domain(),
+        dialect.path(),
+    ))
+}
+
+fn parsed(text: &str) -> Result<Config, CommandError> {
+    match config::parse("the demo's configuration", text, &Env::default()) {
         Ok(Loaded { config, .. }) => Ok(config),
         Err(problems) => Err(CommandError::new(Exit::Configuration, problems.to_string())),
     }

@@ -7,8 +7,8 @@ use std::io;
 use bytesize::ByteSize;
 
 use crate::api::types::{
-    CacheStatus, FailureStatus, ListenerStatus, LookupCounts, ManagementTokenStatus, StatusAnswer,
-    UpstreamStatus,
+    CacheStatus, FailureStatus, ListenerStatus, LookupCounts, ManagementTokenStatus, SourceStatus,
+    StatusAnswer, UpstreamStatus,
 };
 use crate::domain::freshness::Timestamp;
 
@@ -60,6 +60,13 @@ fn render(status: &StatusAnswer, now: Timestamp) -> String {
     rows.push(row("cache", cache(&status.cache)));
     rows.push(row("lookups", lookups(status.lookups)));
     rows.extend(upstream(&status.upstream, now));
+    rows.extend(
+        status
+            .sources
+            .iter()
+            .enumerate()
+            .map(|(n, one)| row(if n == 0 { "sources" } else { "" }, source(one))),
+    );
     rows.extend(status.listeners.iter().enumerate().map(|(n, listener)| {
         let name = if n == 0 { "sockets" } else { "" };
         row(name, listening(listener))
@@ -201,6 +208,14 @@ fn listening(listener: &ListenerStatus) -> String {
     format!("{} ({})", listener.path, count(listener.connections, "connection"))
 }
 
+fn source(source: &SourceStatus) -> String {
+    let SourceStatus { connection, source, host, misconfigured } = source;
+    match misconfigured {
+        None => format!("{connection}: {source} at {host}"),
+        Some(fault) => format!("{connection}: {source} at {host} MISCONFIGURED: {fault}"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -239,6 +254,20 @@ mod tests {
                 ratelimit_remaining: Some(48),
                 ..UpstreamStatus::default()
             },
+            sources: vec![
+                SourceStatus {
+                    connection: "google-oauth2".into(),
+                    source: "refresh".into(),
+                    host: "oauth2.googleapis.com".into(),
+                    misconfigured: None,
+                },
+                SourceStatus {
+                    connection: "github".into(),
+                    source: "refresh".into(),
+                    host: "github.com".into(),
+                    misconfigured: Some("the provider refuses the connection's client".into()),
+                },
+            ],
             listeners: vec![
                 ListenerStatus { path: "/run/cloakroom/cloakroom.sock".into(), connections: 1 },
                 ListenerStatus { path: "/run/web/cloakroom.sock".into(), connections: 40 },

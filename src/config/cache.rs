@@ -38,12 +38,15 @@ pub struct Negative {
 
 impl Reloadable for Cache {}
 
-/// Reads `[cache]`. `request_timeout` is `tenant.request_timeout`, if that is valid.
-pub(super) fn read(reader: &mut Reader, request_timeout: Option<&Setting<Duration>>) -> Checked<Cache> {
+/// Reads `[cache]`, except for `min_ttl`. `request_timeout` is `tenant.request_timeout`, if that is valid.
+pub(super) fn read(
+    reader: &mut Reader,
+    request_timeout: Option<&Setting<Duration>>,
+    min_ttl: &Checked<Setting<Duration>>,
+) -> Checked<Cache> {
     let max_bytes = reader.value::<ByteSize>("cache.max_bytes");
     let max_ttl = reader.setting("cache.max_ttl");
     let max_stale = reader.value("cache.max_stale");
-    let min_ttl = reader.value("cache.min_ttl");
     let refresh_ahead = reader.value("cache.refresh_ahead");
     let negative = negative(reader);
 
@@ -56,7 +59,7 @@ pub(super) fn read(reader: &mut Reader, request_timeout: Option<&Setting<Duratio
         max_bytes: max_bytes?.as_u64(),
         max_ttl: max_ttl.value,
         max_stale: max_stale?,
-        min_ttl: min_ttl?,
+        min_ttl: min_ttl.as_ref().map_err(|reported| *reported)?.value,
         refresh_ahead: refresh_ahead?,
         negative: negative?,
     })

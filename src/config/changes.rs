@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::Config;
 use super::effective_values::Reading;
 use super::reloadable::Reloadable;
-use super::schema::{self, DefaultValue, Key, LISTENER_PATH, Reload};
+use super::schema::{self, CONNECTION_PATH, DefaultValue, Key, LISTENER_PATH, Reload};
 
 const ANOTHER_TENANT: &str = "tenant.domain, tenant.audience: a running daemon serves one tenant, which its cache is \
                               about; restart it for another";
@@ -48,7 +48,14 @@ impl Config {
         let (mut changed, mut needs_restart) = (Vec::new(), Vec::new());
         let mut of_listeners = Vec::new();
         self.reread_listeners(&mut wanted, &mut of_listeners, &mut needs_restart);
-        let compared = |key: &&Key| key.reload != Reload::Refused && !key.path.starts_with(LISTENER_PATH);
+        let mut of_connections = Vec::new();
+        self.compare_connections(&wanted, &mut of_connections);
+        wanted.connections =
+            wanted.connections.into_iter().map(|connection| connection.sharing(&self.connections)).collect();
+        let compared = |key: &&Key| {
+            let is_of_a_list = [LISTENER_PATH, CONNECTION_PATH].into_iter().any(|list| key.is_below(list));
+            key.reload != Reload::Refused && !is_of_a_list
+        };
         let is_switched = self.audit.is_on() != wanted.audit.is_on();
         let contents = self.reread_tables(&mut wanted);
         for key in schema::keys().filter(compared) {
@@ -65,6 +72,7 @@ impl Config {
                 changed.push(change);
             }
         }
+        changed.extend(of_connections);
         changed.extend(of_listeners);
         Ok(Reread { config: wanted, changed, needs_restart })
     }
@@ -83,7 +91,7 @@ impl Config {
         for (at, old) in self.listeners.iter().enumerate() {
             let found = asked.iter().enumerate().find(|(_, new)| new.path == old.path);
             if found.is_none() {
-                needs_restart.push(listener(at, &old.path.display(), &"none"));
+                needs_restart.push(element(LISTENER_PATH, at, &old.path.display(), &"none"));
             }
             for key in schema::table(LISTENER_PATH).into_iter().flat_map(|table| table.keys) {
                 let path = |at: usize| format!("{LISTENER_PATH}.{at}.{}", key.name());
@@ -114,12 +122,41 @@ impl Config {
         }
         for (place, new) in asked.iter().enumerate() {
             if !self.listeners.iter().any(|old| old.path == new.path) {
-                needs_restart.push(listener(place, &"none", &new.path.display()));
+                needs_restart.push(element(LISTENER_PATH, place, &"none", &new.path.display()));
             }
         }
     }
+
+    /// Names what differs in the connections, all of which takes effect at once. Connections are identified by their
+    /// names.
+    fn compare_connections(&self, wanted: &Self, changed: &mut Vec<Change>) {
+        let place_in =
+            |config: &Self, name: &str| config.connections.iter().position(|one| *one.name == *name);
+        for (place, new) in wanted.connections.iter().enumerate() {
+            let Some((at, old)) =
+                place_in(self, &new.name).and_then(|at| Some((at, self.connections.get(at)?)))
+            else {
+                changed.push(element(CONNECTION_PATH, place, &"none", &new.name));
+                continue;
+            };
+            let contents = old.different_contents(new);
+            for key in schema::keys().filter(|key| key.is_below(CONNECTION_PATH)) {
+                let path = |index: usize| schema::indexed(key.path, &index.to_string());
+                let (before, after) = (self.effective.get(&path(at)), wanted.effective.get(&path(place)));
+                if before != after || contents.contains(&key.path) {
+                    changed.push(change(key, path(place), before, after));
+                }
+            }
+        }
+        for (at, old) in self.connections.iter().enumerate() {
+            if place_in(wanted, &old.name).is_none() {
+                changed.push(element(CONNECTION_PATH, at, &old.name, &"none"));
+            }
+        }
+    }
+
     /// Restores what takes a restart, and returns the paths of keys whose secret or file's content differs. Listeners
-    /// are compared apart, because their paths identify them.
+    /// and connections are compared apart, because their paths and names identify them.
     fn reread_tables(&self, wanted: &mut Self) -> Vec<&'static str> {
         fn table<T: Reloadable>(running: &T, wanted: &mut T) -> Vec<&'static str> {
             let different = running.different_contents(wanted);
@@ -133,8 +170,11 @@ impl Config {
             management,
             cache,
             upstream,
+            providers,
+            connections: _,
             listeners: _,
             me,
+            state,
             audit,
             admin,
             shutdown,
@@ -148,7 +188,9 @@ impl Config {
             table(&self.management, management),
             table(&self.cache, cache),
             table(&self.upstream, upstream),
+            table(&self.providers, providers),
             table(&self.me, me),
+            table(&self.state, state),
             table(&self.audit, audit),
             table(&self.admin, admin),
             table(&self.shutdown, shutdown),
@@ -174,206 +216,11 @@ fn change(key: &Key, path: String, old: Option<&Reading>, new: Option<&Reading>)
     Change { key: path, values }
 }
 
-/// A listener that is added or removed.
-fn listener(place: usize, old: &dyn Display, new: &dyn Display) -> Change {
+/// An element of a list that is added or removed.
+fn element(list: &str, place: usize, old: &dyn Display, new: &dyn Display) -> Change {
     let values = Some((old.to_string(), new.to_string()));
-    Change { key: format!("{LISTENER_PATH}.{place}"), values }
+    Change { key: format!("{list}.{place}"), values }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::fs;
-    use std::os::unix::fs::PermissionsExt;
-
-    use super::*;
-    use crate::config::schema::Type;
-    use crate::config::values::Typed;
-    use crate::config::{Env, parse};
-
-    const LEAST: [(&str, &str); 4] = [
-        ("tenant.domain", "acme.eu.auth0.com"),
-        ("tenant.client.id", "3Xk9"),
-        ("tenant.client.secret", SECRET),
-        ("listener.0.path", "/run/cloakroom/cloakroom.sock"),
-    ];
-
-    const SECRET: &str = "canary";
-
-    fn with(settings: &[(&str, &str)]) -> Config {
-        let replaces_secret = ["tenant.client.secret_file", "tenant.client.key_file"];
-        let has_file = settings.iter().any(|(path, _)| replaces_secret.contains(path));
-        let least = LEAST.iter().filter(|(path, _)| !has_file || *path != "tenant.client.secret");
-        let variables = least.chain(settings);
-        let env: Env = variables.map(|(path, value)| (schema::variable(path), (*value).to_owned())).collect();
-        parse("f.toml", "", &env).unwrap_or_else(|problems| panic!("{problems}")).config
-    }
-
-    /// Every key except for those of rules, which are compared as a list, and for the path by which a reload identifies
-    /// a listener.
-    fn tried() -> impl Iterator<Item = &'static Key> {
-        schema::keys().filter(|key| !key.path.starts_with("listener.allow") && key.path != "listener.path")
-    }
-
-    /// A directory with the files that keys name.
-    struct Files {
-        directory: tempfile::TempDir,
-        keys: [rcgen::KeyPair; 2],
-        /// Of the first key.
-        certificates: [String; 2],
-    }
-
-    impl Files {
-        fn new() -> Self {
-            let key = || rcgen::KeyPair::generate_for(&rcgen::PKCS_RSA_SHA256).unwrap();
-            let keys = [key(), key()];
-            let certificates = [1, 2].map(|number| certificate(&keys[0], number));
-            Self { directory: tempfile::tempdir().unwrap(), keys, certificates }
-        }
-
-        /// Writes the first or second content of the file of this key, and returns its path.
-        fn write(&self, key: &Key, content: usize) -> String {
-            let content = match key.path {
-                "tenant.ca_file" => certificate(&rcgen::KeyPair::generate().unwrap(), 1),
-                "tenant.client.secret_file" => [SECRET, "another secret"][content].to_owned(),
-                "tenant.client.key_file" => self.keys[content].serialize_pem(),
-                "tenant.client.next_key_file" => self.keys[1 - content].serialize_pem(),
-                "tenant.client.certificate_file" => self.certificates[content].clone(),
-                "log.user_key_file" => ["first", "other"][content].repeat(16),
-                other => panic!("{other}: name the contents of its file here"),
-            };
-            self.put(key.name(), content)
-        }
-
-        fn put(&self, name: &str, content: impl AsRef<[u8]>) -> String {
-            let path = self.directory.path().join(name);
-            fs::write(&path, content).unwrap();
-            fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
-            path.to_str().unwrap().to_owned()
-        }
-    }
-
-    /// What has to be set for `key` to have a meaning.
-    fn needed(key: &Key, files: &Files) -> Vec<(&'static str, String)> {
-        let key_file = || ("tenant.client.key_file", files.put("needed-key", files.keys[0].serialize_pem()));
-        let auth = |method: &str| ("tenant.client.auth", method.to_owned());
-        match key.path {
-            "admin.allow_remote" => vec![("admin.address", "127.0.0.1:9464".to_owned())],
-            "tenant.client.key_file" | "tenant.client.next_key_file" | "tenant.client.signing_alg" => {
-                vec![auth("private_key_jwt"), key_file()]
-            }
-            "tenant.client.certificate_file" | "tenant.client.token_host" => {
-                let certificate = files.put("needed-certificate", &files.certificates[0]);
-                vec![auth("tls_client_auth"), key_file(), ("tenant.client.certificate_file", certificate)]
-            }
-            _ => Vec::new(),
-        }
-    }
-
-    /// The certificate of this key with a serial number.
-    fn certificate(key: &rcgen::KeyPair, serial_number: u64) -> String {
-        let mut params = rcgen::CertificateParams::new([]).unwrap();
-        params.serial_number = Some(serial_number.into());
-        params.self_signed(key).unwrap().pem()
-    }
-
-    /// Another value than the default.
-    fn another(key: &Key, files: &Files) -> String {
-        let is_default = |value: &'static str| key.default == DefaultValue::Value(value);
-        let value = match key.takes {
-            Type::Choice(words) => *words.iter().find(|word| !is_default(word)).unwrap(),
-            Type::ChoiceOrPath(words) => words.last().unwrap(),
-            Type::Duration { .. } if key.path == "tenant.connect_timeout" => "1s",
-            Type::Duration { max, .. } => return max.shown(),
-            Type::Size { min, .. } => return min.shown(),
-            Type::Integer { max, .. } => return max.shown(),
-            Type::Number { max, .. } => return max.shown(),
-            Type::Boolean => ["true", "false"].into_iter().find(|word| !is_default(word)).unwrap(),
-            Type::Mode => "0600",
-            Type::User | Type::Group => "4711",
-            Type::Address => "127.0.0.1:9464",
-            Type::Path => return files.write(key, 0),
-            Type::Text(_) if key.path == "tenant.domain" => "other.eu.auth0.com",
-            Type::Text(_) if key.path == "tenant.audience" => "https://other.eu.auth0.com/api/v2/",
-            Type::Text(_) | Type::Secret(_) | Type::Texts { .. } | Type::Words(_) => key.example.unwrap(),
-        };
-        value.to_owned()
-    }
-
-    /// Checks that a reload from `before` to `wanted`, which differ in `key` alone, does what the row of `key` says.
-    fn check(key: &Key, before: &Config, wanted: Config) {
-        let path = schema::indexed(key.path, "");
-        let outcome = before.reread(wanted.clone());
-        if key.reload == Reload::Refused {
-            assert_eq!(outcome.unwrap_err(), ANOTHER_TENANT, "{path}");
-            return;
-        }
-        let Reread { config, changed, needs_restart } = outcome.unwrap();
-        let takes_restart = key.reload == Reload::Restart;
-        let expected = if takes_restart { before.clone() } else { wanted };
-        let (named, other) = if takes_restart { (needs_restart, changed) } else { (changed, needs_restart) };
-        let paths =
-            |changes: &[Change]| -> Vec<_> { changes.iter().map(|change| change.key.clone()).collect() };
-        assert_eq!((paths(&named), paths(&other)), (vec![path.clone()], vec![]));
-        assert_eq!(format!("{config:?}"), format!("{expected:?}"), "{path}");
-        assert!(config.effective == expected.effective, "{path}");
-        // `Debug` shows no secrets; a further reload finds any difference between them.
-        let Reread { changed, needs_restart, .. } = expected.reread(config).unwrap();
-        assert_eq!([changed, needs_restart], [vec![], vec![]], "{path}");
-    }
-
-    /// If a row says restart and the code takes the value over all the same, half a change is in force.
-    #[test]
-    fn what_takes_a_restart_stays_as_it_was_and_anything_else_changes() {
-        let files = Files::new();
-        for key in tried() {
-            let needed = needed(key, &files);
-            let needed: Vec<_> = needed.iter().map(|(path, value)| (*path, &**value)).collect();
-            let (path, value) = (schema::indexed(key.path, ""), another(key, &files));
-            check(key, &with(&needed), with(&[&needed, &[(&*path, &*value)][..]].concat()));
-        }
-    }
-
-    #[test]
-    fn another_content_of_a_file_is_a_change_of_its_key() {
-        let files = Files::new();
-        for key in tried().filter(|key| key.takes == Type::Path) {
-            let needed = needed(key, &files);
-            let needed: Vec<_> = needed.iter().map(|(path, value)| (*path, &**value)).collect();
-            let [before, wanted] = [0, 1]
-                .map(|content| with(&[&needed, &[(key.path, &*files.write(key, content))][..]].concat()));
-            // A reload names the secret, which may be the old one if only the file's path differs.
-            let path =
-                if key.path == "tenant.client.secret_file" { "tenant.client.secret" } else { key.path };
-            let changed = schema::keys().find(|key| key.path == path).unwrap();
-            check(changed, &before, wanted);
-        }
-    }
-
-    #[test]
-    fn values_are_shown_unless_an_operator_chose_the_text() {
-        let wanted = with(&[
-            ("cache.max_ttl", "7m"),
-            ("admin.address", "127.0.0.1:9464"),
-            ("listener.0.owner", "4711"),
-            ("listener.0.mode", "600"),
-            ("me.audiences", "canary"),
-            ("audit.output", "/var/log/audit"),
-        ]);
-        let Reread { changed, needs_restart, .. } = with(&[]).reread(wanted).unwrap();
-        let shown = |changes: &[Change]| -> Vec<String> {
-            let text = |(old, new): &(String, String)| format!(": {old} to {new}");
-            let values = |change: &Change| change.values.as_ref().map(text).unwrap_or_default();
-            changes.iter().map(|change| format!("{}{}", change.key, values(change))).collect()
-        };
-        assert_eq!(shown(&changed), ["cache.max_ttl: 10m to 7m", "me.audiences"]);
-        assert_eq!(
-            shown(&needs_restart),
-            [
-                "listener.0.mode: 0660 to 0600",
-                "listener.0.owner: the daemon's user to 4711",
-                "audit.output: stdout to /var/log/audit",
-                "admin.address: none to 127.0.0.1:9464",
-            ]
-        );
-    }
-}
+mod tests;

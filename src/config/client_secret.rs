@@ -67,14 +67,15 @@ fn check_inline_secret(reader: &mut Reader, plain: &Setting<Secret>) -> Checked<
     reader.require_private(plain, "the configuration, which contains the secret", reader.exposure)
 }
 
-/// Auth0 generates secrets without spaces, but accepts any text through its API.
-fn warn_of_spaces<T>(reader: &mut Reader, setting: &Setting<T>, secret: &Secret) {
+/// Warns of a secret with spaces around it. Auth0 generates none, but accepts any text through its API.
+pub(super) fn warn_of_spaces<T>(reader: &mut Reader, setting: &Setting<T>, secret: &Secret) {
     if secret.expose().trim().len() != secret.len() {
         reader.warn(setting, "the secret begins or ends with a space, which counts as part of it");
     }
 }
 
-fn from_file(reader: &mut Reader, path: &Setting<String>) -> Checked<Secret> {
+/// Reads a secret from its file, by the rules for secrets.
+pub(super) fn from_file(reader: &mut Reader, path: &Setting<String>) -> Checked<Secret> {
     let (secret, exposure) =
         secret_from(Path::new(&path.value)).map_err(|wrong| reader.refuse(path, wrong))?;
     reader.require_private(path, "the file", exposure)?;

@@ -1,4 +1,4 @@
-//! `tenant.proxy`, or else the proxy variables that other programs read, too.
+//! `tenant.proxy` and `providers.proxy`, or else the proxy variables that other programs read, too.
 
 use super::environment::Env;
 use super::host;
@@ -8,32 +8,29 @@ use super::values::{Parsed, text};
 use crate::domain::invisible_characters;
 use crate::secret::Secret;
 
-/// The key's path.
-pub(super) const KEY: &str = "tenant.proxy";
-
 /// The variables in the order in which curl reads them for an `https://` URL.
 const PROXY_VARIABLES: [&str; 4] = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
 const NO_PROXY_VARIABLES: [&str; 2] = ["NO_PROXY", "no_proxy"];
 
-/// The proxy, from `tenant.proxy`, or else from `HTTPS_PROXY` or `ALL_PROXY` and `NO_PROXY`, in upper or lower case.
+/// A proxy, from its key, or else from `HTTPS_PROXY` or `ALL_PROXY` and `NO_PROXY`, in upper or lower case.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Proxy {
     /// `http://[user:password@]host[:port]`; a secret because of the password.
     pub url: Option<Secret>,
-    /// Hosts that are reached directly, as `NO_PROXY` lists them; empty if `tenant.proxy` is set.
+    /// Hosts that are reached directly, as `NO_PROXY` lists them; empty if the key is set.
     pub no_proxy: String,
 }
 
-/// Reads `tenant.proxy`, or the environment if the key is not set.
-pub(super) fn read(reader: &mut Reader, env: &Env) -> Checked<Proxy> {
-    let set = reader.parsed(KEY, |takes, value| parse(text(takes, value)?))?;
+/// Reads the proxy from `key`, or from the environment if the key is not set.
+pub(super) fn read(reader: &mut Reader, key: &str, env: &Env) -> Checked<Proxy> {
+    let set = reader.parsed(key, |takes, value| parse(text(takes, value)?))?;
     if let Some(setting) = set {
         if reader.is_from_file(&setting) && setting.value.expose().contains('@') {
             let what = "the configuration, which contains the proxy's password";
             reader.require_private(&setting, what, reader.exposure)?;
         }
         let Setting { value, .. } = setting;
-        // The key is about Auth0, and the daemon connects to nothing else, so there are no exceptions.
+        // The key is about the hosts of its table alone, so there are no exceptions.
         return Ok(Proxy { url: Some(value), no_proxy: String::new() });
     }
     let Some((name, url)) = first_of(env, &PROXY_VARIABLES) else { return Ok(Proxy::default()) };
@@ -42,7 +39,7 @@ pub(super) fn read(reader: &mut Reader, env: &Env) -> Checked<Proxy> {
             let no_proxy = first_of(env, &NO_PROXY_VARIABLES).map_or("", |(_, value)| value);
             Ok(Proxy { url: Some(url), no_proxy: no_proxy.to_owned() })
         }
-        Err(text) => Err(reader.report.problem(KEY, Some(&in_variable(name)), text)),
+        Err(text) => Err(reader.report.problem(key, Some(&in_variable(name)), text)),
     }
 }
 
@@ -51,7 +48,7 @@ fn first_of<'a>(env: &'a Env, names: &[&'static str]) -> Option<(&'static str, &
 }
 
 /// Adds the scheme to a variable without one: `HTTPS_PROXY=proxy.corp:3128` is common, and every program takes it for
-/// http. `tenant.proxy` requires the scheme, so that nothing has to be guessed.
+/// http. The keys require the scheme, so that nothing has to be guessed.
 fn with_scheme(url: &str) -> String {
     if url.contains("://") { url.to_owned() } else { format!("http://{url}") }
 }
@@ -68,7 +65,8 @@ fn parse(url: &str) -> Parsed<Secret> {
         "http" => rest.strip_suffix('/').unwrap_or(rest),
         "https" => {
             return Err(
-                "use http://; the proxy is reached without TLS, and the connection to Auth0 through it has TLS".into(),
+                "use http://; the proxy is reached without TLS, and the connections through it have TLS"
+                    .into(),
             );
         }
         socks if socks.starts_with("socks") => {

@@ -130,6 +130,11 @@ impl Reader {
         }
     }
 
+    /// Whether the table at `key` is there, even if it is empty.
+    pub(super) fn has_table(&self, key: &str) -> bool {
+        matches!(self.values.find(key), Found::Table)
+    }
+
     /// How many elements the list at `key` has.
     pub(super) fn length(&self, key: &str) -> usize {
         self.values.length(key)

@@ -9,16 +9,20 @@ mod allow;
 mod audit;
 mod cache;
 mod client;
+mod connection;
 mod key;
 mod listener;
 mod log;
 mod management;
 mod me;
+mod providers;
 mod runtime;
 mod shutdown;
+mod state;
 mod tenant;
 mod upstream;
 
+pub(super) use self::connection::CONNECTION_PATH;
 pub use self::key::{DefaultValue, Key, List, Reload, Table, Type};
 pub(super) use self::listener::LISTENER_PATH;
 
@@ -26,16 +30,20 @@ pub(super) use self::listener::LISTENER_PATH;
 pub(super) const VARIABLE_PREFIX: &str = "CLOAKROOM_";
 
 /// Every table, in the order in which references show them.
-pub static TABLES: [Table; 14] = [
+pub static TABLES: [Table; 18] = [
     tenant::TENANT,
     client::CLIENT,
     management::MANAGEMENT,
     cache::CACHE,
     cache::NEGATIVE,
     upstream::UPSTREAM,
+    providers::PROVIDERS,
+    connection::CONNECTION,
+    connection::REFRESH,
     listener::LISTENER,
     allow::ALLOW,
     me::ME,
+    state::STATE,
     audit::AUDIT,
     admin::ADMIN,
     shutdown::SHUTDOWN,

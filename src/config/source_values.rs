@@ -25,7 +25,7 @@ enum Held {
         value: Value,
         origin: String,
     },
-    /// A table without keys, such as `[[listener]]` alone.
+    /// A table that may be without keys, such as `[[listener]]` alone.
     Table,
     /// An unusable value, about which there is a problem.
     Unusable,

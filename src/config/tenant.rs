@@ -20,6 +20,7 @@ use super::values::{Parsed, absolute_path, line};
 use super::{proxy, referenced_files};
 
 const CA_FILE: &str = "tenant.ca_file";
+const PROXY: &str = "tenant.proxy";
 
 /// The suffix of Auth0's own names for tenants. Any other host is a custom domain.
 const CANONICAL: &str = ".auth0.com";
@@ -51,7 +52,7 @@ impl Reloadable for Tenant {
             keys.push(CA_FILE);
         }
         if self.proxy != new.proxy {
-            keys.push(proxy::KEY);
+            keys.push(PROXY);
         }
         keys
     }
@@ -61,8 +62,8 @@ impl Reloadable for Tenant {
 pub(super) fn read(reader: &mut Reader, env: &Env, timeouts: &Checked<Timeouts>) -> Checked<Tenant> {
     let domain = domain(reader);
     let audience = audience(reader, &domain);
-    let extra_roots = extra_roots(reader);
-    let proxy = proxy::read(reader, env);
+    let extra_roots = extra_roots(reader, CA_FILE);
+    let proxy = proxy::read(reader, PROXY, env);
     let timeouts = timeouts.as_ref().map_err(|reported| *reported)?;
     let domain = domain?.value;
     Ok(Tenant {
@@ -178,11 +179,12 @@ fn parse_audience(takes: Type, value: &Value) -> Parsed<&str> {
     }
 }
 
-fn extra_roots(reader: &mut Reader) -> Checked<Vec<CertificateDer<'static>>> {
+/// Reads the certificate authorities in the file that `key` names.
+pub(super) fn extra_roots(reader: &mut Reader, key: &str) -> Checked<Vec<CertificateDer<'static>>> {
     /// Five times the size of the platform's whole bundle.
     const LIMIT_KIB: u64 = 1024;
 
-    let Some(file) = reader.owned(CA_FILE, absolute_path)? else { return Ok(Vec::new()) };
+    let Some(file) = reader.owned(key, absolute_path)? else { return Ok(Vec::new()) };
     let content = referenced_files::read(Path::new(&file.value), LIMIT_KIB)
         .map_err(|error| reader.refuse(&file, error))?;
     let roots = certificates(&content.bytes).map_err(|text| reader.refuse(&file, text))?;

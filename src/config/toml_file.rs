@@ -58,7 +58,10 @@ impl FileReader<'_> {
             (None, _) => {
                 self.report.problem(path, Some(origin), suggestion::unknown(path, str::to_owned));
             }
-            (Some(Known::Table), DeValue::Table(table)) => self.table(path, table),
+            (Some(Known::Table), DeValue::Table(table)) => {
+                self.layer.set_empty_table(path);
+                self.table(path, table);
+            }
             (Some(Known::Table), _) => {
                 let text = format!("must be a table, written as [{path}], not {}", name_of(value));
                 self.unusable(path, origin, text);

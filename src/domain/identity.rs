@@ -68,6 +68,8 @@ struct Renewal {
 struct Issue {
     received: Moment,
     in_place_of: Option<Tag>,
+    /// Whether a newer token is requested before this one expires.
+    is_renewed_ahead: bool,
 }
 
 /// A token's data besides its texts.
@@ -121,6 +123,8 @@ pub enum ExpiryBasis {
     FirstSeen,
     /// What the source said when it issued the token, which was just then.
     Issued,
+    /// The lifetime that the configuration assumes of a token whose source states none (`assumed_ttl`).
+    Assumed,
     /// The expiry is not known.
     None,
 }
@@ -133,6 +137,7 @@ impl ExpiryBasis {
             Self::Login => "login",
             Self::FirstSeen => "first_seen",
             Self::Issued => "issued",
+            Self::Assumed => "assumed",
             Self::None => "none",
         }
     }

@@ -232,6 +232,14 @@ pub enum SourceFault {
     VaultRequest,
 }
 
+impl SourceFault {
+    /// Whether it concerns every user of the connection. Any other may be about a single one: about a scope that only
+    /// this user has not granted, for example.
+    pub fn is_about_the_client(&self) -> bool {
+        matches!(self, Self::ProviderClient | Self::ProviderGrant | Self::VaultClient | Self::VaultGrant)
+    }
+}
+
 /// Why a source could not be asked, or gave no usable answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SourceFailure {
@@ -271,12 +279,28 @@ pub enum SourceFailure {
         /// What it sent, from a fixed set of texts.
         what: &'static str,
     },
+    /// A token that expires too soon to be served. Token Vault hands out a token until that has expired.
+    #[error("the token that was issued expires within cache.min_ttl; a newer one is issued after that")]
+    TooShort,
     /// The state file cannot be written, so that a refresh token that rotates must not be redeemed.
     #[error("the state file cannot be written, so no refresh token that rotates is redeemed: see the log")]
     State,
     /// An internal error: a task panicked.
     #[error("internal error in cloakroom: a task panicked, and the log names it; please report this")]
     Fault,
+}
+
+/// How a source of one connection stands, for `status`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceStanding {
+    /// The connection's name.
+    pub connection: Arc<str>,
+    /// The source.
+    pub source: Source,
+    /// The host that is asked.
+    pub host: Arc<str>,
+    /// Why the source refuses the daemon, if it does.
+    pub fault: Option<SourceFault>,
 }
 
 /// Why a source of one connection gives no token, where that is not the user's doing.
@@ -303,6 +327,11 @@ pub enum SourceProblem {
 }
 
 impl SourceError {
+    /// Whether the connection's client is refused, which concerns every user.
+    pub fn is_about_the_client(&self) -> bool {
+        matches!(&self.problem, SourceProblem::Misconfigured(fault) if fault.is_about_the_client())
+    }
+
     /// After how long a retry can help; zero if only an operator can help.
     pub fn retry_after(&self) -> Duration {
         match &self.problem {

@@ -341,7 +341,7 @@ fn rate_limited(endpoint: Endpoint, hint: WaitHint, now: Moment) -> Response<Byt
     response
 }
 
-fn hint_at(response: &mut Response<Bytes>, hint: WaitHint, now: Moment) {
+pub(super) fn hint_at(response: &mut Response<Bytes>, hint: WaitHint, now: Moment) {
     let ahead = |span: Duration| now.wall.after(span).as_secs();
     match hint {
         WaitHint::Seconds(secs) => reply::set(response, "retry-after", &secs.to_string()),

@@ -1,10 +1,11 @@
-//! Serves a tenant by TLS on loopback.
+//! Serves a simulated tenant or provider by TLS on loopback.
 
 use std::future::{pending, poll_fn};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -19,15 +20,47 @@ use tokio_rustls::TlsAcceptor;
 use crate::task;
 
 use super::Tenant;
-use super::certificates::CertificateKind;
+use super::certificates::{Authority, CertificateKind};
 use super::peer_certificate::PeerCertificate;
-use super::ports::Port;
+use super::ports::{Port, Ports};
 use super::reply::{Delivery, Reply};
 use super::wire::{Before, GivenUp, Preceded, Queue, ResetFlag, ResettableStream, Sent, deliver};
 
 const LONGEST_REQUEST: usize = 64 * 1024;
 
-/// A listener of a tenant. Dropping it closes the port and every open connection.
+/// A simulated server, as its listener sees it. Clones share its state.
+pub(super) trait Server: Clone + Send + Sync + 'static {
+    /// Answers one request.
+    fn answer(&self, request: Request<Bytes>) -> impl Future<Output = Reply> + Send;
+
+    /// How its connections behave from now on.
+    fn connections(&self) -> Connections;
+}
+
+/// The behaviour of a server's connections.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Connections {
+    /// Whether header names are in title case.
+    pub title_case_headers: bool,
+    /// How often all open connections were made dead. A connection of an earlier generation is dead.
+    pub generation: u64,
+    /// What happens to TLS handshakes.
+    pub handshake: Handshake,
+}
+
+/// What happens to the TLS handshakes of new connections.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Handshake {
+    /// They succeed, as far as the certificate allows.
+    #[default]
+    Done,
+    /// The connection is closed before the handshake, as load balancers do that have no healthy server behind them.
+    Closed,
+    /// The connection is accepted and stays silent, as a process does that is out of threads.
+    Stalled,
+}
+
+/// A listener. Dropping it closes the port and every open connection.
 pub struct Listening {
     domain: String,
     ca_pem: String,
@@ -40,12 +73,12 @@ impl Listening {
         &self.domain
     }
 
-    /// The port's number. A tenant can listen on it again after [`Listening::stop`].
+    /// The port's number. The server can listen on it again after [`Listening::stop`].
     pub fn port(&self) -> u16 {
         self.port.number()
     }
 
-    /// The authority's certificate, which all listeners of a tenant share.
+    /// The authority's certificate, which all listeners of a tenant and of the providers beside it share.
     pub fn ca_pem(&self) -> &str {
         &self.ca_pem
     }
@@ -86,9 +119,9 @@ impl Tenant {
     /// # Panics
     /// Outside a tokio runtime.
     pub fn listen_on(&self, port: u16, certificate: CertificateKind) -> io::Result<Listening> {
-        let config = self.0.authority.server_config(certificate).map_err(io::Error::other)?;
-        let listening = self.serve_on(port, config)?;
-        self.state().listening = Some(listening.domain.clone());
+        let listening = listen(self, port, &self.0.authority, certificate, &self.0.ports)?;
+        self.state().listening = Some(listening.domain().to_owned());
+        self.apply_refusal();
         Ok(listening)
     }
 
@@ -97,22 +130,60 @@ impl Tenant {
     /// # Panics
     /// Outside a tokio runtime.
     pub(super) fn serve_on(&self, port: u16, config: Arc<ServerConfig>) -> io::Result<Listening> {
-        let port = Arc::new(Port::listen(port)?);
-        let domain = format!("localhost:{}", port.number());
-        self.0.ports.add(&port);
+        let listening = serve_with(self, port, &self.0.authority, config, &self.0.ports)?;
         self.apply_refusal();
-        task::spawn("demo-listener", serve(self.clone(), Arc::clone(&port), TlsAcceptor::from(config)));
-        Ok(Listening { domain, ca_pem: self.0.authority.pem(), port })
+        Ok(listening)
     }
 }
 
-async fn serve(tenant: Tenant, port: Arc<Port>, acceptor: TlsAcceptor) {
+impl Server for Tenant {
+    fn answer(&self, request: Request<Bytes>) -> impl Future<Output = Reply> + Send {
+        Tenant::answer(self, request)
+    }
+
+    fn connections(&self) -> Connections {
+        let state = self.state();
+        Connections {
+            title_case_headers: state.options.title_case_headers,
+            generation: state.connection_generation,
+            handshake: Handshake::Done,
+        }
+    }
+}
+
+/// Serves `server` on this port of 127.0.0.1, with a certificate of this kind. 0 is any free port.
+pub(super) fn listen<S: Server>(
+    server: &S,
+    port: u16,
+    authority: &Authority,
+    certificate: CertificateKind,
+    ports: &Ports,
+) -> io::Result<Listening> {
+    let config = authority.server_config(certificate).map_err(io::Error::other)?;
+    serve_with(server, port, authority, config, ports)
+}
+
+fn serve_with<S: Server>(
+    server: &S,
+    port: u16,
+    authority: &Authority,
+    config: Arc<ServerConfig>,
+    ports: &Ports,
+) -> io::Result<Listening> {
+    let port = Arc::new(Port::listen(port)?);
+    let domain = format!("localhost:{}", port.number());
+    ports.add(&port);
+    task::spawn("demo-listener", serve(server.clone(), Arc::clone(&port), TlsAcceptor::from(config)));
+    Ok(Listening { domain, ca_pem: authority.pem(), port })
+}
+
+async fn serve<S: Server>(server: S, port: Arc<Port>, acceptor: TlsAcceptor) {
     let mut open = port.subscribe();
     while !port.is_closed() {
         tokio::select! {
             accepted = poll_fn(|cx| port.poll_accept(cx)) => match accepted {
                 Ok(stream) => {
-                    let connection = serve_connection(tenant.clone(), stream, acceptor.clone());
+                    let connection = serve_connection(server.clone(), stream, acceptor.clone());
                     task::spawn("demo-connection", while_open(port.subscribe(), connection));
                 }
                 // Most likely out of file descriptors, which become available again.
@@ -131,13 +202,15 @@ async fn while_open(mut open: watch::Receiver<bool>, connection: impl Future<Out
     }
 }
 
-async fn serve_connection(tenant: Tenant, stream: TcpStream, acceptor: TlsAcceptor) {
+async fn serve_connection<S: Server>(server: S, stream: TcpStream, acceptor: TlsAcceptor) {
     let reset = ResetFlag::default();
     let queue = Queue::default();
-    let (title_case, generation) = {
-        let state = tenant.state();
-        (state.options.title_case_headers, state.connection_generation)
-    };
+    let Connections { title_case_headers, generation, handshake } = server.connections();
+    match handshake {
+        Handshake::Done => {}
+        Handshake::Closed => return,
+        Handshake::Stalled => return pending().await,
+    }
     let Ok(stream) = acceptor.accept(ResettableStream::new(stream, reset.clone())).await else { return };
     let presented = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
     let presented = presented.map(|certificate| PeerCertificate(certificate.clone().into_owned()));
@@ -146,22 +219,22 @@ async fn serve_connection(tenant: Tenant, stream: TcpStream, acceptor: TlsAccept
         if let Some(presented) = &presented {
             request.extensions_mut().insert(presented.clone());
         }
-        let is_dead = tenant.state().connection_generation != generation;
-        respond(&tenant, request, is_dead, &reset, &queue)
+        let is_dead = server.connections().generation != generation;
+        respond(&server, request, is_dead, &reset, &queue)
     });
     let served = http1::Builder::new()
         .auto_date_header(false)
-        .title_case_headers(title_case)
+        .title_case_headers(title_case_headers)
         .header_read_timeout(None)
         .serve_connection(TokioIo::new(stream), service)
         .await;
     if let Err(error) = served {
-        tracing::trace!(%error, "A connection to the simulated tenant ended");
+        tracing::trace!(%error, "A connection to a simulated server ended");
     }
 }
 
-async fn respond(
-    tenant: &Tenant,
+async fn respond<S: Server>(
+    server: &S,
     request: Request<Incoming>,
     is_dead: bool,
     reset: &ResetFlag,
@@ -172,7 +245,7 @@ async fn respond(
     }
     let (parts, body) = request.into_parts();
     let body = Limited::new(body, LONGEST_REQUEST).collect().await.map_err(|_| GivenUp)?.to_bytes();
-    let Reply { mut response, delivery } = tenant.answer(Request::from_parts(parts, body)).await;
+    let Reply { mut response, delivery } = server.answer(Request::from_parts(parts, body)).await;
     if let Some(before) = response.extensions_mut().remove::<Before>() {
         queue.put(before);
     }

@@ -1,5 +1,7 @@
 //! Answers: a response, how much of it reaches the client, and Auth0's formats of errors.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::{Response, StatusCode};
@@ -7,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::domain::freshness::Timestamp;
 
-/// The tenant's reaction to a request.
+/// A simulated server's reaction to a request.
 #[derive(Clone, Debug)]
 pub struct Reply {
     /// The complete response.
@@ -24,6 +26,8 @@ pub enum Delivery {
     Whole,
     /// Nothing: the connection is refused, or closed before a byte is sent.
     Refused,
+    /// Nothing: the request is read, and the connection is closed before a byte is sent.
+    Closed,
     /// Status, headers and half the body; then the connection is reset.
     ResetMidway,
     /// Nothing, ever; the connection stays open.
@@ -32,6 +36,8 @@ pub enum Delivery {
     BodyStalls,
     /// Status, headers with the whole body's length, and half the body; then the connection is closed.
     Truncated,
+    /// All of it, one byte of the body at a time, with this pause before each.
+    Dripping(Duration),
 }
 
 /// A response that refuses the request. Boxed, because a response is large and refusals are the exception.
@@ -41,7 +47,7 @@ impl Reply {
     /// The status, if the client receives it.
     pub fn visible_status(&self) -> Option<StatusCode> {
         match self.delivery {
-            Delivery::Refused | Delivery::HeadersStall => None,
+            Delivery::Refused | Delivery::Closed | Delivery::HeadersStall => None,
             _ => Some(self.response.status()),
         }
     }
@@ -129,5 +135,5 @@ pub(super) fn finish(response: &mut Response<Bytes>, now: Timestamp, date_offset
 pub(super) fn http_date(secs: i64) -> String {
     // httpdate formats the years 1970 to 9999.
     let secs = u64::try_from(secs).unwrap_or(0).min(253_402_300_799);
-    httpdate::fmt_http_date(std::time::UNIX_EPOCH + std::time::Duration::from_secs(secs))
+    httpdate::fmt_http_date(std::time::UNIX_EPOCH + Duration::from_secs(secs))
 }

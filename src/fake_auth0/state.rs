@@ -72,7 +72,7 @@ impl State {
             revoked: HashSet::new(),
             options,
         };
-        for user in users::samples(now.wall) {
+        for user in users::samples(now.wall).into_iter().chain(users::refreshable::samples(now.wall)) {
             state.put_user(user);
         }
         Ok(state)

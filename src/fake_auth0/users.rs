@@ -3,11 +3,14 @@
 //! Tokens are recognisable fakes. Unless a sample is about expiry, they were issued a minute before the tenant started,
 //! with a lifetime of an hour.
 
+pub(super) mod logins;
+pub(super) mod refreshable;
+
 use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::domain::freshness::Timestamp;
 
@@ -48,6 +51,20 @@ pub const PADDED_JWT: &str = "oidc|corp/padded@corp.example";
 /// A user with two identities; the linked one's token contains [`LONE_SURROGATE`].
 pub const UNREADABLE: &str = "google-oauth2|100000000000000000004";
 
+/// An Entra ID user whose token has expired, with a refresh token.
+pub const EXPIRED_ENTRA: &str = "waad|kG4bW9tQx2Ls7YfUo5Rd1NvCzE8hJm3P";
+/// A user of a connection `gitlab`, whose refresh tokens are for a single use. The token has expired.
+pub const EXPIRED_GITLAB: &str = "oauth2|gitlab|4711";
+/// A user with expired identities at Google, GitHub and Slack, each with a refresh token. The connection of the last is
+/// `slack`.
+pub const SEVERAL: &str = "google-oauth2|100000000000000000005";
+/// A user with two Google accounts, whose tokens have both expired, each with a refresh token.
+pub const EXPIRED_TWINS: &str = "google-oauth2|100000000000000000006";
+/// A blocked user whose token has expired, with a refresh token.
+pub const BLOCKED_EXPIRED: &str = "google-oauth2|100000000000000000007";
+/// A user whose token has expired, without a refresh token, as after a login that did not ask for offline access.
+pub const NO_REFRESH_TOKEN: &str = "google-oauth2|100000000000000000008";
+
 /// Represents half of a UTF-16 pair in a user's texts, because a Rust text cannot contain one. The tenant sends it as
 /// the escape `\ud800`, as programs do that cut texts at a number of UTF-16 units.
 pub const LONE_SURROGATE: char = '\u{fdd0}';
@@ -55,7 +72,7 @@ pub const LONE_SURROGATE: char = '\u{fdd0}';
 /// The lifetime that Google states, in seconds.
 const HOUR: u32 = 3_599;
 
-/// Returns every sample user, as of `now`.
+/// Returns the sample users without those of [`refreshable`], as of `now`.
 pub(super) fn samples(now: Timestamp) -> Vec<Value> {
     let login = now.before(Duration::from_secs(60));
     let google = |user: &str, name: &str| {
@@ -210,44 +227,6 @@ fn odd_samples(now: Timestamp, login: Timestamp) -> [Value; 6] {
     ]
 }
 
-/// Logs a user in; see [`super::Tenant::login`].
-pub(super) fn login(
-    user: &mut Map<String, Value>,
-    connection: &str,
-    now: Timestamp,
-    number: u64,
-) -> Option<String> {
-    let identities = user.get_mut("identities")?.as_array_mut()?.iter_mut().filter_map(Value::as_object_mut);
-    let mut of_connection =
-        identities.filter(|identity| identity.get("connection").is_some_and(|it| it == connection));
-    let identity = of_connection.next()?;
-    let token = renew(identity, now, number);
-    let logins = user.get("logins_count").and_then(Value::as_u64).unwrap_or(0) + 1;
-    user.insert("logins_count".into(), logins.into());
-    logged_in(user, now);
-    token
-}
-
-/// Records a login of `user` at `now`.
-pub fn logged_in(user: &mut Map<String, Value>, now: Timestamp) {
-    user.insert("last_login".into(), iso(now).into());
-    user.insert("updated_at".into(), iso(now).into());
-}
-
-/// Issues a new token for `identity`, if its provider issues tokens.
-fn renew(identity: &mut Map<String, Value>, now: Timestamp, number: u64) -> Option<String> {
-    let provider = identity.get("provider")?.as_str()?;
-    let token = match provider {
-        "auth0" => return None,
-        "google-oauth2" => format!("ya29.demo-login-{number}"),
-        "github" => format!("gho_demo-login-{number}"),
-        "waad" => jwt(now, &format!("login-{number}")),
-        _ => format!("demo-login-{number}"),
-    };
-    identity.insert("access_token".into(), token.clone().into());
-    Some(token)
-}
-
 fn user(id: &str, name: &str, login: Timestamp, identities: Vec<Value>) -> Value {
     let nickname = name.to_lowercase().replace(' ', ".");
     let (given, family) = name.split_once(' ').unwrap_or((name, ""));
@@ -341,10 +320,10 @@ mod tests {
 
     #[test]
     fn every_sample_matches_its_description() {
-        let samples = samples(NOW);
+        let samples: Vec<_> = samples(NOW).into_iter().chain(refreshable::samples(NOW)).collect();
         let of = |id: &str| samples.iter().find(|user| user["user_id"] == id).unwrap().clone();
         let token = |id: &str| of(id)["identities"][0].get("access_token").cloned();
-        assert_eq!(samples.len(), 18);
+        assert_eq!(samples.len(), 24);
         for id in [GOOGLE, JOHN, LINKED, BLOCKED, SLASH, TEXT_EXPIRY] {
             assert_eq!(expiry(&of(id), 0), Some(3_539), "{id}");
         }
@@ -366,6 +345,18 @@ mod tests {
         let padded = token(PADDED_JWT).unwrap();
         assert!(padded.as_str().unwrap().contains(['+', '/']) && padded.as_str().unwrap().contains('='));
         assert!(of(UNREADABLE)["identities"][1]["access_token"].as_str().unwrap().ends_with(LONE_SURROGATE));
+
+        for (id, identities) in
+            [(EXPIRED_ENTRA, 1), (EXPIRED_GITLAB, 1), (SEVERAL, 3), (EXPIRED_TWINS, 2), (BLOCKED_EXPIRED, 1)]
+        {
+            assert_eq!(of(id)["identities"].as_array().unwrap().len(), identities, "{id}");
+            for number in 0..identities {
+                assert!(expiry(&of(id), number).unwrap() < 0, "{id}");
+                assert!(of(id)["identities"][number]["refresh_token"].is_string(), "{id}");
+            }
+        }
+        assert_eq!(of(BLOCKED_EXPIRED)["blocked"], true);
+        assert_eq!(of(NO_REFRESH_TOKEN)["identities"][0].get("refresh_token"), None);
 
         let jwt = token(ENTRA).unwrap();
         let claims = URL_SAFE_NO_PAD.decode(jwt.as_str().unwrap().split('.').nth(1).unwrap()).unwrap();

@@ -5,12 +5,14 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
 use hyper::{Response, header};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::time::{Sleep, sleep};
 
 use super::reply::Delivery;
 
@@ -166,6 +168,11 @@ enum Then {
     Stall,
     Close,
     Reset(ResetFlag),
+    /// Sends one byte after each pause.
+    Drip {
+        pause: Duration,
+        timer: Pin<Box<Sleep>>,
+    },
 }
 
 /// The error that makes hyper close the connection.
@@ -184,18 +191,30 @@ pub(super) fn deliver(
         Delivery::BodyStalls => Then::Stall,
         Delivery::Truncated => Then::Close,
         Delivery::ResetMidway => Then::Reset(reset.clone()),
+        Delivery::Dripping(pause) => Then::Drip { pause, timer: Box::pin(sleep(pause)) },
         // The listener handles a stalled head; it never comes here.
-        Delivery::Refused | Delivery::HeadersStall => return Err(GivenUp),
+        Delivery::Refused | Delivery::Closed | Delivery::HeadersStall => return Err(GivenUp),
     };
     let (mut parts, body) = response.into_parts();
     let sent = match then {
-        Then::End => body,
+        Then::End | Then::Drip { .. } => body,
         _ => {
             parts.headers.insert(header::CONTENT_LENGTH, body.len().into());
             body.slice(..body.len() / 2)
         }
     };
     Ok(Response::from_parts(parts, Sent { data: Some(sent), then, paused: false }))
+}
+
+impl Sent {
+    fn poll_drip(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, GivenUp>>> {
+        let Some(data) = self.data.as_mut().filter(|data| !data.is_empty()) else { return Poll::Ready(None) };
+        if let Then::Drip { pause, timer } = &mut self.then {
+            ready!(timer.as_mut().poll(cx));
+            *timer = Box::pin(sleep(*pause));
+        }
+        Poll::Ready(Some(Ok(Frame::data(data.split_to(1)))))
+    }
 }
 
 impl Body for Sent {
@@ -206,13 +225,16 @@ impl Body for Sent {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, GivenUp>>> {
+        if let Then::Drip { .. } = self.then {
+            return self.poll_drip(cx);
+        }
         if let Some(data) = self.data.take() {
             return Poll::Ready(Some(Ok(Frame::data(data))));
         }
         match &self.then {
             Then::End => return Poll::Ready(None),
             Then::Stall => return Poll::Pending,
-            Then::Close | Then::Reset(_) => {}
+            Then::Close | Then::Reset(_) | Then::Drip { .. } => {}
         }
         if !self.paused {
             // hyper flushes its buffer when a body is pending, and drops the buffer when a body fails.
@@ -228,7 +250,9 @@ impl Body for Sent {
 
     fn size_hint(&self) -> SizeHint {
         match (&self.then, &self.data) {
-            (Then::End, data) => SizeHint::with_exact(data.as_ref().map_or(0, |data| data.len() as u64)),
+            (Then::End | Then::Drip { .. }, data) => {
+                SizeHint::with_exact(data.as_ref().map_or(0, |data| data.len() as u64))
+            }
             _ => SizeHint::default(),
         }
     }

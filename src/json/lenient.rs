@@ -44,6 +44,18 @@ const EARLIEST_DATE: f64 = 1e9;
 const AFTER_ANY_DATE: f64 = 1e10;
 
 impl Number {
+    /// The number that `text` spells.
+    pub fn of(text: &str) -> Self {
+        Self(text.trim().parse().ok())
+    }
+
+    /// The whole number, if it is one that is not negative.
+    pub fn whole(&self) -> Option<u64> {
+        self.0
+            .filter(|number| number.fract() == 0.0 && (0.0..=9e15).contains(number))
+            .map(|number| number as u64)
+    }
+
     /// A span in seconds, as in a Management token's `expires_in`. A negative one counts as zero.
     pub fn seconds(&self) -> Option<Duration> {
         // A span that a Duration cannot hold becomes the longest.

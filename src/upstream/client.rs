@@ -26,7 +26,6 @@ use super::budget::{Budget, BudgetPermit};
 use super::credentials::Credentials;
 use super::discovery::KnownEndpoint;
 use super::pace::BudgetError;
-
 use super::wire::{self, AGENT, UserAnswer};
 
 /// Waits between attempts for one user. They share `tenant.request_timeout`, so the waits are short.

@@ -21,6 +21,8 @@ mod support {
     pub mod futures;
     #[path = "../../support/in_memory.rs"]
     pub mod in_memory;
+    #[path = "../../support/providers.rs"]
+    pub mod providers;
     #[path = "../../support/required.rs"]
     pub mod required;
     pub mod world;
@@ -43,5 +45,6 @@ mod outage;
 mod panics;
 mod properties;
 mod reload;
+mod state;
 mod tenant;
 mod tokens;

@@ -7,6 +7,7 @@ mod assertions;
 mod grants;
 mod https;
 mod life;
+mod provider;
 mod reads;
 mod wire;
 

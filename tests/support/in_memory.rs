@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use cloakroom::app::transports::Transports;
 use cloakroom::app::{self, Deps, Running};
 use cloakroom::clock::Clock;
 use cloakroom::config::{self, AuditEvents, Config, Env, Loaded};
@@ -31,9 +32,14 @@ pub fn tenant(options: TenantOptions) -> (Tenant, [Clock; 2]) {
 
 /// Starts a daemon in front of `tenant`.
 pub async fn start(config: &Config, tenant: &Tenant, clock: &Clock) -> Running {
-    let transport = InMemory::to(tenant, config);
+    let transports = Transports::only(InMemory::to(tenant, config));
+    start_through(config, transports, clock).await
+}
+
+/// Starts a daemon that reaches Auth0 and providers through these transports.
+pub async fn start_through(config: &Config, transports: Transports, clock: &Clock) -> Running {
     let deps =
-        Deps { clock: clock.clone(), transport, seed: 7, source: None, manager: ServiceManager::none() };
+        Deps { clock: clock.clone(), transports, seed: 7, source: None, manager: ServiceManager::none() };
     app::start(config, deps).await.unwrap()
 }
 

@@ -13,14 +13,23 @@ use crate::support::required::everything_is_required;
 
 /// What somebody with nothing but a checkout sees.
 #[test]
-fn the_demo_shows_a_cold_and_a_warm_lookup_and_ends() {
+fn the_demo_shows_a_cached_token_and_a_renewed_one_and_ends() {
     let (exit, out, err) = run(&["demo", "--once"]);
     assert_eq!((exit, err.as_str()), (0, ""), "{out}");
-    let find =
-        |what: &str| out.lines().find(|line| line.contains(what)).unwrap_or_else(|| panic!("{what}: {out}"));
-    assert!(find("cold lookup").contains(" 1 upstream call,"), "{out}");
-    assert!(find("warm lookup").contains(" 0 upstream calls,"), "{out}");
-    assert!(find("access_token").contains("ya29."), "{out}");
+    let (valid, expired) = out.split_once("expired in 2017").unwrap_or_else(|| panic!("{out}"));
+    for (part, calls, source) in [
+        (valid, "1 upstream call, 0 provider calls,", "identities"),
+        (expired, "1 upstream call, 1 provider call,", "refresh"),
+    ] {
+        let find = |what: &str| {
+            part.lines().find(|line| line.contains(what)).unwrap_or_else(|| panic!("{what}: {out}"))
+        };
+        assert!(find("cold lookup").contains(calls), "{out}");
+        assert!(find("warm lookup").contains(" 0 upstream calls, 0 provider calls,"), "{out}");
+        assert!(find("access_token").contains("ya29."), "{out}");
+        assert!(find("  source ").ends_with(source), "{out}");
+    }
+    assert!(!expired.contains("ya29.demo-expired"), "the expired token is not served: {out}");
 }
 
 /// What a shell exits with where there is no such program.

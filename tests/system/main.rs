@@ -48,4 +48,5 @@ mod manager;
 mod readme;
 mod reload;
 mod start;
+mod state;
 mod user_tokens;

@@ -48,6 +48,7 @@ pub(super) fn source_kind(failure: &SourceFailure) -> Code {
         | SourceFailure::Throttled { .. }
         | SourceFailure::Status { .. }
         | SourceFailure::Malformed { .. }
+        | SourceFailure::TooShort
         | SourceFailure::Fault => Code::ProviderUnavailable,
     }
 }

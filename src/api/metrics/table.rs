@@ -4,10 +4,11 @@
 
 use std::sync::atomic::Ordering;
 
-use crate::domain::freshness::Timestamp;
-use crate::telemetry::{Histogram, log};
+use crate::telemetry::log;
 
-use super::spec::{Kind, Label, MetricSpec, Samples, Value};
+use super::samples::{by, durations, flag, instant, known, number, one};
+use super::spec::{Kind, Label, MetricSpec, Value};
+use super::{source_rows, state_rows};
 
 /// Every metric. Those that begin with `process` have the names that Prometheus' client libraries give them.
 /// Counters are named here without `_total`, which the output adds.
@@ -203,6 +204,13 @@ pub const METRICS: &[MetricSpec] = &[
             by([("success", counters.grants_succeeded.get()), ("failure", counters.grants_failed.get())])
         },
     },
+    source_rows::REQUESTS,
+    source_rows::DURATIONS,
+    source_rows::LOST,
+    state_rows::USABLE,
+    state_rows::RECORDS,
+    state_rows::UNWRITTEN,
+    state_rows::WRITES,
     MetricSpec {
         name: "cloakroom_cache_entries",
         kind: Kind::Gauge,
@@ -349,36 +357,3 @@ pub const METRICS: &[MetricSpec] = &[
         read: |scrape| instant(Some(scrape.services.started.wall)),
     },
 ];
-
-/// A sample for each value of the only label.
-fn by(samples: impl IntoIterator<Item = (&'static str, u64)>) -> Samples {
-    samples.into_iter().map(|(value, count)| (vec![value.to_owned()], number(count))).collect()
-}
-
-/// A histogram for each value of the only label.
-fn durations<'a>(samples: impl IntoIterator<Item = (&'static str, &'a Histogram)>) -> Samples {
-    let sample = |(value, took): (&str, &Histogram)| (vec![value.to_owned()], Value::Durations(took.clone()));
-    samples.into_iter().map(sample).collect()
-}
-
-fn number(value: u64) -> Value {
-    Value::Number(value as f64)
-}
-
-/// The only sample of a metric without labels.
-fn one(value: u64) -> Samples {
-    vec![(Vec::new(), number(value))]
-}
-
-/// No sample while nothing is known, because a zero would mean something else.
-fn known(value: Option<u64>) -> Samples {
-    value.map(one).unwrap_or_default()
-}
-
-fn flag(is: bool) -> Samples {
-    one(u64::from(is))
-}
-
-fn instant(at: Option<Timestamp>) -> Samples {
-    at.map(|at| (Vec::new(), Value::Number(at.as_millis() as f64 / 1e3))).into_iter().collect()
-}

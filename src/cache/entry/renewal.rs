@@ -116,7 +116,9 @@ impl Entry {
         let before = identity.clone();
         *identity = match answer {
             SourceAnswer::Token(token) if self.is_better(&before, token, rules, now) => return None,
-            SourceAnswer::Token(token) => before.with_issued(token.as_idp_token(), token.received),
+            SourceAnswer::Token(token) => {
+                before.with_issued(token.as_idp_token(), token.received, token.is_renewed_ahead)
+            }
             SourceAnswer::Stored => before.with_stored()?,
             SourceAnswer::Lack(why) => {
                 let failures = before.lack().filter(|lack| lack.is_failure());

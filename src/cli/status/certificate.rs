@@ -29,7 +29,7 @@ mod tests {
         );
         assert_eq!(
             ends("2026-11-22T09:00:00Z", true),
-            "CERTIFICATE EXPIRED 60 min ago (2026-11-22T09:00:00Z); replace tenant.client.certificate_file and its key"
+            "CERTIFICATE EXPIRED 1 h ago (2026-11-22T09:00:00Z); replace tenant.client.certificate_file and its key"
         );
     }
 }

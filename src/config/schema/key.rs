@@ -22,6 +22,11 @@ pub struct Key {
 }
 
 impl Key {
+    /// Whether the key is in the table or list at `path`, or in a table of it.
+    pub(in crate::config) fn is_below(&self, path: &str) -> bool {
+        self.path.strip_prefix(path).is_some_and(|rest| rest.starts_with('.'))
+    }
+
     /// The last part of the path.
     pub fn name(&self) -> &'static str {
         self.path.rsplit('.').next().unwrap_or(self.path)

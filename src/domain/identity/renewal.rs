@@ -111,19 +111,24 @@ impl Identity {
         self
     }
 
-    /// This identity with a token that a source issued and that arrived at `received`.
+    /// This identity with a token that a source issued and that arrived at `received`. `is_renewed_ahead`: a newer one is
+    /// requested before it expires.
     #[must_use]
-    pub fn with_issued(&self, token: IdpToken<'_>, received: Moment) -> Self {
+    pub fn with_issued(&self, token: IdpToken<'_>, received: Moment, is_renewed_ahead: bool) -> Self {
         let in_place_of = match self.source() {
             Source::Identities => self.token().map(|stored| stored.fingerprint),
             Source::Refresh | Source::Vault => self.issue().and_then(|issue| issue.in_place_of),
         };
+        self.issued(token, Issue { received, in_place_of, is_renewed_ahead })
+    }
+
+    fn issued(&self, token: IdpToken<'_>, issue: Issue) -> Self {
         let mut identity = self.rewritten(Some(token));
         let known = self.renewal.as_deref().cloned().unwrap_or_else(|| Renewal::new(self.sources()));
         identity.renewal = Some(Box::new(Renewal {
             source: token.source,
             scopes: token.scopes.map(Into::into),
-            issue: Some(Issue { received, in_place_of }),
+            issue: Some(issue),
             lack: None,
             ..known
         }));
@@ -161,8 +166,7 @@ impl Identity {
 
     /// Whether a token that a source issued is so near its end that a newer one is due.
     pub fn is_renewal_due(&self, now: Moment) -> bool {
-        // Token Vault hands out the same token until that has expired.
-        let Some(issue) = self.issue().filter(|_| self.source() == Source::Refresh) else { return false };
+        let Some(issue) = self.issue().filter(|issue| issue.is_renewed_ahead) else { return false };
         let expires = self.token.and_then(|facts| facts.expires);
         expires.is_some_and(|expires| {
             expires.remaining(now) < expires.remaining(issue.received) / RENEWED_IN_THE_LAST
@@ -184,13 +188,7 @@ impl Identity {
             }
             (None, _) => self,
             (Some(issue), Some(stored)) if Some(stored.fingerprint) != issue.in_place_of => self,
-            (Some(issue), _) if self.sources().contains(kept.source) => {
-                let mut identity = self.with_issued(kept, issue.received);
-                if let Some(renewal) = &mut identity.renewal {
-                    renewal.issue = Some(issue);
-                }
-                identity
-            }
+            (Some(issue), _) if self.sources().contains(kept.source) => self.issued(kept, issue),
             (Some(_), _) => self,
         }
     }
@@ -217,5 +215,147 @@ impl IdpToken<'_> {
     /// Whether it is valid for `min_ttl` longer.
     pub fn has_left(&self, min_ttl: Duration, now: Moment) -> bool {
         self.expires.is_none_or(|expires| expires.remaining(now) >= min_ttl)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::freshness::{Deadline, Timestamp};
+    use crate::domain::identity::{ExpiryBasis, LackReason, NoSelection, Profile};
+    use crate::domain::source::OverReason;
+    use crate::domain::user::Selector;
+    use crate::secret::{SecretStr, TagKey};
+
+    const VAULT_FIRST: [Source; 2] = [Source::Vault, Source::Identities];
+    const REFRESH_LAST: [Source; 2] = [Source::Identities, Source::Refresh];
+
+    struct Desk {
+        tags: TagKey,
+        now: Moment,
+    }
+
+    impl Desk {
+        fn new() -> Self {
+            let now = Moment { wall: Timestamp::from_secs(1_000_000), elapsed: Duration::from_secs(5_000) };
+            Self { tags: TagKey::random().unwrap(), now }
+        }
+
+        fn token<'a>(&self, text: &'a str, source: Source, lives: u64) -> IdpToken<'a> {
+            IdpToken {
+                access_token: SecretStr::new(text),
+                access_token_secret: None,
+                expires: Some(Deadline::after(self.now, Duration::from_secs(lives))),
+                basis: ExpiryBasis::Login,
+                fingerprint: self.tags.tag("token", text),
+                source,
+                scopes: (source != Source::Identities).then_some("a b"),
+            }
+        }
+
+        /// What Auth0 sends.
+        fn sent(&self, text: &str, lives: u64, order: &[Source]) -> Identity {
+            let token = self.token(text, Source::Identities, lives);
+            let identity = Identity::new("c", "p", "1", true, Some(token));
+            identity.with_sources(SourceOrder::new(order).unwrap(), Some(Secret::new("refresh")))
+        }
+
+        /// The text of the token that is served after Auth0 has sent `sent` about the identity `before`.
+        fn kept(&self, before: &Identity, sent: Identity) -> String {
+            let is_alive = |token: &IdpToken<'_>| {
+                token.expires.is_none_or(|expires| !expires.remaining(self.now).is_zero())
+            };
+            let after = sent.after(before, is_alive);
+            let token = after.token().map(|token| token.access_token.expose().to_owned());
+            token.unwrap_or_default()
+        }
+    }
+
+    #[test]
+    fn an_issued_token_is_kept_until_it_expires_or_a_login_brings_another() {
+        let desk = Desk::new();
+        let old = desk.sent("old", 0, &REFRESH_LAST);
+        let issued = old.with_issued(desk.token("issued", Source::Refresh, 60), desk.now, true);
+        assert_eq!(issued.token().unwrap().scopes, Some("a b"));
+        assert_eq!(issued.refresh_token().unwrap().expose(), "refresh");
+        assert_eq!(desk.kept(&issued, desk.sent("old", 0, &REFRESH_LAST)), "issued");
+        assert_eq!(desk.kept(&issued, desk.sent("new", 90, &REFRESH_LAST)), "new");
+        assert_eq!(desk.kept(&issued, desk.sent("new", 0, &REFRESH_LAST)), "issued", "the login is long ago");
+        let over = old.with_issued(desk.token("issued", Source::Refresh, 0), desk.now, true);
+        assert_eq!(desk.kept(&over, desk.sent("old", 0, &REFRESH_LAST)), "old");
+        assert_eq!(
+            desk.kept(&issued, desk.sent("old", 0, &[Source::Identities])),
+            "old",
+            "no longer a source"
+        );
+    }
+
+    #[test]
+    fn a_token_that_replaced_a_valid_one_is_kept_while_auth0_sends_that_one() {
+        let desk = Desk::new();
+        let old = desk.sent("old", 5, &REFRESH_LAST);
+        let issued = old.with_issued(desk.token("issued", Source::Refresh, 60), desk.now, true);
+        let again = desk.sent("old", 5, &REFRESH_LAST);
+        assert_eq!(desk.kept(&issued, again), "issued");
+        let twice = issued.with_issued(desk.token("second", Source::Refresh, 60), desk.now, true);
+        assert_eq!(desk.kept(&twice, desk.sent("old", 5, &REFRESH_LAST)), "second");
+    }
+
+    #[test]
+    fn what_auth0_stores_is_put_aside_where_another_source_comes_first() {
+        let desk = Desk::new();
+        let sent = desk.sent("stored", 60, &VAULT_FIRST);
+        assert!(sent.token().is_none());
+        assert_eq!(sent.stored_token().unwrap().access_token.expose(), "stored");
+        let used = sent.with_stored().unwrap();
+        assert_eq!(used.token().unwrap().access_token.expose(), "stored");
+        assert_eq!(desk.kept(&used, desk.sent("stored", 60, &VAULT_FIRST)), "stored", "the vault had none");
+        assert_eq!(desk.kept(&used, desk.sent("other", 60, &VAULT_FIRST)), "", "the vault is asked again");
+        let vault = sent.with_issued(desk.token("issued", Source::Vault, 60), desk.now, true);
+        assert_eq!(desk.kept(&vault, desk.sent("other", 60, &VAULT_FIRST)), "issued");
+        let only = desk.sent("stored", 60, &[Source::Vault]);
+        assert!(only.token().is_none() && only.stored_token().is_none() && only.with_stored().is_none());
+    }
+
+    #[test]
+    fn a_lack_is_forgotten_with_the_next_answer_and_the_next_token() {
+        let desk = Desk::new();
+        let why = LackReason::Over(OverReason::RefreshRefused);
+        let lack = Lack { why, since: desk.now, quiet: Duration::MAX, attempts: 1 };
+        let lacking = desk.sent("old", 0, &REFRESH_LAST).lacking(lack.clone());
+        assert_eq!(lacking.lack(), Some(&lack));
+        assert!(
+            lacking.with_issued(desk.token("issued", Source::Refresh, 60), desk.now, true).lack().is_none()
+        );
+        assert!(desk.sent("old", 0, &REFRESH_LAST).after(&lacking, |_| false).lack().is_none());
+        let plain = desk.sent("old", 0, &[Source::Identities]).lacking(lack);
+        assert!(plain.lack().is_none(), "it has no other source");
+    }
+
+    #[test]
+    fn a_newer_token_is_due_in_the_last_fifth_of_the_life_of_one() {
+        let desk = Desk::new();
+        let old = desk.sent("old", 0, &REFRESH_LAST);
+        let issued = old.with_issued(desk.token("issued", Source::Refresh, 100), desk.now, true);
+        let due =
+            |identity: &Identity, after| identity.is_renewal_due(desk.now.after(Duration::from_secs(after)));
+        assert_eq!([due(&issued, 0), due(&issued, 80), due(&issued, 81)], [false, false, true]);
+        let never = old.with_issued(desk.token("issued", Source::Vault, 100), desk.now, false);
+        assert!(!due(&never, 99) && !due(&old, 99));
+    }
+
+    #[test]
+    fn an_unlisted_identity_is_meant_only_by_its_connections_name() {
+        let order = SourceOrder::new(&[Source::Vault]).unwrap();
+        let desk = Desk::new();
+        let identities = [desk.sent("t", 60, &[Source::Identities]), Identity::unlisted("v", order)];
+        let profile = Profile { blocked: false, identities: identities.into_iter().collect() };
+        let named = |name: &str| Selector { connection: Some(name.into()), ..Selector::default() };
+        assert_eq!(profile.find_identity(&Selector::default()).unwrap().0, 0);
+        assert_eq!(profile.find_identity(&named("v")).unwrap().0, 1);
+        let Err(NoSelection::IdentityNotFound(names)) = profile.find_identity(&named("x")) else {
+            panic!("there is no such identity");
+        };
+        assert_eq!(names, ["c"]);
     }
 }

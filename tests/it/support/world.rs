@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use cloakroom::app::reload::ConfigSource;
+use cloakroom::app::transports::Transports;
 use cloakroom::app::{self, Deps, Running};
 use cloakroom::cache::{Cache, LookupOptions, Query, Served};
 use cloakroom::clock::Clock;
@@ -21,7 +22,6 @@ use cloakroom::domain::user::{Selector, UserId};
 use cloakroom::fake_auth0::{CertificateKind, Endpoint, Listening, Tenant, TenantOptions};
 use cloakroom::process::notify::ServiceManager;
 use cloakroom::transport::Transport;
-use cloakroom::upstream;
 use http_body_util::{BodyExt, Empty};
 use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
@@ -87,11 +87,12 @@ impl World {
             }),
             connect: Box::new({
                 let transport = Arc::clone(&transport);
-                move |_| Ok(Arc::clone(&transport) as Arc<dyn Transport>)
+                move |_| Ok(Transports::only(Arc::clone(&transport) as Arc<dyn Transport>))
             }),
         };
         let (clock, manager) = (clocks[0].clone(), ServiceManager::none());
-        let deps = Deps { clock, transport, seed: 7, source: Some(source), manager };
+        let transports = Transports::only(transport);
+        let deps = Deps { clock, transports, seed: 7, source: Some(source), manager };
         let running = app::start(&config, deps).await.unwrap();
         Self { text, ..Self::new(tenant, clocks, directory, config, running, None) }
     }
@@ -143,9 +144,14 @@ impl World {
         let (tenant, clocks) = in_memory::tenant(options);
         let listening = tenant.listen(CertificateKind::Good).unwrap();
         let (directory, config) = configure(listening.domain(), &tenant, Some(listening.ca_pem()), settings);
-        let transport = upstream::transport_to(&config.tenant).unwrap();
-        let deps =
-            Deps { clock: clocks[0].clone(), transport, seed, source: None, manager: ServiceManager::none() };
+        let transports = Transports::build(&config).unwrap();
+        let deps = Deps {
+            clock: clocks[0].clone(),
+            transports,
+            seed,
+            source: None,
+            manager: ServiceManager::none(),
+        };
         let running = app::start(&config, deps).await.unwrap();
         Self::new(tenant, clocks, directory, config, running, Some(listening))
     }

@@ -111,6 +111,7 @@ fn status() -> StatusAnswer {
                 attempts: 1,
             }),
         },
+        client_certificate: None,
         cache: CacheStatus { entries: 212, bytes: 217_088, max_bytes: 67_108_864 },
         lookups: LookupCounts { hit: 1195, miss: 212, stale: 0, negative: 7, error: 0 },
         upstream: UpstreamStatus {
@@ -129,6 +130,7 @@ fn status() -> StatusAnswer {
             thrifty: false,
             clock_skew_seconds: 0.2,
         },
+        sources: Vec::new(),
         listeners: vec![ListenerStatus { path: "/run/cloakroom/cloakroom.sock".into(), connections: 4 }],
     }
 }

@@ -1,0 +1,99 @@
+//! The credentials in force that are from files, and whether the files contain others now.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::config::{self, Client, Config, Credential};
+use crate::secret::{Secret, Tag, TagKey};
+
+/// Credentials in force, and the files that they were read from.
+#[derive(Clone, Debug)]
+pub struct SecretFiles {
+    paths: Vec<PathBuf>,
+    credentials: Credentials,
+}
+
+/// What was read from the files.
+#[derive(Clone, Debug)]
+enum Credentials {
+    /// The credentials of the client: a secret, keys, or a certificate with its key.
+    OfClient(Arc<Client>),
+    /// A secret of a connection's client.
+    OfConnection(Arc<Secret>),
+}
+
+impl SecretFiles {
+    /// The credentials of `config` that are from files.
+    pub fn all_of(config: &Config) -> Vec<Self> {
+        let paths: Vec<_> = config.client.files.paths().into_iter().map(Path::to_owned).collect();
+        let refreshes = config.connections.iter().filter_map(|connection| connection.refresh.as_deref());
+        let mut of_connections: Vec<_> = refreshes.flat_map(|refresh| refresh.secrets()).collect();
+        // Several clients may share a file.
+        of_connections.sort_by(|(one, _), (other, _)| one.cmp(other));
+        of_connections.dedup_by(|(one, _), (other, _)| one == other);
+        let of_connections =
+            of_connections.into_iter().filter(|(path, _)| !paths.iter().any(|of| of == path));
+        let mut files: Vec<Self> = of_connections
+            .map(|(path, secret)| Self {
+                paths: vec![path.to_owned()],
+                credentials: Credentials::OfConnection(Arc::clone(secret)),
+            })
+            .collect();
+        if !paths.is_empty() {
+            files.push(Self { paths, credentials: Credentials::OfClient(Arc::clone(&config.client)) });
+        }
+        files
+    }
+
+    /// Where they were read from.
+    pub fn paths(&self) -> &[PathBuf] {
+        &self.paths
+    }
+
+    /// Compares what the files contain now. Blocks. `key` distinguishes secrets without storing them.
+    pub fn check(&self, key: &TagKey) -> Found {
+        match &self.credentials {
+            Credentials::OfConnection(secret) => {
+                match self.paths.first().and_then(|path| config::secret_in(path)) {
+                    None => Found::Unusable,
+                    Some(there) if there == **secret => Found::Same,
+                    Some(there) => Found::Others(key.tag("secret", there.expose())),
+                }
+            }
+            Credentials::OfClient(client) => match client.reread() {
+                None => Found::Unusable,
+                Some(there) if there.has_credentials_of(client) => Found::Same,
+                Some(there) => Found::Others(tag(&there, key)),
+            },
+        }
+    }
+}
+
+/// Names the credentials of a client.
+fn tag(client: &Client, key: &TagKey) -> Tag {
+    let mut names = String::new();
+    for credential in client.next.iter().chain([&client.credential]) {
+        let name = match credential {
+            Credential::SecretPost(secret) | Credential::SecretBasic(secret) => {
+                key.tag("secret", secret.expose()).to_string()
+            }
+            Credential::PrivateKeyJwt(key) => key.kid().to_owned(),
+            Credential::TlsClientAuth(certificate) => certificate.fingerprint(),
+        };
+        names.push_str(&name);
+        names.push(' ');
+    }
+    key.tag("credentials", &names)
+}
+
+/// The content of files, compared with the credentials in force.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// The credentials in force.
+    Same,
+    /// Other credentials.
+    Others(Tag),
+    /// No credentials, as while a file is being written; or a file cannot be read. A certificate and its key are two
+    /// files, which are replaced one after the other: while they do not belong together, they are unusable.
+    Unusable,
+}

@@ -1,0 +1,340 @@
+//! The order of one redemption of a refresh token, as a state machine.
+//!
+//! A provider may invalidate a refresh token when it redeems it. So the order matters: the intent is durable before the
+//! token is sent, and the answer with the next token is durable before the access token is handed out. A crash between
+//! the two leaves an intent without a result, and then the token is sent once more: if the provider has not processed
+//! the first request, that succeeds; if it has, the next token was never received, and nothing is left to lose.
+//!
+//! [`begin`] returns the first [`Step`]. The caller does what the step says and hands the outcome to it, which returns
+//! the next one. A step cannot be skipped, because only its outcome leads to the next.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::freshness::Moment;
+use super::source::{IssuedToken, OverReason, Processed, Redemption, Rotation, SourceFailure, SourceFault};
+use crate::secret::{Secret, SecretHash};
+
+#[cfg(test)]
+mod tests;
+
+/// How often one refresh token is sent while its outcomes are unknown: once, and once more.
+const MOST_ATTEMPTS: u8 = 2;
+
+/// How long a refusal that only the user can end is answered without asking the provider again.
+const HELD: Duration = Duration::from_secs(600);
+
+/// When to ask again while the state cannot be stored.
+pub const UNSTORED_RETRY: Duration = Duration::from_secs(5);
+
+/// The refresh tokens of one identity: each was issued for the one before, and the first is from Auth0.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Chain {
+    /// The first refresh token, as Auth0 stores it. Another one there means that the user has logged in again.
+    pub origin: SecretHash,
+    /// When Auth0 was asked for the first refresh token, on the elapsed clock; zero for an earlier run of the daemon.
+    pub since: Duration,
+    /// The refresh token to redeem next.
+    pub token: Secret,
+    /// How often this chain was stored.
+    pub generation: u64,
+    /// How often `token` was sent, or was about to be sent, without a known outcome.
+    pub attempts: u8,
+    /// Set if the provider has refused `token`.
+    pub refusal: Option<Refusal>,
+}
+
+/// A provider's refusal of a refresh token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// What the user is told.
+    pub reason: OverReason,
+    /// The client that was refused. A refusal says nothing about another client's redemption.
+    pub client: Arc<str>,
+    /// When, on the elapsed clock; zero for an earlier run of the daemon.
+    pub at: Duration,
+}
+
+/// How a connection's refresh tokens are redeemed.
+#[derive(Clone, Debug)]
+pub struct Terms {
+    /// The client id with which they are redeemed.
+    pub client: Arc<str>,
+    /// What the provider does with a refresh token that it redeems.
+    pub rotation: Rotation,
+    /// How long after its redemption a refresh token is accepted once more.
+    pub grace: Duration,
+}
+
+/// What Auth0 answered last about an identity.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    /// The refresh token that it stores.
+    pub refresh_token: Option<Secret>,
+    /// When that request was sent.
+    pub at: Moment,
+}
+
+/// The outcome of a redemption for its caller.
+#[derive(Clone, Debug)]
+pub enum Redeemed {
+    /// An access token.
+    Issued(IssuedToken),
+    /// Neither Auth0 nor the daemon has a refresh token of this identity.
+    NoRefreshToken,
+    /// The provider has refused the refresh token, and Auth0 may have a newer one: ask it once more, then call again.
+    AskAuth0,
+    /// The provider has refused the refresh token, and Auth0 has no newer one.
+    Over(OverReason),
+    /// The provider refuses the connection's client or what it asks for.
+    Misconfigured(SourceFault),
+    /// No usable answer.
+    Failed {
+        /// Why.
+        failure: SourceFailure,
+        /// After how long a retry can help.
+        retry_after: Duration,
+    },
+}
+
+/// What the caller of a redemption does next.
+#[derive(Debug)]
+pub enum Step {
+    /// Store a chain durably.
+    Store(Box<Storing>),
+    /// Send a refresh token to the provider, once.
+    Redeem(Box<Redeeming>),
+    /// The redemption is over.
+    End(Redeemed),
+}
+
+/// A chain that has to be stored before the redemption continues.
+#[derive(Debug)]
+pub struct Storing {
+    chain: Chain,
+    is_intent: bool,
+    stored: Step,
+    failed: Redeemed,
+}
+
+impl Storing {
+    /// The chain to store.
+    pub fn chain(&self) -> &Chain {
+        &self.chain
+    }
+
+    /// Whether this is an intent. An intent that cannot be stored is dropped. Anything else is kept in memory and
+    /// stored as soon as that is possible.
+    pub fn is_intent(&self) -> bool {
+        self.is_intent
+    }
+
+    /// The chain is durable.
+    pub fn stored(self) -> Step {
+        self.stored
+    }
+
+    /// The chain is not durable.
+    pub fn failed(self) -> Step {
+        Step::End(self.failed)
+    }
+
+    /// The identity's chain was forgotten on request since the redemption began, so this one must not be stored.
+    pub fn forgotten(self) -> Step {
+        if self.is_intent { Step::End(Redeemed::AskAuth0) } else { self.stored }
+    }
+}
+
+/// A refresh token that has to be sent to the provider.
+#[derive(Debug)]
+pub struct Redeeming {
+    /// The chain as it is stored, or as it would be stored if this provider invalidated refresh tokens.
+    chain: Chain,
+    /// Whether the stored chain is another one than `chain`, so that the result is stored in any case.
+    is_changed: bool,
+    /// The attempts whose outcome was unknown before this one.
+    earlier: u8,
+    /// When this redemption began.
+    begun: Moment,
+    /// The refresh token that Auth0 stores, if it is another one that may be valid as well.
+    fallback: Option<Secret>,
+    /// When Auth0 was asked for it.
+    asked: Moment,
+    terms: Terms,
+}
+
+/// Begins a redemption at `now`. `known` is the identity's stored chain.
+pub fn begin(known: Option<Chain>, terms: Terms, auth0: Asked, now: Moment) -> Step {
+    let Asked { refresh_token, at: asked } = auth0;
+    let (chain, is_changed) = match (known, &refresh_token) {
+        (None, None) => return Step::End(Redeemed::NoRefreshToken),
+        (None, Some(token)) => (Chain::begun(token, asked, 0), false),
+        (Some(old), Some(token)) if old.is_replaced_by(token, asked) => {
+            (Chain::begun(token, asked, old.generation), true)
+        }
+        (Some(chain), _) => (chain, false),
+    };
+    if let Some(refusal) = chain.refusal.as_ref().filter(|refusal| refusal.applies(&terms, now)) {
+        return Step::End(refusal.answer(asked));
+    }
+    let is_changed = is_changed || chain.refusal.is_some();
+    let is_single = terms.rotation == Rotation::Single;
+    let fallback = refresh_token.filter(|token| !is_single && *token != chain.token);
+    let (chain, earlier) = (Chain { refusal: None, ..chain }, chain.attempts);
+    Redeeming { chain, is_changed, earlier, begun: now, fallback, asked, terms }.send(unstored(), now)
+}
+
+/// The end of a redemption before which the state could not be stored.
+fn unstored() -> Redeemed {
+    Redeemed::Failed { failure: SourceFailure::State, retry_after: UNSTORED_RETRY }
+}
+
+impl Redeeming {
+    /// The refresh token to send.
+    pub fn token(&self) -> &Secret {
+        &self.chain.token
+    }
+
+    /// Continues with what the provider answered at `now`.
+    pub fn outcome(self, outcome: Redemption, now: Moment) -> Step {
+        match outcome {
+            Redemption::Issued { token, refresh_token } => self.issued(token, refresh_token),
+            Redemption::Over(reason) => self.refused(reason, now),
+            Redemption::Misconfigured(fault) => self.without_effect(Redeemed::Misconfigured(fault)),
+            Redemption::Failed { failure, retry_after, processed: Processed::No } => {
+                self.without_effect(Redeemed::Failed { failure, retry_after })
+            }
+            Redemption::Failed { failure, retry_after, processed: Processed::Unknown } => {
+                self.unknown(failure, retry_after, now)
+            }
+        }
+    }
+
+    fn is_single(&self) -> bool {
+        self.terms.rotation == Rotation::Single
+    }
+
+    /// Sends the token, with an intent before it if the provider may invalidate the token. `unstored` is the end if
+    /// the intent cannot be stored.
+    fn send(self, unstored: Redeemed, now: Moment) -> Step {
+        if !self.is_single() {
+            return Step::Redeem(Box::new(self));
+        }
+        if self.earlier >= MOST_ATTEMPTS {
+            return self.refuse(OverReason::RefreshLost, now);
+        }
+        let chain = Chain { attempts: self.earlier.saturating_add(1), ..self.chain }.next();
+        let stored = Step::Redeem(Box::new(Self { chain: chain.clone(), is_changed: true, ..self }));
+        Step::Store(Box::new(Storing { chain, is_intent: true, stored, failed: unstored }))
+    }
+
+    fn issued(self, token: IssuedToken, refresh_token: Option<Secret>) -> Step {
+        // A provider that sends no refresh token, or the same one, has not replaced it.
+        let next = refresh_token.filter(|next| *next != self.chain.token);
+        let issued = Redeemed::Issued(token);
+        if next.is_none() && !self.is_changed {
+            return Step::End(issued);
+        }
+        let is_lost_if_unstored = next.is_some() && self.is_single();
+        let failed = if is_lost_if_unstored { unstored() } else { issued.clone() };
+        let token = next.unwrap_or(self.chain.token);
+        store(Chain { token, attempts: 0, refusal: None, ..self.chain }, issued, failed)
+    }
+
+    /// Nothing has happened to the token, so the intent is withdrawn: a later refusal would look like a consequence.
+    fn without_effect(self, end: Redeemed) -> Step {
+        if !self.is_single() {
+            return Step::End(end);
+        }
+        store(Chain { attempts: self.earlier, ..self.chain }, end.clone(), end)
+    }
+
+    fn unknown(self, failure: SourceFailure, retry_after: Duration, now: Moment) -> Step {
+        let again = self.retries_at_once(&failure, retry_after, now);
+        let failed = Redeemed::Failed { failure, retry_after };
+        match self.earlier.saturating_add(1) {
+            _ if !self.is_single() => Step::End(failed),
+            attempts if attempts >= MOST_ATTEMPTS => self.refuse(OverReason::RefreshLost, now),
+            attempts if again => Self { earlier: attempts, ..self }.send(failed, now),
+            // The intent stays, and the next redemption is the one retry.
+            _ => Step::End(failed),
+        }
+    }
+
+    /// Whether the one retry is sent now, and not by the next redemption.
+    ///
+    /// A connection that was lost is worth another one at once. A provider that hangs or answers with a server error
+    /// would most likely waste the retry, unless the time in which it accepts the token once more ends before it is to
+    /// be asked again.
+    fn retries_at_once(&self, failure: &SourceFailure, retry_after: Duration, now: Moment) -> bool {
+        let (passed, grace) = (self.begun.age(now), self.terms.grace);
+        let ends_meanwhile = passed < grace && passed.saturating_add(retry_after) >= grace;
+        matches!(failure, SourceFailure::Unreachable { .. }) || ends_meanwhile
+    }
+
+    fn refused(self, reason: OverReason, now: Moment) -> Step {
+        let reason = match reason {
+            OverReason::ReauthenticationRequired | OverReason::ConsentRequired => {
+                return Self { chain: Chain { attempts: self.earlier, ..self.chain }, ..self }
+                    .refuse(reason, now);
+            }
+            // The attempt whose outcome was unknown has been processed.
+            _ if self.is_single() && self.earlier > 0 => OverReason::RefreshLost,
+            _ => OverReason::RefreshRefused,
+        };
+        match self.fallback {
+            Some(token) => {
+                let chain = Chain::begun(&token, self.asked, self.chain.generation);
+                Self { chain, is_changed: true, fallback: None, ..self }.send(unstored(), now)
+            }
+            None => self.refuse(reason, now),
+        }
+    }
+
+    fn refuse(self, reason: OverReason, at: Moment) -> Step {
+        let refusal = Some(Refusal { reason, client: self.terms.client, at: at.elapsed });
+        store(Chain { refusal, ..self.chain }, Redeemed::AskAuth0, Redeemed::AskAuth0)
+    }
+}
+
+/// Stores what came of a redemption, and then ends it.
+fn store(chain: Chain, end: Redeemed, failed: Redeemed) -> Step {
+    Step::Store(Box::new(Storing { chain: chain.next(), is_intent: false, stored: Step::End(end), failed }))
+}
+
+impl Refusal {
+    /// Whether the provider is not asked again with the same refresh token.
+    fn applies(&self, terms: &Terms, now: Moment) -> bool {
+        match self.reason {
+            OverReason::RefreshLost => true,
+            OverReason::ReauthenticationRequired | OverReason::ConsentRequired => {
+                self.client == terms.client && now.elapsed.saturating_sub(self.at) < HELD
+            }
+            _ => self.client == terms.client,
+        }
+    }
+
+    /// The end of a redemption that this refusal forbids. `asked` is when Auth0 was asked last.
+    fn answer(&self, asked: Moment) -> Redeemed {
+        if asked.elapsed >= self.at { Redeemed::Over(self.reason) } else { Redeemed::AskAuth0 }
+    }
+}
+
+impl Chain {
+    /// A chain of `token` alone, which Auth0 stored when it was asked at `asked`.
+    fn begun(token: &Secret, asked: Moment, generation: u64) -> Self {
+        let (origin, since) = (token.hash(), asked.elapsed);
+        Self { origin, since, token: token.clone(), generation, attempts: 0, refusal: None }
+    }
+
+    /// Whether `token`, which Auth0 stored when it was asked at `asked`, is from a later login. An answer that is
+    /// older than this chain's own first token shows an earlier one.
+    fn is_replaced_by(&self, token: &Secret, asked: Moment) -> bool {
+        token.hash() != self.origin && asked.elapsed >= self.since
+    }
+
+    /// This chain, stored once more.
+    fn next(self) -> Self {
+        Self { generation: self.generation.saturating_add(1), ..self }
+    }
+}

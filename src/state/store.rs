@@ -1,0 +1,320 @@
+//! The state file as the daemon uses it: one batch of reads and changes at a time, and results that wait for the disk.
+//!
+//! Requests that arrive while a batch is under way make up the next one, so that many redemptions share one sync. A batch
+//! runs on a blocking thread. A result that cannot be written is kept in memory and tried again. Until then no intent is
+//! stored, so no refresh token that rotates is redeemed.
+
+use std::collections::BTreeMap;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use super::database::{Change, Records};
+use super::slot::{Slot, UserPrefix};
+use super::trouble::Trouble;
+use crate::clock::Clock;
+use crate::domain::freshness::Moment;
+use crate::domain::retry::Backoff;
+use crate::flight::Obsolete;
+use crate::task;
+use crate::telemetry::{Counters, StateStanding};
+
+/// Waits between attempts to write what could not be written.
+const REWRITE: Backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(15));
+
+/// The file cannot be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unreadable;
+
+/// The outcome of a change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The write is durable.
+    Durable,
+    /// The write was dropped, because the user was forgotten since the redemption began.
+    Obsolete,
+    /// The write is not durable. A result is kept in memory.
+    Failed,
+}
+
+/// A request to the store.
+#[derive(Debug)]
+enum Request {
+    Get(Slot),
+    Put {
+        slot: Slot,
+        sealed: Vec<u8>,
+        is_intent: bool,
+        obsolete: Obsolete,
+    },
+    Forget(UserPrefix),
+    ForgetAll,
+    /// Writes what could not be written before.
+    Rewrite,
+    Close,
+}
+
+#[derive(Debug)]
+enum Reply {
+    Found(Result<Option<Vec<u8>>, Unreadable>),
+    Changed(Outcome),
+}
+
+/// The state file. Cheap to clone; clones share it.
+#[derive(Clone, Debug)]
+pub struct Store(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    queue: Mutex<Queue>,
+    worker: Arc<Mutex<Worker>>,
+    clock: Clock,
+    counters: Arc<Counters>,
+    seed: u64,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    waiting: Vec<(Request, oneshot::Sender<Reply>)>,
+    /// Whether a task takes requests out of the queue.
+    is_served: bool,
+    /// Whether a task tries again to write what could not be written.
+    is_rewriting: bool,
+}
+
+impl Store {
+    /// A store of `records`. `seed` determines the jitter of retries.
+    pub fn new(records: Box<dyn Records>, clock: Clock, counters: Arc<Counters>, seed: u64) -> Self {
+        let worker = Worker { records: Some(records), unwritten: BTreeMap::new(), trouble: None };
+        counters.state.set(Some(worker.standing()));
+        let worker = Arc::new(Mutex::new(worker));
+        Self(Arc::new(Shared { queue: Mutex::default(), worker, clock, counters, seed }))
+    }
+
+    /// The sealed record under `slot`, also if it is in memory alone.
+    pub async fn get(&self, slot: Slot) -> Result<Option<Vec<u8>>, Unreadable> {
+        match self.ask(Request::Get(slot)).await {
+            Some(Reply::Found(found)) => found,
+            _ => Err(Unreadable),
+        }
+    }
+
+    /// Stores a sealed record, unless it is `obsolete` by then. A result that cannot be stored now is stored later; an
+    /// intent is not.
+    pub async fn put(&self, slot: Slot, sealed: Vec<u8>, is_intent: bool, obsolete: Obsolete) -> Outcome {
+        self.change(Request::Put { slot, sealed, is_intent, obsolete }).await
+    }
+
+    /// Removes all records of a user.
+    pub async fn forget(&self, user: UserPrefix) -> Outcome {
+        self.change(Request::Forget(user)).await
+    }
+
+    /// Removes all records.
+    pub async fn forget_all(&self) -> Outcome {
+        self.change(Request::ForgetAll).await
+    }
+
+    /// Writes what was not written, and closes the file.
+    pub async fn close(&self) {
+        self.ask(Request::Close).await;
+    }
+
+    async fn change(&self, request: Request) -> Outcome {
+        match self.ask(request).await {
+            Some(Reply::Changed(outcome)) => outcome,
+            _ => Outcome::Failed,
+        }
+    }
+
+    /// Puts a request into the queue and waits for the reply. `None` if the work on it has panicked.
+    async fn ask(&self, request: Request) -> Option<Reply> {
+        self.enqueue(request).await.ok()
+    }
+
+    fn enqueue(&self, request: Request) -> oneshot::Receiver<Reply> {
+        let (reply, replied) = oneshot::channel();
+        let mut queue = self.0.queue();
+        queue.waiting.push((request, reply));
+        if !std::mem::replace(&mut queue.is_served, true) {
+            task::spawn("state", Arc::clone(&self.0).serve());
+        }
+        replied
+    }
+}
+
+impl Shared {
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Serves the queue until it is empty.
+    fn serve(self: Arc<Self>) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        // Boxed, because this starts the task that tries again, which starts this one.
+        Box::pin(async move { self.serve_batches().await })
+    }
+
+    async fn serve_batches(self: Arc<Self>) {
+        loop {
+            let batch = {
+                let mut queue = self.queue();
+                queue.is_served = !queue.waiting.is_empty();
+                std::mem::take(&mut queue.waiting)
+            };
+            if batch.is_empty() {
+                return;
+            }
+            let (requests, replies): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
+            let (worker, now) = (Arc::clone(&self.worker), self.clock.now());
+            let work = move || worker.lock().unwrap_or_else(PoisonError::into_inner).run(requests, now);
+            // A panic leaves the requests without a reply, which counts as a failure of each.
+            let Ok(done) = tokio::task::spawn_blocking(work).await else { continue };
+            if done.has_written {
+                self.counters.state.writes.observe(self.clock.since(now));
+            }
+            let is_in_trouble = done.standing.trouble.is_some();
+            self.counters.state.set(Some(done.standing));
+            for (reply, to) in done.replies.into_iter().zip(replies) {
+                // A caller that is gone needs no reply.
+                to.send(reply).ok();
+            }
+            let was_rewriting = std::mem::replace(&mut self.queue().is_rewriting, is_in_trouble);
+            if is_in_trouble && !was_rewriting {
+                let store = Store(Arc::clone(&self));
+                task::spawn("state retry", async move { store.rewrite().await });
+            }
+        }
+    }
+}
+
+impl Store {
+    /// Tries again, until the file can be written or is closed.
+    async fn rewrite(self) {
+        for wait in REWRITE.waits(self.0.seed) {
+            tokio::time::sleep(wait).await;
+            if self.change(Request::Rewrite).await != Outcome::Failed {
+                return;
+            }
+        }
+    }
+}
+
+/// What runs on the blocking thread: the records, and the results that are not written yet.
+#[derive(Debug)]
+struct Worker {
+    /// `None` once the file is closed.
+    records: Option<Box<dyn Records>>,
+    unwritten: BTreeMap<Slot, (Vec<u8>, Moment)>,
+    trouble: Option<Trouble>,
+}
+
+/// What came of a batch.
+struct Done {
+    replies: Vec<Reply>,
+    has_written: bool,
+    standing: StateStanding,
+}
+
+impl Worker {
+    fn run(&mut self, requests: Vec<Request>, now: Moment) -> Done {
+        let has_to_rewrite =
+            requests.iter().any(|request| matches!(request, Request::Rewrite | Request::Close));
+        let (changes, is_in_time): (Vec<_>, Vec<_>) = requests.iter().map(Request::change).unzip();
+        let changes: Vec<_> = changes.into_iter().flatten().collect();
+        // While the file cannot be used, only the task that tries again asks for it.
+        let written = match self.trouble {
+            Some(trouble) if !has_to_rewrite => Err(trouble),
+            _ if changes.is_empty() && self.trouble.is_none() => Ok(()),
+            _ => self.write(&changes),
+        };
+        let has_written = !changes.is_empty() || has_to_rewrite;
+        self.note(written.err());
+        let replies = requests.into_iter().zip(is_in_time);
+        let replies =
+            replies.map(|(request, is_in_time)| self.reply(request, is_in_time, written.is_ok(), now));
+        let replies = replies.collect();
+        Done { replies, has_written, standing: self.standing() }
+    }
+
+    /// Writes `changes`, after what was not written before.
+    fn write(&mut self, changes: &[Change]) -> Result<(), Trouble> {
+        let before = self.unwritten.iter().map(|(slot, (sealed, _))| Change::Put(*slot, sealed.clone()));
+        let all: Vec<_> = before.chain(changes.iter().cloned()).collect();
+        self.records.as_mut().ok_or(Trouble::Closed)?.apply(&all)?;
+        self.unwritten.clear();
+        Ok(())
+    }
+
+    fn reply(&mut self, request: Request, is_in_time: bool, is_written: bool, now: Moment) -> Reply {
+        let outcome = match (is_in_time, is_written) {
+            (false, _) => Outcome::Obsolete,
+            (true, true) => Outcome::Durable,
+            (true, false) => Outcome::Failed,
+        };
+        match request {
+            Request::Get(slot) => return Reply::Found(self.find(&slot)),
+            Request::Put { slot, sealed, is_intent: false, .. } if outcome == Outcome::Failed => {
+                self.unwritten.insert(slot, (sealed, now));
+            }
+            Request::Close => self.records = None,
+            Request::Rewrite if self.records.is_none() => return Reply::Changed(Outcome::Obsolete),
+            Request::Put { .. } | Request::Forget(_) | Request::ForgetAll | Request::Rewrite => {}
+        }
+        Reply::Changed(outcome)
+    }
+
+    fn find(&mut self, slot: &Slot) -> Result<Option<Vec<u8>>, Unreadable> {
+        if let Some((sealed, _)) = self.unwritten.get(slot) {
+            return Ok(Some(sealed.clone()));
+        }
+        let found = match (self.trouble, self.records.as_mut()) {
+            (Some(trouble), _) => Err(trouble),
+            (None, None) => Err(Trouble::Closed),
+            (None, Some(records)) => records.get(slot),
+        };
+        self.note(found.as_ref().err().copied());
+        found.map_err(|_| Unreadable)
+    }
+
+    /// Notes whether the file can be used, and logs when that changes.
+    fn note(&mut self, trouble: Option<Trouble>) {
+        if self.trouble == trouble || trouble == Some(Trouble::Closed) {
+            return;
+        }
+        self.trouble = trouble;
+        match trouble {
+            Some(cause) => {
+                tracing::error!(%cause, "The state file cannot be used: no refresh token that rotates is redeemed");
+            }
+            None => tracing::info!("The state file can be used again, and everything is written"),
+        }
+    }
+
+    fn standing(&self) -> StateStanding {
+        StateStanding {
+            trouble: self.trouble.map(|trouble| trouble.to_string()),
+            records: self.records.as_ref().map_or(0, |records| records.len()),
+            unwritten: self.unwritten.len(),
+            oldest_unwritten: self
+                .unwritten
+                .values()
+                .map(|(_, since)| *since)
+                .min_by_key(|since| since.elapsed),
+        }
+    }
+}
+
+impl Request {
+    /// The change of the file, if it is one, and whether it is still wanted.
+    fn change(&self) -> (Option<Change>, bool) {
+        match self {
+            Self::Put { obsolete, .. } if obsolete.is_void() => (None, false),
+            Self::Put { slot, sealed, .. } => (Some(Change::Put(*slot, sealed.clone())), true),
+            Self::Forget(user) => (Some(Change::Forget(*user)), true),
+            Self::ForgetAll => (Some(Change::ForgetAll), true),
+            Self::Get(_) | Self::Rewrite | Self::Close => (None, true),
+        }
+    }
+}
