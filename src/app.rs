@@ -45,7 +45,7 @@ use descriptor_limits::Descriptors;
 use transports::Transports;
 
 use reload::{By, ConfigSource, Reloader, Reloads, UserTokensFor};
-use secret_files::SecretFile;
+use secret_files::SecretFiles;
 
 /// Timeout after the deadline for the last answers, `draining`, to reach their clients.
 const LAST_ANSWERS: Duration = Duration::from_millis(500);
@@ -223,7 +223,7 @@ pub async fn start_on(bound: Bound, config: &Config, deps: Deps) -> Result<Runni
     let Wired { services, auth0, providers, sources, chains, source, user_tokens } =
         wire(config, deps, watched, listeners, reloads.clone())?;
     let (shutdown, shutdown_now) = watch::channel(config.shutdown);
-    let (secrets, secrets_now) = watch::channel(SecretFile::all_of(config));
+    let (secrets, secrets_now) = watch::channel(SecretFiles::all_of(config));
     let reloader = Reloader {
         running: config.clone(),
         source,

@@ -15,6 +15,8 @@ mod audit;
 mod cache;
 mod changes;
 mod client;
+mod client_key;
+mod client_secret;
 mod connection;
 mod effective_values;
 mod environment;
@@ -55,7 +57,7 @@ pub use self::admin::Admin;
 pub use self::audit::{Audit, AuditEvents, AuditOutput};
 pub use self::cache::{Cache, Negative};
 pub use self::changes::{Change, Reread};
-pub use self::client::{Client, ClientAuth};
+pub use self::client::{Client, Credential, CredentialFiles};
 pub use self::connection::Connection;
 use self::effective_values::Effective;
 pub use self::environment::Env;
@@ -87,7 +89,7 @@ pub const DEFAULT_FILE: &str = "/etc/cloakroom/cloakroom.toml";
 pub struct Config {
     /// `[tenant]`: the Auth0 tenant and the way to reach it.
     pub tenant: Tenant,
-    /// `[tenant.client]`: the application that obtains Management tokens. Shared, so that its secret is in memory once.
+    /// `[tenant.client]`: the application that obtains Management tokens. Shared by the parts that use it.
     pub client: Arc<Client>,
     /// `[management]`: the renewal of the Management token.
     pub management: Management,
@@ -185,7 +187,7 @@ pub fn gid(text: &str) -> Result<u32, String> {
 
 /// The secret in the file `path`, under the rules for secrets; `None` if it cannot be used.
 pub fn secret_in(path: &Path) -> Option<Secret> {
-    client::secret_from(path).ok().map(|(secret, _)| secret)
+    client_secret::secret_from(path).ok().map(|(secret, _)| secret)
 }
 
 /// Reads `text` as the content of a file called `name`, and overrides it by `env`.

@@ -6,17 +6,21 @@ use std::sync::Arc;
 use crate::config::Tenant;
 use crate::transport::{self, Transport, TransportError, TransportSettings};
 
+mod attempts;
 pub mod budget;
 mod client;
 mod clock_skew;
 pub mod credentials;
+mod discovery;
 mod fair_queue;
+mod grants;
 mod jwks;
 pub mod pace;
 mod profiles;
 pub mod rate_limit_headers;
 mod sending;
 pub mod token_claims;
+mod token_endpoint;
 pub mod wire;
 
 pub use client::{Auth0, Parts};

@@ -9,8 +9,8 @@ use crate::domain::source::SourceStanding;
 
 use super::state::Services;
 use super::types::{
-    CacheStatus, FailureStatus, ListenerStatus, LookupCounts, ManagementTokenStatus, SourceStatus,
-    StatusAnswer, UpstreamFailure, UpstreamStatus,
+    CacheStatus, ClientCertificateStatus, FailureStatus, ListenerStatus, LookupCounts, ManagementTokenStatus,
+    SourceStatus, StatusAnswer, UpstreamFailure, UpstreamStatus,
 };
 
 impl Services {
@@ -96,6 +96,9 @@ impl Services {
                     attempts,
                 }),
             },
+            client_certificate: counters
+                .certificate_expiry()
+                .map(|at| ClientCertificateStatus { expires_at: at.to_string(), expired: at <= now.wall }),
             cache: CacheStatus { entries, bytes, max_bytes: self.cache.max_bytes() },
             lookups: LookupCounts {
                 hit: counters.hits.get(),

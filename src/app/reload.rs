@@ -21,7 +21,7 @@ use crate::transport::TransportError;
 use crate::upstream::Auth0;
 use crate::user_token::UserTokens;
 
-use super::secret_files::SecretFile;
+use super::secret_files::SecretFiles;
 use super::transports::Transports;
 
 /// Timeout for reading the files. On a network file system whose server does not respond, a read never ends.
@@ -108,7 +108,7 @@ pub(super) struct Reloader {
     pub(super) terms: Vec<watch::Sender<Arc<ListenerTerms>>>,
     pub(super) shutdown: watch::Sender<Shutdown>,
     /// Notifies the watch over secrets of those in force.
-    pub(super) secrets: watch::Sender<Vec<SecretFile>>,
+    pub(super) secrets: watch::Sender<Vec<SecretFiles>>,
     pub(super) user_tokens: UserTokensFor,
     pub(super) manager: ServiceManager,
     /// The problems of the last attempt, so that equal ones are logged once.
@@ -207,7 +207,7 @@ impl Reloader {
             }
         }
         self.shutdown.send_replace(config.shutdown);
-        self.secrets.send_replace(SecretFile::all_of(&config));
+        self.secrets.send_replace(SecretFiles::all_of(&config));
         self.running = config;
     }
 

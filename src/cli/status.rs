@@ -16,6 +16,8 @@ use super::client::Client;
 use super::text::{count, date, span, table};
 use super::{AnswerFormat, CommandError, SocketArgs};
 
+mod certificate;
+
 /// For `--help`.
 pub const ABOUT: &str = "\
 Show the state of a running daemon: whether it is ready, its Management API token, its cache, its answers.
@@ -54,6 +56,7 @@ fn render(status: &StatusAnswer, now: Timestamp) -> String {
         row("tenant", &status.tenant),
     ];
     rows.extend(management(&status.management_token, now));
+    rows.extend(status.client_certificate.iter().map(|client| row("client", certificate::text(client, now))));
     rows.push(row("cache", cache(&status.cache)));
     rows.push(row("lookups", lookups(status.lookups)));
     rows.extend(upstream(&status.upstream, now));
@@ -236,6 +239,7 @@ mod tests {
                 refusal: None,
                 failure: None,
             },
+            client_certificate: None,
             cache: CacheStatus { entries: 1, bytes: 34_816, max_bytes: 67_108_864 },
             lookups: LookupCounts { hit: 1_203, miss: 12, stale: 0, negative: 3, error: 1 },
             upstream: UpstreamStatus {

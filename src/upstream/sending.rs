@@ -24,8 +24,7 @@ impl Auth0 {
     /// A network that loses connections does not close them: nothing arrives on them any more. A slow tenant looks the
     /// same, and its response must still be read. So a request on an older connection is sent once more, through a new
     /// one, if nothing has arrived for half of the timeout and the budget has a spare permit. The first response
-    /// counts. Reading a user or keys twice has no effect. A second grant would cost a token, so a grant uses a new
-    /// connection from the start; there are a few grants a day.
+    /// counts. Reading twice has no effect.
     pub(super) async fn send(
         &self,
         reloadable: &ClientSettings,
@@ -36,9 +35,6 @@ impl Auth0 {
     ) -> Result<(Answer, Timing), Failure> {
         let mut request = request.ok_or(Failure::Malformed { what: UNSENDABLE })?;
         let transport = &reloadable.transport;
-        if let Endpoint::Token = endpoint {
-            return self.attempt(endpoint, transport.send_anew(request), permit).await;
-        }
         let seen = Seen::new();
         request.extensions_mut().insert(seen.clone());
         let mut first = pin!(self.attempt(endpoint, transport.send(request.clone()), permit));
@@ -74,10 +70,13 @@ impl Auth0 {
             Endpoint::Token => counters.token_requests.add(),
             Endpoint::User => counters.user_requests.add(),
             Endpoint::Keys => counters.key_requests.add(),
+            // Counted by its result alone.
+            Endpoint::Discovery => {}
         }
     }
 
-    async fn attempt(
+    /// Waits for the answer to a request under way, and notes what it says about the tenant.
+    pub(super) async fn attempt(
         &self,
         endpoint: Endpoint,
         sending: Sending<'_>,

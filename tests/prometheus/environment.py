@@ -108,7 +108,8 @@ class Daemon(Process):
         until("the daemon listens", lambda: self.must_live() and self.rationed.exists())
 
     def configure(self, more=""):
-        """Entries are due after two seconds, so that the test sees them become stale."""
+        """Entries are due after two seconds, so that the test sees them become stale. With a certificate, whose end is
+        a metric as well."""
         self.file.write_text(f"""
 [tenant]
 domain = "{self.tenant.domain}"
@@ -118,7 +119,9 @@ connect_timeout = "500ms"
 request_timeout = "1s"
 [tenant.client]
 id = "demo-client"
-secret_file = "{self.tenant.directory}/client_secret"
+auth = "tls_client_auth"
+certificate_file = "{self.tenant.directory}/client.pem"
+key_file = "{self.tenant.directory}/client_key.pem"
 [cache]
 max_ttl = "2s"
 [upstream]

@@ -12,9 +12,9 @@
 //! - `provider FAULT`: what the identity provider of the connection `gitlab` answers from now on: `refuse` the client,
 //!   `limit` with 429, `fail` with 503, or `clear`
 //!
-//! Files: `ca.pem`, `client_secret` (mode 0600), `domain`, and `env`, which a shell or a unit can read.
-//! `token_endpoint` and `connection_secret` (mode 0600) are for the connection `gitlab`, whose client id is
-//! `demo-connection`; its certificate is of the same authority.
+//! Files: `ca.pem`, `client_secret` (mode 0600), `client.pem` and `client_key.pem` (mode 0600) for authentication with a
+//! certificate, `domain`, and `env`, which a shell or a unit can read. `token_endpoint` and `connection_secret` (mode
+//! 0600) are for the connection `gitlab`, whose client id is `demo-connection`; its certificate is of the same authority.
 
 #![allow(
     clippy::expect_used,
@@ -37,7 +37,9 @@ use cloakroom::fake_auth0::provider::{
     Breakdown, Dialect, FakeProvider, ProviderFault, ProviderOptions, Refused,
 };
 use cloakroom::fake_auth0::users::GOOGLE;
-use cloakroom::fake_auth0::{CertificateKind, Endpoint, Fault, Tenant, TenantOptions, WaitHint};
+use cloakroom::fake_auth0::{
+    CertificateKind, ClientCertificateKind, Endpoint, Fault, Tenant, TenantOptions, WaitHint,
+};
 use cloakroom::secret::Secret;
 
 fn main() {
@@ -49,6 +51,10 @@ fn main() {
     let listening = tenant.listen(CertificateKind::Good).unwrap();
     write(&directory, "ca.pem", listening.ca_pem(), 0o644);
     write(&directory, "client_secret", TenantOptions::default().client_secret.expose(), 0o600);
+    let _mtls = tenant.listen_mtls().unwrap();
+    let certificate = tenant.issue_client_certificate(ClientCertificateKind::Good, None).unwrap();
+    write(&directory, "client.pem", &certificate.certificate_pem, 0o644);
+    write(&directory, "client_key.pem", certificate.key_pem.expose(), 0o600);
     let env = format!(
         "CLOAKROOM_TENANT__DOMAIN={}\nCLOAKROOM_TENANT__AUDIENCE={}\nCLOAKROOM_TENANT__CLIENT__ID={}\n",
         listening.domain(),

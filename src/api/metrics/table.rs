@@ -254,6 +254,15 @@ pub const METRICS: &[MetricSpec] = &[
         },
     },
     MetricSpec {
+        name: "cloakroom_client_certificate_expiry_timestamp_seconds",
+        kind: Kind::Gauge,
+        labels: &[],
+        help: "When the certificate of the client expires",
+        note: "Absent unless the client authenticates with one. Of several certificates in its file, the first to \
+               expire counts.",
+        read: |scrape| instant(scrape.services.counters.certificate_expiry()),
+    },
+    MetricSpec {
         name: "cloakroom_clock_skew_seconds",
         kind: Kind::Gauge,
         labels: &[],

@@ -22,6 +22,9 @@ pub struct StatusAnswer {
     pub tenant: String,
     /// The Management token.
     pub management_token: ManagementTokenStatus,
+    /// The certificate with which the daemon authenticates at Auth0; null if it uses a secret or a key.
+    #[serde(default)]
+    pub client_certificate: Option<ClientCertificateStatus>,
     /// The cache.
     pub cache: CacheStatus,
     /// Lookups since the start, by outcome.
@@ -67,6 +70,16 @@ pub struct FailureStatus {
     pub permanent: bool,
     /// How many attempts in a row have failed.
     pub attempts: u64,
+}
+
+/// The client's certificate.
+#[derive(Debug, Deserialize, Serialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+pub struct ClientCertificateStatus {
+    /// When it expires; of several in the file, the first to expire.
+    pub expires_at: String,
+    /// Whether it has expired.
+    pub expired: bool,
 }
 
 /// The cache.

@@ -111,6 +111,7 @@ fn status() -> StatusAnswer {
                 attempts: 1,
             }),
         },
+        client_certificate: None,
         cache: CacheStatus { entries: 212, bytes: 217_088, max_bytes: 67_108_864 },
         lookups: LookupCounts { hit: 1195, miss: 212, stale: 0, negative: 7, error: 0 },
         upstream: UpstreamStatus {
