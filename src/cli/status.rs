@@ -320,6 +320,8 @@ lookups  1203 hit, 12 miss, 0 stale, 3 negative, 1 error
 auth0    1 token request, 13 user requests, 1 failed; 7 lookups shared one
          48 left of the tenant's rate limit
          last failure 2 h ago (2026-11-22T08:00:00Z): unexpected status 503 from Auth0
+sources  google-oauth2: refresh at oauth2.googleapis.com
+         github: refresh at github.com MISCONFIGURED: the provider refuses the connection's client
 sockets  /run/cloakroom/cloakroom.sock (1 connection)
          /run/web/cloakroom.sock (40 connections)
 "
