@@ -16,6 +16,7 @@ mod client_key_pair;
 mod client_keys;
 mod discovery;
 mod error;
+mod exchange;
 mod fault;
 mod keys;
 mod limit;
@@ -33,6 +34,8 @@ mod state;
 mod tests;
 mod token;
 pub mod users;
+mod vault;
+mod vault_control;
 mod wire;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -58,6 +61,7 @@ pub use listen::{Handshake, Listening};
 pub use options::{ClientAuth, TenantOptions};
 pub use peer_certificate::PeerCertificate;
 pub use reply::{Delivery, Reply};
+pub use vault::{ConnectedAccount, Exchange, Refreshing, VaultSettings};
 
 use certificates::Authority;
 use fault::Plan;
@@ -120,11 +124,18 @@ impl Tenant {
     }
 
     fn begin(&self, request: &Request<Bytes>) -> Underway {
-        let at = self.0.clock.now();
-        let path = request.uri().path_and_query().map_or("", |path| path.as_str());
-        let user = management::user_in_path(request.uri().path());
-        let number = self.state().calls.begin(at, request.method(), path, user);
-        Underway { tenant: self.clone(), number, endpoint: Endpoint::of(request.uri().path()), status: None }
+        let endpoint = Endpoint::of(request);
+        let call = Call {
+            at: self.0.clock.now(),
+            endpoint,
+            method: request.method().clone(),
+            path: request.uri().path_and_query().map_or("", |path| path.as_str()).to_owned(),
+            user_id: management::user_in_path(request.uri().path()),
+            status: None,
+            overlapped: false,
+        };
+        let number = self.state().calls.begin(call);
+        Underway { tenant: self.clone(), number, endpoint, status: None }
     }
 
     fn reply(&self, plan: &Plan, endpoint: Endpoint, request: &Request<Bytes>) -> Reply {
@@ -140,8 +151,11 @@ impl Tenant {
                 response
             }
             None => match endpoint {
-                _ if has_certificate && endpoint != Endpoint::Token => reply::route_not_found(),
+                Endpoint::User | Endpoint::Keys | Endpoint::Discovery if has_certificate => {
+                    reply::route_not_found()
+                }
                 Endpoint::Token => token::answer(&mut state, plan, &host, request, now),
+                Endpoint::Exchange => exchange::answer(&mut state, plan, &host, request, now),
                 Endpoint::User => management::answer(&mut state, &host, request, now),
                 Endpoint::Keys => {
                     reply::json(StatusCode::OK, &state.keys.jwks(state.options.key_set_states_alg))

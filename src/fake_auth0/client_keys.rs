@@ -74,6 +74,8 @@ pub enum InvalidJwt {
     ExpiresTooLate,
     /// `iat` or `nbf` is more than ten seconds ahead, or `iat` too long ago.
     IssuedAt,
+    /// `audit_context` is absent or longer than 256 characters.
+    AuditContext,
 }
 
 /// The keys of an application.

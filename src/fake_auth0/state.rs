@@ -17,6 +17,7 @@ use super::keys::Keys;
 use super::limit::{Bucket, Quota};
 use super::options::TenantOptions;
 use super::users;
+use super::vault::Vault;
 
 pub(super) struct State {
     pub options: TenantOptions,
@@ -38,6 +39,7 @@ pub(super) struct State {
     /// The application's quota of tokens.
     pub quota: Option<Quota>,
     pub faults: Faults,
+    pub vault: Vault,
     /// How often all open connections were made dead. A connection of an earlier generation is dead.
     pub connection_generation: u64,
     pub calls: Calls,
@@ -64,6 +66,7 @@ impl State {
             limit: options.rate_limit.map(|limit| Bucket::new(limit, now)),
             quota: None,
             faults: Faults::default(),
+            vault: Vault::default(),
             connection_generation: 0,
             calls: Calls::default(),
             logins: 0,

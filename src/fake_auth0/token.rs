@@ -1,4 +1,4 @@
-//! `POST /oauth/token`, the client-credentials grant.
+//! `POST /oauth/token`: the client-credentials grant, and headers that every grant has.
 
 use bytes::Bytes;
 use hyper::{Method, Request, Response, StatusCode};
@@ -118,7 +118,7 @@ fn scope(state: &State, requested: Option<&str>) -> String {
 }
 
 /// Sets the headers that were recorded on this endpoint's answers, including refusals.
-fn set_headers(response: &mut Response<Bytes>, state: &mut State, now: Moment) {
+pub(super) fn set_headers(response: &mut Response<Bytes>, state: &mut State, now: Moment) {
     if let Some(quota) = &mut state.quota {
         reply::set(response, "auth0-client-quota-limit", &quota.header(now));
     }

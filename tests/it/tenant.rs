@@ -4,6 +4,7 @@
 //! one test that has to wait for what never comes does so on real time.
 
 mod assertions;
+mod exchanges;
 mod grants;
 mod https;
 mod life;
