@@ -45,6 +45,7 @@ mod toml_file;
 mod upstream;
 mod user_key;
 mod values;
+mod vault;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -80,6 +81,7 @@ pub use self::tenant::Tenant;
 pub use self::token_endpoint::TokenEndpoint;
 pub use self::upstream::Upstream;
 use self::values::Typed;
+pub use self::vault::Vault;
 
 /// The file that is read when no file is named. It may be missing.
 pub const DEFAULT_FILE: &str = "/etc/cloakroom/cloakroom.toml";
@@ -101,6 +103,8 @@ pub struct Config {
     pub providers: Providers,
     /// `[[connection]]`: the connections whose tokens have more sources than what Auth0 stores.
     pub connections: Vec<Connection>,
+    /// `[vault]`: the client of Token Vault; `None` without the table.
+    pub vault: Option<Vault>,
     /// `[[listener]]`: the sockets; never empty.
     pub listeners: Vec<Listener>,
     /// `[me]`: which users' tokens `/v1/me` accepts.
@@ -223,6 +227,7 @@ fn read(reader: &mut Reader, env: &Env) -> Checked<Config> {
     let connections = connection::read(reader, min_ttl.as_ref().ok());
     let is_refreshing = |connections: &Vec<Connection>| connections.iter().any(|one| one.refresh.is_some());
     let providers = providers::read(reader, env, connections.as_ref().is_ok_and(is_refreshing));
+    let vault = vault::read(reader, client.as_ref().ok());
     let listeners = listener::read(reader);
     let me = me::read(reader);
     let state = state::read(reader);
@@ -239,6 +244,7 @@ fn read(reader: &mut Reader, env: &Env) -> Checked<Config> {
         upstream: upstream?,
         providers: providers?,
         connections: connections?,
+        vault: vault?,
         listeners: listeners?,
         me: me?,
         state: state?,

@@ -54,6 +54,15 @@ fn needed(key: &Key, files: &Files) -> Vec<(String, String)> {
                 ("tenant.client.certificate_file", certificate),
             ]);
         }
+        "vault.audit_context" => needed.extend([auth("private_key_jwt"), key_file()]),
+        "vault.key_file" => {
+            let context = ("vault.audit_context", "test".to_owned());
+            needed.extend([auth("private_key_jwt"), key_file(), context]);
+        }
+        "vault.signing_alg" => {
+            let own = files.put("needed-vault-key", files.keys[1].serialize_pem());
+            needed.extend([auth("private_key_jwt"), key_file(), ("vault.key_file", own)]);
+        }
         _ => {}
     }
     if key.is_below("connection") {
@@ -106,6 +115,7 @@ impl Files {
             "tenant.client.secret_file" | "connection.refresh.secret_file" => {
                 [SECRET, "another secret"][content].to_owned()
             }
+            "vault.key_file" => self.keys[1 - content].serialize_pem(),
             "log.user_key_file" => ["first", "other"][content].repeat(16),
             "state.path" => String::new(),
             "state.key_file" => ["01", "02"][content].repeat(32),
@@ -148,6 +158,7 @@ fn another(key: &Key, files: &Files) -> String {
         Type::Address => "127.0.0.1:9464",
         Type::Path => return files.write(key, 0),
         Type::Text(_) if key.path == "tenant.domain" => "other.eu.auth0.com",
+        Type::Text(_) if key.path == "vault.audit_context" => "another context",
         Type::Text(_) if key.path == "tenant.audience" => "https://other.eu.auth0.com/api/v2/",
         Type::Text(_) | Type::Secret(_) | Type::Texts { .. } | Type::Words(_) => key.example.unwrap(),
     };
