@@ -46,13 +46,15 @@ pub struct Counters {
     pub evictions: Evictions,
     /// Requests to providers and to Token Vault.
     pub sources: SourceCounters,
-    /// Requests to Auth0's token endpoint.
+    /// Requests to Auth0's token endpoint for Management tokens.
     pub token_requests: Counter,
+    /// Requests to Auth0's token endpoint for tokens of Token Vault.
+    pub exchange_requests: Counter,
     /// Requests to Auth0's users endpoint.
     pub user_requests: Counter,
     /// Requests for the tenant's key set.
     pub key_requests: Counter,
-    /// Requests to any of the three endpoints that failed.
+    /// Requests to any of these endpoints that failed.
     pub upstream_failures: Counter,
     /// Management tokens obtained.
     pub grants_succeeded: Counter,

@@ -1,5 +1,5 @@
-//! The client of Auth0, the only module that knows it: Management tokens for `management`, profiles for `cache` and
-//! keys for `user_token`.
+//! The client of Auth0, the only module that knows it: Management tokens for `management`, profiles for `cache`, keys for
+//! `user_token`, and tokens of Token Vault.
 
 use std::sync::Arc;
 
@@ -21,6 +21,7 @@ pub mod rate_limit_headers;
 mod sending;
 pub mod token_claims;
 mod token_endpoint;
+pub mod vault;
 pub mod wire;
 
 pub use client::{Auth0, Parts};

@@ -48,6 +48,14 @@ impl Auth0 {
         let waiting = configured.chain(self.previous().clone().map(|previous| (previous, Rank::Previous)));
         Attempts { auth0: self.clone(), waiting: waiting.collect(), current: None, refusal: None }
     }
+
+    /// Whether the tenant's clock has turned out different from what it was taken for at `begun`, which
+    /// [`Auth0::tenant_moment`] has read.
+    pub(super) fn was_misdated(&self, begun: Moment) -> bool {
+        let now = self.tenant_moment();
+        let expected = begun.wall.after(begun.age(now));
+        now.wall.since(expected).max(expected.since(now.wall)) > WRONG_CLOCK
+    }
 }
 
 impl Attempts {
@@ -72,7 +80,7 @@ impl Attempts {
             }
             Err(failure) if failure.class() == FailureClass::Permanent => {
                 // The refusal has shown the tenant's clock, and that the assertion was dated by another one.
-                if credentials.signing_key().is_some() && self.was_misdated(begun) {
+                if credentials.signing_key().is_some() && self.auth0.was_misdated(begun) {
                     self.waiting.push_front((credentials, rank));
                     return ControlFlow::Continue(());
                 }
@@ -114,11 +122,5 @@ impl Attempts {
                 "Auth0 refuses the client's new credentials, and still accepts the previous ones: check the new ones"
             ),
         }
-    }
-
-    fn was_misdated(&self, begun: Moment) -> bool {
-        let now = self.auth0.tenant_moment();
-        let expected = begun.wall.after(begun.age(now));
-        now.wall.since(expected).max(expected.since(now.wall)) > WRONG_CLOCK
     }
 }

@@ -10,7 +10,7 @@ use hyper::{Method, Request, StatusCode};
 
 use crate::clock::Clock;
 use crate::config::{self, Client, Credential, Tenant};
-use crate::domain::error::{Failure, FailureClass, Stage, Unavailable};
+use crate::domain::error::{Failure, FailureClass, Stage, UNSENDABLE, Unavailable};
 use crate::domain::freshness::Moment;
 use crate::domain::priority::Priority;
 use crate::domain::retry::Backoff;
@@ -32,7 +32,7 @@ use super::wire::{self, AGENT, UserAnswer};
 pub(super) const BETWEEN_ATTEMPTS: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(2));
 
 /// How long a client should wait before it asks again, where Auth0 does not say.
-const fn ask_again_after(class: FailureClass) -> Duration {
+pub(super) const fn ask_again_after(class: FailureClass) -> Duration {
     match class {
         FailureClass::Passing | FailureClass::Throttled => Duration::from_secs(2),
         FailureClass::Malformed => Duration::from_secs(5),
@@ -49,6 +49,7 @@ pub(super) fn own_issuer(domain: &str) -> String {
 #[derive(Clone, Copy)]
 pub(super) enum Endpoint {
     Token,
+    Exchange,
     User,
     Keys,
     Discovery,
@@ -59,6 +60,7 @@ impl Endpoint {
     pub const fn label(self) -> &'static str {
         match self {
             Self::Token => "token",
+            Self::Exchange => "exchange",
             Self::User => "user",
             Self::Keys => "keys",
             Self::Discovery => "discovery",
@@ -77,13 +79,15 @@ pub(super) struct ClientInner {
     /// The last credentials that Auth0 accepted, as long as it has not accepted the ones that replaced them.
     previous: Mutex<Option<Credentials>>,
     pub clock: Clock,
-    tags: TagKey,
+    pub tags: TagKey,
     pub counters: Arc<Counters>,
     /// Outages of reading users. The Management token's keeper logs its own.
     user_outages: OutageLog,
     /// Outages of reading the key set.
     pub key_outages: OutageLog,
     pub budget: Budget,
+    /// The budget of exchanges at Token Vault.
+    exchange_budget: Budget,
     random: Mutex<fastrand::Rng>,
 }
 
@@ -143,7 +147,7 @@ impl Auth0 {
     /// A client of `tenant` that authenticates as `client`.
     pub fn new(tenant: &Tenant, client: &Arc<Client>, upstream: config::Upstream, parts: Parts) -> Self {
         let Parts { transport, clock, tags, counters, orders, seed } = parts;
-        let budget = Budget::new(upstream, clock.clone());
+        let [budget, exchange_budget] = [(); 2].map(|()| Budget::new(upstream, clock.clone()));
         let credentials = Credentials::of(client, &transport, &[]);
         let reloadable = ClientSettings::new(tenant, client, upstream, transport, credentials, orders);
         let auth0 = Self(Arc::new(ClientInner {
@@ -157,6 +161,7 @@ impl Auth0 {
             user_outages: OutageLog::default(),
             key_outages: OutageLog::default(),
             budget,
+            exchange_budget,
             random: Mutex::new(fastrand::Rng::with_seed(seed)),
         }));
         auth0.note_certificate(client);
@@ -201,6 +206,7 @@ impl Auth0 {
         *self.0.reloadable.write().unwrap_or_else(PoisonError::into_inner) = reloadable;
         self.note_certificate(client);
         self.0.budget.reconfigure(upstream);
+        self.0.exchange_budget.reconfigure(upstream);
     }
 
     /// `client`, sharing the credentials that are already in memory.
@@ -234,7 +240,7 @@ impl Auth0 {
     ) -> Result<(UserAnswer, Moment), Failure> {
         let (inner, reloadable) = (&self.0, self.reloadable());
         inner.counters.user_requests.add();
-        let request = self.user_request(user, bearer);
+        let request = || self.user_request(user, bearer).ok_or(Failure::Malformed { what: UNSENDABLE });
         let outcome = self.send(&reloadable, Endpoint::User, request, permit, priority).await.and_then(
             |(answer, timing)| {
                 let parsed = wire::parse_user(&answer, user, timing, &inner.tags, &reloadable.orders)?;
@@ -249,9 +255,17 @@ impl Auth0 {
         outcome.inspect_err(|failure| self.failed(failure))
     }
 
-    /// The budget that every request spends from.
+    /// The budget that every request spends from, except for exchanges at Token Vault.
     pub fn budget(&self) -> &Budget {
         &self.0.budget
+    }
+
+    /// The budget that requests to `endpoint` spend from.
+    pub(super) fn budget_for(&self, endpoint: Endpoint) -> &Budget {
+        match endpoint {
+            Endpoint::Exchange => &self.0.exchange_budget,
+            Endpoint::Token | Endpoint::User | Endpoint::Keys | Endpoint::Discovery => &self.0.budget,
+        }
     }
 
     /// Applies what the answer says about the tenant's limits. For a 429, returns for how long the gate is closed.
@@ -266,7 +280,7 @@ impl Auth0 {
         let limit = answer.rate_limit(timing).filter(|_| matches!(endpoint, Endpoint::User));
         let chance = self.chance();
         let mut closed = None;
-        self.0.budget.learn(|pace, now| {
+        self.budget_for(endpoint).learn(|pace, now| {
             if let Some(limit) = limit {
                 pace.note_rate_limit(limit, now);
             }
@@ -280,7 +294,20 @@ impl Auth0 {
         });
         if let Some(wait) = closed {
             let seconds = wait.as_secs_f64();
-            tracing::warn!(seconds, "The tenant's rate limit is reached; requests pause until it resets");
+            match endpoint {
+                Endpoint::Exchange => {
+                    tracing::warn!(
+                        seconds,
+                        "Token Vault's rate limit is reached; exchanges pause until it resets"
+                    );
+                }
+                Endpoint::Token | Endpoint::User | Endpoint::Keys | Endpoint::Discovery => {
+                    tracing::warn!(
+                        seconds,
+                        "The tenant's rate limit is reached; requests pause until it resets"
+                    );
+                }
+            }
         }
         closed
     }

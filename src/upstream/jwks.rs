@@ -8,7 +8,7 @@ use serde::Deserialize;
 use tokio::time::{Instant, timeout_at};
 
 use crate::config::Tenant;
-use crate::domain::error::{Failure, FailureClass, Stage, Unavailable};
+use crate::domain::error::{Failure, FailureClass, Stage, UNSENDABLE, Unavailable};
 use crate::domain::priority::Priority;
 use crate::json::Object;
 use crate::json::lenient::{Few, Text};
@@ -59,7 +59,8 @@ impl Auth0 {
             let permit = inner.budget.acquire_for_itself(Priority::Caller, timeout).await;
             let permit = permit.map_err(|error| unavailable(Stage::Keys, budget_failure(error)))?;
             inner.counters.key_requests.add();
-            let sent = self.send(&reloadable, Endpoint::Keys, self.keys_request(), permit, Priority::Caller);
+            let request = || self.keys_request().ok_or(Failure::Malformed { what: UNSENDABLE });
+            let sent = self.send(&reloadable, Endpoint::Keys, request, permit, Priority::Caller);
             let failure = match timeout_at(deadline, sent).await {
                 Ok(Ok((answer, timing))) => match parse(&answer) {
                     Ok(keys) => {

@@ -12,7 +12,7 @@ use hyper::header::{ACCEPT, USER_AGENT};
 use hyper::{Method, Request};
 
 use crate::config::Credential;
-use crate::domain::error::Failure;
+use crate::domain::error::{Failure, UNSENDABLE};
 use crate::domain::priority::Priority;
 
 use super::client::{Auth0, ClientSettings, Endpoint, budget_failure, own_issuer};
@@ -47,7 +47,7 @@ impl Auth0 {
         let inner = &self.0;
         let acquiring = inner.budget.acquire_for_itself(Priority::Management, settings.request_timeout);
         let permit = acquiring.await.map_err(budget_failure)?;
-        let request = self.discovery_request();
+        let request = || self.discovery_request().ok_or(Failure::Malformed { what: UNSENDABLE });
         let sent = self.send(settings, Endpoint::Discovery, request, permit, Priority::Management);
         discovery::parse(&sent.await?.0, &own_issuer(&inner.domain))
     }

@@ -48,3 +48,4 @@ mod reload;
 mod state;
 mod tenant;
 mod tokens;
+mod vault;

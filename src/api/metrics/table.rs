@@ -117,7 +117,7 @@ pub const METRICS: &[MetricSpec] = &[
         name: "cloakroom_upstream_requests",
         kind: Kind::Counter,
         labels: &[
-            Label { name: "endpoint", values: "`token` (grants), `user`, `keys`" },
+            Label { name: "endpoint", values: "`token` (grants), `exchange` (Token Vault), `user`, `keys`" },
             Label { name: "result", values: "the status, or `timeout`, `connect`, `tls`, `malformed`" },
         ],
         help: "Requests to Auth0 by endpoint and result",
