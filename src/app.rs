@@ -31,6 +31,7 @@ use crate::state::{Chains, StateError};
 use crate::telemetry::audit::{AuditLog, OutputError};
 use crate::telemetry::{Counters, UserNames};
 use crate::transport::TransportError;
+use crate::upstream::vault::Vault;
 use crate::upstream::{Auth0, Parts, Profiles, issuers};
 use crate::user_token::UserTokens;
 
@@ -220,7 +221,7 @@ pub async fn start_on(bound: Bound, config: &Config, deps: Deps) -> Result<Runni
     let (phase, watched) = watch::channel(ShutdownPhase::Serving);
     let listeners = listening.iter().map(|listening| Arc::clone(&listening.info)).collect();
     let (manager, (reloads, asked)) = (deps.manager.clone().with_thread(), Reloads::new());
-    let Wired { services, auth0, providers, sources, chains, source, user_tokens } =
+    let Wired { services, auth0, vault, providers, sources, chains, source, user_tokens } =
         wire(config, deps, watched, listeners, reloads.clone())?;
     let (shutdown, shutdown_now) = watch::channel(config.shutdown);
     let (secrets, secrets_now) = watch::channel(SecretFiles::all_of(config));
@@ -229,6 +230,7 @@ pub async fn start_on(bound: Bound, config: &Config, deps: Deps) -> Result<Runni
         source,
         services: Arc::clone(&services),
         auth0,
+        vault,
         providers,
         sources,
         own_uid,
@@ -274,6 +276,7 @@ pub async fn start_on(bound: Bound, config: &Config, deps: Deps) -> Result<Runni
 struct Wired {
     services: Arc<Services>,
     auth0: Auth0,
+    vault: Vault,
     providers: Providers,
     sources: Sources,
     chains: Chains,
@@ -319,8 +322,14 @@ fn wire(
     let providers =
         Providers::new(&config.providers, transports.providers, clock.clone(), Arc::clone(&counters), seed);
     let chains = chains(config, &clock, &counters, seed)?;
-    let parts =
-        SourceParts { chains: chains.clone(), providers: providers.clone(), clock: clock.clone(), tags };
+    let vault = Vault::new(auth0.clone(), config.vault.clone().unwrap_or_default());
+    let parts = SourceParts {
+        chains: chains.clone(),
+        providers: providers.clone(),
+        vault: vault.clone(),
+        clock: clock.clone(),
+        tags,
+    };
     let sources = Sources::new(&config.connections, parts);
     let issuer = Arc::new(sources.clone());
     let services = Arc::new(Services::new(ServiceParts {
@@ -342,7 +351,7 @@ fn wire(
         run: seed as u32,
     }));
     let source = source.map(Arc::new);
-    Ok(Wired { services, auth0, providers, sources, chains, source, user_tokens })
+    Ok(Wired { services, auth0, vault, providers, sources, chains, source, user_tokens })
 }
 
 /// The refresh tokens that the daemon knows: in `[state]`, or in memory.

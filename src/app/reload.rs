@@ -19,6 +19,7 @@ use crate::sources::Sources;
 use crate::telemetry;
 use crate::transport::TransportError;
 use crate::upstream::Auth0;
+use crate::upstream::vault::Vault;
 use crate::user_token::UserTokens;
 
 use super::secret_files::SecretFiles;
@@ -101,6 +102,7 @@ pub(super) struct Reloader {
     pub(super) source: Option<Arc<ConfigSource>>,
     pub(super) services: Arc<Services>,
     pub(super) auth0: Auth0,
+    pub(super) vault: Vault,
     pub(super) providers: Providers,
     pub(super) sources: Sources,
     pub(super) own_uid: u32,
@@ -186,8 +188,10 @@ impl Reloader {
         for connection in &mut config.connections {
             *connection = connection.clone().sharing(&before.connections);
         }
+        config.vault = config.vault.map(|vault| vault.sharing(before.vault.as_ref()));
         let orders = config.source_orders();
         self.auth0.reconfigure(&config.tenant, &config.client, config.upstream, orders, transports.auth0);
+        self.vault.reconfigure(config.vault.clone().unwrap_or_default());
         self.providers.reconfigure(&config.providers, transports.providers);
         self.sources.reconfigure(&config.connections);
         services.management.reconfigure(config.management, new_credentials || by == By::Operator);
