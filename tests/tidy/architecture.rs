@@ -124,6 +124,8 @@ const DOORS: &[(&str, &str)] = &[
     ("src/api/handlers.rs", "the answer that callers ask for: the Management token"),
     ("src/upstream/client.rs", "the bearer token in a request to Auth0, marked as sensitive"),
     ("src/upstream/credentials.rs", "the client's secret or assertion in a request to the token endpoint"),
+    ("src/upstream/vault/request.rs", "the subject token in an exchange"),
+    ("src/upstream/vault/answer/tests.rs", "tests compare what was read"),
     ("src/transport/maybe_proxied.rs", "the proxy's password, on its way to the proxy"),
     ("src/app/secret_files.rs", "a hash of a secret on disk, to notice another"),
     ("src/providers/wire.rs", "the connection's secret and a refresh token, on their way to the provider"),
@@ -162,8 +164,12 @@ const ABSENT: &[Absent] = &[
             "src/upstream/discovery.rs",
             "src/config/token_endpoint.rs",
             "src/transport/https.rs",
+            "src/fake_auth0/exchange.rs",
+            "src/upstream/vault/answer/tests.rs",
+            "src/upstream/vault/request.rs",
         ],
-        why: "nothing is asked over plain text (proxies are named so, texts forbid it, curl needs it for a socket)",
+        why: "nothing is asked over plain text (proxies and a type of tokens are named so, texts forbid it, curl needs it for a \
+              socket)",
     },
     Absent { text: "https_or_http", within: "src/", except: &[], why: "the connector speaks TLS or nothing" },
     Absent {
