@@ -210,10 +210,8 @@ fn listening(listener: &ListenerStatus) -> String {
 
 fn source(source: &SourceStatus) -> String {
     let SourceStatus { connection, source, host, misconfigured } = source;
-    match misconfigured {
-        None => format!("{connection}: {source} at {host}"),
-        Some(fault) => format!("{connection}: {source} at {host} MISCONFIGURED: {fault}"),
-    }
+    let fault = misconfigured.as_ref().map(|fault| format!(" MISCONFIGURED: {fault}"));
+    format!("{connection}: {source} at {host}{}", fault.unwrap_or_default())
 }
 
 #[cfg(test)]
