@@ -50,7 +50,7 @@ mod vault;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::domain::source::SourceOrders;
+use crate::domain::source::{Source, SourceOrders};
 use crate::secret::Secret;
 
 use self::accounts::{Gid, Uid};
@@ -227,7 +227,11 @@ fn read(reader: &mut Reader, env: &Env) -> Checked<Config> {
     let connections = connection::read(reader, min_ttl.as_ref().ok());
     let is_refreshing = |connections: &Vec<Connection>| connections.iter().any(|one| one.refresh.is_some());
     let providers = providers::read(reader, env, connections.as_ref().is_ok_and(is_refreshing));
-    let vault = vault::read(reader, client.as_ref().ok());
+    let asks_vault = |connections: &Vec<Connection>| {
+        connections.iter().any(|connection| connection.sources.contains(Source::Vault))
+    };
+    let asks_vault = connections.as_ref().is_ok_and(asks_vault);
+    let vault = vault::read(reader, client.as_ref().ok(), asks_vault);
     let listeners = listener::read(reader);
     let me = me::read(reader);
     let state = state::read(reader);

@@ -62,13 +62,14 @@ impl Reloadable for Option<Vault> {
     }
 }
 
-/// Reads `[vault]` and the file that it names; `None` without the table. `client` is `[tenant.client]`, if it is valid.
-pub(super) fn read(reader: &mut Reader, client: Option<&Client>) -> Checked<Option<Vault>> {
+/// Reads `[vault]` and the file that it names; `None` without the table, or if no connection has such a source. `client`
+/// is `[tenant.client]`, if it is valid.
+pub(super) fn read(reader: &mut Reader, client: Option<&Client>, is_used: bool) -> Checked<Option<Vault>> {
     let audit_context = reader.owned(AUDIT_CONTEXT, parse_context);
     let audit_context = audit_context.and_then(|context| reader.required(AUDIT_CONTEXT, context));
     let signing_alg = reader.parsed(SIGNING_ALG, |takes, value| choice(takes, value, SigningAlg::named));
     let key_file = reader.owned(KEY_FILE, absolute_path);
-    if !reader.has_table(TABLE) {
+    if !is_used || !reader.has_table(TABLE) {
         return Ok(None);
     }
     let key = key(reader, key_file, signing_alg);
