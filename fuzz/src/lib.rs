@@ -15,6 +15,7 @@ mod http;
 pub mod jwks;
 pub mod pattern;
 pub mod request;
+pub mod state_record;
 pub mod upstream;
 pub mod user_id;
 pub mod user_token;

@@ -15,7 +15,7 @@ mod status;
 
 pub use status::{
     CacheStatus, ClientCertificateStatus, FailureStatus, ListenerStatus, LookupCounts, ManagementTokenStatus,
-    SourceStatus, StatusAnswer, UpstreamFailure, UpstreamStatus,
+    SourceStatus, StateStatus, StatusAnswer, UpstreamFailure, UpstreamStatus,
 };
 
 /// The access token of one of a user's identities.

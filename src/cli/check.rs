@@ -1,7 +1,7 @@
 //! `cloakroom check`: validates the configuration, and with `--online` tries it with Auth0.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +16,7 @@ use crate::domain::user::UserId;
 use crate::management;
 use crate::process::{limits, sandbox};
 use crate::secret::TagKey;
+use crate::state;
 use crate::telemetry::BudgetStanding;
 use crate::upstream::wire::UserAnswer;
 use crate::upstream::{Auth0, Parts};
@@ -71,6 +72,9 @@ pub fn run(args: &Args, environment: Environment, out: &mut impl io::Write) -> R
     {
         writeln!(out, "warning: {warning}")?;
     }
+    for warning in config.state.iter().flat_map(|state| warnings_of_state(&state.path)) {
+        writeln!(out, "warning: {warning}")?;
+    }
     // The daemon's own limit may differ, but a limit that is too low for this process deserves a warning.
     let descriptors = limits::raise_descriptors().map(|limit| Descriptors::within(limit, &config));
     if let Some(warning) = descriptors.as_ref().and_then(Descriptors::warning) {
@@ -80,6 +84,12 @@ pub fn run(args: &Args, environment: Environment, out: &mut impl io::Write) -> R
     client::print(&config.client, Clock::system().now().wall, out)?;
     rules::print(&config, out)?;
     if args.online { super::block_on(1, online(&config, out)) } else { Ok(()) }
+}
+
+/// What would keep a daemon from writing its state file at `path`. Another user than this one may run the daemon.
+fn warnings_of_state(path: &Path) -> impl Iterator<Item = String> {
+    let here = state::check_directory(path).err().map(|cause| format!("here, {cause}"));
+    here.into_iter().chain(systemd_unit::read_only_state(path))
 }
 
 /// Asks Auth0 twice: for a Management token, and with that for [`UNKNOWN_USER`]. If there is a next key, asks once more

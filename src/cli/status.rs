@@ -8,7 +8,7 @@ use bytesize::ByteSize;
 
 use crate::api::types::{
     CacheStatus, FailureStatus, ListenerStatus, LookupCounts, ManagementTokenStatus, SourceStatus,
-    StatusAnswer, UpstreamStatus,
+    StateStatus, StatusAnswer, UpstreamStatus,
 };
 use crate::domain::freshness::Timestamp;
 
@@ -67,6 +67,7 @@ fn render(status: &StatusAnswer, now: Timestamp) -> String {
             .enumerate()
             .map(|(n, one)| row(if n == 0 { "sources" } else { "" }, source(one))),
     );
+    rows.extend(status.state.iter().flat_map(state));
     rows.extend(status.listeners.iter().enumerate().map(|(n, listener)| {
         let name = if n == 0 { "sockets" } else { "" };
         row(name, listening(listener))
@@ -96,12 +97,26 @@ fn verdict(status: &StatusAnswer) -> String {
         (true, _) if token.refusal.is_some() => {
             "ready: but Auth0 refuses the Management token, so lookups fail".into()
         }
+        (true, _) if status.state.as_ref().is_some_and(|state| state.trouble.is_some()) => {
+            "ready: but the state file cannot be used, so no refresh token that rotates is redeemed".into()
+        }
         (true, Some(failure)) => {
             let attempts = count(failure.attempts, "failed attempt");
             format!("ready: but the Management token is not being renewed ({attempts})")
         }
         (true, None) => "ready: lookups are answered".into(),
     }
+}
+
+fn state(state: &StateStatus) -> Vec<[String; 2]> {
+    let what = match &state.trouble {
+        Some(trouble) => format!("CANNOT BE USED: {trouble}"),
+        None => count(state.records, "record"),
+    };
+    let unwritten = state.oldest_unwritten_seconds.map(|age| {
+        row("", format!("{} NOT WRITTEN, the oldest for {}", count(state.unwritten, "result"), span(age)))
+    });
+    std::iter::once(row("state", what)).chain(unwritten).collect()
 }
 
 fn management(token: &ManagementTokenStatus, now: Timestamp) -> Vec<[String; 2]> {
@@ -266,6 +281,7 @@ mod tests {
                     misconfigured: Some("the provider refuses the connection's client".into()),
                 },
             ],
+            state: None,
             listeners: vec![
                 ListenerStatus { path: "/run/cloakroom/cloakroom.sock".into(), connections: 1 },
                 ListenerStatus { path: "/run/web/cloakroom.sock".into(), connections: 40 },
@@ -364,6 +380,17 @@ token    NONE
         let verdict = "ready: but the Management token is not being renewed (3 failed attempts)\n";
         assert!(text.starts_with(verdict), "{text}");
         assert!(text.contains("waiting does not help"), "{text}");
+    }
+
+    #[test]
+    fn a_state_file_that_cannot_be_written() {
+        let (trouble, oldest_unwritten_seconds) = (Some("it is full".into()), Some(9));
+        let state = StateStatus { trouble, records: 7, unwritten: 2, oldest_unwritten_seconds };
+        let text = shown(&StatusAnswer { state: Some(state), ..healthy() });
+        assert!(text.starts_with("ready: but the state file cannot be used"), "{text}");
+        let rows =
+            "state    CANNOT BE USED: it is full\n         2 results NOT WRITTEN, the oldest for 9 s\n";
+        assert!(text.contains(rows), "{text}");
     }
 
     #[test]

@@ -210,6 +210,7 @@ pub const METRICS: &[MetricSpec] = &[
     state_rows::USABLE,
     state_rows::RECORDS,
     state_rows::UNWRITTEN,
+    state_rows::OLDEST,
     state_rows::WRITES,
     MetricSpec {
         name: "cloakroom_cache_entries",

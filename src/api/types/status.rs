@@ -34,6 +34,9 @@ pub struct StatusAnswer {
     /// The sources of configured connections, besides what Auth0 stores.
     #[serde(default)]
     pub sources: Vec<SourceStatus>,
+    /// The state file; null without `[state]`.
+    #[serde(default)]
+    pub state: Option<StateStatus>,
     /// The daemon's sockets.
     pub listeners: Vec<ListenerStatus>,
 }
@@ -172,4 +175,18 @@ pub struct SourceStatus {
     pub host: String,
     /// What an operator has to change; null if the source accepts the daemon, or was not asked yet.
     pub misconfigured: Option<String>,
+}
+
+/// The file with refresh tokens that rotate.
+#[derive(Debug, Deserialize, Serialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+pub struct StateStatus {
+    /// Why it cannot be used, so that no refresh token that rotates is redeemed; null if it can.
+    pub trouble: Option<String>,
+    /// The identities in it.
+    pub records: u64,
+    /// Results of redemptions that are in memory and not in the file.
+    pub unwritten: u64,
+    /// For how many seconds the oldest of these has been; null if there is none.
+    pub oldest_unwritten_seconds: Option<u64>,
 }
