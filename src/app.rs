@@ -43,10 +43,9 @@ mod service_manager;
 pub mod transports;
 
 use descriptor_limits::Descriptors;
-use transports::Transports;
-
 use reload::{By, ConfigSource, Reloader, Reloads, UserTokensFor};
 use secret_files::SecretFiles;
+use transports::Transports;
 
 /// Timeout after the deadline for the last answers, `draining`, to reach their clients.
 const LAST_ANSWERS: Duration = Duration::from_millis(500);
