@@ -62,19 +62,20 @@ impl Reloadable for Option<Vault> {
     }
 }
 
-/// Reads `[vault]` and the file that it names; `None` without the table, or if no connection has such a source. `client`
-/// is `[tenant.client]`, if it is valid.
+/// Reads `[vault]` and the file that it names; `None` without the table. `client` is `[tenant.client]`, if it is valid;
+/// `is_used`: a connection asks the vault.
 pub(super) fn read(reader: &mut Reader, client: Option<&Client>, is_used: bool) -> Checked<Option<Vault>> {
     let audit_context = reader.owned(AUDIT_CONTEXT, parse_context);
     let audit_context = audit_context.and_then(|context| reader.required(AUDIT_CONTEXT, context));
     let signing_alg = reader.parsed(SIGNING_ALG, |takes, value| choice(takes, value, SigningAlg::named));
     let key_file = reader.owned(KEY_FILE, absolute_path);
-    if !is_used || !reader.has_table(TABLE) {
+    if !reader.has_table(TABLE) {
         return Ok(None);
     }
     let key = key(reader, key_file, signing_alg);
     let has_key = key.as_ref().map_or(true, |(key, _)| key.is_some());
-    let fits = client.map_or(Ok(()), |client| require_key(reader, client, has_key));
+    // Without a connection that asks it, the vault needs no key.
+    let fits = client.filter(|_| is_used).map_or(Ok(()), |client| require_key(reader, client, has_key));
     let (audit_context, (key, key_file)) = (audit_context?, key?);
     fits?;
     Ok(Some(Vault { audit_context: audit_context.value, key: key.map(Arc::new), key_file }))
