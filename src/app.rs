@@ -27,10 +27,11 @@ use crate::process::notify::ServiceManager;
 use crate::providers::Providers;
 use crate::secret::{NoRandomness, TagKey};
 use crate::sources::{SourceParts, Sources};
-use crate::state::{Chains, StateError};
+use crate::state::{Chains, OpenState, StateError};
 use crate::telemetry::audit::{AuditLog, OutputError};
 use crate::telemetry::{Counters, UserNames};
 use crate::transport::TransportError;
+use crate::upstream::vault::Vault;
 use crate::upstream::{Auth0, Parts, Profiles, issuers};
 use crate::user_token::UserTokens;
 
@@ -42,16 +43,16 @@ mod service_manager;
 pub mod transports;
 
 use descriptor_limits::Descriptors;
-use transports::Transports;
-
 use reload::{By, ConfigSource, Reloader, Reloads, UserTokensFor};
-use secret_files::SecretFile;
+use secret_files::SecretFiles;
+use transports::Transports;
 
 /// Timeout after the deadline for the last answers, `draining`, to reach their clients.
 const LAST_ANSWERS: Duration = Duration::from_millis(500);
 
-/// Timeout after that for redemptions of refresh tokens: more than `providers.request_timeout` is by default.
-const LAST_REDEMPTIONS: Duration = Duration::from_secs(10);
+/// Timeout after that for redemptions of refresh tokens: the answer to one that is cut short is lost. More than
+/// `providers.request_timeout` is by default.
+const LAST_REDEMPTIONS: Duration = Duration::from_secs(6);
 
 /// Timeout after that for the audit log's last lines, in case their reader does not read.
 const LAST_LINES: Duration = Duration::from_secs(2);
@@ -116,10 +117,11 @@ pub enum StartError {
     Randomness(#[from] NoRandomness),
 }
 
-/// The bound sockets of a daemon before its start. Dropping them removes their files.
+/// The bound sockets and the locked state file of a daemon before its start. Dropping it removes the sockets' files.
 #[derive(Debug)]
 pub struct Bound {
     sockets: Vec<BoundSocket>,
+    state: Option<OpenState>,
     /// Maximum number of connections of each socket.
     connections: Vec<usize>,
     admin: Option<TcpListener>,
@@ -168,11 +170,11 @@ pub async fn start(config: &Config, deps: Deps) -> Result<Running, StartError> {
     start_on(bind(config, Vec::new())?, config, deps).await
 }
 
-/// Makes the sockets, except those that were `passed`. Needs no runtime, so that it can be called before threads start
-/// and before the process enters its sandbox.
+/// Makes the sockets, except those that were `passed`, and opens the state file. Needs no runtime, so that it can be
+/// called before threads start and before the process enters its sandbox.
 ///
 /// # Errors
-/// A socket cannot be made as configured. No socket remains then.
+/// A socket cannot be made as configured, or the state file cannot be used. No socket remains then.
 pub fn bind(config: &Config, mut passed: Vec<Passed>) -> Result<Bound, StartError> {
     let mut socket = |listener: &Listener| match passed.iter().position(|passed| passed.path == listener.path)
     {
@@ -185,7 +187,9 @@ pub fn bind(config: &Config, mut passed: Vec<Passed>) -> Result<Bound, StartErro
     }
     let admin = config.admin.address.map(admin::bind).transpose()?;
     let connections = config.listeners.iter().map(|listener| listener.max_connections).collect();
-    Ok(Bound { sockets, connections, admin })
+    let state =
+        config.state.as_ref().map(|state| OpenState::open(state, &config.tenant.audience)).transpose()?;
+    Ok(Bound { sockets, state, connections, admin })
 }
 
 /// Starts the daemon on `bound`, which [`bind`] made from the same `config`: the Management token's keeper, then the
@@ -220,15 +224,16 @@ pub async fn start_on(bound: Bound, config: &Config, deps: Deps) -> Result<Runni
     let (phase, watched) = watch::channel(ShutdownPhase::Serving);
     let listeners = listening.iter().map(|listening| Arc::clone(&listening.info)).collect();
     let (manager, (reloads, asked)) = (deps.manager.clone().with_thread(), Reloads::new());
-    let Wired { services, auth0, providers, sources, chains, source, user_tokens } =
-        wire(config, deps, watched, listeners, reloads.clone())?;
+    let Wired { services, auth0, vault, providers, sources, chains, source, user_tokens } =
+        wire(config, deps, bound.state, watched, listeners, reloads.clone())?;
     let (shutdown, shutdown_now) = watch::channel(config.shutdown);
-    let (secrets, secrets_now) = watch::channel(SecretFile::all_of(config));
+    let (secrets, secrets_now) = watch::channel(SecretFiles::all_of(config));
     let reloader = Reloader {
         running: config.clone(),
         source,
         services: Arc::clone(&services),
         auth0,
+        vault,
         providers,
         sources,
         own_uid,
@@ -274,6 +279,7 @@ pub async fn start_on(bound: Bound, config: &Config, deps: Deps) -> Result<Runni
 struct Wired {
     services: Arc<Services>,
     auth0: Auth0,
+    vault: Vault,
     providers: Providers,
     sources: Sources,
     chains: Chains,
@@ -285,6 +291,7 @@ struct Wired {
 fn wire(
     config: &Config,
     deps: Deps,
+    state: Option<OpenState>,
     phase: watch::Receiver<ShutdownPhase>,
     listeners: Vec<Arc<ListenerInfo>>,
     reloads: Reloads,
@@ -318,9 +325,18 @@ fn wire(
     let profiles = Arc::new(Profiles::new(auth0.clone(), management.clone()));
     let providers =
         Providers::new(&config.providers, transports.providers, clock.clone(), Arc::clone(&counters), seed);
-    let chains = chains(config, &clock, &counters, seed)?;
-    let parts =
-        SourceParts { chains: chains.clone(), providers: providers.clone(), clock: clock.clone(), tags };
+    let chains = match state {
+        Some(state) => Chains::in_file(state, clock.clone(), Arc::clone(&counters), seed),
+        None => Chains::in_memory(clock.clone(), Arc::clone(&counters))?,
+    };
+    let vault = Vault::new(auth0.clone(), config.vault.clone().unwrap_or_default());
+    let parts = SourceParts {
+        chains: chains.clone(),
+        providers: providers.clone(),
+        vault: vault.clone(),
+        clock: clock.clone(),
+        tags,
+    };
     let sources = Sources::new(&config.connections, parts);
     let issuer = Arc::new(sources.clone());
     let services = Arc::new(Services::new(ServiceParts {
@@ -342,16 +358,7 @@ fn wire(
         run: seed as u32,
     }));
     let source = source.map(Arc::new);
-    Ok(Wired { services, auth0, providers, sources, chains, source, user_tokens })
-}
-
-/// The refresh tokens that the daemon knows: in `[state]`, or in memory.
-fn chains(config: &Config, clock: &Clock, counters: &Arc<Counters>, seed: u64) -> Result<Chains, StartError> {
-    let (clock, counters) = (clock.clone(), Arc::clone(counters));
-    Ok(match &config.state {
-        Some(state) => Chains::open(state, &config.tenant.domain, clock, counters, seed)?,
-        None => Chains::in_memory(clock, counters)?,
-    })
+    Ok(Wired { services, auth0, vault, providers, sources, chains, source, user_tokens })
 }
 
 impl Running {
@@ -366,13 +373,15 @@ impl Running {
     }
 
     /// Ends in order: the daemon is not ready at once, accepts for `shutdown.min_delay`, finishes running requests for
-    /// at most `shutdown.deadline`, and then writes the last lines of the audit log. The sockets' files are removed
-    /// when this returns.
+    /// at most `shutdown.deadline`, waits for redemptions under way, and then writes the last lines of the audit log. The
+    /// sockets' files are removed when this returns.
     pub async fn stop(mut self) -> Ended {
         let ended = self.finish().await;
-        // Redemptions under way end within their timeouts; an answer that is lost here may lose a refresh token.
+        // Redemptions under way end within their timeouts.
         if tokio::time::timeout(LAST_REDEMPTIONS, self.chains.close()).await.is_err() {
-            tracing::warn!("Refresh tokens are still being redeemed; the answers are lost");
+            tracing::warn!(
+                "A redemption of a refresh token is cut short, and tried once more after the next start"
+            );
         }
         let services = self.services;
         let closing = tokio::task::spawn_blocking(move || services.audit.close(LAST_LINES));

@@ -123,6 +123,14 @@ impl Clock {
         dates.their_wall(now.elapsed).map_or(now.wall, |theirs| theirs.max(now.wall))
     }
 
+    /// Auth0's clock as of its latest answer, which a step of the local wall clock does not change; the local wall clock
+    /// as long as no answer had a date. Used to date what Auth0 is to judge.
+    pub fn tenant_wall(&self) -> Timestamp {
+        let now = self.now();
+        let dates = self.lost.dates.lock().unwrap_or_else(PoisonError::into_inner);
+        dates.their_wall(now.elapsed).unwrap_or(now.wall)
+    }
+
     /// The time since `begun`, which takes a reading of the elapsed clock only.
     pub fn since(&self, begun: Moment) -> Duration {
         let elapsed = match &self.source {
@@ -199,8 +207,10 @@ mod tests {
         assert_eq!(Some(before.age(clock.now())), noticed);
         assert_eq!(clock.now().wall, start, "the wall clock is left as it is");
         assert!(clock.latest_wall() >= start.after(hours));
+        assert_eq!(clock.tenant_wall(), clock.latest_wall());
         clock.step_wall(start.after(2 * hours));
         assert_eq!(clock.latest_wall(), start.after(2 * hours));
+        assert!(clock.tenant_wall() < start.after(hours + Duration::from_secs(3)));
         assert_eq!(Some(before.age(clock.now())), noticed, "a step of the wall clock is no lost time");
     }
 

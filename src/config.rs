@@ -15,6 +15,8 @@ mod audit;
 mod cache;
 mod changes;
 mod client;
+mod client_key;
+mod client_secret;
 mod connection;
 mod effective_values;
 mod environment;
@@ -43,11 +45,12 @@ mod toml_file;
 mod upstream;
 mod user_key;
 mod values;
+mod vault;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::domain::source::SourceOrders;
+use crate::domain::source::{Source, SourceOrders};
 use crate::secret::Secret;
 
 use self::accounts::{Gid, Uid};
@@ -55,7 +58,7 @@ pub use self::admin::Admin;
 pub use self::audit::{Audit, AuditEvents, AuditOutput};
 pub use self::cache::{Cache, Negative};
 pub use self::changes::{Change, Reread};
-pub use self::client::{Client, ClientAuth};
+pub use self::client::{Client, Credential, CredentialFiles};
 pub use self::connection::Connection;
 use self::effective_values::Effective;
 pub use self::environment::Env;
@@ -78,6 +81,7 @@ pub use self::tenant::Tenant;
 pub use self::token_endpoint::TokenEndpoint;
 pub use self::upstream::Upstream;
 use self::values::Typed;
+pub use self::vault::Vault;
 
 /// The file that is read when no file is named. It may be missing.
 pub const DEFAULT_FILE: &str = "/etc/cloakroom/cloakroom.toml";
@@ -87,7 +91,7 @@ pub const DEFAULT_FILE: &str = "/etc/cloakroom/cloakroom.toml";
 pub struct Config {
     /// `[tenant]`: the Auth0 tenant and the way to reach it.
     pub tenant: Tenant,
-    /// `[tenant.client]`: the application that obtains Management tokens. Shared, so that its secret is in memory once.
+    /// `[tenant.client]`: the application that obtains Management tokens. Shared by the parts that use it.
     pub client: Arc<Client>,
     /// `[management]`: the renewal of the Management token.
     pub management: Management,
@@ -99,6 +103,8 @@ pub struct Config {
     pub providers: Providers,
     /// `[[connection]]`: the connections whose tokens have more sources than what Auth0 stores.
     pub connections: Vec<Connection>,
+    /// `[vault]`: the client of Token Vault; `None` without the table.
+    pub vault: Option<Vault>,
     /// `[[listener]]`: the sockets; never empty.
     pub listeners: Vec<Listener>,
     /// `[me]`: which users' tokens `/v1/me` accepts.
@@ -185,7 +191,7 @@ pub fn gid(text: &str) -> Result<u32, String> {
 
 /// The secret in the file `path`, under the rules for secrets; `None` if it cannot be used.
 pub fn secret_in(path: &Path) -> Option<Secret> {
-    client::secret_from(path).ok().map(|(secret, _)| secret)
+    client_secret::secret_from(path).ok().map(|(secret, _)| secret)
 }
 
 /// Reads `text` as the content of a file called `name`, and overrides it by `env`.
@@ -221,6 +227,11 @@ fn read(reader: &mut Reader, env: &Env) -> Checked<Config> {
     let connections = connection::read(reader, min_ttl.as_ref().ok());
     let is_refreshing = |connections: &Vec<Connection>| connections.iter().any(|one| one.refresh.is_some());
     let providers = providers::read(reader, env, connections.as_ref().is_ok_and(is_refreshing));
+    let asks_vault = |connections: &Vec<Connection>| {
+        connections.iter().any(|connection| connection.sources.contains(Source::Vault))
+    };
+    let asks_vault = connections.as_ref().is_ok_and(asks_vault);
+    let vault = vault::read(reader, client.as_ref().ok(), asks_vault);
     let listeners = listener::read(reader);
     let me = me::read(reader);
     let state = state::read(reader);
@@ -237,6 +248,7 @@ fn read(reader: &mut Reader, env: &Env) -> Checked<Config> {
         upstream: upstream?,
         providers: providers?,
         connections: connections?,
+        vault: vault?,
         listeners: listeners?,
         me: me?,
         state: state?,

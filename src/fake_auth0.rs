@@ -7,23 +7,35 @@
 //! The tenant has its own parsers and decoders. With those of the daemon, a mistake in them would be on both sides, and
 //! no test would find it.
 
+mod application;
+mod assertions;
 mod calls;
 mod certificates;
+mod client_certificates;
+mod client_key_pair;
+mod client_keys;
+mod discovery;
 mod error;
+mod exchange;
 mod fault;
 mod keys;
 mod limit;
 mod listen;
 mod management;
 mod options;
+mod parameters;
+mod peer_certificate;
 mod ports;
 pub mod provider;
+mod registration;
 mod reply;
 mod state;
 #[cfg(test)]
 mod tests;
 mod token;
 pub mod users;
+mod vault;
+mod vault_control;
 mod wire;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -36,14 +48,20 @@ use serde_json::{Value, json};
 use crate::clock::Clock;
 use crate::secret::Secret;
 
+pub use assertions::Assertion;
 pub use calls::{Call, Endpoint};
 pub use certificates::CertificateKind;
+pub use client_certificates::{ClientCertificateFiles, ClientCertificateKind};
+pub use client_key_pair::ClientKeyPair;
+pub use client_keys::{InvalidJwt, KeyNotRegistered, KeyUse};
 pub use error::TenantError;
 pub use fault::{ExpiresIn, Fault, WaitHint};
 pub use limit::RateLimit;
 pub use listen::{Handshake, Listening};
 pub use options::{ClientAuth, TenantOptions};
+pub use peer_certificate::PeerCertificate;
 pub use reply::{Delivery, Reply};
+pub use vault::{ConnectedAccount, Exchange, Refreshing, VaultSettings};
 
 use certificates::Authority;
 use fault::Plan;
@@ -106,26 +124,43 @@ impl Tenant {
     }
 
     fn begin(&self, request: &Request<Bytes>) -> Underway {
-        let at = self.0.clock.now();
-        let path = request.uri().path_and_query().map_or("", |path| path.as_str());
-        let user = management::user_in_path(request.uri().path());
-        let number = self.state().calls.begin(at, request.method(), path, user);
-        Underway { tenant: self.clone(), number, endpoint: Endpoint::of(request.uri().path()), status: None }
+        let endpoint = Endpoint::of(request);
+        let call = Call {
+            at: self.0.clock.now(),
+            endpoint,
+            method: request.method().clone(),
+            path: request.uri().path_and_query().map_or("", |path| path.as_str()).to_owned(),
+            user_id: management::user_in_path(request.uri().path()),
+            status: None,
+            overlapped: false,
+        };
+        let number = self.state().calls.begin(call);
+        Underway { tenant: self.clone(), number, endpoint, status: None }
     }
 
     fn reply(&self, plan: &Plan, endpoint: Endpoint, request: &Request<Bytes>) -> Reply {
         let now = self.0.clock.now();
         let mut state = self.state();
-        let host = host(request).map(str::to_owned).unwrap_or_else(|| state.domain());
+        let has_certificate = request.extensions().get::<PeerCertificate>().is_some();
+        // What a client with a certificate is issued is for the tenant's domain.
+        let host = host(request).filter(|_| !has_certificate).map(str::to_owned);
+        let host = host.unwrap_or_else(|| state.domain());
         let mut response = match plan.instead(endpoint, request, now) {
-            Some(response) => response,
+            Some(response) => {
+                application::overhear(&mut state, request);
+                response
+            }
             None => match endpoint {
+                Endpoint::User | Endpoint::Keys | Endpoint::Discovery if has_certificate => {
+                    reply::route_not_found()
+                }
                 Endpoint::Token => token::answer(&mut state, plan, &host, request, now),
+                Endpoint::Exchange => exchange::answer(&mut state, plan, &host, request, now),
                 Endpoint::User => management::answer(&mut state, &host, request, now),
                 Endpoint::Keys => {
                     reply::json(StatusCode::OK, &state.keys.jwks(state.options.key_set_states_alg))
                 }
-                Endpoint::Discovery => reply::json(StatusCode::OK, &discovery(&host)),
+                Endpoint::Discovery => reply::json(StatusCode::OK, &discovery::document(&state, &host)),
                 Endpoint::Other => reply::route_not_found(),
             },
         };
@@ -202,6 +237,11 @@ impl Tenant {
     /// Replaces the application's secret. The old one is refused at once; tokens issued with it stay valid.
     pub fn rotate_client_secret(&self, secret: Secret) {
         self.state().options.client_secret = secret;
+    }
+
+    /// Sets how the application has to authenticate from now on.
+    pub fn set_client_auth(&self, auth: ClientAuth) {
+        self.state().options.client_auth = auth;
     }
 
     /// Makes every Management token issued so far invalid, as the loss of a signing key does. Auth0 has no call for it.
@@ -317,6 +357,11 @@ impl Tenant {
         self.calls().into_iter().filter(|call| call.endpoint == endpoint).collect()
     }
 
+    /// Every client assertion so far in the order of arrival.
+    pub fn assertions(&self) -> Vec<Assertion> {
+        self.state().assertions.log()
+    }
+
     /// Removes the calls that have ended, and resets the maxima.
     pub fn forget_calls(&self) {
         self.state().calls.forget();
@@ -366,20 +411,4 @@ impl Tenant {
 fn host(request: &Request<Bytes>) -> Option<&str> {
     let authority = request.uri().authority().map(|authority| authority.as_str());
     authority.or_else(|| request.headers().get(header::HOST)?.to_str().ok())
-}
-
-fn discovery(host: &str) -> Value {
-    json!({
-        "issuer": format!("https://{host}/"),
-        "authorization_endpoint": format!("https://{host}/authorize"),
-        "token_endpoint": format!("https://{host}/oauth/token"),
-        "userinfo_endpoint": format!("https://{host}/userinfo"),
-        "jwks_uri": format!("https://{host}/.well-known/jwks.json"),
-        "response_types_supported": ["code", "token", "id_token"],
-        "subject_types_supported": ["public"],
-        "id_token_signing_alg_values_supported": ["HS256", "RS256", "PS256"],
-        "token_endpoint_auth_methods_supported":
-            ["client_secret_basic", "client_secret_post", "private_key_jwt"],
-        "token_endpoint_auth_signing_alg_values_supported": ["RS256", "RS384", "PS256"],
-    })
 }

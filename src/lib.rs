@@ -7,6 +7,7 @@
 //! |---|---|
 //! | [`domain`] | the pure core: users, identities, freshness, access rules, errors |
 //! | [`secret`] | secret texts, and keyed hashes that identify them |
+//! | [`signing`] | the application's RSA key, and the JWTs that it signs |
 //! | [`clock`] | reads the system's clocks, or simulates them |
 //! | [`config`] | reads a file and the environment into a checked configuration, or reports every problem |
 //! | [`telemetry`] | log lines, the audit log, and the numbers of `status` |
@@ -64,6 +65,7 @@ pub mod management;
 pub mod process;
 pub mod providers;
 pub mod secret;
+pub mod signing;
 pub mod sources;
 pub mod state;
 pub mod task;

@@ -97,8 +97,10 @@ pub struct KeyMaterial(Arc<SecretBox<[u8; 32]>>);
 impl KeyMaterial {
     /// Takes a copy of `bytes`; `None` if these are not 32.
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        let copied = bytes.try_into().ok()?;
-        Some(Self(Arc::new(SecretBox::init_with_mut(|material| *material = copied))))
+        // Byte by byte into the memory that is overwritten: an array that is moved leaves a copy on the stack.
+        let copy =
+            |material: &mut [u8; 32]| material.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
+        (bytes.len() == 32).then(|| Self(Arc::new(SecretBox::init_with_mut(copy))))
     }
 
     /// The bytes. The caller is responsible for where they go.

@@ -6,17 +6,19 @@
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use crate::cache::{Forgetting, Issuing, NewToken, SourceAnswer, TokenIssuer, Wanted};
+use crate::cache::{ForWhom, Forgetting, Issuing, NewToken, SourceAnswer, TokenIssuer, Wanted};
 use crate::clock::Clock;
 use crate::config::{Connection, Refresh};
 use crate::domain::freshness::{Deadline, Moment};
 use crate::domain::identity::{ExpiryBasis, LackReason, earliest};
+use crate::domain::priority::{Flow, Priority};
 use crate::domain::source::{IssuedToken, Rotation, Source, SourceError, SourceProblem, SourceStanding};
 use crate::domain::user::UserId;
 use crate::providers::Providers;
 use crate::secret::TagKey;
 use crate::state::{Asked, ChainKey, Chains, Redeemed, Terms};
 use crate::upstream::token_claims;
+use crate::upstream::vault::{Exchanged, Vault};
 
 /// The sources of all connections. Cheap to clone.
 #[derive(Clone)]
@@ -33,6 +35,8 @@ pub struct SourceParts {
     pub chains: Chains,
     /// Redeems refresh tokens.
     pub providers: Providers,
+    /// Asks Token Vault.
+    pub vault: Vault,
     /// The time.
     pub clock: Clock,
     /// Names tokens.
@@ -62,16 +66,22 @@ impl Sources {
     /// How the sources of all connections stand, besides what Auth0 stores.
     pub fn standings(&self) -> Vec<SourceStanding> {
         let connections = Arc::clone(&self.0.connections.read().unwrap_or_else(PoisonError::into_inner));
-        let refreshes = connections.iter().filter_map(|connection| {
-            let refresh = connection.refresh.as_ref()?;
-            Some(SourceStanding {
-                connection: Arc::clone(&connection.name),
-                source: Source::Refresh,
-                host: Arc::clone(refresh.token_endpoint.host()),
-                fault: self.0.parts.providers.fault(&connection.name),
-            })
+        let SourceParts { providers, vault, .. } = &self.0.parts;
+        let standing = |connection: &Connection, source| {
+            let name = &connection.name;
+            let (host, fault) = match (source, &connection.refresh) {
+                (Source::Refresh, Some(refresh)) => {
+                    (Arc::clone(refresh.token_endpoint.host()), providers.fault(name))
+                }
+                (Source::Vault, _) => (vault.host(), vault.fault(name)),
+                (Source::Identities | Source::Refresh, _) => return None,
+            };
+            Some(SourceStanding { connection: Arc::clone(name), source, host, fault })
+        };
+        let all = connections.iter().flat_map(|connection| {
+            connection.sources.iter().filter_map(move |source| standing(connection, source))
         });
-        refreshes.collect()
+        all.collect()
     }
 }
 
@@ -111,7 +121,7 @@ impl Inner {
                 Source::Identities if is_stored_next => return Ok(SourceAnswer::Stored),
                 Source::Identities => continue,
                 Source::Refresh => self.refresh(&connection, &wanted).await,
-                Source::Vault => Answer::Lack(LackReason::NotConnected),
+                Source::Vault => self.exchange(&wanted).await,
             };
             match answer {
                 Answer::Token(token) => {
@@ -153,6 +163,21 @@ impl Inner {
             Redeemed::Over(reason) => Answer::Lack(LackReason::Over(reason)),
             Redeemed::Misconfigured(fault) => Answer::Problem(SourceProblem::Misconfigured(fault)),
             Redeemed::Failed { failure, retry_after } => {
+                Answer::Problem(SourceProblem::Unavailable { failure, retry_after })
+            }
+        }
+    }
+
+    /// Asks Token Vault for the token of the account.
+    async fn exchange(&self, wanted: &Wanted) -> Answer {
+        let hint = Some(&*wanted.identity_user_id).filter(|account| !account.is_empty());
+        let for_whom = ForWhom::only(Flow::Daemon);
+        let (user, connection) = (&wanted.user, &*wanted.connection);
+        match self.parts.vault.exchange(user, connection, hint, Priority::Caller, for_whom).await {
+            Exchanged::Issued(token) => Answer::Token(token),
+            Exchanged::NotConnected => Answer::Lack(LackReason::NotConnected),
+            Exchanged::Misconfigured(fault) => Answer::Problem(SourceProblem::Misconfigured(fault)),
+            Exchanged::Failed { failure, retry_after } => {
                 Answer::Problem(SourceProblem::Unavailable { failure, retry_after })
             }
         }

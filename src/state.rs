@@ -28,9 +28,9 @@ mod database;
 mod memory;
 mod opening;
 mod place;
-mod record;
-mod sealing;
-mod slot;
+pub mod record;
+pub mod sealing;
+pub mod slot;
 mod store;
 mod trouble;
 
@@ -81,9 +81,35 @@ enum Storage {
     File { keyring: Keyring, store: Store },
 }
 
+/// A state file that is open and locked. It is opened before the process gives up what it does not need; from then on
+/// no path is opened any more.
+#[derive(Debug)]
+pub struct OpenState {
+    records: Box<dyn Records>,
+    keyring: Keyring,
+    tenant: Arc<str>,
+}
+
+impl OpenState {
+    /// Opens the file of `settings`, which is created if it does not exist. Reads all of it. `tenant` names the tenant
+    /// for as long as the file is used.
+    pub fn open(settings: &config::State, tenant: &str) -> Result<Self, StateError> {
+        let (keyring, run) = keyring(settings)?;
+        let records = Box::new(opening::open_file(&settings.path, &keyring, run)?);
+        Ok(Self { records, keyring, tenant: tenant.into() })
+    }
+
+    /// Opens a database at a place of a test's own, which [`create`] has made.
+    pub fn open_at(place: impl Place, settings: &config::State, tenant: &str) -> Result<Self, StateError> {
+        let (keyring, run) = keyring(settings)?;
+        let records = Box::new(opening::open_at(place, &settings.path, &keyring, run)?);
+        Ok(Self { records, keyring, tenant: tenant.into() })
+    }
+}
+
 impl Chains {
     /// Chains in memory. Those of providers that invalidate a refresh token when they redeem it do not survive a
-    /// restart, so such a connection needs [`Chains::open`].
+    /// restart, so such a connection needs [`Chains::in_file`].
     ///
     /// # Errors
     /// The kernel returns no random bytes.
@@ -92,46 +118,11 @@ impl Chains {
         Ok(Self::of("".into(), Storage::Memory { names, chains: Memory::default() }, clock, counters))
     }
 
-    /// Chains in the file of `settings`, which is created if it does not exist. `tenant` names the tenant for as long as
-    /// the file is used. `seed` determines the jitter of retries.
-    ///
-    /// This reads the whole file, and blocks while it does.
-    pub fn open(
-        settings: &config::State,
-        tenant: &str,
-        clock: Clock,
-        counters: Arc<Counters>,
-        seed: u64,
-    ) -> Result<Self, StateError> {
-        let (keyring, run) = keyring(settings)?;
-        let records = opening::open_file(&settings.path, &keyring, run)?;
-        Ok(Self::with(Box::new(records), keyring, tenant, clock, counters, seed))
-    }
-
-    /// Chains at a place of a test's own, which has a database that [`create`] has made.
-    pub fn open_at(
-        place: impl Place,
-        settings: &config::State,
-        tenant: &str,
-        clock: Clock,
-        counters: Arc<Counters>,
-        seed: u64,
-    ) -> Result<Self, StateError> {
-        let (keyring, run) = keyring(settings)?;
-        let records = opening::open_at(place, &settings.path, &keyring, run)?;
-        Ok(Self::with(Box::new(records), keyring, tenant, clock, counters, seed))
-    }
-
-    fn with(
-        records: Box<dyn Records>,
-        keyring: Keyring,
-        tenant: &str,
-        clock: Clock,
-        counters: Arc<Counters>,
-        seed: u64,
-    ) -> Self {
+    /// Chains in a state file. `seed` determines the jitter of retries.
+    pub fn in_file(state: OpenState, clock: Clock, counters: Arc<Counters>, seed: u64) -> Self {
+        let OpenState { records, keyring, tenant } = state;
         let store = Store::new(records, clock.clone(), Arc::clone(&counters), seed);
-        Self::of(tenant.into(), Storage::File { keyring, store }, clock, counters)
+        Self::of(tenant, Storage::File { keyring, store }, clock, counters)
     }
 
     fn of(tenant: Arc<str>, storage: Storage, clock: Clock, counters: Arc<Counters>) -> Self {
@@ -223,7 +214,7 @@ impl Chains {
     }
 }
 
-/// Writes an empty state file to `storage`, for [`Chains::open_at`].
+/// Writes an empty state file to `storage`, for [`OpenState::open_at`].
 pub fn create(storage: impl redb::StorageBackend) -> Result<(), Trouble> {
     database::create(storage)
 }

@@ -46,13 +46,15 @@ pub struct Counters {
     pub evictions: Evictions,
     /// Requests to providers and to Token Vault.
     pub sources: SourceCounters,
-    /// Requests to Auth0's token endpoint.
+    /// Requests to Auth0's token endpoint for Management tokens.
     pub token_requests: Counter,
+    /// Requests to Auth0's token endpoint for tokens of Token Vault.
+    pub exchange_requests: Counter,
     /// Requests to Auth0's users endpoint.
     pub user_requests: Counter,
     /// Requests for the tenant's key set.
     pub key_requests: Counter,
-    /// Requests to any of the three endpoints that failed.
+    /// Requests to any of these endpoints that failed.
     pub upstream_failures: Counter,
     /// Management tokens obtained.
     pub grants_succeeded: Counter,
@@ -72,6 +74,8 @@ pub struct Counters {
     last_failure: Mutex<Option<(Timestamp, String)>>,
     /// Milliseconds by which Auth0's clock is ahead of this machine's; 0 until it is known.
     skew: AtomicI64,
+    /// When the client's certificate expires, if it has one.
+    certificate_expiry: Mutex<Option<Timestamp>>,
 }
 
 /// A larger difference of the clocks is logged as a warning, because expiry times are dates.
@@ -97,6 +101,16 @@ impl Counters {
     /// Milliseconds by which Auth0's clock is ahead of this machine's.
     pub fn skew_millis(&self) -> i64 {
         self.skew.load(Ordering::Relaxed)
+    }
+
+    /// Notes when the client's certificate expires; `None` if it authenticates without one.
+    pub fn certificate_expires(&self, at: Option<Timestamp>) {
+        *self.certificate_expiry.lock().unwrap_or_else(PoisonError::into_inner) = at;
+    }
+
+    /// When the client's certificate expires, if it has one.
+    pub fn certificate_expiry(&self) -> Option<Timestamp> {
+        *self.certificate_expiry.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Counts a request to Auth0's `endpoint` by its `result` and duration.

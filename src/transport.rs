@@ -11,6 +11,7 @@ use hyper_util::client::legacy::connect::CaptureConnection;
 use tokio::time::Instant;
 
 use crate::domain::error::Failure;
+use crate::signing::ClientCertificate;
 
 mod body_reading;
 pub mod connect;
@@ -43,6 +44,13 @@ pub trait Transport: Send + Sync + 'static {
 
     /// Excludes all present connections from further use.
     fn retire(&self) {}
+
+    /// A transport to the same network that presents `certificate` where a server asks for one; `None` if this one
+    /// speaks no TLS.
+    fn presenting(&self, certificate: &Arc<ClientCertificate>) -> Option<Arc<dyn Transport>> {
+        let _ = certificate;
+        None
+    }
 }
 
 /// Observes the connection of one request while the request is under way.

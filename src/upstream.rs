@@ -1,22 +1,27 @@
-//! The client of Auth0, the only module that knows it: Management tokens for `management`, profiles for `cache` and
-//! keys for `user_token`.
+//! The client of Auth0, the only module that knows it: Management tokens for `management`, profiles for `cache`, keys for
+//! `user_token`, and tokens of Token Vault.
 
 use std::sync::Arc;
 
 use crate::config::Tenant;
 use crate::transport::{self, Transport, TransportError, TransportSettings};
 
+mod attempts;
 pub mod budget;
 mod client;
 mod clock_skew;
 pub mod credentials;
+mod discovery;
 mod fair_queue;
+mod grants;
 mod jwks;
 pub mod pace;
 mod profiles;
 pub mod rate_limit_headers;
 mod sending;
 pub mod token_claims;
+mod token_endpoint;
+pub mod vault;
 pub mod wire;
 
 pub use client::{Auth0, Parts};

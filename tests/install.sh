@@ -19,6 +19,11 @@ clock() {
     compgen -G '/usr/lib/*/faketime/libfaketimeMT.so.1' >/dev/null || packages+=(faketime)
 }
 
+# tests/system/state.rs kills a process at each of its system calls.
+crashes() {
+    program strace
+}
+
 # Auth0's own SDK against the simulated tenant.
 interop() {
     venv target/interop-venv tests/support/requirements.txt
@@ -82,7 +87,7 @@ root() {
     if [[ $(id -u) != 0 ]]; then is_root_missing=1; fi
 }
 
-check_parts=(clock interop fuzz prometheus openapi manifests pod host)
+check_parts=(clock crashes interop fuzz prometheus openapi manifests pod host)
 
 # program NAME [PACKAGE]: a program, and Debian's package of it if that has another name.
 program() {

@@ -16,9 +16,11 @@ pub mod jwks;
 pub mod pattern;
 pub mod provider;
 pub mod request;
+pub mod state_record;
 pub mod upstream;
 pub mod user_id;
 pub mod user_token;
+pub mod vault;
 
 /// Whether `needle` stands somewhere in `bytes`. Not by comparing slices: libFuzzer watches those, and would learn from
 /// them what it is not to know.

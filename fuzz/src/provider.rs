@@ -11,14 +11,14 @@ use cloakroom::secret::Secret;
 use serde_json::Value;
 
 use crate::holds;
-use crate::upstream::{Input, exchange, tells_nothing};
+use crate::upstream::{Input, exchange_at, tells_nothing};
 
 /// An answer to a redemption. In the input's first line the provider's name follows the status.
 pub fn answer(data: &[u8]) {
     let Input { asked, answer } = Input::read(data);
     let provider = Provider::named(asked).unwrap_or(&PROVIDERS[0]);
     let status = answer.status.as_u16();
-    let redemption = wire::redemption(&client(provider), &answer, exchange(0));
+    let redemption = wire::redemption(&client(provider), &answer, exchange_at(0));
     match &redemption {
         Redemption::Issued { token, refresh_token } => {
             assert!((200..300).contains(&status));

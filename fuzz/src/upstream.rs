@@ -32,7 +32,7 @@ const THIRTY_DAYS: Duration = Duration::from_secs(30 * 86_400);
 pub fn user(data: &[u8]) {
     let Input { asked, answer } = Input::read(data);
     let Ok(asked) = UserId::parse(asked) else { return };
-    let (exchange, tags) = (exchange(0), TagKey::random().unwrap());
+    let (exchange, tags) = (exchange_at(0), TagKey::random().unwrap());
     let body: Option<Value> = serde_json::from_slice(&answer.body).ok();
     match wire::parse_user(&answer, &asked, exchange, &tags, &SourceOrders::default()) {
         Ok(UserAnswer::User(Some(profile), _)) => {
@@ -63,7 +63,7 @@ pub fn token(data: &[u8]) {
     if asked.contains(CANARY) || asked.contains(char::is_control) {
         return;
     }
-    let (exchange, audience) = (exchange(0), Arc::from(asked));
+    let (exchange, audience) = (exchange_at(0), Arc::from(asked));
     match wire::parse_grant(&answer, &audience, exchange) {
         Ok(grant) => {
             assert_eq!(answer.status, StatusCode::OK);
@@ -90,11 +90,11 @@ pub fn token(data: &[u8]) {
 /// Heads of answers that follow each other within seconds, parted by empty lines: what they say of limits, waits and
 /// clocks, and what is made of it.
 pub fn headers(data: &[u8]) {
-    let mut pace = Pace::new(10.0, 20, exchange(0).sent);
+    let mut pace = Pace::new(10.0, 20, exchange_at(0).sent);
     let mut rest = data;
     for second in 0..16 {
         let Input { answer, .. } = Input::read(rest);
-        let exchange = exchange(second);
+        let exchange = exchange_at(second);
         limits_are_as_stated(&answer, exchange);
         clocks_agree(&answer, exchange);
         keeps_its_pace(&mut pace, &answer, exchange);
@@ -238,7 +238,7 @@ pub fn text(value: &Value) -> Option<String> {
     }
 }
 
-fn is_public(failure: &Failure) {
+pub fn is_public(failure: &Failure) {
     tells_nothing(failure);
     failure.class();
 }
@@ -250,7 +250,7 @@ pub fn tells_nothing<T: std::fmt::Display + std::fmt::Debug>(text: &T) {
 }
 
 /// Asked at a full second, answered a little later.
-pub fn exchange(second: u64) -> Timing {
+pub fn exchange_at(second: u64) -> Timing {
     let start = Moment {
         wall: Timestamp::parse("2026-11-22T10:00:00Z").unwrap(),
         elapsed: Duration::from_secs(9_000),

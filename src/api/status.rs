@@ -9,8 +9,8 @@ use crate::domain::source::SourceStanding;
 
 use super::state::Services;
 use super::types::{
-    CacheStatus, FailureStatus, ListenerStatus, LookupCounts, ManagementTokenStatus, SourceStatus,
-    StatusAnswer, UpstreamFailure, UpstreamStatus,
+    CacheStatus, ClientCertificateStatus, FailureStatus, ListenerStatus, LookupCounts, ManagementTokenStatus,
+    SourceStatus, StateStatus, StatusAnswer, UpstreamFailure, UpstreamStatus,
 };
 
 impl Services {
@@ -29,7 +29,9 @@ impl Services {
             return Err("not ready: shutting down".into());
         }
         match self.management.snapshot(self.clock.now()).valid {
-            true => Ok("ready".into()),
+            true => Ok(self.counters.state.trouble().map_or("ready".into(), |trouble| {
+                format!("ready, but the state file cannot be used: {trouble}").into()
+            })),
             false => Err(self.why_no_token("not ready")),
         }
     }
@@ -50,6 +52,9 @@ impl Services {
         }
         if let Some(wait) = (self.budget)(now).gate_closed_for {
             sentence.push_str(&format!("; the tenant's rate limit is reached for {} s", whole_seconds(wait)));
+        }
+        if let Some(trouble) = counters.state.trouble() {
+            sentence.push_str(&format!("; the state file cannot be used: {trouble}"));
         }
         let from_cache = [&counters.hits, &counters.stale].map(|counter| counter.get()).iter().sum::<u64>();
         let asked = [&counters.misses, &counters.negatives, &counters.errors].map(|counter| counter.get());
@@ -96,6 +101,9 @@ impl Services {
                     attempts,
                 }),
             },
+            client_certificate: counters
+                .certificate_expiry()
+                .map(|at| ClientCertificateStatus { expires_at: at.to_string(), expired: at <= now.wall }),
             cache: CacheStatus { entries, bytes, max_bytes: self.cache.max_bytes() },
             lookups: LookupCounts {
                 hit: counters.hits.get(),
@@ -120,6 +128,12 @@ impl Services {
                 clock_skew_seconds: counters.skew_millis() as f64 / 1e3,
             },
             sources: (self.sources)().into_iter().map(source).collect(),
+            state: counters.state.standing().map(|standing| StateStatus {
+                trouble: standing.trouble,
+                records: standing.records,
+                unwritten: standing.unwritten as u64,
+                oldest_unwritten_seconds: standing.oldest_unwritten.map(|since| since.age(now).as_secs()),
+            }),
             listeners: self
                 .listeners
                 .iter()

@@ -14,8 +14,8 @@ use crate::domain::identity::Candidate;
 mod status;
 
 pub use status::{
-    CacheStatus, FailureStatus, ListenerStatus, LookupCounts, ManagementTokenStatus, SourceStatus,
-    StatusAnswer, UpstreamFailure, UpstreamStatus,
+    CacheStatus, ClientCertificateStatus, FailureStatus, ListenerStatus, LookupCounts, ManagementTokenStatus,
+    SourceStatus, StateStatus, StatusAnswer, UpstreamFailure, UpstreamStatus,
 };
 
 /// The access token of one of a user's identities.

@@ -19,9 +19,10 @@ use crate::sources::Sources;
 use crate::telemetry;
 use crate::transport::TransportError;
 use crate::upstream::Auth0;
+use crate::upstream::vault::Vault;
 use crate::user_token::UserTokens;
 
-use super::secret_files::SecretFile;
+use super::secret_files::SecretFiles;
 use super::transports::Transports;
 
 /// Timeout for reading the files. On a network file system whose server does not respond, a read never ends.
@@ -101,6 +102,7 @@ pub(super) struct Reloader {
     pub(super) source: Option<Arc<ConfigSource>>,
     pub(super) services: Arc<Services>,
     pub(super) auth0: Auth0,
+    pub(super) vault: Vault,
     pub(super) providers: Providers,
     pub(super) sources: Sources,
     pub(super) own_uid: u32,
@@ -108,7 +110,7 @@ pub(super) struct Reloader {
     pub(super) terms: Vec<watch::Sender<Arc<ListenerTerms>>>,
     pub(super) shutdown: watch::Sender<Shutdown>,
     /// Notifies the watch over secrets of those in force.
-    pub(super) secrets: watch::Sender<Vec<SecretFile>>,
+    pub(super) secrets: watch::Sender<Vec<SecretFiles>>,
     pub(super) user_tokens: UserTokensFor,
     pub(super) manager: ServiceManager,
     /// The problems of the last attempt, so that equal ones are logged once.
@@ -186,8 +188,10 @@ impl Reloader {
         for connection in &mut config.connections {
             *connection = connection.clone().sharing(&before.connections);
         }
+        config.vault = config.vault.map(|vault| vault.sharing(before.vault.as_ref()));
         let orders = config.source_orders();
         self.auth0.reconfigure(&config.tenant, &config.client, config.upstream, orders, transports.auth0);
+        self.vault.reconfigure(config.vault.clone().unwrap_or_default());
         self.providers.reconfigure(&config.providers, transports.providers);
         self.sources.reconfigure(&config.connections);
         services.management.reconfigure(config.management, new_credentials || by == By::Operator);
@@ -207,7 +211,7 @@ impl Reloader {
             }
         }
         self.shutdown.send_replace(config.shutdown);
-        self.secrets.send_replace(SecretFile::all_of(&config));
+        self.secrets.send_replace(SecretFiles::all_of(&config));
         self.running = config;
     }
 

@@ -1,55 +1,99 @@
-//! The secrets in force that are from files, and whether a file contains another one now.
+//! The credentials in force that are from files, and whether the files contain others now.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::config::{self, Config};
+use crate::config::{self, Client, Config, Credential};
 use crate::secret::{Secret, Tag, TagKey};
 
-/// A secret in force, and the file that it was read from.
+/// Credentials in force, and the files that they were read from.
 #[derive(Clone, Debug)]
-pub struct SecretFile {
-    path: PathBuf,
-    secret: Arc<Secret>,
+pub struct SecretFiles {
+    paths: Vec<PathBuf>,
+    credentials: Credentials,
 }
 
-impl SecretFile {
-    /// The secrets of `config` that are from files.
+/// What was read from the files.
+#[derive(Clone, Debug)]
+enum Credentials {
+    /// The credentials of the client: a secret, keys, or a certificate with its key.
+    OfClient(Arc<Client>),
+    /// A secret of a connection's client.
+    OfConnection(Arc<Secret>),
+}
+
+impl SecretFiles {
+    /// The credentials of `config` that are from files.
     pub fn all_of(config: &Config) -> Vec<Self> {
-        let of_client = config.client.secret_file.as_deref().map(|file| (file, &config.client.secret));
+        let paths: Vec<_> = config.client.files.paths().into_iter().map(Path::to_owned).collect();
         let refreshes = config.connections.iter().filter_map(|connection| connection.refresh.as_deref());
-        let of_connections = refreshes.flat_map(|refresh| refresh.secrets());
-        let all = of_client.into_iter().chain(of_connections);
-        let mut files: Vec<Self> =
-            all.map(|(path, secret)| Self { path: path.to_owned(), secret: Arc::clone(secret) }).collect();
+        let mut of_connections: Vec<_> = refreshes.flat_map(|refresh| refresh.secrets()).collect();
         // Several clients may share a file.
-        files.sort_by(|one, other| one.path.cmp(&other.path));
-        files.dedup_by(|one, other| one.path == other.path);
+        of_connections.sort_by(|(one, _), (other, _)| one.cmp(other));
+        of_connections.dedup_by(|(one, _), (other, _)| one == other);
+        let of_connections =
+            of_connections.into_iter().filter(|(path, _)| !paths.iter().any(|of| of == path));
+        let mut files: Vec<Self> = of_connections
+            .map(|(path, secret)| Self {
+                paths: vec![path.to_owned()],
+                credentials: Credentials::OfConnection(Arc::clone(secret)),
+            })
+            .collect();
+        if !paths.is_empty() {
+            files.push(Self { paths, credentials: Credentials::OfClient(Arc::clone(&config.client)) });
+        }
         files
     }
 
-    /// Where it was read from.
-    pub fn path(&self) -> &Path {
-        &self.path
+    /// Where they were read from.
+    pub fn paths(&self) -> &[PathBuf] {
+        &self.paths
     }
 
-    /// Compares what the file contains now. Blocks. `key` distinguishes secrets without storing them.
+    /// Compares what the files contain now. Blocks. `key` distinguishes secrets without storing them.
     pub fn check(&self, key: &TagKey) -> Found {
-        match config::secret_in(&self.path) {
-            None => Found::Unusable,
-            Some(there) if there == *self.secret => Found::Same,
-            Some(there) => Found::Another(key.tag("secret", there.expose())),
+        match &self.credentials {
+            Credentials::OfConnection(secret) => {
+                match self.paths.first().and_then(|path| config::secret_in(path)) {
+                    None => Found::Unusable,
+                    Some(there) if there == **secret => Found::Same,
+                    Some(there) => Found::Others(key.tag("secret", there.expose())),
+                }
+            }
+            Credentials::OfClient(client) => match client.reread() {
+                None => Found::Unusable,
+                Some(there) if there.has_credentials_of(client) => Found::Same,
+                Some(there) => Found::Others(tag(&there, key)),
+            },
         }
     }
 }
 
-/// The content of a secret file, compared with the secret in force.
+/// Names the credentials of a client.
+fn tag(client: &Client, key: &TagKey) -> Tag {
+    let mut names = String::new();
+    for credential in client.next.iter().chain([&client.credential]) {
+        let name = match credential {
+            Credential::SecretPost(secret) | Credential::SecretBasic(secret) => {
+                key.tag("secret", secret.expose()).to_string()
+            }
+            Credential::PrivateKeyJwt(key) => key.kid().to_owned(),
+            Credential::TlsClientAuth(certificate) => certificate.fingerprint(),
+        };
+        names.push_str(&name);
+        names.push(' ');
+    }
+    key.tag("credentials", &names)
+}
+
+/// The content of files, compared with the credentials in force.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Found {
-    /// The secret in force.
+    /// The credentials in force.
     Same,
-    /// Another secret.
-    Another(Tag),
-    /// No secret, as while the file is being written; or the file cannot be read.
+    /// Other credentials.
+    Others(Tag),
+    /// No credentials, as while a file is being written; or a file cannot be read. A certificate and its key are two
+    /// files, which are replaced one after the other: while they do not belong together, they are unusable.
     Unusable,
 }

@@ -1,14 +1,14 @@
 //! `cloakroom check`: validates the configuration, and with `--online` tries it with Auth0.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::app::descriptor_limits::Descriptors;
 use crate::app::transports::Transports;
 use crate::clock::Clock;
-use crate::config::{self, Config, Loaded};
+use crate::config::{self, Client, Config, Loaded};
 use crate::domain::error::{Failure, FailureClass};
 use crate::domain::freshness::Timestamp;
 use crate::domain::priority::Priority;
@@ -16,6 +16,7 @@ use crate::domain::user::UserId;
 use crate::management;
 use crate::process::{limits, sandbox};
 use crate::secret::TagKey;
+use crate::state;
 use crate::telemetry::BudgetStanding;
 use crate::upstream::wire::UserAnswer;
 use crate::upstream::{Auth0, Parts};
@@ -23,6 +24,7 @@ use crate::upstream::{Auth0, Parts};
 use super::text::visible;
 use super::{CommandError, Environment, Exit};
 
+mod client;
 mod rules;
 mod sources;
 mod systemd_unit;
@@ -70,30 +72,49 @@ pub fn run(args: &Args, environment: Environment, out: &mut impl io::Write) -> R
     {
         writeln!(out, "warning: {warning}")?;
     }
+    for warning in config.state.iter().flat_map(|state| warnings_of_state(&state.path)) {
+        writeln!(out, "warning: {warning}")?;
+    }
     // The daemon's own limit may differ, but a limit that is too low for this process deserves a warning.
     let descriptors = limits::raise_descriptors().map(|limit| Descriptors::within(limit, &config));
     if let Some(warning) = descriptors.as_ref().and_then(Descriptors::warning) {
         writeln!(out, "warning: here, {warning}")?;
     }
     writeln!(out, "ok: the configuration is right (tenant {})", config.tenant.domain)?;
+    client::print(&config.client, Clock::system().now().wall, out)?;
     rules::print(&config, out)?;
     if args.online { super::block_on(1, online(&config, out)) } else { Ok(()) }
 }
 
-/// Asks Auth0 twice: for a Management token, and with that for [`UNKNOWN_USER`].
+/// What would keep a daemon from writing its state file at `path`. Another user than this one may run the daemon.
+fn warnings_of_state(path: &Path) -> impl Iterator<Item = String> {
+    let here = state::check_directory(path).err().map(|cause| format!("here, {cause}"));
+    here.into_iter().chain(systemd_unit::read_only_state(path))
+}
+
+/// Asks Auth0 twice: for a Management token, and with that for [`UNKNOWN_USER`]. If there is a next key, asks once more
+/// for a token, with that key.
 async fn online(config: &Config, out: &mut impl io::Write) -> Result<(), CommandError> {
     let clock = Clock::system();
     let transports = Transports::build(config).map_err(|cause| CommandError::failed(cause.to_string()))?;
     let tags = TagKey::random().map_err(|cause| CommandError::failed(cause.to_string()))?;
-    let parts = Parts {
-        transport: Arc::clone(&transports.auth0),
-        clock: clock.clone(),
-        tags,
-        counters: Arc::default(),
-        orders: config.source_orders(),
-        seed: fastrand::u64(..),
+    let auth0 = |client: &Arc<Client>| {
+        let parts = Parts {
+            transport: Arc::clone(&transports.auth0),
+            clock: clock.clone(),
+            tags: tags.clone(),
+            counters: Arc::default(),
+            orders: config.source_orders(),
+            seed: fastrand::u64(..),
+        };
+        Auth0::new(&config.tenant, client, config.upstream, parts)
     };
-    let auth0 = Auth0::new(&config.tenant, &config.client, config.upstream, parts);
+    let (present, next) = client::apart(&config.client);
+    let next_accepted = match next {
+        Some(next) => judge_next(auth0(&next).grant().await, out)?,
+        None => true,
+    };
+    let auth0 = auth0(&present);
 
     let (grant, date) = auth0.grant().await.map_err(refusal)?;
     let lifetime = grant.expires.remaining(grant.sent).as_secs();
@@ -114,9 +135,24 @@ async fn online(config: &Config, out: &mut impl io::Write) -> Result<(), Command
     }
     judge_budget(config, budget.standing(clock.now()), out)?;
     let sources_accept = sources::judge(config, transports, out).await?;
-    match skew_tolerable && scopes_suffice && sources_accept {
+    match skew_tolerable && scopes_suffice && next_accepted && sources_accept {
         true => Ok(()),
         false => Err(CommandError::failed("the configuration works only in part: see the warnings above")),
+    }
+}
+
+/// Whether Auth0 accepts the next key. A refusal is a warning, because the present key serves meanwhile.
+fn judge_next<T>(outcome: Result<T, Failure>, out: &mut impl io::Write) -> Result<bool, CommandError> {
+    match outcome {
+        Err(failure) if failure.class() == FailureClass::Permanent => {
+            writeln!(out, "warning: the client's next key is refused: {failure}")?;
+            Ok(false)
+        }
+        outcome => {
+            outcome.map_err(refusal)?;
+            writeln!(out, "ok: Auth0 accepts the client's next key")?;
+            Ok(true)
+        }
     }
 }
 

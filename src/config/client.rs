@@ -1,81 +1,318 @@
-//! `[tenant.client]`: the application that obtains Management tokens, and its secret.
+//! `[tenant.client]`: the application that obtains Management tokens, and how it authenticates.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::problem::{Checked, Wrong};
+use super::client_key::{self, CERTIFICATE_FILE, KEY_FILE, NEXT_KEY_FILE};
+use super::client_secret::{self, SECRET, SECRET_FILE, SecretKeys};
+use super::host;
+use super::problem::{Checked, Reported};
 use super::reader::{Reader, Setting};
-use super::referenced_files::{self, Content, Exposure};
 use super::reloadable::Reloadable;
 use super::schema::{Type, variable};
 use super::source_values::Value;
-use super::values::{Parsed, absolute_path, choice, line, text};
-use crate::domain::invisible_characters;
+use super::values::{Parsed, absolute_path, choice, line};
 use crate::secret::Secret;
+use crate::signing::{ClientCertificate, SigningAlg, SigningKey};
 
 const ID: &str = "tenant.client.id";
-const SECRET: &str = "tenant.client.secret";
-const SECRET_FILE: &str = "tenant.client.secret_file";
 const AUTH: &str = "tenant.client.auth";
-
-/// Authentication methods of later versions.
-const LATER_AUTH: [&str; 2] = ["private_key_jwt", "tls_client_auth"];
+const SIGNING_ALG: &str = "tenant.client.signing_alg";
+const TOKEN_HOST: &str = "tenant.client.token_host";
 
 /// `[tenant.client]`.
 #[derive(Clone, Debug)]
 pub struct Client {
     /// The application's client id.
     pub id: String,
-    /// The client's secret, from `secret_file` (without one line end) or from `secret`. Shared, so that it is in
-    /// memory once.
-    pub secret: Arc<Secret>,
-    /// The file with the secret, if it is from one.
-    pub secret_file: Option<PathBuf>,
-    /// The authentication method.
-    pub auth: ClientAuth,
+    /// What the application authenticates with.
+    pub credential: Credential,
+    /// What it tries first, and is to replace `credential`.
+    pub next: Option<Credential>,
+    /// Where the two are from.
+    pub files: CredentialFiles,
+    /// The token endpoint's host, and perhaps port, with `tls_client_auth`; `None` is the one that the tenant names.
+    pub token_host: Option<Arc<str>>,
 }
 
-impl Client {
-    /// Whether both have the same credentials. The source of the secret makes no difference.
-    pub fn has_credentials_of(&self, other: &Self) -> bool {
-        let Self { id, secret, secret_file: _, auth } = self;
-        *id == other.id && *auth == other.auth && *secret == other.secret
+/// What the application proves its identity with at the token endpoint. Shared, so that it is in memory once.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Credential {
+    /// `client_secret_post`: a secret, in the form (RFC 6749 §2.3.1).
+    SecretPost(Arc<Secret>),
+    /// `client_secret_basic`: a secret, in the `Authorization` header.
+    SecretBasic(Arc<Secret>),
+    /// `private_key_jwt`: a key, which signs an assertion (RFC 7523 §2.2).
+    PrivateKeyJwt(Arc<SigningKey>),
+    /// `tls_client_auth`: a certificate, in TLS (RFC 8705 §2).
+    TlsClientAuth(Arc<ClientCertificate>),
+}
+
+impl Credential {
+    /// The key that signs JWTs, if it is one or has one.
+    pub fn signing_key(&self) -> Option<&Arc<SigningKey>> {
+        match self {
+            Self::PrivateKeyJwt(key) => Some(key),
+            Self::TlsClientAuth(certificate) => certificate.signing_key(),
+            Self::SecretPost(_) | Self::SecretBasic(_) => None,
+        }
     }
 }
 
-/// How the application authenticates at the token endpoint (RFC 6749 §2.3.1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ClientAuth {
-    /// `client_secret_post`: id and secret in the form.
-    SecretPost,
-    /// `client_secret_basic`: id and secret in the `Authorization` header.
-    SecretBasic,
+/// The files that credentials are read from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum CredentialFiles {
+    /// None: the secret is in the configuration or in the environment.
+    #[default]
+    None,
+    /// A file with the secret.
+    Secret(PathBuf),
+    /// A file with the key, and perhaps one with the next key.
+    Keys(PathBuf, Option<PathBuf>),
+    /// A file with the certificate, and one with its key.
+    Certificate(PathBuf, PathBuf),
 }
 
-impl ClientAuth {
-    /// The method's name in the configuration.
-    pub const fn as_str(self) -> &'static str {
+impl CredentialFiles {
+    /// The paths.
+    pub fn paths(&self) -> Vec<&Path> {
         match self {
-            Self::SecretPost => "client_secret_post",
-            Self::SecretBasic => "client_secret_basic",
+            Self::None => Vec::new(),
+            Self::Secret(path) | Self::Keys(path, None) => vec![path],
+            Self::Keys(one, Some(other)) | Self::Certificate(one, other) => vec![one, other],
         }
+    }
+}
+
+impl Client {
+    /// Whether both have the same credentials. Where they are from makes no difference.
+    pub fn has_credentials_of(&self, other: &Self) -> bool {
+        let Self { id, credential, next, files: _, token_host } = self;
+        *id == other.id
+            && *credential == other.credential
+            && *next == other.next
+            && *token_host == other.token_host
+    }
+
+    /// The client with what its files contain now; `None` if one of them cannot be used.
+    pub fn reread(&self) -> Option<Self> {
+        let alg =
+            |credential: &Credential| credential.signing_key().map_or(SigningAlg::Rs256, |key| key.alg());
+        let key = |path: &Path| {
+            let (key, _) = client_key::key_from(path, alg(&self.credential)).ok()?;
+            Some(Credential::PrivateKeyJwt(Arc::new(key)))
+        };
+        let (credential, next) = match &self.files {
+            CredentialFiles::None => return Some(self.clone()),
+            CredentialFiles::Secret(path) => {
+                let (secret, _) = client_secret::secret_from(path).ok()?;
+                match self.credential {
+                    Credential::SecretBasic(_) => (Credential::SecretBasic(Arc::new(secret)), None),
+                    _ => (Credential::SecretPost(Arc::new(secret)), None),
+                }
+            }
+            CredentialFiles::Keys(path, next) => {
+                let next = next.as_ref().map(|path| key(path).ok_or(())).transpose().ok()?;
+                (key(path)?, next)
+            }
+            CredentialFiles::Certificate(certificate, key) => {
+                let read = client_key::certificate_from([certificate, key], alg(&self.credential)).ok()?;
+                (Credential::TlsClientAuth(Arc::new(read.0)), None)
+            }
+        };
+        Some(Self { credential, next, ..self.clone() })
+    }
+
+    /// The client with each credential that equals one of `known` replaced by it, so that it is in memory once.
+    #[must_use]
+    pub fn sharing(mut self, known: &[Credential]) -> Self {
+        let share = |credential: &mut Credential| {
+            if let Some(same) = known.iter().find(|same| *same == credential) {
+                *credential = same.clone();
+            }
+        };
+        share(&mut self.credential);
+        self.next.iter_mut().for_each(share);
+        self
     }
 }
 
 impl Reloadable for Client {
     fn different_contents(&self, new: &Self) -> Vec<&'static str> {
-        if self.secret == new.secret { Vec::new() } else { vec![SECRET] }
+        use Credential::{PrivateKeyJwt, SecretBasic, SecretPost, TlsClientAuth};
+
+        // Another method is a change of `tenant.client.auth`, and of the files that it needs.
+        let different = match (&self.credential, &new.credential) {
+            (SecretPost(old) | SecretBasic(old), SecretPost(new) | SecretBasic(new)) if old != new => {
+                Some(SECRET)
+            }
+            (PrivateKeyJwt(old), PrivateKeyJwt(new)) if old.kid() != new.kid() => Some(KEY_FILE),
+            (TlsClientAuth(old), TlsClientAuth(new)) if old.fingerprint() != new.fingerprint() => {
+                Some(CERTIFICATE_FILE)
+            }
+            _ => None,
+        };
+        let kid = |next: &Option<Credential>| {
+            next.as_ref().and_then(Credential::signing_key).map(|key| key.kid().to_owned())
+        };
+        different.into_iter().chain((kid(&self.next) != kid(&new.next)).then_some(NEXT_KEY_FILE)).collect()
     }
 }
 
-/// Reads `[tenant.client]` and the file that it names.
+/// The authentication methods.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Method {
+    SecretPost,
+    SecretBasic,
+    PrivateKeyJwt,
+    TlsClientAuth,
+}
+
+impl Method {
+    const ALL: [Self; 4] = [Self::SecretPost, Self::SecretBasic, Self::PrivateKeyJwt, Self::TlsClientAuth];
+
+    /// The method's name in the configuration (RFC 7591 §2, RFC 8705 §2.1.1).
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::SecretPost => "client_secret_post",
+            Self::SecretBasic => "client_secret_basic",
+            Self::PrivateKeyJwt => "private_key_jwt",
+            Self::TlsClientAuth => "tls_client_auth",
+        }
+    }
+
+    fn named(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|method| method.as_str() == word)
+    }
+}
+
+/// The keys that only some methods use.
+struct MethodKeys {
+    secret: SecretKeys,
+    key_file: Checked<Option<Setting<String>>>,
+    next_key_file: Checked<Option<Setting<String>>>,
+    signing_alg: Checked<Option<Setting<SigningAlg>>>,
+    certificate_file: Checked<Option<Setting<String>>>,
+    token_host: Checked<Option<Setting<String>>>,
+}
+
+/// Reads `[tenant.client]` and the files that it names.
 pub(super) fn read(reader: &mut Reader) -> Checked<Client> {
     let id = id(reader);
-    let secret = secret(reader);
-    let auth = reader.parsed(AUTH, parse_auth);
-    let auth = auth.and_then(|auth| reader.required(AUTH, auth));
-    let (id, (secret, secret_file), auth) = (id?, secret?, auth?.value);
-    Ok(Client { id, secret: Arc::new(secret), secret_file, auth })
+    let keys = MethodKeys {
+        secret: SecretKeys::parse(reader),
+        key_file: reader.owned(KEY_FILE, absolute_path),
+        next_key_file: reader.owned(NEXT_KEY_FILE, absolute_path),
+        signing_alg: reader.parsed(SIGNING_ALG, |takes, value| choice(takes, value, SigningAlg::named)),
+        certificate_file: reader.owned(CERTIFICATE_FILE, absolute_path),
+        token_host: reader.parsed(TOKEN_HOST, parse_host),
+    };
+    let method = reader.parsed(AUTH, |takes, value| choice(takes, value, Method::named));
+    let method = method.and_then(|method| reader.required(AUTH, method));
+    let method = method?;
+    let misplaced = keys.misplaced(reader, &method);
+    let token_host = keys.token_host.as_ref().map_err(|reported| *reported);
+    let token_host = token_host.map(|host| host.as_ref().map(|host| host.value.as_str().into()));
+    let read = keys.read(reader, method.value);
+    let (id, (credential, next, files), token_host) = (id?, read?, token_host?);
+    misplaced?;
+    Ok(Client { id, credential, next, files, token_host })
+}
+
+impl MethodKeys {
+    /// Refuses every key that is set and that the method does not use.
+    fn misplaced(&self, reader: &mut Reader, method: &Setting<Method>) -> Checked<()> {
+        use Method::{PrivateKeyJwt, SecretBasic, SecretPost, TlsClientAuth};
+
+        fn origin<T>(setting: &Checked<Option<Setting<T>>>) -> Option<Option<&str>> {
+            Some(setting.as_ref().ok()?.as_ref()?.origin.as_deref())
+        }
+        let rows: [(_, _, &[Method]); 7] = [
+            (SECRET, origin(&self.secret.plain), &[SecretPost, SecretBasic]),
+            (SECRET_FILE, origin(&self.secret.file), &[SecretPost, SecretBasic]),
+            (KEY_FILE, origin(&self.key_file), &[PrivateKeyJwt, TlsClientAuth]),
+            (NEXT_KEY_FILE, origin(&self.next_key_file), &[PrivateKeyJwt]),
+            (SIGNING_ALG, origin(&self.signing_alg), &[PrivateKeyJwt, TlsClientAuth]),
+            (CERTIFICATE_FILE, origin(&self.certificate_file), &[TlsClientAuth]),
+            (TOKEN_HOST, origin(&self.token_host), &[TlsClientAuth]),
+        ];
+        let mut outcome = Ok(());
+        for (key, origin, methods) in rows {
+            if let Some(origin) = origin.filter(|_| !methods.contains(&method.value)) {
+                let names: Vec<_> = methods.iter().map(|method| method.as_str()).collect();
+                let default = if method.origin.is_some() { "" } else { ", the default" };
+                let text = format!(
+                    "goes with {}, and {AUTH} is {}{default}",
+                    names.join(" or "),
+                    method.value.as_str()
+                );
+                outcome = Err(reader.report.problem(key, origin, text));
+            }
+        }
+        outcome
+    }
+
+    /// Reads the credentials of this method.
+    fn read(
+        self,
+        reader: &mut Reader,
+        method: Method,
+    ) -> Checked<(Credential, Option<Credential>, CredentialFiles)> {
+        let alg = self.signing_alg.map(|alg| alg.map_or(SigningAlg::Rs256, |alg| alg.value));
+        // The files are read all the same, so that their problems are reported as well.
+        let read_alg = alg.as_ref().map_or(SigningAlg::Rs256, |alg| *alg);
+        match method {
+            Method::SecretPost | Method::SecretBasic => {
+                let (secret, file) = self.secret.read(reader)?;
+                let secret = Arc::new(secret);
+                let credential = match method {
+                    Method::SecretBasic => Credential::SecretBasic(secret),
+                    _ => Credential::SecretPost(secret),
+                };
+                Ok((credential, None, file.map_or(CredentialFiles::None, CredentialFiles::Secret)))
+            }
+            Method::PrivateKeyJwt => {
+                let path = required(reader, KEY_FILE, self.key_file, "the client's private key");
+                let next_path = self.next_key_file;
+                let mut read = |path: &Setting<String>| client_key::read_key(reader, path, read_alg);
+                let key = path.as_ref().map_err(|reported| *reported).and_then(&mut read);
+                let next = match &next_path {
+                    Ok(next) => next.as_ref().map(read).transpose(),
+                    Err(reported) => Err(*reported),
+                };
+                let (key, next, path, next_path, _) = (key?, next?, path?, next_path?, alg?);
+                if let Some(setting) = next_path.as_ref().filter(|_| next.as_ref() == Some(&key)) {
+                    reader.warn(setting, format!("holds the same key as {KEY_FILE}"));
+                }
+                let files = CredentialFiles::Keys(path.value.into(), next_path.map(|path| path.value.into()));
+                let jwt = |key| Credential::PrivateKeyJwt(Arc::new(key));
+                Ok((jwt(key), next.map(jwt), files))
+            }
+            Method::TlsClientAuth => {
+                let certificate =
+                    required(reader, CERTIFICATE_FILE, self.certificate_file, "the client's certificate");
+                let key = required(reader, KEY_FILE, self.key_file, "the certificate's private key");
+                let (certificate, key) = (certificate?, key?);
+                let read = client_key::read_certificate(reader, &certificate, &key, read_alg);
+                let (read, _) = (read?, alg?);
+                let files = CredentialFiles::Certificate(certificate.value.into(), key.value.into());
+                Ok((Credential::TlsClientAuth(Arc::new(read)), None, files))
+            }
+        }
+    }
+}
+
+/// The path of a file that the method requires.
+fn required(
+    reader: &mut Reader,
+    key: &str,
+    path: Checked<Option<Setting<String>>>,
+    what: &str,
+) -> Result<Setting<String>, Reported> {
+    path?.ok_or_else(|| {
+        let text = format!("required: the file that holds {what}, here or in {}", variable(key));
+        reader.missing(key, text)
+    })
 }
 
 fn id(reader: &mut Reader) -> Checked<String> {
@@ -83,135 +320,14 @@ fn id(reader: &mut Reader) -> Checked<String> {
     reader.required(ID, id).map(|id| id.value)
 }
 
-fn parse_auth(takes: Type, value: &Value) -> Parsed<ClientAuth> {
-    if LATER_AUTH.contains(&text(takes, value)?) {
-        return Err(
-            "not supported by this version of cloakroom; use client_secret_post or client_secret_basic"
-                .to_owned(),
-        );
+fn parse_host(takes: Type, value: &Value) -> Parsed<String> {
+    let host = line(takes, value)?.to_ascii_lowercase();
+    if host.contains(['/', '?', '#', '@']) {
+        return Err("must be a host name, or a host name and a port, without a scheme and a path".to_owned());
     }
-    choice(takes, value, |word| match word {
-        "client_secret_post" => Some(ClientAuth::SecretPost),
-        "client_secret_basic" => Some(ClientAuth::SecretBasic),
-        _ => None,
-    })
-}
-
-/// Reads the secret from its file, whose path is returned, or from its own key. Both keys are parsed before they are
-/// compared, so that the problems of each are reported.
-fn secret(reader: &mut Reader) -> Checked<(Secret, Option<PathBuf>)> {
-    let plain = reader.parsed(SECRET, parse_secret);
-    let path = reader.owned(SECRET_FILE, absolute_path);
-    match (plain?, path?) {
-        (Some(plain), None) => {
-            check_inline_secret(reader, &plain)?;
-            warn_of_spaces(reader, &plain, &plain.value);
-            Ok((plain.value, None))
-        }
-        (None, Some(path)) => {
-            let secret = from_file(reader, &path)?;
-            warn_of_spaces(reader, &path, &secret);
-            Ok((secret, Some(path.value.into())))
-        }
-        (Some(plain), Some(path)) => {
-            let other = path.origin.as_deref().unwrap_or_default();
-            Err(reader.refuse(&plain, format!("{SECRET_FILE} is set too ({other}); set only one of them")))
-        }
-        (None, None) => {
-            let text = format!(
-                "required: the file that holds the client's secret, here or in {}",
-                variable(SECRET_FILE)
-            );
-            Err(reader.missing(SECRET_FILE, text))
-        }
-    }
-}
-
-fn check_inline_secret(reader: &mut Reader, plain: &Setting<Secret>) -> Checked<()> {
-    if !reader.is_from_file(plain) {
-        return Ok(());
-    }
-    reader.warn(plain, format!("the secret is in the configuration itself; prefer {SECRET_FILE}"));
-    reader.require_private(plain, "the configuration, which contains the secret", reader.exposure)
-}
-
-/// Warns of a secret with spaces around it. Auth0 generates none, but accepts any text through its API.
-pub(super) fn warn_of_spaces<T>(reader: &mut Reader, setting: &Setting<T>, secret: &Secret) {
-    if secret.expose().trim().len() != secret.len() {
-        reader.warn(setting, "the secret begins or ends with a space, which counts as part of it");
-    }
-}
-
-/// Reads a secret from its file, by the rules for secrets.
-pub(super) fn from_file(reader: &mut Reader, path: &Setting<String>) -> Checked<Secret> {
-    let (secret, exposure) =
-        secret_from(Path::new(&path.value)).map_err(|wrong| reader.refuse(path, wrong))?;
-    reader.require_private(path, "the file", exposure)?;
-    reader.files.push(path.value.clone().into());
-    Ok(secret)
-}
-
-/// The secret in a file, and what other users can do with that file.
-pub(super) fn secret_from(path: &Path) -> Result<(Secret, Option<Exposure>), Wrong> {
-    /// More than any secret, and a bound on the memory for a file that was named by mistake.
-    const LIMIT_KIB: u64 = 64;
-
-    let content = referenced_files::read(path, LIMIT_KIB)?;
-    let exposure = content.exposure;
-    Ok((secret_in(content)?, exposure))
-}
-
-/// The content of a file without one line end at its end, which editors and `echo` add.
-fn secret_in(content: Content) -> Parsed<Secret> {
-    let text = String::from_utf8(content.bytes).map_err(|_| "the file is not UTF-8 text".to_owned())?;
-    let text = text.strip_suffix('\n').map_or(text.as_str(), |text| text.strip_suffix('\r').unwrap_or(text));
-    check(text).map_err(|problem| format!("the file {problem}"))
-}
-
-fn parse_secret(takes: Type, value: &Value) -> Parsed<Secret> {
-    check(text(takes, value)?).map_err(|problem| format!("the text {problem}"))
-}
-
-fn check(text: &str) -> Parsed<Secret> {
-    if text.trim().is_empty() {
-        return Err("is empty".to_owned());
-    }
-    if text.chars().any(char::is_control) {
-        let what = "must contain only the secret, without line breaks or other control characters";
-        return Err(what.to_owned());
-    }
-    if let Some(found) = invisible_characters::first(text) {
-        return Err(format!("must contain only the secret, without the invisible character {found}"));
-    }
-    Ok(Secret::new(text))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn one_line_end_is_no_part_of_a_secret() {
-        let read = |bytes: &[u8]| {
-            secret_in(Content { bytes: bytes.to_vec(), exposure: None })
-                .map(|secret| secret.expose().to_owned())
-        };
-        for bytes in [&b"canary"[..], b"canary\n", b"canary\r\n"] {
-            assert_eq!(read(bytes), Ok("canary".to_owned()));
-        }
-        assert_eq!(read(b" canary "), Ok(" canary ".to_owned()));
-        for bytes in [
-            &b""[..],
-            b"\n",
-            b"\r\n",
-            b" \n",
-            b"canary\n\n",
-            b"canary\r",
-            b"can\nary",
-            b"\0canary",
-            b"\xffcanary",
-        ] {
-            assert!(!read(bytes).unwrap_err().contains("canary"), "{bytes:?}");
-        }
+    match host::split(&host) {
+        Ok(split) if !split.is_absolute => Ok(host),
+        Ok(_) => Err("must not end in a dot".to_owned()),
+        Err(fault) => Err(format!("must be a host name, or a host name and a port: {fault}")),
     }
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::client;
+use super::client_secret;
 use super::problem::Checked;
 use super::reader::{Reader, Setting};
 use super::schema::variable;
@@ -100,8 +100,8 @@ pub(super) fn read(reader: &mut Reader, table: &str) -> Checked<Refresh> {
 /// The secret in the file that the key at `path` names, by the rules for secrets.
 fn secret(reader: &mut Reader, path: &str) -> Checked<Option<Setting<(PathBuf, Secret)>>> {
     let Some(file) = reader.owned(path, absolute_path)? else { return Ok(None) };
-    let secret = client::from_file(reader, &file)?;
-    client::warn_of_spaces(reader, &file, &secret);
+    let secret = client_secret::from_file(reader, &file)?;
+    client_secret::warn_of_spaces(reader, &file, &secret);
     let Setting { key, origin, value } = file;
     Ok(Some(Setting { key, origin, value: (value.into(), secret) }))
 }

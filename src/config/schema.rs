@@ -21,6 +21,7 @@ mod shutdown;
 mod state;
 mod tenant;
 mod upstream;
+mod vault;
 
 pub(super) use self::connection::CONNECTION_PATH;
 pub use self::key::{DefaultValue, Key, List, Reload, Table, Type};
@@ -30,7 +31,7 @@ pub(super) use self::listener::LISTENER_PATH;
 pub(super) const VARIABLE_PREFIX: &str = "CLOAKROOM_";
 
 /// Every table, in the order in which references show them.
-pub static TABLES: [Table; 18] = [
+pub static TABLES: [Table; 19] = [
     tenant::TENANT,
     client::CLIENT,
     management::MANAGEMENT,
@@ -40,6 +41,7 @@ pub static TABLES: [Table; 18] = [
     providers::PROVIDERS,
     connection::CONNECTION,
     connection::REFRESH,
+    vault::VAULT,
     listener::LISTENER,
     allow::ALLOW,
     me::ME,

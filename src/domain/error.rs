@@ -68,6 +68,15 @@ pub enum Failure {
         /// The cause.
         problem: TlsProblem,
     },
+    /// The host refuses the client's certificate in the TLS handshake.
+    #[error(
+        "{host} refuses the client's certificate: check that the certificate in tenant.client.certificate_file is valid \
+         now and from an authority that this host knows, and that the file has the intermediate certificates"
+    )]
+    CertificateRefused {
+        /// Host and port.
+        host: Arc<str>,
+    },
     /// The proxy makes no connection to Auth0.
     #[error("the proxy {proxy} {problem}")]
     Proxy {
@@ -145,6 +154,9 @@ pub enum Failure {
     /// Auth0 refused the request.
     #[error(transparent)]
     Denied(Refusal),
+    /// The request could not be signed, so it was not sent.
+    #[error("a request could not be signed with the client's key: check tenant.client.key_file")]
+    NotSigned,
     /// An internal error: the task that made the request panicked.
     #[error("internal error in cloakroom: a task panicked, and the log names it; please report this")]
     Fault,
@@ -159,6 +171,28 @@ pub enum Refusal {
          the application's current one, and that tenant.client.auth is its authentication method"
     )]
     Credentials {
+        /// The status code.
+        status: u16,
+    },
+    /// The key is not registered, or the application has another authentication method.
+    #[error(
+        "Auth0 does not accept the client's key {kid} (status {status}): check tenant.client.id, that this key is \
+         registered with the application for tenant.client.signing_alg, and that its authentication method is \
+         private_key_jwt"
+    )]
+    Key {
+        /// The status code.
+        status: u16,
+        /// The key's id.
+        kid: Arc<str>,
+    },
+    /// The certificate is not registered, or the application has another authentication method.
+    #[error(
+        "Auth0 does not accept the client's certificate (status {status}): check tenant.client.id, that the certificate is \
+         registered with the application, that its authentication method is mTLS, and that the custom domain has mTLS \
+         endpoint aliases"
+    )]
+    Certificate {
         /// The status code.
         status: u16,
     },
@@ -241,7 +275,7 @@ impl Failure {
     /// The class of the failure.
     pub fn class(&self) -> FailureClass {
         match self {
-            Self::Denied(_) => FailureClass::Permanent,
+            Self::Denied(_) | Self::CertificateRefused { .. } => FailureClass::Permanent,
             Self::Throttled { .. } | Self::OverBudget { .. } => FailureClass::Throttled,
             Self::Malformed { what } if PASSING_CAUSES.contains(what) => FailureClass::Passing,
             Self::Status { status: 408 | 500.. } => FailureClass::Passing,
@@ -258,6 +292,7 @@ impl Failure {
             | Self::TimedOut { .. }
             | Self::NotFromAuth0 { .. }
             | Self::AskedToWait { .. }
+            | Self::NotSigned
             | Self::Fault => FailureClass::Passing,
         }
     }
@@ -274,6 +309,8 @@ impl Failure {
                 | Self::NotFromAuth0 { .. }
                 | Self::Malformed { .. }
                 | Self::Denied(_)
+                | Self::CertificateRefused { .. }
+                | Self::NotSigned
                 | Self::Fault
         )
     }
@@ -282,7 +319,7 @@ impl Failure {
     pub fn label(&self) -> &'static str {
         match self {
             Self::TimedOut { .. } => "timeout",
-            Self::Untrusted { .. } => "tls",
+            Self::Untrusted { .. } | Self::CertificateRefused { .. } => "tls",
             Self::UnknownHost { .. }
             | Self::LinkLocalResolver { .. }
             | Self::Refused { .. }

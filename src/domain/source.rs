@@ -225,9 +225,16 @@ pub enum SourceFault {
          this host's address, and the connection has to be enabled for the application"
     )]
     VaultAccess,
+    /// Auth0 asks for a second factor, which no daemon has.
+    #[error(
+        "Auth0 asks for a second factor, which an exchange cannot give: set the tenant's policy for multi-factor \
+         authentication to another than Always"
+    )]
+    VaultMfa,
     /// Auth0 calls the exchange invalid.
     #[error(
-        "Auth0 calls the exchange invalid: check that Token Vault is enabled for the tenant and the connection"
+        "Auth0 calls the exchange invalid: check that the key is one of the credentials of the application's privileged \
+         access, and that Token Vault is enabled for the tenant and the connection"
     )]
     VaultRequest,
 }
@@ -282,6 +289,13 @@ pub enum SourceFailure {
     /// A token that expires too soon to be served. Token Vault hands out a token until that has expired.
     #[error("the token that was issued expires within cache.min_ttl; a newer one is issued after that")]
     TooShort,
+    /// Token Vault could not refresh the token at the provider. Auth0 answers the same for a provider that is down, for a
+    /// wrong secret of the connection, and for a refresh token that is not accepted.
+    #[error(
+        "Auth0 could not refresh the token at the identity provider: if that lasts for many users, check the client \
+         secret of the connection in Auth0"
+    )]
+    NotRefreshed,
     /// The state file cannot be written, so that a refresh token that rotates must not be redeemed.
     #[error("the state file cannot be written, so no refresh token that rotates is redeemed: see the log")]
     State,

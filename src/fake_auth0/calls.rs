@@ -2,9 +2,12 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use hyper::{Method, StatusCode};
+use bytes::Bytes;
+use hyper::{Method, Request, StatusCode};
 
 use crate::domain::freshness::Moment;
+
+use super::vault;
 
 /// How many calls the log keeps. A tenant may run for weeks; tests look at far fewer.
 const KEPT: usize = 100_000;
@@ -12,8 +15,10 @@ const KEPT: usize = 100_000;
 /// An endpoint of the tenant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Endpoint {
-    /// `/oauth/token`.
+    /// `/oauth/token`, for a Management token.
     Token,
+    /// `/oauth/token`, for a token of Token Vault.
+    Exchange,
     /// `/api/v2/users/{id}`.
     User,
     /// `/.well-known/jwks.json`.
@@ -25,12 +30,13 @@ pub enum Endpoint {
 }
 
 impl Endpoint {
-    pub(super) fn of(path: &str) -> Self {
-        match path {
+    pub(super) fn of(request: &Request<Bytes>) -> Self {
+        match request.uri().path() {
+            "/oauth/token" if vault::is_exchange(request.body()) => Self::Exchange,
             "/oauth/token" => Self::Token,
             "/.well-known/jwks.json" => Self::Keys,
             "/.well-known/openid-configuration" => Self::Discovery,
-            _ => match path.strip_prefix("/api/v2/users/") {
+            path => match path.strip_prefix("/api/v2/users/") {
                 Some(id) if !id.is_empty() && !id.contains('/') => Self::User,
                 _ => Self::Other,
             },
@@ -73,17 +79,7 @@ struct Entry {
 
 impl Calls {
     /// Records the arrival of a call. Returns its number for [`Calls::end`].
-    pub fn begin(&mut self, at: Moment, method: &Method, path: &str, user_id: Option<String>) -> u64 {
-        let endpoint = Endpoint::of(path.split('?').next().unwrap_or_default());
-        let call = Call {
-            at,
-            endpoint,
-            method: method.clone(),
-            path: path.to_owned(),
-            user_id,
-            status: None,
-            overlapped: false,
-        };
+    pub fn begin(&mut self, call: Call) -> u64 {
         self.begun += 1;
         self.log.push_back(Entry { number: self.begun, underway: true, call });
         self.note_overlaps();

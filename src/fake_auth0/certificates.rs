@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, CustomExtension, DnType, ExtendedKeyUsagePurpose,
-    GeneralSubtree, IsCa, KeyPair, KeyUsagePurpose, NameConstraints, date_time_ymd,
+    BasicConstraints, CertificateParams, CertifiedIssuer, CustomExtension, DistinguishedName, DnType,
+    ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, KeyPair, KeyUsagePurpose, NameConstraints, date_time_ymd,
 };
-use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::server::WebPkiClientVerifier;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::{RootCertStore, ServerConfig};
 
 use super::error::TenantError;
 
@@ -77,8 +78,41 @@ impl Authority {
         self.0.pem()
     }
 
+    /// Makes a certificate for a client's key: expired or not, from this authority or from another one.
+    pub fn client_certificate(
+        &self,
+        key: &KeyPair,
+        subject: &str,
+        is_expired: bool,
+        is_ours: bool,
+    ) -> Result<String, TenantError> {
+        let mut params = CertificateParams::new([])?;
+        params.distinguished_name = DistinguishedName::new();
+        params.distinguished_name.push(DnType::CommonName, subject);
+        params.use_authority_key_identifier_extension = true;
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        params.not_before = date_time_ymd(2000, 1, 1);
+        params.not_after = date_time_ymd(if is_expired { 2001 } else { 2099 }, 1, 1);
+        let other = if is_ours { None } else { Some(Self::named("cloakroom demo unknown authority")?) };
+        Ok(params.signed_by(key, &other.as_ref().unwrap_or(self).0)?.pem())
+    }
+
     /// Makes a server's TLS configuration with a certificate of this kind.
     pub fn server_config(&self, kind: CertificateKind) -> Result<Arc<ServerConfig>, TenantError> {
+        self.config(kind, false)
+    }
+
+    /// Makes a server's TLS configuration that demands a certificate of this authority from clients.
+    pub fn mtls_config(&self, kind: CertificateKind) -> Result<Arc<ServerConfig>, TenantError> {
+        self.config(kind, true)
+    }
+
+    fn config(
+        &self,
+        kind: CertificateKind,
+        demands_certificate: bool,
+    ) -> Result<Arc<ServerConfig>, TenantError> {
         let names = match kind {
             CertificateKind::WrongName => vec!["elsewhere.example".to_owned()],
             CertificateKind::OnlyCommonName => Vec::new(),
@@ -128,12 +162,19 @@ impl Authority {
         let key = provider.key_provider.load_private_key(key).map_err(TenantError::Tls)?;
         // A fixed resolver: given key and chain directly, rustls would reject the certificates that are invalid.
         let resolver = SingleCertAndKey::from(CertifiedKey::new(chain, key));
-        let config = ServerConfig::builder_with_provider(Arc::new(provider))
+        let provider = Arc::new(provider);
+        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()
-            .map_err(TenantError::Tls)?
-            .with_no_client_auth()
-            .with_cert_resolver(Arc::new(resolver));
-        Ok(Arc::new(config))
+            .map_err(TenantError::Tls)?;
+        let builder = if demands_certificate {
+            let mut roots = RootCertStore::empty();
+            roots.add(self.0.der().clone()).map_err(TenantError::Tls)?;
+            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build();
+            builder.with_client_cert_verifier(verifier.map_err(|_| TenantError::Key)?)
+        } else {
+            builder.with_no_client_auth()
+        };
+        Ok(Arc::new(builder.with_cert_resolver(Arc::new(resolver))))
     }
 }
 

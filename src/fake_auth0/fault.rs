@@ -240,7 +240,7 @@ impl Plan {
                 reply::set(&mut response, "location", to);
                 response
             }
-            Fault::Unauthorized if endpoint == Endpoint::Token => {
+            Fault::Unauthorized if matches!(endpoint, Endpoint::Token | Endpoint::Exchange) => {
                 oauth_error(StatusCode::UNAUTHORIZED, "access_denied", "Unauthorized")
             }
             Fault::Unauthorized => reply::jwt_error("Invalid token"),

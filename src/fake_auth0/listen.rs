@@ -12,6 +12,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
+use rustls::ServerConfig;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
@@ -20,6 +21,7 @@ use crate::task;
 
 use super::Tenant;
 use super::certificates::{Authority, CertificateKind};
+use super::peer_certificate::PeerCertificate;
 use super::ports::{Port, Ports};
 use super::reply::{Delivery, Reply};
 use super::wire::{Before, GivenUp, Preceded, Queue, ResetFlag, ResettableStream, Sent, deliver};
@@ -122,6 +124,16 @@ impl Tenant {
         self.apply_refusal();
         Ok(listening)
     }
+
+    /// Serves this port with this TLS configuration.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub(super) fn serve_on(&self, port: u16, config: Arc<ServerConfig>) -> io::Result<Listening> {
+        let listening = serve_with(self, port, &self.0.authority, config, &self.0.ports)?;
+        self.apply_refusal();
+        Ok(listening)
+    }
 }
 
 impl Server for Tenant {
@@ -148,6 +160,16 @@ pub(super) fn listen<S: Server>(
     ports: &Ports,
 ) -> io::Result<Listening> {
     let config = authority.server_config(certificate).map_err(io::Error::other)?;
+    serve_with(server, port, authority, config, ports)
+}
+
+fn serve_with<S: Server>(
+    server: &S,
+    port: u16,
+    authority: &Authority,
+    config: Arc<ServerConfig>,
+    ports: &Ports,
+) -> io::Result<Listening> {
     let port = Arc::new(Port::listen(port)?);
     let domain = format!("localhost:{}", port.number());
     ports.add(&port);
@@ -190,8 +212,13 @@ async fn serve_connection<S: Server>(server: S, stream: TcpStream, acceptor: Tls
         Handshake::Stalled => return pending().await,
     }
     let Ok(stream) = acceptor.accept(ResettableStream::new(stream, reset.clone())).await else { return };
+    let presented = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
+    let presented = presented.map(|certificate| PeerCertificate(certificate.clone().into_owned()));
     let stream = Preceded::new(stream, queue.clone());
-    let service = service_fn(|request| {
+    let service = service_fn(|mut request: Request<Incoming>| {
+        if let Some(presented) = &presented {
+            request.extensions_mut().insert(presented.clone());
+        }
         let is_dead = server.connections().generation != generation;
         respond(&server, request, is_dead, &reset, &queue)
     });

@@ -40,12 +40,16 @@ pub struct TenantOptions {
 /// An application's `token_endpoint_auth_method`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClientAuth {
-    /// Either of the two. Auth0 accepts one only; the demo accepts both.
+    /// A secret, in either place, or a certificate. Auth0 accepts one method only; the demo accepts these.
     Any,
     /// Only `client_secret_post`.
     SecretPost,
     /// Only `client_secret_basic`.
     SecretBasic,
+    /// Only `private_key_jwt`, with the keys that [`register_key`](super::Tenant::register_key) registers.
+    PrivateKeyJwt,
+    /// Only `tls_client_auth`, with a certificate that the tenant's authority has issued to the application.
+    TlsClientAuth,
 }
 
 impl Default for TenantOptions {

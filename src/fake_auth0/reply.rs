@@ -73,6 +73,16 @@ pub(super) fn oauth_error(status: StatusCode, error: &str, description: &str) ->
     json(status, &json!({ "error": error, "error_description": description }))
 }
 
+/// Refuses a request to the Authentication API as invalid.
+pub(super) fn invalid(description: &str) -> Refusal {
+    oauth_error(StatusCode::BAD_REQUEST, "invalid_request", description).into()
+}
+
+/// Refuses a request to the Authentication API that lacks a parameter.
+pub(super) fn missing(parameter: &str) -> Refusal {
+    invalid(&format!("Missing required parameter: {parameter}"))
+}
+
 /// Makes an error in the format of the Management API.
 pub(super) fn management_error(status: StatusCode, message: &str, code: Option<&str>) -> Response<Bytes> {
     let reason = status.canonical_reason().unwrap_or_default();

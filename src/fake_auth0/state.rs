@@ -3,29 +3,43 @@
 use std::collections::{BTreeMap, HashSet};
 
 use aws_lc_rs::digest;
+use rustls::pki_types::CertificateDer;
 use serde_json::{Map, Value};
 
 use crate::domain::freshness::Moment;
 
+use super::assertions::Assertions;
 use super::calls::Calls;
+use super::client_keys::ClientKeys;
 use super::error::TenantError;
 use super::fault::Faults;
 use super::keys::Keys;
 use super::limit::{Bucket, Quota};
 use super::options::TenantOptions;
 use super::users;
+use super::vault::Vault;
 
 pub(super) struct State {
     pub options: TenantOptions,
     /// The latest listener's address, if there was one.
     pub listening: Option<String>,
+    /// The host that asks clients for certificates, if there is one.
+    pub mtls_host: Option<String>,
+    /// Whether the discovery document names it.
+    pub mtls_aliases: bool,
     pub keys: Keys,
+    /// Public keys of the application.
+    pub client_keys: ClientKeys,
+    pub assertions: Assertions,
+    /// Certificates that the token endpoint was presented, in their order.
+    pub presented: Vec<CertificateDer<'static>>,
     /// By `user_id` of the primary identity; a linked identity's own id is unknown, as at Auth0.
     pub users: BTreeMap<String, Map<String, Value>>,
     pub limit: Option<Bucket>,
     /// The application's quota of tokens.
     pub quota: Option<Quota>,
     pub faults: Faults,
+    pub vault: Vault,
     /// How often all open connections were made dead. A connection of an earlier generation is dead.
     pub connection_generation: u64,
     pub calls: Calls,
@@ -42,11 +56,17 @@ impl State {
     pub fn new(options: TenantOptions, now: Moment) -> Result<Self, TenantError> {
         let mut state = Self {
             listening: None,
+            mtls_host: None,
+            mtls_aliases: true,
             keys: Keys::new(options.own_keys)?,
+            client_keys: ClientKeys::default(),
+            assertions: Assertions::default(),
+            presented: Vec::new(),
             users: BTreeMap::new(),
             limit: options.rate_limit.map(|limit| Bucket::new(limit, now)),
             quota: None,
             faults: Faults::default(),
+            vault: Vault::default(),
             connection_generation: 0,
             calls: Calls::default(),
             logins: 0,

@@ -1,18 +1,15 @@
-//! `POST /oauth/token`, the client-credentials grant.
+//! `POST /oauth/token`: the client-credentials grant, and headers that every grant has.
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use hyper::header::{self, HeaderMap};
 use hyper::{Method, Request, Response, StatusCode};
-use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 
 use crate::domain::freshness::Moment;
 
+use super::application;
 use super::fault::Plan;
-use super::options::ClientAuth;
-use super::reply::{self, Refusal, oauth_error};
+use super::parameters::Parameters;
+use super::reply::{self, Refusal, missing, oauth_error};
 use super::state::State;
 
 const CLIENT_GRANT: &str = "You need to create a \"client-grant\" associated to this API. \
@@ -51,7 +48,7 @@ fn grant(
         Some(other) => return Err(unsupported(other)),
         None => return Err(missing("grant_type")),
     }
-    authenticate(state, &parameters, request.headers())?;
+    application::authenticate(state, host, &parameters, request, now)?;
     let audience = authorize(state, &parameters)?;
 
     if let Some(Err(retry_after)) = state.quota.as_mut().map(|quota| quota.take(now)) {
@@ -84,30 +81,6 @@ fn grant(
         body.insert("expires_in".into(), expires_in);
     }
     Ok(body)
-}
-
-/// Authenticates the application. The error is the same for a wrong id and a wrong secret.
-fn authenticate(state: &State, parameters: &Parameters, headers: &HeaderMap) -> Result<(), Refusal> {
-    let basic = headers.get(header::AUTHORIZATION).map(|value| basic(value.to_str().unwrap_or_default()));
-    let posted = parameters.get("client_secret").is_some();
-    let (id, secret, method) = match (basic, posted) {
-        (Some(_), true) => return Err(invalid("Only one client authentication method may be used")),
-        (Some(Some((id, secret))), false) => (id, secret, ClientAuth::SecretBasic),
-        (Some(None), false) => return Err(client_refused()),
-        (None, _) => {
-            let id = parameters.get("client_id").ok_or_else(|| missing("client_id"))?;
-            let secret = parameters.get("client_secret").unwrap_or_default();
-            (id.to_owned(), secret.to_owned(), ClientAuth::SecretPost)
-        }
-    };
-    let allowed = state.options.client_auth;
-    if allowed != ClientAuth::Any && allowed != method {
-        return Err(client_refused());
-    }
-    if id != state.options.client_id || secret != state.options.client_secret.expose() {
-        return Err(oauth_error(StatusCode::UNAUTHORIZED, "access_denied", "Unauthorized").into());
-    }
-    Ok(())
 }
 
 /// Checks that the application may have a token for the requested audience, which is returned.
@@ -144,51 +117,8 @@ fn scope(state: &State, requested: Option<&str>) -> String {
     scopes.join(" ")
 }
 
-/// Returns id and secret of a Basic header, whose halves are form-urlencoded before they are joined (RFC 6749 §2.3.1).
-fn basic(value: &str) -> Option<(String, String)> {
-    let (scheme, encoded) = value.split_once(' ')?;
-    let decoded = scheme.eq_ignore_ascii_case("basic").then(|| STANDARD.decode(encoded).ok())??;
-    let decoded = String::from_utf8(decoded).ok()?;
-    let (id, secret) = decoded.split_once(':')?;
-    let plain =
-        |half: &str| Some(percent_decode_str(&half.replace('+', " ")).decode_utf8().ok()?.into_owned());
-    Some((plain(id)?, plain(secret)?))
-}
-
-/// The parameters of a body, which is a form or JSON.
-struct Parameters(Vec<(String, String)>);
-
-impl Parameters {
-    fn read(request: &Request<Bytes>) -> Result<Self, Refusal> {
-        let content_type = request.headers().get(header::CONTENT_TYPE);
-        let content_type = content_type.and_then(|value| value.to_str().ok()).unwrap_or_default();
-        match content_type.split(';').next().unwrap_or_default().trim() {
-            "application/x-www-form-urlencoded" => {
-                Ok(Self(form_urlencoded::parse(request.body()).into_owned().collect()))
-            }
-            "application/json" => {
-                Self::read_json(request.body()).ok_or_else(|| invalid("Invalid request payload JSON format"))
-            }
-            _ => Err(missing("grant_type")),
-        }
-    }
-
-    fn read_json(body: &[u8]) -> Option<Self> {
-        let body: serde_json::Map<String, Value> = serde_json::from_slice(body).ok()?;
-        body.into_iter()
-            .filter(|(_, value)| !value.is_null())
-            .map(|(name, value)| Some((name, value.as_str()?.to_owned())))
-            .collect::<Option<_>>()
-            .map(Self)
-    }
-
-    fn get(&self, wanted: &str) -> Option<&str> {
-        self.0.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.as_str())
-    }
-}
-
 /// Sets the headers that were recorded on this endpoint's answers, including refusals.
-fn set_headers(response: &mut Response<Bytes>, state: &mut State, now: Moment) {
+pub(super) fn set_headers(response: &mut Response<Bytes>, state: &mut State, now: Moment) {
     if let Some(quota) = &mut state.quota {
         reply::set(response, "auth0-client-quota-limit", &quota.header(now));
     }
@@ -207,21 +137,9 @@ fn set_headers(response: &mut Response<Bytes>, state: &mut State, now: Moment) {
     );
 }
 
-fn invalid(description: &str) -> Refusal {
-    oauth_error(StatusCode::BAD_REQUEST, "invalid_request", description).into()
-}
-
-fn missing(parameter: &str) -> Refusal {
-    invalid(&format!("Missing required parameter: {parameter}"))
-}
-
 fn unsupported(grant_type: &str) -> Refusal {
     let description = format!("Unsupported grant type: {grant_type}");
     oauth_error(StatusCode::BAD_REQUEST, "unsupported_grant_type", &description).into()
-}
-
-fn client_refused() -> Refusal {
-    oauth_error(StatusCode::UNAUTHORIZED, "invalid_client", "Client authentication failed").into()
 }
 
 fn internal_error() -> Refusal {

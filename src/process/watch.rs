@@ -1,8 +1,8 @@
-//! Watches a file's path by inotify(7): the directories that contain the file, and the links in its path.
+//! Watches the paths of files by inotify(7): the directories that contain a file, and the links in its path.
 
 use std::ffi::OsString;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use nix::errno::Errno;
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, InotifyEvent, WatchDescriptor};
@@ -10,7 +10,8 @@ use tokio::io::unix::AsyncFd;
 
 use super::path_resolution::ResolvedPath;
 
-/// A watch over the directories that contain a file, before and after following links, and over each link in its path.
+/// A watch over the directories that contain some files, before and after following links, and over each link in their
+/// paths.
 #[derive(Debug)]
 pub struct DirectoryWatch(Option<AsyncFd<Watch>>);
 
@@ -28,14 +29,14 @@ impl AsRawFd for Watch {
 }
 
 impl DirectoryWatch {
-    /// Watches the path of `file` from now on. If the kernel refuses, no change is ever reported. Takes as long as the
+    /// Watches the paths of `files` from now on. If the kernel refuses, no change is ever reported. Takes as long as the
     /// file system does.
     ///
     /// # Panics
     /// Outside a tokio runtime.
-    pub async fn of(file: &Path) -> Self {
-        let watch = watched(file).await;
-        if let Err(cause) = &watch {
+    pub async fn of(files: &[PathBuf]) -> Self {
+        let watch = watched(files).await;
+        if let (Err(cause), Some(file)) = (&watch, files.first()) {
             tracing::warn!(file = %file.display(), %cause, "The file's directory cannot be watched; the file is checked once a minute");
         }
         Self(watch.ok())
@@ -45,10 +46,10 @@ impl DirectoryWatch {
     ///
     /// # Panics
     /// Outside a tokio runtime.
-    pub async fn renew(&mut self, file: &Path) {
+    pub async fn renew(&mut self, files: &[PathBuf]) {
         // Closed first, because the kernel limits inotify instances per user.
         self.0 = None;
-        self.0 = watched(file).await.ok();
+        self.0 = watched(files).await.ok();
     }
 
     /// Waits until something in the path has changed. The future may be dropped at any time.
@@ -77,12 +78,12 @@ impl Watch {
 
 /// Makes the watch on a blocking thread: on a network file system whose server does not respond, it would block a
 /// thread of the runtime.
-async fn watched(file: &Path) -> std::io::Result<AsyncFd<Watch>> {
-    let file = file.to_owned();
-    tokio::task::spawn_blocking(move || watch(&file)).await.map_err(std::io::Error::other)?
+async fn watched(files: &[PathBuf]) -> std::io::Result<AsyncFd<Watch>> {
+    let files = files.to_owned();
+    tokio::task::spawn_blocking(move || watch(&files)).await.map_err(std::io::Error::other)?
 }
 
-fn watch(file: &Path) -> std::io::Result<AsyncFd<Watch>> {
+fn watch(files: &[PathBuf]) -> std::io::Result<AsyncFd<Watch>> {
     // Without IN_DELETE: a deleted file matters only once another one takes its place. A deleted directory does matter,
     // because its watch ends.
     let changes = AddWatchFlags::IN_CLOSE_WRITE
@@ -94,13 +95,15 @@ fn watch(file: &Path) -> std::io::Result<AsyncFd<Watch>> {
         | AddWatchFlags::IN_ONLYDIR;
     let inotify = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC)?;
     let parent = |path: PathBuf| path.parent().map(|parent| (parent.to_owned(), None));
-    let of_file = [Some(file.to_owned()), file.canonicalize().ok()].into_iter().flatten().filter_map(parent);
-    let links = ResolvedPath::of(file).links.into_iter().map(|(directory, name)| (directory, Some(name)));
     let (mut counting, mut failed) = (Vec::new(), None);
-    for (directory, name) in of_file.chain(links) {
-        match inotify.add_watch(&directory, changes) {
-            Ok(watched) => counting.push((watched, name)),
-            Err(cause) => failed = Some(cause),
+    for file in files {
+        let of_file = [Some(file.clone()), file.canonicalize().ok()].into_iter().flatten().filter_map(parent);
+        let links = ResolvedPath::of(file).links.into_iter().map(|(directory, name)| (directory, Some(name)));
+        for (directory, name) in of_file.chain(links) {
+            match inotify.add_watch(&directory, changes) {
+                Ok(watched) => counting.push((watched, name)),
+                Err(cause) => failed = Some(cause),
+            }
         }
     }
     // The watches that remain report when the missing directories come back.
@@ -119,6 +122,7 @@ fn watch(file: &Path) -> std::io::Result<AsyncFd<Watch>> {
 mod tests {
     use std::fs;
     use std::os::unix::fs::symlink;
+    use std::path::Path;
     use std::time::Duration;
 
     use super::*;
@@ -138,7 +142,7 @@ mod tests {
         swap(dir.path(), "..1", "first");
         let secret = dir.path().join("secret");
         symlink("..data/secret", &secret).unwrap();
-        let mut directories = DirectoryWatch::of(&secret).await;
+        let mut directories = DirectoryWatch::of(std::slice::from_ref(&secret)).await;
         let reported = async |directories: &mut DirectoryWatch| {
             tokio::time::timeout(Duration::from_secs(20), directories.changed()).await.is_ok()
         };
@@ -165,7 +169,8 @@ mod tests {
         };
         generation("1");
         let secret = path("s/secret");
-        let mut directories = DirectoryWatch::of(&secret).await;
+        let files = [secret.clone()];
+        let mut directories = DirectoryWatch::of(&files).await;
         for name in ["2", "3"] {
             fs::write(path("neighbour"), "x").unwrap();
             let reported = async |directories: &mut DirectoryWatch, timeout| {
@@ -177,7 +182,7 @@ mod tests {
             );
             generation(name);
             assert!(reported(&mut directories, Duration::from_secs(20)).await, "{name}");
-            directories.renew(&secret).await;
+            directories.renew(&files).await;
             assert_eq!(fs::read_to_string(&secret).unwrap(), name);
         }
     }

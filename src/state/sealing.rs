@@ -7,6 +7,7 @@
 
 use aws_lc_rs::aead::{AES_256_GCM_SIV, Aad, Nonce, RandomizedNonceKey};
 use aws_lc_rs::{hkdf, hmac};
+use secrecy::{ExposeSecret, SecretBox};
 
 use super::record::{self, Record, Run};
 use super::slot::{Holder, SLOT_LENGTH, Slot, UserPrefix, user_prefix};
@@ -156,13 +157,24 @@ impl Key {
         let id = derive::<KEY_ID>(&material, b"id")?;
         let seal = derive::<32>(&material, b"seal")?;
         let names = derive::<32>(&material, b"names")?;
-        let seal = RandomizedNonceKey::new(&AES_256_GCM_SIV, &seal).map_err(|_| CryptoFailed)?;
-        Ok(Self { id, seal, names: hmac::Key::new(hmac::HMAC_SHA256, &names) })
+        let seal =
+            RandomizedNonceKey::new(&AES_256_GCM_SIV, seal.expose_secret()).map_err(|_| CryptoFailed)?;
+        Ok(Self {
+            id: *id.expose_secret(),
+            seal,
+            names: hmac::Key::new(hmac::HMAC_SHA256, names.expose_secret()),
+        })
     }
 }
 
 /// Derives `N` bytes for one purpose.
-fn derive<const N: usize>(material: &hkdf::Prk, purpose: &'static [u8]) -> Result<[u8; N], CryptoFailed> {
+fn derive<const N: usize>(
+    material: &hkdf::Prk,
+    purpose: &'static [u8],
+) -> Result<SecretBox<[u8; N]>, CryptoFailed>
+where
+    [u8; N]: Default,
+{
     struct Length(usize);
 
     impl hkdf::KeyType for Length {
@@ -171,11 +183,12 @@ fn derive<const N: usize>(material: &hkdf::Prk, purpose: &'static [u8]) -> Resul
         }
     }
 
-    let mut derived = [0; N];
-    let purpose = [purpose];
-    let filled = material.expand(&purpose, Length(N)).and_then(|material| material.fill(&mut derived));
-    filled.map_err(|_| CryptoFailed)?;
-    Ok(derived)
+    let (purpose, mut filled) = ([purpose], Err(CryptoFailed));
+    let derived = SecretBox::init_with_mut(|derived: &mut [u8; N]| {
+        let material = material.expand(&purpose, Length(N)).and_then(|material| material.fill(derived));
+        filled = material.map_err(|_| CryptoFailed);
+    });
+    filled.map(|()| derived)
 }
 
 #[cfg(test)]

@@ -34,6 +34,11 @@ impl StateCounters {
         *self.standing.lock().unwrap_or_else(PoisonError::into_inner) = standing;
     }
 
+    /// Why the state file cannot be used, if it cannot.
+    pub fn trouble(&self) -> Option<String> {
+        self.standing()?.trouble
+    }
+
     /// The standing of the state file; `None` without `[state]`.
     pub fn standing(&self) -> Option<StateStanding> {
         self.standing.lock().unwrap_or_else(PoisonError::into_inner).clone()

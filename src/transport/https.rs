@@ -9,14 +9,16 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::{ACCEPT_ENCODING, HeaderValue};
 use hyper::{Request, Uri};
-use hyper_rustls::HttpsConnector;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::capture_connection;
 use hyper_util::client::legacy::{self, Client};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use rustls::ClientConfig;
 use rustls::pki_types::CertificateDer;
 
 use crate::config::Proxy;
 use crate::domain::error::{Failure, ProxyProblem};
+use crate::signing::ClientCertificate;
 
 use super::connect::{ConnectTimedOut, ResolveFailed, Step, Timed};
 use super::maybe_proxied::MaybeProxied;
@@ -65,6 +67,11 @@ pub enum TransportError {
 ///
 /// HTTP/1.1 only: a budget is a few requests per second, and HTTP/2 would double the code that a peer can reach.
 struct Https {
+    /// Before a certificate of the client is added.
+    tls: ClientConfig,
+    /// Whether a certificate of the client is presented.
+    is_certified: bool,
+    connect_timeout: Duration,
     connector: Connector,
     /// Reuses connections.
     pooled: RwLock<HttpsClient>,
@@ -84,15 +91,7 @@ pub fn build(settings: &TransportSettings<'_>) -> Result<Arc<dyn Transport>, Tra
     let tls = tls::client_config(settings.extra_roots, table)?;
     let route =
         MaybeProxied::new(settings.proxy, is_absolute).map_err(|_| TransportError::Proxy { table })?;
-    let https = hyper_rustls::HttpsConnectorBuilder::new().with_tls_config(tls).https_only().enable_http1();
-    let connector = Timed::new(https.wrap_connector(route.clone()), connect_timeout);
-    Ok(Arc::new(Https {
-        pooled: RwLock::new(client(connector.clone(), MOST_IDLE)),
-        anew: client(connector.clone(), 0),
-        connector,
-        route,
-        request_timeout,
-    }))
+    Ok(Arc::new(Https::new(tls, None, route, connect_timeout, request_timeout)))
 }
 
 fn client(connector: Connector, most_idle: usize) -> HttpsClient {
@@ -118,9 +117,40 @@ impl Transport for Https {
         let client = client(self.connector.clone(), MOST_IDLE);
         *self.pooled.write().unwrap_or_else(PoisonError::into_inner) = client;
     }
+
+    fn presenting(&self, certificate: &Arc<ClientCertificate>) -> Option<Arc<dyn Transport>> {
+        let (tls, route) = (self.tls.clone(), self.route.clone());
+        let presenting = Self::new(tls, Some(certificate), route, self.connect_timeout, self.request_timeout);
+        Some(Arc::new(presenting))
+    }
 }
 
 impl Https {
+    fn new(
+        tls: ClientConfig,
+        certificate: Option<&ClientCertificate>,
+        route: MaybeProxied,
+        connect_timeout: Duration,
+        request_timeout: Duration,
+    ) -> Self {
+        let used = match certificate {
+            Some(certificate) => tls::presenting(tls.clone(), certificate),
+            None => tls.clone(),
+        };
+        let https = HttpsConnectorBuilder::new().with_tls_config(used).https_only().enable_http1();
+        let connector = Timed::new(https.wrap_connector(route.clone()), connect_timeout);
+        Self {
+            tls,
+            is_certified: certificate.is_some(),
+            connect_timeout,
+            pooled: RwLock::new(client(connector.clone(), MOST_IDLE)),
+            anew: client(connector.clone(), 0),
+            connector,
+            route,
+            request_timeout,
+        }
+    }
+
     fn send_through(&self, client: HttpsClient, request: Request<Full<Bytes>>) -> Sending<'_> {
         let uri = request.uri().clone();
         Box::pin(async move {
@@ -171,6 +201,9 @@ impl Https {
     fn classify(&self, error: &legacy::Error, uri: &Uri) -> Failure {
         let host = host(uri);
         let chain = || chain(error);
+        if self.is_certified && chain().any(tls::is_refusal_of_the_client) {
+            return Failure::CertificateRefused { host };
+        }
         let tls = chain().find_map(tls::problem);
         if let Some(problem) = tls {
             return Failure::Untrusted { host, problem };

@@ -3,14 +3,17 @@
 use std::error::Error;
 use std::sync::{Arc, OnceLock};
 
-use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::sign::SingleCertAndKey;
 use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, OtherError, RootCertStore, SignatureScheme,
+    AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, OtherError, RootCertStore,
+    SignatureScheme,
 };
 
 use crate::domain::error::TlsProblem;
+use crate::signing::ClientCertificate;
 
 /// Why TLS cannot be set up.
 #[derive(Debug, thiserror::Error)]
@@ -70,6 +73,34 @@ pub fn client_config(
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(verifier))
         .with_no_client_auth())
+}
+
+/// The settings of `config` with a client's certificate, which is presented where a server asks for one. Sessions are
+/// remembered apart, so that none is resumed that was begun without the certificate.
+pub fn presenting(mut config: ClientConfig, certificate: &ClientCertificate) -> ClientConfig {
+    let certified = Arc::clone(certificate.certified());
+    config.client_auth_cert_resolver = Arc::new(SingleCertAndKey::from(certified));
+    config.resumption = Resumption::default();
+    config
+}
+
+/// Whether `error` says that the server refuses the client's certificate (RFC 8446 §6.2). With TLS 1.3 the client
+/// learns that when it reads the response, after its own side of the handshake.
+pub fn is_refusal_of_the_client(error: &(dyn Error + 'static)) -> bool {
+    use AlertDescription as Alert;
+
+    let Some(rustls::Error::AlertReceived(alert)) = error.downcast_ref() else { return false };
+    matches!(
+        alert,
+        Alert::BadCertificate
+            | Alert::UnsupportedCertificate
+            | Alert::CertificateRevoked
+            | Alert::CertificateExpired
+            | Alert::CertificateUnknown
+            | Alert::CertificateRequired
+            | Alert::UnknownCA
+            | Alert::AccessDenied
+    )
 }
 
 /// The problem that `error` stands for, if it is an error of TLS.

@@ -9,14 +9,13 @@ use hyper::header::{ACCEPT, AUTHORIZATION, HeaderValue, USER_AGENT};
 use hyper::{Method, Request, StatusCode};
 
 use crate::clock::Clock;
-use crate::config::{self, Client, Tenant};
-use crate::domain::error::{Failure, FailureClass, Stage, Unavailable};
-use crate::domain::freshness::{Moment, Timestamp};
+use crate::config::{self, Client, Credential, Tenant};
+use crate::domain::error::{Failure, FailureClass, Stage, UNSENDABLE, Unavailable};
+use crate::domain::freshness::Moment;
 use crate::domain::priority::Priority;
 use crate::domain::retry::Backoff;
 use crate::domain::source::SourceOrders;
 use crate::domain::user::UserId;
-use crate::management::{Grant, GrantSource, Granting};
 use crate::secret::{Secret, TagKey};
 use crate::telemetry::Counters;
 use crate::telemetry::outage_log::OutageLog;
@@ -25,6 +24,7 @@ use crate::transport::response::{Answer, Timing};
 
 use super::budget::{Budget, BudgetPermit};
 use super::credentials::Credentials;
+use super::discovery::KnownEndpoint;
 use super::pace::BudgetError;
 use super::wire::{self, AGENT, UserAnswer};
 
@@ -32,7 +32,7 @@ use super::wire::{self, AGENT, UserAnswer};
 pub(super) const BETWEEN_ATTEMPTS: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(2));
 
 /// How long a client should wait before it asks again, where Auth0 does not say.
-const fn ask_again_after(class: FailureClass) -> Duration {
+pub(super) const fn ask_again_after(class: FailureClass) -> Duration {
     match class {
         FailureClass::Passing | FailureClass::Throttled => Duration::from_secs(2),
         FailureClass::Malformed => Duration::from_secs(5),
@@ -40,12 +40,19 @@ const fn ask_again_after(class: FailureClass) -> Duration {
     }
 }
 
+/// The issuer of a tenant's domain, with a slash at its end. The default port of https is not part of it.
+pub(super) fn own_issuer(domain: &str) -> String {
+    format!("https://{}/", domain.strip_suffix(":443").unwrap_or(domain))
+}
+
 /// The endpoint of a tenant that a request goes to.
 #[derive(Clone, Copy)]
 pub(super) enum Endpoint {
     Token,
+    Exchange,
     User,
     Keys,
+    Discovery,
 }
 
 impl Endpoint {
@@ -53,8 +60,10 @@ impl Endpoint {
     pub const fn label(self) -> &'static str {
         match self {
             Self::Token => "token",
+            Self::Exchange => "exchange",
             Self::User => "user",
             Self::Keys => "keys",
+            Self::Discovery => "discovery",
         }
     }
 }
@@ -65,29 +74,57 @@ pub struct Auth0(pub(super) Arc<ClientInner>);
 
 pub(super) struct ClientInner {
     pub domain: Arc<str>,
-    audience: Arc<str>,
+    pub audience: Arc<str>,
     reloadable: RwLock<Arc<ClientSettings>>,
     /// The last credentials that Auth0 accepted, as long as it has not accepted the ones that replaced them.
     previous: Mutex<Option<Credentials>>,
     pub clock: Clock,
-    tags: TagKey,
+    pub tags: TagKey,
     pub counters: Arc<Counters>,
     /// Outages of reading users. The Management token's keeper logs its own.
     user_outages: OutageLog,
     /// Outages of reading the key set.
     pub key_outages: OutageLog,
     pub budget: Budget,
+    /// The budget of exchanges at Token Vault.
+    exchange_budget: Budget,
     random: Mutex<fastrand::Rng>,
 }
 
 /// What a reload may replace. A request uses one version of it from its beginning to its end.
 pub(super) struct ClientSettings {
     pub transport: Arc<dyn Transport>,
-    credentials: Credentials,
+    /// In the order in which they are tried; never empty.
+    pub credentials: Vec<Credentials>,
+    /// `tenant.client.token_host`.
+    pub token_host: Option<Arc<str>>,
+    /// The token endpoint for clients with a certificate, once it was read.
+    pub token_endpoint: KnownEndpoint,
     pub request_timeout: Duration,
     pub max_retries: u32,
     /// Where the tokens of each connection come from.
     orders: SourceOrders,
+}
+
+impl ClientSettings {
+    fn new(
+        tenant: &Tenant,
+        client: &Client,
+        upstream: config::Upstream,
+        transport: Arc<dyn Transport>,
+        credentials: Vec<Credentials>,
+        orders: SourceOrders,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            transport,
+            credentials,
+            token_host: client.token_host.clone(),
+            token_endpoint: KnownEndpoint::default(),
+            request_timeout: tenant.request_timeout,
+            max_retries: upstream.max_retries,
+            orders,
+        })
+    }
 }
 
 /// The parts that a tenant's client is built from, besides its settings.
@@ -110,18 +147,13 @@ impl Auth0 {
     /// A client of `tenant` that authenticates as `client`.
     pub fn new(tenant: &Tenant, client: &Arc<Client>, upstream: config::Upstream, parts: Parts) -> Self {
         let Parts { transport, clock, tags, counters, orders, seed } = parts;
-        let budget = Budget::new(upstream, clock.clone());
-        let reloadable = ClientSettings {
-            transport,
-            credentials: Credentials::new(client),
-            request_timeout: tenant.request_timeout,
-            max_retries: upstream.max_retries,
-            orders,
-        };
-        Self(Arc::new(ClientInner {
+        let [budget, exchange_budget] = [(); 2].map(|()| Budget::new(upstream, clock.clone()));
+        let credentials = Credentials::of(client, &transport, &[]);
+        let reloadable = ClientSettings::new(tenant, client, upstream, transport, credentials, orders);
+        let auth0 = Self(Arc::new(ClientInner {
             domain: Arc::clone(&tenant.domain),
             audience: Arc::clone(&tenant.audience),
-            reloadable: RwLock::new(Arc::new(reloadable)),
+            reloadable: RwLock::new(reloadable),
             previous: Mutex::default(),
             clock,
             tags,
@@ -129,8 +161,29 @@ impl Auth0 {
             user_outages: OutageLog::default(),
             key_outages: OutageLog::default(),
             budget,
+            exchange_budget,
             random: Mutex::new(fastrand::Rng::with_seed(seed)),
-        }))
+        }));
+        auth0.note_certificate(client);
+        auth0
+    }
+
+    /// Notes when the client's certificate expires, and logs if it cannot be used now.
+    fn note_certificate(&self, client: &Client) {
+        let Credential::TlsClientAuth(certificate) = &client.credential else {
+            return self.0.counters.certificate_expires(None);
+        };
+        let (begins_at, expires_at) = (certificate.not_before(), certificate.not_after());
+        self.0.counters.certificate_expires(Some(expires_at));
+        match self.0.clock.tenant_wall() {
+            now if now >= expires_at => {
+                tracing::error!(%expires_at, "The client's certificate has expired: replace tenant.client.certificate_file");
+            }
+            now if now < begins_at => {
+                tracing::error!(%begins_at, "The client's certificate is not valid yet: check tenant.client.certificate_file and this machine's clock");
+            }
+            _ => {}
+        }
     }
 
     /// Replaces the settings, which are of the same tenant, and the transport. Requests under way keep the previous
@@ -143,102 +196,38 @@ impl Auth0 {
         orders: SourceOrders,
         transport: Arc<dyn Transport>,
     ) {
-        let before = self.reloadable();
         let mut previous = self.previous();
-        let credentials = if before.credentials.are_of(client) {
-            before.credentials.clone()
-        } else if let Some(again) = previous.take_if(|previous| previous.are_of(client)) {
-            again
-        } else {
-            if before.credentials.have_worked() {
-                *previous = Some(before.credentials.clone());
-            }
-            Credentials::new(client)
-        };
+        let known: Vec<_> = self.reloadable().credentials.iter().chain(previous.iter()).cloned().collect();
+        let credentials = Credentials::of(client, &transport, &known);
+        let has_worked = credentials.iter().any(Credentials::have_worked);
+        *previous = known.into_iter().find(|known| !has_worked && known.have_worked());
         drop(previous);
-        let reloadable = ClientSettings {
-            transport,
-            credentials,
-            request_timeout: tenant.request_timeout,
-            max_retries: upstream.max_retries,
-            orders,
-        };
-        *self.0.reloadable.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(reloadable);
+        let reloadable = ClientSettings::new(tenant, client, upstream, transport, credentials, orders);
+        *self.0.reloadable.write().unwrap_or_else(PoisonError::into_inner) = reloadable;
+        self.note_certificate(client);
         self.0.budget.reconfigure(upstream);
+        self.0.exchange_budget.reconfigure(upstream);
     }
 
-    /// `client`, sharing the secret that is already in memory if it has the same one.
+    /// `client`, sharing the credentials that are already in memory.
     pub fn known(&self, client: Arc<Client>) -> Arc<Client> {
-        let in_use = self.reloadable().credentials.share(&client);
-        let shared = in_use.or_else(|| self.previous().as_ref().and_then(|previous| previous.share(&client)));
-        shared.unwrap_or(client)
+        let (reloadable, previous) = (self.reloadable(), self.previous().clone());
+        let known = reloadable.credentials.iter().chain(previous.as_ref());
+        let known: Vec<_> = known.map(|known| known.credential().clone()).collect();
+        Arc::new(Arc::unwrap_or_clone(client).sharing(&known))
     }
 
     pub(super) fn reloadable(&self) -> Arc<ClientSettings> {
         Arc::clone(&self.0.reloadable.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn previous(&self) -> MutexGuard<'_, Option<Credentials>> {
+    pub(super) fn previous(&self) -> MutexGuard<'_, Option<Credentials>> {
         self.0.previous.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Requests a Management token, within the budget. If Auth0 refuses credentials that it has never accepted,
-    /// requests one more with the previous credentials. Also returns the date of the answer, if it has one.
-    pub async fn grant(&self) -> Result<(Grant, Option<Timestamp>), Failure> {
-        let reloadable = self.reloadable();
-        let outcome = self.grant_to(&reloadable, &reloadable.credentials).await;
-        match &outcome {
-            Ok(_) => {
-                if !reloadable.credentials.works() && self.previous().take().is_some() {
-                    tracing::info!("Auth0 accepts the client's new credentials");
-                }
-                outcome
-            }
-            Err(failure) if failure.class() == FailureClass::Permanent => {
-                let previous = self.previous().clone();
-                let Some(previous) = previous else { return outcome };
-                let (why, second) = (failure.to_string(), self.grant_to(&reloadable, &previous).await);
-                match &second {
-                    Ok(_) => {
-                        tracing::error!(
-                            %why,
-                            "Auth0 refuses the client's new credentials, and still accepts the previous ones: check the new ones"
-                        );
-                        return second;
-                    }
-                    // The previous credentials are no longer valid either.
-                    Err(failure) if failure.class() == FailureClass::Permanent => *self.previous() = None,
-                    Err(_) => {}
-                }
-                // The failure of the new credentials is the one to report.
-                outcome
-            }
-            Err(_) => outcome,
-        }
-    }
-
-    async fn grant_to(
-        &self,
-        reloadable: &ClientSettings,
-        credentials: &Credentials,
-    ) -> Result<(Grant, Option<Timestamp>), Failure> {
-        let inner = &self.0;
-        let acquiring = inner.budget.acquire_for_itself(Priority::Management, reloadable.request_timeout);
-        let permit = acquiring.await.map_err(budget_failure)?;
-        inner.counters.token_requests.add();
-        let request = credentials.grant_request(&inner.domain, &inner.audience);
-        let outcome = self
-            .send(reloadable, Endpoint::Token, request, permit, Priority::Management)
-            .await
-            .and_then(|(answer, timing)| {
-                let grant = wire::parse_grant(&answer, &inner.audience, timing)?;
-                Ok((grant, answer.date()))
-            });
-        match &outcome {
-            Ok(_) => inner.counters.grants_succeeded.add(),
-            Err(_) => inner.counters.grants_failed.add(),
-        }
-        outcome.inspect_err(|failure| self.failed(failure))
+    /// The time by the tenant's clock as far as it is known, and by this machine's elapsed clock.
+    pub(super) fn tenant_moment(&self) -> Moment {
+        Moment { wall: self.0.clock.tenant_wall(), ..self.0.clock.now() }
     }
 
     /// Requests `user` once, with `bearer` and a permit of the [`Budget`] that was acquired with this priority.
@@ -251,7 +240,7 @@ impl Auth0 {
     ) -> Result<(UserAnswer, Moment), Failure> {
         let (inner, reloadable) = (&self.0, self.reloadable());
         inner.counters.user_requests.add();
-        let request = self.user_request(user, bearer);
+        let request = || self.user_request(user, bearer).ok_or(Failure::Malformed { what: UNSENDABLE });
         let outcome = self.send(&reloadable, Endpoint::User, request, permit, priority).await.and_then(
             |(answer, timing)| {
                 let parsed = wire::parse_user(&answer, user, timing, &inner.tags, &reloadable.orders)?;
@@ -266,9 +255,17 @@ impl Auth0 {
         outcome.inspect_err(|failure| self.failed(failure))
     }
 
-    /// The budget that every request spends from.
+    /// The budget that every request spends from, except for exchanges at Token Vault.
     pub fn budget(&self) -> &Budget {
         &self.0.budget
+    }
+
+    /// The budget that requests to `endpoint` spend from.
+    pub(super) fn budget_for(&self, endpoint: Endpoint) -> &Budget {
+        match endpoint {
+            Endpoint::Exchange => &self.0.exchange_budget,
+            Endpoint::Token | Endpoint::User | Endpoint::Keys | Endpoint::Discovery => &self.0.budget,
+        }
     }
 
     /// Applies what the answer says about the tenant's limits. For a 429, returns for how long the gate is closed.
@@ -283,7 +280,7 @@ impl Auth0 {
         let limit = answer.rate_limit(timing).filter(|_| matches!(endpoint, Endpoint::User));
         let chance = self.chance();
         let mut closed = None;
-        self.0.budget.learn(|pace, now| {
+        self.budget_for(endpoint).learn(|pace, now| {
             if let Some(limit) = limit {
                 pace.note_rate_limit(limit, now);
             }
@@ -297,7 +294,20 @@ impl Auth0 {
         });
         if let Some(wait) = closed {
             let seconds = wait.as_secs_f64();
-            tracing::warn!(seconds, "The tenant's rate limit is reached; requests pause until it resets");
+            match endpoint {
+                Endpoint::Exchange => {
+                    tracing::warn!(
+                        seconds,
+                        "Token Vault's rate limit is reached; exchanges pause until it resets"
+                    );
+                }
+                Endpoint::Token | Endpoint::User | Endpoint::Keys | Endpoint::Discovery => {
+                    tracing::warn!(
+                        seconds,
+                        "The tenant's rate limit is reached; requests pause until it resets"
+                    );
+                }
+            }
         }
         closed
     }
@@ -334,12 +344,6 @@ impl Auth0 {
 
     pub(super) fn failed(&self, failure: &Failure) {
         self.0.counters.upstream_failed(self.0.clock.now().wall, failure.to_string());
-    }
-}
-
-impl GrantSource for Auth0 {
-    fn grant(&self) -> Granting<'_> {
-        Box::pin(async move { Self::grant(self).await.map(|(grant, _)| grant) })
     }
 }
 

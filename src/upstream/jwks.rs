@@ -8,7 +8,7 @@ use serde::Deserialize;
 use tokio::time::{Instant, timeout_at};
 
 use crate::config::Tenant;
-use crate::domain::error::{Failure, FailureClass, Stage, Unavailable};
+use crate::domain::error::{Failure, FailureClass, Stage, UNSENDABLE, Unavailable};
 use crate::domain::priority::Priority;
 use crate::json::Object;
 use crate::json::lenient::{Few, Text};
@@ -16,7 +16,7 @@ use crate::transport::response::Answer;
 use crate::user_token::keys::{Algorithm, Key, KeySet};
 use crate::user_token::{FetchedKeys, FetchingKeys, KeySource};
 
-use super::client::{Auth0, BETWEEN_ATTEMPTS, Endpoint, budget_failure, unavailable};
+use super::client::{Auth0, BETWEEN_ATTEMPTS, Endpoint, budget_failure, own_issuer, unavailable};
 use super::wire::AGENT;
 
 /// The path of the key set on each of a tenant's domains.
@@ -35,9 +35,7 @@ const NO_USABLE_KEY: &str = "a key set without an RSA key for signatures";
 /// The values of `iss` that users' tokens may have, with a slash at the end. Auth0 names the domain on which the user's
 /// session was started: `tenant.domain`, or the tenant's own domain if `tenant.domain` is a custom one.
 pub fn issuers(tenant: &Tenant) -> Vec<String> {
-    // The default port of https is not part of an origin.
-    let domain = tenant.domain.strip_suffix(":443").unwrap_or(&tenant.domain);
-    let own = format!("https://{domain}/");
+    let own = own_issuer(&tenant.domain);
     let canonical = tenant.audience.strip_suffix("api/v2/").filter(|canonical| *canonical != own);
     let canonical = canonical.map(str::to_owned);
     std::iter::once(own).chain(canonical).collect()
@@ -61,7 +59,8 @@ impl Auth0 {
             let permit = inner.budget.acquire_for_itself(Priority::Caller, timeout).await;
             let permit = permit.map_err(|error| unavailable(Stage::Keys, budget_failure(error)))?;
             inner.counters.key_requests.add();
-            let sent = self.send(&reloadable, Endpoint::Keys, self.keys_request(), permit, Priority::Caller);
+            let request = || self.keys_request().ok_or(Failure::Malformed { what: UNSENDABLE });
+            let sent = self.send(&reloadable, Endpoint::Keys, request, permit, Priority::Caller);
             let failure = match timeout_at(deadline, sent).await {
                 Ok(Ok((answer, timing))) => match parse(&answer) {
                     Ok(keys) => {

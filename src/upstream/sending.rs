@@ -2,46 +2,54 @@
 //! request whose connection may be dead is sent once more through a new one.
 
 use std::pin::pin;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::Request;
 
-use crate::domain::error::{Failure, UNSENDABLE};
+use crate::domain::error::Failure;
 use crate::domain::freshness::Moment;
 use crate::domain::priority::Priority;
 use crate::transport::response::{Answer, Timing};
-use crate::transport::{Seen, Sending};
+use crate::transport::{Seen, Sending, Transport};
 
 use super::budget::BudgetPermit;
 use super::client::{Auth0, ClientInner, ClientSettings, Endpoint};
 use super::pace;
 
 impl Auth0 {
-    /// Sends `request` with a permit that was acquired with `priority`. `None` is a request that could not be built,
-    /// because its token is not a valid header value, for example.
+    /// Sends what `build` returns with a permit that was acquired with `priority`.
     ///
     /// A network that loses connections does not close them: nothing arrives on them any more. A slow tenant looks the
     /// same, and its response must still be read. So a request on an older connection is sent once more, through a new
     /// one, if nothing has arrived for half of the timeout and the budget has a spare permit. The first response
-    /// counts. Reading a user or keys twice has no effect. A second grant would cost a token, so a grant uses a new
-    /// connection from the start; there are a few grants a day.
+    /// counts. Reading twice has no effect, and neither has a second exchange at Token Vault.
     pub(super) async fn send(
         &self,
         reloadable: &ClientSettings,
         endpoint: Endpoint,
-        request: Option<Request<Full<Bytes>>>,
+        build: impl Fn() -> Result<Request<Full<Bytes>>, Failure>,
         permit: BudgetPermit,
         priority: Priority,
     ) -> Result<(Answer, Timing), Failure> {
-        let mut request = request.ok_or(Failure::Malformed { what: UNSENDABLE })?;
-        let transport = &reloadable.transport;
-        if let Endpoint::Token = endpoint {
-            return self.attempt(endpoint, transport.send_anew(request), permit).await;
-        }
+        self.send_through(&reloadable.transport, reloadable, endpoint, build, permit, priority).await
+    }
+
+    /// [`Auth0::send`] through another transport.
+    pub(super) async fn send_through(
+        &self,
+        transport: &Arc<dyn Transport>,
+        reloadable: &ClientSettings,
+        endpoint: Endpoint,
+        build: impl Fn() -> Result<Request<Full<Bytes>>, Failure>,
+        permit: BudgetPermit,
+        priority: Priority,
+    ) -> Result<(Answer, Timing), Failure> {
+        let mut request = build()?;
         let seen = Seen::new();
         request.extensions_mut().insert(seen.clone());
-        let mut first = pin!(self.attempt(endpoint, transport.send(request.clone()), permit));
+        let mut first = pin!(self.attempt(endpoint, transport.send(request), permit));
         tokio::select! {
             biased;
             outcome = &mut first => return outcome,
@@ -52,9 +60,9 @@ impl Auth0 {
         }
         // The other connections of the pool are as old as this one.
         transport.retire();
-        let Ok(permit) = self.0.budget.try_acquire(priority) else { return first.await };
+        let Ok(permit) = self.budget_for(endpoint).try_acquire(priority) else { return first.await };
         self.count(endpoint);
-        let mut second = pin!(self.attempt(endpoint, transport.send_anew(request), permit));
+        let mut second = pin!(self.attempt(endpoint, transport.send_anew(build()?), permit));
         tokio::select! {
             outcome = &mut first => match outcome {
                 Ok(answer) => Ok(answer),
@@ -72,12 +80,16 @@ impl Auth0 {
         let counters = &self.0.counters;
         match endpoint {
             Endpoint::Token => counters.token_requests.add(),
+            Endpoint::Exchange => counters.exchange_requests.add(),
             Endpoint::User => counters.user_requests.add(),
             Endpoint::Keys => counters.key_requests.add(),
+            // Counted by its result alone.
+            Endpoint::Discovery => {}
         }
     }
 
-    async fn attempt(
+    /// Waits for the answer to a request under way, and notes what it says about the tenant.
+    pub(super) async fn attempt(
         &self,
         endpoint: Endpoint,
         sending: Sending<'_>,

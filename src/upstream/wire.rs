@@ -100,7 +100,7 @@ impl Answer {
         unreadable::object(&self.body).ok_or(Failure::Malformed { what })
     }
 
-    fn error(&self) -> ErrorBody {
+    pub(super) fn error(&self) -> ErrorBody {
         // An edge may answer in HTML or without a body. Then the status is all that is known.
         unreadable::object(&self.body).unwrap_or_default()
     }
@@ -304,7 +304,7 @@ struct Granted {
 /// An error of either endpoint, with the fields of both. Compared with known texts, never shown.
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct ErrorBody {
+pub(super) struct ErrorBody {
     error: Text,
     error_description: Text,
     message: Text,
@@ -315,6 +315,11 @@ struct ErrorBody {
 }
 
 impl ErrorBody {
+    /// An OAuth server's code; empty if there is none.
+    pub(super) fn oauth_code(&self) -> &str {
+        self.error.as_str()
+    }
+
     /// Whether the Management API wrote the error: its errors repeat the answer's status and name it. Gateways and
     /// portals answer in HTML, or in JSON of other forms.
     fn is_from_management_api(&self, status: StatusCode) -> bool {
@@ -324,7 +329,7 @@ impl ErrorBody {
     /// Whether an OAuth server wrote the error: its errors are codes such as `access_denied` (RFC 6749 §5.2). An
     /// unknown code is a refusal too, because Auth0 has more codes than the RFC. A phrase such as `Forbidden` is not a
     /// code.
-    fn is_from_oauth_server(&self) -> bool {
+    pub(super) fn is_from_oauth_server(&self) -> bool {
         let code = self.error.as_str();
         !code.is_empty() && code.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')
     }

@@ -12,9 +12,12 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
-use cloakroom::config::{self, ClientAuth, Env, Loaded, LogFormat, Problems, UserIds};
+use cloakroom::config::{self, Client, Credential, Env, Loaded, LogFormat, Problems, UserIds};
+use cloakroom::secret::Secret;
+use cloakroom::signing::SigningAlg;
 
 /// A secret that no message may hold, nor either half of it.
 const CANARY: &str = "hunter2-canary";
@@ -60,8 +63,7 @@ fn the_least_configuration_takes_every_default() {
     let config = load("good", "minimal").unwrap().config;
     assert_eq!(&*config.tenant.audience, "https://acme.eu.auth0.com/api/v2/");
     assert!(config.tenant.proxy.url.is_none() && config.tenant.extra_roots.is_empty());
-    assert_eq!(config.client.secret.expose(), CANARY);
-    assert_eq!(config.client.auth, ClientAuth::SecretPost);
+    assert_eq!(config.client.credential, Credential::SecretPost(Arc::new(Secret::new(CANARY))));
     assert_eq!(config.cache.max_bytes, 64 << 20);
     assert_eq!(config.listeners.len(), 1);
     assert_eq!(config.listeners[0].path, Path::new("/run/cloakroom/cloakroom.sock"));
@@ -72,6 +74,29 @@ fn the_least_configuration_takes_every_default() {
 }
 
 #[test]
+fn a_client_may_have_keys_or_a_certificate() {
+    let client = load("good", "private-key-jwt").unwrap().config.client;
+    let bits = |credential: &Credential| match credential {
+        Credential::PrivateKeyJwt(key) => (key.alg(), key.sign(None, &()).unwrap().len()),
+        other => panic!("{other:?}"),
+    };
+    let (key, next) = (bits(&client.credential), bits(client.next.as_ref().unwrap()));
+    assert_eq!((key.0, next.0), (SigningAlg::Ps256, SigningAlg::Ps256));
+    assert!(key.1 < next.1, "the next key is the longer one");
+    let dir = dir("good");
+    let paths =
+        |client: &Client| client.files.paths().iter().map(|path| path.to_path_buf()).collect::<Vec<_>>();
+    assert_eq!(paths(&client), [dir.join("client-key.pem"), dir.join("next-client-key.pem")]);
+
+    let client = load("good", "tls-client-auth").unwrap().config.client;
+    let Credential::TlsClientAuth(certificate) = &client.credential else { panic!("{client:?}") };
+    assert!(certificate.signing_key().is_none());
+    assert!(certificate.not_after() > certificate.not_before().after(Duration::from_secs(1_000_000_000)));
+    assert_eq!(client.token_host.as_deref(), Some("mtls.acme.example:8443"));
+    assert_eq!(paths(&client), [dir.join("certificate.pem"), dir.join("certificate-key.pem")]);
+}
+
+#[test]
 fn the_environment_alone_is_enough() {
     let Loaded { config, warnings, .. } = load("good", "env-only").unwrap();
     assert_eq!(warnings, [""; 0], "a secret from the environment is nothing to warn of");
@@ -79,8 +104,7 @@ fn the_environment_alone_is_enough() {
     assert_eq!(config.tenant.connect_timeout, Duration::from_millis(500));
     assert_eq!(config.tenant.proxy.url.unwrap().expose(), "http://proxy.corp:3128");
     assert_eq!(config.tenant.proxy.no_proxy, ".acme.example");
-    assert_eq!(config.client.secret.expose(), CANARY);
-    assert_eq!(config.client.auth, ClientAuth::SecretBasic);
+    assert_eq!(config.client.credential, Credential::SecretBasic(Arc::new(Secret::new(CANARY))));
     assert_eq!((config.management.refresh_at, config.cache.refresh_ahead), (0.5, 0.0));
     assert_eq!(config.listeners[0].path, Path::new("/run/cloakroom/web.sock"));
     assert_eq!((config.listeners[0].owner, config.listeners[0].require_request_header), (Some(0), false));
@@ -166,13 +190,22 @@ fn fixtures(kind: &str, extensions: &[&str]) -> BTreeSet<String> {
 }
 
 /// What git does not keep.
-const MODES: [(&str, u32); 6] = [
+const MODES: [(&str, u32); 15] = [
     ("good/client-secret", 0o600),
     ("good/previous-client-secret", 0o600),
+    ("good/client-key.pem", 0o440),
+    ("good/next-client-key.pem", 0o400),
+    ("good/certificate-key.pem", 0o600),
     ("bad/files/secret", 0o440),
     ("bad/files/byte-order-mark", 0o440),
     ("bad/files/secret-for-all", 0o644),
     ("bad/files/secret-for-its-group-to-write", 0o660),
+    ("bad/files/key-ec.pem", 0o400),
+    ("bad/files/key-rsa.pem", 0o400),
+    ("bad/files/key-rsa-1024.pem", 0o400),
+    ("bad/files/key-encrypted.pem", 0o400),
+    ("bad/files/key-public.pem", 0o400),
+    ("bad/files/key-rsa-for-all.pem", 0o644),
 ];
 
 fn load(kind: &str, name: &str) -> Result<Loaded, Problems> {

@@ -31,8 +31,10 @@ mod support {
 mod api;
 mod audit;
 mod caching;
+mod certificates;
 mod clients;
 mod config;
+mod credentials;
 mod edge;
 mod fairness;
 mod identities;
@@ -47,3 +49,4 @@ mod reload;
 mod state;
 mod tenant;
 mod tokens;
+mod vault;

@@ -10,7 +10,7 @@ use cloakroom::domain::freshness::Timestamp;
 use cloakroom::domain::source::{IssuedToken, OverReason, Processed, Redemption, Rotation, SourceFailure};
 use cloakroom::domain::user::UserId;
 use cloakroom::secret::{KeyMaterial, Secret};
-use cloakroom::state::{Asked, ChainKey, Chains, Redeemed, Terms};
+use cloakroom::state::{Asked, ChainKey, Chains, OpenState, Redeemed, Terms};
 use cloakroom::telemetry::Counters;
 
 #[path = "../support/single_use_provider.rs"]
@@ -65,9 +65,12 @@ impl Scene {
     }
 
     fn open(&self, path: &Path, keys: &[u8]) -> Result<Chains, String> {
-        let chains =
-            Chains::open(&settings(path, keys), TENANT, self.clock.clone(), Arc::clone(&self.counters), 1);
-        chains.map_err(|error| error.to_string())
+        let state = OpenState::open(&settings(path, keys), TENANT).map_err(|error| error.to_string())?;
+        Ok(self.in_file(state))
+    }
+
+    fn in_file(&self, state: OpenState) -> Chains {
+        Chains::in_file(state, self.clock.clone(), Arc::clone(&self.counters), 1)
     }
 
     /// One call, with Auth0's answer of this moment.

@@ -3,6 +3,8 @@
 //! Time is paused, and nothing here sets a timer, so that it stands still and dates can be compared exactly. The
 //! one test that has to wait for what never comes does so on real time.
 
+mod assertions;
+mod exchanges;
 mod grants;
 mod https;
 mod life;

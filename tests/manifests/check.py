@@ -253,6 +253,38 @@ def misplaced(documents, kinds, sidecar_in):
         yield f"{seen} workloads of {len(kinds)} were looked at"
 
 
+def without_a_state(documents, plain):
+    """What the component of the state's volume fails to give the StatefulSet, and what it gives to others."""
+    claims = {document["metadata"]["name"]: document for document in documents
+              if document["kind"] == "PersistentVolumeClaim"}
+    if [claim["spec"]["accessModes"] for claim in claims.values()] != [["ReadWriteOncePod"]]:
+        yield f"the claims are {claims}"
+    for document in documents:
+        what = document["kind"], document["metadata"]["name"]
+        if document["kind"] == "PersistentVolumeClaim":
+            continue
+        if what != ("StatefulSet", "with"):
+            if document not in plain:
+                yield f"{what} was changed"
+            continue
+        pod = policy.pod_of(document)
+        volumes = {volume["name"]: volume for volume in pod["volumes"]}
+        if policy.at(volumes, "cloakroom-state", "persistentVolumeClaim", "claimName") not in claims:
+            yield f"{what} has no volume for the state"
+        if policy.at(volumes, "cloakroom-state-key", "secret", "defaultMode") != 0o440:
+            yield f"{what}: the key's mode is not 0440"
+        for container in policy.containers_of(pod):
+            mounts = {mount["name"]: mount["mountPath"] for mount in container.get("volumeMounts", [])}
+            held = {"cloakroom-state", "cloakroom-state-key"} & set(mounts)
+            if len(held) != (2 if container["name"] == policy.SIDECAR else 0):
+                yield f"{what}: {container['name']} mounts {sorted(held)}"
+            if container["name"] == policy.SIDECAR:
+                variables = {variable["name"]: variable["value"] for variable in container["env"]}
+                for name, volume in ("PATH", "cloakroom-state"), ("KEY_FILE", "cloakroom-state-key"):
+                    if not variables[f"CLOAKROOM_STATE__{name}"].startswith(f"{mounts.get(volume)}/"):
+                        yield f"{what}: state.{name.lower()} is not in its volume"
+
+
 def page():
     """What is wrong with the page's patches. Laid over the example, each has to change it and leave it valid."""
     blocks = re.findall(r"^```yaml\n(.*?)^```$", GUIDE.read_text(), re.MULTILINE | re.DOTALL)
@@ -279,12 +311,14 @@ def main():
     example = render(KUBERNETES / "example")
     everywhere = rendered_with("sidecar", "mount")
     before = rendered_with("sidecar", "mount", "plain-container")
+    with_state = rendered_with("sidecar", "mount", "state")
     deployment = next(document for document in example if document["kind"] == "Deployment")
     pod = policy.pod_of(deployment)
 
     for version in OLDEST, NEWEST:
         claim(f"the example is valid for {version}", schema_errors(example, version))
         claim("so is every kind of workload with the components", schema_errors(everywhere, version))
+        claim("so is a StatefulSet with a volume for the state", schema_errors(with_state, version))
         typo = copy.deepcopy(deployment)
         typo["spec"]["template"]["spec"]["initContainers"][0]["restartPolicyy"] = "Always"
         claim(f"a misspelt field is not valid for {version}",
@@ -306,6 +340,9 @@ def main():
     claim("every labelled kind gets the same sidecar, first, and the mount",
           misplaced(everywhere, kinds, "initContainers"))
     claim("before 1.29 it is the first of the containers", misplaced(before, kinds[:3], "containers"))
+
+    claim("the state's volume and its key are the sidecar's alone, and in StatefulSets alone",
+          without_a_state(with_state, everywhere))
 
     print(f"{len(failures)} failures")
     sys.exit(1 if failures else 0)

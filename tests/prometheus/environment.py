@@ -31,6 +31,8 @@ USERS = [GOOGLE, "google-oauth2|111199914890750704174", "github|583231", "twitte
          "oidc|corp/jane@corp.example", "oauth2|acme-00417"]
 WITHOUT_TOKEN = "auth0|64ad8b1c2f9e7d0012a3b4c5"
 EXPIRED = "google-oauth2|109876543210987654321"
+# Its token has expired as well, and can be renewed.
+RENEWED = "oauth2|gitlab|4711"
 BLOCKED = "google-oauth2|104040404040404040404"
 
 
@@ -98,12 +100,16 @@ class Daemon(Process):
         self.tenant, self.admin = tenant, free_port()
         self.file, self.socket, self.rationed = (
             directory / "cloakroom.toml", directory / "cloakroom.sock", directory / "rationed.sock")
+        self.state_key = directory / "state_key"
+        self.state_key.write_text(os.urandom(32).hex())
+        self.state_key.chmod(0o600)
         self.configure()
         super().__init__(directory / "cloakroom.log", BINARY, "serve", "--config", self.file)
         until("the daemon listens", lambda: self.must_live() and self.rationed.exists())
 
     def configure(self, more=""):
-        """Entries are due after two seconds, so that the test sees them become stale."""
+        """Entries are due after two seconds, so that the test sees them become stale. With a certificate, whose end is
+        a metric as well."""
         self.file.write_text(f"""
 [tenant]
 domain = "{self.tenant.domain}"
@@ -113,7 +119,9 @@ connect_timeout = "500ms"
 request_timeout = "1s"
 [tenant.client]
 id = "demo-client"
-secret_file = "{self.tenant.directory}/client_secret"
+auth = "tls_client_auth"
+certificate_file = "{self.tenant.directory}/client.pem"
+key_file = "{self.tenant.directory}/client_key.pem"
 [cache]
 max_ttl = "2s"
 [upstream]
@@ -133,6 +141,21 @@ audiences = ["https://api.example"]
 output = "{self.file.parent}/audit.log"
 [admin]
 address = "127.0.0.1:{self.admin}"
+[state]
+path = "{self.file.parent}/state"
+key_file = "{self.state_key}"
+[providers]
+ca_file = "{self.tenant.directory}/ca.pem"
+[[connection]]
+name = "gitlab"
+sources = ["identities", "refresh"]
+[connection.refresh]
+provider = "gitlab"
+token_endpoint = "{(self.tenant.directory / 'token_endpoint').read_text()}"
+client_id = "demo-connection"
+secret_file = "{self.tenant.directory}/connection_secret"
+# So that a failure is repeated, and no refresh token is lost.
+rotation = "keep_old"
 {more}""")
 
     def command(self, *arguments):

@@ -88,6 +88,11 @@ class Live(unittest.TestCase):
         for _ in range(3):
             ask.token(env.GOOGLE, through=daemon.rationed)
         ask.ask("/v1/nowhere")
+        # The provider of one connection answers in every way there is.
+        for order, outcome in [("limit", "throttled"), ("fail", "failed"), ("refuse", "misconfigured"),
+                               ("clear", "issued")]:
+            cls.tenant.order(f"provider {order}")
+            cls.renew_until(outcome)
         # Two seconds later what is held is due, and Auth0 cannot be asked.
         ask.at_once(env.USERS)
         time.sleep(2.1)
@@ -96,6 +101,22 @@ class Live(unittest.TestCase):
         ask.token(f"auth0|unknown-{len(ask.answers)}")
         cls.tenant.order("clear")
         cls.reload()
+
+    @classmethod
+    def renew_until(cls, outcome):
+        """The source waits between failures, and is asked again once a user is forgotten or a reload has come."""
+        counted = "cloakroom_source_requests_total{" + ",".join(
+            f'{label}="{value}"' for label, value in
+            [("source", "refresh"), ("connection", "gitlab"), ("outcome", outcome)]) + "}"
+        before = cls.sample(counted)
+
+        def renewed():
+            cls.callers.purge(env.RENEWED)
+            cls.callers.token(env.RENEWED, "?connection=gitlab")
+            time.sleep(0.2)
+            return cls.sample(counted) > before
+
+        env.until(f"a renewal is {outcome}", renewed)
 
     @classmethod
     def reload(cls):

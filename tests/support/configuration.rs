@@ -1,10 +1,10 @@
 //! The text of a configuration that leads to a simulated tenant.
 
-use cloakroom::fake_auth0::Tenant;
+use cloakroom::fake_auth0::{ClientKeyPair, Tenant};
 use tempfile::TempDir;
 
 /// Writes the files that a configuration for `tenant` at `domain` names into `directory`, and returns the
-/// configuration. Keys of `[tenant]` may open `settings`; whole tables follow.
+/// configuration. Keys of `[tenant]` may open `settings`; whole tables follow, among which may be `[tenant.client]`.
 pub fn configuration(
     domain: &str,
     tenant: &Tenant,
@@ -15,6 +15,9 @@ pub fn configuration(
     let path = |name: &str| directory.path().join(name);
     std::fs::write(path("secret"), "demo-client-secret\n").unwrap();
     std::fs::set_permissions(path("secret"), std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    if settings.contains("/key.pem") {
+        write_keys(directory);
+    }
     let ca = ca_pem.map_or(String::new(), |pem| {
         std::fs::write(path("ca.pem"), pem).unwrap();
         format!("ca_file = {:?}\n", path("ca.pem"))
@@ -30,11 +33,25 @@ pub fn configuration(
         true => String::new(),
         false => format!("[[listener]]\npath = {:?}\nmode = \"0600\"\n", path("run/api.sock")),
     };
+    let client = match tables.contains("[tenant.client]") {
+        true => String::new(),
+        false => format!("[tenant.client]\nid = \"demo-client\"\nsecret_file = {:?}\n", path("secret")),
+    };
     let tables = tables.replace("{dir}", &directory.path().display().to_string());
     format!(
-        "[tenant]\ndomain = {domain:?}\naudience = {:?}\n{ca}{tenant_keys}\n\
-         [tenant.client]\nid = \"demo-client\"\nsecret_file = {:?}\n{tables}\n{listener}",
+        "[tenant]\ndomain = {domain:?}\naudience = {:?}\n{ca}{tenant_keys}\n{client}{tables}\n{listener}",
         tenant.audience(),
-        path("secret"),
     )
+}
+
+/// Writes two keys for an application into `key.pem` and `next-key.pem`, unless there are some.
+fn write_keys(directory: &TempDir) {
+    for (index, name) in ["key.pem", "next-key.pem"].into_iter().enumerate() {
+        let path = directory.path().join(name);
+        if !path.exists() {
+            let key = ClientKeyPair::shared(index).unwrap();
+            std::fs::write(&path, key.private_pem.expose()).unwrap();
+            std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! A tenant that listens in the test's own process, and a configuration that leads the real binary to it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use cloakroom::clock::Clock;
 use cloakroom::domain::freshness::Timestamp;
@@ -25,10 +25,16 @@ impl Deployment {
     }
 
     pub fn with(options: TenantOptions, settings: &str) -> Self {
+        Self::with_files(options, settings, |_, _| ())
+    }
+
+    /// The same with files that `prepare` puts into the directory.
+    pub fn with_files(options: TenantOptions, settings: &str, prepare: impl FnOnce(&Tenant, &Path)) -> Self {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let tenant = Tenant::new(Clock::system(), options).unwrap();
         let directory = tempfile::tempdir().unwrap();
+        prepare(&tenant, directory.path());
         let guard = runtime.enter();
         let listening = tenant.listen(CertificateKind::Good).unwrap();
         drop(guard);

@@ -9,8 +9,9 @@ use cloakroom::app::{self, Deps, Running};
 use cloakroom::clock::Clock;
 use cloakroom::config::{self, AuditEvents, Config, Env, Loaded};
 use cloakroom::domain::freshness::Timestamp;
-use cloakroom::fake_auth0::{Tenant, TenantOptions};
+use cloakroom::fake_auth0::{PeerCertificate, Tenant, TenantOptions};
 use cloakroom::process::notify::ServiceManager;
+use cloakroom::signing::ClientCertificate;
 use cloakroom::transport::{Sending, Transport};
 use http_body_util::Full;
 use hyper::Request;
@@ -45,11 +46,23 @@ pub async fn start_through(config: &Config, transports: Transports, clock: &Cloc
 /// A configuration for `tenant` at `domain`, with its files in a directory of its own.
 pub fn configure(domain: &str, tenant: &Tenant, ca_pem: Option<&str>, settings: &str) -> (TempDir, Config) {
     let directory = tempfile::tempdir().unwrap();
-    let text = configuration(domain, tenant, ca_pem, &directory, settings);
+    let config = configure_in(&directory, domain, tenant, ca_pem, settings);
+    (directory, config)
+}
+
+/// The same with its files in `directory`.
+pub fn configure_in(
+    directory: &TempDir,
+    domain: &str,
+    tenant: &Tenant,
+    ca_pem: Option<&str>,
+    settings: &str,
+) -> Config {
+    let text = configuration(domain, tenant, ca_pem, directory, settings);
     let loaded =
         config::parse("test.toml", &text, &Env::default()).unwrap_or_else(|why| panic!("{why}\n{text}"));
     let quiet = if settings.contains("[audit]") { loaded } else { quiet(loaded) };
-    (directory, quiet.config)
+    quiet.config
 }
 
 /// The audit log's default is this process's standard output, which the tests' results are for.
@@ -62,16 +75,28 @@ pub fn quiet(mut loaded: Loaded) -> Loaded {
 pub struct InMemory {
     tenant: Tenant,
     timeout: Duration,
+    /// What is presented to a host that asks for it: one whose name begins with `mtls.`.
+    certificate: Option<PeerCertificate>,
 }
 
 impl InMemory {
     pub fn to(tenant: &Tenant, config: &Config) -> Arc<Self> {
-        Arc::new(Self { tenant: tenant.clone(), timeout: config.tenant.request_timeout })
+        Arc::new(Self { tenant: tenant.clone(), timeout: config.tenant.request_timeout, certificate: None })
     }
 }
 
 impl Transport for InMemory {
-    fn send(&self, request: Request<Full<Bytes>>) -> Sending<'_> {
+    fn send(&self, mut request: Request<Full<Bytes>>) -> Sending<'_> {
+        let is_mtls = request.uri().host().is_some_and(|host| host.starts_with("mtls."));
+        if let Some(certificate) = self.certificate.clone().filter(|_| is_mtls) {
+            request.extensions_mut().insert(certificate);
+        }
         Box::pin(exchange(&self.tenant, request, self.timeout))
+    }
+
+    fn presenting(&self, certificate: &Arc<ClientCertificate>) -> Option<Arc<dyn Transport>> {
+        let presented = certificate.certified().end_entity_cert().unwrap().clone().into_owned();
+        let (tenant, timeout) = (self.tenant.clone(), self.timeout);
+        Some(Arc::new(Self { tenant, timeout, certificate: Some(PeerCertificate(presented)) }))
     }
 }

@@ -9,8 +9,12 @@
 //! - `lifetime SECONDS`: how long Management tokens live that are granted from now on
 //! - `users COUNT BYTES`: so many more users, `google-oauth2|0` and so on, whose tokens are so long
 //! - `calls`: prints how many requests for users and for tokens there were
+//! - `provider FAULT`: what the identity provider of the connection `gitlab` answers from now on: `refuse` the client,
+//!   `limit` with 429, `fail` with 503, or `clear`
 //!
-//! Files: `ca.pem`, `client_secret` (mode 0600), `domain`, and `env`, which a shell or a unit can read.
+//! Files: `ca.pem`, `client_secret` (mode 0600), `client.pem` and `client_key.pem` (mode 0600) for authentication with a
+//! certificate, `domain`, and `env`, which a shell or a unit can read. `token_endpoint` and `connection_secret` (mode
+//! 0600) are for the connection `gitlab`, whose client id is `demo-connection`; its certificate is of the same authority.
 
 #![allow(
     clippy::expect_used,
@@ -29,8 +33,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use cloakroom::clock::Clock;
+use cloakroom::fake_auth0::provider::{
+    Breakdown, Dialect, FakeProvider, ProviderFault, ProviderOptions, Refused,
+};
 use cloakroom::fake_auth0::users::GOOGLE;
-use cloakroom::fake_auth0::{CertificateKind, Endpoint, Fault, Tenant, TenantOptions, WaitHint};
+use cloakroom::fake_auth0::{
+    CertificateKind, ClientCertificateKind, Endpoint, Fault, Tenant, TenantOptions, WaitHint,
+};
 use cloakroom::secret::Secret;
 
 fn main() {
@@ -42,6 +51,10 @@ fn main() {
     let listening = tenant.listen(CertificateKind::Good).unwrap();
     write(&directory, "ca.pem", listening.ca_pem(), 0o644);
     write(&directory, "client_secret", TenantOptions::default().client_secret.expose(), 0o600);
+    let _mtls = tenant.listen_mtls().unwrap();
+    let certificate = tenant.issue_client_certificate(ClientCertificateKind::Good, None).unwrap();
+    write(&directory, "client.pem", &certificate.certificate_pem, 0o644);
+    write(&directory, "client_key.pem", certificate.key_pem.expose(), 0o600);
     let env = format!(
         "CLOAKROOM_TENANT__DOMAIN={}\nCLOAKROOM_TENANT__AUDIENCE={}\nCLOAKROOM_TENANT__CLIENT__ID={}\n",
         listening.domain(),
@@ -49,6 +62,12 @@ fn main() {
         TenantOptions::default().client_id
     );
     write(&directory, "env", &env, 0o644);
+    let provider = FakeProvider::beside(&tenant, ProviderOptions::of(Dialect::Gitlab));
+    provider.adopt(&tenant, "gitlab");
+    let provider_listens = provider.listen(CertificateKind::Good).unwrap();
+    let token_endpoint = format!("https://{}{}", provider_listens.domain(), Dialect::Gitlab.path());
+    write(&directory, "token_endpoint", &token_endpoint, 0o644);
+    write(&directory, "connection_secret", provider.client().1.expose(), 0o600);
     // Last: whoever waits for it finds the others.
     write(&directory, "domain", listening.domain(), 0o644);
 
@@ -84,6 +103,19 @@ fn main() {
             ["calls"] => {
                 let of = |endpoint| tenant.calls_to(endpoint).len();
                 println!("users {} tokens {}", of(Endpoint::User), of(Endpoint::Token));
+            }
+            ["provider", fault] => {
+                provider.clear();
+                match fault {
+                    "refuse" => provider.fault(ProviderFault::Refused(Refused::InvalidClient)),
+                    "limit" => {
+                        let limited = Breakdown::Status(429, WaitHint::Seconds(1));
+                        provider.fault(ProviderFault::Before(limited));
+                    }
+                    "fail" => provider.fault(ProviderFault::Before(Breakdown::Status(503, WaitHint::None))),
+                    "clear" => {}
+                    _ => panic!("no such fault: {fault}"),
+                }
             }
             _ => panic!("no such order: {order}"),
         }

@@ -4,7 +4,10 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 
 use cloakroom::clock::Clock;
-use cloakroom::fake_auth0::{CertificateKind, Endpoint, Fault, RateLimit, Tenant, TenantOptions};
+use cloakroom::fake_auth0::{
+    CertificateKind, ClientAuth, ClientCertificateKind, ClientKeyPair, Endpoint, Fault, KeyUse, RateLimit,
+    Tenant, TenantOptions,
+};
 
 use crate::support::command::run;
 use crate::support::configuration::configuration;
@@ -89,6 +92,83 @@ fn check_shows_the_rules_and_explain_says_which_of_them_decides() {
         let (exit, out, why) = explain(wrong);
         assert_eq!((exit, out.as_str()), (2, ""), "{wrong}: {why}");
         assert!(why.contains(text), "{wrong}: {why}");
+    }
+}
+
+/// Both keys are named by the ids under which they are registered, and each is tried with Auth0 by itself.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn check_online_tries_each_key_of_the_client() {
+    let options = || TenantOptions { client_auth: ClientAuth::PrivateKeyJwt, ..TenantOptions::default() };
+    let with_next = "[tenant.client]\nid = \"demo-client\"\nauth = \"private_key_jwt\"\nkey_file = \"{dir}/key.pem\"\n\
+                     next_key_file = \"{dir}/next-key.pem\"\n";
+    let register = |tenant: &Tenant, index: usize| {
+        let key = ClientKeyPair::shared(index).unwrap();
+        tenant.register_key(KeyUse::Authentication, &key.public_pem, "RS256").unwrap()
+    };
+    for (registered, exit, said) in [
+        (&[0, 1][..], 0, &["ok: Auth0 accepts the client's next key", "ok: users can be read"][..]),
+        (
+            &[0],
+            1,
+            &[
+                "warning: the client's next key is refused: Auth0 does not accept the client's key",
+                "ok: users",
+            ],
+        ),
+        (
+            &[1],
+            78,
+            &["ok: Auth0 accepts the client's next key", "error: Auth0 does not accept the client's key"],
+        ),
+        (&[], 78, &["warning: the client's next key is refused", "is registered with the application"]),
+    ] {
+        let mut ids = Vec::new();
+        let (found, out, _) = check_online(options(), with_next, |tenant| {
+            ids = registered.iter().map(|index| register(tenant, *index)).collect();
+        })
+        .await;
+        assert_eq!(found, exit, "{registered:?}: {out}");
+        for text in said.iter().copied().chain(ids.iter().map(String::as_str)) {
+            assert!(out.contains(text), "{text}: {out}");
+        }
+        assert!(out.contains("ok: the client's key has the id ") && out.contains(" (RS256)\n"), "{out}");
+    }
+}
+
+#[test]
+fn check_tells_the_end_of_the_clients_certificate() {
+    let tenant = Tenant::new(Clock::system(), TenantOptions::default()).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    let config = configuration(
+        "acme.eu.auth0.com",
+        &tenant,
+        None,
+        &directory,
+        "[tenant.client]\nid = \"x\"\nauth = \"tls_client_auth\"\ncertificate_file = \"{dir}/client.pem\"\n\
+         key_file = \"{dir}/client-key.pem\"\n",
+    );
+    fs::write(path("cloakroom.toml"), config).unwrap();
+    for (kind, exit, said) in [
+        (
+            ClientCertificateKind::Good,
+            0,
+            "ok: the client's certificate is valid until 2099-01-01T00:00:00Z\n",
+        ),
+        (
+            ClientCertificateKind::Expired,
+            78,
+            "error: tenant.client.certificate_file: the certificate expired at 2001-01-01T00:00:00Z\n",
+        ),
+    ] {
+        let files = tenant.issue_client_certificate(kind, None).unwrap();
+        fs::write(path("client.pem"), &files.certificate_pem).unwrap();
+        fs::write(path("client-key.pem"), files.key_pem.expose()).unwrap();
+        fs::set_permissions(path("client-key.pem"), Permissions::from_mode(0o400)).unwrap();
+        let (found, out, err) = run(&["check", "--config", path("cloakroom.toml").to_str().unwrap()]);
+        assert_eq!(found, exit, "{out}{err}");
+        assert!((out.clone() + &err).contains(said), "{out}{err}");
+        fs::remove_file(path("client-key.pem")).unwrap();
     }
 }
 

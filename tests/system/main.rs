@@ -40,6 +40,7 @@ mod demo;
 mod faults;
 mod forgotten;
 mod hardening;
+mod keys;
 mod lifecycle;
 mod limits;
 mod log;

@@ -49,6 +49,7 @@ pub(super) fn source_kind(failure: &SourceFailure) -> Code {
         | SourceFailure::Status { .. }
         | SourceFailure::Malformed { .. }
         | SourceFailure::TooShort
+        | SourceFailure::NotRefreshed
         | SourceFailure::Fault => Code::ProviderUnavailable,
     }
 }

@@ -31,6 +31,20 @@ pub(super) const UNWRITTEN: MetricSpec = MetricSpec {
     read: |scrape| of_file(scrape, |standing| one(standing.unwritten as u64)),
 };
 
+pub(super) const OLDEST: MetricSpec = MetricSpec {
+    name: "cloakroom_state_oldest_unwritten_seconds",
+    kind: Kind::Gauge,
+    labels: &[],
+    help: "Age of the oldest redemption whose result is not in the state file; 0 if all are",
+    note: "Absent without `[state]`.",
+    read: |scrape| {
+        of_file(scrape, |standing| {
+            let since = |oldest| scrape.services.clock.since(oldest).as_secs_f64();
+            vec![(Vec::new(), Value::Number(standing.oldest_unwritten.map_or(0.0, since)))]
+        })
+    },
+};
+
 pub(super) const WRITES: MetricSpec = MetricSpec {
     name: "cloakroom_state_write_duration_seconds",
     kind: Kind::Histogram,

@@ -117,7 +117,7 @@ pub const METRICS: &[MetricSpec] = &[
         name: "cloakroom_upstream_requests",
         kind: Kind::Counter,
         labels: &[
-            Label { name: "endpoint", values: "`token` (grants), `user`, `keys`" },
+            Label { name: "endpoint", values: "`token` (grants), `exchange` (Token Vault), `user`, `keys`" },
             Label { name: "result", values: "the status, or `timeout`, `connect`, `tls`, `malformed`" },
         ],
         help: "Requests to Auth0 by endpoint and result",
@@ -210,6 +210,7 @@ pub const METRICS: &[MetricSpec] = &[
     state_rows::USABLE,
     state_rows::RECORDS,
     state_rows::UNWRITTEN,
+    state_rows::OLDEST,
     state_rows::WRITES,
     MetricSpec {
         name: "cloakroom_cache_entries",
@@ -252,6 +253,15 @@ pub const METRICS: &[MetricSpec] = &[
                 ("purged", evictions.purged.get()),
             ])
         },
+    },
+    MetricSpec {
+        name: "cloakroom_client_certificate_expiry_timestamp_seconds",
+        kind: Kind::Gauge,
+        labels: &[],
+        help: "When the certificate of the client expires",
+        note: "Absent unless the client authenticates with one. Of several certificates in its file, the first to \
+               expire counts.",
+        read: |scrape| instant(scrape.services.counters.certificate_expiry()),
     },
     MetricSpec {
         name: "cloakroom_clock_skew_seconds",

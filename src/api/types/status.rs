@@ -22,6 +22,9 @@ pub struct StatusAnswer {
     pub tenant: String,
     /// The Management token.
     pub management_token: ManagementTokenStatus,
+    /// The certificate with which the daemon authenticates at Auth0; null if it uses a secret or a key.
+    #[serde(default)]
+    pub client_certificate: Option<ClientCertificateStatus>,
     /// The cache.
     pub cache: CacheStatus,
     /// Lookups since the start, by outcome.
@@ -31,6 +34,9 @@ pub struct StatusAnswer {
     /// The sources of configured connections, besides what Auth0 stores.
     #[serde(default)]
     pub sources: Vec<SourceStatus>,
+    /// The state file; null without `[state]`.
+    #[serde(default)]
+    pub state: Option<StateStatus>,
     /// The daemon's sockets.
     pub listeners: Vec<ListenerStatus>,
 }
@@ -67,6 +73,16 @@ pub struct FailureStatus {
     pub permanent: bool,
     /// How many attempts in a row have failed.
     pub attempts: u64,
+}
+
+/// The client's certificate.
+#[derive(Debug, Deserialize, Serialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+pub struct ClientCertificateStatus {
+    /// When it expires; of several in the file, the first to expire.
+    pub expires_at: String,
+    /// Whether it has expired.
+    pub expired: bool,
 }
 
 /// The cache.
@@ -159,4 +175,18 @@ pub struct SourceStatus {
     pub host: String,
     /// What an operator has to change; null if the source accepts the daemon, or was not asked yet.
     pub misconfigured: Option<String>,
+}
+
+/// The file with refresh tokens that rotate.
+#[derive(Debug, Deserialize, Serialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+pub struct StateStatus {
+    /// Why it cannot be used, so that no refresh token that rotates is redeemed; null if it can.
+    pub trouble: Option<String>,
+    /// The identities in it.
+    pub records: u64,
+    /// Results of redemptions that are in memory and not in the file.
+    pub unwritten: u64,
+    /// For how many seconds the oldest of these has been; null if there is none.
+    pub oldest_unwritten_seconds: Option<u64>,
 }

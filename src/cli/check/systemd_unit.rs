@@ -26,6 +26,33 @@ pub fn unreachable_name_server() -> Option<String> {
     ))
 }
 
+/// A warning about a state file that the installed unit keeps the daemon from writing, with the fix.
+pub fn read_only_state(path: &Path) -> Option<String> {
+    is_read_only(&installed(), path).then(|| {
+        format!(
+            "state.path: {UNIT} keeps the daemon from writing to {}; use a path below /var/lib/cloakroom, or add a drop-in \
+             with ReadWritePaths=",
+            path.parent().unwrap_or(path).display()
+        )
+    })
+}
+
+/// Whether `unit` lets the daemon write nothing beside `path` (systemd.exec(5)).
+fn is_read_only(unit: &str, path: &Path) -> bool {
+    let values = |directive: &str| {
+        let values =
+            unit.lines().filter_map(move |line| line.trim().strip_prefix(directive)?.strip_prefix('='));
+        values.flat_map(str::split_ascii_whitespace).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let states = values("StateDirectory").into_iter().map(|name| Path::new("/var/lib").join(name));
+    // A minus in front only says that the path may be absent, a plus that it is below RootDirectory=.
+    let others =
+        values("ReadWritePaths").into_iter().map(|path| PathBuf::from(path.trim_start_matches(['-', '+'])));
+    let mut writable = states.chain(others);
+    values("ProtectSystem").iter().any(|value| value == "strict")
+        && !writable.any(|above| path.starts_with(above))
+}
+
 /// The text of the unit with the highest precedence, followed by its drop-ins.
 fn installed() -> String {
     let unit = DIRECTORIES
@@ -67,6 +94,17 @@ fn denies(unit: &str, server: IpAddr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_packaged_unit_lets_the_state_be_written_where_its_drop_in_has_it() {
+        let unit = include_str!("../../../systemd/cloakroom.service");
+        assert!(!is_read_only(unit, Path::new("/var/lib/cloakroom/state")));
+        assert!(is_read_only(unit, Path::new("/srv/state")));
+        assert!(!is_read_only(&format!("{unit}\nReadWritePaths=-/srv\n"), Path::new("/srv/state")));
+        assert!(!is_read_only("", Path::new("/srv/state")), "no unit is installed");
+        let drop_in = include_str!("../../../systemd/drop-ins/state.conf");
+        assert!(drop_in.contains("CLOAKROOM_STATE__PATH=%S/cloakroom/state\n"), "below the StateDirectory=");
+    }
 
     #[test]
     fn the_packaged_unit_denies_what_its_drop_in_allows() {

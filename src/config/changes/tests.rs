@@ -18,7 +18,8 @@ const LEAST: [(&str, &str); 4] = [
 const SECRET: &str = "canary";
 
 fn with(settings: &[(&str, &str)]) -> Config {
-    let has_file = settings.iter().any(|(path, _)| *path == "tenant.client.secret_file");
+    let replaces_secret = ["tenant.client.secret_file", "tenant.client.key_file"];
+    let has_file = settings.iter().any(|(path, _)| replaces_secret.contains(path));
     let least = LEAST.iter().filter(|(path, _)| !has_file || *path != "tenant.client.secret");
     let variables = least.chain(settings);
     let env: Env = variables.map(|(path, value)| (schema::variable(path), (*value).to_owned())).collect();
@@ -38,6 +39,31 @@ fn needed(key: &Key, files: &Files) -> Vec<(String, String)> {
     let mut needed = Vec::new();
     if key.path == "admin.allow_remote" {
         needed.push(("admin.address", "127.0.0.1:9464".to_owned()));
+    }
+    let auth = |method: &str| ("tenant.client.auth", method.to_owned());
+    let key_file = || ("tenant.client.key_file", files.put("needed-key", files.keys[0].serialize_pem()));
+    match key.path {
+        "tenant.client.key_file" | "tenant.client.next_key_file" | "tenant.client.signing_alg" => {
+            needed.extend([auth("private_key_jwt"), key_file()]);
+        }
+        "tenant.client.certificate_file" | "tenant.client.token_host" => {
+            let certificate = files.put("needed-certificate", &files.certificates[0]);
+            needed.extend([
+                auth("tls_client_auth"),
+                key_file(),
+                ("tenant.client.certificate_file", certificate),
+            ]);
+        }
+        "vault.audit_context" => needed.extend([auth("private_key_jwt"), key_file()]),
+        "vault.key_file" => {
+            let context = ("vault.audit_context", "test".to_owned());
+            needed.extend([auth("private_key_jwt"), key_file(), context]);
+        }
+        "vault.signing_alg" => {
+            let own = files.put("needed-vault-key", files.keys[1].serialize_pem());
+            needed.extend([auth("private_key_jwt"), key_file(), ("vault.key_file", own)]);
+        }
+        _ => {}
     }
     if key.is_below("connection") {
         needed.push(("connection.0.name", "google-oauth2".to_owned()));
@@ -62,37 +88,55 @@ fn needed(key: &Key, files: &Files) -> Vec<(String, String)> {
 }
 
 /// A directory with the files that keys name.
-struct Files(tempfile::TempDir);
+struct Files {
+    directory: tempfile::TempDir,
+    keys: [rcgen::KeyPair; 2],
+    /// Of the first key.
+    certificates: [String; 2],
+}
 
 impl Files {
     fn new() -> Self {
-        Self(tempfile::tempdir().unwrap())
+        let key = || rcgen::KeyPair::generate_for(&rcgen::PKCS_RSA_SHA256).unwrap();
+        let keys = [key(), key()];
+        let certificates = [1, 2].map(|number| certificate(&keys[0], number));
+        Self { directory: tempfile::tempdir().unwrap(), keys, certificates }
     }
 
     /// Writes the first or second content of the file of this key, and returns its path.
     fn write(&self, key: &Key, content: usize) -> String {
-        let path = self.0.path().join(format!("{} {content}", key.path));
+        let name = format!("{} {content}", key.path);
         let content = match key.path {
-            "tenant.ca_file" | "providers.ca_file" => certificate(),
+            "tenant.ca_file" | "providers.ca_file" => certificate(&rcgen::KeyPair::generate().unwrap(), 1),
+            "tenant.client.key_file" => self.keys[content].serialize_pem(),
+            "tenant.client.next_key_file" => self.keys[1 - content].serialize_pem(),
+            "tenant.client.certificate_file" => self.certificates[content].clone(),
             "connection.refresh.previous_secret_file" => ["previous", "older"][content].to_owned(),
             "tenant.client.secret_file" | "connection.refresh.secret_file" => {
                 [SECRET, "another secret"][content].to_owned()
             }
+            "vault.key_file" => self.keys[1 - content].serialize_pem(),
             "log.user_key_file" => ["first", "other"][content].repeat(16),
             "state.path" => String::new(),
             "state.key_file" => ["01", "02"][content].repeat(32),
             other => panic!("{other}: name the contents of its file here"),
         };
+        self.put(&name, content)
+    }
+
+    fn put(&self, name: &str, content: impl AsRef<[u8]>) -> String {
+        let path = self.directory.path().join(name);
         fs::write(&path, content).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
         path.to_str().unwrap().to_owned()
     }
 }
 
-/// A PEM file with another authority at every call.
-fn certificate() -> String {
-    let key = rcgen::KeyPair::generate().unwrap();
-    rcgen::CertificateParams::new([]).unwrap().self_signed(&key).unwrap().pem()
+/// The certificate of this key with a serial number.
+fn certificate(key: &rcgen::KeyPair, serial_number: u64) -> String {
+    let mut params = rcgen::CertificateParams::new([]).unwrap();
+    params.serial_number = Some(serial_number.into());
+    params.self_signed(key).unwrap().pem()
 }
 
 /// Another value than the default.
@@ -114,6 +158,7 @@ fn another(key: &Key, files: &Files) -> String {
         Type::Address => "127.0.0.1:9464",
         Type::Path => return files.write(key, 0),
         Type::Text(_) if key.path == "tenant.domain" => "other.eu.auth0.com",
+        Type::Text(_) if key.path == "vault.audit_context" => "another context",
         Type::Text(_) if key.path == "tenant.audience" => "https://other.eu.auth0.com/api/v2/",
         Type::Text(_) | Type::Secret(_) | Type::Texts { .. } | Type::Words(_) => key.example.unwrap(),
     };

@@ -20,7 +20,9 @@ pub(super) const CLIENT: Table = Table {
         Key {
             path: "tenant.client.secret_file",
             takes: Type::Path,
-            default: DefaultValue::Absent("none; required unless `tenant.client.secret` is set"),
+            default: DefaultValue::Absent(
+                "none; required with a secret, unless `tenant.client.secret` is set",
+            ),
             reload: Reload::Live,
             example: Some("/etc/cloakroom/client_secret"),
             doc: "The file that holds the client's secret, and nothing else but one line end. Mode 0400 or 0440.\n\n\
@@ -42,13 +44,74 @@ pub(super) const CLIENT: Table = Table {
         },
         Key {
             path: "tenant.client.auth",
-            takes: Type::Choice(&["client_secret_post", "client_secret_basic"]),
+            takes: Type::Choice(&[
+                "client_secret_post",
+                "client_secret_basic",
+                "private_key_jwt",
+                "tls_client_auth",
+            ]),
             default: DefaultValue::Value("client_secret_post"),
             reload: Reload::Live,
             example: None,
-            doc: "How the application authenticates at the token endpoint (RFC 6749, section 2.3.1): \
-                  `client_secret_post` sends id and secret in the form, `client_secret_basic` in the `Authorization` \
-                  header.",
+            doc: "How the application authenticates at the token endpoint: `client_secret_post` sends id and secret in \
+                  the form, `client_secret_basic` in the `Authorization` header, `private_key_jwt` signs an assertion, \
+                  `tls_client_auth` presents a certificate.\n\n\
+                  It has to be the method that the application has at Auth0. \
+                  [Client authentication](../guides/client-authentication.md) says how each is set up.",
+        },
+        Key {
+            path: "tenant.client.key_file",
+            takes: Type::Path,
+            default: DefaultValue::Absent("none; required with `private_key_jwt` and `tls_client_auth`"),
+            reload: Reload::Live,
+            example: Some("/etc/cloakroom/client_key.pem"),
+            doc: "The file that holds the client's private key, as PEM (PKCS#8 or PKCS#1) without a passphrase. Mode \
+                  0400 or 0440.\n\n\
+                  With `private_key_jwt` it is an RSA key of 2048 to 4096 bits, whose public key is registered with \
+                  Auth0. With `tls_client_auth` it is the key of `tenant.client.certificate_file`, of any kind.\n\n\
+                  The file is under the same rules as `tenant.client.secret_file`, and watched as that is.",
+        },
+        Key {
+            path: "tenant.client.next_key_file",
+            takes: Type::Path,
+            default: DefaultValue::Absent("none"),
+            reload: Reload::Live,
+            example: Some("/etc/cloakroom/next_client_key.pem"),
+            doc: "The file that holds the key that is to replace the one in `tenant.client.key_file`. It is tried \
+                  first, and the other one if Auth0 refuses it.\n\n\
+                  So a key is replaced without a gap, in whichever order it is registered and configured. Only with \
+                  `private_key_jwt`.",
+        },
+        Key {
+            path: "tenant.client.signing_alg",
+            takes: Type::Choice(&["RS256", "RS384", "PS256"]),
+            default: DefaultValue::Absent("`RS256`"),
+            reload: Reload::Live,
+            example: Some("RS256"),
+            doc: "The algorithm of the client's signatures, with which the key is registered at Auth0. Only with \
+                  `private_key_jwt` and `tls_client_auth`.",
+        },
+        Key {
+            path: "tenant.client.certificate_file",
+            takes: Type::Path,
+            default: DefaultValue::Absent("none; required with `tls_client_auth`"),
+            reload: Reload::Live,
+            example: Some("/etc/cloakroom/client_certificate.pem"),
+            doc: "The file that holds the client's certificate, as PEM, and after it those of intermediate authorities \
+                  if the server needs them. At most 64 KiB.\n\n\
+                  It is presented to the token endpoint alone. The file is watched: a new certificate with its key is \
+                  used for the next grant, without a reload.",
+        },
+        Key {
+            path: "tenant.client.token_host",
+            takes: Type::Text(r"^[^\s/?#@]+$"),
+            default: DefaultValue::Absent("the one that the tenant's discovery document names"),
+            reload: Reload::Live,
+            example: Some("mtls.login.acme.example"),
+            doc: "The token endpoint's host name, or `host:port`, with `tls_client_auth`.\n\n\
+                  Without it the daemon reads `mtls_endpoint_aliases` of \
+                  `https://DOMAIN/.well-known/openid-configuration`, and takes `tenant.domain` if there are none. The \
+                  Management API is always asked at `tenant.domain`, without a certificate.",
         },
     ],
 };

@@ -10,11 +10,13 @@ use super::world;
 use crate::support::world::World;
 
 /// Metrics that have samples only where the configuration has a `[[connection]]` or `[state]`.
-const WITHOUT_SAMPLES: [&str; 4] = [
+const WITHOUT_SAMPLES: [&str; 6] = [
+    "cloakroom_client_certificate_expiry_timestamp_seconds",
     "cloakroom_source_requests_total",
     "cloakroom_state_usable",
     "cloakroom_state_records",
     "cloakroom_state_unwritten",
+    "cloakroom_state_oldest_unwritten_seconds",
 ];
 
 #[tokio::test(start_paused = true)]

@@ -12,7 +12,8 @@ fn open_at(scene: &Scene, disk: &Disk) -> Option<Chains> {
 
 fn open_with(scene: &Scene, disk: &Disk, keys: &[u8]) -> Option<Chains> {
     let settings = settings(Path::new("/a disk in memory"), keys);
-    Chains::open_at(disk.clone(), &settings, TENANT, scene.clock.clone(), Arc::clone(&scene.counters), 1).ok()
+    let state = OpenState::open_at(disk.clone(), &settings, TENANT).ok()?;
+    Some(scene.in_file(state))
 }
 
 /// A start and three redemptions, as far as the disk lets them happen. Returns what was handed out.

@@ -3,6 +3,8 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 
+use cloakroom::process::sandbox::{self, Needs};
+
 use super::*;
 
 /// A file with one redemption, and the refresh token `refresh-1-1` in it.
@@ -216,6 +218,31 @@ async fn what_an_interrupted_start_has_left_is_removed() {
     fs::write(&other, "").unwrap();
     Scene::new(Rotation::Single).open(&path, &[1]).unwrap();
     assert!(!abandoned.exists() && other.exists());
+}
+
+/// The file is opened before the sandbox is entered, and no path is opened after that. Passes without Landlock.
+#[test]
+fn a_sandbox_that_allows_nothing_leaves_the_file_usable() {
+    let (_directory, path) = directory();
+    let inside = || {
+        let mut scene = Scene::new(Rotation::Single);
+        let chains = scene.open(&path, &[1]).unwrap();
+        let size = fs::metadata(&path).unwrap().len();
+        sandbox::enter(&Needs::default());
+        // The threads of the runtime are started in the sandbox.
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+        runtime.block_on(async {
+            for user in 0..100 {
+                scene.auth0 = Some(scene.provider.log_in());
+                let end = scene.redeem(&chains, &format!("user{user}")).await;
+                assert!(end.starts_with("access"), "{end}");
+            }
+            chains.close().await;
+        });
+        assert!(fs::metadata(&path).unwrap().len() > size, "the file has grown");
+    };
+    std::thread::scope(|scope| scope.spawn(inside).join().unwrap());
 }
 
 /// What is not of use any more is overwritten or freed; the sealed bytes of a record that was forgotten may remain.

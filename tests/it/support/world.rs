@@ -30,7 +30,7 @@ use tempfile::TempDir;
 use tokio::net::UnixStream;
 
 use crate::support::configuration::configuration;
-use crate::support::in_memory::{self, InMemory, configure, quiet};
+use crate::support::in_memory::{self, InMemory, configure, configure_in, quiet};
 
 /// Whoever asks past the socket, where it does not matter who that is.
 pub const FLOW: Flow = Flow::Uid(1000);
@@ -63,8 +63,21 @@ impl World {
 
     /// The same, with a configuration that [`World::reload`] changes.
     pub async fn reloadable(settings: &str) -> Self {
-        let (tenant, clocks) = in_memory::tenant(TenantOptions::default());
-        let (directory, config) = configure("tenant.example", &tenant, None, settings);
+        Self::reloadable_before(in_memory::tenant(TenantOptions::default()), settings).await
+    }
+
+    /// The same in front of a tenant that was made before.
+    pub async fn reloadable_before(tenant: (Tenant, [Clock; 2]), settings: &str) -> Self {
+        Self::reloadable_in(tempfile::tempdir().unwrap(), tenant, settings).await
+    }
+
+    /// The same with the files in `directory`.
+    pub async fn reloadable_in(
+        directory: TempDir,
+        (tenant, clocks): (Tenant, [Clock; 2]),
+        settings: &str,
+    ) -> Self {
+        let config = configure_in(&directory, "tenant.example", &tenant, None, settings);
         let transport = InMemory::to(&tenant, &config);
         let text: Arc<Mutex<String>> = Arc::default();
         let source = ConfigSource {
@@ -109,6 +122,20 @@ impl World {
         let (directory, config) = configure(listening.domain(), &tenant, Some(listening.ca_pem()), settings);
         let deps = Deps::production(&config).unwrap();
         let running = app::start(&config, deps).await.unwrap();
+        Self::new(tenant, [clock.clone(), clock], directory, config, running, Some(listening))
+    }
+
+    /// Over TLS on loopback, in front of a tenant that listens already, with the files in `directory`.
+    pub async fn over_tls_before(
+        tenant: Tenant,
+        listening: Listening,
+        directory: TempDir,
+        settings: &str,
+    ) -> Self {
+        let (domain, ca_pem) = (listening.domain(), Some(listening.ca_pem()));
+        let config = configure_in(&directory, domain, &tenant, ca_pem, settings);
+        let deps = Deps::production(&config).unwrap();
+        let (clock, running) = (deps.clock.clone(), app::start(&config, deps).await.unwrap());
         Self::new(tenant, [clock.clone(), clock], directory, config, running, Some(listening))
     }
 

@@ -15,7 +15,7 @@ use cloakroom::config;
 use cloakroom::domain::source::{IssuedToken, OverReason, Processed, Redemption, Rotation, SourceFailure};
 use cloakroom::domain::user::UserId;
 use cloakroom::secret::{KeyMaterial, Secret};
-use cloakroom::state::{Asked, ChainKey, Chains, Redeemed, Terms};
+use cloakroom::state::{Asked, ChainKey, Chains, OpenState, Redeemed, Terms};
 
 /// Names the arguments: the state file, the provider's socket, how often each user's token is redeemed (0 for until
 /// standard input is closed), and `USER=TOKEN` for each user.
@@ -51,10 +51,9 @@ fn is_the_process_that_other_tests_kill() {
     let settings = config::State { path: path.into(), keys };
     runtime.block_on(async move {
         let clock = Clock::system();
-        let at = clock.clone();
-        let open =
-            move || Chains::open(&settings, "acme", at, Arc::default(), 1).map_err(|error| error.to_string());
-        let chains = tokio::task::spawn_blocking(open).await.unwrap().unwrap();
+        let open = move || OpenState::open(&settings, "acme").map_err(|error| error.to_string());
+        let state = tokio::task::spawn_blocking(open).await.unwrap().unwrap();
+        let chains = Chains::in_file(state, clock.clone(), Arc::default(), 1);
         let is_over = Arc::new(AtomicBool::new(false));
         let ends = Arc::clone(&is_over);
         std::thread::spawn(move || {

@@ -3,8 +3,8 @@
 use cloakroom::api::error::Code;
 use cloakroom::api::types::{
     CacheStatus, ChangeAnswer, FailureStatus, IdentitiesAnswer, IdentityAnswer, ListenerStatus, LookupCounts,
-    ManagementTokenAnswer, ManagementTokenStatus, Problem, ReloadAnswer, Report, ReportAnswer, StatusAnswer,
-    TokenAnswer, UpstreamFailure, UpstreamStatus,
+    ManagementTokenAnswer, ManagementTokenStatus, Problem, ReloadAnswer, Report, ReportAnswer, StateStatus,
+    StatusAnswer, TokenAnswer, UpstreamFailure, UpstreamStatus,
 };
 use serde::Serialize;
 
@@ -111,6 +111,7 @@ fn status() -> StatusAnswer {
                 attempts: 1,
             }),
         },
+        client_certificate: None,
         cache: CacheStatus { entries: 212, bytes: 217_088, max_bytes: 67_108_864 },
         lookups: LookupCounts { hit: 1195, miss: 212, stale: 0, negative: 7, error: 0 },
         upstream: UpstreamStatus {
@@ -130,6 +131,7 @@ fn status() -> StatusAnswer {
             clock_skew_seconds: 0.2,
         },
         sources: Vec::new(),
+        state: Some(StateStatus { trouble: None, records: 41, unwritten: 0, oldest_unwritten_seconds: None }),
         listeners: vec![ListenerStatus { path: "/run/cloakroom/cloakroom.sock".into(), connections: 4 }],
     }
 }
