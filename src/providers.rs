@@ -3,6 +3,7 @@
 //! Each host has a rate and a breaker of its own, so that a provider's trouble is that provider's alone. A connection
 //! whose client is refused is asked again only now and then, whatever the number of its users.
 
+mod answer_body;
 mod host;
 mod standing;
 pub mod wire;
@@ -11,7 +12,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use crate::clock::Clock;
 use crate::config::{self, Connection, Refresh};
@@ -19,12 +20,13 @@ use crate::domain::freshness::Moment;
 use crate::domain::retry::Backoff;
 use crate::domain::source::{Processed, Redemption, Rotation, Source, SourceFailure, SourceFault};
 use crate::secret::Secret;
+use crate::telemetry::outage_log::OutageLog;
 use crate::telemetry::{Counters, SourceOutcome};
-use crate::transport::Transport;
 use crate::transport::response::Timing;
+use crate::transport::{Seen, Transport};
 
-use host::{Admission, Host};
-use standing::Standing;
+use host::{Closed, Host, UNSTATED_WAIT};
+use standing::{Standing, Turn};
 
 /// Waits between attempts of one redemption. They share `providers.request_timeout`, so the waits are short.
 const BETWEEN_ATTEMPTS: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(1));
@@ -54,7 +56,7 @@ struct Settings {
 
 #[derive(Default)]
 struct State {
-    hosts: HashMap<Arc<str>, Host>,
+    hosts: HashMap<Arc<str>, (Host, Arc<OutageLog<SourceFailure>>)>,
     /// The state of each connection's client, by the connection's name.
     standings: HashMap<Arc<str>, Standing>,
 }
@@ -89,7 +91,7 @@ impl Providers {
     pub fn reconfigure(&self, settings: &config::Providers, transport: Arc<dyn Transport>) {
         let now = self.0.clock.now();
         let mut state = self.state();
-        for host in state.hosts.values_mut() {
+        for (host, _) in state.hosts.values_mut() {
             host.resize(settings.requests_per_second, settings.burst, now);
         }
         state.standings.values_mut().for_each(Standing::release);
@@ -98,8 +100,9 @@ impl Providers {
             Arc::new(Settings::new(settings, transport));
     }
 
-    /// Redeems `refresh_token` of a user of `connection`. Ends within `providers.request_timeout`. A refresh token that
-    /// the provider may invalidate is sent once, unless the client was refused, which is no redemption.
+    /// Redeems `refresh_token` of a user of `connection`. Ends within `providers.request_timeout`, or half as much later if
+    /// the other secret has to be tried. A refresh token that the provider may invalidate is sent once, unless the client
+    /// was refused, which is no redemption.
     pub async fn redeem(
         &self,
         connection: &Connection,
@@ -108,15 +111,22 @@ impl Providers {
     ) -> Redemption {
         let settings = Arc::clone(&self.0.settings.read().unwrap_or_else(PoisonError::into_inner));
         let deadline = Instant::now() + settings.request_timeout;
+        let (seed, now) = (self.draw(), self.0.clock.now());
+        let turn = self.state().standing(connection, refresh).turn(seed, now);
+        if let Turn::Held(fault) = turn {
+            return Redemption::Misconfigured(fault);
+        }
         let is_repeatable = refresh.rotation != Rotation::Single;
         let mut waits =
             BETWEEN_ATTEMPTS.waits(self.draw()).take(if is_repeatable { MOST_RETRIES } else { 0 });
         loop {
-            let redemption = self.attempt(&settings, deadline, connection, refresh, refresh_token).await;
-            let Redemption::Failed { failure, .. } = &redemption else { return redemption };
-            let passes =
-                !matches!(failure, SourceFailure::Throttled { .. } | SourceFailure::Malformed { .. });
-            let next = waits.next().filter(|_| passes).map(|wait| Instant::now() + wait);
+            let redemption = self
+                .attempt(&settings, deadline, turn == Turn::Trial, connection, refresh, refresh_token)
+                .await;
+            let Redemption::Failed { failure, processed, .. } = &redemption else { return redemption };
+            let is_repeated =
+                is_an_outage(failure, *processed) && !matches!(failure, SourceFailure::Malformed { .. });
+            let next = waits.next().filter(|_| is_repeated).map(|wait| Instant::now() + wait);
             match next.filter(|next| *next < deadline) {
                 Some(next) => sleep_until(next).await,
                 None => return redemption,
@@ -135,19 +145,30 @@ impl Providers {
         &self,
         settings: &Settings,
         deadline: Instant,
+        is_trial: bool,
         connection: &Connection,
         refresh: &Arc<Refresh>,
         refresh_token: &Secret,
     ) -> Redemption {
-        let held = self.state().standing(connection, refresh).holds(self.draw(), self.0.clock.now());
-        if let Some(fault) = held {
-            return Redemption::Misconfigured(fault);
-        }
         let mut secrets = self.state().standing(connection, refresh).secrets(refresh);
         let mut first = None;
         while let Some(number) = secrets.next() {
             let Some(secret) = refresh.secrets().nth(number).map(|(_, secret)| Arc::clone(secret)) else {
                 break;
+            };
+            if let Err(redemption) = self.permit(settings, refresh.token_endpoint.host(), deadline).await {
+                return redemption;
+            }
+            // The client may have been refused while this request waited.
+            let fault =
+                self.state().known_standing(connection, refresh).and_then(|standing| standing.fault());
+            if let Some(fault) = fault.filter(|_| !is_trial) {
+                return Redemption::Misconfigured(fault);
+            }
+            // A request that is cut off may have been processed.
+            let deadline = match first {
+                None => deadline,
+                Some(_) => deadline.max(Instant::now() + settings.request_timeout / 2),
             };
             let redemption = self.send(settings, deadline, connection, refresh, &secret, refresh_token).await;
             let is_refused = redemption_is(&redemption, SourceFault::ProviderClient);
@@ -158,7 +179,10 @@ impl Providers {
             let redemption = if is_refused { first.unwrap_or(redemption) } else { redemption };
             let now = self.0.clock.now();
             let seed = self.draw();
-            self.state().standing(connection, refresh).note(&connection.name, number, &redemption, seed, now);
+            // After a reload, the client may be another one.
+            if let Some(standing) = self.state().known_standing(connection, refresh) {
+                standing.note(&connection.name, number, &redemption, seed, now);
+            }
             return redemption;
         }
         Redemption::Misconfigured(SourceFault::ProviderClient)
@@ -174,46 +198,55 @@ impl Providers {
         refresh_token: &Secret,
     ) -> Redemption {
         let host = refresh.token_endpoint.host();
-        if let Err(closed) = self.permit(settings, host, deadline).await {
-            return closed;
-        }
-        let Some(request) = wire::request(refresh, secret, refresh_token) else {
+        let Some(mut request) = wire::request(refresh, secret, refresh_token) else {
             return Redemption::Misconfigured(SourceFault::ProviderRequest);
         };
-        let sent = self.0.clock.now();
-        let answer = timeout_at(deadline, settings.transport.send(request)).await;
+        let (seen, sent) = (Seen::new(), self.0.clock.now());
+        request.extensions_mut().insert(seen.clone());
+        // A connection that was kept open may turn out to be dead, and then it is not known whether the provider has
+        // received the refresh token.
+        let sending = match refresh.rotation {
+            Rotation::Single => settings.transport.send_anew(request),
+            Rotation::None | Rotation::KeepOld => settings.transport.send(request),
+        };
+        let answer = timeout_at(deadline, sending).await;
         let received = self.0.clock.now();
         let redemption = match answer {
             Ok(Ok(answer)) => wire::redemption(refresh, &answer, Timing { sent, received }),
-            Ok(Err(failure)) => wire::failed(host, &failure),
-            Err(_) => wire::timed_out(host),
+            Ok(Err(failure)) => wire::failed(host, &failure, seen.has_connected()),
+            Err(_) => wire::timed_out(host, seen.has_connected()),
         };
         self.note(settings, connection, host, redemption, sent, received)
     }
 
-    /// A permit for one request to `host`. The error is the outcome of a redemption that is not sent.
+    /// A permit for one request to `host`. The error is the outcome of a redemption that is not sent. The wait leaves half
+    /// of the time until `deadline` to the request, because one that is cut off may have been processed.
     async fn permit(
         &self,
         settings: &Settings,
         host: &Arc<str>,
         deadline: Instant,
     ) -> Result<(), Redemption> {
-        loop {
-            let (seed, now) = (self.draw(), self.0.clock.now());
-            let admission = self.state().host(settings, host, now).admits(seed, now);
-            let (failure, retry_after) = match admission {
-                Admission::Now => return Ok(()),
-                Admission::Later(wait) => match Some(Instant::now() + wait).filter(|at| *at < deadline) {
-                    Some(at) => {
-                        sleep_until(at).await;
-                        continue;
-                    }
-                    None => (SourceFailure::Throttled { host: Arc::clone(host) }, wait),
-                },
-                Admission::Closed { failure, retry_after } => (failure, retry_after),
-            };
-            return Err(Redemption::Failed { failure, retry_after, processed: Processed::No });
+        let latest = deadline - settings.request_timeout / 2;
+        let held =
+            |failure, retry_after| Redemption::Failed { failure, retry_after, processed: Processed::No };
+        let closed = |closed: Closed| held(closed.failure, closed.retry_after);
+        let queued = {
+            let now = self.0.clock.now();
+            let mut state = self.state();
+            let known = state.host(settings, host, now);
+            if let Some(why) = known.closed(now) {
+                return Err(closed(why));
+            }
+            known.queue(latest.saturating_duration_since(Instant::now()), now)
+        };
+        match queued {
+            Ok(wait) => sleep(wait).await,
+            Err(wait) => return Err(held(SourceFailure::Throttled { host: Arc::clone(host) }, wait)),
         }
+        // The host may have failed meanwhile.
+        let (seed, now) = (self.draw(), self.0.clock.now());
+        self.state().host(settings, host, now).admit(seed, now).map_err(closed)
     }
 
     /// Counts an outcome, and notes what it says about the host. Returns it, with the time after which a retry can help.
@@ -228,7 +261,7 @@ impl Providers {
     ) -> Redemption {
         let seed = self.draw();
         let mut state = self.state();
-        let known = state.host(settings, host, received);
+        let (known, outages) = state.known(settings, host, received);
         let outcome = match &mut redemption {
             Redemption::Issued { .. } => SourceOutcome::Issued,
             Redemption::Over(_) => SourceOutcome::Over,
@@ -240,13 +273,20 @@ impl Providers {
                 *retry_after = known.throttles(failure, asks, received);
                 SourceOutcome::Throttled
             }
-            Redemption::Failed { failure, retry_after, .. } => {
-                *retry_after = (*retry_after).max(known.fails(failure, seed, received));
+            Redemption::Failed { failure, retry_after, processed } => {
+                let wait = match is_an_outage(failure, *processed) {
+                    true => known.fails(failure, seed, received),
+                    false => UNSTATED_WAIT,
+                };
+                *retry_after = (*retry_after).max(wait);
+                if known.is_out() && outages.fails(failure, received) {
+                    tracing::warn!(why = %failure, "A provider renews no tokens");
+                }
                 SourceOutcome::Failed
             }
         };
-        if !matches!(redemption, Redemption::Failed { .. }) {
-            known.works();
+        if !matches!(redemption, Redemption::Failed { .. }) && known.works() && outages.ends() {
+            tracing::info!(%host, "The provider renews tokens again");
         }
         drop(state);
         let took = sent.age(received);
@@ -265,8 +305,24 @@ impl Providers {
 
 impl State {
     fn host(&mut self, settings: &Settings, host: &Arc<str>, now: Moment) -> &mut Host {
-        let new = || Host::new(settings.requests_per_second, settings.burst, now);
-        self.hosts.entry(Arc::clone(host)).or_insert_with(new)
+        self.known(settings, host, now).0
+    }
+
+    /// The host, and which of its outages were logged.
+    fn known(
+        &mut self,
+        settings: &Settings,
+        host: &Arc<str>,
+        now: Moment,
+    ) -> (&mut Host, Arc<OutageLog<SourceFailure>>) {
+        let new = || (Host::new(settings.requests_per_second, settings.burst, now), Arc::default());
+        let (host, outages) = self.hosts.entry(Arc::clone(host)).or_insert_with(new);
+        (host, Arc::clone(outages))
+    }
+
+    /// The state of the connection's client, if it is still the connection's client.
+    fn known_standing(&mut self, connection: &Connection, refresh: &Arc<Refresh>) -> Option<&mut Standing> {
+        self.standings.get_mut(&connection.name).filter(|standing| standing.is_of(refresh))
     }
 
     /// The state of the connection's client, which begins anew if the client is another one.
@@ -278,6 +334,12 @@ impl State {
         }
         standing
     }
+}
+
+/// Whether it is the host that failed, and not this request alone, so that others are likely to fail as well.
+fn is_an_outage(failure: &SourceFailure, processed: Processed) -> bool {
+    processed == Processed::Unknown
+        || matches!(failure, SourceFailure::Unreachable { .. } | SourceFailure::TimedOut { .. })
 }
 
 fn redemption_is(redemption: &Redemption, fault: SourceFault) -> bool {

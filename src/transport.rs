@@ -66,6 +66,12 @@ impl Seen {
         Self { begun: Instant::now(), connection: Arc::default() }
     }
 
+    /// Whether a connection was there for the request to be sent through; `None` if the transport does not tell. Without
+    /// one, the peer has certainly not processed the request.
+    pub fn has_connected(&self) -> Option<bool> {
+        self.connection.get().map(|connection| connection.connection_metadata().is_some())
+    }
+
     /// Whether the request was sent through an older connection and nothing was read from it since.
     pub fn is_silent(&self) -> bool {
         let Some(connection) = self.connection.get() else { return false };

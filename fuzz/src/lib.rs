@@ -14,6 +14,7 @@ mod daemon;
 mod http;
 pub mod jwks;
 pub mod pattern;
+pub mod provider;
 pub mod request;
 pub mod state_record;
 pub mod upstream;

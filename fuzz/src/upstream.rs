@@ -12,8 +12,8 @@ use cloakroom::domain::retry::{LONGEST_ASKED_FOR, SHORTEST_ASKED_FOR};
 use cloakroom::domain::source::SourceOrders;
 use cloakroom::domain::user::{Selector, UserId};
 use cloakroom::secret::TagKey;
-use cloakroom::upstream::pace::Pace;
 use cloakroom::transport::response::{Answer, Timing};
+use cloakroom::upstream::pace::Pace;
 use cloakroom::upstream::wire::{self, UserAnswer};
 use hyper::StatusCode;
 use hyper::header::{DATE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
@@ -38,7 +38,9 @@ pub fn user(data: &[u8]) {
         Ok(UserAnswer::User(Some(profile), _)) => {
             assert_eq!(answer.status, StatusCode::OK);
             // What no type of JSON holds is passed over, or costs its own field: then nothing is compared.
-            body.iter().for_each(|body| is_what_was_sent(&profile, &asked, body, exchange, &tags, &SourceOrders::default()));
+            body.iter().for_each(|body| {
+                is_what_was_sent(&profile, &asked, body, exchange, &tags, &SourceOrders::default())
+            });
             is_selected_by_name(&profile);
         }
         Ok(UserAnswer::User(None, _)) => {

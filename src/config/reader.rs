@@ -135,6 +135,11 @@ impl Reader {
         matches!(self.values.find(key), Found::Table)
     }
 
+    /// Whether the key at `key` is set, rightly or wrongly.
+    pub(super) fn is_set(&self, key: &str) -> bool {
+        matches!(self.values.find(key), Found::Value(..) | Found::Unusable)
+    }
+
     /// How many elements the list at `key` has.
     pub(super) fn length(&self, key: &str) -> usize {
         self.values.length(key)

@@ -75,7 +75,8 @@ pub(super) fn read(reader: &mut Reader, table: &str) -> Checked<Refresh> {
         Some(set) => Ok(set.value),
         None => default_endpoint(reader, provider.value, &key("token_endpoint")),
     });
-    let has_state = reader.has_table("state");
+    // An empty [state] stores nothing.
+    let has_state = reader.is_set("state.path");
     let state = require_state(reader, &provider, rotation.as_ref(), has_state);
     let (endpoint, current, previous) = (endpoint?, current?, previous?);
     state?;

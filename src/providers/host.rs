@@ -14,8 +14,8 @@ const TOLERATED: usize = 3;
 /// The waits between those single requests.
 const BETWEEN_PROBES: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(30));
 
-/// The wait after a 429 that states none.
-const UNSTATED_WAIT: Duration = Duration::from_secs(5);
+/// The wait after an answer that asks to wait and does not say for how long, or that is about a single request.
+pub(super) const UNSTATED_WAIT: Duration = Duration::from_secs(5);
 
 /// The state of one host.
 #[derive(Debug)]
@@ -27,15 +27,13 @@ pub(super) struct Host {
     closed: Option<(SourceFailure, Moment)>,
 }
 
-/// Whether a request may be sent.
+/// Why no request may be sent: the host has failed, or asks for a pause.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Admission {
-    /// At once.
-    Now,
-    /// After this wait, and then by another question.
-    Later(Duration),
-    /// Not before `retry_after`, because the host has failed.
-    Closed { failure: SourceFailure, retry_after: Duration },
+pub(super) struct Closed {
+    /// How it failed.
+    pub failure: SourceFailure,
+    /// After how long a request may be sent.
+    pub retry_after: Duration,
 }
 
 impl Host {
@@ -49,36 +47,55 @@ impl Host {
         self.bucket.resize(per_second, burst.into(), now);
     }
 
-    /// Whether a request may be sent at `now`. If the host has failed before, the request that may be sent is the only
-    /// one until its outcome is known or its own wait is over.
-    pub fn admits(&mut self, seed: u64, now: Moment) -> Admission {
-        if let Some((failure, until)) = &self.closed {
-            let retry_after = now.age(*until);
-            if !retry_after.is_zero() {
-                return Admission::Closed { failure: failure.clone(), retry_after };
-            }
-        }
-        if let Err(wait) = self.bucket.take(0.0, now) {
-            return Admission::Later(wait);
-        }
-        if self.failures >= TOLERATED
-            && let Some((_, until)) = &mut self.closed
-        {
-            *until = now.after(wait(self.failures, seed));
-        }
-        Admission::Now
+    /// Takes a place in the queue for the rate. Returns after how long it is this request's turn.
+    ///
+    /// # Errors
+    /// That is longer than `longest`, and no place is taken.
+    pub fn queue(&mut self, longest: Duration, now: Moment) -> Result<Duration, Duration> {
+        self.bucket.reserve(longest, now)
     }
 
-    /// Notes an answer that shows that the host works.
-    pub fn works(&mut self) {
+    /// Whether no request may be sent at `now`.
+    pub fn closed(&self, now: Moment) -> Option<Closed> {
+        let (failure, until) = self.closed.as_ref()?;
+        let retry_after = Some(now.age(*until)).filter(|wait| !wait.is_zero())?;
+        Some(Closed { failure: failure.clone(), retry_after })
+    }
+
+    /// Admits a request that is sent at `now`. If the host is out, it is the only one until its outcome is known or its
+    /// own wait is over.
+    ///
+    /// # Errors
+    /// No request may be sent.
+    pub fn admit(&mut self, seed: u64, now: Moment) -> Result<(), Closed> {
+        if let Some(closed) = self.closed(now) {
+            return Err(closed);
+        }
+        let is_out = self.is_out();
+        if let Some((_, until)) = self.closed.as_mut().filter(|_| is_out) {
+            *until = now.after(wait(self.failures, seed));
+        }
+        Ok(())
+    }
+
+    /// Notes an answer that shows that the host works. Returns whether it had failed for so long that requests were held
+    /// back.
+    pub fn works(&mut self) -> bool {
+        let was_out = self.is_out();
         (self.failures, self.closed) = (0, None);
+        was_out
+    }
+
+    /// Whether so many requests have failed in a row that single ones find out whether the host has recovered.
+    pub fn is_out(&self) -> bool {
+        self.failures >= TOLERATED
     }
 
     /// Notes a request that failed. Returns the time after which a retry can help.
     pub fn fails(&mut self, failure: &SourceFailure, seed: u64, now: Moment) -> Duration {
         self.failures = self.failures.saturating_add(1);
         let wait = wait(self.failures, seed);
-        if self.failures >= TOLERATED {
+        if self.is_out() {
             self.closed = Some((failure.clone(), now.after(wait)));
         }
         wait
@@ -119,7 +136,7 @@ mod tests {
         let mut sent = Vec::new();
         for second in 0..600 {
             for _ in 0..20 {
-                if host.admits(7, at(second * 1_000)) == Admission::Now {
+                if host.admit(7, at(second * 1_000)).is_ok() {
                     sent.push(second);
                     host.fails(&failure(), 7, at(second * 1_000));
                 }
@@ -127,8 +144,8 @@ mod tests {
         }
         assert_eq!(sent.iter().filter(|second| **second == 0).count(), TOLERATED);
         assert!((20..80).contains(&sent.len()), "{} requests in ten minutes", sent.len());
-        host.works();
-        assert!((0..20).all(|_| host.admits(7, at(601_000)) == Admission::Now));
+        assert!(host.works() && !host.works());
+        assert!((0..20).all(|_| host.admit(7, at(601_000)).is_ok()));
     }
 
     #[test]
@@ -137,11 +154,10 @@ mod tests {
         for _ in 0..TOLERATED {
             host.fails(&failure(), 7, at(0));
         }
-        assert_eq!(host.admits(7, at(60_000)), Admission::Now);
-        assert!(
-            matches!(host.admits(7, at(60_000)), Admission::Closed { .. }),
-            "the first has no outcome yet"
-        );
+        assert_eq!(host.closed(at(60_000)), None);
+        assert_eq!(host.admit(7, at(60_000)), Ok(()));
+        let closed = host.admit(7, at(60_000)).unwrap_err();
+        assert_eq!(closed.failure, failure(), "the first has no outcome yet");
     }
 
     #[test]
@@ -149,17 +165,9 @@ mod tests {
         let mut host = Host::new(1_000.0, 1_000, at(0));
         let failure = SourceFailure::Throttled { host: "h".into() };
         assert_eq!(host.throttles(&failure, Some(9 * S), at(0)), 9 * S);
-        let closed = Admission::Closed { failure: failure.clone(), retry_after: S };
-        assert_eq!(host.admits(7, at(8_000)), closed);
-        assert_eq!(host.admits(7, at(9_000)), Admission::Now);
+        let closed = Closed { failure: failure.clone(), retry_after: S };
+        assert_eq!(host.admit(7, at(8_000)), Err(closed));
+        assert_eq!((host.admit(7, at(9_000)), host.admit(7, at(9_000))), (Ok(()), Ok(())));
         assert_eq!(host.throttles(&failure, Some(999 * S), at(0)), LONGEST_ASKED_FOR);
-    }
-
-    #[test]
-    fn requests_beyond_the_rate_wait() {
-        let mut host = Host::new(10.0, 2, at(0));
-        assert_eq!([host.admits(7, at(0)), host.admits(7, at(0))], [Admission::Now, Admission::Now]);
-        assert_eq!(host.admits(7, at(0)), Admission::Later(Duration::from_millis(100)));
-        assert_eq!(host.admits(7, at(100)), Admission::Now);
     }
 }

@@ -25,10 +25,23 @@ pub(super) struct Standing {
 #[derive(Debug)]
 struct Refusal {
     fault: SourceFault,
-    /// How many times in a row.
+    /// How many times in a row, requests that were under way together counted once.
     count: usize,
     /// When the next request may be sent.
     until: Moment,
+    /// Whether a request is under way that finds out whether the cause is fixed.
+    is_tried: bool,
+}
+
+/// Whether a request of the client may be sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// Like all others.
+    Free,
+    /// As the only one, to find out whether the client is still refused.
+    Trial,
+    /// Not now, because the client is refused.
+    Held(SourceFault),
 }
 
 impl Standing {
@@ -47,19 +60,21 @@ impl Standing {
         self.refusal.as_ref().map(|refusal| refusal.fault.clone())
     }
 
-    /// Why no request is sent at `now`, because the client was refused. Otherwise the next one is sent after a further
-    /// wait, so that a single request finds out whether the cause is fixed.
-    pub fn holds(&mut self, seed: u64, now: Moment) -> Option<SourceFault> {
-        let refusal = self.refusal.as_mut()?;
+    /// Whether a request may be sent at `now`. While the client is refused, a single one finds out whether the cause is
+    /// fixed, and the next one is sent after a further wait.
+    pub fn turn(&mut self, seed: u64, now: Moment) -> Turn {
+        let Some(refusal) = &mut self.refusal else { return Turn::Free };
         if !now.age(refusal.until).is_zero() {
-            return Some(refusal.fault.clone());
+            return Turn::Held(refusal.fault.clone());
         }
         refusal.until = now.after(wait(refusal.count, seed));
-        None
+        refusal.is_tried = true;
+        Turn::Trial
     }
 
-    /// Lets the next request through.
+    /// Lets the next request through, with the current secret first.
     pub fn release(&mut self) {
+        self.accepted = 0;
         if let Some(refusal) = &mut self.refusal {
             refusal.until = Moment { elapsed: Duration::ZERO, ..refusal.until };
         }
@@ -67,8 +82,11 @@ impl Standing {
 
     /// The numbers of the secrets of `refresh` in the order in which they are tried.
     pub fn secrets(&self, refresh: &Refresh) -> std::vec::IntoIter<usize> {
-        let mut numbers: Vec<usize> = (0..refresh.secrets().count()).collect();
         let accepted = self.accepted;
+        // An equal one would be refused as well.
+        let is_same = refresh.previous_secret.as_ref() == Some(&refresh.secret);
+        let mut numbers: Vec<usize> =
+            (0..refresh.secrets().count()).take(if is_same { 1 } else { 2 }).collect();
         numbers.sort_by_key(|number| *number != accepted);
         numbers.into_iter()
     }
@@ -82,12 +100,17 @@ impl Standing {
             Redemption::Issued { .. } | Redemption::Over(_) => return self.works(connection, number),
         };
         let known = self.refusal.take().filter(|refusal| refusal.fault == *fault);
+        // The answer to a request that was sent before the client was known to be refused.
+        if known.as_ref().is_some_and(|known| !known.is_tried && !now.age(known.until).is_zero()) {
+            self.refusal = known;
+            return;
+        }
         let count = known.map_or(0, |refusal| refusal.count).saturating_add(1);
         if count == 1 {
             tracing::error!(connection, why = %fault, "The provider refuses to renew tokens until this is fixed");
         }
         let until = now.after(wait(count, seed));
-        self.refusal = Some(Refusal { fault: fault.clone(), count, until });
+        self.refusal = Some(Refusal { fault: fault.clone(), count, until, is_tried: false });
     }
 
     fn works(&mut self, connection: &str, number: usize) {

@@ -5,26 +5,51 @@ use std::time::Duration;
 
 use crate::domain::error::Failure;
 use crate::domain::freshness::Moment;
+use crate::domain::source::SourceFailure;
 
 /// Minimum time between two lines about a failure that comes and goes.
 const BETWEEN_LINES: Duration = Duration::from_secs(60);
 
 /// The failures of one operation, and which of them were logged.
-#[derive(Debug, Default)]
-pub struct OutageLog(Mutex<State>);
+#[derive(Debug)]
+pub struct OutageLog<F = Failure>(Mutex<State<F>>);
 
-#[derive(Debug, Default)]
-struct State {
+/// A failure that can be told from another one.
+pub trait Alike: Clone {
+    /// Whether `other` would be the same line of the log.
+    fn is_like(&self, other: &Self) -> bool;
+}
+
+impl Alike for Failure {
+    fn is_like(&self, other: &Self) -> bool {
+        Self::is_like(self, other)
+    }
+}
+
+impl Alike for SourceFailure {
+    fn is_like(&self, other: &Self) -> bool {
+        self == other
+    }
+}
+
+impl<F> Default for OutageLog<F> {
+    fn default() -> Self {
+        Self(Mutex::new(State { open: false, logged: None }))
+    }
+}
+
+#[derive(Debug)]
+struct State<F> {
     /// Whether a failure was logged whose end is not logged yet.
     open: bool,
     /// The failure that was logged last, and when.
-    logged: Option<(Failure, Moment)>,
+    logged: Option<(F, Moment)>,
 }
 
-impl OutageLog {
+impl<F: Alike> OutageLog<F> {
     /// Notes a failure at `now`. Returns whether to log it: it is the first, or another one or the first after a
     /// recovery, and the last line is at least a minute old.
-    pub fn fails(&self, failure: &Failure, now: Moment) -> bool {
+    pub fn fails(&self, failure: &F, now: Moment) -> bool {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let log = match &state.logged {
             None => true,

@@ -44,6 +44,7 @@ mod me;
 mod outage;
 mod panics;
 mod properties;
+mod providers;
 mod reload;
 mod state;
 mod tenant;

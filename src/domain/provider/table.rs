@@ -111,7 +111,11 @@ pub static PROVIDERS: &[Provider] = &[
             Described("invalid_request", "invalid refresh_token"),
             Described("invalid_request", "invalid refresh token"),
         ],
-        signs: &[],
+        // "Invalid OAuth client credentials", which RFC 6749 calls `invalid_client`.
+        signs: &[(
+            Described("unauthorized_client", "client credentials"),
+            Misconfigured(SourceFault::ProviderClient),
+        )],
     },
     // With token rotation, https://docs.slack.dev/authentication/using-token-rotation. Errors come with status 200, as
     // https://docs.slack.dev/reference/methods/oauth.v2.access lists them. After `internal_error` and `fatal_error`
@@ -149,6 +153,7 @@ pub static PROVIDERS: &[Provider] = &[
             (Code("invalid_client_id"), Misconfigured(SourceFault::ProviderClient)),
             (Code("invalid_app_access"), Misconfigured(SourceFault::ProviderGrant)),
             (Code("inactive_user"), Over(OverReason::RefreshRefused)),
+            (Code("unknown_error"), Passing(Processed::Unknown)),
         ],
     },
     // https://learn.microsoft.com/en-us/linkedin/shared/authentication/programmatic-refresh-tokens: 365 days from the
@@ -231,7 +236,8 @@ pub static PROVIDERS: &[Provider] = &[
         rotation: Rotation::Single,
         grace: Duration::from_secs(600),
         refused: INVALID_GRANT,
-        signs: &[],
+        // "Unauthorized" with 401, as Auth0 answers a wrong client secret, whose server this was.
+        signs: &[(Described("access_denied", "unauthorized"), Misconfigured(SourceFault::ProviderClient))],
     },
     // https://developers.hubspot.com/docs/api-reference/auth-oauth-v1/guide and
     // https://nango.dev/blog/hubspot-oauth-bad-refresh-token: the code is in `status`.
