@@ -13,5 +13,6 @@ mod dependencies;
 mod docs;
 mod links;
 mod package;
+mod page_configurations;
 mod references;
 mod repository;
