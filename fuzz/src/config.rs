@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::LazyLock;
 
-use cloakroom::config::{self, Env, Loaded};
+use cloakroom::config::{self, Credential, Env, Loaded};
 use tempfile::TempDir;
 use toml::de::{DeArray, DeTable, DeValue};
 
@@ -69,7 +69,10 @@ pub fn read(data: &[u8]) {
 
 /// What the types' documentation says.
 fn holds_what_it_promises(Loaded { config, .. }: &Loaded) {
-    let secret = config.client.secret.expose();
+    let secret = match &config.client.credential {
+        Credential::SecretPost(secret) | Credential::SecretBasic(secret) => secret.expose(),
+        Credential::PrivateKeyJwt(_) | Credential::TlsClientAuth(_) => return,
+    };
     // Only where it is kept: mutations also write its text where anybody may read it.
     let printed = format!("{:?}", config.client);
     let is_no_secret = secret.len() < 8 || config.client.id.contains(secret);

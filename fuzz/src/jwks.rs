@@ -7,6 +7,7 @@ use bytes::Bytes;
 use cloakroom::clock::Clock;
 use cloakroom::config::{self, Env};
 use cloakroom::domain::freshness::Timestamp;
+use cloakroom::domain::source::SourceOrders;
 use cloakroom::secret::TagKey;
 use cloakroom::telemetry::Counters;
 use cloakroom::transport::response::Answer;
@@ -113,6 +114,7 @@ impl Reader {
                 clock: Clock::simulated(Timestamp::parse("2026-11-22T10:00:00Z").unwrap()),
                 tags: TagKey::random().unwrap(),
                 counters: Arc::new(Counters::default()),
+                orders: SourceOrders::default(),
                 seed: 7,
             };
             Auth0::new(&config.tenant, &config.client, config.upstream, parts)
