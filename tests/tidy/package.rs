@@ -122,7 +122,7 @@ fn is_required(key: &Key) -> bool {
 
 /// Whether the key is of a table that the file shows as a comment.
 fn is_left_out(key: &Key) -> bool {
-    key.path.starts_with("connection.")
+    key.path.starts_with("connection.") || key.path.starts_with("vault.")
 }
 
 /// The configuration with those keys set that are commented out and that `wanted` picks.
