@@ -39,7 +39,7 @@ pub(super) fn answer(
     };
     if !response.status().is_success() {
         let body: Value = serde_json::from_slice(response.body()).unwrap_or_default();
-        record.error = body["error"].as_str().map(str::to_owned);
+        record.error = body.get("error").and_then(Value::as_str).map(str::to_owned);
     }
     state.vault.log.push(record);
     token::set_headers(&mut response, state, now);

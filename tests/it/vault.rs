@@ -4,6 +4,7 @@ mod access;
 mod certificates;
 mod keys;
 mod limits;
+mod lookups;
 mod outcomes;
 mod refusals;
 mod secrecy;

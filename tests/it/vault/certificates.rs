@@ -35,7 +35,8 @@ fn world(kind: ClientCertificateKind, key: Option<usize>, vault: &str) -> (World
     put("vault-key.pem", ClientKeyPair::shared(0).unwrap().private_pem.expose());
     let settings = format!(
         "[tenant.client]\nid = \"demo-client\"\nauth = \"tls_client_auth\"\ncertificate_file = \"{{dir}}/client.pem\"\n\
-         key_file = \"{{dir}}/client-key.pem\"\n[vault]\naudit_context = \"cloakroom\"\n{vault}"
+         key_file = \"{{dir}}/client-key.pem\"\n[vault]\naudit_context = \"cloakroom\"\n{vault}\
+         [[connection]]\nname = \"google-oauth2\"\nsources = [\"vault\"]\n"
     );
     let text = configuration(plain.domain(), &tenant, Some(plain.ca_pem()), &directory, &settings);
     let config = config::parse("test.toml", &text, &Env::default()).unwrap().config;

@@ -19,7 +19,7 @@ async fn a_429_stops_exchanges_alone_and_for_as_long_as_it_asks() {
     assert_eq!(world.cost(world.exchange()).await, (throttled(), 0));
     match world.exchange_for("google-oauth2|1", GOOGLE, None).await {
         Exchanged::Failed { retry_after, .. } => {
-            assert!(retry_after > Duration::from_secs(20), "{retry_after:?}")
+            assert!(retry_after > Duration::from_secs(20), "{retry_after:?}");
         }
         other => panic!("{other:?}"),
     }

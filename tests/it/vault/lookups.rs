@@ -1,0 +1,75 @@
+//! Lookups through a whole daemon whose connection has Token Vault as its second source.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use cloakroom::fake_auth0::{
+    ClientAuth, ClientKeyPair, ConnectedAccount, Endpoint, KeyUse, TenantOptions, users,
+};
+
+use super::{GOOGLE, HOUR};
+use crate::support::in_memory;
+use crate::support::world::World;
+
+const SETTINGS: &str = "[tenant.client]\nid = \"demo-client\"\nauth = \"private_key_jwt\"\n\
+                        key_file = \"{dir}/client-key.pem\"\n[vault]\n[[connection]]\nname = \"google-oauth2\"\n\
+                        sources = [\"identities\", \"vault\"]\n";
+
+async fn world() -> World {
+    let domain = Some("tenant.example".to_owned());
+    let client_auth = ClientAuth::PrivateKeyJwt;
+    let (tenant, clocks) =
+        in_memory::tenant(TenantOptions { domain, client_auth, ..TenantOptions::default() });
+    let pair = ClientKeyPair::shared(0).unwrap();
+    for purpose in [KeyUse::Authentication, KeyUse::TokenVault] {
+        tenant.register_key(purpose, &pair.public_pem, "RS256").unwrap();
+    }
+    tenant.change_vault(|vault| vault.allow(&[GOOGLE], &["calendar"]));
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("client-key.pem");
+    fs::write(&path, pair.private_pem.expose()).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    World::reloadable_in(directory, (tenant, clocks), SETTINGS).await
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_expired_token_is_replaced_by_that_of_the_vault_and_the_next_lookup_is_a_hit() {
+    let world = world().await;
+    let path = World::path(users::EXPIRED);
+    assert_eq!(world.get(&path).await.problem(), (410, "connect_required".into()));
+    let account = users::EXPIRED.split_once('|').unwrap().1;
+    world.tenant.connect_account(ConnectedAccount::new(users::EXPIRED, GOOGLE, account, &["calendar"]));
+    // What was found is forgotten after a while.
+    tokio::time::sleep(HOUR).await;
+    let exchanges = || world.tenant.calls_to(Endpoint::Exchange).len();
+    let before = exchanges();
+    let answer = world.get(&path).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let body = answer.json();
+    assert_eq!(
+        body["access_token"],
+        format!("vault-google-oauth2-{account}-2"),
+        "the stored one has expired"
+    );
+    assert_eq!((&body["source"], &body["expiry_basis"]), (&"vault".into(), &"issued".into()));
+    assert_eq!(body["scopes"], serde_json::json!(["calendar"]));
+    assert_eq!(exchanges() - before, 1);
+    assert_eq!(world.get(&path).await.header("cloakroom-cache"), Some("hit"));
+    assert_eq!(exchanges() - before, 1);
+    let asked = world.tenant.exchanges().pop().unwrap();
+    assert_eq!(
+        (asked.login_hint.as_deref(), asked.user_id.as_deref()),
+        (Some(account), Some(users::EXPIRED))
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_misconfigured_vault_is_the_operators_and_a_valid_token_needs_no_vault() {
+    let world = world().await;
+    world.tenant.change_vault(|vault| vault.ip_allowlist.clear());
+    let refused = world.get(&World::path(users::EXPIRED)).await;
+    assert_eq!(refused.problem(), (502, "source_misconfigured".into()));
+    assert!(refused.detail().contains("privileged access"), "{}", refused.detail());
+    assert_eq!(world.get(&World::path(users::GOOGLE)).await.status, 200);
+    assert_eq!(world.tenant.calls_to(Endpoint::Exchange).len(), 1);
+}
