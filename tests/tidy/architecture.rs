@@ -130,6 +130,7 @@ const DOORS: &[(&str, &str)] = &[
     ("src/upstream/vault/answer/tests.rs", "tests compare what was read"),
     ("src/transport/maybe_proxied.rs", "the proxy's password, on its way to the proxy"),
     ("src/app/secret_files.rs", "a hash of a secret on disk, to notice another"),
+    ("src/providers/answer_body.rs", "a token that was issued, whose characters are looked at"),
     ("src/providers/wire.rs", "the connection's secret and a refresh token, on their way to the provider"),
     ("src/sources.rs", "the fingerprint and the claims of a token that was issued"),
     ("src/state/record.rs", "a refresh token in the text that is sealed"),
