@@ -38,9 +38,7 @@ pub fn user(data: &[u8]) {
         Ok(UserAnswer::User(Some(profile), _)) => {
             assert_eq!(answer.status, StatusCode::OK);
             // What no type of JSON holds is passed over, or costs its own field: then nothing is compared.
-            body.iter().for_each(|body| {
-                is_what_was_sent(&profile, &asked, body, exchange, &tags)
-            });
+            body.iter().for_each(|body| is_what_was_sent(&profile, &asked, body, exchange, &tags));
             is_selected_by_name(&profile);
         }
         Ok(UserAnswer::User(None, _)) => {

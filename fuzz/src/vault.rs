@@ -46,7 +46,10 @@ fn is_what_was_sent(token: &IssuedToken, body: Option<&Value>) {
     let Some(body) = body else { return };
     assert_eq!(Some(shown), text(&body["access_token"]).as_deref());
     let stated = body["expires_in"].as_u64().filter(|secs| *secs < 1_000_000_000).map(Duration::from_secs);
-    assert!(stated.is_none_or(|stated| token.expires_in.is_some_and(|span| span <= stated)), "longer than stated");
+    assert!(
+        stated.is_none_or(|stated| token.expires_in.is_some_and(|span| span <= stated)),
+        "longer than stated"
+    );
     let sent = text(&body["scope"]).unwrap_or_default();
     assert!(token.scopes.iter().flat_map(|scopes| scopes.split(' ')).all(|scope| sent.contains(scope)));
 }
