@@ -168,7 +168,8 @@ pub fn begin(known: Option<Chain>, terms: Terms, auth0: Asked, now: Moment) -> S
     let Asked { refresh_token, at: asked } = auth0;
     let (chain, is_changed) = match (known, &refresh_token) {
         (None, None) => return Step::End(Redeemed::NoRefreshToken),
-        (None, Some(token)) => (Chain::begun(token, asked, 0), false),
+        // Stored once it has been redeemed, because Auth0 may forget it at a login that brings none.
+        (None, Some(token)) => (Chain::begun(token, asked, 0), true),
         (Some(old), Some(token)) if old.is_replaced_by(token, asked) => {
             (Chain::begun(token, asked, old.generation), true)
         }

@@ -95,12 +95,15 @@ fn a_single_use_token_is_intended_redeemed_stored_and_handed_out_in_this_order()
 }
 
 #[test]
-fn a_token_that_its_provider_keeps_is_redeemed_without_a_store() {
+fn a_token_that_its_provider_keeps_is_stored_once_and_kept_over_a_login_that_brings_none() {
     for rotation in [Rotation::None, Rotation::KeepOld] {
         let mut run = Run::new(terms(rotation, 0));
+        assert_eq!(run.play(asked(None, 1), 2, []), ["NoRefreshToken"]);
+        let steps = run.play(asked(Some("r0"), 1), 2, [issued(None)]);
+        assert_eq!(steps, ["redeem r0", "store r0 0", "issued"]);
         assert_eq!(run.play(asked(Some("r0"), 1), 2, [issued(None)]), ["redeem r0", "issued"]);
         assert_eq!(run.play(asked(Some("r0"), 1), 2, [issued(Some("r0"))]), ["redeem r0", "issued"]);
-        assert_eq!(run.play(asked(None, 1), 2, []), ["NoRefreshToken"]);
+        assert_eq!(run.play(asked(None, 1), 2, [issued(None)]), ["redeem r0", "issued"]);
         let steps = run.play(asked(Some("r0"), 1), 2, [issued(Some("r1"))]);
         assert_eq!(steps, ["redeem r0", "store r1 0", "issued"]);
         assert_eq!(run.play(asked(None, 3), 4, [issued(None)]), ["redeem r1", "issued"]);
