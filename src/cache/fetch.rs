@@ -95,7 +95,10 @@ impl Cache {
             self.refresh_behind(flow, query.user(), stale, Priority::Stale, self.clock.now());
         } else {
             match timeout(STALE_TIMEOUT, self.ask(flow, query.user(), Some(stale), Priority::Stale)).await {
-                Ok(Ok(entry)) => return Some(self.served_now(query, entry)),
+                Ok(Ok(entry)) => {
+                    let renewed = self.renewed(query, flow, entry).await;
+                    return Some(renewed.and_then(|entry| self.served_now(query, entry)));
+                }
                 Ok(Err(_)) => {}
                 Err(_) => self.backoff.expect(),
             }

@@ -15,8 +15,13 @@ use super::issuer::Wanted;
 use super::lookup::Lookup;
 use super::renewal_landing::{RenewalLanding, Renewed};
 
-/// How often the sources are asked for one lookup: once more after Auth0 was asked for a newer refresh token.
-const MOST_ROUNDS: usize = 2;
+/// How often the sources are asked for one lookup: once more after Auth0 was asked for a newer refresh token, and further
+/// times if the answer was that to another lookup, for which Auth0 had been asked earlier.
+const MOST_ROUNDS: usize = 6;
+
+/// How many answers to earlier requests are passed over: an entry that has landed, and a flight under way; and again, if
+/// the entry is replaced by what other accounts of the user are issued.
+const MOST_EARLIER_ANSWERS: usize = 4;
 
 impl Cache {
     /// What the sources have to be asked for `query`, whose answer `entry` lacks; `None` if Auth0 has to be asked, or
@@ -40,14 +45,31 @@ impl Cache {
     ) -> Result<Arc<Entry>, LookupError> {
         for _ in 0..MOST_ROUNDS {
             if self.wanted(query, &entry, self.clock.now()).is_none() {
-                break;
+                return Ok(entry);
             }
             entry = self.issue(query, flow, &entry).await?;
-            let waits = query.token().is_some_and(|(selector, _)| entry.waits_for_auth0(selector));
-            if !waits {
+            let waits = query.token().and_then(|(selector, _)| entry.waits_for_auth0(selector));
+            let Some(since) = waits else { return Ok(entry) };
+            entry = self.ask_after(since, query, flow, entry).await?;
+        }
+        // What the entry says is not final.
+        Err(LookupError::Overloaded)
+    }
+
+    /// Auth0's answer to a request that was sent at `since` or later. `entry` is older.
+    async fn ask_after<Q: Lookup>(
+        &self,
+        since: Moment,
+        query: &Q,
+        flow: Flow,
+        mut entry: Arc<Entry>,
+    ) -> Result<Arc<Entry>, LookupError> {
+        // What has landed meanwhile, or is under way, may have been sent before.
+        for _ in 0..MOST_EARLIER_ANSWERS {
+            entry = self.ask(flow, query.user(), Some(&entry), Priority::Caller).await?;
+            if entry.sent().elapsed >= since.elapsed {
                 break;
             }
-            entry = self.ask(flow, query.user(), Some(&entry), Priority::Caller).await?;
         }
         Ok(entry)
     }
@@ -58,7 +80,7 @@ impl Cache {
         let rules = self.rules();
         let token = query.token();
         let is_old = rules.terms.refresh_after.is_some_and(|due| entry.sent().age(now) >= due);
-        if is_old || token.is_some_and(|(selector, _)| entry.waits_for_auth0(selector)) {
+        if is_old || token.is_some_and(|(selector, _)| entry.waits_for_auth0(selector).is_some()) {
             self.refresh_behind(flow, query.user(), entry, Priority::Ahead, now);
         }
         let wanted = token

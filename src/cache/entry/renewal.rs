@@ -49,10 +49,10 @@ impl Entry {
         may_ask.then(|| self.wanted_for(user, identity, rules, now))
     }
 
-    /// Whether the sources wait for an answer of Auth0 that is newer than this one.
-    pub fn waits_for_auth0(&self, selector: &Selector) -> bool {
+    /// Since when the sources wait for an answer of Auth0 to a later request; `None` if they do not.
+    pub fn waits_for_auth0(&self, selector: &Selector) -> Option<Moment> {
         let lack = self.issuable(selector).and_then(Identity::lack);
-        lack.is_some_and(|lack| lack.why == LackReason::AskAuth0)
+        lack.filter(|lack| lack.why == LackReason::AskAuth0).map(|lack| lack.since)
     }
 
     /// The answer to a lookup for which this entry has only `fact`, where other sources may have a token.
@@ -129,7 +129,9 @@ impl Entry {
                     _ => Duration::MAX,
                 };
                 let attempts = attempts.saturating_add(1);
-                before.clone().lacking(Lack { why: why.clone(), since: now, quiet, attempts })
+                // Without a token of another source, what Auth0 stores is the one to speak of, though it has expired.
+                let stored = before.with_stored().filter(|_| *why == LackReason::Nothing);
+                stored.unwrap_or_else(|| before.clone()).lacking(Lack { why: why.clone(), since: now, quiet, attempts })
             }
         };
         if let SourceAnswer::Token(token) = answer {
