@@ -112,7 +112,7 @@ impl FakeProvider {
 
     fn with(clock: Clock, authority: Arc<Authority>, options: ProviderOptions) -> Self {
         let state = State {
-            families: Families::new(options.dialect),
+            families: Families::new(options.dialect, options.mark.clone()),
             faults: Faults::default(),
             log: Log::default(),
             strays: 0,

@@ -16,6 +16,8 @@ use super::token_text;
 /// All families of a provider.
 pub(super) struct Families {
     dialect: Dialect,
+    /// The end of every text that is issued.
+    mark: String,
     families: Vec<Family>,
     /// Family and generation of each refresh token.
     positions: HashMap<String, Position>,
@@ -71,9 +73,10 @@ pub(super) enum Dead {
 }
 
 impl Families {
-    pub fn new(dialect: Dialect) -> Self {
+    pub fn new(dialect: Dialect, mark: String) -> Self {
         Self {
             dialect,
+            mark,
             families: Vec::new(),
             positions: HashMap::new(),
             access_tokens: HashMap::new(),
@@ -84,7 +87,7 @@ impl Families {
     /// Begins a family for a user's consent.
     pub fn begin(&mut self, user: &str, rules: &TokenRules, now: Moment) -> Issued {
         let position = Position { family: self.families.len(), generation: 0 };
-        let refresh_token = token_text::refresh_token(self.dialect, position);
+        let refresh_token = self.refresh_token(position);
         self.adopt(user, &refresh_token, now);
         let access_token = self.issue_access_token(position.family, rules, now);
         Issued { refresh_token, access_token, expires_in: seconds(rules), position, is_new: true }
@@ -154,11 +157,11 @@ impl Families {
         };
         if replaces {
             self.end_access_tokens(position.family, rules, now);
-            self.push(next, &token_text::refresh_token(self.dialect, next), now);
+            self.push(next, &self.refresh_token(next), now);
         }
         let access_token = self.issue_access_token(position.family, rules, now);
         let refresh_token = match replaces {
-            true => token_text::refresh_token(self.dialect, next),
+            true => self.refresh_token(next),
             false => refresh_token.to_owned(),
         };
         Ok(Issued {
@@ -170,9 +173,13 @@ impl Families {
         })
     }
 
+    fn refresh_token(&self, position: Position) -> String {
+        token_text::refresh_token(self.dialect, position) + &self.mark
+    }
+
     fn issue_access_token(&mut self, family: usize, rules: &TokenRules, now: Moment) -> String {
         let lifetime = rules.lifetime;
-        let text = token_text::access_token(self.dialect, family, self.issued, lifetime, now);
+        let text = token_text::access_token(self.dialect, family, self.issued, lifetime, now) + &self.mark;
         self.issued += 1;
         let ends = lifetime.map(|lifetime| now.elapsed.saturating_add(lifetime));
         self.access_tokens.insert(text.clone(), AccessToken { family, issued: now, ends });

@@ -21,6 +21,9 @@ pub struct ProviderOptions {
     pub rules: TokenRules,
     /// The scopes that users grant.
     pub scopes: Vec<String>,
+    /// What the texts of all tokens that the provider issues end with, so that a test finds them elsewhere. Nothing
+    /// unless a test says so.
+    pub mark: String,
 }
 
 impl ProviderOptions {
@@ -33,6 +36,7 @@ impl ProviderOptions {
             client_auth: dialect.client_auth(),
             rules: dialect.rules(),
             scopes: dialect.scopes().iter().map(|&scope| scope.to_owned()).collect(),
+            mark: String::new(),
         }
     }
 }
