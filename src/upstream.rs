@@ -11,7 +11,7 @@ pub mod budget;
 mod client;
 mod clock_skew;
 pub mod credentials;
-mod discovery;
+pub mod discovery;
 mod fair_queue;
 mod grants;
 mod jwks;

@@ -11,6 +11,7 @@
 
 pub mod config;
 mod daemon;
+pub mod discovery;
 mod http;
 pub mod jwks;
 pub mod pattern;

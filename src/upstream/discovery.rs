@@ -46,7 +46,7 @@ impl KnownEndpoint {
 
 /// Reads a discovery document. It has to be about `issuer` (§4.3), and the endpoint is an https URL with a host and a
 /// path and nothing else, because the certificate is presented to whichever host stands there.
-pub(super) fn parse(answer: &Answer, issuer: &str) -> Result<Option<Arc<str>>, Failure> {
+pub fn parse(answer: &Answer, issuer: &str) -> Result<Option<Arc<str>>, Failure> {
     if answer.status != StatusCode::OK {
         return Err(answer.unexpected_status());
     }
