@@ -29,7 +29,7 @@ impl SecretFiles {
         let refreshes = config.connections.iter().filter_map(|connection| connection.refresh.as_deref());
         let mut of_connections: Vec<_> = refreshes.flat_map(|refresh| refresh.secrets()).collect();
         // Several clients may share a file.
-        of_connections.sort_by(|(one, _), (other, _)| one.cmp(other));
+        of_connections.sort_by_key(|(path, _)| *path);
         of_connections.dedup_by(|(one, _), (other, _)| one == other);
         let of_connections =
             of_connections.into_iter().filter(|(path, _)| !paths.iter().any(|of| of == path));

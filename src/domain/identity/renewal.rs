@@ -169,7 +169,7 @@ impl Identity {
         let Some(issue) = self.issue().filter(|issue| issue.is_renewed_ahead) else { return false };
         let expires = self.token.and_then(|facts| facts.expires);
         expires.is_some_and(|expires| {
-            expires.remaining(now) < expires.remaining(issue.received) / RENEWED_IN_THE_LAST
+            expires.remaining(now).saturating_mul(RENEWED_IN_THE_LAST) < expires.remaining(issue.received)
         })
     }
 
