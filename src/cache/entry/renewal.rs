@@ -131,7 +131,12 @@ impl Entry {
                 let attempts = attempts.saturating_add(1);
                 // Without a token of another source, what Auth0 stores is the one to speak of, though it has expired.
                 let stored = before.with_stored().filter(|_| *why == LackReason::Nothing);
-                stored.unwrap_or_else(|| before.clone()).lacking(Lack { why: why.clone(), since: now, quiet, attempts })
+                stored.unwrap_or_else(|| before.clone()).lacking(Lack {
+                    why: why.clone(),
+                    since: now,
+                    quiet,
+                    attempts,
+                })
             }
         };
         if let SourceAnswer::Token(token) = answer {
