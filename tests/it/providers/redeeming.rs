@@ -47,9 +47,12 @@ async fn a_token_that_is_valid_once_goes_over_a_connection_of_its_own() {
     }
 }
 
+/// A name, what the provider does, what that means, and whether it is retried.
+type Case = (&'static str, fn() -> Reply, &'static str, bool);
+
 #[tokio::test(start_paused = true)]
 async fn an_outage_is_retried_only_where_no_token_can_be_lost() {
-    let cases: [(&str, fn() -> Reply, &str, bool); 6] = [
+    let cases: [Case; 6] = [
         ("503", || at_once(503, ""), "failed status 503, processed Unknown", true),
         ("broken", broken, "failed unreachable, processed Unknown", true),
         ("not reached", refused, "failed unreachable, processed No", true),

@@ -17,6 +17,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
 use super::{connection, rotating, said, settings};
+use crate::support::futures::join_all;
 
 /// A provider on loopback, and the daemon's client of it.
 struct Stage {
@@ -73,12 +74,7 @@ impl Stage {
 
     /// What one redemption under each of these faults means, and whether the provider then has a successor of the token.
     async fn under_each(faults: Vec<ProviderFault>) -> Vec<(String, bool)> {
-        let redemptions: Vec<_> = faults.into_iter().map(|fault| tokio::spawn(Self::under(fault))).collect();
-        let mut outcomes = Vec::new();
-        for redemption in redemptions {
-            outcomes.push(redemption.await.unwrap());
-        }
-        outcomes
+        join_all(faults.into_iter().map(Self::under)).await
     }
 
     /// What one redemption under this fault means, and whether the provider then has a successor of the token.
