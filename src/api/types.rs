@@ -50,6 +50,8 @@ pub struct TokenAnswer<'a> {
     pub expiry_basis: Cow<'a, str>,
     /// Where the token comes from. `identities`: Auth0 stored it at the user's last login. `refresh`: the provider issued it
     /// for the refresh token that Auth0 stored. `vault`: Auth0's Token Vault issued it.
+    // A daemon from before there were sources does not state it, and a newer command may ask it.
+    #[serde(default = "identities")]
     #[cfg_attr(feature = "schema", schemars(extend("enum" = ["identities", "refresh", "vault"])))]
     pub source: Cow<'a, str>,
     /// The scopes that are known to be granted; null if they are not known.
@@ -58,6 +60,10 @@ pub struct TokenAnswer<'a> {
     pub fetched_at: String,
     /// Names the token without revealing it; differs in every run of the daemon.
     pub fingerprint: String,
+}
+
+fn identities() -> Cow<'static, str> {
+    "identities".into()
 }
 
 /// A token that its provider refused.
