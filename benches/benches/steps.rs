@@ -10,7 +10,8 @@ use cloakroom::api::response::{KeepAlive, Reply};
 use cloakroom::api::route::Route;
 use cloakroom::api::token_json::TokenBody;
 use cloakroom::cache::{
-    Cache, Fetched, Fetching, ForWhom, LookupOptions, NotNow, Peeked, ProfileSource, Query, Served,
+    Cache, Fetched, Fetching, ForWhom, Forgetting, Issuing, LookupOptions, NotNow, Peeked, ProfileSource,
+    Query, Served, SourceAnswer, TokenIssuer, Wanted,
 };
 use cloakroom::clock::Clock;
 use cloakroom::config::{self, Env, UserIds};
@@ -21,7 +22,7 @@ use cloakroom::domain::priority::{Flow, Priority};
 use cloakroom::domain::source::Source;
 use cloakroom::domain::user::{Selector, UserId};
 use cloakroom::secret::{SecretStr, TagKey};
-use cloakroom::telemetry::{Counters, UserNames};
+use cloakroom::telemetry::UserNames;
 use divan::Bencher;
 use hyper::StatusCode;
 use hyper::header::HeaderValue;
@@ -114,8 +115,15 @@ fn cache() -> Cache {
                 [[listener]]\npath = \"/run/x.sock\"";
     let settings = config::parse("bench", text, &Env::default()).unwrap().config.cache;
     let names = UserNames::new(UserIds::Plain, TagKey::random().unwrap());
-    let cache =
-        Cache::new(&settings, Arc::new(Memory), Clock::system(), Arc::new(Counters::default()), names, 7);
+    let cache = Cache::new(
+        &settings,
+        Arc::new(Memory),
+        Arc::new(NoSource),
+        Clock::system(),
+        Arc::default(),
+        names,
+        7,
+    );
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(cache.look_up(query(&user()), Flow::Daemon)).unwrap();
     cache
@@ -129,6 +137,23 @@ fn hit(cache: &Cache, user: &UserId) -> Served {
     match cache.peek(query(user), Flow::Daemon, Clock::system().now()) {
         Peeked::Ready(answer) => answer.unwrap(),
         Peeked::Miss(_) => unreachable!("it has been asked for"),
+    }
+}
+
+/// Auth0's store is the only source.
+struct NoSource;
+
+impl TokenIssuer for NoSource {
+    fn issue(&self, _: Wanted) -> Issuing {
+        Box::pin(async { Ok(SourceAnswer::Stored) })
+    }
+
+    fn forget(&self, _: UserId) -> Forgetting {
+        Box::pin(async { Ok(()) })
+    }
+
+    fn forget_all(&self) -> Forgetting {
+        Box::pin(async { Ok(()) })
     }
 }
 
