@@ -35,8 +35,9 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(120);
 /// running.
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// During a shutdown: how long a client that has just connected may take to begin its first request.
-const FIRST_REQUEST_GRACE: Duration = Duration::from_millis(100);
+/// During a shutdown: how long a client that has just connected may take to begin its first request. A process on a busy
+/// machine may take longer than 100 ms from `connect(2)` to `write(2)`.
+const FIRST_REQUEST_GRACE: Duration = Duration::from_secs(1);
 
 /// The limit on hyper's buffer of a connection: above the 16 KiB that a header section may have, so that a section that
 /// is slightly too large does not cost the connection. It is also about the most memory that a client can make one
