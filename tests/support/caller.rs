@@ -1,6 +1,6 @@
 //! A caller as services are: plain HTTP/1.1 over the socket, one blocking connection that is kept.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
@@ -25,15 +25,24 @@ pub struct Heard {
 
 impl Caller {
     pub fn new(socket: &Path) -> Self {
-        let stream = UnixStream::connect(socket).unwrap();
+        Self::connect(socket).unwrap()
+    }
+
+    /// Fails where nobody listens.
+    pub fn connect(socket: &Path) -> io::Result<Self> {
+        let stream = UnixStream::connect(socket)?;
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        Self { stream: BufReader::new(stream) }
+        Ok(Self { stream: BufReader::new(stream) })
     }
 
     /// Sends a request and does not wait for the answer.
     pub fn ask(&mut self, path: &str) {
+        self.send(path).unwrap();
+    }
+
+    fn send(&mut self, path: &str) -> io::Result<()> {
         let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\ncloakroom-request: true\r\n\r\n");
-        self.stream.get_mut().write_all(request.as_bytes()).unwrap();
+        self.stream.get_mut().write_all(request.as_bytes())
     }
 
     /// Waits for the answer to what was asked.
@@ -53,6 +62,13 @@ impl Caller {
     pub fn get(&mut self, path: &str) -> Heard {
         self.ask(path);
         self.hear()
+    }
+
+    /// The same, or `None` if the daemon has closed the connection before the request.
+    pub fn get_unless_closed(&mut self, path: &str) -> Option<Heard> {
+        self.send(path).ok()?;
+        let begun = self.stream.fill_buf().is_ok_and(|bytes| !bytes.is_empty());
+        begun.then(|| self.hear())
     }
 }
 

@@ -47,6 +47,7 @@ mod log;
 mod manager;
 mod readme;
 mod reload;
+mod renewal;
 mod start;
 mod state;
 mod user_tokens;
