@@ -73,9 +73,12 @@ impl Entry {
         let Some(identity) = identity else { return self.fact(fact, self.sent, rules, now) };
         let ask = |fact| Judgement { outcome: Err(fact), freshness: Freshness::Expired };
         let Some(lack) = identity.lack() else {
-            let is_too_short = matches!(fact, LookupError::MinTtlUnsatisfiable { .. });
-            let is_known = is_too_short && is_new(identity, rules, now);
-            return if is_known { self.fact(fact, self.sent, rules, now) } else { ask(fact) };
+            let LookupError::MinTtlUnsatisfiable { left, .. } = fact else { return ask(fact) };
+            let Some(since) = identity.issued_at().filter(|_| is_new(identity, rules, now)) else {
+                return ask(fact);
+            };
+            let retry_after = rules.negative.login_required.saturating_sub(since.age(now));
+            return self.fact(LookupError::MinTtlUnsatisfiable { left, retry_after }, since, rules, now);
         };
         // The sources were asked after Auth0.
         let since = lack.since;
