@@ -11,7 +11,7 @@ use crate::clock::Clock;
 use crate::config::{Connection, Refresh};
 use crate::domain::freshness::{Deadline, Moment};
 use crate::domain::identity::{ExpiryBasis, LackReason, earliest};
-use crate::domain::priority::{Flow, Priority};
+use crate::domain::priority::Priority;
 use crate::domain::source::{IssuedToken, Rotation, Source, SourceError, SourceProblem, SourceStanding};
 use crate::domain::user::UserId;
 use crate::providers::Providers;
@@ -86,9 +86,9 @@ impl Sources {
 }
 
 impl TokenIssuer for Sources {
-    fn issue(&self, wanted: Wanted) -> Issuing {
+    fn issue(&self, wanted: Wanted, for_whom: ForWhom) -> Issuing {
         let inner = Arc::clone(&self.0);
-        Box::pin(async move { inner.ask(wanted).await })
+        Box::pin(async move { inner.ask(wanted, for_whom).await })
     }
 
     fn forget(&self, user: UserId) -> Forgetting {
@@ -108,7 +108,7 @@ impl Inner {
         connections.iter().find(|connection| *connection.name == *name).cloned()
     }
 
-    async fn ask(&self, wanted: Wanted) -> Result<SourceAnswer, SourceError> {
+    async fn ask(&self, wanted: Wanted, for_whom: ForWhom) -> Result<SourceAnswer, SourceError> {
         let Some(connection) = self.connection(&wanted.connection) else {
             return Ok(SourceAnswer::Lack(LackReason::Nothing));
         };
@@ -121,7 +121,7 @@ impl Inner {
                 Source::Identities if is_stored_next => return Ok(SourceAnswer::Stored),
                 Source::Identities => continue,
                 Source::Refresh => self.refresh(&connection, &wanted).await,
-                Source::Vault => self.exchange(&wanted).await,
+                Source::Vault => self.exchange(&wanted, for_whom.clone()).await,
             };
             match answer {
                 Answer::Token(token) => {
@@ -169,9 +169,8 @@ impl Inner {
     }
 
     /// Asks Token Vault for the token of the account.
-    async fn exchange(&self, wanted: &Wanted) -> Answer {
+    async fn exchange(&self, wanted: &Wanted, for_whom: ForWhom) -> Answer {
         let hint = Some(&*wanted.identity_user_id).filter(|account| !account.is_empty());
-        let for_whom = ForWhom::only(Flow::Daemon);
         let (user, connection) = (&wanted.user, &*wanted.connection);
         match self.parts.vault.exchange(user, connection, hint, Priority::Caller, for_whom).await {
             Exchanged::Issued(token) => Answer::Token(token),

@@ -9,10 +9,13 @@ use crate::domain::source::{Source, SourceError, SourceFailure, SourceOrder};
 use crate::domain::user::UserId;
 use crate::secret::{Secret, SecretStr, Tag};
 
+use super::source::ForWhom;
+
 /// The sources of tokens that are asked when what Auth0 stores is over.
 pub trait TokenIssuer: Send + Sync + 'static {
-    /// Asks the sources that `wanted` names, in their order. Ends within a bounded time.
-    fn issue(&self, wanted: Wanted) -> Issuing;
+    /// Asks the sources that `wanted` names, in their order, at the turn of one of the flows in `for_whom`. Ends within a
+    /// bounded time.
+    fn issue(&self, wanted: Wanted, for_whom: ForWhom) -> Issuing;
 
     /// Forgets what a refresh of this user's tokens needs.
     fn forget(&self, user: UserId) -> Forgetting;

@@ -150,7 +150,7 @@ impl Cache {
         user: &UserId,
         begin: impl FnOnce(Option<Arc<Entry>>) -> Result<(Arc<Entry>, Wanted), Arc<Entry>>,
     ) -> Result<Flight<Renewed>, NoFlight<Arc<Entry>>> {
-        self.renewals.join((user.clone(), account), flow, |obsolete, _| {
+        self.renewals.join((user.clone(), account), flow, |obsolete, for_whom| {
             let (base, wanted) = begin(self.cached(user))?;
             let landing = RenewalLanding {
                 user: user.clone(),
@@ -162,7 +162,7 @@ impl Cache {
                 refusals: self.refusals.clone(),
                 clock: self.clock.clone(),
             };
-            let issuing = self.issuer.issue(wanted);
+            let issuing = self.issuer.issue(wanted, for_whom);
             Ok(async move { landing.land(issuing.await) })
         })
     }
