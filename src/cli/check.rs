@@ -28,6 +28,7 @@ mod client;
 mod rules;
 mod sources;
 mod systemd_unit;
+mod vault;
 
 /// The text of `--help`.
 pub const ABOUT: &str = "\
@@ -35,7 +36,8 @@ Read the configuration as `serve` would, and name everything wrong with it at on
 
 With --online also obtain a Management API token and judge it: scopes that are missing, scopes beyond what is \
 needed, this machine's clock, whether users can be read, and whether [upstream] stays within the tenant's rate limit. \
-Also ask the provider of each [[connection]] whether it accepts the connection's client; no user's token is redeemed.
+Also ask the provider of each [[connection]] whether it accepts the connection's client, and Auth0 whether the \
+application may use Token Vault for it; no user's token is redeemed or exchanged.
 
 The rules of each listener are printed as the daemon understands them; `cloakroom explain` says which of them decides \
 about a request.
@@ -72,7 +74,8 @@ pub fn run(args: &Args, environment: Environment, out: &mut impl io::Write) -> R
     {
         writeln!(out, "warning: {warning}")?;
     }
-    for warning in config.state.iter().flat_map(|state| warnings_of_state(&state.path)) {
+    let of_state = config.state.iter().flat_map(|state| warnings_of_state(&state.path));
+    for warning in of_state.chain(vault::too_many(&config)) {
         writeln!(out, "warning: {warning}")?;
     }
     // The daemon's own limit may differ, but a limit that is too low for this process deserves a warning.
@@ -93,7 +96,7 @@ fn warnings_of_state(path: &Path) -> impl Iterator<Item = String> {
 }
 
 /// Asks Auth0 twice: for a Management token, and with that for [`UNKNOWN_USER`]. If there is a next key, asks once more
-/// for a token, with that key.
+/// for a token, with that key. Then judges the sources of connections.
 async fn online(config: &Config, out: &mut impl io::Write) -> Result<(), CommandError> {
     let clock = Clock::system();
     let transports = Transports::build(config).map_err(|cause| CommandError::failed(cause.to_string()))?;
@@ -110,8 +113,9 @@ async fn online(config: &Config, out: &mut impl io::Write) -> Result<(), Command
         Auth0::new(&config.tenant, client, config.upstream, parts)
     };
     let (present, next) = client::apart(&config.client);
-    let next_accepted = match next {
-        Some(next) => judge_next(auth0(&next).grant().await, out)?,
+    let next = next.map(|next| auth0(&next));
+    let next_accepted = match &next {
+        Some(next) => judge_next(next.grant().await, out)?,
         None => true,
     };
     let auth0 = auth0(&present);
@@ -135,7 +139,10 @@ async fn online(config: &Config, out: &mut impl io::Write) -> Result<(), Command
     }
     judge_budget(config, budget.standing(clock.now()), out)?;
     let sources_accept = sources::judge(config, transports, out).await?;
-    match skew_tolerable && scopes_suffice && next_accepted && sources_accept {
+    // A key that Auth0 refuses for grants is not tried a second time.
+    let next = next.as_ref().filter(|_| next_accepted);
+    let vault_accepts = vault::judge(config, &auth0, next, &unknown_user, out).await?;
+    match skew_tolerable && scopes_suffice && next_accepted && sources_accept && vault_accepts {
         true => Ok(()),
         false => Err(CommandError::failed("the configuration works only in part: see the warnings above")),
     }

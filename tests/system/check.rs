@@ -135,6 +135,157 @@ async fn check_online_tries_each_key_of_the_client() {
     }
 }
 
+const VAULT: &str = "[tenant.client]\nid = \"demo-client\"\nauth = \"private_key_jwt\"\nkey_file = \"{dir}/key.pem\"\n\
+                     [vault]\n[[connection]]\nname = \"google-oauth2\"\nsources = [\"identities\", \"vault\"]\n\
+                     [[connection]]\nname = \"github\"\nsources = [\"vault\"]\n\
+                     [[connection]]\nname = \"gitlab\"\nsources = [\"identities\"]\n";
+
+/// Lets the application exchange at two connections with the first key. Returns the key's id.
+fn allow(tenant: &Tenant) -> String {
+    tenant.change_vault(|vault| vault.allow(&["google-oauth2", "github"], &["calendar"]));
+    let key = ClientKeyPair::shared(0).unwrap();
+    let register = |purpose| tenant.register_key(purpose, &key.public_pem, "RS256").unwrap();
+    register(KeyUse::Authentication);
+    register(KeyUse::TokenVault)
+}
+
+/// Each fault is told in one line, for the connections that it is about, and no user's token is exchanged.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn check_online_says_what_token_vault_lacks() {
+    type Change = fn(&Tenant, &str);
+    let options = || TenantOptions { client_auth: ClientAuth::PrivateKeyJwt, ..TenantOptions::default() };
+    let cases: [(Change, i32, &[&str]); 8] = [
+        (|_, _| (), 0, &["ok: connections google-oauth2, github: the application may use Token Vault\n"]),
+        (
+            |tenant, _| tenant.change_vault(|vault| vault.grant_type_allowed = false),
+            1,
+            &["warning: connections google-oauth2, github: the application may not use Token Vault: enable"],
+        ),
+        (
+            |tenant, _| tenant.change_vault(|vault| vault.ip_allowlist.clear()),
+            1,
+            &[
+                "warning: connections google-oauth2, github: Auth0 denies exchanges for all connections: put the address",
+            ],
+        ),
+        (
+            |tenant, _| tenant.change_vault(|vault| drop(vault.grants.remove("github"))),
+            1,
+            &[
+                "ok: connection google-oauth2: the application may use Token Vault\n",
+                "warning: connection github: Auth0 denies exchanges here and allows others",
+            ],
+        ),
+        (
+            |tenant, _| tenant.change_vault(|vault| vault.always_mfa = true),
+            1,
+            &["warning: connections google-oauth2, github: Auth0 asks for a second factor"],
+        ),
+        (
+            |tenant, kid| tenant.remove_key(KeyUse::TokenVault, kid),
+            0,
+            &["warning: connections google-oauth2, github: undecided, because"],
+        ),
+        (
+            |tenant, kid| tenant.remove_key(KeyUse::Authentication, kid),
+            78,
+            &["error: Auth0 does not accept the client's key"],
+        ),
+        (
+            |tenant, _| tenant.fault(Endpoint::Exchange, Fault::Edge503Html),
+            0,
+            &["warning: connections google-oauth2, github: Token Vault could not be checked: "],
+        ),
+    ];
+    for (at, (change, exit, lines)) in cases.into_iter().enumerate() {
+        let (found, out, tenant) = check_online(options(), VAULT, |tenant| {
+            let kid = allow(tenant);
+            change(tenant, &kid);
+        })
+        .await;
+        assert_eq!(found, exit, "case {at}: {out}");
+        for line in lines {
+            assert!(out.contains(line), "case {at}: {line} in {out}");
+        }
+        let about = out.lines().filter(|line| line.contains(": connection"));
+        assert_eq!(about.count(), lines.iter().filter(|line| line.contains(": connection")).count(), "{out}");
+        let exchanges = tenant.exchanges();
+        assert!(exchanges.iter().all(|exchange| exchange.error.is_some()), "{exchanges:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn check_online_tries_the_next_key_at_token_vault_unless_subject_tokens_have_one_of_their_own() {
+    let with_next: &str = "[tenant.client]\nid = \"demo-client\"\nauth = \"private_key_jwt\"\nkey_file = \"{dir}/key.pem\"\n\
+                           next_key_file = \"{dir}/next-key.pem\"\n[[connection]]\nname = \"github\"\n\
+                           sources = [\"vault\"]\n[vault]\n";
+    let with_own: &str = "[tenant.client]\nid = \"demo-client\"\nauth = \"private_key_jwt\"\nkey_file = \"{dir}/key.pem\"\n\
+                          next_key_file = \"{dir}/next-key.pem\"\n[[connection]]\nname = \"github\"\n\
+                          sources = [\"vault\"]\n[vault]\nkey_file = \"{dir}/key.pem\"\n";
+    let next = ClientKeyPair::shared(1).unwrap();
+    for (settings, uses, exit, line) in [
+        (
+            with_next,
+            &[KeyUse::Authentication, KeyUse::TokenVault][..],
+            0,
+            "ok: Token Vault accepts the client's next key\n",
+        ),
+        (
+            with_next,
+            &[KeyUse::Authentication],
+            1,
+            "warning: the client's next key is refused by Token Vault: register it",
+        ),
+        (
+            with_next,
+            &[KeyUse::TokenVault],
+            1,
+            "warning: the client's next key is refused: Auth0 does not accept",
+        ),
+        (
+            with_own,
+            &[KeyUse::Authentication],
+            0,
+            "ok: connection github: the application may use Token Vault\n",
+        ),
+    ] {
+        let options = TenantOptions { client_auth: ClientAuth::PrivateKeyJwt, ..TenantOptions::default() };
+        let (found, out, _) = check_online(options, settings, |tenant| {
+            allow(tenant);
+            for purpose in uses {
+                tenant.register_key(*purpose, &next.public_pem, "RS256").unwrap();
+            }
+        })
+        .await;
+        assert_eq!(found, exit, "{line}: {out}");
+        assert!(out.contains(line), "{line}: {out}");
+        // It is named with its id, with the grant, and with the exchange if there is one.
+        let is_tried = settings == with_next && uses.contains(&KeyUse::Authentication);
+        assert_eq!(out.matches("next key").count(), if is_tried { 3 } else { 2 }, "{out}");
+    }
+}
+
+/// A privileged worker is granted five connections at most, which `check` counts without asking Auth0.
+#[test]
+fn check_warns_of_more_connections_than_token_vault_grants() {
+    let tenant = Tenant::new(Clock::system(), TenantOptions::default()).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("cloakroom.toml");
+    let client =
+        "[tenant.client]\nid = \"x\"\nauth = \"private_key_jwt\"\nkey_file = \"{dir}/key.pem\"\n[vault]\n";
+    for (count, warns) in [(5, false), (6, true)] {
+        let connection = |number| format!("[[connection]]\nname = \"c{number}\"\nsources = [\"vault\"]\n");
+        let settings: String = (0..count).map(connection).collect();
+        let domain = "acme.eu.auth0.com";
+        let config = configuration(domain, &tenant, None, &directory, &format!("{client}{settings}"));
+        fs::write(&file, config).unwrap();
+        let (exit, out, err) = run(&["check", "--config", file.to_str().unwrap()]);
+        assert_eq!(exit, 0, "{out}{err}");
+        let warning = "warning: 6 connections have vault in their sources, and Auth0 grants 5 at most";
+        assert_eq!(out.contains(warning), warns, "{out}");
+    }
+}
+
 #[test]
 fn check_tells_the_end_of_the_clients_certificate() {
     let tenant = Tenant::new(Clock::system(), TenantOptions::default()).unwrap();

@@ -106,7 +106,7 @@ const NARROW: &[(&str, &str, &[&str])] = &[
     ("cli", "secret", &["src/cli/check.rs", "src/cli/check/sources.rs"]),
     ("cli", "state", &["src/cli/check.rs"]),
     ("cli", "transport", &["src/cli/check/systemd_unit.rs"]),
-    ("cli", "upstream", &["src/cli/check.rs"]),
+    ("cli", "upstream", &["src/cli/check.rs", "src/cli/check/vault.rs"]),
 ];
 
 /// The files in which a secret leaves its type, and why each may.

@@ -23,6 +23,8 @@ pub enum VaultAccess {
     Granted,
     /// Auth0 denies this connection, and not all of them.
     NotGranted,
+    /// Auth0 denies this connection and all others, of which there are some.
+    NothingGranted,
     /// Auth0 calls the exchange invalid, perhaps because it knows no such user.
     Undecided,
     /// Auth0 refuses every exchange of the application, or of this connection, for this reason.
@@ -34,24 +36,29 @@ pub enum VaultAccess {
 impl VaultAccess {
     /// Whether an operator has to change something.
     pub fn is_wrong(&self) -> bool {
-        matches!(self, Self::NotGranted | Self::Refused(_))
+        matches!(self, Self::NotGranted | Self::NothingGranted | Self::Refused(_))
     }
 }
 
 impl fmt::Display for VaultAccess {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Granted => f.write_str("the application may exchange at Token Vault"),
+            Self::Granted => f.write_str("the application may use Token Vault"),
             Self::NotGranted => f.write_str(
-                "Auth0 denies this connection and no other, so that this host's address is allowed: name the connection \
-                 among the grants of the application's privileged access, and enable it for the application",
+                "Auth0 denies exchanges here and allows others, so this host's address is right: name the connection among \
+                 the grants of the application's privileged access, and enable it for the application",
+            ),
+            Self::NothingGranted => f.write_str(
+                "Auth0 denies exchanges for all connections: put the address from which this host reaches Auth0 into \
+                 ip_allowlist of the application's privileged access; if it is there, name the connections among the \
+                 grants and enable them for the application",
             ),
             Self::Undecided => f.write_str(
-                "undecided: Auth0 calls the exchange for a user who does not exist invalid; it may do so because of that \
-                 user, or because the key is not one of the credentials of the application's privileged access",
+                "undecided, because Auth0 calls an exchange for a user who does not exist invalid: make sure that the key \
+                 is one of the credentials of the application's privileged access, and look a real user up",
             ),
             Self::Refused(fault) => fault.fmt(f),
-            Self::Failed(failure) => failure.fmt(f),
+            Self::Failed(failure) => write!(f, "Token Vault could not be checked: {failure}"),
         }
     }
 }
@@ -80,12 +87,18 @@ fn access(exchanged: Exchanged) -> VaultAccess {
     }
 }
 
-/// Where another connection is granted, a denial is about the connection and not about this host.
+/// Where another connection is granted, a denial is about the connection. Where several are denied and none is granted, it
+/// is more likely to be about this host.
 fn compare(found: &mut [(&str, VaultAccess)]) {
-    if found.iter().any(|(_, access)| *access == VaultAccess::Granted) {
-        let denied = VaultAccess::Refused(SourceFault::VaultAccess);
-        found.iter_mut().filter(|(_, access)| *access == denied).for_each(|(_, access)| {
-            *access = VaultAccess::NotGranted;
-        });
+    let denied = VaultAccess::Refused(SourceFault::VaultAccess);
+    let is_any_granted = found.iter().any(|(_, access)| *access == VaultAccess::Granted);
+    let are_all_denied = found.len() > 1 && found.iter().all(|(_, access)| *access == denied);
+    let meaning = match (is_any_granted, are_all_denied) {
+        (true, _) => VaultAccess::NotGranted,
+        (false, true) => VaultAccess::NothingGranted,
+        (false, false) => return,
+    };
+    for (_, access) in found.iter_mut().filter(|(_, access)| *access == denied) {
+        *access = meaning.clone();
     }
 }
