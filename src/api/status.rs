@@ -116,6 +116,7 @@ impl Services {
                 token_requests: counters.token_requests.get(),
                 user_requests: counters.user_requests.get(),
                 key_requests: counters.key_requests.get(),
+                exchange_requests: counters.exchange_requests.get(),
                 failures: counters.upstream_failures.get(),
                 last_failure: counters
                     .last_upstream_failure()

@@ -100,6 +100,9 @@ fn verdict(status: &StatusAnswer) -> String {
         (true, _) if status.state.as_ref().is_some_and(|state| state.trouble.is_some()) => {
             "ready: but the state file cannot be used, so no refresh token that rotates is redeemed".into()
         }
+        (true, None) if status.sources.iter().any(|source| source.misconfigured.is_some()) => {
+            "ready: but a source is misconfigured, so some expired tokens are not renewed".into()
+        }
         (true, Some(failure)) => {
             let attempts = count(failure.attempts, "failed attempt");
             format!("ready: but the Management token is not being renewed ({attempts})")
@@ -178,15 +181,17 @@ fn lookups(counts: LookupCounts) -> String {
 }
 
 fn upstream(status: &UpstreamStatus, now: Timestamp) -> Vec<[String; 2]> {
-    let UpstreamStatus { token_requests, user_requests, key_requests, failures, last_failure, .. } = status;
+    let UpstreamStatus { token_requests, user_requests, failures, last_failure, .. } = status;
     let (tokens, users) = (count(*token_requests, "token request"), count(*user_requests, "user request"));
     let joined = count(status.flights_joined, "lookup");
-    // If `/v1/me` is off there are none.
-    let keys = match key_requests {
+    // Without `/v1/me` there are no requests for keys, and without Token Vault no exchanges.
+    let some = |number, what| match number {
         0 => String::new(),
-        some => format!(", {}", count(*some, "key request")),
+        some => format!(", {}", count(some, what)),
     };
-    let requests = format!("{tokens}, {users}{keys}, {failures} failed; {joined} shared one");
+    let keys = some(status.key_requests, "key request");
+    let exchanges = some(status.exchange_requests, "exchange");
+    let requests = format!("{tokens}, {users}{keys}{exchanges}, {failures} failed; {joined} shared one");
     let mut rows = vec![row("auth0", requests)];
     if let Some(seconds) = status.gate_closed_for {
         let wait = span(seconds);

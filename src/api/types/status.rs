@@ -124,7 +124,9 @@ pub struct UpstreamStatus {
     pub user_requests: u64,
     /// Requests for the key set that user tokens are verified with.
     pub key_requests: u64,
-    /// Requests of all three kinds that failed.
+    /// Exchanges at Token Vault.
+    pub exchange_requests: u64,
+    /// Requests of all these kinds that failed.
     pub failures: u64,
     /// The latest failed request; null if none has failed.
     pub last_failure: Option<UpstreamFailure>,

@@ -89,7 +89,7 @@ fn a_healthy_daemon() {
     assert_eq!(
         shown(&healthy()),
         "\
-ready: lookups are answered
+ready: but a source is misconfigured, so some expired tokens are not renewed
 
 daemon   cloakroom 0.1.0, up 3 h 12 min
          started 3 h 12 min ago (2026-11-22T06:48:00Z)
@@ -201,6 +201,19 @@ fn keys_that_were_asked_for_are_counted() {
     status.upstream.key_requests = 1;
     let text = shown(&status);
     assert!(text.contains("13 user requests, 1 key request, 1 failed; 7 lookups"), "{text}");
+    status.upstream.exchange_requests = 2;
+    let text = shown(&status);
+    assert!(text.contains("1 key request, 2 exchanges, 1 failed; 7 lookups"), "{text}");
+}
+
+#[test]
+fn a_source_that_is_misconfigured_is_in_the_verdict_and_one_that_is_not_is_no_fault() {
+    let mut status = healthy();
+    status.sources.truncate(1);
+    assert!(shown(&status).starts_with("ready: lookups are answered\n"));
+    status.management_token.failure = failed(false);
+    status.sources = healthy().sources;
+    assert!(shown(&status).starts_with("ready: but the Management token is not being renewed"));
 }
 
 #[test]

@@ -63,8 +63,8 @@ async fn status_tells_everything_but_tokens_and_users() {
     assert_eq!(
         status["upstream"],
         json!({
-            "token_requests": 1, "user_requests": 2, "key_requests": 0, "failures": 0, "last_failure": null, "flights_joined": 0,
-            "gate_closed_for": null, "waiting": 0, "ratelimit_remaining": 49, "thrifty": false,
+            "token_requests": 1, "user_requests": 2, "key_requests": 0, "exchange_requests": 0, "failures": 0,
+            "last_failure": null, "flights_joined": 0, "gate_closed_for": null, "waiting": 0, "ratelimit_remaining": 49, "thrifty": false,
             "clock_skew_seconds": 0.0,
         })
     );

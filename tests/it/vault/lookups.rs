@@ -16,6 +16,11 @@ const SETTINGS: &str = "[tenant.client]\nid = \"demo-client\"\nauth = \"private_
                         sources = [\"identities\", \"vault\"]\n";
 
 async fn world() -> World {
+    world_with("").await
+}
+
+/// A daemon whose client may exchange at one connection. `settings` are keys of `[tenant]`, and further tables.
+pub(super) async fn world_with(settings: &str) -> World {
     let domain = Some("tenant.example".to_owned());
     let client_auth = ClientAuth::PrivateKeyJwt;
     let (tenant, clocks) =
@@ -29,7 +34,7 @@ async fn world() -> World {
     let path = directory.path().join("client-key.pem");
     fs::write(&path, pair.private_pem.expose()).unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
-    World::reloadable_in(directory, (tenant, clocks), SETTINGS).await
+    World::reloadable_in(directory, (tenant, clocks), &format!("{settings}{SETTINGS}")).await
 }
 
 #[tokio::test(start_paused = true)]
@@ -72,4 +77,23 @@ async fn a_misconfigured_vault_is_the_operators_and_a_valid_token_needs_no_vault
     assert!(refused.detail().contains("privileged access"), "{}", refused.detail());
     assert_eq!(world.get(&World::path(users::GOOGLE)).await.status, 200);
     assert_eq!(world.tenant.calls_to(Endpoint::Exchange).len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn status_says_what_an_operator_has_to_change_until_it_is_changed() {
+    let world = world().await;
+    let standing = async || world.get("/v1/status").await.json()["sources"][0].clone();
+    let none = serde_json::json!({
+        "connection": GOOGLE, "source": "vault", "host": "tenant.example", "misconfigured": null,
+    });
+    assert_eq!(standing().await, none);
+    world.tenant.change_vault(|vault| vault.grant_type_allowed = false);
+    assert_eq!(world.get(&World::path(users::EXPIRED)).await.status, 502);
+    let said = standing().await["misconfigured"].as_str().unwrap().to_owned();
+    assert!(said.contains("enable the Token Vault grant type"), "{said}");
+    assert_eq!(world.get("/v1/status").await.json()["upstream"]["exchange_requests"], 1);
+    world.tenant.change_vault(|vault| vault.grant_type_allowed = true);
+    tokio::time::sleep(HOUR).await;
+    assert_eq!(world.get(&World::path(users::EXPIRED)).await.status, 410);
+    assert_eq!(standing().await, none);
 }

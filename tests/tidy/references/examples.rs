@@ -118,6 +118,7 @@ fn status() -> StatusAnswer {
             token_requests: 2,
             user_requests: 219,
             key_requests: 0,
+            exchange_requests: 0,
             failures: 1,
             last_failure: Some(UpstreamFailure {
                 at: "2026-11-22T04:00:02Z".into(),
