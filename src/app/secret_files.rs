@@ -17,9 +17,11 @@ pub struct SecretFiles {
 #[derive(Clone, Debug)]
 enum Credentials {
     /// The credentials of the client: a secret, keys, or a certificate with its key.
-    OfClient(Arc<Client>),
+    Client(Arc<Client>),
     /// A secret of a connection's client.
-    OfConnection(Arc<Secret>),
+    Connection(Arc<Secret>),
+    /// The key that signs subject tokens for Token Vault.
+    Vault(config::Vault),
 }
 
 impl SecretFiles {
@@ -36,11 +38,15 @@ impl SecretFiles {
         let mut files: Vec<Self> = of_connections
             .map(|(path, secret)| Self {
                 paths: vec![path.to_owned()],
-                credentials: Credentials::OfConnection(Arc::clone(secret)),
+                credentials: Credentials::Connection(Arc::clone(secret)),
             })
             .collect();
+        let of_vault = config.vault.as_ref().and_then(|vault| Some((vault, vault.key_file.as_ref()?)));
+        if let Some((vault, path)) = of_vault.filter(|(_, path)| !paths.contains(path)) {
+            files.push(Self { paths: vec![path.clone()], credentials: Credentials::Vault(vault.clone()) });
+        }
         if !paths.is_empty() {
-            files.push(Self { paths, credentials: Credentials::OfClient(Arc::clone(&config.client)) });
+            files.push(Self { paths, credentials: Credentials::Client(Arc::clone(&config.client)) });
         }
         files
     }
@@ -50,20 +56,25 @@ impl SecretFiles {
         &self.paths
     }
 
-    /// Compares what the files contain now. Blocks. `key` distinguishes secrets without storing them.
-    pub fn check(&self, key: &TagKey) -> Found {
+    /// Compares what the files contain now. Blocks. `tags` distinguishes secrets without storing them.
+    pub fn check(&self, tags: &TagKey) -> Found {
         match &self.credentials {
-            Credentials::OfConnection(secret) => {
+            Credentials::Connection(secret) => {
                 match self.paths.first().and_then(|path| config::secret_in(path)) {
                     None => Found::Unusable,
                     Some(there) if there == **secret => Found::Same,
-                    Some(there) => Found::Others(key.tag("secret", there.expose())),
+                    Some(there) => Found::Others(tags.tag("secret", there.expose())),
                 }
             }
-            Credentials::OfClient(client) => match client.reread() {
+            Credentials::Vault(vault) => match vault.reread().and_then(|there| there.key) {
+                None => Found::Unusable,
+                Some(there) if vault.key.as_ref() == Some(&there) => Found::Same,
+                Some(there) => Found::Others(tags.tag("credentials", there.kid())),
+            },
+            Credentials::Client(client) => match client.reread() {
                 None => Found::Unusable,
                 Some(there) if there.has_credentials_of(client) => Found::Same,
-                Some(there) => Found::Others(tag(&there, key)),
+                Some(there) => Found::Others(tag(&there, tags)),
             },
         }
     }

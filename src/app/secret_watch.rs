@@ -1,5 +1,5 @@
-//! Reloads the configuration when credentials are replaced on disk: the client's secret, keys or certificate, or the
-//! secret of a connection's client.
+//! Reloads the configuration when credentials are replaced on disk: the client's secret, keys or certificate, the secret of
+//! a connection's client, or the key of Token Vault.
 //!
 //! The kernel reports changes in the directories of a file's path, before and after following links. The file itself
 //! is not watched: a replacement, such as Kubernetes makes by moving a link, is another file. Directories may be

@@ -40,6 +40,13 @@ impl Default for Vault {
 }
 
 impl Vault {
+    /// These settings with the key that its file contains now; `None` if there is no file, or it cannot be used.
+    pub fn reread(&self) -> Option<Self> {
+        let (path, known) = self.key_file.as_ref().zip(self.key.as_ref())?;
+        let (key, _) = client_key::key_from(path, known.alg()).ok()?;
+        Some(Self { key: Some(Arc::new(key)), ..self.clone() })
+    }
+
     /// These settings with the key of `known`, if it is the same one, so that it is in memory once.
     #[must_use]
     pub fn sharing(mut self, known: Option<&Self>) -> Self {

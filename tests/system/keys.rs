@@ -9,8 +9,8 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use cloakroom::fake_auth0::{
-    ClientAuth, ClientCertificateFiles, ClientCertificateKind, ClientKeyPair, Endpoint, KeyUse,
-    TenantOptions, users,
+    ClientAuth, ClientCertificateFiles, ClientCertificateKind, ClientKeyPair, ConnectedAccount, Endpoint,
+    KeyUse, TenantOptions, users,
 };
 use nix::sys::signal::Signal;
 
@@ -85,6 +85,40 @@ fn keys_that_are_replaced_on_disk_are_used_without_a_reload() {
     put_key(&deployment, "key.pem", 1);
     daemon.until("the key is noticed", |daemon| reloads(daemon, "key_file") == 1);
     assert!(!daemon.log().contains("refused; the old one"), "{}", daemon.log());
+}
+
+/// The key of subject tokens may be another one than the client's. Its file is watched as the client's is.
+#[test]
+fn the_key_of_token_vault_is_used_as_soon_as_it_is_replaced_on_disk() {
+    let settings = "[vault]\nkey_file = \"{dir}/next-key.pem\"\n[[connection]]\nname = \"github\"\nsources = [\"vault\"]\n";
+    let deployment = with_keys(&[0], settings);
+    let register = |index: usize| {
+        let public = &ClientKeyPair::shared(index).unwrap().public_pem;
+        deployment.tenant.register_key(KeyUse::TokenVault, public, "RS256").unwrap()
+    };
+    deployment.tenant.change_vault(|vault| vault.allow(&["github"], &["repo"]));
+    let account = users::GITHUB.split_once('|').unwrap().1;
+    deployment.tenant.connect_account(ConnectedAccount::new(users::GITHUB, "github", account, &["repo"]));
+    let first = register(1);
+    let mut daemon = deployment.start();
+    let asks = |daemon: &mut Daemon| {
+        daemon.run(&["purge", "--all"]);
+        daemon.run(&["token", users::GITHUB])
+    };
+    assert_eq!(asks(&mut daemon).0, 0);
+    register(2);
+    deployment.tenant.remove_key(KeyUse::TokenVault, &first);
+    let (exit, _, why) = asks(&mut daemon);
+    assert!(exit != 0 && why.contains("Auth0 calls the exchange invalid"), "{why}");
+
+    put(deployment.directory.path(), "next-key.pem", "no key\n");
+    daemon.until("it is refused", |daemon| daemon.log().contains("The new configuration is refused"));
+    put_key(&deployment, "next-key.pem", 2);
+    daemon.until("the new key is noticed", |daemon| {
+        daemon.log().matches("\"changed\":\"vault.key_file\"").count() == 1
+    });
+    let (exit, _, why) = asks(&mut daemon);
+    assert_eq!(exit, 0, "{why}");
 }
 
 #[test]
