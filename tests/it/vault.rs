@@ -8,6 +8,7 @@ mod lookups;
 mod outcomes;
 mod refusals;
 mod secrecy;
+mod turns;
 
 use std::sync::Arc;
 use std::time::Duration;
