@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use cloakroom::fake_auth0::{
     ClientAuth, ClientKeyPair, ConnectedAccount, Endpoint, KeyUse, TenantOptions, users,
 };
+use serde_json::json;
 
 use super::{GOOGLE, HOUR};
 use crate::support::in_memory;
@@ -57,7 +58,7 @@ async fn an_expired_token_is_replaced_by_that_of_the_vault_and_the_next_lookup_i
         "the stored one has expired"
     );
     assert_eq!((&body["source"], &body["expiry_basis"]), (&"vault".into(), &"issued".into()));
-    assert_eq!(body["scopes"], serde_json::json!(["calendar"]));
+    assert_eq!(body["scopes"], json!(["calendar"]));
     assert_eq!(exchanges() - before, 1);
     assert_eq!(world.get(&path).await.header("cloakroom-cache"), Some("hit"));
     assert_eq!(exchanges() - before, 1);
@@ -83,7 +84,7 @@ async fn a_misconfigured_vault_is_the_operators_and_a_valid_token_needs_no_vault
 async fn status_says_what_an_operator_has_to_change_until_it_is_changed() {
     let world = world().await;
     let standing = async || world.get("/v1/status").await.json()["sources"][0].clone();
-    let none = serde_json::json!({
+    let none = json!({
         "connection": GOOGLE, "source": "vault", "host": "tenant.example", "misconfigured": null,
     });
     assert_eq!(standing().await, none);
@@ -96,4 +97,42 @@ async fn status_says_what_an_operator_has_to_change_until_it_is_changed() {
     tokio::time::sleep(HOUR).await;
     assert_eq!(world.get(&World::path(users::EXPIRED)).await.status, 410);
     assert_eq!(standing().await, none);
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_accounts_of_one_connection_are_told_apart_by_their_own_ids() {
+    let world = world().await;
+    let id = "auth0|two-accounts";
+    let account = |number: &str| json!({ "connection": GOOGLE, "provider": GOOGLE, "user_id": number });
+    assert!(
+        world.tenant.put_user(json!({ "user_id": id, "identities": [account("1035"), account("2046")] }))
+    );
+    for number in ["1035", "2046"] {
+        world.tenant.connect_account(ConnectedAccount::new(id, GOOGLE, number, &["calendar"]));
+    }
+    let path = World::path(id);
+    let both = world.get(&path).await;
+    assert_eq!(both.problem(), (409, "ambiguous_identity".into()));
+    let listed =
+        |number: &str| json!({ "connection": GOOGLE, "provider": GOOGLE, "identity_user_id": number });
+    assert_eq!(both.json()["identities"], json!([listed("1035"), listed("2046")]));
+    let named = world.get(&format!("{path}?connection={GOOGLE}")).await;
+    assert_eq!(named.problem(), (409, "ambiguous_identity".into()));
+    assert_eq!(world.tenant.exchanges().len(), 0, "the vault would choose one of them");
+    for state in ["miss", "hit"] {
+        for number in ["1035", "2046"] {
+            let one = world.get(&format!("{path}?identity_user_id={number}")).await;
+            assert_eq!((one.status.as_u16(), one.header("cloakroom-cache")), (200, Some(state)), "{one:?}");
+            let body = one.json();
+            assert_eq!(body["identity_user_id"], number);
+            let token = body["access_token"].as_str().unwrap();
+            assert!(token.starts_with(&format!("vault-{GOOGLE}-{number}-")), "{token}");
+        }
+    }
+    let hints: Vec<_> = world.tenant.exchanges().into_iter().map(|asked| asked.login_hint.unwrap()).collect();
+    assert_eq!(hints, ["1035", "2046"]);
+    // An account that was never used for a login is none of the user's identities, so its id cannot be told.
+    world.tenant.connect_account(ConnectedAccount::new(id, GOOGLE, "3057", &["calendar"]));
+    let unlisted = world.get(&format!("{path}?identity_user_id=3057")).await;
+    assert_eq!(unlisted.problem(), (404, "identity_not_found".into()));
 }
