@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use cloakroom::api::metrics::METRICS;
 use cloakroom::fake_auth0::{Endpoint, Fault, TenantOptions, WaitHint, users};
+use cloakroom::telemetry::StateStanding;
 use serde_json::json;
 
 use super::world;
@@ -48,6 +49,36 @@ async fn probes_tell_started_and_ready_apart() {
     let grants = world.tenant.calls().len() - calls;
     probe("/readyz").await;
     assert_eq!(world.tenant.calls().len() - calls, grants, "no probe calls upstream");
+}
+
+/// A restart would lose refresh tokens that are in memory alone, and valid tokens are served.
+#[tokio::test(start_paused = true)]
+async fn a_state_file_that_cannot_be_used_is_told_and_leaves_the_daemon_ready() {
+    let world = world().await;
+    assert_eq!(world.get("/v1/status").await.json()["state"], json!(null));
+    let standing = StateStanding {
+        trouble: Some("its file system is read-only".into()),
+        records: 3,
+        unwritten: 1,
+        oldest_unwritten: Some(world.clock.now()),
+    };
+    world.running.services().counters.state.set(Some(standing));
+    tokio::time::sleep(Duration::from_secs(90)).await;
+    let probe = world.send("GET", "/readyz", &[]).await;
+    let said = "ready, but the state file cannot be used: its file system is read-only\n";
+    assert_eq!((probe.status.as_u16(), &*probe.body), (200, said.as_bytes()));
+    let status = world.get("/v1/status").await.json();
+    assert_eq!(status["ready"], true);
+    assert_eq!(
+        status["state"],
+        json!({
+            "trouble": "its file system is read-only", "records": 3, "unwritten": 1,
+            "oldest_unwritten_seconds": 90,
+        })
+    );
+    let sentence = world.running.services().sentence();
+    assert!(sentence.contains("; the state file cannot be used: its file system is read-only"), "{sentence}");
+    assert_eq!(world.get(&World::path(users::GOOGLE)).await.status, 200);
 }
 
 #[tokio::test(start_paused = true)]
