@@ -21,6 +21,7 @@ mod support {
     pub mod futures;
     #[path = "../../support/in_memory.rs"]
     pub mod in_memory;
+    pub mod log;
     #[path = "../../support/providers.rs"]
     pub mod providers;
     #[path = "../../support/required.rs"]
@@ -46,6 +47,7 @@ mod panics;
 mod properties;
 mod providers;
 mod reload;
+mod renewal;
 mod state;
 mod tenant;
 mod tokens;

@@ -2,7 +2,6 @@
 
 mod fixtures;
 mod forms;
-mod log;
 mod redeeming;
 mod rows;
 mod scripted;

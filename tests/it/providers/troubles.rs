@@ -7,9 +7,9 @@ use cloakroom::config::Refresh;
 use cloakroom::domain::source::{Rotation, SourceFault};
 use cloakroom::secret::Secret;
 
-use super::log::Log;
 use super::scripted::{Arrived, Bench, DEAD, ISSUED, REFUSED, Reply, TOKEN, WRONG_CLIENT, at_once};
 use super::{refresh, rotating, settings};
+use crate::support::log::Log;
 
 const STARTS: &str = "The provider refuses to renew tokens until this is fixed";
 const ENDS: &str = "The provider renews tokens again";

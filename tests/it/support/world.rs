@@ -22,7 +22,7 @@ use cloakroom::domain::user::{Selector, UserId};
 use cloakroom::fake_auth0::{CertificateKind, Endpoint, Listening, Tenant, TenantOptions};
 use cloakroom::process::notify::ServiceManager;
 use cloakroom::transport::Transport;
-use http_body_util::{BodyExt, Empty};
+use http_body_util::{BodyExt, Full};
 use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
@@ -72,13 +72,21 @@ impl World {
     }
 
     /// The same with the files in `directory`.
-    pub async fn reloadable_in(
+    pub async fn reloadable_in(directory: TempDir, tenant: (Tenant, [Clock; 2]), settings: &str) -> Self {
+        Self::reloadable_beside(directory, tenant, settings, None).await
+    }
+
+    /// The same with a transport of its own to identity providers.
+    pub async fn reloadable_beside(
         directory: TempDir,
         (tenant, clocks): (Tenant, [Clock; 2]),
         settings: &str,
+        providers: Option<Arc<dyn Transport>>,
     ) -> Self {
         let config = configure_in(&directory, "tenant.example", &tenant, None, settings);
-        let transport = InMemory::to(&tenant, &config);
+        let auth0: Arc<dyn Transport> = InMemory::to(&tenant, &config);
+        let providers = providers.unwrap_or_else(|| Arc::clone(&auth0));
+        let transports = Transports { auth0, providers };
         let text: Arc<Mutex<String>> = Arc::default();
         let source = ConfigSource {
             load: Box::new({
@@ -86,12 +94,11 @@ impl World {
                 move || config::parse("test.toml", &text.lock().unwrap(), &Env::default()).map(quiet)
             }),
             connect: Box::new({
-                let transport = Arc::clone(&transport);
-                move |_| Ok(Transports::only(Arc::clone(&transport) as Arc<dyn Transport>))
+                let transports = transports.clone();
+                move |_| Ok(transports.clone())
             }),
         };
         let (clock, manager) = (clocks[0].clone(), ServiceManager::none());
-        let transports = Transports::only(transport);
         let deps = Deps { clock, transports, seed: 7, source: Some(source), manager };
         let running = app::start(&config, deps).await.unwrap();
         Self { text, ..Self::new(tenant, clocks, directory, config, running, None) }
@@ -217,6 +224,11 @@ impl World {
     }
 
     pub async fn send(&self, method: &str, path: &str, headers: &[(&str, &str)]) -> Got {
+        self.send_with(method, path, headers, "").await
+    }
+
+    /// One request with this body.
+    pub async fn send_with(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Got {
         let stream = UnixStream::connect(&self.socket).await.unwrap();
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
@@ -226,7 +238,8 @@ impl World {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let response = sender.send_request(request.body(Empty::<Bytes>::new()).unwrap()).await.unwrap();
+        let body = Full::<Bytes>::from(body.to_owned());
+        let response = sender.send_request(request.body(body).unwrap()).await.unwrap();
         let (head, body) = response.into_parts();
         let headers =
             head.headers.iter().map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned()));
