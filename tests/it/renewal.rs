@@ -1,7 +1,9 @@
 //! Token renewal through a whole daemon, between a simulated tenant and simulated providers, in virtual time.
 
 mod crowds;
+mod failures;
 mod life;
+mod refusals;
 mod unconfigured;
 
 use std::fs;
@@ -12,9 +14,9 @@ use std::time::Duration;
 
 use cloakroom::clock::Clock;
 use cloakroom::fake_auth0::provider::{
-    Answered, Dialect, FakeProvider, LoginRefreshToken, ProviderFault, ProviderOptions,
+    Answered, Breakdown, Dialect, FakeProvider, LoginRefreshToken, ProviderFault, ProviderOptions,
 };
-use cloakroom::fake_auth0::{Endpoint, Fault, Tenant, TenantOptions, users};
+use cloakroom::fake_auth0::{Endpoint, Fault, Tenant, TenantOptions, WaitHint, users};
 use cloakroom::secret::Secret;
 use cloakroom::transport::Transport;
 use serde_json::{Value, json};
