@@ -46,7 +46,8 @@ impl AuditedError {
     pub fn of(error: &ApiError) -> Self {
         let outcome = match error {
             ApiError::Lookup(why) if why.is_fact() => "negative",
-            ApiError::Lookup(_) | ApiError::Draining => "error",
+            ApiError::InsufficientScope(_) => "negative",
+            ApiError::Lookup(_) | ApiError::NotForgotten(_) | ApiError::Draining => "error",
             _ => "refused",
         };
         Self { outcome, code: error.code() }

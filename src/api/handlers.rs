@@ -77,7 +77,6 @@ pub(super) fn token(
     record: &mut AuditRecord,
 ) -> Result<Reply, ApiError> {
     let (identity, token) = served.token();
-    record.served(services, served.state, Some((identity, token)));
     if let (Some(wanted), Some(scopes)) = (wanted, token.scopes) {
         let missing: Vec<_> = scope::missing(scopes, wanted).into_iter().map(str::to_owned).collect();
         if !missing.is_empty() {
@@ -85,6 +84,7 @@ pub(super) fn token(
             return Err(ApiError::InsufficientScope(InsufficientScope { connection, missing, scopes }));
         }
     }
+    record.served(services, served.state, Some((identity, token)));
     let (user, fetched, now) = (&served.user, served.fetched().wall, served.now);
     let body = token_json::TokenBody { user, identity, token, fetched, now };
     Ok(response::lookup(served, body.write()))
