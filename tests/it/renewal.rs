@@ -1,8 +1,11 @@
 //! Token renewal through a whole daemon, between a simulated tenant and simulated providers, in virtual time.
 
+mod answers;
 mod crowds;
 mod failures;
 mod life;
+mod order;
+mod purges;
 mod refusals;
 mod unconfigured;
 
