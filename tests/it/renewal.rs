@@ -1,12 +1,14 @@
 //! Token renewal through a whole daemon, between a simulated tenant and simulated providers, in virtual time.
 
 mod answers;
+mod clocks;
 mod crowds;
 mod failures;
 mod life;
 mod order;
 mod purges;
 mod refusals;
+mod secrecy;
 mod unconfigured;
 
 use std::fs;

@@ -25,6 +25,13 @@ impl Log {
         Self
     }
 
+    /// The log of this thread at every level, as long as the guard lives.
+    pub fn of_everything() -> (Self, tracing::subscriber::DefaultGuard) {
+        let log = Self::new();
+        let subscriber = tracing_subscriber::fmt().with_ansi(false).with_max_level(Level::TRACE);
+        (log, tracing::subscriber::set_default(subscriber.with_writer(|| Lines).finish()))
+    }
+
     /// How many lines contain `text`.
     pub fn lines(&self, text: &str) -> usize {
         self.text().lines().filter(|line| line.contains(text)).count()
