@@ -13,6 +13,7 @@
 
 #[path = "../support"]
 mod support {
+    #[allow(dead_code, reason = "other tests use the rest")]
     pub mod caller;
     pub mod configuration;
     pub mod deployment;
