@@ -115,7 +115,9 @@ impl Inner {
         // What Auth0 stores was looked at before, where it comes first.
         let is_stored_next = wanted.is_stored_servable && wanted.sources.first() != Some(Source::Identities);
         let mut lack = LackReason::Nothing;
-        for source in wanted.sources.iter() {
+        // The cached identity has the order from before a reload.
+        let sources = wanted.sources.iter().filter(|source| connection.sources.contains(*source));
+        for source in sources {
             let begun = self.parts.clock.now();
             let answer = match source {
                 Source::Identities if is_stored_next => return Ok(SourceAnswer::Stored),
