@@ -225,7 +225,8 @@ fn parse_profile<R: RefreshToken>(
         .map(|Object(wire)| {
             let identity = identity(&wire, &sources, tags);
             let order = orders.of(identity.connection());
-            identity.with_sources(order, wire.refresh_token.into_secret())
+            let refresh_token = wire.refresh_token.into_secret();
+            identity.with_sources(order, refresh_token.filter(|_| order.contains(Source::Refresh)))
         })
         .collect();
     // Token Vault may have a token of a connection through which the user has never logged in.
