@@ -345,12 +345,61 @@ mod tests {
     use super::*;
     use crate::domain::freshness::{Deadline, Timestamp};
     use crate::domain::identity::ExpiryBasis;
-    use crate::domain::source::Source;
+    use crate::domain::source::{Source, SourceOrder};
     use crate::secret::{SecretStr, TagKey};
+
+    fn now() -> Moment {
+        Moment { wall: Timestamp::from_secs(1_000), elapsed: Duration::from_secs(50) }
+    }
+
+    fn rules() -> Rules {
+        let terms = Terms {
+            refresh_after: None,
+            fresh_for: Duration::from_secs(600),
+            servable_for: Duration::from_secs(600),
+            min_ttl: Duration::ZERO,
+        };
+        let moment = Duration::from_secs(10);
+        let negative = Negative { user_not_found: moment, no_token: moment, login_required: moment };
+        Rules { terms, negative }
+    }
+
+    fn entry(identities: impl IntoIterator<Item = Identity>) -> Entry {
+        Entry::new(Fetched {
+            profile: Some(Profile { blocked: false, identities: identities.into_iter().collect() }),
+            sent: now(),
+            tokens_withheld: false,
+            logged_in: None,
+        })
+    }
+
+    /// Only what Auth0 stores can be sent again.
+    #[test]
+    fn the_expiry_of_an_issued_token_is_not_kept_beside_it() {
+        let (now, rules) = (now(), rules());
+        let fetched = || Identity::unlisted("c", SourceOrder::new(&[Source::Vault]).unwrap());
+        let token = IdpToken {
+            access_token: SecretStr::new("issued"),
+            access_token_secret: None,
+            expires: Some(Deadline::after(now, Duration::from_secs(3_600))),
+            basis: ExpiryBasis::Issued,
+            fingerprint: TagKey::random().unwrap().tag("token", "issued"),
+            source: Source::Vault,
+            scopes: None,
+        };
+        let mut latest = entry([fetched().with_issued(token, now, false)]);
+        for _ in 0..3 {
+            let mut next = entry([fetched()]);
+            next.inherit(Some(&latest), &[], None, true, (&rules, now));
+            latest = next;
+        }
+        assert!(latest.holds(token.fingerprint, &Selector::default()));
+        assert_eq!(latest.missing().len(), 0);
+    }
 
     #[test]
     fn a_token_that_is_sent_again_keeps_the_earliest_expiry_known_of_it() {
-        let now = Moment { wall: Timestamp::from_secs(1_000), elapsed: Duration::from_secs(50) };
+        let (now, rules) = (now(), rules());
         let tags = TagKey::random().unwrap();
         let with = |text: &str, expires: Option<i64>, basis| {
             let at = |stated| Deadline::at(Timestamp::from_secs(stated), now, Duration::ZERO);
@@ -363,26 +412,11 @@ mod tests {
                 source: Source::Identities,
                 scopes: None,
             };
-            let identities = [
+            entry([
                 Identity::new("db", "auth0", "1", false, None),
                 Identity::new("c", "p", "1", true, Some(token)),
-            ];
-            Entry::new(Fetched {
-                profile: Some(Profile { blocked: false, identities: identities.into_iter().collect() }),
-                sent: now,
-                tokens_withheld: false,
-                logged_in: None,
-            })
+            ])
         };
-        let terms = Terms {
-            refresh_after: None,
-            fresh_for: Duration::from_secs(600),
-            servable_for: Duration::from_secs(600),
-            min_ttl: Duration::ZERO,
-        };
-        let moment = Duration::from_secs(10);
-        let negative = Negative { user_not_found: moment, no_token: moment, login_required: moment };
-        let rules = Rules { terms, negative };
         let then_now = |before: &Entry, mut after: Entry| {
             after.inherit(Some(before), &[], None, true, (&rules, now));
             let token = after.tokens(&Selector::default()).next().unwrap();

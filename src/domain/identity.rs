@@ -314,9 +314,10 @@ impl Identity {
         hasher.finish()
     }
 
-    /// The expiry of its token, if that is known.
+    /// The expiry of its token, if that is known and Auth0 stores the token.
     pub fn known_expiry(&self) -> Option<KnownExpiry> {
-        let Facts { expires, basis, fingerprint, .. } = self.token?;
+        let stored = self.token.filter(|_| self.source() == Source::Identities);
+        let Facts { expires, basis, fingerprint, .. } = stored?;
         Some(KnownExpiry { account: self.account(), fingerprint, expires: expires?, basis })
     }
 

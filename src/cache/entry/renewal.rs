@@ -7,7 +7,7 @@ use crate::domain::error::LookupError;
 use crate::domain::freshness::{Freshness, Moment};
 use crate::domain::identity::{Identity, IdpToken, Lack, LackReason, TokenPlace};
 use crate::domain::retry::Backoff;
-use crate::domain::source::Source;
+use crate::domain::source::{OverReason, Source};
 use crate::domain::user::{Selector, UserId};
 
 use super::{Entry, Judgement, RefusedToken, Rules};
@@ -133,7 +133,8 @@ impl Entry {
                 };
                 let attempts = attempts.saturating_add(1);
                 // Without a token of another source, what Auth0 stores is the one to speak of, though it has expired.
-                let stored = before.with_stored().filter(|_| *why == LackReason::Nothing);
+                let is_over = !before.token().is_some_and(|token| self.is_servable(&token, rules, now));
+                let stored = before.with_stored().filter(|_| is_over && *why == LackReason::Nothing);
                 stored.unwrap_or_else(|| before.clone()).lacking(Lack {
                     why: why.clone(),
                     since: now,
@@ -147,9 +148,19 @@ impl Entry {
             if let Some(refused) = reported.iter().find(|one| one.fingerprint == token.fingerprint) {
                 entry = entry.with_refused(*refused);
                 entry.was_asked();
+                entry.lacks_another(account, now);
             }
         }
         Some(entry)
+    }
+
+    /// Remembers that the sources of `account` have issued a token again that a client has reported.
+    fn lacks_another(&mut self, account: u64, now: Moment) {
+        let identities = self.profile.iter_mut().flat_map(|profile| &mut profile.identities);
+        for identity in identities.filter(|identity| identity.account() == account) {
+            let why = LackReason::Over(OverReason::Reported);
+            *identity = identity.clone().lacking(Lack { why, since: now, quiet: Duration::MAX, attempts: 0 });
+        }
     }
 
     /// Keeps the tokens of the entry `before` that sources have issued and that are still to be used.

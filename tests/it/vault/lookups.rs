@@ -99,6 +99,47 @@ async fn status_says_what_an_operator_has_to_change_until_it_is_changed() {
     assert_eq!(standing().await, none);
 }
 
+/// The vault returns the same token until that has expired.
+#[tokio::test(start_paused = true)]
+async fn a_reported_token_that_the_vault_returns_again_is_no_exchange_for_each_lookup() {
+    let world = world().await;
+    let (path, account) = (World::path(users::EXPIRED), users::EXPIRED.split_once('|').unwrap().1);
+    world.tenant.connect_account(ConnectedAccount::new(users::EXPIRED, GOOGLE, account, &["calendar"]));
+    let first = world.get(&path).await;
+    assert_eq!(first.status, 200, "{first:?}");
+    let body = json!({ "fingerprint": first.json()["fingerprint"] }).to_string();
+    let report = path.replace("/token", "/report");
+    let told = world.send_with("POST", &report, &[("cloakroom-request", "true")], &body).await;
+    assert_eq!(told.json()["outcome"], "dropped");
+    for _ in 0..20 {
+        let got = world.get(&path).await;
+        assert_eq!(
+            (got.problem(), &got.json()["reason"]),
+            ((410, "login_required".into()), &"reported".into())
+        );
+    }
+    assert_eq!(world.tenant.exchanges().len(), 2);
+    // A newer one is found after a while, without a login.
+    tokio::time::sleep(HOUR).await;
+    assert_eq!(world.get(&path).await.status, 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_without_refresh_keeps_no_refresh_token() {
+    let world = world().await;
+    let put = |refresh_token: &str| {
+        assert!(world.tenant.put_user(json!({
+            "user_id": "auth0|7", "last_login": in_memory::START, "identities": [{
+                "connection": GOOGLE, "provider": GOOGLE, "user_id": "7", "access_token": "a", "expires_in": 3_599,
+                "refresh_token": refresh_token,
+            }],
+        })));
+    };
+    put(&"r".repeat(10_000));
+    assert_eq!(world.get(&World::path("auth0|7")).await.status, 200);
+    assert!(world.cache().size().1 < 10_000, "{:?}", world.cache().size());
+}
+
 #[tokio::test(start_paused = true)]
 async fn two_accounts_of_one_connection_are_told_apart_by_their_own_ids() {
     let world = world().await;
