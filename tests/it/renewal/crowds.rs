@@ -107,7 +107,7 @@ async fn all(desk: &Desk, ids: &[String]) -> (usize, usize) {
 const BUDGET: &str = "[upstream]\nrequests_per_second = 2000\nburst = 2000\nmax_concurrency = 1000\n";
 
 #[tokio::test(start_paused = true)]
-async fn ten_thousand_users_of_a_wrong_secret_are_told_nothing_and_a_reload_with_the_right_one_heals() {
+async fn ten_thousand_users_of_a_wrong_secret_need_no_login_and_the_right_one_heals_at_once() {
     let log = Log::new();
     let settings = format!("{}{BUDGET}", google());
     let desk = Desk::of(GOOGLE, Dialect::Google, &settings).await;
@@ -132,7 +132,7 @@ async fn ten_thousand_users_of_a_wrong_secret_are_told_nothing_and_a_reload_with
         .cost(async {
             for _ in 0..60 {
                 sleep(MINUTE).await;
-                assert_eq!(all(&desk, &ids[..50]).await, (0, 50));
+                assert_eq!(all(&desk, &ids[..10]).await, (0, 10));
             }
         })
         .await;
