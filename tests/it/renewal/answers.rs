@@ -31,6 +31,23 @@ async fn an_answer_says_where_its_token_comes_from_and_what_is_granted() {
     assert!(!listed.contains("ya29.") && !listed.contains("demo-refresh"), "{listed}");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_user_gets_a_renewed_token_with_a_token_of_its_own() {
+    let api = "https://api.acme.example";
+    let desk = Desk::new(&format!("[me]\naudiences = [{api:?}]\n")).await;
+    let session = desk.world.tenant.user_token(users::EXPIRED, api, HOUR).unwrap();
+    let (authorization, header) = (format!("Bearer {session}"), ("cloakroom-request", "true"));
+    let me = async |parameters: &str| {
+        let path = format!("/v1/me/token{parameters}");
+        desk.world.send("GET", &path, &[header, ("authorization", &authorization)]).await
+    };
+    let got = me("").await;
+    assert_eq!((got.status.as_u16(), text(&got, "source")), (200, "refresh".into()));
+    assert_eq!(text(&desk.get(users::EXPIRED).await, "access_token"), text(&got, "access_token"));
+    assert_eq!(me("?scope=drive").await.problem(), (409, "insufficient_scope".into()));
+    assert_eq!(desk.counts(), [1, 1]);
+}
+
 /// The time that an answer takes may be the token's.
 #[tokio::test(start_paused = true)]
 async fn a_lifetime_counts_from_when_the_provider_was_asked() {

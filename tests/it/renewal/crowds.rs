@@ -69,6 +69,25 @@ async fn a_thousand_lookups_of_an_expired_token_are_one_redemption_even_if_clien
     assert_eq!(desk.provider.redemptions()[0].answer, Answered::Token);
 }
 
+/// With threads: a client that misses while an answer lands finds it, and asks nobody again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn with_several_threads_too_an_expired_token_is_redeemed_once() {
+    let rate = format!("{BUDGET}[providers]\nrequests_per_second = 1000\nburst = 1000\n");
+    let desk = Arc::new(Desk::new(&rate).await);
+    let ids = enrol(&desk, 100);
+    for id in ids {
+        let mut lookups = tokio::task::JoinSet::new();
+        for _ in 0..64 {
+            let (desk, id) = (Arc::clone(&desk), id.clone());
+            lookups.spawn(async move { look_up(&desk, &id).await.map(|served| served.token().1.source) });
+        }
+        for outcome in lookups.join_all().await {
+            assert_eq!(outcome, Ok(Source::Refresh));
+        }
+    }
+    assert_eq!(desk.counts(), [100, 100]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_redemption_whose_client_hangs_up_is_completed_for_the_next_client() {
     let desk = Desk::new("").await;
