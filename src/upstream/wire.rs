@@ -123,8 +123,8 @@ pub fn parse_grant(answer: &Answer, audience: &Arc<str>, timing: Timing) -> Resu
 }
 
 fn grant_refusal(status: u16, error: &ErrorBody, audience: &Arc<str>) -> Refusal {
-    let description = error.error_description.as_str();
-    match error.error.as_str() {
+    let description = error.description();
+    match error.oauth_code() {
         "unauthorized_client" => Refusal::GrantType,
         "invalid_client" => Refusal::Credentials { status },
         _ if status == 401 => Refusal::Credentials { status },
@@ -319,6 +319,11 @@ impl ErrorBody {
     /// An OAuth server's code; empty if there is none.
     pub(super) fn oauth_code(&self) -> &str {
         self.error.as_str()
+    }
+
+    /// An OAuth server's description; empty if there is none.
+    pub(super) fn description(&self) -> &str {
+        self.error_description.as_str()
     }
 
     /// Whether the Management API wrote the error: its errors repeat the answer's status and name it. Gateways and

@@ -16,6 +16,9 @@ use crate::json::lenient::{Lifetime, Number, Text};
 use crate::secret::Secret;
 use crate::transport::response::{Answer, Timing};
 
+/// The description of `access_denied` for a client that Auth0 does not authenticate.
+const WRONG_CLIENT: &str = "Unauthorized";
+
 /// What Auth0 says about one exchange.
 #[derive(Debug)]
 pub enum ExchangeAnswer {
@@ -62,7 +65,10 @@ fn refusal(answer: &Answer) -> Result<ExchangeAnswer, Failure> {
             return Err(Failure::Status { status: status.as_u16() });
         }
         "invalid_client" => SourceFault::VaultClient,
-        "access_denied" if status == StatusCode::UNAUTHORIZED => SourceFault::VaultClient,
+        // Auth0's answer to a wrong client, at all grants. Others are about what the client may do.
+        "access_denied" if status == StatusCode::UNAUTHORIZED && error.description() == WRONG_CLIENT => {
+            SourceFault::VaultClient
+        }
         "unauthorized_client" | "unsupported_grant_type" => SourceFault::VaultGrant,
         "access_denied" | "invalid_scope" | "invalid_target" => SourceFault::VaultAccess,
         "mfa_required" => SourceFault::VaultMfa,

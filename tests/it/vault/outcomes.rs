@@ -85,7 +85,7 @@ async fn every_code_becomes_one_outcome() {
             Outcome::Failure(SourceFailure::NotRefreshed),
         ),
         (401, "invalid_client", Outcome::Fault(SourceFault::VaultClient)),
-        (401, "access_denied", Outcome::Fault(SourceFault::VaultClient)),
+        (401, "access_denied", Outcome::Fault(SourceFault::VaultAccess)),
         (403, "access_denied", Outcome::Fault(SourceFault::VaultAccess)),
         (403, "unauthorized_client", Outcome::Fault(SourceFault::VaultGrant)),
         (400, "unsupported_grant_type", Outcome::Fault(SourceFault::VaultGrant)),

@@ -115,7 +115,7 @@ fn only_the_codes_of_the_vault_are_about_the_account() {
 fn a_refusal_says_what_an_operator_has_to_change() {
     for (status, code, fault) in [
         (401, "invalid_client", SourceFault::VaultClient),
-        (401, "access_denied", SourceFault::VaultClient),
+        (401, "access_denied", SourceFault::VaultAccess),
         (403, "unauthorized_client", SourceFault::VaultGrant),
         (400, "unauthorized_client", SourceFault::VaultGrant),
         (400, "unsupported_grant_type", SourceFault::VaultGrant),
@@ -133,6 +133,22 @@ fn a_refusal_says_what_an_operator_has_to_change() {
             }
             other => panic!("{status} {code}: {other:?}"),
         }
+    }
+}
+
+#[test]
+fn a_denial_is_the_clients_only_in_the_words_that_auth0_has_for_that() {
+    let denied = |status, description: &str| {
+        read(status, &json!({ "error": "access_denied", "error_description": description }))
+    };
+    for (status, description, fault) in [
+        (401, "Unauthorized", SourceFault::VaultClient),
+        (401, "The IP address is not allowed", SourceFault::VaultAccess),
+        (401, "", SourceFault::VaultAccess),
+        (403, "Unauthorized", SourceFault::VaultAccess),
+    ] {
+        let found = denied(status, description);
+        assert!(matches!(&found, Ok(ExchangeAnswer::Refused(found)) if *found == fault), "{found:?}");
     }
 }
 
