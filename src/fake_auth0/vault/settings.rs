@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 
-/// The settings of the application and the tenant that an exchange depends on, besides the application's keys. The default is an application that was
-/// never set up for Token Vault, as Auth0 creates it.
+/// The settings of the application and the tenant that an exchange depends on, besides the application's keys. The
+/// default is an application that was never set up for Token Vault, as Auth0 creates it.
 #[derive(Clone, Debug)]
 pub struct VaultSettings {
     /// Whether the application has the Token Vault grant type.

@@ -25,7 +25,8 @@ pub(super) struct Brake {
     fault: SourceFault,
     /// The account of the first refusal.
     first: AccountTag,
-    /// Whether the refusals are known to be about more than one account.
+    /// Whether the refusals are known to be about more than one account. A user who is blocked at this moment must not
+    /// stop the exchanges of others.
     is_general: bool,
     refusals: usize,
     /// The fault that was logged.
@@ -38,7 +39,7 @@ pub(super) struct Brake {
 impl Brake {
     /// The brake after a first refusal, of an exchange for `account`. `seed` determines the jitter.
     pub fn new(fault: SourceFault, account: AccountTag, seed: u64, now: Moment) -> Self {
-        let is_general = is_about_the_client(&fault);
+        let is_general = fault.is_about_the_client();
         let mut brake =
             Self { fault, first: account, is_general, refusals: 0, logged: None, until: now, seed };
         brake.wait(now);
@@ -47,7 +48,7 @@ impl Brake {
 
     /// Notes one more refusal.
     pub fn refused(&mut self, fault: SourceFault, account: AccountTag, now: Moment) {
-        self.is_general |= account != self.first || is_about_the_client(&fault);
+        self.is_general |= account != self.first || fault.is_about_the_client();
         self.fault = fault;
         self.wait(now);
     }
@@ -96,12 +97,6 @@ impl Brake {
         let step = self.refusals.min(MOST_STEPS).saturating_sub(1);
         BETWEEN_TRIES.waits(self.seed).nth(step).unwrap_or_default()
     }
-}
-
-/// Whether the fault concerns every exchange of the application. Any other may be about a single account: a user who is
-/// blocked at this moment must not stop the exchanges of others.
-fn is_about_the_client(fault: &SourceFault) -> bool {
-    matches!(fault, SourceFault::VaultClient | SourceFault::VaultGrant)
 }
 
 #[cfg(test)]

@@ -185,24 +185,32 @@ impl<'a> Exchange<'a> {
     /// What follows from an answer about the account or the application. `begun` is when the request was signed, by the
     /// tenant's clock as it was known then.
     fn conclude(&mut self, answer: ExchangeAnswer, begun: Moment) -> Step {
-        let now = self.inner.auth0.0.clock.now();
         match answer {
-            ExchangeAnswer::Refused(fault) => return self.refused(fault, begun),
-            _ => {
-                let accepted = self.signers.front();
-                accepted.inspect(|signers| self.inner.accepted(&self.connection, signers));
-            }
-        }
-        match answer {
-            ExchangeAnswer::Issued(token) if token.expires_in == Some(Duration::ZERO) => {
-                Step::Retry(Trouble::Failure(Failure::Malformed { what: EXPIRED }))
-            }
             ExchangeAnswer::Issued(token) => {
+                self.accepted();
+                if token.expires_in == Some(Duration::ZERO) {
+                    return Step::Retry(Trouble::Failure(Failure::Malformed { what: EXPIRED }));
+                }
+                let now = self.inner.auth0.0.clock.now();
                 self.inner.issued(&self.connection, self.account, token.expires_in, now);
                 Step::Done(Exchanged::Issued(token))
             }
-            ExchangeAnswer::NotConnected => Step::Done(Exchanged::NotConnected),
-            ExchangeAnswer::NotRefreshed | ExchangeAnswer::Refused(_) => Step::Retry(Trouble::NotRefreshed),
+            ExchangeAnswer::NotConnected => {
+                self.accepted();
+                Step::Done(Exchanged::NotConnected)
+            }
+            ExchangeAnswer::NotRefreshed => {
+                self.accepted();
+                Step::Retry(Trouble::NotRefreshed)
+            }
+            ExchangeAnswer::Refused(fault) => self.refused(fault, begun),
+        }
+    }
+
+    /// Notes that Auth0 has accepted what the latest attempt was signed with.
+    fn accepted(&self) {
+        if let Some(signers) = self.signers.front() {
+            self.inner.accepted(&self.connection, signers);
         }
     }
 
