@@ -85,6 +85,7 @@ pub fn run(args: &Args, environment: Environment, out: &mut impl io::Write) -> R
     }
     writeln!(out, "ok: the configuration is right (tenant {})", config.tenant.domain)?;
     client::print(&config.client, Clock::system().now().wall, out)?;
+    vault::print(&config, out)?;
     rules::print(&config, out)?;
     if args.online { super::block_on(1, online(&config, out)) } else { Ok(()) }
 }

@@ -259,6 +259,8 @@ async fn check_online_tries_the_next_key_at_token_vault_unless_subject_tokens_ha
         .await;
         assert_eq!(found, exit, "{line}: {out}");
         assert!(out.contains(line), "{line}: {out}");
+        let own = "ok: the key of Token Vault has the id ";
+        assert_eq!(out.contains(own), settings == with_own, "{out}");
         // It is named with its id, with the grant, and with the exchange if there is one.
         let is_tried = settings == with_next && uses.contains(&KeyUse::Authentication);
         assert_eq!(out.matches("next key").count(), if is_tried { 3 } else { 2 }, "{out}");

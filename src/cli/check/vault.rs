@@ -9,6 +9,16 @@ use crate::domain::user::UserId;
 use crate::upstream::Auth0;
 use crate::upstream::vault::{MOST_CONNECTIONS, Vault, VaultAccess};
 
+/// Prints the id of the key in `vault.key_file`, under which Auth0 has it.
+pub(super) fn print(config: &Config, out: &mut impl io::Write) -> io::Result<()> {
+    match config.vault.as_ref().and_then(|vault| vault.key.as_ref()) {
+        Some(key) => {
+            writeln!(out, "ok: the key of Token Vault has the id {} ({})", key.kid(), key.alg().as_str())
+        }
+        None => Ok(()),
+    }
+}
+
 /// A warning if more connections use the vault than Auth0 grants one application.
 pub(super) fn too_many(config: &Config) -> Option<String> {
     let count = users(&config.connections).count();
