@@ -16,6 +16,8 @@ use serde_json::{Value, json};
 use crate::support::deployment::Deployment;
 use crate::support::process::{Daemon, cloakroom, finish, is_root};
 
+mod sources;
+
 const CLIENT_SECRET: &str = "canary-client-secret-5f1c";
 const TOKEN: &str = "canary-idp-token-9a3e";
 const SECOND: &str = "canary-oauth1-second-77d0";

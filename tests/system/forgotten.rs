@@ -8,6 +8,7 @@ use std::path::Path;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use cloakroom::fake_auth0::provider::{Dialect, ProviderOptions};
 use cloakroom::fake_auth0::{TenantOptions, users};
 use cloakroom::secret::Secret;
 use nix::sys::signal::Signal;
@@ -16,6 +17,7 @@ use serde_json::json;
 use crate::support::deployment::Deployment;
 use crate::support::memory::{Canary, Memory};
 use crate::support::process::{Daemon, is_root};
+use crate::support::renewing::{Providers, expired, put_private, user};
 
 /// A purge is a promise about memory, too: neither half of a token is left, nor any part of either, be it in the cache,
 /// in buffers of connections that are still open to either side, or in what was freed.
@@ -115,6 +117,70 @@ fn nothing_is_left_of_tokens_whose_answers_came_after_a_large_one() {
     }
 }
 
+/// Refresh tokens and what was issued for them: those that Auth0 stores, those that a provider issued, and access tokens.
+/// A purge leaves the refresh tokens where they are, and one with `credentials` does not.
+#[test]
+fn nothing_is_left_of_refresh_tokens_that_were_forgotten() {
+    const USERS: usize = 30;
+    if !is_root() {
+        return;
+    }
+    let state = "[state]\npath = \"{dir}/state\"\nkey_file = \"{dir}/state.key\"\n";
+    for (dialect, threads, state, all) in [
+        (Dialect::Google, 1, "", false),
+        (Dialect::Microsoft, 1, "", true),
+        (Dialect::Zoom, 1, state, false),
+        (Dialect::Zoom, 4, state, true),
+    ] {
+        let (stored, issued) = (Canary::new(b'R'), Canary::new(b'I'));
+        let options = ProviderOptions { mark: issued.text().to_owned(), ..ProviderOptions::of(dialect) };
+        let providers = Providers::listen(vec![("c1", options)]);
+        let settings = format!(
+            "[runtime]\nthreads = {threads}\n[upstream]\nrequests_per_second = 1000\nburst = 1000\n{state}{}",
+            providers.tables()
+        );
+        let deployment = Deployment::with_files(TenantOptions::default(), &settings, |tenant, directory| {
+            for n in 0..USERS {
+                let identity = expired("c1", &n.to_string(), "x", &format!("{}-{n}", stored.text()));
+                assert!(tenant.put_user(user(&format!("oauth2|{n}"), &[identity])));
+            }
+            providers.prepare(tenant, directory);
+            put_private(&directory.join("state.key"), &STANDARD.encode([7; 32]));
+        });
+        let daemon = deployment.start();
+        let mut caller = Caller::connect(&daemon.socket);
+        let places = || {
+            let memory = Memory::of(daemon.pid());
+            [&stored, &issued].map(|canary| memory.places(canary))
+        };
+        // The second purge is of tokens that the provider has issued for one of its own.
+        for round in 0..2 {
+            for n in 0..USERS {
+                let body = caller.ask("GET", &format!("/v1/users/oauth2%7C{n}/token"));
+                assert!(body.contains(issued.text()) && body.contains("\"source\":\"refresh\""), "{body}");
+            }
+            assert!(places()[1].len() >= USERS, "access tokens are cached");
+            (0..USERS).for_each(|n| drop(caller.ask("DELETE", &format!("/v1/users/oauth2%7C{n}"))));
+            let [stored, issued] = places();
+            let kept = stored.len().max(issued.len());
+            // In the file they are sealed.
+            let expected = if state.is_empty() { USERS } else { 0 };
+            assert_eq!(kept, expected, "{dialect:?} {threads} {round}: {stored:?} {issued:?}");
+        }
+        (0..USERS).for_each(|n| drop(caller.ask("GET", &format!("/v1/users/oauth2%7C{n}/token"))));
+        let records = |caller: &mut Caller| caller.ask("GET", "/v1/status").contains("\"records\":0");
+        assert!(state.is_empty() || !records(&mut caller));
+        let each = |n| format!("/v1/users/oauth2%7C{n}?credentials=true");
+        let purges =
+            if all { vec!["/v1/users?credentials=true".to_owned()] } else { (0..USERS).map(each).collect() };
+        for purge in purges {
+            caller.ask("DELETE", &purge);
+        }
+        assert_eq!(places(), [vec![], vec![]], "{dialect:?} {threads}");
+        assert!(state.is_empty() || records(&mut caller), "{}", caller.ask("GET", "/v1/status"));
+    }
+}
+
 /// Asks one thing after the other on one connection.
 struct Caller(BufReader<UnixStream>);
 
@@ -190,6 +256,42 @@ fn the_clients_secret_is_in_memory_once() {
         let command_line = fs::read(format!("/proc/{}/cmdline", daemon.pid())).unwrap();
         assert!(!String::from_utf8_lossy(&command_line).contains(secret.text()));
     }
+}
+
+/// A connection's secret, as it is read and as it is sent in a header; and the key of the state file as it is read.
+#[test]
+fn a_connections_secret_is_in_memory_once_and_the_text_of_the_state_key_is_not() {
+    if !is_root() {
+        return;
+    }
+    let (secret, key) = (Canary::new(b'N'), STANDARD.encode([b'K'; 32]));
+    let options = ProviderOptions {
+        client_secrets: vec![Secret::new(secret.text())],
+        ..ProviderOptions::of(Dialect::Zoom)
+    };
+    let providers = Providers::listen(vec![("c1", options)]);
+    let state = "[state]\npath = \"{dir}/state\"\nkey_file = \"{dir}/state.key\"\n";
+    let settings = format!("{state}{}", providers.tables());
+    let deployment = Deployment::with_files(TenantOptions::default(), &settings, |tenant, directory| {
+        tenant.put_user(user("oauth2|1", &[expired("c1", "1", "x", "refresh")]));
+        providers.prepare(tenant, directory);
+        put_private(&directory.join("state.key"), &key);
+    });
+    let mut daemon = deployment.start();
+    let renew = |daemon: &Daemon| {
+        assert_eq!(daemon.run(&["purge", "oauth2|1"]).0, 0);
+        assert_eq!(daemon.run(&["token", "oauth2|1"]).0, 0);
+    };
+    renew(&daemon);
+    for _ in 0..3 {
+        assert_eq!(daemon.run(&["reload"]).0, 0);
+    }
+    renew(&daemon);
+    assert_eq!(providers.of("c1").redemptions().len(), 2);
+    daemon.until("what was read again is gone", |daemon| places(daemon, &secret) == (0, 1));
+    let basic = STANDARD.encode(format!("{}:{}", providers.of("c1").client().0, secret.text()));
+    let memory = Memory::of(daemon.pid());
+    assert_eq!((memory.count(&basic.as_bytes()[100..150]), memory.count(key.as_bytes())), (0, 0));
 }
 
 /// Those before the new ones are kept until Auth0 has accepted these, and not a moment longer.

@@ -15,7 +15,7 @@ use cloakroom::fake_auth0::{
 use nix::sys::signal::Signal;
 
 use crate::support::deployment::Deployment;
-use crate::support::memory::Memory;
+use crate::support::memory::{Canary, Memory};
 use crate::support::process::{Daemon, cloakroom, finish, is_root};
 
 const KEY: &str =
@@ -313,6 +313,28 @@ fn a_key_is_in_memory_once_and_its_assertions_are_not() {
     daemon.until("the old key is gone", |daemon| first.count(daemon) == [0, 0, 0]);
     daemon.until("the new one is there as often", |daemon| second.count(daemon) == at_start);
     assert_eq!(Memory::of(daemon.pid()).count(&signed()), 0, "an assertion is left");
+}
+
+/// Nor is what the vault has issued for it, after a purge.
+#[test]
+fn a_subject_token_is_not_left_in_memory() {
+    if !is_root() {
+        return;
+    }
+    let deployment = with_keys(&[0], "[vault]\n[[connection]]\nname = \"slack\"\nsources = [\"vault\"]\n");
+    let (tenant, account) = (&deployment.tenant, Canary::new(b'V'));
+    tenant.register_key(KeyUse::TokenVault, &ClientKeyPair::shared(0).unwrap().public_pem, "RS256").unwrap();
+    tenant.change_vault(|vault| vault.allow(&["slack"], &["users:read"]));
+    // A part of the token.
+    tenant.connect_account(ConnectedAccount::new(users::JOHN, "slack", account.text(), &["users:read"]));
+    let daemon = deployment.start();
+    let (exit, token, why) = daemon.run(&["token", users::JOHN, "--connection", "slack"]);
+    assert!(exit == 0 && token.contains(account.text()), "{token}{why}");
+    assert_eq!(tenant.exchanges().len(), 1);
+    let memory = Memory::of(daemon.pid());
+    assert_eq!((memory.count(&signed()), memory.places(&account).len()), (0, 1));
+    assert_eq!(daemon.run(&["purge", users::JOHN]).0, 0);
+    assert_eq!(Memory::of(daemon.pid()).places(&account), []);
 }
 
 /// At TRACE: with a good key, with one that is refused, and with files that are no keys.

@@ -23,6 +23,7 @@ mod support {
     pub mod memory;
     #[path = "../../support/process.rs"]
     pub mod process;
+    pub mod renewing;
     #[path = "../../support/required.rs"]
     pub mod required;
     pub mod standin;

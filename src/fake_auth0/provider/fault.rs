@@ -64,6 +64,9 @@ pub enum Breakdown {
     Padded(usize),
     /// The answer in chunks of one byte each, padded with spaces to this many bytes.
     Crumbs(usize),
+    /// This status with this text, as JSON. Services quote what they were sent, and what they know, in
+    /// `error_description`.
+    Says(u16, String),
     /// 400 with an object as `error`, as Facebook sends it (developers.facebook.com, "Handling errors").
     ErrorObject,
 }
@@ -188,6 +191,10 @@ impl Breakdown {
                 reply::set(&mut response, "location", to);
             }
             Self::Html200 => response = page(200),
+            Self::Says(status, text) => {
+                let status = StatusCode::from_u16(*status).unwrap_or(StatusCode::BAD_REQUEST);
+                response = reply::with_type(status, "application/json", text.clone());
+            }
             Self::Empty200 => response = reply::with_type(StatusCode::OK, "application/json", ""),
             Self::ErrorObject => {
                 response = reply::with_type(StatusCode::BAD_REQUEST, "application/json", ERROR_OBJECT);

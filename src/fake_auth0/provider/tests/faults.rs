@@ -18,6 +18,7 @@ async fn a_failure_before_processing_redeems_nothing_and_one_after_it_loses_the_
         ),
         (Breakdown::Html200, Delivery::Whole, Answered::Failure(StatusCode::OK)),
         (Breakdown::Empty200, Delivery::Whole, Answered::Failure(StatusCode::OK)),
+        (Breakdown::Says(403, "{}".into()), Delivery::Whole, Answered::Failure(StatusCode::FORBIDDEN)),
         (Breakdown::ErrorObject, Delivery::Whole, Answered::Failure(StatusCode::BAD_REQUEST)),
     ] {
         let provider = provider(Dialect::OAuth2);
