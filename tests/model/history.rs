@@ -7,12 +7,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use cloakroom::cache::{Cache, LookupOptions, Query, ReportOutcome};
+use cloakroom::cache::{
+    Cache, Forgetting, Issuing, LookupOptions, Query, ReportOutcome, TokenIssuer, Wanted,
+};
 use cloakroom::clock::Clock;
 use cloakroom::config::{self, Config};
 use cloakroom::domain::error::LookupError;
 use cloakroom::domain::freshness::{Moment, Timestamp};
 use cloakroom::domain::priority::Flow;
+use cloakroom::domain::source::SourceOrders;
 use cloakroom::domain::user::{Selector, UserId};
 use cloakroom::fake_auth0::{Tenant, TenantOptions};
 use cloakroom::management::Management;
@@ -83,6 +86,23 @@ pub struct Game {
     pub tally: Arc<Tally>,
 }
 
+/// No connection has a source besides what Auth0 stores, so none is asked.
+struct NoSources;
+
+impl TokenIssuer for NoSources {
+    fn issue(&self, wanted: Wanted) -> Issuing {
+        panic!("{wanted:?}: no source is configured")
+    }
+
+    fn forget(&self, _user: UserId) -> Forgetting {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn forget_all(&self) -> Forgetting {
+        Box::pin(std::future::ready(Ok(())))
+    }
+}
+
 /// `Err` says which rule was broken.
 pub fn play(history: &History, tally: &Arc<Tally>) -> Result<(), String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
@@ -124,12 +144,14 @@ impl Game {
             clock: clock.clone(),
             tags,
             counters: Arc::clone(&counters),
+            orders: SourceOrders::default(),
             seed,
         };
         let auth0 = Auth0::new(&to, &client, setup.upstream, parts);
         let management = Management::start(Arc::new(auth0.clone()), keeper, clock.clone(), seed);
         let profiles = Arc::new(Profiles::new(auth0, management.clone()));
-        let cache = Cache::new(&setup.cache, profiles, clock.clone(), counters, names, seed);
+        let cache =
+            Cache::new(&setup.cache, profiles, Arc::new(NoSources), clock.clone(), counters, names, seed);
         let game = Self {
             setup: setup.clone(),
             wire,

@@ -315,6 +315,9 @@ impl Asked {
         match error {
             LookupError::Unavailable(Unavailable { failure: Failure::Fault, .. })
             | LookupError::Overloaded => Err("nothing went wrong in the daemon itself".into()),
+            LookupError::ConnectRequired { .. } | LookupError::Source(_) => {
+                Err("no source is configured".into())
+            }
             LookupError::RateLimited { .. } if !self.options.fresh => {
                 Err("it was not asked to be fresh".into())
             }

@@ -64,9 +64,11 @@ impl Kind {
             LookupError::LoginRequired { reason: OverReason::Reported, .. } => Self::Refused,
             LookupError::LoginRequired { .. } => Self::Dead,
             LookupError::MinTtlUnsatisfiable { .. } => Self::MinTtl,
-            LookupError::RateLimited { .. } | LookupError::Unavailable(_) | LookupError::Overloaded => {
-                return None;
-            }
+            LookupError::RateLimited { .. }
+            | LookupError::Unavailable(_)
+            | LookupError::ConnectRequired { .. }
+            | LookupError::Source(_)
+            | LookupError::Overloaded => return None,
         })
     }
 
