@@ -31,8 +31,9 @@ if [[ -n $binary ]]; then
     # The layout of the build stage's result.
     stage=$(mktemp -d)
     trap 'rm -rf "$stage"' EXIT
-    install -d -m 0755 "$stage/image/root/run"
+    install -d -m 0755 "$stage/image/root/run" "$stage/image/root/var/lib"
     install -d -m 0750 "$stage/image/run/cloakroom"
+    install -d -m 0700 "$stage/image/state/cloakroom"
     install -D -m 0755 "$binary" "$stage/image/root/cloakroom"
     install -D -m 0644 /etc/ssl/certs/ca-certificates.crt "$stage/image/root/etc/ssl/certs/ca-certificates.crt"
     build+=(--build-context "build=$stage")

@@ -278,8 +278,13 @@ until_true "a Management token for a day" granted_since "$(date +%s)"
 
 # --- Without Kubernetes, as docs/guides/containers.md has it
 
+head --bytes=32 /dev/urandom | base64 >"$tmp/state_key"
+chown 10002 "$tmp/state_key"
+chmod 0400 "$tmp/state_key"
 podman run --detach --name plain --network host --read-only --read-only-tmpfs=false --cap-drop all \
     --security-opt no-new-privileges --volume plain:/run/cloakroom --env-file "$tmp/tenant/env" \
+    --volume state:/var/lib/cloakroom --env CLOAKROOM_STATE__PATH=/var/lib/cloakroom/state \
+    --volume "$tmp/state_key:/state_key:ro" --env CLOAKROOM_STATE__KEY_FILE=/state_key \
     --volume "$tmp/tenant/ca.pem:/ca.pem:ro" --env CLOAKROOM_TENANT__CA_FILE=/ca.pem \
     --env "CLOAKROOM_TENANT__CLIENT__SECRET=$(<"$tmp/tenant/client_secret")" cloakroom:test >"$tmp/plain"
 until_true "a daemon whose socket is in a named volume is ready" podman exec plain /cloakroom healthcheck --ready
@@ -292,6 +297,10 @@ podman stop --time 20 plain >/dev/null
 code=$(podman wait plain)
 [[ $code == 0 ]] || fail "the daemon ended with $code"
 claim "in a new named volume the daemon makes its socket, and only its group comes in"
+state=$(podman volume inspect --format '{{.Mountpoint}}' state)
+[[ $(stat -c '%a %u' "$state" "$state/state") == $'700 10002\n600 10002' ]] \
+    || fail "the state: $(stat -c '%n %a %u' "$state" "$state/state")"
+claim "in another it makes its state file, which nobody else can read"
 
 # --- The end
 
