@@ -362,6 +362,47 @@ ip address delete 169.254.169.254/32 dev lo
 rm -r /usr/lib/probe /run/systemd/system/probe.service
 systemctl daemon-reload
 
+# Refresh tokens that rotate.
+
+gitlab='oauth2|gitlab|4711'
+head --bytes=32 /dev/urandom | base64 >/etc/cloakroom/state_key
+chmod 0400 /etc/cloakroom/state_key
+install -m 0400 first/connection_secret /etc/cloakroom/gitlab_secret
+mkdir /etc/systemd/system/cloakroom.service.d
+cp /usr/share/doc/cloakroom/examples/systemd/state.conf /etc/systemd/system/cloakroom.service.d/
+cat >/etc/systemd/system/cloakroom.service.d/gitlab.conf <<'END'
+[Service]
+LoadCredential=gitlab_secret:/etc/cloakroom/gitlab_secret
+Environment=CLOAKROOM_CONNECTION__0__REFRESH__SECRET_FILE=%d/gitlab_secret
+END
+cat >>/etc/cloakroom/cloakroom.toml <<END
+[providers]
+ca_file = "/etc/cloakroom/first.pem"
+[[connection]]
+name = "gitlab"
+sources = ["identities", "refresh"]
+[connection.refresh]
+provider = "gitlab"
+client_id = "demo-connection"
+token_endpoint = "$(<first/token_endpoint)"
+END
+systemctl daemon-reload
+renewed=()
+for _ in 1 2; do
+    # The tenant still stores the first refresh token, which is used up by then.
+    systemctl restart cloakroom.service
+    renewed+=("$(as allowed cloakroom-clients cloakroom token "$gitlab")") || fails "no token is renewed: exit code $?"
+done
+[[ ${renewed[0]} != "${renewed[1]}" ]] || fails "the second daemon has the token of the first"
+state=/var/lib/cloakroom/state
+[[ $(stat --format=%a --dereference "$state") == 600 ]] || fails "the state: $(stat --format='%a %u' "$state")"
+grep --quiet --text --fixed-strings -e 4711 -e gitlab "$state" && fails "the state names a user or a connection"
+holds "with the drop-in state.conf a refresh token for a single use outlives a restart, in $(readlink -f "$state")"
+rm -r /etc/systemd/system/cloakroom.service.d
+cp right.toml /etc/cloakroom/cloakroom.toml
+systemctl daemon-reload
+systemctl restart cloakroom.service
+
 # A second tenant.
 
 tenant second
