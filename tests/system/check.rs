@@ -1,5 +1,7 @@
 //! `cloakroom check`: what it says of rules, and with `--online` of the tenant.
 
+mod providers;
+
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 
@@ -328,7 +330,7 @@ fn check_tells_the_end_of_the_clients_certificate() {
 /// What `check --online` says of a tenant with these options, once `prepare` has seen to it; exit code first.
 async fn check_online(
     options: TenantOptions,
-    settings: &'static str,
+    settings: &str,
     prepare: impl FnOnce(&Tenant),
 ) -> (i32, String, Tenant) {
     let tenant = Tenant::new(Clock::system(), options).unwrap();

@@ -2,8 +2,6 @@
 //! refresh token it sees twice.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -15,7 +13,7 @@ use nix::sys::signal::Signal;
 use serde_json::json;
 
 use crate::support::caller::{Caller, token_path};
-use crate::support::deployment::Deployment;
+use crate::support::deployment::{Deployment, write_private};
 
 const USERS: usize = 8;
 
@@ -28,11 +26,6 @@ struct Scene {
 
 fn user(number: usize) -> String {
     format!("oauth2|gitlab|{number}")
-}
-
-fn write_secret(path: &Path, text: &str) {
-    fs::write(path, text).unwrap();
-    fs::set_permissions(path, PermissionsExt::from_mode(0o600)).unwrap();
 }
 
 impl Scene {
@@ -58,8 +51,8 @@ impl Scene {
             })));
         }
         let path = |name: &str| deployment.directory.path().join(name);
-        write_secret(&path("connection-secret"), provider.client().1.expose());
-        write_secret(&path("state_key"), &"07".repeat(32));
+        write_private(&path("connection-secret"), provider.client().1.expose());
+        write_private(&path("state_key"), &"07".repeat(32));
         let settings = format!(
             "[cache]\nmax_ttl = \"10m\"\nmin_ttl = \"1s\"\n[upstream]\nrequests_per_second = 5000\nburst = 1000\n\
              [providers]\nca_file = {:?}\nrequests_per_second = 1000\nburst = 1000\n\

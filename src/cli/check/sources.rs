@@ -36,14 +36,21 @@ pub(super) async fn judge(
     Ok(all_accept)
 }
 
+/// Judges the client with each of its secrets alone, because the daemon falls back to the previous one.
 async fn judge_refresh(
     providers: &Providers,
     connection: &Connection,
-    refresh: &Arc<Refresh>,
+    refresh: &Refresh,
     out: &mut impl io::Write,
 ) -> io::Result<bool> {
     let (name, host) = (&connection.name, refresh.token_endpoint.host());
-    match providers.redeem(connection, refresh, &Secret::new(NO_REFRESH_TOKEN)).await {
+    let with = |secret: &Arc<Secret>| {
+        Arc::new(Refresh { secret: Arc::clone(secret), previous_secret: None, ..refresh.clone() })
+    };
+    let ask = async |refresh: Arc<Refresh>| {
+        providers.redeem(connection, &refresh, &Secret::new(NO_REFRESH_TOKEN)).await
+    };
+    match ask(with(&refresh.secret)).await {
         Redemption::Over(OverReason::RefreshRefused) | Redemption::Issued { .. } => {
             writeln!(out, "ok: connection {name}: {host} accepts the client")?;
         }
@@ -53,6 +60,11 @@ async fn judge_refresh(
         }
         Redemption::Misconfigured(fault) => {
             writeln!(out, "warning: connection {name}: {fault}")?;
+            if let Some(previous) = &refresh.previous_secret
+                && let Redemption::Over(OverReason::RefreshRefused) = ask(with(previous)).await
+            {
+                writeln!(out, "ok: connection {name}: {host} accepts the client's previous secret")?;
+            }
             return Ok(false);
         }
         Redemption::Failed { failure, .. } => {
