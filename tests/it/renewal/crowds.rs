@@ -100,6 +100,28 @@ async fn a_redemption_whose_client_hangs_up_is_completed_for_the_next_client() {
     assert_eq!(text(&got, "source"), "refresh");
 }
 
+/// An outage must not reach each user: a request that fails may have invalidated a refresh token.
+#[tokio::test(start_paused = true)]
+async fn an_outage_costs_the_provider_few_requests_however_many_users_ask() {
+    let desk = Desk::new(BUDGET).await;
+    let ids = enrol(&desk, 300);
+    desk.provider.fault(ProviderFault::Before(Breakdown::Status(503, WaitHint::None)));
+    for _ in 0..60 {
+        for outcome in join_all(ids.iter().map(|id| look_up(&desk, id))).await {
+            let Err(LookupError::Source(error)) = outcome else { panic!("{outcome:?}") };
+            assert!(matches!(error.problem, SourceProblem::Unavailable { .. }), "{error:?}");
+        }
+        sleep(10 * SECOND).await;
+    }
+    // Those of the first moment, and one in thirty seconds or so after that.
+    let [reads, redemptions] = desk.counts();
+    assert!(redemptions <= 100 && reads <= 600, "{redemptions} redemptions, {reads} reads");
+    desk.provider.clear();
+    sleep(31 * SECOND).await;
+    assert!(look_up(&desk, &ids[0]).await.is_ok());
+    assert!(look_up(&desk, &ids[299]).await.is_ok());
+}
+
 /// Looks the users up, fifty at a time: as many as the rate of a host lets through within the timeout. Returns how
 /// often each outcome came.
 async fn all(desk: &Desk, ids: &[String]) -> (usize, usize) {

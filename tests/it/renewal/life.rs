@@ -139,6 +139,21 @@ async fn a_login_replaces_the_refresh_token_although_its_token_has_expired() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_redemption_does_not_replace_what_a_login_has_brought_meanwhile() {
+    let desk = Desk::new("").await;
+    slow(&desk);
+    let (got, login) = tokio::join!(desk.get(users::EXPIRED), async {
+        sleep(SECOND).await;
+        let login = desk.log_in(users::EXPIRED, LoginRefreshToken::Same);
+        assert_eq!(fresh(&desk, users::EXPIRED).await, ("identities".into(), login.clone()));
+        login
+    });
+    assert_eq!(text(&got, "access_token"), login);
+    assert_eq!(held(&desk, users::EXPIRED).await, login);
+    assert_eq!(desk.counts(), [2, 1]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_report_of_an_issued_token_leads_to_another_one() {
     let desk = Desk::new("").await;
     let first = desk.get(users::EXPIRED).await;
