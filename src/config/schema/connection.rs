@@ -151,8 +151,8 @@ pub(super) const REFRESH: Table = Table {
             reload: Reload::Live,
             example: Some("30s"),
             doc: "For how long the provider redeems a refresh token once more that has been redeemed already, for a client \
-                  that did not receive the answer. With rotation `single` a refresh whose answer is lost is repeated only \
-                  within this time.",
+                  that did not receive the answer. With rotation `single`, a refresh whose answer is lost is repeated once. Within \
+                  this time that succeeds; later, it succeeds only if the provider did not process the first request.",
         },
     ],
 };

@@ -11,7 +11,7 @@ pub(super) const SHUTDOWN: Table = Table {
     path: "shutdown",
     list: None,
     doc: "The end of the daemon after SIGTERM or SIGINT. Both times and 3 s more have to fit into what the service \
-          manager allows.",
+          manager allows. Where refresh tokens are redeemed, another 6 s have to fit, for redemptions under way.",
     keys: &[
         Key {
             path: "shutdown.min_delay",

@@ -6,8 +6,8 @@ use super::key::{DefaultValue, Key, Reload, Table, Type};
 pub(super) const STATE: Table = Table {
     path: "state",
     list: None,
-    doc: "The file with refresh tokens that rotate. It is needed where the provider of any connection invalidates a \
-          refresh token when it redeems it. Without this table the daemon writes nothing to disk.",
+    doc: "The file with refresh tokens that were redeemed. It is needed where the provider of any connection \
+          invalidates a refresh token when it redeems it. Without this table the daemon keeps no refresh token on disk.",
     keys: &[
         Key {
             path: "state.path",
