@@ -28,10 +28,10 @@ setting's path in upper case, levels joined by two underscores, such as CLOAKROO
 the file is /etc/cloakroom/cloakroom.toml, which may be absent if the environment sets every required key.
 
 After SIGTERM or Ctrl-C the daemon finishes running requests and ends with exit code 0; a second signal ends it at \
-once. SIGHUP, `cloakroom reload` and a new client secret cause a reload. All problems of a configuration are \
-reported: at the start with exit code 78; at a reload, the daemon keeps the old configuration. At the start the \
-daemon waits ten seconds for a user or group that is not known yet, and then ends with exit code 75, after which a \
-supervisor restarts it.
+once. SIGHUP and `cloakroom reload` cause a reload, and so does new content of a file with the client's secret, key or \
+certificate, with the key of [vault], or with a connection's secret. All problems of a configuration are reported: at \
+the start with exit code 78; at a reload, the daemon keeps the old configuration. At the start the daemon waits ten \
+seconds for a user or group that is not known yet, and then ends with exit code 75, after which a supervisor restarts it.
 
 Under systemd the daemon uses the sockets that it is passed, and notifies systemd of its state.
 
