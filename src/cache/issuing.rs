@@ -43,11 +43,12 @@ impl Cache {
         flow: Flow,
         mut entry: Arc<Entry>,
     ) -> Result<Arc<Entry>, LookupError> {
-        for _ in 0..MOST_ROUNDS {
+        for round in 0..MOST_ROUNDS {
             if self.wanted(query, &entry, self.clock.now()).is_none() {
                 return Ok(entry);
             }
-            entry = self.issue(query, flow, &entry).await?;
+            // Later rounds come after a request to Auth0.
+            entry = self.issue(query, flow, &entry, round > 0).await?;
             let waits = query.token().and_then(|(selector, _)| entry.waits_for_auth0(selector));
             let Some(since) = waits else { return Ok(entry) };
             entry = self.ask_after(since, query, flow, entry).await?;
@@ -88,19 +89,23 @@ impl Cache {
             .and_then(|(selector, _)| entry.wanted_ahead(query.user(), selector, &rules, now));
         if let Some(wanted) = wanted
             && self
-                .fly_to_sources(flow, wanted.account, query.user(), |_| Ok((Arc::clone(entry), wanted)))
+                .fly_to_sources(flow, wanted.account, query.user(), false, |_| {
+                    Ok((Arc::clone(entry), wanted))
+                })
                 .is_err()
         {
             tracing::trace!("Not renewed: there is no room to spare");
         }
     }
 
-    /// Asks the sources, or joins the flight under way. `entry` is what they have to be asked for.
+    /// Asks the sources, or joins the flight under way. `entry` is what they have to be asked for, and `is_confirmed` says
+    /// whether Auth0 was asked for it on behalf of this lookup.
     async fn issue<Q: Lookup>(
         &self,
         query: &Q,
         flow: Flow,
         entry: &Arc<Entry>,
+        is_confirmed: bool,
     ) -> Result<Arc<Entry>, LookupError> {
         loop {
             let now = self.clock.now();
@@ -118,7 +123,7 @@ impl Cache {
                     },
                 }
             };
-            let flight = match self.fly_to_sources(flow, account, query.user(), begin) {
+            let flight = match self.fly_to_sources(flow, account, query.user(), is_confirmed, begin) {
                 Ok(flight) => flight,
                 Err(NoFlight::Refused(landed)) => return Ok(landed),
                 Err(NoFlight::Full) => return Err(LookupError::Overloaded),
@@ -142,21 +147,25 @@ impl Cache {
     }
 
     /// Joins or starts the flight for `account` of `user`. `begin` is given the cached entry; it returns the entry that
-    /// the answer is for and what is wanted, or the entry that makes a flight unnecessary.
+    /// the answer is for and what is wanted, or the entry that makes a flight unnecessary. Unless that entry
+    /// `is_confirmed`, a login may have followed it, so an old one leaves it open whether the user has to log in.
     fn fly_to_sources(
         &self,
         flow: Flow,
         account: u64,
         user: &UserId,
+        is_confirmed: bool,
         begin: impl FnOnce(Option<Arc<Entry>>) -> Result<(Arc<Entry>, Wanted), Arc<Entry>>,
     ) -> Result<Flight<Renewed>, NoFlight<Arc<Entry>>> {
         self.renewals.join((user.clone(), account), flow, |obsolete, for_whom| {
             let (base, wanted) = begin(self.cached(user))?;
+            let is_old = base.sent().age(self.clock.now()) >= self.rules().negative.login_required;
             let landing = RenewalLanding {
                 user: user.clone(),
                 account,
                 connection: wanted.connection.as_str().into(),
                 base,
+                is_final: is_confirmed || !is_old,
                 obsolete,
                 store: self.store.clone(),
                 refusals: self.refusals.clone(),

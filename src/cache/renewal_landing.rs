@@ -31,6 +31,8 @@ pub(super) struct RenewalLanding {
     pub connection: Arc<str>,
     /// The entry that the sources were asked for.
     pub base: Arc<Entry>,
+    /// Whether `base` is new enough that the user has to log in if the sources have no token.
+    pub is_final: bool,
     pub obsolete: Obsolete,
     pub store: Store,
     pub refusals: Refusals,
@@ -78,7 +80,8 @@ impl RenewalLanding {
         Ok(landed)
     }
 
-    /// `answer`, or a failure in its place if its token expires too soon to be served.
+    /// `answer`; or a failure in its place if its token expires too soon to be served, or that Auth0 has to be asked
+    /// first if it was asked too long ago.
     fn checked(&self, answer: SourceAnswer, terms: &Terms, now: Moment) -> SourceAnswer {
         match answer {
             SourceAnswer::Token(token) if !token.as_idp_token().is_alive(terms, now) => {
@@ -87,6 +90,10 @@ impl RenewalLanding {
                 let problem = SourceProblem::Unavailable { failure, retry_after };
                 let connection = Arc::clone(&self.connection);
                 SourceAnswer::Lack(LackReason::Failed(SourceError { connection, problem }))
+            }
+            // Auth0 may have had a newer token since, or a newer refresh token.
+            SourceAnswer::Lack(why) if why.ends_with_a_login() && !self.is_final => {
+                SourceAnswer::Lack(LackReason::AskAuth0)
             }
             answer => answer,
         }

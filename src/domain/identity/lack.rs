@@ -33,6 +33,13 @@ pub enum LackReason {
     Failed(SourceError),
 }
 
+impl LackReason {
+    /// Whether a login can end it.
+    pub fn ends_with_a_login(&self) -> bool {
+        matches!(self, Self::Nothing | Self::Over(_) | Self::NotConnected)
+    }
+}
+
 impl Lack {
     /// Whether the sources may be asked at `now`, without asking Auth0 first.
     pub fn may_be_asked(&self, now: Moment) -> bool {

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::time::Duration;
 
 use cloakroom::fake_auth0::{
     ClientAuth, ClientKeyPair, ConnectedAccount, Endpoint, KeyUse, TenantOptions, users,
@@ -176,4 +177,21 @@ async fn two_accounts_of_one_connection_are_told_apart_by_their_own_ids() {
     world.tenant.connect_account(ConnectedAccount::new(id, GOOGLE, "3057", &["calendar"]));
     let unlisted = world.get(&format!("{path}?identity_user_id=3057")).await;
     assert_eq!(unlisted.problem(), (404, "identity_not_found".into()));
+}
+
+/// What Auth0 said half a minute ago is not enough to ask a user for anything.
+#[tokio::test(start_paused = true)]
+async fn auth0_is_asked_for_a_newer_login_before_a_user_is_asked_to_do_anything() {
+    let world = world().await;
+    let path = World::path(users::JOHN);
+    let first = world.get(&path).await.json()["expires_in"].as_u64().unwrap();
+    tokio::time::sleep(Duration::from_secs(first - 60)).await;
+    assert_eq!(world.get(&path).await.status, 200);
+    let newer = world.tenant.login(users::JOHN, GOOGLE).unwrap();
+    tokio::time::sleep(Duration::from_secs(45)).await;
+    let reads = world.tenant.calls_to(Endpoint::User).len();
+    let answer = world.get(&path).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    assert_eq!(answer.json()["access_token"], newer);
+    assert_eq!(world.tenant.calls_to(Endpoint::User).len() - reads, 1);
 }
