@@ -80,8 +80,8 @@ mutant lost-time-is-not-counted src/clock.rs \
 # Guarantee 2: whose.
 mutant any-user-is-believed src/upstream/wire.rs \
     'if wire.user_id.given() != Some(user.as_str()) {' 'if wire.user_id.given().is_none() {'
-mutant first-of-several-tokens src/domain/identity.rs '(Some((index, only)), None) => only.place(index),' \
-    '(Some((index, only)), _) => only.place(index),'
+mutant first-of-several-tokens src/domain/identity/selection.rs '(Some(only), None) => Ok(only),' \
+    '(Some(only), _) => Ok(only),'
 
 # Guarantee 3: waiting, facts and reports.
 mutant hit-asks-again src/domain/freshness.rs 'age > self.terms.fresh_for {' 'age >= self.terms.fresh_for / 2 {'
@@ -98,9 +98,9 @@ mutant stale-waits-in-the-queue src/cache/fetch.rs \
 mutant stale-that-died-meanwhile src/cache/fetch.rs \
     'servable.then(|| Served::new(query' 'Some(servable).map(|_| Served::new(query'
 mutant negative-answer-never-expires src/cache/entry.rs \
-    'self.sent().age(now) < remembered(&fact, rules) &&' 'remembered(&fact, rules) > Duration::ZERO &&'
+    'since.age(now) < remembered(&fact, rules) &&' 'since == since && remembered(&fact, rules) > Duration::ZERO &&'
 mutant negative-answer-a-little-too-long src/cache/entry.rs \
-    'self.sent().age(now) < remembered' 'self.sent().age(now) <= remembered'
+    'since.age(now) < remembered' 'since.age(now) <= remembered'
 mutant any-404-is-a-fact src/upstream/wire.rs \
     '(StatusCode::NOT_FOUND, "inexistent_user")' '(StatusCode::NOT_FOUND, _)'
 mutant report-without-compare src/cache/entry.rs \
