@@ -1,12 +1,14 @@
 //! The tenant's discovery document, as far as the daemon reads it: the token endpoint for clients with a certificate.
 //! No I/O and no clock.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use hyper::{StatusCode, Uri};
 use serde::Deserialize;
 
 use crate::domain::error::Failure;
+use crate::domain::freshness::Moment;
 use crate::json::Object;
 use crate::json::lenient::Text;
 use crate::transport::response::Answer;
@@ -23,24 +25,57 @@ const ANOTHER_ISSUER: &str = "a discovery document about another issuer; check t
 /// The cause in the failure of a document whose endpoint cannot be used.
 const UNUSABLE: &str = "a discovery document whose mTLS token endpoint is not an https URL";
 
-/// The token endpoint that was read from the discovery document, until a request to it fails.
+/// How long an endpoint is used after it was read, although requests to it fail. Exchanges fail by the hundred in an
+/// outage, in which the document says nothing new.
+const BETWEEN_READS: Duration = Duration::from_secs(60);
+
+/// The token endpoint that was read from the discovery document.
 #[derive(Debug, Default)]
-pub(super) struct KnownEndpoint(Mutex<Option<Arc<str>>>);
+pub(super) struct KnownEndpoint(Mutex<Reading>);
+
+#[derive(Debug, Default)]
+struct Reading {
+    url: Option<Arc<str>>,
+    /// When the document was last asked for.
+    asked: Option<Moment>,
+    is_doubted: bool,
+}
 
 impl KnownEndpoint {
-    /// The URL, if it is known.
-    pub(super) fn get(&self) -> Option<Arc<str>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// The URL; `None` if the document has to be read. That is so for one caller where the endpoint is doubted: others
+    /// use what is known meanwhile.
+    pub(super) fn get(&self, now: Moment) -> Option<Arc<str>> {
+        let mut reading = self.reading();
+        let is_old = reading.asked.is_none_or(|asked| asked.age(now) >= BETWEEN_READS);
+        if reading.is_doubted && is_old {
+            (reading.asked, reading.is_doubted) = (Some(now), false);
+            return None;
+        }
+        reading.url.clone()
     }
 
-    /// Remembers the URL.
-    pub(super) fn set(&self, url: Option<Arc<str>>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = url;
+    /// The URL that was read last, whether or not the document has to be read again.
+    pub(super) fn last(&self) -> Option<Arc<str>> {
+        self.reading().url.clone()
+    }
+
+    /// Remembers the URL, for which the document was asked at `asked`.
+    pub(super) fn set(&self, url: Arc<str>, asked: Moment) {
+        *self.reading() = Reading { url: Some(url), asked: Some(asked), is_doubted: false };
     }
 
     /// Has the document read again before the next request.
     pub(super) fn forget(&self) {
-        self.set(None);
+        *self.reading() = Reading::default();
+    }
+
+    /// Has the document read again some time after the last time.
+    pub(super) fn doubt(&self) {
+        self.reading().is_doubted = true;
+    }
+
+    fn reading(&self) -> MutexGuard<'_, Reading> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

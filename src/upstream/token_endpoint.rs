@@ -34,12 +34,19 @@ impl Auth0 {
         if let Some(host) = &settings.token_host {
             return Ok(at(host));
         }
-        if let Some(known) = settings.token_endpoint.get() {
+        let now = self.0.clock.now();
+        if let Some(known) = settings.token_endpoint.get(now) {
             return Ok(known);
         }
-        let url = self.discover(settings).await?.unwrap_or_else(|| at(&self.0.domain));
-        settings.token_endpoint.set(Some(Arc::clone(&url)));
-        Ok(url)
+        match (self.discover(settings).await, settings.token_endpoint.last()) {
+            (Ok(found), _) => {
+                let url = found.unwrap_or_else(|| at(&self.0.domain));
+                settings.token_endpoint.set(Arc::clone(&url), now);
+                Ok(url)
+            }
+            (Err(_), Some(known)) => Ok(known),
+            (Err(failure), None) => Err(failure),
+        }
     }
 
     /// The token endpoint among the aliases for clients with a certificate; `None` if there is none.

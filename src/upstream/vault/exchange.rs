@@ -168,7 +168,7 @@ impl<'a> Exchange<'a> {
             Ok(answer) => self.conclude(answer, begun),
             Err(Failure::CertificateRefused { .. }) => self.refused(SourceFault::VaultClient, begun),
             Err(failure) => {
-                self.client.token_endpoint.forget();
+                self.client.token_endpoint.doubt();
                 Step::Retry(Trouble::Failure(failure))
             }
         }
@@ -217,9 +217,12 @@ impl<'a> Exchange<'a> {
     /// What follows from a refusal: another attempt, if other keys or another time may be accepted.
     fn refused(&mut self, fault: SourceFault, begun: Moment) -> Step {
         let auth0 = &self.inner.auth0;
+        if fault == SourceFault::VaultClient {
+            // Auth0 may ask for certificates at another host by now.
+            self.client.token_endpoint.doubt();
+        }
         // The codes for a wrong signature and for a wrong time are not documented.
         if matches!(fault, SourceFault::VaultClient | SourceFault::VaultRequest) {
-            self.client.token_endpoint.forget();
             if auth0.was_misdated(begun) && !std::mem::replace(&mut self.has_corrected_clock, true) {
                 return Step::Again;
             }

@@ -1,27 +1,34 @@
-//! An application that authenticates with a certificate, over real TLS: its subject tokens are signed all the same.
+//! An application that authenticates with a certificate: its subject tokens are signed all the same, and its requests
+//! go to the host that the tenant names.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::sync::Arc;
+use std::time::Duration;
 
 use cloakroom::clock::Clock;
-use cloakroom::config::{self, Env};
+use cloakroom::config::{self, Config, Env};
 use cloakroom::domain::source::SourceFault;
 use cloakroom::fake_auth0::{
-    CertificateKind, ClientAuth, ClientCertificateKind, ClientKeyPair, KeyUse, Listening, Tenant,
-    TenantOptions,
+    CertificateKind, ClientAuth, ClientCertificateKind, ClientKeyPair, Endpoint, Fault, KeyUse, Listening,
+    Tenant, TenantOptions,
 };
+use cloakroom::transport::Transport;
 use cloakroom::upstream::transport_to;
+use tempfile::TempDir;
 
 use super::{Outcome, World, signing_key, token};
 use crate::support::configuration::configuration;
+use crate::support::in_memory::{self, InMemory};
 
-/// A world whose client has a certificate of this kind, for the RSA key of this number or for an EC key, and whose
-/// `[vault]` has these lines.
-fn world(kind: ClientCertificateKind, key: Option<usize>, vault: &str) -> (World, [Listening; 2]) {
-    let clock = Clock::system();
-    let options = TenantOptions { client_auth: ClientAuth::TlsClientAuth, ..TenantOptions::default() };
-    let tenant = Tenant::new(clock.clone(), options).unwrap();
-    let (plain, mtls) = (tenant.listen(CertificateKind::Good).unwrap(), tenant.listen_mtls().unwrap());
+/// A configuration whose client has a certificate of this kind, for the RSA key of this number or for an EC key, and
+/// whose `[vault]` has these lines.
+fn configured(
+    tenant: &Tenant,
+    (domain, ca_pem): (&str, Option<&str>),
+    (kind, key): (ClientCertificateKind, Option<usize>),
+    vault: &str,
+) -> (TempDir, Config) {
     let directory = tempfile::tempdir().unwrap();
     let put = |name: &str, content: &str| {
         let path = directory.path().join(name);
@@ -38,15 +45,80 @@ fn world(kind: ClientCertificateKind, key: Option<usize>, vault: &str) -> (World
          key_file = \"{{dir}}/client-key.pem\"\n[vault]\naudit_context = \"cloakroom\"\n{vault}\
          [[connection]]\nname = \"google-oauth2\"\nsources = [\"vault\"]\n"
     );
-    let text = configuration(plain.domain(), &tenant, Some(plain.ca_pem()), &directory, &settings);
+    let text = configuration(domain, tenant, ca_pem, &directory, &settings);
     let config = config::parse("test.toml", &text, &Env::default()).unwrap().config;
-    let (transport, client) = (transport_to(&config.tenant).unwrap(), config.client.clone());
-    let settings = config.vault.clone().unwrap();
-    let clocks = [clock.clone(), clock];
+    (directory, config)
+}
+
+fn options() -> TenantOptions {
+    TenantOptions { client_auth: ClientAuth::TlsClientAuth, ..TenantOptions::default() }
+}
+
+fn assembled(
+    tenant: Tenant,
+    clocks: [Clock; 2],
+    (directory, config): (TempDir, Config),
+    transport: Arc<dyn Transport>,
+) -> World {
+    let (client, settings) = (config.client.clone(), config.vault.clone().unwrap());
     let world = World::assemble(tenant, clocks, (directory, config), transport, &client, settings);
     // An assertion would be refused.
     world.tenant.remove_key(KeyUse::Authentication, signing_key(0).kid());
-    (world, [plain, mtls])
+    world
+}
+
+/// A world over TLS with such a configuration.
+fn world(kind: ClientCertificateKind, key: Option<usize>, vault: &str) -> (World, [Listening; 2]) {
+    let clock = Clock::system();
+    let tenant = Tenant::new(clock.clone(), options()).unwrap();
+    let (plain, mtls) = (tenant.listen(CertificateKind::Good).unwrap(), tenant.listen_mtls().unwrap());
+    let configured = configured(&tenant, (plain.domain(), Some(plain.ca_pem())), (kind, key), vault);
+    let transport = transport_to(&configured.1.tenant).unwrap();
+    (assembled(tenant, [clock.clone(), clock], configured, transport), [plain, mtls])
+}
+
+/// A world in virtual time, whose discovery document names the host that asks for certificates.
+fn simulated() -> World {
+    let domain = "tenant.example";
+    let (tenant, clocks) = in_memory::tenant(TenantOptions { domain: Some(domain.into()), ..options() });
+    tenant.set_mtls_host("mtls.tenant.example");
+    let configured = configured(&tenant, (domain, None), (ClientCertificateKind::Good, Some(0)), "");
+    let transport = InMemory::to(&tenant, &configured.1);
+    assembled(tenant, clocks, configured, transport)
+}
+
+/// The document says nothing new in an outage, and lookups of users need the budget that reading it takes from.
+#[tokio::test(start_paused = true)]
+async fn exchanges_that_fail_have_the_discovery_document_read_once_a_minute() {
+    let world = simulated();
+    let reads = || world.tenant.calls_to(Endpoint::Discovery).len();
+    assert_eq!((world.exchange().await, reads()), (token(1), 1));
+    world.tenant.fault(Endpoint::Exchange, Fault::Edge503Html);
+    for minute in 1..=3 {
+        world.pass(Duration::from_secs(60));
+        for _ in 0..20 {
+            assert!(matches!(world.exchange().await, Outcome::Failure(_)));
+        }
+        assert!(reads() <= 2 + minute, "{} reads after {minute} minutes", reads());
+    }
+    // What was read before counts while the document cannot be read.
+    world.tenant.clear_all();
+    world.tenant.fault(Endpoint::Discovery, Fault::Edge503Html);
+    let before = reads();
+    world.pass(Duration::from_secs(60));
+    assert_eq!((world.exchange().await, reads() - before), (token(1), 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_host_that_has_moved_is_found_again() {
+    let world = simulated();
+    assert_eq!(world.exchange().await, token(1));
+    world.tenant.set_mtls_host("mtls.elsewhere.example");
+    world.tenant.fault_next(Endpoint::Exchange, 3, Fault::RefuseConnections);
+    world.pass(Duration::from_secs(60));
+    world.exchange().await;
+    assert_eq!(world.exchange().await, token(1));
+    assert_eq!(world.tenant.calls_to(Endpoint::Discovery).len(), 2);
 }
 
 #[tokio::test]
