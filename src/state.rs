@@ -246,6 +246,24 @@ fn forgotten(outcome: Outcome) -> Result<(), SourceFailure> {
     if outcome == Outcome::Durable { Ok(()) } else { Err(SourceFailure::State) }
 }
 
+/// A redemption whose chain cannot be read. What Auth0 stores may be valid, unless its provider invalidates what it
+/// redeems. Nothing is stored, because the chain may have a newer refresh token, and a refusal says nothing about that.
+async fn without_chain<R>(terms: &Terms, asked: Asked, redeem: impl Fn(Secret) -> R + Send) -> Redeemed
+where
+    R: Future<Output = Redemption> + Send,
+{
+    let unknown = failed(SourceFailure::State);
+    let Some(token) = asked.refresh_token.filter(|_| terms.rotation != Rotation::Single) else {
+        return unknown;
+    };
+    match redeem(token).await {
+        Redemption::Issued { token, .. } => Redeemed::Issued(token),
+        Redemption::Over(_) => unknown,
+        Redemption::Misconfigured(fault) => Redeemed::Misconfigured(fault),
+        Redemption::Failed { failure, retry_after, .. } => Redeemed::Failed { failure, retry_after },
+    }
+}
+
 impl Inner {
     fn holder<'a>(&'a self, key: &'a ChainKey) -> Holder<'a> {
         let ChainKey { connection, user, identity_user_id: account } = key;
@@ -272,12 +290,9 @@ impl Inner {
         R: Future<Output = Redemption> + Send,
     {
         let Ok(_open) = Arc::clone(&self.open).try_read_owned() else { return failed(SourceFailure::State) };
-        let is_single = terms.rotation == Rotation::Single;
         let known = match self.load(key).await {
             Ok(known) => known,
-            // What Auth0 stores is valid, unless a provider invalidates it.
-            Err(Unreadable) if is_single => return failed(SourceFailure::State),
-            Err(Unreadable) => None,
+            Err(Unreadable) => return without_chain(&terms, asked, redeem).await,
         };
         let was_lost = known.as_ref().is_some_and(is_lost);
         let mut step = redemption::begin(known, terms, asked, self.clock.now());

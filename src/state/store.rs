@@ -87,7 +87,8 @@ struct Queue {
 impl Store {
     /// A store of `records`. `seed` determines the jitter of retries.
     pub fn new(records: Box<dyn Records>, clock: Clock, counters: Arc<Counters>, seed: u64) -> Self {
-        let worker = Worker { records: Some(records), unwritten: BTreeMap::new(), trouble: None };
+        let worker =
+            Worker { records: Some(records), unwritten: BTreeMap::new(), trouble: None, is_readable: true };
         counters.state.set(Some(worker.standing()));
         let worker = Arc::new(Mutex::new(worker));
         Self(Arc::new(Shared { queue: Mutex::default(), worker, clock, counters, seed }))
@@ -208,6 +209,9 @@ struct Worker {
     records: Option<Box<dyn Records>>,
     unwritten: BTreeMap<Slot, (Vec<u8>, Moment)>,
     trouble: Option<Trouble>,
+    /// Whether the file may be readable although it is in trouble. Found out once for each attempt to write, because a
+    /// database that is opened again is read as a whole.
+    is_readable: bool,
 }
 
 /// What came of a batch.
@@ -230,6 +234,9 @@ impl Worker {
             _ => self.write(&changes),
         };
         let has_written = !changes.is_empty() || has_to_rewrite;
+        if self.trouble.is_none() || has_to_rewrite {
+            self.is_readable = written.err().is_none_or(Trouble::is_about_writing);
+        }
         self.note(written.err());
         let replies = requests.into_iter().zip(is_in_time);
         let replies =
@@ -269,12 +276,15 @@ impl Worker {
         if let Some((sealed, _)) = self.unwritten.get(slot) {
             return Ok(Some(sealed.clone()));
         }
-        let found = match (self.trouble, self.records.as_mut()) {
-            (Some(trouble), _) => Err(trouble),
-            (None, None) => Err(Trouble::Closed),
-            (None, Some(records)) => records.get(slot),
-        };
-        self.note(found.as_ref().err().copied());
+        if !self.is_readable {
+            return Err(Unreadable);
+        }
+        let found = self.records.as_mut().ok_or(Trouble::Closed).and_then(|records| records.get(slot));
+        if let Err(trouble) = &found {
+            self.is_readable = false;
+            // What prevents a write is more than a read can tell.
+            self.note(Some(self.trouble.unwrap_or(*trouble)));
+        }
         found.map_err(|_| Unreadable)
     }
 

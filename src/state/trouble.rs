@@ -40,6 +40,13 @@ pub enum Trouble {
     Fault,
 }
 
+impl Trouble {
+    /// Whether the file may be readable all the same.
+    pub fn is_about_writing(self) -> bool {
+        matches!(self, Self::Full | Self::ReadOnly)
+    }
+}
+
 impl From<io::Error> for Trouble {
     fn from(error: io::Error) -> Self {
         match error.kind() {
