@@ -119,7 +119,7 @@ verdict=$(systemd-analyze verify cloakroom.service cloakroom.socket cloakroom@ac
     grep cloakroom) && fails "systemd-analyze verify: $verdict"
 holds "systemd-analyze verify has nothing to say of the units"
 mkdir --parents /run/systemd/system/cloakroom.service.d
-for drop_in in audit-file egress-proxy lock-memory watched-secret; do
+for drop_in in audit-file client-certificate client-key connection-secret egress-proxy lock-memory state watched-secret; do
     cp "/usr/share/doc/cloakroom/examples/systemd/$drop_in.conf" /run/systemd/system/cloakroom.service.d/
     verdict=$(systemd-analyze verify cloakroom.service 2>&1 | grep cloakroom) && fails "$drop_in.conf: $verdict"
     rm "/run/systemd/system/cloakroom.service.d/$drop_in.conf"
@@ -375,9 +375,8 @@ cat >/etc/systemd/system/cloakroom.service.d/gitlab.conf <<'END'
 LoadCredential=gitlab_secret:/etc/cloakroom/gitlab_secret
 Environment=CLOAKROOM_CONNECTION__0__REFRESH__SECRET_FILE=%d/gitlab_secret
 END
+# `configure` has set providers.ca_file with tenant.ca_file.
 cat >>/etc/cloakroom/cloakroom.toml <<END
-[providers]
-ca_file = "/etc/cloakroom/first.pem"
 [[connection]]
 name = "gitlab"
 sources = ["identities", "refresh"]
