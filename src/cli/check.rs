@@ -43,7 +43,7 @@ The rules of each listener are printed as the daemon understands them; `cloakroo
 about a request.
 
 Exit code 0 if all is well, 78 if the configuration is wrong, 75 if all that is wrong with it are users or groups that \
-this machine does not know yet, 69 if Auth0 cannot be asked.
+this machine does not know yet, 1 if --online finds that not all of it works, 69 if Auth0 cannot be asked.
 
 Examples:
   cloakroom check --config ./cloakroom.toml
