@@ -48,7 +48,8 @@ fn number(variable: &str, default: u64) -> u64 {
 fn no_history_breaks_a_guarantee() {
     let total = Arc::new(history::Tally::default());
     let cases = number("CLOAKROOM_MODEL_CASES", 10_000);
-    play_all("histories", cases, plan::histories, |history| history::play(history, &total), &*total);
+    let play = |history: &_| history::play(history, &total);
+    println!("{}", play_all("histories", cases, plan::histories, play, &*total));
 }
 
 /// Fewer of them: each has several lives of the daemon.
@@ -57,17 +58,18 @@ fn no_history_of_renewals_breaks_a_guarantee() {
     let total = renewal::Tally::default();
     let cases = number("CLOAKROOM_MODEL_CASES", 10_000).div_ceil(10);
     let play = |history: &_| renewal::play(history, &total);
-    play_all("histories of renewals", cases, renewal::plan::histories, play, &total);
+    println!("{}", play_all("histories of renewals", cases, renewal::plan::histories, play, &total));
 }
 
-/// Plays so many histories, and prints what was seen in all of them.
+/// Plays so many histories. Returns what was seen in all of them.
 fn play_all<S>(
     name: &str,
     cases: u64,
     histories: fn() -> S,
     play_one: impl Fn(&S::Value) -> Result<(), String> + Sync,
     total: &(impl Display + Sync),
-) where
+) -> String
+where
     S: Strategy,
     S::Value: Display,
 {
@@ -95,7 +97,7 @@ fn play_all<S>(
     if let Some(why) = broken {
         panic!("{why}");
     }
-    println!("{} {name} in {:?}: {total}", played.into_inner(), begun.elapsed());
+    format!("{} {name} in {:?}: {total}", played.into_inner(), begun.elapsed())
 }
 
 fn play<S>(
