@@ -30,6 +30,8 @@ enum Fault {
     AnswerLost,
     /// The request is lost.
     RequestLost,
+    /// It refuses the refresh token.
+    Refused,
 }
 
 /// One identity, its provider, and what Auth0 stores. The daemon's part is handed in, because it can be restarted.
@@ -83,10 +85,11 @@ impl Scene {
                 tokio::time::sleep(Duration::from_millis(50)).await;
                 match fault {
                     None => answer(provider.redeem(token.expose())),
+                    Some(Fault::Refused) => answer(None),
                     Some(fault) => {
                         match fault {
                             Fault::AnswerLost => drop(provider.redeem(token.expose())),
-                            Fault::RequestLost => provider.receive(token.expose()),
+                            Fault::RequestLost | Fault::Refused => provider.receive(token.expose()),
                         }
                         let (failure, retry_after) =
                             (SourceFailure::TimedOut { host: "idp.example".into() }, Duration::from_secs(2));

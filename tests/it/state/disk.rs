@@ -129,6 +129,61 @@ async fn a_disk_that_is_full_at_any_call_stops_redemptions_and_loses_none() {
     panic!("the run never ends");
 }
 
+/// Fails at a write of another user.
+async fn fails_at_a_write(scene: &Scene, chains: &Chains, disk: &Disk, failure: Failure) {
+    let other = Scene { auth0: Some(scene.provider.log_in()), ..scene.clone() };
+    disk.fail_at(1, failure);
+    assert!(other.redeem(chains, "kim").await.starts_with("access"));
+    let standing = scene.counters.state.standing().unwrap();
+    assert!(standing.trouble.is_some() && standing.unwritten == 1, "{standing:?}");
+}
+
+/// What Auth0 stores may be refused although the file has a newer refresh token.
+#[tokio::test(start_paused = true)]
+async fn a_chain_that_cannot_be_read_is_not_replaced_by_a_refusal_of_what_auth0_stores() {
+    let (mut scene, disk) = (Scene::new(Rotation::KeepOld), Disk::formatted());
+    let chains = open_at(&scene, &disk).unwrap();
+    for _ in 0..2 {
+        scene.redeem(&chains, "jane").await;
+    }
+    fails_at_a_write(&scene, &chains, &disk, Failure::Broken).await;
+    for _ in 0..3 {
+        scene.faults.lock().unwrap().push(Fault::Refused);
+        assert_eq!(scene.redeem(&chains, "jane").await, UNSTORED);
+    }
+    let stored = scene.auth0.take();
+    assert_eq!(scene.redeem(&chains, "jane").await, UNSTORED, "the file may have a refresh token");
+    scene.auth0 = stored;
+    assert_eq!(scene.counters.state.standing().unwrap().unwritten, 1);
+
+    disk.heal();
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    assert!(scene.redeem(&chains, "jane").await.starts_with("access"));
+    assert_eq!(scene.provider.log().last().unwrap(), "refresh-1-2");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_chain_that_cannot_be_read_leaves_the_refresh_token_that_auth0_stores() {
+    let (scene, disk) = (Scene::new(Rotation::KeepOld), Disk::formatted());
+    let chains = open_at(&scene, &disk).unwrap();
+    fails_at_a_write(&scene, &chains, &disk, Failure::Broken).await;
+    assert!(scene.redeem(&chains, "jane").await.starts_with("access"));
+    assert_eq!(scene.counters.state.standing().unwrap().unwritten, 1);
+}
+
+/// A disk without room for more is written to where it has been before, which is all that a repair needs.
+#[tokio::test(start_paused = true)]
+async fn a_disk_that_is_full_is_read() {
+    let (scene, disk) = (Scene::new(Rotation::KeepOld), Disk::formatted());
+    let chains = open_at(&scene, &disk).unwrap();
+    for _ in 0..2 {
+        scene.redeem(&chains, "jane").await;
+    }
+    fails_at_a_write(&scene, &chains, &disk, Failure::FullOnce).await;
+    assert!(scene.redeem(&chains, "jane").await.starts_with("access"));
+    assert_eq!(scene.provider.log().last().unwrap(), "refresh-1-2");
+}
+
 /// Without a write, the answer would be lost at the end.
 #[tokio::test(start_paused = true)]
 async fn the_end_of_the_daemon_writes_what_was_not_written() {

@@ -36,6 +36,10 @@ pub enum Failure {
     Once,
     /// Every call that writes fails from then on, with ENOSPC, until [`Disk::heal`].
     Full,
+    /// The first call from then on that writes fails, with ENOSPC.
+    FullOnce,
+    /// Every call fails from then on, with EIO, until [`Disk::heal`].
+    Broken,
     /// The power is lost before the call is made, and every later call fails.
     PowerLoss,
 }
@@ -118,6 +122,11 @@ impl Disk {
             _ if state.is_off => failed(5),
             Some((at, Failure::Once)) if calls == at => failed(5),
             Some((at, Failure::Full)) if calls >= at && writes => failed(28),
+            Some((at, Failure::FullOnce)) if calls >= at && writes => {
+                state.failure = None;
+                failed(28)
+            }
+            Some((at, Failure::Broken)) if calls >= at => failed(5),
             Some((at, Failure::PowerLoss)) if calls >= at => {
                 state.is_off = true;
                 failed(5)
