@@ -108,8 +108,8 @@ impl OpenState {
 }
 
 impl Chains {
-    /// Chains in memory. Those of providers that invalidate a refresh token when they redeem it do not survive a
-    /// restart, so such a connection needs [`Chains::in_file`].
+    /// Chains in memory, which do not survive a restart. Refresh tokens of providers that invalidate one when they redeem
+    /// it are not redeemed: such a connection needs [`Chains::in_file`].
     ///
     /// # Errors
     /// The kernel returns no random bytes.
@@ -290,6 +290,10 @@ impl Inner {
         R: Future<Output = Redemption> + Send,
     {
         let Ok(_open) = Arc::clone(&self.open).try_read_owned() else { return failed(SourceFailure::State) };
+        // Configurations rule this out. In memory, the next refresh token would be lost at the end of the daemon.
+        if terms.rotation == Rotation::Single && matches!(self.storage, Storage::Memory { .. }) {
+            return failed(SourceFailure::State);
+        }
         let known = match self.load(key).await {
             Ok(known) => known,
             Err(Unreadable) => return without_chain(&terms, asked, redeem).await,

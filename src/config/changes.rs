@@ -11,9 +11,13 @@ use super::Config;
 use super::effective_values::Reading;
 use super::reloadable::Reloadable;
 use super::schema::{self, CONNECTION_PATH, DefaultValue, Key, LISTENER_PATH, Reload};
+use crate::domain::source::Rotation;
 
 const ANOTHER_TENANT: &str = "tenant.domain, tenant.audience: a running daemon serves one tenant, which its cache is \
                               about; restart it for another";
+
+const NO_STATE_YET: &str = "connection.refresh: each refresh token of this provider is valid once, so the next one has to \
+                            survive a restart, and [state] takes a restart: restart the daemon";
 
 /// One setting that differs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,7 +44,8 @@ impl Config {
     ///
     /// # Errors
     /// `wanted` is of another tenant: the cache is about this one, and nothing of another tenant, its client's secret
-    /// least of all, may be sent to this one's domain.
+    /// least of all, may be sent to this one's domain. Or refresh tokens would have to be stored, and the daemon was
+    /// started without `[state]`.
     pub fn reread(&self, mut wanted: Self) -> Result<Reread, String> {
         if (&self.tenant.domain, &self.tenant.audience) != (&wanted.tenant.domain, &wanted.tenant.audience) {
             return Err(ANOTHER_TENANT.to_owned());
@@ -58,6 +63,9 @@ impl Config {
         };
         let is_switched = self.audit.is_on() != wanted.audit.is_on();
         let contents = self.reread_tables(&mut wanted);
+        if wanted.state.is_none() && wanted.has_to_store() {
+            return Err(NO_STATE_YET.to_owned());
+        }
         for key in schema::keys().filter(compared) {
             let (old, new) = (self.effective.get(key.path), wanted.effective.get(key.path));
             if old == new && !contents.contains(&key.path) {
@@ -75,6 +83,12 @@ impl Config {
         changed.extend(of_connections);
         changed.extend(of_listeners);
         Ok(Reread { config: wanted, changed, needs_restart })
+    }
+
+    /// Whether a provider invalidates refresh tokens as it redeems them.
+    fn has_to_store(&self) -> bool {
+        let mut clients = self.connections.iter().filter_map(|connection| connection.refresh.as_ref());
+        clients.any(|refresh| refresh.rotation == Rotation::Single)
     }
 
     /// Replaces the listeners of `wanted` by those in force, each with the new values of its live keys. Listeners are

@@ -217,6 +217,32 @@ fn another_content_of_a_file_is_a_change_of_its_key() {
     }
 }
 
+/// The new connection would be in force, and its refresh tokens in memory alone.
+#[test]
+fn refresh_tokens_that_have_to_be_stored_take_a_restart_with_state() {
+    let files = Files::new();
+    let content_of = |path: &str| files.write(schema::keys().find(|key| key.path == path).unwrap(), 0);
+    let (secret_file, key_file) =
+        (content_of("connection.refresh.secret_file"), content_of("state.key_file"));
+    let state = [("state.path", "/var/lib/cloakroom/state"), ("state.key_file", &*key_file)];
+    let connection = |rotation| {
+        [
+            ("connection.0.name", "github"),
+            ("connection.0.sources", "identities,refresh"),
+            ("connection.0.refresh.provider", "github"),
+            ("connection.0.refresh.client_id", "1234"),
+            ("connection.0.refresh.secret_file", &*secret_file),
+            ("connection.0.refresh.rotation", rotation),
+        ]
+    };
+    let single = with(&[&state[..], &connection("single")].concat());
+    assert_eq!(with(&[]).reread(single.clone()).unwrap_err(), NO_STATE_YET);
+    assert_eq!(with(&connection("none")).reread(single.clone()).unwrap_err(), NO_STATE_YET);
+    let keeps_old = with(&[&state[..], &connection("keep_old")].concat());
+    assert!(with(&[]).reread(keeps_old).is_ok());
+    assert!(with(&state).reread(single).is_ok());
+}
+
 #[test]
 fn values_are_shown_unless_an_operator_chose_the_text() {
     let wanted = with(&[

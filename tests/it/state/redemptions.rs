@@ -3,123 +3,110 @@
 use super::*;
 use crate::support::futures::join_all;
 
-/// Chains in memory, and chains in a file.
-async fn each(scene: impl Fn() -> Scene, test: impl AsyncFn(Scene, Chains)) {
-    let (_directory, path) = directory();
-    let first = scene();
-    let chains = first.in_memory();
-    test(first, chains).await;
-    let second = scene();
-    let chains = second.open(&path, &[1]).unwrap();
-    test(second, chains).await;
+/// Chains in memory, and chains in a file. Refresh tokens that are invalidated are never in memory alone.
+async fn each(test: impl AsyncFn(Scene, Chains)) {
+    let scene = Scene::new(Rotation::KeepOld);
+    let chains = scene.in_memory();
+    test(scene, chains).await;
+    for rotation in [Rotation::KeepOld, Rotation::Single] {
+        let ((_directory, path), scene) = (directory(), Scene::new(rotation));
+        let chains = scene.open(&path, &[1]).unwrap();
+        test(scene, chains).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_refresh_token_that_is_invalidated_is_redeemed_without_a_file() {
+    let scene = Scene::new(Rotation::Single);
+    let chains = scene.in_memory();
+    assert_eq!(scene.redeem(&chains, "jane").await, UNSTORED);
+    assert!(scene.provider.log().is_empty());
 }
 
 #[tokio::test(start_paused = true)]
 async fn each_token_of_a_chain_is_redeemed_once() {
-    each(
-        || Scene::new(Rotation::Single),
-        async |scene, chains| {
-            for next in 1..5 {
-                assert_eq!(scene.redeem(&chains, "jane").await, format!("access before refresh-1-{next}"));
-            }
-            assert_eq!(scene.provider.log(), ["refresh-1-0", "refresh-1-1", "refresh-1-2", "refresh-1-3"]);
-        },
-    )
+    each(async |scene, chains| {
+        for next in 1..5 {
+            assert_eq!(scene.redeem(&chains, "jane").await, format!("access before refresh-1-{next}"));
+        }
+        assert_eq!(scene.provider.log(), ["refresh-1-0", "refresh-1-1", "refresh-1-2", "refresh-1-3"]);
+    })
     .await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_hundred_callers_are_one_redemption() {
-    each(
-        || Scene::new(Rotation::Single),
-        async |scene, chains| {
-            let ends = join_all((0..100).map(|_| scene.redeem(&chains, "jane"))).await;
-            assert!(ends.iter().all(|end| end == "access before refresh-1-1"), "{ends:?}");
-            assert_eq!(scene.provider.log().len(), 1);
-        },
-    )
+    each(async |scene, chains| {
+        let ends = join_all((0..100).map(|_| scene.redeem(&chains, "jane"))).await;
+        assert!(ends.iter().all(|end| end == "access before refresh-1-1"), "{ends:?}");
+        assert_eq!(scene.provider.log().len(), 1);
+    })
     .await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_caller_that_goes_away_aborts_no_redemption() {
-    each(
-        || Scene::new(Rotation::Single),
-        async |scene, chains| {
-            let gone = tokio::time::timeout(Duration::from_millis(20), scene.redeem(&chains, "jane")).await;
-            assert!(gone.is_err());
-            assert_eq!(
-                scene.redeem(&chains, "jane").await,
-                "access before refresh-1-1",
-                "the same redemption"
-            );
-            assert_eq!(scene.provider.log().len(), 1);
-        },
-    )
+    each(async |scene, chains| {
+        let gone = tokio::time::timeout(Duration::from_millis(20), scene.redeem(&chains, "jane")).await;
+        assert!(gone.is_err());
+        assert_eq!(scene.redeem(&chains, "jane").await, "access before refresh-1-1", "the same redemption");
+        assert_eq!(scene.provider.log().len(), 1);
+    })
     .await;
 }
 
 /// The second caller has asked Auth0 after the login, and joins a redemption of the token before it.
 #[tokio::test(start_paused = true)]
 async fn a_caller_that_knows_of_a_login_is_not_told_that_the_old_token_is_over() {
-    each(
-        || Scene::new(Rotation::Single),
-        async |mut scene, chains| {
-            let old = scene.clone();
-            scene.provider.redeem("refresh-1-0");
-            let (chains, first) = (&chains, old.redeem_once(&chains, "jane"));
-            let second = async {
-                tokio::time::sleep(Duration::from_millis(10)).await;
-                scene.auth0 = Some(scene.provider.log_in());
-                scene.redeem_once(chains, "jane").await
-            };
-            let (first, second) = tokio::join!(first, second);
-            assert!(matches!(first, Redeemed::AskAuth0), "{first:?}");
-            assert!(matches!(second, Redeemed::Issued(_)), "{second:?}");
-        },
-    )
+    each(async |mut scene, chains| {
+        let old = scene.clone();
+        scene.provider.redeem("refresh-1-0");
+        let (chains, first) = (&chains, old.redeem_once(&chains, "jane"));
+        let second = async {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            scene.auth0 = Some(scene.provider.log_in());
+            scene.redeem_once(chains, "jane").await
+        };
+        let (first, second) = tokio::join!(first, second);
+        assert!(matches!(first, Redeemed::AskAuth0), "{first:?}");
+        assert!(matches!(second, Redeemed::Issued(_)), "{second:?}");
+    })
     .await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn users_that_are_forgotten_begin_with_the_token_of_auth0() {
-    each(
-        || Scene::new(Rotation::KeepOld),
-        async |mut scene, chains| {
-            for user in ["jane", "john", "kim"] {
-                scene.auth0 = Some(scene.provider.log_in());
-                scene.redeem(&chains, user).await;
-                scene.redeem(&chains, user).await;
-            }
-            let is_known = async |user| {
-                let mut scene = scene.clone();
-                scene.auth0 = None;
-                !matches!(scene.redeem_once(&chains, user).await, Redeemed::NoRefreshToken)
-            };
-            chains.forget(&key("jane").user).await.unwrap();
-            assert!(!is_known("jane").await && is_known("john").await);
-            chains.forget_all().await.unwrap();
-            assert!(!is_known("john").await && !is_known("kim").await);
-        },
-    )
+    each(async |mut scene, chains| {
+        for user in ["jane", "john", "kim"] {
+            scene.auth0 = Some(scene.provider.log_in());
+            scene.redeem(&chains, user).await;
+            scene.redeem(&chains, user).await;
+        }
+        let is_known = async |user| {
+            let mut scene = scene.clone();
+            scene.auth0 = None;
+            !matches!(scene.redeem_once(&chains, user).await, Redeemed::NoRefreshToken)
+        };
+        chains.forget(&key("jane").user).await.unwrap();
+        assert!(!is_known("jane").await && is_known("john").await);
+        chains.forget_all().await.unwrap();
+        assert!(!is_known("john").await && !is_known("kim").await);
+    })
     .await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_user_that_is_forgotten_during_a_redemption_stays_forgotten() {
-    each(
-        || Scene::new(Rotation::KeepOld),
-        async |mut scene, chains| {
-            let (redeemed, forgotten) = tokio::join!(scene.redeem(&chains, "jane"), async {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-                chains.forget(&key("jane").user).await
-            });
-            forgotten.unwrap();
-            assert_eq!(redeemed, "access before refresh-2-1".replace('2', "1"));
-            scene.auth0 = None;
-            assert!(matches!(scene.redeem_once(&chains, "jane").await, Redeemed::NoRefreshToken));
-        },
-    )
+    each(async |mut scene, chains| {
+        let (redeemed, forgotten) = tokio::join!(scene.redeem(&chains, "jane"), async {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            chains.forget(&key("jane").user).await
+        });
+        forgotten.unwrap();
+        assert_eq!(redeemed, "access before refresh-2-1".replace('2', "1"));
+        scene.auth0 = None;
+        assert!(matches!(scene.redeem_once(&chains, "jane").await, Redeemed::NoRefreshToken));
+    })
     .await;
 }
 
@@ -179,8 +166,8 @@ async fn an_answer_that_is_lost_is_recovered_within_the_grace_and_reported_beyon
 
 #[tokio::test(start_paused = true)]
 async fn a_request_that_is_lost_costs_the_retry_and_nothing_else() {
-    let scene = Scene::new(Rotation::Single);
-    let chains = scene.in_memory();
+    let ((_directory, path), scene) = (directory(), Scene::new(Rotation::Single));
+    let chains = scene.open(&path, &[1]).unwrap();
     for next in 1..4 {
         scene.faults.lock().unwrap().push(Fault::RequestLost);
         scene.redeem(&chains, "jane").await;
