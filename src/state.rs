@@ -181,10 +181,11 @@ impl Chains {
             Storage::Memory { names, .. } => user_prefix(names, &inner.tenant, user.as_str()),
             Storage::File { keyring, .. } => keyring.user(&inner.tenant, user.as_str()),
         };
-        inner.redemptions.void_where(|slot| slot.user() == prefix);
+        // A redemption that has read its chain by then must not write it back.
+        let void = || inner.redemptions.void_where(|slot| slot.user() == prefix);
         match &inner.storage {
-            Storage::Memory { chains, .. } => chains.forget(prefix),
-            Storage::File { store, .. } => forgotten(store.forget(prefix).await)?,
+            Storage::Memory { chains, .. } => chains.forget(prefix, void),
+            Storage::File { store, .. } => forgotten(store.forget(prefix, void).await)?,
         }
         Ok(())
     }
@@ -194,10 +195,10 @@ impl Chains {
     /// # Errors
     /// The state file cannot be written, and nothing is forgotten.
     pub async fn forget_all(&self) -> Result<(), SourceFailure> {
-        self.0.redemptions.void_all();
+        let void = || self.0.redemptions.void_all();
         match &self.0.storage {
-            Storage::Memory { chains, .. } => chains.forget_all(),
-            Storage::File { store, .. } => forgotten(store.forget_all().await)?,
+            Storage::Memory { chains, .. } => chains.forget_all(void),
+            Storage::File { store, .. } => forgotten(store.forget_all(void).await)?,
         }
         Ok(())
     }

@@ -47,16 +47,19 @@ impl Memory {
         is_wanted
     }
 
-    /// Drops all chains of a user.
-    pub fn forget(&self, user: UserPrefix) {
+    /// Drops all chains of a user. `before` is called while no chain can be read.
+    pub fn forget(&self, user: UserPrefix, before: impl FnOnce()) {
         let mut now = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        before();
         now.young.retain(|slot, _| slot.user() != user);
         now.old.retain(|slot, _| slot.user() != user);
     }
 
-    /// Drops all chains.
-    pub fn forget_all(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Generations::default();
+    /// Drops all chains. `before` is called while no chain can be read.
+    pub fn forget_all(&self, before: impl FnOnce()) {
+        let mut now = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        before();
+        *now = Generations::default();
     }
 }
 
@@ -127,12 +130,12 @@ mod tests {
         memory.put(slot(2), chain(MOST_BYTES / 2), || true);
         memory.put(slot(3), chain(1), || true);
         for number in [1, 3] {
-            memory.forget(slot(number).user());
+            memory.forget(slot(number).user(), || ());
             assert!(memory.get(&slot(number)).is_none());
         }
         assert!(memory.get(&slot(2)).is_some());
         assert!(!memory.put(slot(1), chain(1), || false) && memory.get(&slot(1)).is_none());
-        memory.forget_all();
+        memory.forget_all(|| ());
         assert_eq!(len(&memory), 0);
     }
 }

@@ -108,14 +108,15 @@ impl Store {
         self.change(Request::Put { slot, sealed, is_intent, obsolete }).await
     }
 
-    /// Removes all records of a user.
-    pub async fn forget(&self, user: UserPrefix) -> Outcome {
-        self.change(Request::Forget(user)).await
+    /// Removes all records of a user. `before` is called at a moment before which a record may have been read, and after
+    /// which none of this user is read.
+    pub async fn forget(&self, user: UserPrefix, before: impl FnOnce()) -> Outcome {
+        self.change_after(before, Request::Forget(user)).await
     }
 
-    /// Removes all records.
-    pub async fn forget_all(&self) -> Outcome {
-        self.change(Request::ForgetAll).await
+    /// Removes all records. `before` is called as by [`Store::forget`].
+    pub async fn forget_all(&self, before: impl FnOnce()) -> Outcome {
+        self.change_after(before, Request::ForgetAll).await
     }
 
     /// Writes what was not written, and closes the file.
@@ -124,20 +125,26 @@ impl Store {
     }
 
     async fn change(&self, request: Request) -> Outcome {
-        match self.ask(request).await {
-            Some(Reply::Changed(outcome)) => outcome,
+        self.change_after(|| (), request).await
+    }
+
+    async fn change_after(&self, before: impl FnOnce(), request: Request) -> Outcome {
+        match self.enqueue_after(before, request).await {
+            Ok(Reply::Changed(outcome)) => outcome,
             _ => Outcome::Failed,
         }
     }
 
     /// Puts a request into the queue and waits for the reply. `None` if the work on it has panicked.
     async fn ask(&self, request: Request) -> Option<Reply> {
-        self.enqueue(request).await.ok()
+        self.enqueue_after(|| (), request).await.ok()
     }
 
-    fn enqueue(&self, request: Request) -> oneshot::Receiver<Reply> {
+    /// Puts a request into the queue. `before` is called while no other request can be put there.
+    fn enqueue_after(&self, before: impl FnOnce(), request: Request) -> oneshot::Receiver<Reply> {
         let (reply, replied) = oneshot::channel();
         let mut queue = self.0.queue();
+        before();
         queue.waiting.push((request, reply));
         if !std::mem::replace(&mut queue.is_served, true) {
             task::spawn("state", Arc::clone(&self.0).serve());
@@ -328,3 +335,6 @@ impl Request {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
