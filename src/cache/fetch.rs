@@ -10,6 +10,7 @@ use crate::domain::freshness::{Freshness, Moment};
 use crate::domain::priority::{Flow, Priority};
 use crate::domain::user::UserId;
 use crate::flight::{Flight, NoFlight};
+use crate::task;
 
 use super::Cache;
 use super::entry::Entry;
@@ -198,9 +199,14 @@ impl Cache {
             Ok(async move {
                 let user = landing.user.clone();
                 let outcome = landing.land(fetching.await);
-                if outcome.as_ref().is_ok_and(|entry| !entry.has_user()) && issuer.forget(user).await.is_err()
-                {
-                    tracing::debug!("The refresh tokens of a deleted user are still kept");
+                if outcome.as_ref().is_ok_and(|entry| !entry.has_user()) {
+                    let forgetting = issuer.forget(user);
+                    // No answer waits for a disk because a user was deleted.
+                    task::spawn("forget", async move {
+                        if forgetting.await.is_err() {
+                            tracing::debug!("The refresh tokens of a deleted user are still kept");
+                        }
+                    });
                 }
                 outcome
             })

@@ -47,6 +47,9 @@ pub trait Records: fmt::Debug + Send {
     /// The sealed record under `slot`.
     fn get(&mut self, slot: &Slot) -> Result<Option<Vec<u8>>, Trouble>;
 
+    /// Whether there is a record of this user.
+    fn has(&mut self, user: UserPrefix) -> Result<bool, Trouble>;
+
     /// Makes all of `changes`, in their order. They are durable when this returns `Ok`, and may be when it does not.
     fn apply(&mut self, changes: &[Change]) -> Result<(), Trouble>;
 
@@ -258,6 +261,16 @@ impl<P: Place> Records for Database<P> {
         self.twice(|database| {
             let records = database.ready()?.database.begin_read()?.open_table(RECORDS)?;
             Ok(records.get(slot.bytes().as_slice())?.map(|sealed| sealed.value().to_vec()))
+        })
+    }
+
+    fn has(&mut self, user: UserPrefix) -> Result<bool, Trouble> {
+        let (first, last) = Slot::all_of(user);
+        let (first, last) = (first.bytes(), last.bytes());
+        self.twice(|database| {
+            let records = database.ready()?.database.begin_read()?.open_table(RECORDS)?;
+            let mut found = records.range(first.as_slice()..=last.as_slice())?;
+            Ok(found.next().transpose()?.is_some())
         })
     }
 

@@ -233,7 +233,7 @@ impl Worker {
         let has_to_rewrite =
             requests.iter().any(|request| matches!(request, Request::Rewrite | Request::Close));
         let (changes, is_in_time): (Vec<_>, Vec<_>) = requests.iter().map(Request::change).unzip();
-        let changes: Vec<_> = changes.into_iter().flatten().collect();
+        let changes = self.needed(changes.into_iter().flatten().collect());
         // While the file cannot be used, only the task that tries again asks for it.
         let written = match self.trouble {
             Some(trouble) if !has_to_rewrite => Err(trouble),
@@ -250,6 +250,29 @@ impl Worker {
             replies.map(|(request, is_in_time)| self.reply(request, is_in_time, written.is_ok(), now));
         let replies = replies.collect();
         Done { replies, has_written, standing: self.standing() }
+    }
+
+    /// `changes` without those that would only sync the file, because a user that is forgotten has no record.
+    fn needed(&mut self, changes: Vec<Change>) -> Vec<Change> {
+        let mut needed = Vec::with_capacity(changes.len());
+        for change in changes {
+            let is_needed = match change {
+                Change::Forget(user) => self.has_record_of(user, &needed),
+                Change::Put(..) | Change::Remove(_) | Change::ForgetAll => true,
+            };
+            needed.extend(Some(change).filter(|_| is_needed));
+        }
+        needed
+    }
+
+    /// Whether a record of `user` is stored, waits to be stored, or is in `changes`. `true` if that is not known.
+    fn has_record_of(&mut self, user: UserPrefix, changes: &[Change]) -> bool {
+        let (first, last) = Slot::all_of(user);
+        let is_put = |change: &Change| matches!(change, Change::Put(slot, _) if slot.user() == user);
+        self.unwritten.range(first..=last).next().is_some()
+            || changes.iter().any(is_put)
+            || !self.is_readable
+            || self.records.as_mut().is_none_or(|records| records.has(user).unwrap_or(true))
     }
 
     /// Writes `changes`, after what was not written before.

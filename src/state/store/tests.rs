@@ -15,6 +15,10 @@ impl Records for InMemory {
         Ok(self.0.lock().unwrap().0.get(slot).cloned())
     }
 
+    fn has(&mut self, user: UserPrefix) -> Result<bool, Trouble> {
+        Ok(self.0.lock().unwrap().0.keys().any(|slot| slot.user() == user))
+    }
+
     fn apply(&mut self, changes: &[Change]) -> Result<(), Trouble> {
         let (records, count) = &mut *self.0.lock().unwrap();
         *count += changes.len();
@@ -71,4 +75,21 @@ async fn no_record_is_read_between_the_call_and_its_removal() {
     assert_eq!(outcome, Outcome::Durable);
     let found = tokio::task::spawn_blocking(move || reads.unwrap().join().unwrap()).await.unwrap();
     assert_eq!(found, Ok(None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_user_without_records_is_forgotten_without_a_write() {
+    let records = InMemory::default();
+    let store = store(&records);
+    let changes = || records.0.lock().unwrap().1;
+    assert_eq!(store.forget(slot().user(), || ()).await, Outcome::Durable);
+    assert_eq!(changes(), 0);
+    // In one batch with the record.
+    let put = store.put(slot(), vec![7], false, Obsolete::default());
+    let (put, forgotten) = tokio::join!(put, store.forget(slot().user(), || ()));
+    assert_eq!((put, forgotten, changes()), (Outcome::Durable, Outcome::Durable, 2));
+    assert_eq!(store.get(slot()).await, Ok(None));
+    store.put(slot(), vec![7], false, Obsolete::default()).await;
+    store.forget(slot().user(), || ()).await;
+    assert_eq!((changes(), store.get(slot()).await), (4, Ok(None)));
 }
