@@ -19,6 +19,7 @@ mod single_use_provider;
 mod disk;
 mod failing_disk;
 mod file;
+mod http;
 mod redemptions;
 
 use single_use_provider::{Provider, Truth};

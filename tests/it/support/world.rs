@@ -19,6 +19,7 @@ use cloakroom::config::{self, Config, Env};
 use cloakroom::domain::error::LookupError;
 use cloakroom::domain::priority::Flow;
 use cloakroom::domain::user::{Selector, UserId};
+use cloakroom::fake_auth0::provider::FakeProvider;
 use cloakroom::fake_auth0::{CertificateKind, Endpoint, Listening, Tenant, TenantOptions};
 use cloakroom::process::notify::ServiceManager;
 use cloakroom::transport::Transport;
@@ -31,6 +32,7 @@ use tokio::net::UnixStream;
 
 use crate::support::configuration::configuration;
 use crate::support::in_memory::{self, InMemory, configure, configure_in, quiet};
+use crate::support::providers::ProvidersInMemory;
 
 /// Whoever asks past the socket, where it does not matter who that is.
 pub const FLOW: Flow = Flow::Uid(1000);
@@ -119,6 +121,20 @@ impl World {
         let answer = self.running.reload().await?;
         Ok([answer.changed, answer.needs_restart]
             .map(|them| them.into_iter().map(|change| change.key).collect()))
+    }
+
+    /// In memory, in front of a tenant and a provider that were made before, with the files in `directory`.
+    pub async fn before_provider(
+        directory: TempDir,
+        (tenant, clocks): (Tenant, [Clock; 2]),
+        provider: &FakeProvider,
+        settings: &str,
+    ) -> Self {
+        let config = configure_in(&directory, "tenant.example", &tenant, None, settings);
+        let providers = ProvidersInMemory::of(&[provider], config.providers.request_timeout);
+        let transports = Transports { auth0: InMemory::to(&tenant, &config), providers };
+        let running = in_memory::start_through(&config, transports, &clocks[0]).await;
+        Self::new(tenant, clocks, directory, config, running, None)
     }
 
     /// Over TLS on loopback, in real time.
