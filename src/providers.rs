@@ -139,6 +139,11 @@ impl Providers {
         self.state().standings.get(connection).and_then(Standing::fault)
     }
 
+    /// When `host` gave an answer last, on the elapsed clock; `None` if it has failed since, or was not asked.
+    pub fn last_answer(&self, host: &str) -> Option<Duration> {
+        self.state().hosts.get(host).and_then(|(host, _)| host.last_answer())
+    }
+
     /// Sends the refresh token with the connection's secret that is known to work, and with the other one if the client
     /// is refused.
     async fn attempt(
@@ -285,7 +290,7 @@ impl Providers {
                 SourceOutcome::Failed
             }
         };
-        if !matches!(redemption, Redemption::Failed { .. }) && known.works() && outages.ends() {
+        if !matches!(redemption, Redemption::Failed { .. }) && known.works(received) && outages.ends() {
             tracing::info!(%host, "The provider renews tokens again");
         }
         drop(state);

@@ -149,7 +149,12 @@ impl Inner {
             identity_user_id: wanted.identity_user_id.clone(),
         };
         let Refresh { client_id, rotation, grace, .. } = &**refresh;
-        let terms = Terms { client: client_id.as_str().into(), rotation: *rotation, grace: *grace };
+        let terms = Terms {
+            client: client_id.as_str().into(),
+            rotation: *rotation,
+            grace: *grace,
+            last_answer: self.parts.providers.last_answer(refresh.token_endpoint.host()),
+        };
         let asked = Asked { refresh_token: wanted.refresh_token.clone(), at: wanted.asked };
         let (providers, connection, refresh) =
             (self.parts.providers.clone(), connection.clone(), Arc::clone(refresh));

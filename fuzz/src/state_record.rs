@@ -33,8 +33,8 @@ fn sample() -> &'static (Slot, Vec<u8>) {
     static SAMPLE: OnceLock<(Slot, Vec<u8>)> = OnceLock::new();
     SAMPLE.get_or_init(|| {
         let token = Secret::new("refresh-token");
-        let (origin, since) = (token.hash(), Duration::from_secs(1));
-        let chain = Chain { origin, since, token, generation: 3, attempts: 1, refusal: None };
+        let (origin, since, sent) = (token.hash(), Duration::from_secs(1), Duration::from_secs(2));
+        let chain = Chain { origin, since, token, generation: 3, attempts: 1, sent, refusal: None };
         keyring().seal(&HOLDER, &chain).unwrap()
     })
 }

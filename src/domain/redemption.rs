@@ -5,6 +5,9 @@
 //! the two leaves an intent without a result, and then the token is sent once more: if the provider has not processed
 //! the first request, that succeeds; if it has, the next token was never received, and nothing is left to lose.
 //!
+//! The same retry follows a request without an answer. It waits until the provider answers others: one that fails
+//! during the same outage would make a token that is valid count as lost.
+//!
 //! [`begin`] returns the first [`Step`]. The caller does what the step says and hands the outcome to it, which returns
 //! the next one. A step cannot be skipped, because only its outcome leads to the next.
 
@@ -20,6 +23,13 @@ mod tests;
 
 /// How often one refresh token is sent while its outcomes are unknown: once, and once more.
 const MOST_ATTEMPTS: u8 = 2;
+
+/// How long the one retry waits for an answer of the provider's host to another request. Longer than a restart or a
+/// failover of a provider takes.
+pub const RETRY_HELD: Duration = Duration::from_secs(180);
+
+/// When to ask again while the retry waits. Another user's request can end that at any time.
+const WAITING_RETRY: Duration = Duration::from_secs(10);
 
 /// How long a refusal that only the user can end is answered without asking the provider again.
 const HELD: Duration = Duration::from_secs(600);
@@ -40,6 +50,8 @@ pub struct Chain {
     pub generation: u64,
     /// How often `token` was sent, or was about to be sent, without a known outcome.
     pub attempts: u8,
+    /// When the first of these attempts began, on the elapsed clock; zero for an earlier run of the daemon.
+    pub sent: Duration,
     /// Set if the provider has refused `token`.
     pub refusal: Option<Refusal>,
 }
@@ -64,6 +76,8 @@ pub struct Terms {
     pub rotation: Rotation,
     /// How long after its redemption a refresh token is accepted once more.
     pub grace: Duration,
+    /// When the provider's host answered last, on the elapsed clock; `None` if it has failed since.
+    pub last_answer: Option<Duration>,
 }
 
 /// What Auth0 answered last about an identity.
@@ -180,6 +194,12 @@ pub fn begin(known: Option<Chain>, terms: Terms, auth0: Asked, now: Moment) -> S
     }
     let is_changed = is_changed || chain.refusal.is_some();
     let is_single = terms.rotation == Rotation::Single;
+    if let Some(wait) = chain.retry_wait(&terms, now).filter(|_| is_single) {
+        return Step::End(Redeemed::Failed {
+            failure: SourceFailure::Unsettled,
+            retry_after: wait.min(WAITING_RETRY),
+        });
+    }
     let fallback = refresh_token.filter(|token| !is_single && *token != chain.token);
     let (chain, earlier) = (Chain { refusal: None, ..chain }, chain.attempts);
     Redeeming { chain, is_changed, earlier, begun: now, fallback, asked, terms }.send(unstored(), now)
@@ -224,7 +244,8 @@ impl Redeeming {
         if self.earlier >= MOST_ATTEMPTS {
             return self.refuse(OverReason::RefreshLost, now);
         }
-        let chain = Chain { attempts: self.earlier.saturating_add(1), ..self.chain }.next();
+        let sent = if self.earlier == 0 { now.elapsed } else { self.chain.sent };
+        let chain = Chain { attempts: self.earlier.saturating_add(1), sent, ..self.chain }.next();
         let stored = Step::Redeem(Box::new(Self { chain: chain.clone(), is_changed: true, ..self }));
         Step::Store(Box::new(Storing { chain, is_intent: true, stored, failed: unstored }))
     }
@@ -251,7 +272,7 @@ impl Redeeming {
     }
 
     fn unknown(self, failure: SourceFailure, retry_after: Duration, now: Moment) -> Step {
-        let again = self.retries_at_once(&failure, retry_after, now);
+        let again = self.retries_at_once(retry_after, now);
         let failed = Redeemed::Failed { failure, retry_after };
         match self.earlier.saturating_add(1) {
             _ if !self.is_single() => Step::End(failed),
@@ -262,15 +283,11 @@ impl Redeeming {
         }
     }
 
-    /// Whether the one retry is sent now, and not by the next redemption.
-    ///
-    /// A connection that was lost is worth another one at once. A provider that hangs or answers with a server error
-    /// would most likely waste the retry, unless the time in which it accepts the token once more ends before it is to
-    /// be asked again.
-    fn retries_at_once(&self, failure: &SourceFailure, retry_after: Duration, now: Moment) -> bool {
+    /// Whether the one retry is sent now, and not by a later redemption: the time in which the provider accepts the token
+    /// once more ends before it is to be asked again.
+    fn retries_at_once(&self, retry_after: Duration, now: Moment) -> bool {
         let (passed, grace) = (self.begun.age(now), self.terms.grace);
-        let ends_meanwhile = passed < grace && passed.saturating_add(retry_after) >= grace;
-        matches!(failure, SourceFailure::Unreachable { .. }) || ends_meanwhile
+        passed < grace && passed.saturating_add(retry_after) >= grace
     }
 
     fn refused(self, reason: OverReason, now: Moment) -> Step {
@@ -325,7 +342,22 @@ impl Chain {
     /// A chain of `token` alone, which Auth0 stored when it was asked at `asked`.
     fn begun(token: &Secret, asked: Moment, generation: u64) -> Self {
         let (origin, since) = (token.hash(), asked.elapsed);
-        Self { origin, since, token: token.clone(), generation, attempts: 0, refusal: None }
+        let (token, sent) = (token.clone(), Duration::ZERO);
+        Self { origin, since, token, generation, attempts: 0, sent, refusal: None }
+    }
+
+    /// How long the one retry after an unknown outcome still waits at `now`; `None` if there is nothing to wait for. A
+    /// retry after a restart waits for nothing: its first attempt is more likely to have ended with the process.
+    fn retry_wait(&self, terms: &Terms, now: Moment) -> Option<Duration> {
+        let is_last = self.attempts.saturating_add(1) == MOST_ATTEMPTS;
+        let has_answered = terms.last_answer.is_some_and(|at| at > self.sent);
+        if !is_last || self.sent.is_zero() || has_answered || self.refusal.is_some() {
+            return None;
+        }
+        let passed = now.elapsed.saturating_sub(self.sent);
+        // A retry that comes after the grace is refused if the first attempt was processed.
+        let held = if passed < terms.grace { RETRY_HELD.min(terms.grace / 2) } else { RETRY_HELD };
+        Some(held.saturating_sub(passed)).filter(|wait| !wait.is_zero())
     }
 
     /// Whether `token`, which Auth0 stored when it was asked at `asked`, is from a later login. An answer that is

@@ -296,6 +296,12 @@ pub enum SourceFailure {
          secret of the connection in Auth0"
     )]
     NotRefreshed,
+    /// An earlier request with the refresh token had no answer, and the one retry waits for the provider to answer others.
+    #[error(
+        "the provider did not answer an earlier redemption of the refresh token, which is tried once more when it answers \
+         again"
+    )]
+    Unsettled,
     /// The state file cannot be written, so that a refresh token that rotates must not be redeemed.
     #[error("the state file cannot be written, so no refresh token that rotates is redeemed: see the log")]
     State,

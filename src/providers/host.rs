@@ -23,6 +23,8 @@ pub(super) struct Host {
     bucket: TokenBucket,
     /// Failures in a row.
     failures: usize,
+    /// When it answered last, on the elapsed clock; `None` if it has failed since.
+    last_answer: Option<Duration>,
     /// Why the latest request failed, and until when no other is sent.
     closed: Option<(SourceFailure, Moment)>,
 }
@@ -39,7 +41,8 @@ pub(super) struct Closed {
 impl Host {
     /// A host that nothing is known of.
     pub fn new(per_second: f64, burst: u32, now: Moment) -> Self {
-        Self { bucket: TokenBucket::new(per_second, burst.into(), now), failures: 0, closed: None }
+        let bucket = TokenBucket::new(per_second, burst.into(), now);
+        Self { bucket, failures: 0, last_answer: None, closed: None }
     }
 
     /// Replaces the rate.
@@ -78,10 +81,16 @@ impl Host {
         Ok(())
     }
 
+    /// When the host answered last, on the elapsed clock; `None` if it has failed since.
+    pub fn last_answer(&self) -> Option<Duration> {
+        self.last_answer
+    }
+
     /// Notes an answer that shows that the host works. Returns whether it had failed for so long that requests were held
     /// back.
-    pub fn works(&mut self) -> bool {
+    pub fn works(&mut self, now: Moment) -> bool {
         let was_out = self.is_out();
+        self.last_answer = Some(now.elapsed);
         (self.failures, self.closed) = (0, None);
         was_out
     }
@@ -94,6 +103,7 @@ impl Host {
     /// Notes a request that failed. Returns the time after which a retry can help.
     pub fn fails(&mut self, failure: &SourceFailure, seed: u64, now: Moment) -> Duration {
         self.failures = self.failures.saturating_add(1);
+        self.last_answer = None;
         let wait = wait(self.failures, seed);
         if self.is_out() {
             self.closed = Some((failure.clone(), now.after(wait)));
@@ -144,7 +154,7 @@ mod tests {
         }
         assert_eq!(sent.iter().filter(|second| **second == 0).count(), TOLERATED);
         assert!((20..80).contains(&sent.len()), "{} requests in ten minutes", sent.len());
-        assert!(host.works() && !host.works());
+        assert!(host.works(at(600_500)) && !host.works(at(600_500)));
         assert!((0..20).all(|_| host.admit(7, at(601_000)).is_ok()));
     }
 

@@ -106,6 +106,7 @@ mod tests {
             token,
             generation: 0,
             attempts: 0,
+            sent: Duration::ZERO,
             refusal: None,
         }
     }

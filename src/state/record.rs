@@ -59,6 +59,8 @@ struct Text<'a> {
     #[serde(borrow)]
     token: Cow<'a, str>,
     attempts: u8,
+    #[serde(default)]
+    sent: Duration,
     #[serde(borrow)]
     refusal: Option<RefusalText<'a>>,
 }
@@ -99,6 +101,7 @@ impl Record {
             token: Secret::new(text.token),
             generation,
             attempts: text.attempts,
+            sent: here(text.sent),
             refusal,
         };
         let [tenant, connection, user, account] =
@@ -120,6 +123,7 @@ pub fn text(holder: &Holder<'_>, chain: &Chain, run: Run) -> Option<Vec<u8>> {
         since: chain.since,
         token: chain.token.expose().into(),
         attempts: chain.attempts,
+        sent: chain.sent,
         refusal: chain.refusal.as_ref().map(|refusal| RefusalText {
             reason: refusal.reason.as_str().into(),
             client: (&*refusal.client).into(),
@@ -150,6 +154,7 @@ mod tests {
             token: Secret::new(token),
             generation,
             attempts,
+            sent: Duration::from_millis((since / 2).into()),
             refusal,
         });
         (any::<[String; 4]>(), chain).prop_map(|([tenant, connection, user, account], chain)| Record {
@@ -175,7 +180,7 @@ mod tests {
         fn moments_of_another_run_are_earlier_than_all_of_this_one(record in records()) {
             let text = text(&record.holder(), &record.chain, RUN).unwrap();
             let read = Record::read(&text, record.chain.generation, Run(8)).unwrap();
-            prop_assert_eq!(read.chain.since, Duration::ZERO);
+            prop_assert_eq!((read.chain.since, read.chain.sent), (Duration::ZERO, Duration::ZERO));
             prop_assert!(read.chain.refusal.is_none_or(|refusal| refusal.at.is_zero()));
         }
 

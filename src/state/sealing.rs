@@ -212,7 +212,15 @@ mod tests {
 
     fn chain(generation: u64) -> Chain {
         let (token, since) = (Secret::new("canary-token"), Duration::from_secs(1));
-        Chain { origin: token.hash(), since, token, generation, attempts: 1, refusal: None }
+        Chain {
+            origin: token.hash(),
+            since,
+            token,
+            generation,
+            attempts: 1,
+            sent: Duration::ZERO,
+            refusal: None,
+        }
     }
 
     #[test]

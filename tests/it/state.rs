@@ -7,6 +7,7 @@ use std::time::Duration;
 use cloakroom::clock::Clock;
 use cloakroom::config;
 use cloakroom::domain::freshness::Timestamp;
+use cloakroom::domain::redemption::RETRY_HELD;
 use cloakroom::domain::source::{IssuedToken, OverReason, Processed, Redemption, Rotation, SourceFailure};
 use cloakroom::domain::user::UserId;
 use cloakroom::secret::{KeyMaterial, Secret};
@@ -59,7 +60,7 @@ impl Scene {
             auth0: Some(provider.log_in()),
             provider,
             faults: Arc::default(),
-            terms: Terms { client: "client".into(), rotation, grace },
+            terms: Terms { client: "client".into(), rotation, grace, last_answer: None },
         }
     }
 
@@ -74,6 +75,12 @@ impl Scene {
 
     fn in_file(&self, state: OpenState) -> Chains {
         Chains::in_file(state, self.clock.clone(), Arc::clone(&self.counters), 1)
+    }
+
+    /// Lets time pass for the daemon and for the provider.
+    async fn pass(&self, span: Duration) {
+        tokio::time::sleep(span).await;
+        self.provider.pass(span);
     }
 
     /// One call, with Auth0's answer of this moment.

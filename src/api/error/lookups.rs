@@ -50,6 +50,7 @@ pub(super) fn source_kind(failure: &SourceFailure) -> Code {
         | SourceFailure::Malformed { .. }
         | SourceFailure::TooShort
         | SourceFailure::NotRefreshed
+        | SourceFailure::Unsettled
         | SourceFailure::Fault => Code::ProviderUnavailable,
     }
 }

@@ -6,12 +6,15 @@ use crate::domain::freshness::Timestamp;
 mod model;
 mod simulated_provider;
 
+/// When the one retry after an unknown outcome in the first seconds is sent whatever the host does.
+const LATER: u64 = 2 + RETRY_HELD.as_secs() + 10;
+
 fn at(secs: u64) -> Moment {
     Moment { wall: Timestamp::from_secs(secs as i64), elapsed: Duration::from_secs(secs) }
 }
 
 fn terms(rotation: Rotation, grace: u64) -> Terms {
-    Terms { client: "client".into(), rotation, grace: Duration::from_secs(grace) }
+    Terms { client: "client".into(), rotation, grace: Duration::from_secs(grace), last_answer: None }
 }
 
 fn asked(token: Option<&str>, secs: u64) -> Asked {
@@ -188,9 +191,9 @@ fn what_had_no_effect_leaves_no_attempt_behind() {
         let steps = run.play(asked(Some("r0"), 1), 2, [answer.clone()]);
         assert_eq!(steps[..3], ["intend r0 1", "redeem r0", "store r0 0"]);
         run.play(asked(Some("r0"), 3), 4, [failed(Processed::Unknown)]);
-        let steps = run.play(asked(Some("r0"), 5), 6, [answer]);
+        let steps = run.play(asked(Some("r0"), 5), LATER, [answer]);
         assert_eq!(steps[..3], ["intend r0 2", "redeem r0", "store r0 1"], "the attempt before counts");
-        let steps = run.play(asked(Some("r0"), 7), 8, [issued(Some("r1"))]);
+        let steps = run.play(asked(Some("r0"), 7), LATER + 1, [issued(Some("r1"))]);
         assert_eq!(steps, ["intend r0 2", "redeem r0", "store r1 0", "issued"]);
     }
 }
@@ -203,43 +206,74 @@ fn after_an_unknown_outcome_there_is_one_retry() {
 
     let mut run = Run::new(terms(Rotation::Single, 0));
     assert_eq!(begin(&mut run), ["intend r0 1", "redeem r0", end]);
-    let steps = run.play(asked(Some("r0"), 3), 4, [issued(Some("r1"))]);
+    let steps = run.play(asked(Some("r0"), 3), LATER, [issued(Some("r1"))]);
     assert_eq!(steps, ["intend r0 2", "redeem r0", "store r1 0", "issued"]);
 
     let lost = ["intend r0 2", "redeem r0", "store r0 2 refresh_lost", "AskAuth0"];
     for answer in [unknown(), Redemption::Over(OverReason::RefreshRefused)] {
         let mut run = Run::new(terms(Rotation::Single, 0));
         begin(&mut run);
-        assert_eq!(run.play(asked(Some("r0"), 3), 4, [answer]), lost);
-        assert_eq!(run.play(asked(Some("r0"), 5), 6, []), ["over refresh_lost"]);
+        assert_eq!(run.play(asked(Some("r0"), 3), LATER, [answer]), lost);
+        let asked_again = || asked(Some("r0"), LATER + 1);
+        assert_eq!(run.play(asked_again(), LATER + 2, []), ["over refresh_lost"]);
         run.terms.client = "another client".into();
         assert_eq!(
-            run.play(asked(Some("r0"), 5), 6, []),
+            run.play(asked_again(), LATER + 2, []),
             ["over refresh_lost"],
             "it is not tried a third time"
         );
-        assert_eq!(run.play(asked(Some("n0"), 7), 8, [issued(None)]).last().unwrap(), "issued");
+        assert_eq!(
+            run.play(asked(Some("n0"), LATER + 3), LATER + 4, [issued(None)]).last().unwrap(),
+            "issued"
+        );
     }
 }
 
 #[test]
-fn the_retry_is_sent_at_once_where_that_helps() {
-    let steps = |grace: u64, failure: SourceFailure| {
-        let retry_after = Duration::from_secs(5);
+fn the_retry_is_sent_at_once_if_a_later_one_were_too_late() {
+    let steps = |grace: u64| {
+        let (failure, retry_after) =
+            (SourceFailure::TimedOut { host: "idp.example".into() }, Duration::from_secs(5));
         let unknown = Redemption::Failed { failure, retry_after, processed: Processed::Unknown };
         let mut run = Run::new(terms(Rotation::Single, grace));
         run.play(asked(Some("r0"), 1), 2, [unknown, issued(Some("r1"))])
     };
-    let at_once = ["intend r0 1", "redeem r0", "intend r0 2", "redeem r0", "store r1 0", "issued"];
-    let host = || "idp.example".into();
-    let (hangs, lost) = (
-        SourceFailure::TimedOut { host: host() },
-        SourceFailure::Unreachable { host: host(), cause: "connection lost" },
-    );
-    assert_eq!(steps(0, lost), at_once);
-    assert_eq!(steps(5, hangs.clone()), at_once, "later is too late");
-    assert_eq!(steps(6, hangs.clone()).len(), 3);
-    assert_eq!(steps(0, hangs).len(), 3);
+    assert_eq!(steps(5), ["intend r0 1", "redeem r0", "intend r0 2", "redeem r0", "store r1 0", "issued"]);
+    assert_eq!((steps(6).len(), steps(0).len()), (3, 3));
+}
+
+/// A provider that fails for some seconds must not cost a token that is valid.
+#[test]
+fn the_retry_waits_until_the_host_answers_others_or_for_minutes() {
+    let is_sent = |grace: u64, last_answer: Option<u64>, secs: u64| {
+        let mut run = Run::new(terms(Rotation::Single, grace));
+        run.play(asked(Some("r0"), 1), 2, [failed(Processed::Unknown)]);
+        run.terms.last_answer = last_answer.map(Duration::from_secs);
+        let steps = run.play(asked(Some("r0"), 3), secs, [issued(Some("r1"))]);
+        let waits = steps == [format!("failed: {}", SourceFailure::Unsettled)];
+        assert!(waits || steps[0] == "intend r0 2", "{steps:?}");
+        !waits
+    };
+    let held = RETRY_HELD.as_secs();
+    assert!(!is_sent(0, None, 3) && !is_sent(0, None, 1 + held) && is_sent(0, None, 2 + held));
+    assert!(!is_sent(0, Some(1), 5) && !is_sent(0, Some(2), 5), "an answer from before");
+    assert!(is_sent(0, Some(4), 5));
+    // Within the second half of a grace, and not just after it.
+    assert!(!is_sent(30, None, 16) && is_sent(30, None, 17) && is_sent(30, None, 31));
+    assert!(!is_sent(30, None, 33) && is_sent(30, None, 2 + held));
+    assert!(!is_sent(1_800, None, 1 + held) && is_sent(1_800, None, 2 + held));
+}
+
+/// A wait that the cache would keep to, while another user's request may end it at any time.
+#[test]
+fn a_retry_that_waits_is_asked_for_again_soon() {
+    let mut run = Run::new(terms(Rotation::Single, 0));
+    run.play(asked(Some("r0"), 1), 2, [failed(Processed::Unknown)]);
+    let wait = |secs| match begin(run.stored.clone(), run.terms.clone(), asked(Some("r0"), 3), at(secs)) {
+        Step::End(Redeemed::Failed { retry_after, .. }) => retry_after.as_secs(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!((wait(3), wait(1 + RETRY_HELD.as_secs())), (10, 1));
 }
 
 #[test]
@@ -253,7 +287,8 @@ fn a_crash_during_a_redemption_counts_as_an_unknown_outcome() {
         assert_eq!(shown(&step), shown_as);
         let Step::Store(storing) = step else { panic!("an intent") };
         assert_eq!(storing.chain().attempts, attempt);
-        run.stored = Some(storing.chain().clone());
+        // Moments of an earlier run are zero.
+        run.stored = Some(Chain { sent: Duration::ZERO, ..storing.chain().clone() });
     }
     assert_eq!(run.play(asked(Some("r0"), 3), 4, []), ["store r0 2 refresh_lost", "AskAuth0"]);
 }

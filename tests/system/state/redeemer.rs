@@ -81,7 +81,8 @@ fn is_the_process_that_other_tests_kill() {
 
 /// One redemption; if the provider refuses, Auth0 still has the first token.
 async fn redeem(chains: &Chains, clock: &Clock, socket: &str, user: &str, token: &str) {
-    let terms = Terms { client: "client".into(), rotation: Rotation::Single, grace: Duration::ZERO };
+    let (client, grace) = ("client".into(), Duration::ZERO);
+    let terms = Terms { client, rotation: Rotation::Single, grace, last_answer: None };
     let key = ChainKey {
         connection: "okta".into(),
         user: UserId::parse(&format!("okta|{user}")).unwrap(),

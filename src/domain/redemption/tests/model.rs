@@ -3,6 +3,8 @@
 //! The provider knows the truth about each token, and the judge compares with it what the daemon does and says. A caller
 //! that breaks the order is noticed, which the last test shows.
 
+use std::collections::BTreeMap;
+
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestError, TestRng, TestRunner};
@@ -20,6 +22,8 @@ enum Event {
     /// The user revokes every token.
     Revoke,
     Pass(u64),
+    /// The provider's host answers a request of another user.
+    Answer,
     Restart,
     Purge,
 }
@@ -52,6 +56,7 @@ enum Caller {
     ForgetsAttemptsAtARestart,
     SendsAgainByItself,
     PurgesChains,
+    ForgetsWhenItSent,
 }
 
 /// The daemon is gone, and so is everything that it had in memory.
@@ -61,6 +66,10 @@ struct World {
     caller: Caller,
     terms: Terms,
     now: u64,
+    /// When the redemption began that is under way.
+    begun: u64,
+    /// When the first request of this run began whose outcome is unknown, by its token.
+    unknown_since: BTreeMap<String, u64>,
     provider: Provider,
     auth0: Option<String>,
     disk: Option<Chain>,
@@ -74,7 +83,9 @@ impl World {
         let mut provider = Provider::default();
         let auth0 = Some(provider.log_in());
         let (terms, now) = (terms(Rotation::Single, grace), 1);
-        Self { caller, terms, now, provider, auth0, disk: None, unwritten: None, broken: None }
+        let (begun, unknown_since) = (now, BTreeMap::new());
+        let (disk, unwritten, broken) = (None, None, None);
+        Self { caller, terms, now, begun, unknown_since, provider, auth0, disk, unwritten, broken }
     }
 
     fn rule(&mut self, holds: bool, rule: &str) {
@@ -95,6 +106,7 @@ impl World {
             Event::Login(false) => self.auth0 = None,
             Event::Revoke => self.provider.end(|_| true, Truth::Revoked),
             Event::Pass(secs) => self.now += secs,
+            Event::Answer => self.terms.last_answer = Some(at(self.now).elapsed),
             Event::Restart => self.restart(),
             Event::Purge if self.caller == Caller::PurgesChains => self.disk = None,
             Event::Purge => {}
@@ -104,6 +116,8 @@ impl World {
     /// Starts another run, in which moments of the last one are earlier than all others.
     fn restart(&mut self) {
         self.unwritten = None;
+        self.unknown_since.clear();
+        self.terms.last_answer = None;
         if let Some(chain) = &mut self.disk {
             // An answer whose result was never stored is the same as none.
             let sent = self.provider.sent.entry(chain.token.expose().to_owned()).or_default();
@@ -111,7 +125,7 @@ impl World {
             if let Some(last) = sent.last_mut().filter(|_| unknown < usize::from(chain.attempts)) {
                 *last = Sent::Unknown;
             }
-            chain.since = Duration::ZERO;
+            (chain.since, chain.sent) = (Duration::ZERO, Duration::ZERO);
             chain.refusal.iter_mut().for_each(|refusal| refusal.at = Duration::ZERO);
             if self.caller == Caller::ForgetsAttemptsAtARestart {
                 chain.attempts = 0;
@@ -150,6 +164,10 @@ impl World {
 
     fn run(&mut self, asked: u64, fates: &mut dyn Iterator<Item = Fate>) -> Result<Redeemed, Crashed> {
         let auth0 = Asked { refresh_token: self.auth0.as_deref().map(Secret::new), at: at(asked) };
+        self.begun = self.now;
+        if let Some(chain) = self.disk.as_mut().filter(|_| self.caller == Caller::ForgetsWhenItSent) {
+            chain.sent = Duration::ZERO;
+        }
         let mut step = begin(self.disk.clone(), self.terms.clone(), auth0, at(self.now));
         loop {
             self.now += 1;
@@ -226,6 +244,20 @@ impl World {
         let sent: Vec<_> = sent.into_iter().filter(|sent| *sent != Sent::WithoutEffect).collect();
         let may_be_sent = sent.is_empty() || sent == [Sent::Unknown];
         self.rule(may_be_sent, "a token was sent again, and not as the one retry");
+
+        if let Some(since) = self.unknown_since.get(token.expose()).copied() {
+            let has_answered = self.terms.last_answer.is_some_and(|answer| answer > at(since).elapsed);
+            let held = match self.terms.grace.is_zero() {
+                true => RETRY_HELD,
+                false => self.terms.grace / 2,
+            };
+            let has_waited = at(self.now).elapsed - at(since).elapsed >= held;
+            self.rule(has_answered || has_waited, "the retry did not wait for the provider");
+        }
+        if matches!(fate, Fate::AnswerLost { .. }) {
+            self.unknown_since.insert(token.expose().to_owned(), self.begun);
+            self.terms.last_answer = None;
+        }
 
         let is_processed = match fate {
             Fate::AnswerLost { processed, .. } => processed,
@@ -330,6 +362,7 @@ fn histories() -> impl Strategy<Value = (u64, Vec<Event>)> {
         1 => any::<bool>().prop_map(Event::Login),
         1 => Just(Event::Revoke),
         2 => (0_u64..900).prop_map(Event::Pass),
+        1 => Just(Event::Answer),
         1 => Just(Event::Restart),
         1 => Just(Event::Purge),
     ];
@@ -359,6 +392,7 @@ fn a_caller_that_breaks_the_order_is_noticed() {
         Caller::ForgetsAttemptsAtARestart,
         Caller::SendsAgainByItself,
         Caller::PurgesChains,
+        Caller::ForgetsWhenItSent,
     ] {
         assert!(look_for_a_fault(caller, 4_000).is_err(), "{caller:?} goes unnoticed");
     }
