@@ -134,9 +134,9 @@ impl Providers {
         }
     }
 
-    /// Why the connection's client is refused, if it is.
-    pub fn fault(&self, connection: &str) -> Option<SourceFault> {
-        self.state().standings.get(connection).and_then(Standing::fault)
+    /// Why the connection's client is refused, if it is known to be.
+    pub fn fault(&self, connection: &Connection, refresh: &Arc<Refresh>) -> Option<SourceFault> {
+        self.state().known_standing(connection, refresh).and_then(|standing| standing.fault())
     }
 
     /// When `host` gave an answer last, on the elapsed clock; `None` if it has failed since, or was not asked.

@@ -71,7 +71,7 @@ impl Sources {
             let name = &connection.name;
             let (host, fault) = match (source, &connection.refresh) {
                 (Source::Refresh, Some(refresh)) => {
-                    (Arc::clone(refresh.token_endpoint.host()), providers.fault(name))
+                    (Arc::clone(refresh.token_endpoint.host()), providers.fault(connection, refresh))
                 }
                 (Source::Vault, _) => (vault.host(), vault.fault(name)),
                 (Source::Identities | Source::Refresh, _) => return None,

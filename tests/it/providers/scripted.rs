@@ -9,7 +9,7 @@ use cloakroom::clock::Clock;
 use cloakroom::config::{self, Refresh};
 use cloakroom::domain::error::Failure;
 use cloakroom::domain::freshness::Timestamp;
-use cloakroom::domain::source::Redemption;
+use cloakroom::domain::source::{Redemption, SourceFault};
 use cloakroom::providers::Providers;
 use cloakroom::secret::Secret;
 use cloakroom::telemetry::Counters;
@@ -101,6 +101,10 @@ impl Bench {
 
     pub async fn redeem(&self, client: &Arc<Refresh>, token: &str) -> Redemption {
         self.providers.redeem(&connection(client), client, &Secret::new(token)).await
+    }
+
+    pub fn fault(&self, client: &Arc<Refresh>) -> Option<SourceFault> {
+        self.providers.fault(&connection(client), client)
     }
 
     pub async fn said(&self, client: &Arc<Refresh>, token: &str) -> String {

@@ -43,7 +43,7 @@ async fn ten_thousand_users_of_a_refused_client_cost_few_requests_and_one_line()
     assert!(bench.take() <= 42);
     assert!(bench.crowd(&google, 10_000).await.iter().all(|outcome| outcome == REFUSED));
     assert_eq!(bench.take(), 0, "they get the answer at once");
-    assert_eq!(bench.providers.fault("con"), Some(SourceFault::ProviderClient));
+    assert_eq!(bench.fault(&google), Some(SourceFault::ProviderClient));
 
     // An hour of lookups: a request a minute or so finds out.
     for _ in 0..3_600 {
@@ -59,7 +59,7 @@ async fn ten_thousand_users_of_a_refused_client_cost_few_requests_and_one_line()
     tokio::time::sleep(Duration::from_secs(121)).await;
     assert_eq!(bench.said(&google, "rt").await, ISSUED);
     assert_eq!((log.lines(STARTS), log.lines(ENDS)), (1, 1), "{}", log.text());
-    assert_eq!(bench.providers.fault("con"), None);
+    assert_eq!(bench.fault(&google), None);
     assert!(!log.text().contains("canary") && !log.text().contains("rt-"), "{}", log.text());
 }
 
@@ -72,11 +72,11 @@ async fn a_dead_token_ends_the_trouble_of_a_client_and_an_outage_does_not() {
     bench.script(|_| at_once(503, ""));
     tokio::time::sleep(Duration::from_secs(121)).await;
     assert!(bench.said(&google, "rt").await.starts_with("failed status 503"));
-    assert_eq!(bench.providers.fault("con"), Some(SourceFault::ProviderClient));
+    assert_eq!(bench.fault(&google), Some(SourceFault::ProviderClient));
     bench.script(|_| at_once(400, DEAD));
     tokio::time::sleep(Duration::from_secs(121)).await;
     assert_eq!(bench.said(&google, "rt").await, "over refresh_refused");
-    assert_eq!(bench.providers.fault("con"), None);
+    assert_eq!(bench.fault(&google), None);
 }
 
 #[tokio::test(start_paused = true)]
@@ -90,6 +90,8 @@ async fn a_reload_heals_at_once_whether_or_not_it_changes_the_client() {
     assert_eq!(bench.said(&wrong, "rt").await, REFUSED);
     bench.script(|_| at_once(200, TOKEN));
     assert_eq!(bench.said(&wrong, "rt").await, REFUSED, "it is held back");
+    assert_eq!(bench.fault(&wrong), Some(SourceFault::ProviderClient));
+    assert_eq!(bench.fault(&right), None, "the fault is not that of the client after a reload");
     bench.providers.reconfigure(&settings(), bench.transport.clone());
     assert_eq!(bench.said(&wrong, "rt").await, ISSUED);
 }
@@ -108,7 +110,7 @@ async fn a_refusal_of_a_scope_or_of_a_request_holds_back_no_other_user() {
         let google = Arc::new(refresh("google"));
         assert_eq!(bench.said(&google, "odd").await, fault);
         assert_eq!(bench.said(&google, "rt").await, ISSUED);
-        assert_eq!(bench.providers.fault("con"), None);
+        assert_eq!(bench.fault(&google), None);
     }
 }
 
