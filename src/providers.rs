@@ -165,8 +165,10 @@ impl Providers {
                 return redemption;
             }
             // The client may have been refused while this request waited.
-            let fault =
-                self.state().known_standing(connection, refresh).and_then(|standing| standing.fault());
+            let fault = self
+                .state()
+                .known_standing(connection, refresh)
+                .and_then(|standing| standing.general_fault());
             if let Some(fault) = fault.filter(|_| !is_trial) {
                 return Redemption::Misconfigured(fault);
             }
@@ -186,7 +188,7 @@ impl Providers {
             let seed = self.draw();
             // After a reload, the client may be another one.
             if let Some(standing) = self.state().known_standing(connection, refresh) {
-                standing.note(&connection.name, number, &redemption, seed, now);
+                standing.note(&connection.name, (number, refresh_token.hash()), &redemption, seed, now);
             }
             return redemption;
         }

@@ -195,9 +195,11 @@ pub enum SourceFault {
          have to be those of the connection in Auth0"
     )]
     ProviderClient,
-    /// The provider does not allow the client to use refresh tokens.
+    /// The provider does not allow the client to use refresh tokens, or not this one: it is another client's, or this user
+    /// may not use the client.
     #[error(
-        "the provider does not allow the connection's client to redeem refresh tokens: allow that grant type at the provider"
+        "the provider does not allow the connection's client to redeem refresh tokens: allow that grant type, the users and \
+         this host's address at the provider; users who logged in with an earlier client_id have to log in again"
     )]
     ProviderGrant,
     /// The provider refuses the requested scope.
@@ -241,9 +243,9 @@ pub enum SourceFault {
 
 impl SourceFault {
     /// Whether it concerns every user of the connection. Any other may be about a single one: about a scope that only
-    /// this user has not granted, for example.
+    /// this user has not granted, or a refresh token of another client, for example.
     pub fn is_about_the_client(&self) -> bool {
-        matches!(self, Self::ProviderClient | Self::ProviderGrant | Self::VaultClient | Self::VaultGrant)
+        matches!(self, Self::ProviderClient | Self::VaultClient | Self::VaultGrant)
     }
 }
 

@@ -147,8 +147,8 @@ pub static PROVIDERS: &[Provider] = &[
         grace: NO_GRACE,
         refused: INVALID_GRANT,
         signs: &[
-            // The organization's login hours or addresses exclude this machine.
-            (Described("invalid_grant", "ip restricted"), Misconfigured(SourceFault::ProviderClient)),
+            // The login hours or addresses of the organization, or of the user's profile, exclude this machine.
+            (Described("invalid_grant", "ip restricted"), Misconfigured(SourceFault::ProviderGrant)),
             (Described("invalid_grant", "login hours"), Passing(Processed::No)),
             (Code("invalid_client_id"), Misconfigured(SourceFault::ProviderClient)),
             (Code("invalid_app_access"), Misconfigured(SourceFault::ProviderGrant)),

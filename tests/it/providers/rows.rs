@@ -596,7 +596,7 @@ pub const FIXTURES: &[Fixture] = &[
         400,
         &[],
         r#"{"error":"invalid_grant","error_description":"ip restricted"}"#,
-        "misconfigured ProviderClient",
+        "misconfigured ProviderGrant",
     ),
     row(
         "linkedin",

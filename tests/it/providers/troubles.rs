@@ -96,22 +96,78 @@ async fn a_reload_heals_at_once_whether_or_not_it_changes_the_client() {
     assert_eq!(bench.said(&wrong, "rt").await, ISSUED);
 }
 
-/// One user may lack a scope that the others have granted.
+/// Refusals that may be about one user: a scope that it has not granted, or a refresh token of an earlier client.
+const OF_ONE_USER: [(&str, SourceFault); 3] = [
+    (r#"{"error":"invalid_scope"}"#, SourceFault::ProviderScope),
+    (r#"{"error":"invalid_request"}"#, SourceFault::ProviderRequest),
+    (r#"{"error":"unauthorized_client"}"#, SourceFault::ProviderGrant),
+];
+
 #[tokio::test(start_paused = true)]
-async fn a_refusal_of_a_scope_or_of_a_request_holds_back_no_other_user() {
-    for (body, fault) in [
-        (r#"{"error":"invalid_scope"}"#, "misconfigured ProviderScope"),
-        (r#"{"error":"invalid_request"}"#, "misconfigured ProviderRequest"),
-    ] {
+async fn a_refusal_that_may_be_about_one_user_holds_back_no_other() {
+    for (body, fault) in OF_ONE_USER {
         let bench = Bench::new(&settings(), move |arrived| match arrived.field("refresh_token") {
             "odd" => at_once(400, body),
             _ => at_once(200, TOKEN),
         });
         let google = Arc::new(refresh("google"));
-        assert_eq!(bench.said(&google, "odd").await, fault);
+        for _ in 0..20 {
+            assert_eq!(bench.said(&google, "odd").await, format!("misconfigured {fault:?}"));
+        }
+        assert_eq!(bench.fault(&google), Some(fault), "it is the only user so far");
         assert_eq!(bench.said(&google, "rt").await, ISSUED);
         assert_eq!(bench.fault(&google), None);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_of_different_users_in_a_row_is_one_of_all_users() {
+    for (body, fault) in OF_ONE_USER {
+        let log = Log::new();
+        let bench =
+            Bench::new(&settings(), move |_| (Duration::from_millis(50), Ok(super::answer(400, &[], body))));
+        let google = Arc::new(refresh("google"));
+        bench.crowd(&google, 10_000).await;
+        assert!(bench.take() <= 42, "{fault:?}");
+        for _ in 0..3_600 {
+            bench.crowd(&google, 3).await;
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        let probes = bench.take();
+        assert!((50..150).contains(&probes), "{fault:?}: {probes}");
+        assert_eq!(bench.fault(&google), Some(fault));
+        bench.script(|_| at_once(200, TOKEN));
+        tokio::time::sleep(Duration::from_secs(121)).await;
+        assert_eq!(bench.said(&google, "rt").await, ISSUED);
+        assert_eq!((log.lines(STARTS), log.lines(ENDS)), (1, 1), "{}", log.text());
+    }
+}
+
+/// The connection's client was replaced, and users log in anew one after the other.
+#[tokio::test(start_paused = true)]
+async fn users_of_an_earlier_client_do_not_hold_back_those_of_the_present_one() {
+    let log = Log::new();
+    let bench = Bench::new(&settings(), |arrived| match arrived.field("refresh_token") {
+        "new" => at_once(200, TOKEN),
+        _ => at_once(400, r#"{"error":"unauthorized_client"}"#),
+    });
+    let google = Arc::new(refresh("google"));
+    for _ in 0..100 {
+        assert_eq!(bench.said(&google, "new").await, ISSUED);
+        for old in 0..5 {
+            assert_eq!(bench.said(&google, &format!("old-{old}")).await, "misconfigured ProviderGrant");
+        }
+        tokio::time::sleep(Duration::from_secs(300)).await;
+    }
+    assert_eq!((log.lines(STARTS), log.lines(ENDS)), (0, 0), "{}", log.text());
+
+    // And where no token is issued any more, the connection is at fault.
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    for old in 0..5 {
+        bench.said(&google, &format!("old-{old}")).await;
+    }
+    assert_eq!(bench.said(&google, "new").await, "misconfigured ProviderGrant", "it is held back");
+    assert_eq!((log.lines(STARTS), log.lines(ENDS)), (1, 0), "{}", log.text());
 }
 
 #[tokio::test(start_paused = true)]
