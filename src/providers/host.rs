@@ -27,6 +27,8 @@ pub(super) struct Host {
     last_answer: Option<Duration>,
     /// Why the latest request failed, and until when no other is sent.
     closed: Option<(SourceFailure, Moment)>,
+    /// The latest 429, and until when it asks for a pause. A request that was under way may succeed meanwhile.
+    paused: Option<(SourceFailure, Moment)>,
 }
 
 /// Why no request may be sent: the host has failed, or asks for a pause.
@@ -42,7 +44,7 @@ impl Host {
     /// A host that nothing is known of.
     pub fn new(per_second: f64, burst: u32, now: Moment) -> Self {
         let bucket = TokenBucket::new(per_second, burst.into(), now);
-        Self { bucket, failures: 0, last_answer: None, closed: None }
+        Self { bucket, failures: 0, last_answer: None, closed: None, paused: None }
     }
 
     /// Replaces the rate.
@@ -60,7 +62,8 @@ impl Host {
 
     /// Whether no request may be sent at `now`.
     pub fn closed(&self, now: Moment) -> Option<Closed> {
-        let (failure, until) = self.closed.as_ref()?;
+        let reasons = self.closed.iter().chain(&self.paused);
+        let (failure, until) = reasons.max_by_key(|(_, until)| until.elapsed)?;
         let retry_after = Some(now.age(*until)).filter(|wait| !wait.is_zero())?;
         Some(Closed { failure: failure.clone(), retry_after })
     }
@@ -114,7 +117,7 @@ impl Host {
     /// Notes a 429, which asks for this wait. Returns the wait.
     pub fn throttles(&mut self, failure: &SourceFailure, asks: Option<Duration>, now: Moment) -> Duration {
         let wait = asks.unwrap_or(UNSTATED_WAIT).min(LONGEST_ASKED_FOR);
-        self.closed = Some((failure.clone(), now.after(wait)));
+        self.paused = Some((failure.clone(), now.after(wait)));
         wait
     }
 }
@@ -179,5 +182,18 @@ mod tests {
         assert_eq!(host.admit(7, at(8_000)), Err(closed));
         assert_eq!((host.admit(7, at(9_000)), host.admit(7, at(9_000))), (Ok(()), Ok(())));
         assert_eq!(host.throttles(&failure, Some(999 * S), at(0)), LONGEST_ASKED_FOR);
+    }
+
+    #[test]
+    fn a_success_of_a_request_that_was_under_way_does_not_end_the_pause() {
+        let mut host = Host::new(1_000.0, 1_000, at(0));
+        for _ in 0..TOLERATED {
+            host.fails(&failure(), 7, at(0));
+        }
+        let throttled = SourceFailure::Throttled { host: "h".into() };
+        host.throttles(&throttled, Some(9 * S), at(1_000));
+        assert!(host.works(at(1_100)));
+        assert_eq!(host.admit(7, at(2_000)).unwrap_err(), Closed { failure: throttled, retry_after: 8 * S });
+        assert_eq!(host.admit(7, at(10_000)), Ok(()));
     }
 }

@@ -153,6 +153,21 @@ async fn a_429_stops_its_host_for_as_long_as_it_asks_and_no_other() {
     assert_eq!(bench.said(&google, "rt").await, ISSUED);
 }
 
+/// Some requests were sent before the first 429, and the provider still accepts one of them.
+#[tokio::test(start_paused = true)]
+async fn a_success_after_a_429_does_not_shorten_the_pause() {
+    let bench = Bench::new(&settings(), |arrived| match arrived.field("refresh_token") {
+        "rt-0" => (Duration::from_secs(1), Ok(super::answer(200, &[], TOKEN))),
+        _ => with(&[("retry-after", "30")], 429, ""),
+    });
+    let google = Arc::new(refresh("google"));
+    let outcomes = bench.crowd(&google, 10).await;
+    assert_eq!(outcomes.iter().filter(|outcome| *outcome == ISSUED).count(), 1);
+    bench.take();
+    assert_eq!(bench.said(&google, "rt").await, "failed throttled, processed No wait 29");
+    assert_eq!(bench.take(), 0);
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_outage_of_hours_costs_few_tokens_and_its_end_is_found_out_by_one() {
     let bench = Bench::new(&settings(), |_| at_once(503, ""));
