@@ -34,7 +34,7 @@ pub(super) struct AnswerBody {
     suberror: Text,
     /// Entra.
     error_codes: Few<Number, MOST_LISTED>,
-    /// HubSpot: the code, where there is no `error`.
+    /// HubSpot: the code, where there is no `error`. In an answer with a token it may be anything.
     status: Text,
     /// Zoom.
     reason: Text,
@@ -120,14 +120,14 @@ impl AnswerBody {
                 _ => {}
             }
         }
-        let is_answer = !body.access_token.as_str().is_empty() || !body.code().is_empty();
+        let is_answer = !body.access_token.as_str().is_empty() || !body.error_code().is_empty();
         is_answer.then_some(body)
     }
 
     /// Whether it says that no token was issued, whatever the status.
     pub(super) fn is_refusal(&self) -> bool {
         let is_not_ok = self.ok.as_ref().is_some_and(|Bar(ok)| !ok);
-        is_not_ok || (!self.has_token() && !self.code().is_empty())
+        is_not_ok || (!self.has_token() && !self.error_code().is_empty())
     }
 
     fn has_token(&self) -> bool {
@@ -135,8 +135,13 @@ impl AnswerBody {
         std::iter::once(&self.access_token).chain(of_user).any(|token| !token.as_str().is_empty())
     }
 
-    /// The error code; empty if there is none.
+    /// The error code of a refusal; empty if there is none.
     pub(super) fn code(&self) -> String {
+        Some(self.error_code()).filter(|code| !code.is_empty()).unwrap_or(self.status.as_str().to_owned())
+    }
+
+    /// What stands in `error`; empty if there is none.
+    fn error_code(&self) -> String {
         match &self.error {
             ErrorCode::Object(Object(ErrorObject { kind, code })) if kind.as_str().is_empty() => {
                 code.as_str().to_owned()
@@ -144,8 +149,7 @@ impl AnswerBody {
             ErrorCode::Object(Object(ErrorObject { kind, code })) => {
                 format!("{}/{}", kind.as_str(), code.as_str())
             }
-            ErrorCode::Code(code) if !code.as_str().is_empty() => code.as_str().to_owned(),
-            ErrorCode::Code(_) => self.status.as_str().to_owned(),
+            ErrorCode::Code(code) => code.as_str().to_owned(),
         }
     }
 

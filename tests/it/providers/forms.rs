@@ -101,6 +101,8 @@ fn a_success_without_a_token_leaves_open_whether_it_was_one() {
         (r#"{"access_token":"\ud800"}"#, "no access token"),
         ("<a href=\"/login?access_token=a&error=invalid_grant&x\">", "no access token"),
         ("access_token=", "no access token"),
+        (r#"{"status":"success","data":{"access_token":"a"}}"#, "no access token"),
+        (r#"{"status":200,"data":{"access_token":"a"}}"#, "no access token"),
     ] {
         let meant = said(&read("oauth2", &answer(200, &[], body)));
         assert_eq!(meant, format!("failed malformed: {what}, processed Unknown"), "{body}");
