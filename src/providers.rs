@@ -18,7 +18,9 @@ use crate::clock::Clock;
 use crate::config::{self, Connection, Refresh};
 use crate::domain::freshness::Moment;
 use crate::domain::retry::Backoff;
-use crate::domain::source::{Processed, Redemption, Rotation, Source, SourceFailure, SourceFault};
+use crate::domain::source::{
+    Processed, Redemption, Rotation, Source, SourceFailure, SourceFault, SourceProblem,
+};
 use crate::secret::Secret;
 use crate::telemetry::outage_log::OutageLog;
 use crate::telemetry::{Counters, SourceOutcome};
@@ -132,6 +134,20 @@ impl Providers {
                 None => return redemption,
             }
         }
+    }
+
+    /// What [`Providers::redeem`] would return without a request, because the connection's client is refused or its host
+    /// has failed. Known before anything is stored for a redemption.
+    pub fn would_hold(&self, connection: &Connection, refresh: &Arc<Refresh>) -> Option<SourceProblem> {
+        let now = self.0.clock.now();
+        let mut state = self.state();
+        let standing = state.known_standing(connection, refresh);
+        if let Some(fault) = standing.and_then(|standing| standing.held(now)) {
+            return Some(SourceProblem::Misconfigured(fault));
+        }
+        let (host, _) = state.hosts.get(refresh.token_endpoint.host())?;
+        let Closed { failure, retry_after } = host.closed(now)?;
+        Some(SourceProblem::Unavailable { failure, retry_after })
     }
 
     /// Why the connection's client is refused, if it is known to be.

@@ -143,6 +143,12 @@ impl Inner {
     /// Redeems a refresh token at the provider.
     async fn refresh(&self, connection: &Connection, wanted: &Wanted) -> Answer {
         let Some(refresh) = &connection.refresh else { return Answer::Lack(LackReason::Nothing) };
+        // Otherwise each lookup would store an intent, and withdraw it. A user without a refresh token has to log in anyway.
+        let providers = self.parts.providers.clone();
+        let held = wanted.refresh_token.as_ref().and_then(|_| providers.would_hold(connection, refresh));
+        if let Some(problem) = held {
+            return Answer::Problem(problem);
+        }
         let key = ChainKey {
             connection: Arc::clone(&connection.name),
             user: wanted.user.clone(),
@@ -153,11 +159,10 @@ impl Inner {
             client: client_id.as_str().into(),
             rotation: *rotation,
             grace: *grace,
-            last_answer: self.parts.providers.last_answer(refresh.token_endpoint.host()),
+            last_answer: providers.last_answer(refresh.token_endpoint.host()),
         };
         let asked = Asked { refresh_token: wanted.refresh_token.clone(), at: wanted.asked };
-        let (providers, connection, refresh) =
-            (self.parts.providers.clone(), connection.clone(), Arc::clone(refresh));
+        let (connection, refresh) = (connection.clone(), Arc::clone(refresh));
         let redeem = move |token| {
             let (providers, connection, refresh) =
                 (providers.clone(), connection.clone(), Arc::clone(&refresh));

@@ -87,6 +87,11 @@ impl Standing {
         self.refusal.as_ref().filter(|refusal| refusal.is_general).map(|refusal| refusal.fault.clone())
     }
 
+    /// The fault, if no request may be sent at `now`.
+    pub fn held(&self, now: Moment) -> Option<SourceFault> {
+        self.refusal.as_ref().filter(|refusal| refusal.holds(now)).map(|refusal| refusal.fault.clone())
+    }
+
     /// Whether a request may be sent at `now`. While the client is refused, a single one finds out whether the cause is
     /// fixed, and the next one is sent after a further wait.
     pub fn turn(&mut self, seed: u64, now: Moment) -> Turn {

@@ -1,5 +1,6 @@
 //! The client of identity providers: what answers mean, how often a provider is asked, and what never leaves.
 
+mod daemon;
 mod fixtures;
 mod forms;
 mod redeeming;
