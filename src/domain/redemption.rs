@@ -356,7 +356,11 @@ impl Chain {
         }
         let passed = now.elapsed.saturating_sub(self.sent);
         // A retry that comes after the grace is refused if the first attempt was processed.
-        let held = if passed < terms.grace { RETRY_HELD.min(terms.grace / 2) } else { RETRY_HELD };
+        let held = if passed < terms.grace {
+            RETRY_HELD.min(terms.grace.checked_div(2).unwrap_or_default())
+        } else {
+            RETRY_HELD
+        };
         Some(held.saturating_sub(passed)).filter(|wait| !wait.is_zero())
     }
 

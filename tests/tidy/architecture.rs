@@ -26,7 +26,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("flight", &["task"]),
     ("telemetry", &["config", "domain", "secret"]),
     ("transport", &["config", "domain", "secret", "signing"]),
-    ("cache", &["clock", "config", "domain", "flight", "secret", "telemetry"]),
+    ("cache", &["clock", "config", "domain", "flight", "secret", "task", "telemetry"]),
     ("management", &["clock", "config", "domain", "secret", "task"]),
     ("user_token", &["clock", "domain", "flight", "json", "secret"]),
     (
