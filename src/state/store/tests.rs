@@ -6,9 +6,12 @@ use super::*;
 use crate::domain::freshness::Timestamp;
 use crate::state::slot::SLOT_LENGTH;
 
-/// Records in memory. Counts the changes that are made.
+/// Records, and how many changes were made.
+type Kept = (BTreeMap<Slot, Vec<u8>>, usize);
+
+/// Records in memory.
 #[derive(Clone, Debug, Default)]
-struct InMemory(Arc<Mutex<(BTreeMap<Slot, Vec<u8>>, usize)>>);
+struct InMemory(Arc<Mutex<Kept>>);
 
 impl Records for InMemory {
     fn get(&mut self, slot: &Slot) -> Result<Option<Vec<u8>>, Trouble> {
