@@ -315,6 +315,12 @@ impl Inner {
                     match self.store(key, storing.chain(), storing.is_intent(), &obsolete).await {
                         Outcome::Durable => storing.stored(),
                         Outcome::Failed => storing.failed(),
+                        Outcome::Unknown => {
+                            if storing.is_intent() {
+                                self.withdraw(key, storing.chain(), &obsolete);
+                            }
+                            storing.failed()
+                        }
                         Outcome::Obsolete => storing.forgotten(),
                     }
                 }
@@ -345,6 +351,17 @@ impl Inner {
                 );
                 Err(Unreadable)
             }
+        }
+    }
+
+    /// Takes an intent back that may become durable although the redemption is over: nothing was sent.
+    fn withdraw(&self, key: &ChainKey, intent: &Chain, obsolete: &Obsolete) {
+        let Storage::File { keyring, store } = &self.storage else { return };
+        let (attempts, generation) = (intent.attempts.saturating_sub(1), intent.generation.saturating_add(1));
+        if let Ok((slot, sealed)) =
+            keyring.seal(&self.holder(key), &Chain { attempts, generation, ..intent.clone() })
+        {
+            store.put_later(slot, sealed, obsolete.clone());
         }
     }
 

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
+use tokio::time::timeout;
 
 use super::database::{Change, Records};
 use super::slot::{Slot, UserPrefix};
@@ -24,6 +25,9 @@ use crate::telemetry::{Counters, StateStanding};
 /// Waits between attempts to write what could not be written.
 const REWRITE: Backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(15));
 
+/// How long a redemption waits for the disk at each step. A file on a device that hangs is answered by none.
+const MOST_WAIT: Duration = Duration::from_secs(5);
+
 /// The file cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unreadable;
@@ -37,6 +41,8 @@ pub enum Outcome {
     Obsolete,
     /// The write is not durable. A result is kept in memory.
     Failed,
+    /// The disk did not answer in time. The write may become durable later; a result is kept until it is.
+    Unknown,
 }
 
 /// A request to the store.
@@ -80,6 +86,8 @@ struct Queue {
     waiting: Vec<(Request, oneshot::Sender<Reply>)>,
     /// Whether a task takes requests out of the queue.
     is_served: bool,
+    /// Whether the disk did not answer a request of the batch under way in time.
+    is_hanging: bool,
     /// Whether a task tries again to write what could not be written.
     is_rewriting: bool,
 }
@@ -96,8 +104,8 @@ impl Store {
 
     /// The sealed record under `slot`, also if it is in memory alone.
     pub async fn get(&self, slot: Slot) -> Result<Option<Vec<u8>>, Unreadable> {
-        match self.ask(Request::Get(slot)).await {
-            Some(Reply::Found(found)) => found,
+        match self.ask(|| (), Request::Get(slot)).await {
+            Ok(Reply::Found(found)) => found,
             _ => Err(Unreadable),
         }
     }
@@ -106,6 +114,11 @@ impl Store {
     /// intent is not.
     pub async fn put(&self, slot: Slot, sealed: Vec<u8>, is_intent: bool, obsolete: Obsolete) -> Outcome {
         self.change(Request::Put { slot, sealed, is_intent, obsolete }).await
+    }
+
+    /// Stores a sealed record as [`Store::put`] does, and does not wait for it.
+    pub fn put_later(&self, slot: Slot, sealed: Vec<u8>, obsolete: Obsolete) {
+        drop(self.enqueue_after(|| (), Request::Put { slot, sealed, is_intent: false, obsolete }));
     }
 
     /// Removes all records of a user. `before` is called at a moment before which a record may have been read, and after
@@ -119,9 +132,9 @@ impl Store {
         self.change_after(before, Request::ForgetAll).await
     }
 
-    /// Writes what was not written, and closes the file.
+    /// Writes what was not written, and closes the file. Waits as long as that takes.
     pub async fn close(&self) {
-        self.ask(Request::Close).await;
+        self.enqueue_after(|| (), Request::Close).await.ok();
     }
 
     async fn change(&self, request: Request) -> Outcome {
@@ -129,15 +142,29 @@ impl Store {
     }
 
     async fn change_after(&self, before: impl FnOnce(), request: Request) -> Outcome {
-        match self.enqueue_after(before, request).await {
+        match self.ask(before, request).await {
             Ok(Reply::Changed(outcome)) => outcome,
-            _ => Outcome::Failed,
+            Ok(Reply::Found(_)) => Outcome::Failed,
+            Err(outcome) => outcome,
         }
     }
 
-    /// Puts a request into the queue and waits for the reply. `None` if the work on it has panicked.
-    async fn ask(&self, request: Request) -> Option<Reply> {
-        self.enqueue_after(|| (), request).await.ok()
+    /// Puts a request into the queue and waits for the reply, for [`MOST_WAIT`] at most.
+    async fn ask(&self, before: impl FnOnce(), request: Request) -> Result<Reply, Outcome> {
+        let is_result = matches!(request, Request::Put { is_intent: false, .. });
+        // A queue behind a disk that hangs is bounded: it takes the results of redemptions under way, and no more.
+        if self.0.queue().is_hanging && !is_result {
+            return Err(Outcome::Failed);
+        }
+        match timeout(MOST_WAIT, self.enqueue_after(before, request)).await {
+            Ok(Ok(reply)) => Ok(reply),
+            // The work on it has panicked.
+            Ok(Err(_)) => Err(Outcome::Unknown),
+            Err(_) => {
+                self.0.hangs();
+                Err(Outcome::Unknown)
+            }
+        }
     }
 
     /// Puts a request into the queue. `before` is called while no other request can be put there.
@@ -158,6 +185,20 @@ impl Shared {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Notes that the disk does not answer, until the batch under way is done.
+    fn hangs(&self) {
+        let mut queue = self.queue();
+        if !queue.is_served || std::mem::replace(&mut queue.is_hanging, true) {
+            return;
+        }
+        let cause = Trouble::Hanging;
+        tracing::error!(%cause, "The state file cannot be used: no refresh token that rotates is redeemed");
+        if let Some(standing) = self.counters.state.standing() {
+            let trouble = Some(cause.to_string());
+            self.counters.state.set(Some(StateStanding { trouble, ..standing }));
+        }
+    }
+
     /// Serves the queue until it is empty.
     fn serve(self: Arc<Self>) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         // Boxed, because this starts the task that tries again, which starts this one.
@@ -168,6 +209,9 @@ impl Shared {
         loop {
             let batch = {
                 let mut queue = self.queue();
+                if std::mem::take(&mut queue.is_hanging) {
+                    tracing::info!("The disk of the state file answers again");
+                }
                 queue.is_served = !queue.waiting.is_empty();
                 std::mem::take(&mut queue.waiting)
             };
@@ -202,7 +246,7 @@ impl Store {
     async fn rewrite(self) {
         for wait in REWRITE.waits(self.0.seed) {
             tokio::time::sleep(wait).await;
-            if self.change(Request::Rewrite).await != Outcome::Failed {
+            if let Outcome::Durable | Outcome::Obsolete = self.change(Request::Rewrite).await {
                 return;
             }
         }

@@ -32,6 +32,9 @@ pub enum Trouble {
     /// Any other error of the file system.
     #[error("reading or writing it fails: {0}")]
     Io(io::ErrorKind),
+    /// No answer within the time that redemptions wait.
+    #[error("its disk does not answer")]
+    Hanging,
     /// The daemon is shutting down.
     #[error("it is closed, because the daemon is shutting down")]
     Closed,

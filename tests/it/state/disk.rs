@@ -185,6 +185,58 @@ async fn a_disk_that_is_full_is_read() {
     assert_eq!(scene.provider.log().last().unwrap(), "refresh-1-2");
 }
 
+/// Moves the clock on once the disk hangs, by more than a redemption waits for it. Paused time does not move by itself
+/// while a thread is blocked.
+async fn pass_once_it_hangs(disk: &Disk) {
+    while !disk.is_hanging() {
+        tokio::task::yield_now().await;
+    }
+    tokio::time::advance(Duration::from_secs(6)).await;
+}
+
+/// An intent that becomes durable after all would look like a request whose outcome is unknown, and two of them like a
+/// refresh token that is lost.
+#[tokio::test(start_paused = true)]
+async fn a_disk_that_hangs_ends_redemptions_and_costs_no_attempt() {
+    let (scene, disk) = (Scene::new(Rotation::Single), Disk::formatted());
+    let chains = open_at(&scene, &disk).unwrap();
+    for _ in 0..3 {
+        disk.fail_at(1, Failure::Hanging);
+        let (end, ()) = tokio::join!(scene.redeem(&chains, "jane"), pass_once_it_hangs(&disk));
+        assert_eq!(end, UNSTORED);
+        let trouble = || scene.counters.state.trouble();
+        assert_eq!(trouble().as_deref(), Some("its disk does not answer"));
+        assert_eq!(scene.redeem(&chains, "jane").await, UNSTORED, "at once");
+        assert!(chains.forget(&key("jane").user).await.is_err(), "at once");
+        disk.heal();
+        while trouble().is_some() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+    assert!(scene.provider.log().is_empty());
+    assert_eq!(scene.redeem(&chains, "jane").await, "access before refresh-1-1");
+}
+
+/// The answer of the provider is there, and the access token is withheld until the refresh token is durable.
+#[tokio::test(start_paused = true)]
+async fn a_result_behind_a_disk_that_hangs_is_stored_later() {
+    let (scene, disk) = (Scene::new(Rotation::Single), Disk::formatted());
+    let chains = open_at(&scene, &disk).unwrap();
+    let (end, ()) = tokio::join!(scene.redeem(&chains, "jane"), async {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        disk.fail_at(1, Failure::Hanging);
+        tokio::time::sleep(Duration::from_millis(30)).await;
+        pass_once_it_hangs(&disk).await;
+    });
+    assert_eq!(end, UNSTORED);
+    disk.heal();
+    while scene.counters.state.trouble().is_some() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert_eq!(scene.redeem(&chains, "jane").await, "access before refresh-1-2");
+    scene.expect_sent_once(&[]);
+}
+
 /// Without a write, the answer would be lost at the end.
 #[tokio::test(start_paused = true)]
 async fn the_end_of_the_daemon_writes_what_was_not_written() {

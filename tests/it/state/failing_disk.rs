@@ -2,6 +2,8 @@
 
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::thread;
+use std::time::Duration;
 
 use cloakroom::state::{Look, Place, Trouble, create};
 use redb::StorageBackend;
@@ -21,6 +23,7 @@ struct State {
     calls: usize,
     failure: Option<(usize, Failure)>,
     is_off: bool,
+    is_hanging: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -40,6 +43,8 @@ pub enum Failure {
     FullOnce,
     /// Every call fails from then on, with EIO, until [`Disk::heal`].
     Broken,
+    /// Every call that writes waits from then on, until [`Disk::heal`].
+    Hanging,
     /// The power is lost before the call is made, and every later call fails.
     PowerLoss,
 }
@@ -113,9 +118,21 @@ impl Disk {
         state.failure = None;
     }
 
+    /// Whether a call waits.
+    pub fn is_hanging(&self) -> bool {
+        self.state().is_hanging
+    }
+
     fn call(&self, writes: bool) -> io::Result<MutexGuard<'_, State>> {
         let mut state = self.state();
         state.calls += 1;
+        while writes && state.hangs() {
+            state.is_hanging = true;
+            drop(state);
+            thread::sleep(Duration::from_millis(1));
+            state = self.state();
+        }
+        state.is_hanging = false;
         let calls = state.calls;
         let failed = |errno: i32| Err(io::Error::from_raw_os_error(errno));
         match state.failure {
@@ -182,6 +199,10 @@ impl StorageBackend for Disk {
 }
 
 impl State {
+    fn hangs(&self) -> bool {
+        self.failure.is_some_and(|(at, failure)| failure == Failure::Hanging && self.calls >= at)
+    }
+
     fn write(&mut self, write: Write) {
         write.apply(&mut self.content);
         self.unsynced.push(write);
