@@ -326,7 +326,7 @@ fn wire(
     let providers =
         Providers::new(&config.providers, transports.providers, clock.clone(), Arc::clone(&counters), seed);
     let chains = match state {
-        Some(state) => Chains::in_file(state, clock.clone(), Arc::clone(&counters), seed),
+        Some(state) => Chains::in_file(state, names.clone(), clock.clone(), Arc::clone(&counters), seed),
         None => Chains::in_memory(clock.clone(), Arc::clone(&counters))?,
     };
     let vault = Vault::new(auth0.clone(), config.vault.clone().unwrap_or_default());

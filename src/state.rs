@@ -6,9 +6,10 @@
 //! A chain passes through these files: `record` writes it as text, `sealing` encrypts it and binds it to the name that
 //! `slot` computes, `store` collects what has to be written, and `database` writes it to the file that `place` watches.
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use aws_lc_rs::hmac;
@@ -22,7 +23,7 @@ use crate::domain::source::{OverReason, Redemption, Rotation, SourceFailure};
 use crate::domain::user::UserId;
 use crate::flight::{Flights, NoFlight, Obsolete};
 use crate::secret::{NoRandomness, Secret};
-use crate::telemetry::Counters;
+use crate::telemetry::{Counters, UserNames};
 
 mod database;
 mod memory;
@@ -77,8 +78,17 @@ struct Inner {
 
 #[derive(Debug)]
 enum Storage {
-    Memory { names: hmac::Key, chains: Memory },
-    File { keyring: Keyring, store: Store },
+    Memory {
+        names: hmac::Key,
+        chains: Memory,
+    },
+    File {
+        keyring: Keyring,
+        store: Store,
+        names: UserNames,
+        /// The records that the log has named, because they cannot be opened. No more than the file has.
+        unopened: Mutex<BTreeSet<Slot>>,
+    },
 }
 
 /// A state file that is open and locked. It is opened before the process gives up what it does not need; from then on
@@ -118,11 +128,18 @@ impl Chains {
         Ok(Self::of("".into(), Storage::Memory { names, chains: Memory::default() }, clock, counters))
     }
 
-    /// Chains in a state file. `seed` determines the jitter of retries.
-    pub fn in_file(state: OpenState, clock: Clock, counters: Arc<Counters>, seed: u64) -> Self {
+    /// Chains in a state file. `names` are those of users in the log; `seed` determines the jitter of retries.
+    pub fn in_file(
+        state: OpenState,
+        names: UserNames,
+        clock: Clock,
+        counters: Arc<Counters>,
+        seed: u64,
+    ) -> Self {
         let OpenState { records, keyring, tenant } = state;
         let store = Store::new(records, clock.clone(), Arc::clone(&counters), seed);
-        Self::of(tenant, Storage::File { keyring, store }, clock, counters)
+        let storage = Storage::File { keyring, store, names, unopened: Mutex::default() };
+        Self::of(tenant, storage, clock, counters)
     }
 
     fn of(tenant: Arc<str>, storage: Storage, clock: Clock, counters: Arc<Counters>) -> Self {
@@ -335,20 +352,24 @@ impl Inner {
 
     async fn load(&self, key: &ChainKey) -> Result<Option<Chain>, Unreadable> {
         let slot = self.slot(key);
-        let (keyring, store) = match &self.storage {
+        let (keyring, store, names, unopened) = match &self.storage {
             Storage::Memory { chains, .. } => return Ok(chains.get(&slot)),
-            Storage::File { keyring, store } => (keyring, store),
+            Storage::File { keyring, store, names, unopened } => (keyring, store, names, unopened),
         };
         let Some(sealed) = store.get(slot).await? else { return Ok(None) };
         match keyring.open(&slot, &sealed) {
             Ok(record) => Ok(Some(record.chain)),
             Err(why) => {
-                let connection = &*key.connection;
-                tracing::error!(
-                    connection,
-                    ?why,
-                    "A record of the state file cannot be opened; purge its user with credentials=true"
-                );
+                // Once for each record, and not for each lookup.
+                if unopened.lock().unwrap_or_else(PoisonError::into_inner).insert(slot) {
+                    let (connection, user) = (&*key.connection, names.name(&key.user));
+                    tracing::error!(
+                        connection,
+                        user,
+                        ?why,
+                        "A record of the state file cannot be opened; purge this user with credentials=true"
+                    );
+                }
                 Err(Unreadable)
             }
         }
@@ -356,7 +377,7 @@ impl Inner {
 
     /// Takes an intent back that may become durable although the redemption is over: nothing was sent.
     fn withdraw(&self, key: &ChainKey, intent: &Chain, obsolete: &Obsolete) {
-        let Storage::File { keyring, store } = &self.storage else { return };
+        let Storage::File { keyring, store, .. } = &self.storage else { return };
         let (attempts, generation) = (intent.attempts.saturating_sub(1), intent.generation.saturating_add(1));
         if let Ok((slot, sealed)) =
             keyring.seal(&self.holder(key), &Chain { attempts, generation, ..intent.clone() })
@@ -371,7 +392,7 @@ impl Inner {
                 let is_stored = chains.put(self.slot(key), chain.clone(), || !obsolete.is_void());
                 if is_stored { Outcome::Durable } else { Outcome::Obsolete }
             }
-            Storage::File { keyring, store } => match keyring.seal(&self.holder(key), chain) {
+            Storage::File { keyring, store, .. } => match keyring.seal(&self.holder(key), chain) {
                 Ok((slot, sealed)) => store.put(slot, sealed, is_intent, obsolete.clone()).await,
                 Err(_) => Outcome::Failed,
             },
@@ -382,3 +403,6 @@ impl Inner {
 fn is_lost(chain: &Chain) -> bool {
     chain.refusal.as_ref().is_some_and(|refusal| refusal.reason == OverReason::RefreshLost)
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,14 +5,14 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use cloakroom::clock::Clock;
-use cloakroom::config;
+use cloakroom::config::{self, UserIds};
 use cloakroom::domain::freshness::Timestamp;
 use cloakroom::domain::redemption::RETRY_HELD;
 use cloakroom::domain::source::{IssuedToken, OverReason, Processed, Redemption, Rotation, SourceFailure};
 use cloakroom::domain::user::UserId;
-use cloakroom::secret::{KeyMaterial, Secret};
+use cloakroom::secret::{KeyMaterial, Secret, TagKey};
 use cloakroom::state::{Asked, ChainKey, Chains, OpenState, Redeemed, Terms};
-use cloakroom::telemetry::Counters;
+use cloakroom::telemetry::{Counters, UserNames};
 
 #[path = "../support/single_use_provider.rs"]
 mod single_use_provider;
@@ -74,7 +74,8 @@ impl Scene {
     }
 
     fn in_file(&self, state: OpenState) -> Chains {
-        Chains::in_file(state, self.clock.clone(), Arc::clone(&self.counters), 1)
+        let names = UserNames::new(UserIds::Plain, TagKey::random().unwrap());
+        Chains::in_file(state, names, self.clock.clone(), Arc::clone(&self.counters), 1)
     }
 
     /// Lets time pass for the daemon and for the provider.

@@ -11,11 +11,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use cloakroom::clock::Clock;
-use cloakroom::config;
+use cloakroom::config::{self, UserIds};
 use cloakroom::domain::source::{IssuedToken, OverReason, Processed, Redemption, Rotation, SourceFailure};
 use cloakroom::domain::user::UserId;
-use cloakroom::secret::{KeyMaterial, Secret};
+use cloakroom::secret::{KeyMaterial, Secret, TagKey};
 use cloakroom::state::{Asked, ChainKey, Chains, OpenState, Redeemed, Terms};
+use cloakroom::telemetry::UserNames;
 
 /// Names the arguments: the state file, the provider's socket, how often each user's token is redeemed (0 for until
 /// standard input is closed), and `USER=TOKEN` for each user.
@@ -53,7 +54,8 @@ fn is_the_process_that_other_tests_kill() {
         let clock = Clock::system();
         let open = move || OpenState::open(&settings, "acme").map_err(|error| error.to_string());
         let state = tokio::task::spawn_blocking(open).await.unwrap().unwrap();
-        let chains = Chains::in_file(state, clock.clone(), Arc::default(), 1);
+        let names = UserNames::new(UserIds::Plain, TagKey::random().unwrap());
+        let chains = Chains::in_file(state, names, clock.clone(), Arc::default(), 1);
         let is_over = Arc::new(AtomicBool::new(false));
         let ends = Arc::clone(&is_over);
         std::thread::spawn(move || {
