@@ -95,6 +95,11 @@ impl Asked {
             }
         }
 
+        let refused = ledger.of(self.user).rfind(|sent| sent.end == End::Dead);
+        if refused.is_some_and(|refused| ledger.asked[self.user] < refused.ended) {
+            return says("Auth0 was not asked after the refusal");
+        }
+
         let answered = |sent: &&Sent| match &sent.end {
             End::Answered { access, .. } => ledger.has_handed_out(access),
             _ => false,

@@ -43,6 +43,8 @@ pub struct Sent {
     pub at: Duration,
     pub life: u64,
     pub end: End,
+    /// The place of its end in the order of events.
+    pub ended: u64,
     /// Whether what came of it may be lost: the daemon that has received the answer has crashed since.
     pub may_be_lost: bool,
     /// Whether a purge with credentials has forgotten it since.
@@ -60,6 +62,9 @@ pub struct Known {
 #[derive(Default)]
 pub struct Ledger {
     pub life: u64,
+    seq: u64,
+    /// The place of the last request to Auth0 about each user in the order of events.
+    pub asked: [u64; 4],
     pub access: BTreeMap<String, Known>,
     /// Whose each refresh token is.
     pub refresh: BTreeMap<String, usize>,
@@ -180,6 +185,7 @@ impl Line {
                 at: now,
                 life: self.life,
                 end: End::UnderWay,
+                ended: 0,
                 may_be_lost: false,
                 is_forgotten: false,
             };
@@ -209,6 +215,8 @@ impl Line {
             return;
         }
         sent.end = end;
+        ledger.seq += 1;
+        sent.ended = ledger.seq;
         if let End::Answered { access, next } = &mut sent.end {
             if next.is_empty() {
                 next.clone_from(&sent.token);
@@ -255,7 +263,15 @@ impl Transport for Line {
             }
             let host = request.uri().host().unwrap().to_owned();
             match HOSTS.iter().position(|at| *at == host) {
-                None => exchange(&self.tenant, request, self.timeout).await,
+                None => {
+                    let is_of = |id: &&str| request.uri().path().ends_with(&id.replace('|', "%7C"));
+                    if let Some(user) = USERS.iter().position(|id| is_of(&id)) {
+                        let mut ledger = self.ledger();
+                        ledger.seq += 1;
+                        ledger.asked[user] = ledger.seq;
+                    }
+                    exchange(&self.tenant, request, self.timeout).await
+                }
                 Some(at) => {
                     let (head, body) = request.into_parts();
                     let body = body.collect().await.unwrap().to_bytes();
