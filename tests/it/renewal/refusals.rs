@@ -1,5 +1,6 @@
 //! A refresh token that its provider refuses: the user has to log in only after Auth0 was asked once more.
 
+use cloakroom::domain::redemption::RETRY_HELD;
 use cloakroom::fake_auth0::provider::Refused;
 
 use super::*;
@@ -196,7 +197,7 @@ async fn an_answer_that_is_lost_with_a_single_use_token_is_reported_as_lost() {
     desk.provider.fault_next(1, ProviderFault::After(Breakdown::Stall));
     let got = desk.get(users::EXPIRED_GITLAB).await;
     assert_eq!(got.problem(), (504, "provider_timeout".into()), "not known yet");
-    sleep(MINUTE).await;
+    sleep(RETRY_HELD).await;
     let got = desk.get(users::EXPIRED_GITLAB).await;
     assert_eq!(refusal(&got), login_required("refresh_lost"));
     sleep(HOUR).await;
@@ -209,6 +210,6 @@ async fn an_answer_that_is_lost_with_a_single_use_token_is_reported_as_lost() {
     desk.provider.fault_next(1, ProviderFault::Before(Breakdown::Stall));
     sleep(MINUTE).await;
     assert_eq!(desk.get(users::EXPIRED_GITLAB).await.problem(), (504, "provider_timeout".into()));
-    sleep(MINUTE).await;
+    sleep(RETRY_HELD).await;
     assert_eq!(desk.get(users::EXPIRED_GITLAB).await.status, 200);
 }

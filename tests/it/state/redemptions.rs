@@ -182,8 +182,8 @@ async fn a_request_that_is_lost_costs_the_retry_and_nothing_else() {
 /// Another user's request shows that the provider is back.
 #[tokio::test(start_paused = true)]
 async fn a_retry_goes_as_soon_as_the_provider_answers_others_and_not_during_its_outage() {
-    let mut scene = Scene::new(Rotation::Single);
-    let chains = scene.in_memory();
+    let ((_directory, path), mut scene) = (directory(), Scene::new(Rotation::Single));
+    let chains = scene.open(&path, &[1]).unwrap();
     scene.faults.lock().unwrap().extend([Fault::RequestLost; 2]);
     scene.redeem(&chains, "jane").await;
     for _ in 0..10 {
