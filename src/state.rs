@@ -85,7 +85,7 @@ enum Storage {
     File {
         keyring: Keyring,
         store: Store,
-        names: UserNames,
+        names: Box<UserNames>,
         /// The records that the log has named, because they cannot be opened. No more than the file has.
         unopened: Mutex<BTreeSet<Slot>>,
     },
@@ -138,7 +138,8 @@ impl Chains {
     ) -> Self {
         let OpenState { records, keyring, tenant } = state;
         let store = Store::new(records, clock.clone(), Arc::clone(&counters), seed);
-        let storage = Storage::File { keyring, store, names, unopened: Mutex::default() };
+        let (names, unopened) = (Box::new(names), Mutex::default());
+        let storage = Storage::File { keyring, store, names, unopened };
         Self::of(tenant, storage, clock, counters)
     }
 

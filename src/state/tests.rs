@@ -67,7 +67,12 @@ async fn a_record_that_cannot_be_opened_is_logged_once_with_its_user() {
             identity_user_id: "1".to_owned(),
         };
         for _ in 0..attempts {
-            let terms = Terms { client: "client".into(), rotation: Rotation::Single, grace: Duration::ZERO };
+            let terms = Terms {
+                client: "client".into(),
+                rotation: Rotation::Single,
+                grace: Duration::ZERO,
+                last_answer: None,
+            };
             let asked = Asked { refresh_token: Some(Secret::new("refresh")), at: clock.now() };
             let end = chains.redeem(&key, terms, asked, |_| async { unreachable!() }).await;
             assert!(matches!(end, Redeemed::Failed { failure: SourceFailure::State, .. }), "{end:?}");
