@@ -36,6 +36,7 @@ use crate::upstream::{Auth0, Parts, Profiles, issuers};
 use crate::user_token::UserTokens;
 
 pub mod descriptor_limits;
+mod end_limits;
 pub mod reload;
 mod secret_files;
 mod secret_watch;
@@ -43,6 +44,7 @@ mod service_manager;
 pub mod transports;
 
 use descriptor_limits::Descriptors;
+use end_limits::EndLimits;
 use reload::{By, ConfigSource, Reloader, Reloads, UserTokensFor};
 use secret_files::SecretFiles;
 use transports::Transports;
@@ -50,11 +52,8 @@ use transports::Transports;
 /// Timeout after the deadline for the last answers, `draining`, to reach their clients.
 const LAST_ANSWERS: Duration = Duration::from_millis(500);
 
-/// Timeout after that for redemptions of refresh tokens: the answer to one that is cut short is lost. More than
-/// `providers.request_timeout` is by default.
-const LAST_REDEMPTIONS: Duration = Duration::from_secs(6);
-
-/// Timeout after that for the audit log's last lines, in case their reader does not read.
+/// Timeout after that and after [`EndLimits::last_redemptions`] for the audit log's last lines, in case their reader does
+/// not read.
 const LAST_LINES: Duration = Duration::from_secs(2);
 
 /// The file with this installation's id (machine-id(5)).
@@ -144,7 +143,7 @@ pub struct Running {
     servers: JoinSet<()>,
     /// Other tasks, which are aborted when the daemon ends.
     _background: JoinSet<()>,
-    shutdown: watch::Receiver<Shutdown>,
+    limits: watch::Receiver<EndLimits>,
     chains: Chains,
     reloads: Reloads,
     manager: ServiceManager,
@@ -226,7 +225,7 @@ pub async fn start_on(bound: Bound, config: &Config, deps: Deps) -> Result<Runni
     let (manager, (reloads, asked)) = (deps.manager.clone().with_thread(), Reloads::new());
     let Wired { services, auth0, vault, providers, sources, chains, source, user_tokens } =
         wire(config, deps, bound.state, watched, listeners, reloads.clone())?;
-    let (shutdown, shutdown_now) = watch::channel(config.shutdown);
+    let (limits, limits_now) = watch::channel(EndLimits::of(config));
     let (secrets, secrets_now) = watch::channel(SecretFiles::all_of(config));
     let reloader = Reloader {
         running: config.clone(),
@@ -238,7 +237,7 @@ pub async fn start_on(bound: Bound, config: &Config, deps: Deps) -> Result<Runni
         sources,
         own_uid,
         terms,
-        shutdown,
+        limits,
         secrets,
         user_tokens,
         manager: manager.clone(),
@@ -268,7 +267,7 @@ pub async fn start_on(bound: Bound, config: &Config, deps: Deps) -> Result<Runni
         phase,
         servers,
         _background: background,
-        shutdown: shutdown_now,
+        limits: limits_now,
         chains,
         reloads,
         manager,
@@ -378,7 +377,8 @@ impl Running {
     pub async fn stop(mut self) -> Ended {
         let ended = self.finish().await;
         // Redemptions under way end within their timeouts.
-        if tokio::time::timeout(LAST_REDEMPTIONS, self.chains.close()).await.is_err() {
+        let EndLimits { last_redemptions, .. } = *self.limits.borrow();
+        if tokio::time::timeout(last_redemptions, self.chains.close()).await.is_err() {
             tracing::warn!(
                 "A redemption of a refresh token is cut short, and tried once more after the next start"
             );
@@ -396,7 +396,7 @@ impl Running {
     async fn finish(&mut self) -> Ended {
         self.phase.send_replace(ShutdownPhase::Draining);
         self.manager.stopping(self.services.sentence());
-        let Shutdown { min_delay, deadline } = *self.shutdown.borrow();
+        let Shutdown { min_delay, deadline } = self.limits.borrow().shutdown;
         tokio::time::sleep(min_delay).await;
         self.phase.send_replace(ShutdownPhase::Closing);
         if tokio::time::timeout(deadline, all(&mut self.servers)).await.is_ok() {

@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 
 use crate::api::types::{ChangeAnswer, ReloadAnswer};
 use crate::api::{ListenerTerms, Reloading, Services};
-use crate::config::{Change, Config, Loaded, Problems, Reread, Shutdown};
+use crate::config::{Change, Config, Loaded, Problems, Reread};
 use crate::domain::policy::{Policy, Rule};
 use crate::process::notify::ServiceManager;
 use crate::providers::Providers;
@@ -22,6 +22,7 @@ use crate::upstream::Auth0;
 use crate::upstream::vault::Vault;
 use crate::user_token::UserTokens;
 
+use super::end_limits::EndLimits;
 use super::secret_files::SecretFiles;
 use super::transports::Transports;
 
@@ -108,7 +109,7 @@ pub(super) struct Reloader {
     pub(super) own_uid: u32,
     /// The terms of each listener, in the order of `running.listeners`.
     pub(super) terms: Vec<watch::Sender<Arc<ListenerTerms>>>,
-    pub(super) shutdown: watch::Sender<Shutdown>,
+    pub(super) limits: watch::Sender<EndLimits>,
     /// Notifies the watch over secrets of those in force.
     pub(super) secrets: watch::Sender<Vec<SecretFiles>>,
     pub(super) user_tokens: UserTokensFor,
@@ -210,7 +211,7 @@ impl Reloader {
                 terms.send_replace(ListenerTerms::new(policy, new.require_request_header, same.as_deref()));
             }
         }
-        self.shutdown.send_replace(config.shutdown);
+        self.limits.send_replace(EndLimits::of(&config));
         self.secrets.send_replace(SecretFiles::all_of(&config));
         self.running = config;
     }

@@ -190,8 +190,9 @@ fn the_units_limits_leave_room_for_the_daemons_own() {
         });
         found.unwrap_or_else(|| panic!("{directive}"))
     };
-    // The last redemptions, the last lines of both logs and the last answers take up to 9 s more.
-    let end = config.shutdown.min_delay + config.shutdown.deadline + Duration::from_secs(9);
+    // The last redemptions take up to three timeouts more, the last lines of both logs and the last answers 3 s.
+    let last = 3 * config.providers.request_timeout + Duration::from_secs(3);
+    let end = config.shutdown.min_delay + config.shutdown.deadline + last;
     assert!(Duration::from_secs(number("TimeoutStopSec")) > end);
     assert!(number("LimitNOFILE") > 2 * config.listeners[0].max_connections as u64);
     assert_eq!(number("MemoryMax") * 1024 * 1024, 4 * config.cache.max_bytes);
@@ -245,8 +246,9 @@ fn the_compose_example_is_a_right_configuration() {
         assert!(compose.contains(&line), "{line}");
     }
     assert!(read("deploy/Dockerfile").contains("USER 10002:10002"), "whose group it is");
-    let end = config.shutdown.min_delay + config.shutdown.deadline + Duration::from_secs(9);
-    assert!(Duration::from_secs(20) > end && compose.contains("stop_grace_period: 20s"));
+    let last = 3 * config.providers.request_timeout + Duration::from_secs(3);
+    let end = config.shutdown.min_delay + config.shutdown.deadline + last;
+    assert!(Duration::from_secs(35) > end && compose.contains("stop_grace_period: 35s"));
 }
 
 /// A program for arm64 that is built for pages of 4 KiB ends at its start where the kernel's are larger. That it runs there

@@ -10,8 +10,8 @@ const HOUR: Duration = Duration::from_secs(3600);
 pub(super) const SHUTDOWN: Table = Table {
     path: "shutdown",
     list: None,
-    doc: "The end of the daemon after SIGTERM or SIGINT. Both times and 3 s more have to fit into what the service \
-          manager allows. Where refresh tokens are redeemed, another 6 s have to fit, for redemptions under way.",
+    doc: "The end of the daemon after SIGTERM or SIGINT. Both times, three times `providers.request_timeout` \
+          where tokens are renewed, and 3 s more have to fit into what the service manager allows.",
     keys: &[
         Key {
             path: "shutdown.min_delay",

@@ -136,7 +136,7 @@ fn sample_note(path: &str) -> String {
         "listener.mode" => {
             "cloakroom.socket sets mode, owner and group. Under systemd this key and the next two have no effect."
         }
-        "shutdown" => "The unit has TimeoutStopSec=20s.",
+        "shutdown" => "The unit has TimeoutStopSec=35s.",
         "listener.allow" => {
             "cloakroom.socket lets the group cloakroom-clients connect; the rules say which of its members are \
              answered. A service that runs with Group=cloakroom-clients is answered by the rule below. One that \
