@@ -8,6 +8,7 @@
 pub mod claims;
 pub mod duration_text;
 pub mod error;
+pub mod fair_queue;
 pub mod freshness;
 pub mod identity;
 pub mod invisible_characters;

@@ -6,21 +6,24 @@
 mod answer_body;
 mod host;
 mod standing;
+mod turns;
 pub mod wire;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::clock::Clock;
 use crate::config::{self, Connection, Refresh};
 use crate::domain::freshness::Moment;
+use crate::domain::priority::Flow;
 use crate::domain::retry::Backoff;
 use crate::domain::source::{
     Processed, Redemption, Rotation, Source, SourceFailure, SourceFault, SourceProblem,
 };
+use crate::flight::Owners;
 use crate::secret::Secret;
 use crate::telemetry::outage_log::OutageLog;
 use crate::telemetry::{Counters, SourceOutcome};
@@ -29,6 +32,7 @@ use crate::transport::{Seen, Transport};
 
 use host::{Closed, Host, UNSTATED_WAIT};
 use standing::{Standing, Turn};
+use turns::{HostAccess, NoTurn, Waiting};
 
 /// Waits between attempts of one redemption. They share `providers.request_timeout`, so the waits are short.
 const BETWEEN_ATTEMPTS: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(1));
@@ -56,11 +60,25 @@ struct Settings {
     burst: u32,
 }
 
+/// A host, and which of its outages were logged.
+type KnownHost = (Host, Arc<OutageLog<SourceFailure>>);
+
 #[derive(Default)]
 struct State {
-    hosts: HashMap<Arc<str>, (Host, Arc<OutageLog<SourceFailure>>)>,
+    hosts: HashMap<Arc<str>, KnownHost>,
     /// The state of each connection's client, by the connection's name.
     standings: HashMap<Arc<str>, Standing>,
+    waiting: Waiting,
+}
+
+/// One redemption.
+struct Order<'a> {
+    providers: &'a Providers,
+    settings: &'a Settings,
+    connection: &'a Connection,
+    refresh: &'a Arc<Refresh>,
+    refresh_token: &'a Secret,
+    for_whom: Owners<Flow>,
 }
 
 impl Settings {
@@ -102,11 +120,22 @@ impl Providers {
             Arc::new(Settings::new(settings, transport));
     }
 
-    /// Redeems `refresh_token` of a user of `connection`. Ends within `providers.request_timeout`, or half as much later if
-    /// the other secret has to be tried. A refresh token that the provider may invalidate is sent once, unless the client
-    /// was refused, which is no redemption.
+    /// [`Providers::redeem_for`] for the daemon itself.
     pub async fn redeem(
         &self,
+        connection: &Connection,
+        refresh: &Arc<Refresh>,
+        refresh_token: &Secret,
+    ) -> Redemption {
+        self.redeem_for(Owners::only(Flow::Daemon), connection, refresh, refresh_token).await
+    }
+
+    /// Redeems `refresh_token` of a user of `connection`, at the turn of one of the flows in `for_whom`. Ends within `providers.request_timeout`, or half as much later if
+    /// the other secret has to be tried. A refresh token that the provider may invalidate is sent once, unless the client
+    /// was refused, which is no redemption.
+    pub async fn redeem_for(
+        &self,
+        for_whom: Owners<Flow>,
         connection: &Connection,
         refresh: &Arc<Refresh>,
         refresh_token: &Secret,
@@ -121,10 +150,10 @@ impl Providers {
         let is_repeatable = refresh.rotation != Rotation::Single;
         let mut waits =
             BETWEEN_ATTEMPTS.waits(self.draw()).take(if is_repeatable { MOST_RETRIES } else { 0 });
+        let order =
+            Order { providers: self, settings: &settings, connection, refresh, refresh_token, for_whom };
         loop {
-            let redemption = self
-                .attempt(&settings, deadline, turn == Turn::Trial, connection, refresh, refresh_token)
-                .await;
+            let redemption = self.attempt(&order, deadline, turn == Turn::Trial).await;
             let Redemption::Failed { failure, processed, .. } = &redemption else { return redemption };
             let is_repeated =
                 is_an_outage(failure, *processed) && !matches!(failure, SourceFailure::Malformed { .. });
@@ -162,22 +191,15 @@ impl Providers {
 
     /// Sends the refresh token with the connection's secret that is known to work, and with the other one if the client
     /// is refused.
-    async fn attempt(
-        &self,
-        settings: &Settings,
-        deadline: Instant,
-        is_trial: bool,
-        connection: &Connection,
-        refresh: &Arc<Refresh>,
-        refresh_token: &Secret,
-    ) -> Redemption {
+    async fn attempt(&self, order: &Order<'_>, deadline: Instant, is_trial: bool) -> Redemption {
+        let Order { settings, connection, refresh, refresh_token, .. } = *order;
         let mut secrets = self.state().standing(connection, refresh).secrets(refresh);
         let mut first = None;
         while let Some(number) = secrets.next() {
             let Some(secret) = refresh.secrets().nth(number).map(|(_, secret)| Arc::clone(secret)) else {
                 break;
             };
-            if let Err(redemption) = self.permit(settings, refresh.token_endpoint.host(), deadline).await {
+            if let Err(redemption) = self.permit(order, deadline).await {
                 return redemption;
             }
             // The client may have been refused while this request waited.
@@ -193,7 +215,7 @@ impl Providers {
                 None => deadline,
                 Some(_) => deadline.max(Instant::now() + settings.request_timeout / 2),
             };
-            let redemption = self.send(settings, deadline, connection, refresh, &secret, refresh_token).await;
+            let redemption = self.send(order, deadline, &secret).await;
             let is_refused = redemption_is(&redemption, SourceFault::ProviderClient);
             if is_refused && secrets.len() > 0 {
                 first = Some(redemption);
@@ -211,15 +233,8 @@ impl Providers {
         Redemption::Misconfigured(SourceFault::ProviderClient)
     }
 
-    async fn send(
-        &self,
-        settings: &Settings,
-        deadline: Instant,
-        connection: &Connection,
-        refresh: &Refresh,
-        secret: &Secret,
-        refresh_token: &Secret,
-    ) -> Redemption {
+    async fn send(&self, order: &Order<'_>, deadline: Instant, secret: &Secret) -> Redemption {
+        let Order { settings, connection, refresh, refresh_token, .. } = *order;
         let host = refresh.token_endpoint.host();
         let Some(mut request) = wire::request(refresh, secret, refresh_token) else {
             return Redemption::Misconfigured(SourceFault::ProviderRequest);
@@ -244,30 +259,16 @@ impl Providers {
 
     /// A permit for one request to `host`. The error is the outcome of a redemption that is not sent. The wait leaves half
     /// of the time until `deadline` to the request, because one that is cut off may have been processed.
-    async fn permit(
-        &self,
-        settings: &Settings,
-        host: &Arc<str>,
-        deadline: Instant,
-    ) -> Result<(), Redemption> {
+    async fn permit(&self, order: &Order<'_>, deadline: Instant) -> Result<(), Redemption> {
+        let (settings, host) = (order.settings, order.refresh.token_endpoint.host());
         let latest = deadline - settings.request_timeout / 2;
         let held =
             |failure, retry_after| Redemption::Failed { failure, retry_after, processed: Processed::No };
         let closed = |closed: Closed| held(closed.failure, closed.retry_after);
-        let queued = {
-            let now = self.0.clock.now();
-            let mut state = self.state();
-            let known = state.host(settings, host, now);
-            if let Some(why) = known.closed(now) {
-                return Err(closed(why));
-            }
-            known.queue(latest.saturating_duration_since(Instant::now()), now)
-        };
-        match queued {
-            Ok(wait) => sleep(wait).await,
-            Err(wait) => return Err(held(SourceFailure::Throttled { host: Arc::clone(host) }, wait)),
-        }
-        // The host may have failed meanwhile.
+        turns::turn(order, order.for_whom.clone(), latest).await.map_err(|why| match why {
+            NoTurn::Closed(why) => closed(why),
+            NoTurn::Busy(wait) => held(SourceFailure::Throttled { host: Arc::clone(host) }, wait),
+        })?;
         let (seed, now) = (self.draw(), self.0.clock.now());
         self.state().host(settings, host, now).admit(seed, now).map_err(closed)
     }
@@ -326,21 +327,23 @@ impl Providers {
     }
 }
 
+impl HostAccess for Order<'_> {
+    fn with<R>(&self, act: impl FnOnce(&mut Host, &mut Waiting, Moment) -> R) -> R {
+        let (now, mut state) = (self.providers.0.clock.now(), self.providers.state());
+        let State { hosts, waiting, .. } = &mut *state;
+        let (host, _) = known(hosts, self.settings, self.refresh.token_endpoint.host(), now);
+        act(host, waiting, now)
+    }
+}
+
 impl State {
     fn host(&mut self, settings: &Settings, host: &Arc<str>, now: Moment) -> &mut Host {
-        self.known(settings, host, now).0
+        &mut self.known(settings, host, now).0
     }
 
     /// The host, and which of its outages were logged.
-    fn known(
-        &mut self,
-        settings: &Settings,
-        host: &Arc<str>,
-        now: Moment,
-    ) -> (&mut Host, Arc<OutageLog<SourceFailure>>) {
-        let new = || (Host::new(settings.requests_per_second, settings.burst, now), Arc::default());
-        let (host, outages) = self.hosts.entry(Arc::clone(host)).or_insert_with(new);
-        (host, Arc::clone(outages))
+    fn known(&mut self, settings: &Settings, host: &Arc<str>, now: Moment) -> &mut KnownHost {
+        known(&mut self.hosts, settings, host, now)
     }
 
     /// The state of the connection's client, if it is still the connection's client.
@@ -357,6 +360,16 @@ impl State {
         }
         standing
     }
+}
+
+fn known<'a>(
+    hosts: &'a mut HashMap<Arc<str>, KnownHost>,
+    settings: &Settings,
+    host: &Arc<str>,
+    now: Moment,
+) -> &'a mut KnownHost {
+    let new = || (Host::new(settings.requests_per_second, settings.burst, now), Arc::default());
+    hosts.entry(Arc::clone(host)).or_insert_with(new)
 }
 
 /// Whether it is the host that failed, and not this request alone, so that others are likely to fail as well.

@@ -122,7 +122,7 @@ impl Inner {
             let answer = match source {
                 Source::Identities if is_stored_next => return Ok(SourceAnswer::Stored),
                 Source::Identities => continue,
-                Source::Refresh => self.refresh(&connection, &wanted).await,
+                Source::Refresh => self.refresh(&connection, &wanted, for_whom.clone()).await,
                 Source::Vault => self.exchange(&wanted, for_whom.clone()).await,
             };
             match answer {
@@ -141,7 +141,7 @@ impl Inner {
     }
 
     /// Redeems a refresh token at the provider.
-    async fn refresh(&self, connection: &Connection, wanted: &Wanted) -> Answer {
+    async fn refresh(&self, connection: &Connection, wanted: &Wanted, for_whom: ForWhom) -> Answer {
         let Some(refresh) = &connection.refresh else { return Answer::Lack(LackReason::Nothing) };
         // Otherwise each lookup would store an intent, and withdraw it. A user without a refresh token has to log in anyway.
         let providers = self.parts.providers.clone();
@@ -164,9 +164,9 @@ impl Inner {
         let asked = Asked { refresh_token: wanted.refresh_token.clone(), at: wanted.asked };
         let (connection, refresh) = (connection.clone(), Arc::clone(refresh));
         let redeem = move |token| {
-            let (providers, connection, refresh) =
-                (providers.clone(), connection.clone(), Arc::clone(&refresh));
-            async move { providers.redeem(&connection, &refresh, &token).await }
+            let (providers, connection, refresh, for_whom) =
+                (providers.clone(), connection.clone(), Arc::clone(&refresh), for_whom.clone());
+            async move { providers.redeem_for(for_whom, &connection, &refresh, &token).await }
         };
         match self.parts.chains.redeem(&key, terms, asked, redeem).await {
             Redeemed::Issued(token) => Answer::Token(token),

@@ -12,7 +12,6 @@ mod client;
 mod clock_skew;
 pub mod credentials;
 pub mod discovery;
-mod fair_queue;
 mod grants;
 mod jwks;
 pub mod pace;

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use crate::domain::fair_queue::{FairQueue, Ticket};
 use crate::domain::freshness::Moment;
+use crate::domain::priority::{Flow, Priority};
 use crate::domain::retry::{Backoff, LONGEST_ASKED_FOR};
 use crate::domain::source::SourceFailure;
 use crate::domain::token_bucket::TokenBucket;
@@ -17,10 +19,14 @@ const BETWEEN_PROBES: Backoff = Backoff::new(Duration::from_secs(1), Duration::f
 /// The wait after an answer that asks to wait and does not say for how long, or that is about a single request.
 pub(super) const UNSTATED_WAIT: Duration = Duration::from_secs(5);
 
+/// No redemption goes before others: a client waits for each.
+const PRIORITY: Priority = Priority::Caller;
+
 /// The state of one host.
 #[derive(Debug)]
 pub(super) struct Host {
     bucket: TokenBucket,
+    queue: FairQueue,
     /// Failures in a row.
     failures: usize,
     /// When it answered last, on the elapsed clock; `None` if it has failed since.
@@ -44,7 +50,8 @@ impl Host {
     /// A host that nothing is known of.
     pub fn new(per_second: f64, burst: u32, now: Moment) -> Self {
         let bucket = TokenBucket::new(per_second, burst.into(), now);
-        Self { bucket, failures: 0, last_answer: None, closed: None, paused: None }
+        let queue = FairQueue::default();
+        Self { bucket, queue, failures: 0, last_answer: None, closed: None, paused: None }
     }
 
     /// Replaces the rate.
@@ -52,12 +59,43 @@ impl Host {
         self.bucket.resize(per_second, burst.into(), now);
     }
 
-    /// Takes a place in the queue for the rate. Returns after how long it is this request's turn.
+    /// Whether a request of one of `flows` can be sent within `longest`, if no other flow has one.
     ///
     /// # Errors
-    /// That is longer than `longest`, and no place is taken.
-    pub fn queue(&mut self, longest: Duration, now: Moment) -> Result<Duration, Duration> {
-        self.bucket.reserve(longest, now)
+    /// After how long its flow has fewer requests that wait.
+    pub fn has_room(&mut self, flows: &[Flow], longest: Duration, now: Moment) -> Result<(), Duration> {
+        let waiting = flows.iter().map(|flow| self.queue.waiting(PRIORITY, *flow)).min().unwrap_or(0);
+        let room = self.bucket.within(longest, now).max(1.0);
+        if (waiting as f64) < room { Ok(()) } else { Err(longest.max(UNSTATED_WAIT)) }
+    }
+
+    /// Joins the queues of `flows`.
+    pub fn join(&mut self, flows: &[Flow], ticket: Ticket) {
+        flows.iter().for_each(|flow| self.queue.join(PRIORITY, *flow, ticket));
+    }
+
+    /// Leaves the queues of `flows`.
+    pub fn leave(&mut self, flows: &[Flow], ticket: Ticket) {
+        self.queue.leave(PRIORITY, flows, ticket);
+    }
+
+    /// The request whose turn is next.
+    pub fn next(&self) -> Option<Ticket> {
+        self.queue.next()
+    }
+
+    /// Takes the turn of `ticket`, which then leaves its queues.
+    ///
+    /// # Errors
+    /// It is another one's turn, or the rate allows none; after how long to look again at the latest.
+    pub fn take_turn(&mut self, ticket: Ticket, now: Moment) -> Result<(), Duration> {
+        if self.queue.next() != Some(ticket) {
+            // The one before it wakes it.
+            return Err(UNSTATED_WAIT);
+        }
+        self.bucket.take(0.0, now)?;
+        self.queue.end_turn();
+        Ok(())
     }
 
     /// Whether no request may be sent at `now`.

@@ -2,7 +2,7 @@
 //! closes for all requests.
 //!
 //! The Management API allows a tenant a few requests per second, shared with every other program that uses the tenant.
-//! Priority decides first who may go, then flows take turns (`src/upstream/fair_queue.rs`), and within a flow the order
+//! Priority decides first who may go, then flows take turns (`src/domain/fair_queue.rs`), and within a flow the order
 //! is that of arrival. Optional requests (renewal of an entry that is still usable, a client's request for a fresh
 //! answer) never queue: they go if there is capacity to spare, or not at all.
 
@@ -15,11 +15,11 @@ use tokio::sync::Notify;
 use crate::cache::ForWhom;
 use crate::clock::Clock;
 use crate::config;
+use crate::domain::fair_queue::{FairQueue, Ticket};
 use crate::domain::freshness::Moment;
 use crate::domain::priority::{Flow, Priority};
 use crate::telemetry::BudgetStanding;
 
-use super::fair_queue::{FairQueue, Ticket};
 use super::pace::{BudgetError, Pace};
 
 /// The tenant's budget. Cheap to clone.

@@ -46,7 +46,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("state", &["clock", "config", "domain", "flight", "secret", "task", "telemetry"]),
-    ("providers", &["clock", "config", "domain", "json", "secret", "telemetry", "transport"]),
+    ("providers", &["clock", "config", "domain", "flight", "json", "secret", "telemetry", "transport"]),
     ("sources", &["cache", "clock", "config", "domain", "providers", "secret", "state", "upstream"]),
     ("api", &["cache", "clock", "domain", "json", "management", "secret", "telemetry", "user_token"]),
     ("listener", &["api", "config", "domain"]),

@@ -3,12 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use cloakroom::cache::ForWhom;
 use cloakroom::domain::error::Failure;
+use cloakroom::domain::priority::Flow;
 use cloakroom::domain::source::Rotation;
+use cloakroom::secret::Secret;
 use tokio::time::Instant;
 
 use super::scripted::{Bench, DEAD, ISSUED, Reply, TOKEN, at_once, fails, with};
-use super::{refresh, rotating, settings};
+use super::{connection, refresh, rotating, said, settings};
 
 fn broken() -> Reply {
     fails(Failure::Broken { host: "peer".into() })
@@ -118,6 +121,25 @@ async fn requests_beyond_the_rate_of_a_host_wait_and_other_hosts_do_not() {
     let begun = Instant::now();
     assert_eq!(bench.said(&Arc::new(refresh("linkedin")), "rt").await, ISSUED);
     assert_eq!(begun.elapsed(), Duration::ZERO);
+}
+
+/// All uids share the rate of a host.
+#[tokio::test(start_paused = true)]
+async fn a_burst_of_one_uid_delays_only_itself() {
+    let bench = Bench::new(&settings(), |_| at_once(200, TOKEN));
+    let google = Arc::new(refresh("google"));
+    let other = async {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        let (begun, for_whom) = (Instant::now(), ForWhom::only(Flow::Uid(7)));
+        let (connection, token) = (connection(&google), Secret::new("other"));
+        let redemption = bench.providers.redeem_for(for_whom, &connection, &google, &token).await;
+        (said(&redemption), begun.elapsed())
+    };
+    let (busy, (other, took)) = tokio::join!(bench.crowd(&google, 200), other);
+    assert_eq!(other, ISSUED);
+    assert!(took <= Duration::from_millis(110), "{took:?}, and 50 requests of the other uid wait");
+    let issued = busy.iter().filter(|outcome| *outcome == ISSUED).count();
+    assert!((85..=91).contains(&issued), "{issued}");
 }
 
 /// A request keeps half of the timeout for itself: one that is cut off may have been processed.

@@ -8,7 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use crate::domain::priority::{Flow, Priority};
+use super::priority::{Flow, Priority};
 
 /// A waiting request. Later requests have higher numbers.
 pub type Ticket = u64;
