@@ -8,6 +8,9 @@ use std::time::Duration;
 use cloakroom::state::{Look, Place, Trouble, create};
 use redb::StorageBackend;
 
+/// Longer than a test takes.
+const MOST_HANGING_MILLISECONDS: u32 = 30_000;
+
 /// A disk. Clones share it.
 #[derive(Clone, Debug, Default)]
 pub struct Disk(Arc<Mutex<State>>);
@@ -126,7 +129,11 @@ impl Disk {
     fn call(&self, writes: bool) -> io::Result<MutexGuard<'_, State>> {
         let mut state = self.state();
         state.calls += 1;
-        while writes && state.hangs() {
+        // Not for ever, because the end of a test that fails waits for this thread.
+        for _ in 0..MOST_HANGING_MILLISECONDS {
+            if !writes || !state.hangs() {
+                break;
+            }
             state.is_hanging = true;
             drop(state);
             thread::sleep(Duration::from_millis(1));
