@@ -144,7 +144,7 @@ fn hit(cache: &Cache, user: &UserId) -> Served {
 struct NoSource;
 
 impl TokenIssuer for NoSource {
-    fn issue(&self, _: Wanted) -> Issuing {
+    fn issue(&self, _: Wanted, _: ForWhom) -> Issuing {
         Box::pin(async { Ok(SourceAnswer::Stored) })
     }
 
