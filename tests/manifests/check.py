@@ -168,8 +168,10 @@ def disagreements(documents, pod):
     if app_mount != "/run/cloakroom":
         yield "the application's clients do not find the socket where they look for it"
     deadline = seconds(config.get("shutdown", {}).get("deadline", "10s"))
-    if deadline + 3 >= pod["terminationGracePeriodSeconds"]:
-        yield "the grace period does not leave time for the application and for shutdown.deadline"
+    # For redemptions under way, where tokens are renewed.
+    redemptions = 3 * seconds(config.get("providers", {}).get("request_timeout", "5s"))
+    if deadline + redemptions + 3 >= pod["terminationGracePeriodSeconds"]:
+        yield "the grace period does not leave time for the application, shutdown.deadline and redemptions"
     cache = mebibytes(config.get("cache", {}).get("max_bytes", "64MiB"))
     if mebibytes(side["resources"]["limits"]["memory"]) < 1.25 * cache + 32:
         yield "the memory limit is below what was measured with a full cache; see the page on sizes"
