@@ -19,6 +19,8 @@ pub(super) struct Attempts {
     auth0: Auth0,
     waiting: VecDeque<(Credentials, Rank)>,
     current: Option<Attempt>,
+    /// Whether one was repeated with another date. Servers whose clocks differ would otherwise repeat it without end.
+    is_redated: bool,
     /// The credentials that were refused first, and their refusal, which is the one to report.
     refusal: Option<(Credentials, Failure)>,
 }
@@ -46,7 +48,13 @@ impl Auth0 {
         let configured =
             settings.credentials.iter().map(|credentials| (credentials.clone(), Rank::Configured));
         let waiting = configured.chain(self.previous().clone().map(|previous| (previous, Rank::Previous)));
-        Attempts { auth0: self.clone(), waiting: waiting.collect(), current: None, refusal: None }
+        Attempts {
+            auth0: self.clone(),
+            waiting: waiting.collect(),
+            current: None,
+            is_redated: false,
+            refusal: None,
+        }
     }
 
     /// Whether the tenant's clock has turned out different from what it was taken for at `begun`, which
@@ -80,7 +88,8 @@ impl Attempts {
             }
             Err(failure) if failure.class() == FailureClass::Permanent => {
                 // The refusal has shown the tenant's clock, and that the assertion was dated by another one.
-                if credentials.signing_key().is_some() && self.auth0.was_misdated(begun) {
+                if credentials.signing_key().is_some() && !self.is_redated && self.auth0.was_misdated(begun) {
+                    self.is_redated = true;
                     self.waiting.push_front((credentials, rank));
                     return ControlFlow::Continue(());
                 }

@@ -238,6 +238,19 @@ async fn refusals_are_not_answered_with_more_attempts() {
     assert!(refused.len() <= 1 + 8, "{refused:?}");
 }
 
+/// Each refusal seems to show that the assertion was dated by another clock.
+#[tokio::test(start_paused = true)]
+async fn servers_whose_clocks_differ_cost_one_repetition_for_each_attempt() {
+    let world = world().await;
+    world.tenant.set_client_auth(ClientAuth::SecretPost);
+    for offset in [60, -60].into_iter().cycle().take(40) {
+        world.tenant.fault_next(Endpoint::Token, 1, Fault::DateOffset(offset));
+    }
+    assert!(!world.granted().await);
+    let refused = world.statuses();
+    assert!(refused.len() <= 1 + 2 * 8, "{refused:?}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_secret_is_replaced_by_a_key_without_a_gap() {
     let (tenant, clocks) = in_memory::tenant(TenantOptions::default());
