@@ -130,9 +130,9 @@ impl Providers {
         self.redeem_for(Owners::only(Flow::Daemon), connection, refresh, refresh_token).await
     }
 
-    /// Redeems `refresh_token` of a user of `connection`, at the turn of one of the flows in `for_whom`. Ends within `providers.request_timeout`, or half as much later if
-    /// the other secret has to be tried. A refresh token that the provider may invalidate is sent once, unless the client
-    /// was refused, which is no redemption.
+    /// Redeems `refresh_token` of a user of `connection`, at the turn of one of the flows in `for_whom`. Ends within
+    /// `providers.request_timeout`, or half as much later if the other secret has to be tried. A refresh token that the
+    /// provider may invalidate is sent once, unless the client was refused, which is no redemption.
     pub async fn redeem_for(
         &self,
         for_whom: Owners<Flow>,
