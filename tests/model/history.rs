@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use cloakroom::cache::{
-    Cache, Forgetting, Issuing, LookupOptions, Query, ReportOutcome, TokenIssuer, Wanted,
+    Cache, ForWhom, Forgetting, Issuing, LookupOptions, Query, ReportOutcome, TokenIssuer, Wanted,
 };
 use cloakroom::clock::Clock;
 use cloakroom::config::{self, Config};
@@ -90,7 +90,7 @@ pub struct Game {
 struct NoSources;
 
 impl TokenIssuer for NoSources {
-    fn issue(&self, wanted: Wanted) -> Issuing {
+    fn issue(&self, wanted: Wanted, _: ForWhom) -> Issuing {
         panic!("{wanted:?}: no source is configured")
     }
 

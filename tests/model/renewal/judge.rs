@@ -111,7 +111,8 @@ impl Asked {
             // Without a file to rely on, only what invalidates its tokens is stored in any case.
             let is_kept = side(self.user) == 0 || accidents == 0;
             let sent = ledger.of_token(next);
-            let is_refused = sent.iter().any(|sent| sent.end == End::Dead);
+            // Also before a crash: the refusal may be in the file.
+            let is_refused = ledger.of(self.user).any(|sent| sent.token == *next && sent.end == End::Dead);
             let is_spent = sent.len() + accidents >= 2;
             if is_kept && provider.is_redeemable(next) && !is_refused && !is_spent {
                 return says(&format!("{next} could be redeemed"));

@@ -265,7 +265,7 @@ impl Transport for Line {
             match HOSTS.iter().position(|at| *at == host) {
                 None => {
                     let is_of = |id: &&str| request.uri().path().ends_with(&id.replace('|', "%7C"));
-                    if let Some(user) = USERS.iter().position(|id| is_of(&id)) {
+                    if let Some(user) = USERS.iter().position(|id| is_of(id)) {
                         let mut ledger = self.ledger();
                         ledger.seq += 1;
                         ledger.asked[user] = ledger.seq;

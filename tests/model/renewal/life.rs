@@ -48,7 +48,8 @@ impl Life {
         let keys = vec![KeyMaterial::from_bytes(&[1; 32]).unwrap()];
         let settings = config::State { path: "/a disk in memory".into(), keys };
         let state = OpenState::open_at(disk.clone(), &settings, "tenant").ok()?;
-        let chains = Chains::in_file(state, clock.clone(), Arc::clone(&counters), setup.seed);
+        let names = UserNames::new(config::UserIds::Plain, tags.clone());
+        let chains = Chains::in_file(state, names.clone(), clock.clone(), Arc::clone(&counters), setup.seed);
         let connections = connections(setup, line);
         let transport = Arc::new(line.clone());
         let parts = Parts {
@@ -78,7 +79,6 @@ impl Life {
             setup.seed,
         );
         let vault = Vault::new(auth0, config::Vault::default());
-        let names = UserNames::new(config::UserIds::Plain, tags.clone());
         let parts = SourceParts { chains: chains.clone(), providers, vault, clock: clock.clone(), tags };
         let sources = Arc::new(Sources::new(&connections, parts));
         let cache = Cache::new(&cache, profiles, sources, clock.clone(), counters, names, setup.seed);
