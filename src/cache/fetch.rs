@@ -19,7 +19,7 @@ use super::lookup::{CacheState, Lookup, Miss, Peeked, Served};
 use super::source::NotNow;
 
 /// When a client may retry after a fault of the daemon itself.
-pub(super) const AFTER_A_FAULT: Duration = Duration::from_secs(1);
+const AFTER_A_FAULT: Duration = Duration::from_secs(1);
 
 /// How long a lookup waits for Auth0 although a valid token is cached, because that is older than `cache.max_ttl`. Far
 /// longer than Auth0 usually takes, and shorter than clients of a local daemon are prepared to wait.
@@ -139,11 +139,7 @@ impl Cache {
                 Some(_) if too_old => {}
                 Some(Ok(entry)) => return Ok(entry),
                 Some(Err(unavailable)) => return Err(LookupError::Unavailable(unavailable)),
-                None => {
-                    let (stage, failure) = (Stage::User, Failure::Fault);
-                    let fault = Unavailable { stage, failure, retry_after: AFTER_A_FAULT };
-                    return Err(LookupError::Unavailable(fault));
-                }
+                None => return Err(lost_to_a_fault()),
             }
         }
     }
@@ -212,4 +208,10 @@ impl Cache {
             })
         })
     }
+}
+
+/// The answer to lookups whose flight has panicked.
+pub(super) fn lost_to_a_fault() -> LookupError {
+    let (stage, failure) = (Stage::User, Failure::Fault);
+    LookupError::Unavailable(Unavailable { stage, failure, retry_after: AFTER_A_FAULT })
 }

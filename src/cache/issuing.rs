@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::domain::error::{Failure, LookupError, Stage, Unavailable};
+use crate::domain::error::LookupError;
 use crate::domain::freshness::Moment;
 use crate::domain::priority::{Flow, Priority};
 use crate::domain::user::UserId;
@@ -10,7 +10,7 @@ use crate::flight::{Flight, NoFlight};
 
 use super::Cache;
 use super::entry::Entry;
-use super::fetch::AFTER_A_FAULT;
+use super::fetch::lost_to_a_fault;
 use super::issuer::Wanted;
 use super::lookup::Lookup;
 use super::renewal_landing::{RenewalLanding, Renewed};
@@ -137,11 +137,7 @@ impl Cache {
                 Some(_) if too_old => {}
                 Some(Ok(entry)) => return Ok(entry),
                 Some(Err(error)) => return Err(LookupError::Source(error)),
-                None => {
-                    let (stage, failure) = (Stage::User, Failure::Fault);
-                    let fault = Unavailable { stage, failure, retry_after: AFTER_A_FAULT };
-                    return Err(LookupError::Unavailable(fault));
-                }
+                None => return Err(lost_to_a_fault()),
             }
         }
     }

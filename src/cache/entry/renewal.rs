@@ -117,10 +117,24 @@ impl Entry {
         let profile = entry.profile.as_mut().filter(|profile| !profile.blocked)?;
         let identity = profile.identities.iter_mut().find(|identity| identity.account() == account)?;
         let before = identity.clone();
+        let refused = match answer {
+            SourceAnswer::Token(token) => reported.iter().find(|one| one.fingerprint == token.fingerprint),
+            SourceAnswer::Stored | SourceAnswer::Lack(_) => None,
+        };
         *identity = match answer {
             SourceAnswer::Token(token) if self.is_better(&before, token, rules, now) => return None,
             SourceAnswer::Token(token) => {
-                before.with_issued(token.as_idp_token(), token.received, token.is_renewed_ahead)
+                let issued = before.with_issued(token.as_idp_token(), token.received, token.is_renewed_ahead);
+                match refused {
+                    None => issued,
+                    // The sources have none but the one that a client has reported.
+                    Some(_) => issued.lacking(Lack {
+                        why: LackReason::Over(OverReason::Reported),
+                        since: now,
+                        quiet: Duration::MAX,
+                        attempts: 0,
+                    }),
+                }
             }
             SourceAnswer::Stored => before.with_stored()?,
             SourceAnswer::Lack(why) => {
@@ -143,24 +157,14 @@ impl Entry {
                 })
             }
         };
-        if let SourceAnswer::Token(token) = answer {
+        if let SourceAnswer::Token(_) = answer {
             entry.set_aside(&before);
-            if let Some(refused) = reported.iter().find(|one| one.fingerprint == token.fingerprint) {
-                entry = entry.with_refused(*refused);
-                entry.was_asked();
-                entry.lacks_another(account, now);
-            }
+        }
+        if let Some(refused) = refused {
+            entry = entry.with_refused(*refused);
+            entry.was_asked();
         }
         Some(entry)
-    }
-
-    /// Remembers that the sources of `account` have issued a token again that a client has reported.
-    fn lacks_another(&mut self, account: u64, now: Moment) {
-        let identities = self.profile.iter_mut().flat_map(|profile| &mut profile.identities);
-        for identity in identities.filter(|identity| identity.account() == account) {
-            let why = LackReason::Over(OverReason::Reported);
-            *identity = identity.clone().lacking(Lack { why, since: now, quiet: Duration::MAX, attempts: 0 });
-        }
     }
 
     /// Keeps the tokens of the entry `before` that sources have issued and that are still to be used.
