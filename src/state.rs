@@ -379,10 +379,8 @@ impl Inner {
     /// Takes an intent back that may become durable although the redemption is over: nothing was sent.
     fn withdraw(&self, key: &ChainKey, intent: &Chain, obsolete: &Obsolete) {
         let Storage::File { keyring, store, .. } = &self.storage else { return };
-        let (attempts, generation) = (intent.attempts.saturating_sub(1), intent.generation.saturating_add(1));
-        if let Ok((slot, sealed)) =
-            keyring.seal(&self.holder(key), &Chain { attempts, generation, ..intent.clone() })
-        {
+        let withdrawn = Chain { attempts: intent.attempts.saturating_sub(1), ..intent.clone() }.next();
+        if let Ok((slot, sealed)) = keyring.seal(&self.holder(key), &withdrawn) {
             store.put_later(slot, sealed, obsolete.clone());
         }
     }

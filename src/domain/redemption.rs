@@ -371,7 +371,8 @@ impl Chain {
     }
 
     /// This chain, stored once more.
-    fn next(self) -> Self {
+    #[must_use]
+    pub fn next(self) -> Self {
         Self { generation: self.generation.saturating_add(1), ..self }
     }
 }
