@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::config::{Config, Shutdown};
 
 /// A redemption lasts for `providers.request_timeout`, half as long again with the other secret, and is sent once more
-/// in the same time if its connection was lost.
+/// in the same time if the provider's grace would end before a later retry.
 const TIMEOUTS_OF_A_REDEMPTION: u32 = 3;
 
 /// The time limits of an orderly end.
