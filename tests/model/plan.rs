@@ -37,13 +37,13 @@ pub const USERS: [&str; 9] = [
 pub const CONNECTIONS: [&str; 3] = ["google-oauth2", "github", "entra"];
 
 #[derive(Clone, Debug)]
-pub struct History {
-    pub setup: Setup,
-    pub steps: Vec<Step>,
+pub struct History<U = Setup, T = Step> {
+    pub setup: U,
+    pub steps: Vec<T>,
 }
 
 /// One line each.
-impl fmt::Display for History {
+impl<U: fmt::Debug, T: fmt::Debug> fmt::Display for History<U, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{:?}", self.setup)?;
         self.steps.iter().enumerate().try_for_each(|(number, step)| writeln!(f, "{number:>4}: {step:?}"))

@@ -1,6 +1,5 @@
 //! What a history of renewals is made of, and how one is drawn.
 
-use std::fmt;
 use std::time::Duration;
 
 use cloakroom::fake_auth0::provider::{Breakdown, LoginRefreshToken, ProviderFault, Refused};
@@ -15,19 +14,7 @@ use crate::plan::S;
 /// The first two are of the provider whose refresh tokens are for a single use.
 pub const USERS: [&str; 4] = ["oauth2|one", "oauth2|two", "google-oauth2|three", "google-oauth2|four"];
 
-#[derive(Clone, Debug)]
-pub struct History {
-    pub setup: Setup,
-    pub steps: Vec<Step>,
-}
-
-/// One line each.
-impl fmt::Display for History {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{:?}", self.setup)?;
-        self.steps.iter().enumerate().try_for_each(|(number, step)| writeln!(f, "{number:>4}: {step:?}"))
-    }
-}
+pub type History = crate::plan::History<Setup, Step>;
 
 #[derive(Clone, Debug)]
 pub struct Setup {
