@@ -1,7 +1,6 @@
 //! Subject tokens, assertions and keys reach Auth0 and nothing else, and connections that stay silent.
 
-use std::io;
-use std::sync::{Arc, LazyLock, Mutex};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,9 +8,9 @@ use cloakroom::fake_auth0::{ClientKeyPair, Endpoint, ExpiresIn, Fault, Refreshin
 use cloakroom::transport::{Sending, Transport};
 use http_body_util::{BodyExt, Full};
 use hyper::Request;
-use tracing_subscriber::fmt::MakeWriter;
 
 use super::{GOOGLE, HOUR, World, client, token};
+use crate::support::log::Log;
 
 /// A transport that keeps the secrets of each request.
 struct Overhearing {
@@ -49,60 +48,10 @@ impl Transport for Overhearing {
     }
 }
 
-/// Everything that is logged.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl MakeWriter<'_> for Log {
-    type Writer = Self;
-
-    fn make_writer(&self) -> Self {
-        self.clone()
-    }
-}
-
-/// A subscriber that no thread uses. With a single one in the process, tracing asks the subscriber of whichever thread
-/// reaches a line first whether it is ever logged, and most threads of this process have none (tracing-core 0.1,
-/// `callsite.rs`, `Rebuilder::JustOne`).
-static SECOND: LazyLock<tracing::Dispatch> =
-    LazyLock::new(|| tracing::Dispatch::new(tracing_subscriber::registry()));
-
-impl Log {
-    /// Logs everything of this thread, at every level, as long as the guard lives.
-    fn listen(&self) -> tracing::subscriber::DefaultGuard {
-        LazyLock::force(&SECOND);
-        let subscriber = tracing_subscriber::fmt()
-            .with_max_level(tracing::Level::TRACE)
-            .with_ansi(false)
-            .with_writer(self.clone())
-            .finish();
-        tracing::subscriber::set_default(subscriber)
-    }
-
-    fn text(&self) -> String {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
-    }
-
-    fn lines(&self, text: &str) -> usize {
-        self.text().lines().filter(|line| line.contains(text)).count()
-    }
-}
-
 #[tokio::test(start_paused = true)]
 async fn no_token_and_no_key_is_in_any_text_at_any_level() {
-    let (log, secrets) = (Log::default(), Arc::<Mutex<Vec<String>>>::default());
-    let _listening = log.listen();
+    let secrets = Arc::<Mutex<Vec<String>>>::default();
+    let (log, _listening) = Log::of_everything();
     let world = World::with("", |tenant, config| {
         let inner = crate::support::in_memory::InMemory::to(tenant, config);
         Arc::new(Overhearing { inner, secrets: Arc::clone(&secrets) })
@@ -154,8 +103,7 @@ async fn no_token_and_no_key_is_in_any_text_at_any_level() {
 
 #[tokio::test(start_paused = true)]
 async fn an_outage_and_a_misconfiguration_have_one_line_each_at_their_beginning_and_end() {
-    let log = Log::default();
-    let _listening = log.listen();
+    let (log, _listening) = Log::of_everything();
     let world = World::new("");
     let users: Vec<_> = (0..100).map(|number| world.enrol(number)).collect();
     let all = async || {
@@ -198,8 +146,7 @@ async fn an_outage_and_a_misconfiguration_have_one_line_each_at_their_beginning_
 /// A refusal of a single user is logged only if it lasts.
 #[tokio::test(start_paused = true)]
 async fn an_only_user_who_is_refused_is_logged_too() {
-    let log = Log::default();
-    let _listening = log.listen();
+    let (log, _listening) = Log::of_everything();
     let world = World::new("");
     world.tenant.change_vault(|vault| vault.grants.clear());
     for lines in [0, 0, 1, 1, 1] {
