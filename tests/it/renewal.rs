@@ -12,8 +12,6 @@ mod secrecy;
 mod unconfigured;
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,6 +26,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::support::configuration::write_private;
 use crate::support::futures::join_all;
 use crate::support::in_memory;
 use crate::support::providers::ProvidersInMemory;
@@ -70,12 +69,6 @@ const REFRESHED: &str = "[\"identities\", \"refresh\"]";
 /// A connection at Google that asks what Auth0 stores, and then Google.
 fn google() -> String {
     connection(GOOGLE, REFRESHED, Dialect::Google)
-}
-
-/// Writes a file that only its owner may read.
-fn write_private(path: &Path, text: &str) {
-    fs::write(path, text).unwrap();
-    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
 }
 
 impl Desk {

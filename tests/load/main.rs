@@ -16,7 +16,6 @@ mod support {
     #[allow(dead_code, reason = "other tests use the rest")]
     pub mod caller;
     pub mod configuration;
-    #[allow(dead_code, reason = "other tests use the rest")]
     pub mod deployment;
     pub mod process;
 }

@@ -1,5 +1,9 @@
 //! The text of a configuration that leads to a simulated tenant.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
 use cloakroom::fake_auth0::{ClientKeyPair, Tenant};
 use tempfile::TempDir;
 
@@ -13,13 +17,12 @@ pub fn configuration(
     settings: &str,
 ) -> String {
     let path = |name: &str| directory.path().join(name);
-    std::fs::write(path("secret"), "demo-client-secret\n").unwrap();
-    std::fs::set_permissions(path("secret"), std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    write_private(&path("secret"), "demo-client-secret\n");
     if settings.contains("/key.pem") {
         write_keys(directory);
     }
     let ca = ca_pem.map_or(String::new(), |pem| {
-        std::fs::write(path("ca.pem"), pem).unwrap();
+        fs::write(path("ca.pem"), pem).unwrap();
         format!("ca_file = {:?}\n", path("ca.pem"))
     });
     let (tenant_keys, tables) = settings.split_once("\n[").map_or_else(
@@ -50,8 +53,13 @@ fn write_keys(directory: &TempDir) {
         let path = directory.path().join(name);
         if !path.exists() {
             let key = ClientKeyPair::shared(index).unwrap();
-            std::fs::write(&path, key.private_pem.expose()).unwrap();
-            std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+            write_private(&path, key.private_pem.expose());
         }
     }
+}
+
+/// Writes a file that only its owner may read.
+pub fn write_private(path: &Path, text: &str) {
+    fs::write(path, text).unwrap();
+    fs::set_permissions(path, PermissionsExt::from_mode(0o600)).unwrap();
 }

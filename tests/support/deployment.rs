@@ -76,12 +76,6 @@ impl Deployment {
     }
 }
 
-/// Writes a file that only its owner may read.
-pub fn write_private(path: &Path, text: &str) {
-    std::fs::write(path, text).unwrap();
-    std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
-}
-
 /// A user who has logged in at `now`, and got a token of `lifetime` seconds through each connection; and when those
 /// die, exactly.
 pub fn logged_in(user: &str, tokens: &[(&str, &str)], lifetime: i64, now: Timestamp) -> (Value, Timestamp) {

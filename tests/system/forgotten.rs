@@ -14,10 +14,11 @@ use cloakroom::secret::Secret;
 use nix::sys::signal::Signal;
 use serde_json::json;
 
+use crate::support::configuration::write_private;
 use crate::support::deployment::Deployment;
 use crate::support::memory::{Canary, Memory};
 use crate::support::process::{Daemon, is_root};
-use crate::support::renewing::{Providers, expired, put_private, user};
+use crate::support::renewing::{IMPATIENT, Providers, expired, user};
 
 /// A purge is a promise about memory, too: neither half of a token is left, nor any part of either, be it in the cache,
 /// in buffers of connections that are still open to either side, or in what was freed.
@@ -137,7 +138,7 @@ fn nothing_is_left_of_refresh_tokens_that_were_forgotten() {
         let providers = Providers::listen(vec![("c1", options)]);
         let settings = format!(
             "[runtime]\nthreads = {threads}\n[upstream]\nrequests_per_second = 1000\nburst = 1000\n{state}{}",
-            providers.tables()
+            providers.tables(IMPATIENT)
         );
         let deployment = Deployment::with_files(TenantOptions::default(), &settings, |tenant, directory| {
             for n in 0..USERS {
@@ -145,7 +146,7 @@ fn nothing_is_left_of_refresh_tokens_that_were_forgotten() {
                 assert!(tenant.put_user(user(&format!("oauth2|{n}"), &[identity])));
             }
             providers.prepare(tenant, directory);
-            put_private(&directory.join("state.key"), &STANDARD.encode([7; 32]));
+            write_private(&directory.join("state.key"), &STANDARD.encode([7; 32]));
         });
         let daemon = deployment.start();
         let mut caller = Caller::connect(&daemon.socket);
@@ -271,11 +272,11 @@ fn a_connections_secret_is_in_memory_once_and_the_text_of_the_state_key_is_not()
     };
     let providers = Providers::listen(vec![("c1", options)]);
     let state = "[state]\npath = \"{dir}/state\"\nkey_file = \"{dir}/state.key\"\n";
-    let settings = format!("{state}{}", providers.tables());
+    let settings = format!("{state}{}", providers.tables(IMPATIENT));
     let deployment = Deployment::with_files(TenantOptions::default(), &settings, |tenant, directory| {
         tenant.put_user(user("oauth2|1", &[expired("c1", "1", "x", "refresh")]));
         providers.prepare(tenant, directory);
-        put_private(&directory.join("state.key"), &key);
+        write_private(&directory.join("state.key"), &key);
     });
     let mut daemon = deployment.start();
     let renew = |daemon: &Daemon| {

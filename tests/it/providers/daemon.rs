@@ -1,7 +1,6 @@
 //! Redemptions by a whole daemon: what a client that its provider refuses costs the state file.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 
 use cloakroom::app::transports::Transports;
 use cloakroom::cache::LookupOptions;
@@ -11,6 +10,7 @@ use cloakroom::fake_auth0::provider::{Dialect, FakeProvider, ProviderFault, Prov
 use cloakroom::fake_auth0::{TenantOptions, users};
 
 use super::settings;
+use crate::support::configuration::write_private;
 use crate::support::in_memory::{self, InMemory, configure_in};
 use crate::support::providers::ProvidersInMemory;
 use crate::support::world::{FLOW, query};
@@ -27,9 +27,7 @@ async fn a_refused_client_that_is_held_back_costs_the_state_file_nothing() {
     provider.adopt(&tenant, "gitlab");
     let directory = tempfile::tempdir().unwrap();
     for (name, text) in [("connection-secret", "demo-connection-secret"), ("state-key", &"07".repeat(32))] {
-        let path = directory.path().join(name);
-        fs::write(&path, text).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        write_private(&directory.path().join(name), text);
     }
     let config = configure_in(&directory, "tenant.example", &tenant, None, GITLAB);
     let transports = Transports {

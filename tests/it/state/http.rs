@@ -1,7 +1,6 @@
 //! A daemon with a state file: its answers while the file cannot be used, and its end.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 
 use cloakroom::app::transports::Transports;
 use cloakroom::cache::LookupOptions;
@@ -10,6 +9,7 @@ use cloakroom::fake_auth0::TenantOptions;
 use cloakroom::fake_auth0::provider::{Dialect, FakeProvider, ProviderFault, ProviderOptions};
 use serde_json::json;
 
+use crate::support::configuration::write_private;
 use crate::support::in_memory::{self, InMemory};
 use crate::support::providers::ProvidersInMemory;
 use crate::support::world::{FLOW, World, query};
@@ -32,8 +32,7 @@ async fn renewing(further: &str) -> (World, FakeProvider) {
     let directory = tempfile::tempdir().unwrap();
     let file = |name: &str, text: &str| {
         let path = directory.path().join(name);
-        fs::write(&path, text).unwrap();
-        fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).unwrap();
+        write_private(&path, text);
         path
     };
     let settings = format!(

@@ -1,8 +1,6 @@
 //! An application that authenticates with a certificate: its subject tokens are signed all the same, and its requests
 //! go to the host that the tenant names.
 
-use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +17,7 @@ use tempfile::TempDir;
 
 use super::{Outcome, World, signing_key, token};
 use crate::support::configuration::configuration;
+use crate::support::configuration::write_private;
 use crate::support::in_memory::{self, InMemory};
 
 /// A configuration whose client has a certificate of this kind, for the RSA key of this number or for an EC key, and
@@ -30,11 +29,7 @@ fn configured(
     vault: &str,
 ) -> (TempDir, Config) {
     let directory = tempfile::tempdir().unwrap();
-    let put = |name: &str, content: &str| {
-        let path = directory.path().join(name);
-        fs::write(&path, content).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
-    };
+    let put = |name: &str, content: &str| write_private(&directory.path().join(name), content);
     let key = key.map(|index| ClientKeyPair::shared(index).unwrap());
     let files = tenant.issue_client_certificate(kind, key.as_deref()).unwrap();
     put("client.pem", &files.certificate_pem);

@@ -1,7 +1,5 @@
 //! Lookups through a whole daemon whose connection has Token Vault as its second source.
 
-use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use cloakroom::fake_auth0::{
@@ -10,6 +8,7 @@ use cloakroom::fake_auth0::{
 use serde_json::json;
 
 use super::{GOOGLE, HOUR};
+use crate::support::configuration::write_private;
 use crate::support::in_memory;
 use crate::support::world::World;
 
@@ -33,9 +32,7 @@ pub(super) async fn world_with(settings: &str) -> World {
     }
     tenant.change_vault(|vault| vault.allow(&[GOOGLE], &["calendar"]));
     let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("client-key.pem");
-    fs::write(&path, pair.private_pem.expose()).unwrap();
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    write_private(&directory.path().join("client-key.pem"), pair.private_pem.expose());
     World::reloadable_in(directory, (tenant, clocks), &format!("{settings}{SETTINGS}")).await
 }
 

@@ -11,7 +11,8 @@ use cloakroom::secret::Secret;
 use nix::sys::signal::Signal;
 
 use super::*;
-use crate::support::renewing::{Providers, expired, put_private, user};
+use crate::support::configuration::write_private;
+use crate::support::renewing::{IMPATIENT, Providers, expired, user};
 
 const STORED: &str = "canary-stored-refresh-0c7b";
 const EXPIRED: &str = "canary-expired-access-5e19";
@@ -62,15 +63,15 @@ fn scene() -> Scene {
         ("zoom", options(Dialect::Zoom, "zoom-client", &[ZOOM_SECRET])),
         ("google-oauth2", options(Dialect::Google, "google-client", &[GOOGLE_SECRET])),
     ]);
-    let tables = providers.tables();
+    let tables = providers.tables(IMPATIENT);
     let settings = format!("{SETTINGS}{tables}previous_secret_file = \"{{dir}}/previous.secret\"\n");
     let options = TenantOptions { client_auth: ClientAuth::PrivateKeyJwt, ..TenantOptions::default() };
     let deployment = Deployment::with_files(options, &settings, |tenant, directory| {
         let stored = |connection: &str| identity(connection, &format!("{STORED}-{connection}"));
         assert!(tenant.put_user(user(JANE, &[stored("google-oauth2"), stored("zoom")])));
         providers.prepare(tenant, directory);
-        put_private(&directory.join("previous.secret"), PREVIOUS_SECRET);
-        put_private(&directory.join("state.key"), &STANDARD.encode(STATE_KEY));
+        write_private(&directory.join("previous.secret"), PREVIOUS_SECRET);
+        write_private(&directory.join("state.key"), &STANDARD.encode(STATE_KEY));
         let key = &ClientKeyPair::shared(0).unwrap().public_pem;
         for purpose in [KeyUse::Authentication, KeyUse::TokenVault] {
             tenant.register_key(purpose, key, "RS256").unwrap();
@@ -247,12 +248,12 @@ fn no_secret_of_a_source_appears_in_any_output() {
 
     // Another key: the file cannot be opened with it, and the one before is named no more than this one.
     let wrong = b"canary-wrong-key-of-32-bytes-7c2";
-    put_private(&directory.join("state.key"), &STANDARD.encode(wrong));
+    write_private(&directory.join("state.key"), &STANDARD.encode(wrong));
     let (exit, out, why) =
         finish(cloakroom(&["serve", "--config"]).arg(scene.deployment.config()).output().unwrap());
     assert!(exit == 1 && why.contains("sealed with a key that is not in the file"), "{out}{why}");
     found.add("a wrong key", out + &why);
-    put_private(&directory.join("state.key"), &STANDARD.encode(STATE_KEY));
+    write_private(&directory.join("state.key"), &STANDARD.encode(STATE_KEY));
     let mut daemon = scene.deployment.start();
     found.add("the purge", send(&socket, &delete("?credentials=true")));
     daemon.signal(Signal::SIGTERM);

@@ -8,7 +8,7 @@ use cloakroom::fake_auth0::{CertificateKind, TenantOptions, WaitHint};
 use cloakroom::secret::Secret;
 
 use super::check_online;
-use crate::support::deployment::write_private;
+use crate::support::configuration::write_private;
 
 /// What `check --online` says of a client of a provider, after `change`. It has two secrets, `new` and `old`.
 async fn said_after(change: impl FnOnce(&FakeProvider)) -> (i32, Vec<String>) {

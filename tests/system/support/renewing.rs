@@ -1,7 +1,6 @@
 //! Providers that listen, and the parts of a configuration that lead to them.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use cloakroom::clock::Clock;
@@ -9,6 +8,11 @@ use cloakroom::fake_auth0::provider::{FakeProvider, ProviderOptions};
 use cloakroom::fake_auth0::{CertificateKind, Listening, Tenant};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
+
+use super::configuration::write_private;
+
+/// Keys of `[providers]` for tests in which a provider does not answer.
+pub const IMPATIENT: &str = "connect_timeout = \"500ms\"\nrequest_timeout = \"2s\"\n";
 
 /// The providers of some connections, each with a certificate authority of its own. Dropped before their runtime.
 pub struct Providers {
@@ -38,11 +42,9 @@ impl Providers {
         &found.unwrap().1
     }
 
-    /// `[providers]` and one `[[connection]]` each, whose files are in `{dir}`.
-    pub fn tables(&self) -> String {
-        let mut tables = "[providers]\nca_file = \"{dir}/providers.pem\"\n\
-                          connect_timeout = \"500ms\"\nrequest_timeout = \"2s\"\n"
-            .to_owned();
+    /// `[providers]` with these further keys, and one `[[connection]]` each, whose files are in `{dir}`.
+    pub fn tables(&self, keys: &str) -> String {
+        let mut tables = format!("[providers]\nca_file = \"{{dir}}/providers.pem\"\n{keys}");
         for (name, provider, listening) in &self.connections {
             let (dialect, (client, _)) = (provider.dialect(), provider.client());
             tables += &format!(
@@ -63,16 +65,10 @@ impl Providers {
             self.connections.iter().map(|(.., listening)| listening.ca_pem().to_owned() + "\n").collect();
         fs::write(directory.join("providers.pem"), authorities).unwrap();
         for (name, provider, _) in &self.connections {
-            put_private(&directory.join(format!("{name}.secret")), provider.client().1.expose());
+            write_private(&directory.join(format!("{name}.secret")), provider.client().1.expose());
             provider.adopt(tenant, name);
         }
     }
-}
-
-/// Writes a file that only its owner may read.
-pub fn put_private(path: &Path, content: &str) {
-    fs::write(path, content).unwrap();
-    fs::set_permissions(path, PermissionsExt::from_mode(0o600)).unwrap();
 }
 
 /// An identity whose token expired long ago, beside which Auth0 stores a refresh token.
