@@ -22,3 +22,4 @@ pub mod scope;
 pub mod source;
 pub mod token_bucket;
 pub mod user;
+pub mod verdict;
