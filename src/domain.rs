@@ -20,6 +20,7 @@ pub mod redemption;
 pub mod retry;
 pub mod scope;
 pub mod source;
+pub mod target;
 pub mod token_bucket;
 pub mod user;
 pub mod verdict;
