@@ -134,6 +134,7 @@ fn is_notable(operation: Operation, cache: Option<CacheState>) -> bool {
     match operation {
         Operation::Token | Operation::Identities | Operation::Me => cache != Some(CacheState::Hit),
         Operation::Report | Operation::Purge | Operation::Reload | Operation::ManagementToken => true,
+        Operation::Proxy | Operation::MeProxy | Operation::ManagementApi => true,
         Operation::Status => false,
     }
 }

@@ -303,7 +303,7 @@ impl Exchange<'_> {
         user: Option<&UserId>,
         connection: Option<&str>,
     ) -> Result<Allowed, ApiError> {
-        let request = policy::Request { operation, user, connection };
+        let request = policy::Request { operation, user, connection, call: None };
         admission::authorize(&self.peer, &self.services.clock, request)
     }
 

@@ -71,6 +71,7 @@ pub fn run(args: &Args, environment: Environment, out: &mut impl io::Write) -> R
         operation: args.operation,
         user: args.user.as_ref(),
         connection: args.connection.as_deref(),
+        call: None,
     };
     let own_uid = nix::unistd::geteuid().as_raw();
     let is_asked = |path: &PathBuf| args.listener.as_ref().is_none_or(|listener| listener == path);

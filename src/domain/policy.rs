@@ -3,140 +3,24 @@
 //! A listener has a [`Policy`]. It gives each connection the [`Rights`] of its client: the few rules that name the
 //! client, so that a request is checked against those only.
 
-use std::fmt;
 use std::sync::Arc;
 
-use super::user::UserId;
-
+pub mod call;
+mod caller;
+mod denial;
+mod operation;
 pub mod pattern;
+mod rule;
 
-use pattern::Pattern;
-
-/// The uid or gid that the kernel reports for a peer whose own has no mapping here. It matches no rule, and not the
-/// daemon's own uid either.
-pub const OVERFLOW_ID: u32 = 65_534;
-
-/// The client of a connection, by its kernel credentials (`SO_PEERCRED`). The pid is left out on purpose: it is 0
-/// across pid namespaces, and it may be reused. Supplementary groups are left out because the kernel does not report
-/// them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Caller {
-    /// Effective user id when it connected.
-    pub uid: u32,
-    /// Effective group id when it connected.
-    pub gid: u32,
-}
-
-/// An operation that a rule can allow.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Operation {
-    /// Read an identity provider's token.
-    Token,
-    /// List a user's identities, without tokens.
-    Identities,
-    /// Either of the two, for a client that presents the user's own JWT.
-    Me,
-    /// Report that a provider refused a token.
-    Report,
-    /// Remove cached entries.
-    Purge,
-    /// Read the daemon's state.
-    Status,
-    /// Read the configuration again.
-    Reload,
-    /// Read the Management token itself.
-    ManagementToken,
-}
-
-/// The operations of a rule that names none.
-pub const DEFAULT_OPERATIONS: [Operation; 4] =
-    [Operation::Token, Operation::Identities, Operation::Me, Operation::Report];
-
-impl Operation {
-    /// All operations.
-    pub const ALL: [Self; 8] = [
-        Self::Token,
-        Self::Identities,
-        Self::Me,
-        Self::Report,
-        Self::Purge,
-        Self::Status,
-        Self::Reload,
-        Self::ManagementToken,
-    ];
-
-    /// Its name in rules, answers and logs.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Token => "token",
-            Self::Identities => "identities",
-            Self::Me => "me",
-            Self::Report => "report",
-            Self::Purge => "purge",
-            Self::Status => "status",
-            Self::Reload => "reload",
-            Self::ManagementToken => "management_token",
-        }
-    }
-
-    /// The operation of that name.
-    pub fn parse(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|operation| operation.as_str() == name)
-    }
-
-    /// Whether root and the daemon's own uid may always use it, whatever the rules say.
-    pub const fn is_administrative(self) -> bool {
-        matches!(self, Self::Status | Self::Reload | Self::Purge)
-    }
-
-    /// Whether it counts towards a rule's `rate`.
-    pub const fn is_lookup(self) -> bool {
-        matches!(self, Self::Token | Self::Identities | Self::Me | Self::Report | Self::ManagementToken)
-    }
-}
-
-/// A rule, from `[[listener.allow]]`: the callers that it names may use its operations. Without uid and gid it names no
-/// caller. With both it names callers that have both.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Rule {
-    /// The caller's effective uid.
-    pub uid: Option<u32>,
-    /// The caller's effective gid.
-    pub gid: Option<u32>,
-    /// What the caller may do.
-    pub operations: Vec<Operation>,
-    /// The connections whose identities it covers; `None` is all.
-    pub connections: Option<Arc<[String]>>,
-    /// Patterns of the users that it covers; `None` is all.
-    pub users: Option<Arc<[Pattern]>>,
-    /// Lookups per second for each uid; `None` is no limit.
-    pub rate: Option<f64>,
-    /// Where it is defined, for display: `cloakroom.toml, line 31`.
-    pub origin: Option<String>,
-}
-
-impl Rule {
-    /// Whether the rule names `caller`.
-    pub fn names(&self, caller: Caller) -> bool {
-        let is = |wanted: Option<u32>, id: u32| wanted.is_none_or(|wanted| wanted == id && id != OVERFLOW_ID);
-        // A known gid is not enough: with an unknown uid, it is unknown whose rate limit a request counts towards.
-        caller.uid != OVERFLOW_ID
-            && (self.uid.is_some() || self.gid.is_some())
-            && is(self.uid, caller.uid)
-            && is(self.gid, caller.gid)
-    }
-
-    fn covers(&self, user: &UserId) -> bool {
-        self.users.as_ref().is_none_or(|users| users.iter().any(|pattern| pattern.matches(user.as_str())))
-    }
-
-    fn shows(&self, connection: &str) -> bool {
-        self.connections.as_ref().is_none_or(|connections| connections.iter().any(|one| one == connection))
-    }
-}
+use self::call::Call;
+pub use self::caller::{Caller, OVERFLOW_ID};
+use self::denial::DenialReason;
+pub use self::denial::Denied;
+pub use self::operation::{DEFAULT_OPERATIONS, Operation};
+pub use self::rule::{Request, Rule};
 
 /// The access rules of a listener. Without rules, root and the daemon's own uid may do everything except read the
-/// Management token. With rules, callers may do what the rules allow, and root and the daemon's own uid may also use
+/// Management token and call other APIs. With rules, callers may do what the rules allow, and root and the daemon's own uid may also use
 /// the administrative operations.
 #[derive(Clone, Debug)]
 pub struct Policy {
@@ -165,17 +49,6 @@ pub struct Rights {
     own_rules: Box<[usize]>,
 }
 
-/// A request to decide on. Fields that are `None` do not restrict it.
-#[derive(Clone, Copy, Debug)]
-pub struct Request<'a> {
-    /// The requested operation.
-    pub operation: Operation,
-    /// The user that it is about; `None` is all users.
-    pub user: Option<&'a UserId>,
-    /// The connection that it names; `None` if it names none.
-    pub connection: Option<&'a str>,
-}
-
 /// How a request is allowed.
 #[derive(Clone, Debug)]
 pub struct Allowed {
@@ -184,32 +57,10 @@ pub struct Allowed {
     /// The connections whose identities may be shown; `None` is all.
     pub connections: Option<Arc<[String]>>,
     /// The rules whose `rate` the request counts towards, by index, with their rates: the rule that decides, or, if the
-    /// request names no connection, every rule that adds to what may be shown.
+    /// request names no connection and makes no call, every rule that adds to what may be shown.
     pub rates: Vec<(usize, f64)>,
-}
-
-/// A denied request. The text names the caller, the operation, and what would allow it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Denied {
-    caller: Caller,
-    operation: Operation,
-    reason: DenialReason,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum DenialReason {
-    /// The caller's uid is [`OVERFLOW_ID`].
-    UnknownUid,
-    /// The listener has no rules.
-    NoRules,
-    /// No rule allows the operation.
-    Operation,
-    /// No rule that allows the operation covers the user, or all users.
-    User { is_all: bool },
-    /// No such rule covers the connection.
-    Connection(String),
-    /// The operation is for root and the daemon's own uid only.
-    NotAdministrator,
+    /// The pattern that allows the call, as it was written, if the request makes one.
+    pub call: Option<Arc<str>>,
 }
 
 impl Policy {
@@ -263,19 +114,23 @@ impl Rights {
         if self.needs_no_rule(operation) || self.rules_for(operation).next().is_some() {
             return Ok(());
         }
-        Err(self.denied(operation, self.reason(operation)))
+        Err(self.refusal(operation))
     }
 
     /// Whether the request is allowed. The first rule that allows it decides. Every rule that covers the user adds to
     /// the connections that may be shown.
     pub fn decide(&self, request: Request<'_>) -> Result<Allowed, Denied> {
-        let Request { operation, user, connection } = request;
+        let Request { operation, user, connection, call } = request;
+        if operation.is_call() {
+            return call
+                .and_then(|call| self.decide_call(&request, &call))
+                .ok_or_else(|| self.refusal(operation));
+        }
         if self.needs_no_rule(operation) {
-            return Ok(Allowed { rule: None, connections: None, rates: Vec::new() });
+            return Ok(Allowed { rule: None, connections: None, rates: Vec::new(), call: None });
         }
         self.may(operation)?;
-        let covers = |rule: &Rule| user.map_or(rule.users.is_none(), |user| rule.covers(user));
-        let covering = || self.rules_for(operation).filter(|(_, rule)| covers(rule));
+        let covering = || self.rules_for(operation).filter(|(_, rule)| rule.covers(&request));
         // Needed even if the request names a connection: an answer that does not find it lists the others.
         let shown = covering().map(|(_, rule)| rule.connections.clone()).reduce(union);
         let Some(connections) = shown else {
@@ -284,15 +139,34 @@ impl Rights {
         let decides = |rule: &Rule| connection.is_none_or(|connection| rule.shows(connection));
         match (covering().find(|(_, rule)| decides(rule)), connection) {
             (Some((place, rule)), Some(_)) => {
-                let rates = rule.rate.map(|rate| (place, rate)).into_iter().collect();
-                Ok(Allowed { rule: Some(place), connections, rates })
+                let rates = rates([(place, rule)].into_iter());
+                Ok(Allowed { rule: Some(place), connections, rates, call: None })
             }
             (Some((place, _)), None) => {
-                Ok(Allowed { rule: Some(place), connections, rates: rates(covering()) })
+                Ok(Allowed { rule: Some(place), connections, rates: rates(covering()), call: None })
             }
             (None, Some(name)) => Err(self.denied(operation, DenialReason::Connection(name.to_owned()))),
             (None, None) => Err(self.denied(operation, DenialReason::Operation)),
         }
+    }
+
+    /// How the first rule that allows it allows a call.
+    fn decide_call(&self, request: &Request<'_>, call: &Call<'_>) -> Option<Allowed> {
+        let shows = |rule: &Rule| request.connection.is_none_or(|connection| rule.shows(connection));
+        self.rules_for(request.operation).filter(|(_, rule)| rule.covers(request) && shows(rule)).find_map(
+            |(place, rule)| {
+                let pattern = Arc::clone(rule.pattern(call)?);
+                let connections = rule.connections.clone();
+                let rates = rates([(place, rule)].into_iter());
+                Some(Allowed { rule: Some(place), connections, rates, call: Some(pattern) })
+            },
+        )
+    }
+
+    /// The refusal of `operation` as such. For a call it is the refusal of every call that no rule allows, also of one
+    /// to an API that is not configured.
+    pub fn refusal(&self, operation: Operation) -> Denied {
+        self.denied(operation, self.reason(operation))
     }
 
     /// The rates that `operation` counts towards, for any user. For requests that are counted before their user is
@@ -303,7 +177,7 @@ impl Rights {
 
     /// Whether the caller may use `operation` without a rule.
     fn needs_no_rule(&self, operation: Operation) -> bool {
-        let unruled = self.rules.is_empty() && operation != Operation::ManagementToken;
+        let unruled = self.rules.is_empty() && !operation.needs_rule();
         self.is_own && (operation.is_administrative() || unruled)
     }
 
@@ -315,6 +189,7 @@ impl Rights {
     fn reason(&self, operation: Operation) -> DenialReason {
         match () {
             () if self.caller.uid == OVERFLOW_ID => DenialReason::UnknownUid,
+            () if operation.is_call() => DenialReason::Call,
             () if operation == Operation::Reload => DenialReason::NotAdministrator,
             () if self.rules.is_empty() => DenialReason::NoRules,
             () => DenialReason::Operation,
@@ -335,42 +210,6 @@ fn union(one: Option<Arc<[String]>>, other: Option<Arc<[String]>>) -> Option<Arc
     let (one, other) = (one?, other?);
     let more = other.iter().filter(|name| !one.contains(name));
     Some(one.iter().chain(more).cloned().collect())
-}
-
-impl fmt::Display for Denied {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Caller { uid, gid } = self.caller;
-        let operation = self.operation.as_str();
-        write!(f, "uid {uid} (gid {gid}) may not use the operation {operation}")?;
-        let rule = format!("a [[listener.allow]] with uid = {uid} and operations = [\"{operation}\"]");
-        match &self.reason {
-            DenialReason::UnknownUid => f.write_str(
-                ": 65534 is the uid that the kernel reports for a client in another user namespace, and never allowed",
-            ),
-            DenialReason::NotAdministrator => {
-                f.write_str(": only root and the uid that the daemon runs as may use it, whatever the rules say")
-            }
-            DenialReason::NoRules if self.operation == Operation::ManagementToken => {
-                write!(f, ": the Management token reads every user, so this takes a rule that names it: {rule}")
-            }
-            DenialReason::NoRules => write!(
-                f,
-                ": this listener has no rules, so it answers only root and the uid that the daemon runs as; {rule} would \
-                 allow it, and from then on the rules alone decide about tokens"
-            ),
-            DenialReason::Operation => write!(f, " on this listener; {rule} would allow it"),
-            DenialReason::User { is_all: false } => {
-                write!(f, " for this user; {rule} and a pattern in users that matches the id would allow it")
-            }
-            DenialReason::User { is_all: true } => {
-                write!(f, " for all users; {rule} and without users would allow it")
-            }
-            DenialReason::Connection(connection) => write!(
-                f,
-                " through the connection {connection:?}; {rule} and this connection among its connections would allow it"
-            ),
-        }
-    }
 }
 
 #[cfg(test)]
