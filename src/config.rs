@@ -11,8 +11,10 @@
 mod accounts;
 mod admin;
 mod allow;
+mod api_address;
 mod audit;
 mod cache;
+mod calls;
 mod changes;
 mod client;
 mod client_key;
@@ -27,6 +29,7 @@ mod management;
 mod me;
 mod problem;
 mod providers;
+mod proxied_api;
 mod proxy;
 mod reader;
 mod referenced_files;
@@ -69,6 +72,7 @@ pub use self::me::Me;
 pub use self::problem::{Cause, Problem, Problems};
 use self::problem::{Checked, Report, Wrong};
 pub use self::providers::Providers;
+pub use self::proxied_api::ProxiedApi;
 pub use self::proxy::Proxy;
 use self::reader::Reader;
 use self::referenced_files::Exposure;
@@ -105,6 +109,8 @@ pub struct Config {
     pub connections: Vec<Connection>,
     /// `[vault]`: the client of Token Vault; `None` without the table.
     pub vault: Option<Vault>,
+    /// `[[proxy]]`: the APIs that clients may call.
+    pub proxied_apis: Vec<ProxiedApi>,
     /// `[[listener]]`: the sockets; never empty.
     pub listeners: Vec<Listener>,
     /// `[me]`: which users' tokens `/v1/me` accepts.
@@ -130,6 +136,11 @@ impl Config {
     pub fn source_orders(&self) -> SourceOrders {
         let orders = self.connections.iter();
         orders.map(|connection| (Arc::clone(&connection.name), connection.sources)).collect()
+    }
+
+    /// Whether clients can call other APIs at all, if a rule allows it.
+    pub fn has_calls(&self) -> bool {
+        !self.proxied_apis.is_empty()
     }
 }
 
@@ -225,14 +236,17 @@ fn read(reader: &mut Reader, env: &Env) -> Checked<Config> {
     let cache = cache::read(reader, timeouts.as_ref().ok().map(|timeouts| &timeouts.request), &min_ttl);
     let upstream = upstream::read(reader);
     let connections = connection::read(reader, min_ttl.as_ref().ok());
+    let proxied_apis = proxied_api::read(reader);
     let is_refreshing = |connections: &Vec<Connection>| connections.iter().any(|one| one.refresh.is_some());
-    let providers = providers::read(reader, env, connections.as_ref().is_ok_and(is_refreshing));
+    let are_reached = connections.as_ref().is_ok_and(is_refreshing)
+        || proxied_apis.as_ref().is_ok_and(|apis| !apis.is_empty());
+    let providers = providers::read(reader, env, are_reached);
     let asks_vault = |connections: &Vec<Connection>| {
         connections.iter().any(|connection| connection.sources.contains(Source::Vault))
     };
     let asks_vault = connections.as_ref().is_ok_and(asks_vault);
     let vault = vault::read(reader, client.as_ref().ok(), asks_vault);
-    let listeners = listener::read(reader);
+    let listeners = listener::read(reader, proxied_apis.as_deref().ok());
     let me = me::read(reader);
     let state = state::read(reader);
     let audit = audit::read(reader);
@@ -249,6 +263,7 @@ fn read(reader: &mut Reader, env: &Env) -> Checked<Config> {
         providers: providers?,
         connections: connections?,
         vault: vault?,
+        proxied_apis: proxied_apis?,
         listeners: listeners?,
         me: me?,
         state: state?,

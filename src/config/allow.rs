@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use super::accounts::{Gid, Uid};
+use super::calls::{self, RuleKeys};
 use super::problem::Checked;
+use super::proxied_api::ProxiedApi;
 use super::reader::{Reader, Setting};
 use super::schema::{self, Type};
 use super::source_values::Value;
@@ -11,22 +13,20 @@ use super::values::{Parsed, lines, users, wrong_type};
 use crate::domain::policy::pattern::Pattern;
 use crate::domain::policy::{OVERFLOW_ID, Operation, Rule};
 
-/// Operations of later versions. An operator who reads newer documentation gets a problem that says so.
-const LATER: [&str; 2] = ["proxy", "management_api"];
-
-/// Reads the rules of the listener whose list is at `list`, in its order.
-pub(super) fn read(reader: &mut Reader, list: &str) -> Checked<Vec<Rule>> {
+/// Reads the rules of the listener whose list is at `list`, in its order. `apis` are those that rules can name, if they
+/// are valid.
+pub(super) fn read(reader: &mut Reader, list: &str, apis: Option<&[ProxiedApi]>) -> Checked<Vec<Rule>> {
     let rules: Vec<_> = (0..reader.length(list))
         .map(|index| {
             let table = schema::join(list, &index.to_string());
             reader.element(&table)?;
-            one(reader, &table)
+            one(reader, &table, apis)
         })
         .collect();
     rules.into_iter().collect()
 }
 
-fn one(reader: &mut Reader, table: &str) -> Checked<Rule> {
+fn one(reader: &mut Reader, table: &str, apis: Option<&[ProxiedApi]>) -> Checked<Rule> {
     let key = |name: &str| format!("{table}.{name}");
     let uid = reader.optional(&key("uid"));
     let uid = uid.and_then(|uid| id(reader, uid, |Uid(uid)| uid));
@@ -34,6 +34,7 @@ fn one(reader: &mut Reader, table: &str) -> Checked<Rule> {
     let gid = gid.and_then(|gid| id(reader, gid, |Gid(gid)| gid));
     let operations = reader.parsed(&key("operations"), operations);
     let operations = operations.and_then(|operations| reader.required(&key("operations"), operations));
+    let calls = reader.parsed(&key("calls"), calls::parse);
     let connections = reader.parsed(&key("connections"), lines);
     let users = reader.parsed(&key("users"), users);
     let rate = reader.optional(&key("rate"));
@@ -45,6 +46,13 @@ fn one(reader: &mut Reader, table: &str) -> Checked<Rule> {
         return Err(reader.missing(table, text));
     }
     refuse_limited_management_token(reader, &operations, [&connections, &users])?;
+    let keys = RuleKeys {
+        key: key("calls"),
+        operations: &operations,
+        connections: connections.as_ref(),
+        has_users: users.is_some(),
+    };
+    let calls = calls::judge(reader, calls?, &keys, apis)?;
     let origin = uid.as_ref().or(gid.as_ref()).and_then(|setting| setting.origin.clone());
     let texts = |setting: Setting<Vec<String>>| setting.value;
     Ok(Rule {
@@ -53,6 +61,7 @@ fn one(reader: &mut Reader, table: &str) -> Checked<Rule> {
         operations: operations.value,
         connections: connections.map(texts).map(Arc::from),
         users: users.map(texts).map(|users| users.iter().map(|user| Pattern::new(user)).collect()),
+        calls,
         rate: rate?.map(|rate| rate.value),
         origin,
     })
@@ -81,9 +90,6 @@ fn operations(takes: Type, value: &Value) -> Parsed<Vec<Operation>> {
             Err(format!("element {at} cannot be granted: only root and the daemon's own uid may reload"))
         }
         Some(operation) => Ok(operation),
-        None if LATER.contains(&name.as_str()) => {
-            Err(format!("element {at} is an operation that this version of cloakroom does not support"))
-        }
         None => Err(format!("element {at} is not an operation; the operations are {}", known())),
     };
     lines(takes, value)?.iter().enumerate().map(parse).collect()

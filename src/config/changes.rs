@@ -9,8 +9,9 @@ use std::sync::Arc;
 
 use super::Config;
 use super::effective_values::Reading;
+use super::proxied_api::ProxiedApi;
 use super::reloadable::Reloadable;
-use super::schema::{self, CONNECTION_PATH, DefaultValue, Key, LISTENER_PATH, Reload};
+use super::schema::{self, CONNECTION_PATH, DefaultValue, Key, LISTENER_PATH, PROXIED_API_PATH, Reload};
 use crate::domain::source::Rotation;
 
 const ANOTHER_TENANT: &str = "tenant.domain, tenant.audience: a running daemon serves one tenant, which its cache is \
@@ -53,12 +54,13 @@ impl Config {
         let (mut changed, mut needs_restart) = (Vec::new(), Vec::new());
         let mut of_listeners = Vec::new();
         self.reread_listeners(&mut wanted, &mut of_listeners, &mut needs_restart);
-        let mut of_connections = Vec::new();
-        self.compare_connections(&wanted, &mut of_connections);
+        let of_connections = self.compare_connections(&wanted);
+        let of_apis = self.compare_apis(&wanted);
         wanted.connections =
             wanted.connections.into_iter().map(|connection| connection.sharing(&self.connections)).collect();
         let compared = |key: &&Key| {
-            let is_of_a_list = [LISTENER_PATH, CONNECTION_PATH].into_iter().any(|list| key.is_below(list));
+            let lists = [LISTENER_PATH, CONNECTION_PATH, PROXIED_API_PATH];
+            let is_of_a_list = lists.into_iter().any(|list| key.is_below(list));
             key.reload != Reload::Refused && !is_of_a_list
         };
         let is_switched = self.audit.is_on() != wanted.audit.is_on();
@@ -81,6 +83,7 @@ impl Config {
             }
         }
         changed.extend(of_connections);
+        changed.extend(of_apis);
         changed.extend(of_listeners);
         Ok(Reread { config: wanted, changed, needs_restart })
     }
@@ -141,20 +144,41 @@ impl Config {
         }
     }
 
-    /// Names what differs in the connections, all of which takes effect at once. Connections are identified by their
-    /// names.
-    fn compare_connections(&self, wanted: &Self, changed: &mut Vec<Change>) {
-        let place_in =
-            |config: &Self, name: &str| config.connections.iter().position(|one| *one.name == *name);
-        for (place, new) in wanted.connections.iter().enumerate() {
-            let Some((at, old)) =
-                place_in(self, &new.name).and_then(|at| Some((at, self.connections.get(at)?)))
-            else {
-                changed.push(element(CONNECTION_PATH, place, &"none", &new.name));
+    /// Names what differs in the connections, which are identified by their names.
+    fn compare_connections(&self, wanted: &Self) -> Vec<Change> {
+        let names =
+            |config: &Self| config.connections.iter().map(|one| one.name.to_string()).collect::<Vec<_>>();
+        self.compare_list(wanted, CONNECTION_PATH, &names(self), &names(wanted), |at, place| {
+            let both = self.connections.get(at).zip(wanted.connections.get(place));
+            both.map(|(old, new)| old.different_contents(new)).unwrap_or_default()
+        })
+    }
+
+    /// Names what differs in the proxied APIs, which are identified by connection and name.
+    fn compare_apis(&self, wanted: &Self) -> Vec<Change> {
+        let name = |api: &ProxiedApi| format!("{}/{}", api.connection, api.name);
+        let names = |config: &Self| config.proxied_apis.iter().map(name).collect::<Vec<_>>();
+        self.compare_list(wanted, PROXIED_API_PATH, &names(self), &names(wanted), |_, _| Vec::new())
+    }
+
+    /// Names what differs in a list of tables, all of which takes effect at once. `old` and `new` identify the elements.
+    /// `contents` has the keys whose file has another content, of the element at a place before and at a place now.
+    fn compare_list(
+        &self,
+        wanted: &Self,
+        list: &str,
+        old: &[String],
+        new: &[String],
+        contents: impl Fn(usize, usize) -> Vec<&'static str>,
+    ) -> Vec<Change> {
+        let mut changed = Vec::new();
+        for (place, name) in new.iter().enumerate() {
+            let Some(at) = old.iter().position(|old| old == name) else {
+                changed.push(element(list, place, &"none", name));
                 continue;
             };
-            let contents = old.different_contents(new);
-            for key in schema::keys().filter(|key| key.is_below(CONNECTION_PATH)) {
+            let contents = contents(at, place);
+            for key in schema::keys().filter(|key| key.is_below(list)) {
                 let path = |index: usize| schema::indexed(key.path, &index.to_string());
                 let (before, after) = (self.effective.get(&path(at)), wanted.effective.get(&path(place)));
                 if before != after || contents.contains(&key.path) {
@@ -162,15 +186,14 @@ impl Config {
                 }
             }
         }
-        for (at, old) in self.connections.iter().enumerate() {
-            if place_in(wanted, &old.name).is_none() {
-                changed.push(element(CONNECTION_PATH, at, &old.name, &"none"));
-            }
-        }
+        let is_gone = |name: &&String| !new.contains(*name);
+        let gone = old.iter().enumerate().filter(|(_, name)| is_gone(name));
+        changed.extend(gone.map(|(at, name)| element(list, at, name, &"none")));
+        changed
     }
 
-    /// Restores what takes a restart, and returns the paths of keys whose secret or file's content differs. Listeners
-    /// and connections are compared apart, because their paths and names identify them.
+    /// Restores what takes a restart, and returns the paths of keys whose secret or file's content differs. Lists
+    /// of tables are compared apart, because paths and names identify their elements.
     fn reread_tables(&self, wanted: &mut Self) -> Vec<&'static str> {
         fn table<T: Reloadable>(running: &T, wanted: &mut T) -> Vec<&'static str> {
             let different = running.different_contents(wanted);
@@ -186,6 +209,7 @@ impl Config {
             upstream,
             providers,
             connections: _,
+            proxied_apis: _,
             vault,
             listeners: _,
             me,

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::accounts::{Gid, Uid};
 use super::problem::{Checked, Wrong};
+use super::proxied_api::ProxiedApi;
 use super::reader::{Reader, Setting};
 use super::reloadable::Reloadable;
 use super::schema::{self, LISTENER_PATH, Type};
@@ -28,6 +29,8 @@ pub struct Listener {
     pub group: Option<u32>,
     /// How many connections may be open at a time. Further ones wait in the kernel's queue.
     pub max_connections: usize,
+    /// How many calls of other APIs may be in progress at a time.
+    pub max_streams: usize,
     /// Whether `Cloakroom-Request: true` is required.
     pub require_request_header: bool,
     /// `[[listener.allow]]`: which callers may do what. Without rules, root and the daemon's own uid are answered.
@@ -44,12 +47,12 @@ impl Reloadable for Listener {
     }
 }
 
-/// Reads every listener, or the default one if there is none.
-pub(super) fn read(reader: &mut Reader) -> Checked<Vec<Listener>> {
+/// Reads every listener, or the default one if there is none. `apis` are those that rules can name, if they are valid.
+pub(super) fn read(reader: &mut Reader, apis: Option<&[ProxiedApi]>) -> Checked<Vec<Listener>> {
     let listeners: Vec<_> = match reader.length(LISTENER_PATH) {
-        0 => vec![one(reader, &schema::join(LISTENER_PATH, "0"))],
+        0 => vec![one(reader, &schema::join(LISTENER_PATH, "0"), apis)],
         length => (0..length)
-            .map(|index| element(reader, &schema::join(LISTENER_PATH, &index.to_string())))
+            .map(|index| element(reader, &schema::join(LISTENER_PATH, &index.to_string()), apis))
             .collect(),
     };
     let mut paths: Vec<Setting<PathBuf>> = Vec::new();
@@ -68,12 +71,20 @@ pub(super) fn read(reader: &mut Reader) -> Checked<Vec<Listener>> {
     checked.into_iter().collect()
 }
 
-fn element(reader: &mut Reader, table: &str) -> Checked<(Setting<PathBuf>, Listener)> {
+fn element(
+    reader: &mut Reader,
+    table: &str,
+    apis: Option<&[ProxiedApi]>,
+) -> Checked<(Setting<PathBuf>, Listener)> {
     reader.element(table)?;
-    one(reader, table)
+    one(reader, table, apis)
 }
 
-fn one(reader: &mut Reader, table: &str) -> Checked<(Setting<PathBuf>, Listener)> {
+fn one(
+    reader: &mut Reader,
+    table: &str,
+    apis: Option<&[ProxiedApi]>,
+) -> Checked<(Setting<PathBuf>, Listener)> {
     let key = |name: &str| format!("{table}.{name}");
     let path = reader.parsed(&key("path"), parse_path);
     let path = path.and_then(|path| reader.required(&key("path"), path));
@@ -81,8 +92,9 @@ fn one(reader: &mut Reader, table: &str) -> Checked<(Setting<PathBuf>, Listener)
     let owner = reader.optional(&key("owner"));
     let group = reader.optional(&key("group"));
     let max_connections = reader.value(&key("max_connections"));
+    let max_streams = reader.value(&key("max_streams"));
     let require_request_header = reader.value(&key("require_request_header"));
-    let allow = allow::read(reader, &key("allow"));
+    let allow = allow::read(reader, &key("allow"), apis);
     if let (Ok(mode), Ok(allow)) = (&mode, &allow) {
         warn_of_open_mode(reader, mode, !allow.is_empty());
     }
@@ -95,6 +107,7 @@ fn one(reader: &mut Reader, table: &str) -> Checked<(Setting<PathBuf>, Listener)
         owner,
         group: group?.map(|Setting { value: Gid(gid), .. }| gid),
         max_connections: max_connections?,
+        max_streams: max_streams?,
         require_request_header: require_request_header?,
         allow: allow?,
     };

@@ -16,6 +16,7 @@ mod log;
 mod management;
 mod me;
 mod providers;
+mod proxied_api;
 mod runtime;
 mod shutdown;
 mod state;
@@ -26,12 +27,13 @@ mod vault;
 pub(super) use self::connection::CONNECTION_PATH;
 pub use self::key::{DefaultValue, Key, List, Reload, Table, Type};
 pub(super) use self::listener::LISTENER_PATH;
+pub(super) use self::proxied_api::PROXIED_API_PATH;
 
 /// The prefix of all variables that set keys.
 pub(super) const VARIABLE_PREFIX: &str = "CLOAKROOM_";
 
 /// Every table, in the order in which references show them.
-pub static TABLES: [Table; 19] = [
+pub static TABLES: [Table; 20] = [
     tenant::TENANT,
     client::CLIENT,
     management::MANAGEMENT,
@@ -42,6 +44,7 @@ pub static TABLES: [Table; 19] = [
     connection::CONNECTION,
     connection::REFRESH,
     vault::VAULT,
+    proxied_api::PROXIED_API,
     listener::LISTENER,
     allow::ALLOW,
     me::ME,

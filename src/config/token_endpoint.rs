@@ -64,7 +64,8 @@ pub(super) fn parse(takes: Type, value: &Value) -> Parsed<TokenEndpoint> {
     TokenEndpoint::parse(line(takes, value)?)
 }
 
-fn strip_scheme<'a>(url: &'a str, scheme: &str) -> Option<&'a str> {
+/// `url` without `scheme` at its beginning, in any case.
+pub(super) fn strip_scheme<'a>(url: &'a str, scheme: &str) -> Option<&'a str> {
     let (start, rest) = url.split_at_checked(scheme.len())?;
     start.eq_ignore_ascii_case(scheme).then_some(rest)
 }

@@ -30,7 +30,8 @@ fn with(settings: &[(&str, &str)]) -> Config {
 /// listener or a connection.
 fn tried() -> impl Iterator<Item = &'static Key> {
     schema::keys().filter(|key| {
-        !key.is_below("listener.allow") && !["listener.path", "connection.name"].contains(&key.path)
+        !key.is_below("listener.allow")
+            && !["listener.path", "connection.name", "proxy.connection", "proxy.name"].contains(&key.path)
     })
 }
 
@@ -75,6 +76,13 @@ fn needed(key: &Key, files: &Files) -> Vec<(String, String)> {
             ("connection.0.refresh.provider", "google".to_owned()),
             ("connection.0.refresh.client_id", "1234".to_owned()),
             ("connection.0.refresh.secret_file", files.write(secret_file, 1)),
+        ]);
+    }
+    if key.is_below("proxy") {
+        needed.extend([
+            ("proxy.0.connection", "github".to_owned()),
+            ("proxy.0.name", "api".to_owned()),
+            ("proxy.0.url", "https://api.github.com".to_owned()),
         ]);
     }
     if key.is_below("state") {

@@ -58,7 +58,22 @@ pub(super) const ALLOW: Table = Table {
             doc: "What the client may do.\n\n\
                   `GET /v1/management-token` takes a rule that names `management_token`, also for root. Such a \
                   rule can be limited neither to users nor to connections, because a Management token reads every \
-                  user. `reload` cannot be granted.",
+                  user. `proxy`, `me_proxy` and `management_api` take a rule with `listener.allow.calls`, also for \
+                  root. `reload` cannot be granted.",
+        },
+        Key {
+            path: "listener.allow.calls",
+            takes: Type::Texts { pattern: "^[A-Z-]+ [a-z0-9-]*/", may_be_empty: false },
+            default: DefaultValue::Absent("none"),
+            reload: Reload::Live,
+            example: Some("GET gmail/gmail/v1/users/me/messages/**"),
+            doc: "The calls that `proxy`, `me_proxy` and `management_api` allow, each a method and a path: \
+                  `GET gmail/gmail/v1/users/me/**` at the API that a `[[proxy]]` names `gmail`, `GET /users/*` at the \
+                  Management API.\n\n\
+                  `*` stands for one segment that is not empty. `**`, as the last segment, stands for any number of them. \
+                  Everything else is compared as it is, where `%41` is `A` and `%7c` is `%7C`, and `%2F` never separates \
+                  segments. `GET` allows `HEAD` as well. A query is not compared: what a path allows, it allows with every \
+                  query.",
         },
         Key {
             path: "listener.allow.connections",
@@ -66,7 +81,7 @@ pub(super) const ALLOW: Table = Table {
             default: DefaultValue::Absent("every connection"),
             reload: Reload::Live,
             example: Some("google-oauth2"),
-            doc: "Limits the rule to identities of these connections.",
+            doc: "Limits the rule to identities of these connections. Calls of the Management API concern no connection.",
         },
         Key {
             path: "listener.allow.users",
@@ -74,7 +89,9 @@ pub(super) const ALLOW: Table = Table {
             default: DefaultValue::Absent("every user"),
             reload: Reload::Live,
             example: Some("google-oauth2|*"),
-            doc: "Limits the rule to these user ids. `*` stands for any run of characters.",
+            doc: "Limits the rule to these user ids. `*` stands for any run of characters.\n\n\
+                  At the Management API such a rule allows only paths that begin with `/users/` and one of these ids, \
+                  because a list or a search reaches every user.",
         },
         Key {
             path: "listener.allow.rate",
@@ -83,7 +100,7 @@ pub(super) const ALLOW: Table = Table {
             default: DefaultValue::Absent("no limit"),
             reload: Reload::Live,
             example: Some("100"),
-            doc: "The limit on lookups per second, for each uid that the rule names.",
+            doc: "The limit on lookups and calls per second, for each uid that the rule names.",
         },
     ],
 };

@@ -58,6 +58,16 @@ pub(super) const LISTENER: Table = Table {
                   closed. Once every slot is taken, further connections wait in the kernel's queue.",
         },
         Key {
+            path: "listener.max_streams",
+            takes: Type::Integer { min: 1, max: 65_536 },
+            default: DefaultValue::Value("256"),
+            reload: Reload::Restart,
+            example: None,
+            doc: "How many calls of other APIs may be in progress at a time. Further ones are answered 503 `overloaded`, \
+                  so that calls never take the place of lookups.\n\n\
+                  Without `[[proxy]]` and `[management_api]` there are no such calls.",
+        },
+        Key {
             path: "listener.require_request_header",
             takes: Type::Boolean,
             default: DefaultValue::Value("true"),

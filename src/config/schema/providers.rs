@@ -11,7 +11,8 @@ const REQUEST: Type = Type::Duration { min: Duration::from_millis(1), max: Durat
 pub(super) const PROVIDERS: Table = Table {
     path: "providers",
     list: None,
-    doc: "How identity providers are reached to redeem refresh tokens. Without a `[connection.refresh]` none is.\n\n\
+    doc: "How identity providers are reached: to redeem refresh tokens, and for the calls of `[[proxy]]`. Without a \
+          `[connection.refresh]` and a `[[proxy]]` none is.\n\n\
           The limits hold for each provider's host apart, and apart from those of `[upstream]`: a provider that is slow, \
           or that asks for a pause, delays no request to Auth0 or to another provider.",
     keys: &[
