@@ -1,5 +1,6 @@
 //! Salesforce: <https://developer.salesforce.com/docs/atlas.en-us.api_rest.meta/api_rest/errorcodes.htm>.
 
+use super::challenge::challenges;
 use super::limits::rate_limited;
 use super::meaning::Verdict;
 use super::sample::{Sample, text_at};
@@ -35,7 +36,7 @@ pub(super) fn judge(sample: &Sample<'_>) -> Option<Verdict> {
 /// The verdict without a body that can be read. Only a session that has ended is refused with a challenge
 /// (`WWW-Authenticate: Token`).
 fn unread(sample: &Sample<'_>) -> Option<Verdict> {
-    standard::judge(sample).filter(|_| sample.text("www-authenticate").is_some())
+    standard::judge(sample).filter(|_| !challenges(sample).is_empty())
 }
 
 #[cfg(test)]
