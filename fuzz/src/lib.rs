@@ -22,6 +22,7 @@ pub mod upstream;
 pub mod user_id;
 pub mod user_token;
 pub mod vault;
+pub mod verdict;
 
 /// Whether `needle` stands somewhere in `bytes`. Not by comparing slices: libFuzzer watches those, and would learn from
 /// them what it is not to know.
