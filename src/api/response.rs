@@ -1,10 +1,13 @@
 //! Responses. The head of a response is written last and at once, when all its values are known.
 
 use std::borrow::Cow;
+use std::pin::Pin;
 use std::sync::LazyLock;
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body_util::Full;
+use hyper::body::{Body, Frame, SizeHint};
 use hyper::header::{AGE, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Response, StatusCode};
 use serde::Serialize;
@@ -50,6 +53,67 @@ static LOOKUP: LazyLock<HeaderMap> = LazyLock::new(|| {
     names.into_iter().map(|name| (name, NO_STORE)).chain(keep_alive).collect()
 });
 
+/// The body of an answer.
+pub enum AnswerBody {
+    /// A body that is complete.
+    Whole(Full<Bytes>),
+    /// A body that arrives from a provider meanwhile. Its error aborts the connection, so that the client finds the
+    /// answer to be incomplete.
+    Stream(StreamedBody),
+}
+
+/// A body whose frames are passed on as they arrive.
+pub type StreamedBody = Pin<Box<dyn Body<Data = Bytes, Error = BrokenStream> + Send>>;
+
+/// Why a streamed body ends before its end. The client learns nothing of it but that the answer is incomplete.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BrokenStream {
+    /// The provider's answer ended early.
+    #[error("the provider has closed the connection within its answer: make the call again")]
+    Cut,
+    /// The provider sent nothing for too long.
+    #[error("the provider has sent nothing for idle_timeout: raise it, or make the call again")]
+    Idle,
+    /// The provider's answer is too large.
+    #[error("the provider's answer has more than response_bytes: raise it, or ask the provider for less")]
+    TooLarge,
+}
+
+impl From<Bytes> for AnswerBody {
+    fn from(body: Bytes) -> Self {
+        Self::Whole(Full::new(body))
+    }
+}
+
+impl Body for AnswerBody {
+    type Data = Bytes;
+    type Error = BrokenStream;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BrokenStream>>> {
+        match self.get_mut() {
+            Self::Whole(whole) => Pin::new(whole).poll_frame(cx).map_err(|never| match never {}),
+            Self::Stream(stream) => stream.as_mut().poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Whole(whole) => whole.is_end_stream(),
+            Self::Stream(stream) => stream.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Whole(whole) => whole.size_hint(),
+            Self::Stream(stream) => stream.size_hint(),
+        }
+    }
+}
+
 /// The result of a handler, from which the response is made.
 #[derive(Debug)]
 pub struct Reply {
@@ -89,8 +153,8 @@ impl Reply {
     }
 
     /// The response to the request with this id. No response may be stored by a cache on the way.
-    pub fn into_response(self, request_id: HeaderValue, keep_alive: KeepAlive) -> Response<Full<Bytes>> {
-        let mut response = Response::new(Full::new(self.body));
+    pub fn into_response(self, request_id: HeaderValue, keep_alive: KeepAlive) -> Response<AnswerBody> {
+        let mut response = Response::new(AnswerBody::from(self.body));
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
         match (self.lookup, self.content_type) {

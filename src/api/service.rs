@@ -9,8 +9,6 @@ use std::borrow::Cow;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use bytes::Bytes;
-use http_body_util::Full;
 use hyper::body::{Body, Incoming};
 use hyper::http::request::Parts;
 use hyper::{Request, Response};
@@ -30,22 +28,22 @@ use super::params::{TokenQuery, bearer, fingerprint, nothing, purge_query, token
 use super::peer::Peer;
 use super::request_id::RequestId;
 use super::request_limits::{HeaderScan, read};
-use super::response::{self, KeepAlive, Reply};
+use super::response::{self, AnswerBody, KeepAlive, Reply};
 use super::route::{Matched, Route};
 use super::state::Services;
 use super::trace;
 
 /// The answer to a request.
 pub enum Answering<'a> {
-    /// The complete answer, as for most requests.
-    Now(Response<Full<Bytes>>),
-    /// A future of the answer, which waits for Auth0, a reload or a body.
-    Later(Pin<Box<dyn Future<Output = Response<Full<Bytes>>> + Send + 'a>>),
+    /// The answer, as for most requests.
+    Now(Response<AnswerBody>),
+    /// A future of the answer, which waits for Auth0, a reload, a body or a provider.
+    Later(Pin<Box<dyn Future<Output = Response<AnswerBody>> + Send + 'a>>),
 }
 
 impl Answering<'_> {
-    /// The response, once it is complete.
-    pub async fn response(self) -> Response<Full<Bytes>> {
+    /// The response, once its head is complete.
+    pub async fn response(self) -> Response<AnswerBody> {
         match self {
             Self::Now(response) => response,
             Self::Later(response) => response.await,
@@ -249,7 +247,7 @@ impl Exchange<'_> {
 
     /// Answers a request with a body. The body is read also where the route takes none, so that the connection can
     /// persist.
-    async fn answer_with_body(self, scan: HeaderScan, body: Incoming) -> Response<Full<Bytes>> {
+    async fn answer_with_body(self, scan: HeaderScan, body: Incoming) -> Response<AnswerBody> {
         let (route, mut record) = (self.route(), AuditRecord::default());
         let mut is_kept = false;
         let outcome = async {
@@ -272,7 +270,7 @@ impl Exchange<'_> {
         outcome: Result<Reply, ApiError>,
         record: AuditRecord,
         is_kept: bool,
-    ) -> Response<Full<Bytes>> {
+    ) -> Response<AnswerBody> {
         let Self { services, peer, request_id, head, begun } = self;
         let spec = route.map(|matched| matched.spec);
         let name = spec.map_or("none", |spec| spec.name);
