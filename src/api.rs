@@ -19,6 +19,7 @@ pub mod route;
 pub(crate) mod service;
 pub(crate) mod state;
 mod status;
+pub(crate) mod streams;
 pub mod token_json;
 mod trace;
 pub mod types;

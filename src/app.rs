@@ -4,7 +4,6 @@
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -55,6 +54,9 @@ const LAST_ANSWERS: Duration = Duration::from_millis(500);
 /// Timeout after that and after [`EndLimits::last_redemptions`] for the audit log's last lines, in case their reader does
 /// not read.
 const LAST_LINES: Duration = Duration::from_secs(2);
+
+/// The most proxied calls of a listener at a time.
+const MAX_STREAMS: usize = 256;
 
 /// The file with this installation's id (machine-id(5)).
 const MACHINE_ID: &str = "/etc/machine-id";
@@ -216,7 +218,8 @@ pub async fn start_on(bound: Bound, config: &Config, deps: Deps) -> Result<Runni
             heartbeat,
             max_connections,
             terms: now,
-            info: Arc::new(ListenerInfo { path: settings.path.clone(), connections: AtomicU64::new(0) }),
+            max_streams: MAX_STREAMS,
+            info: Arc::new(ListenerInfo::new(settings.path.clone())),
         });
     }
     let admin = bound.admin.map(tokio::net::TcpListener::from_std).transpose()?;

@@ -14,17 +14,24 @@ use crate::api::{ListenerInfo, ListenerTerms, Services, ShutdownPhase};
 mod accept;
 mod connection;
 mod connection_limits;
+mod connection_timer;
 pub mod fairness;
+mod held_slot;
 pub(crate) mod io;
 mod refusal;
+mod rest;
 pub mod socket;
 mod socket_file;
+mod stepped_body;
 pub mod watchdog;
 
 pub use accept::{async_listener, max_refusals};
 
 use accept::{Accepted, Acceptor, Arrival};
+use connection_limits::ConnectionLimits;
 use fairness::FairScheduler;
+use held_slot::HeldSlot;
+use io::ConnectionState;
 use socket_file::SocketFile;
 use watchdog::Heartbeat;
 
@@ -38,6 +45,8 @@ pub struct ListenerSetup {
     pub heartbeat: Heartbeat,
     /// `max_connections`.
     pub max_connections: usize,
+    /// The most proxied calls at a time. Their connections count against this limit instead of `max_connections`.
+    pub max_streams: usize,
     /// The rules for the listener's clients.
     pub terms: watch::Receiver<Arc<ListenerTerms>>,
     /// What `status` shows of the listener.
@@ -46,20 +55,24 @@ pub struct ListenerSetup {
 
 /// Accepts and serves connections until the daemon shuts down. Returns when the last connection has ended.
 pub async fn serve(setup: ListenerSetup, services: Arc<Services>, scheduler: FairScheduler) {
-    let ListenerSetup { listener, file, mut heartbeat, max_connections, terms, info } = setup;
+    let ListenerSetup { listener, file, mut heartbeat, max_connections, max_streams, terms, info } = setup;
     let mut acceptor =
         Acceptor::new(listener, max_connections, terms.clone(), Arc::clone(&services.request_counters));
+    let streams = ConnectionLimits::new(max_streams);
     let mut phase = services.phase();
     let mut connections = JoinSet::new();
     let name: Arc<str> = info.path.display().to_string().into();
     let start = |Accepted { stream, caller, group, slot }| {
         let (services, open) = (Arc::clone(&services), OpenConnection::new(&info));
         let origin = Origin::new(Arc::clone(&name), &stream);
-        let client = ConnectionPeer::new(caller, origin, terms.clone());
+        let state = Arc::<ConnectionState>::default();
+        let held = HeldSlot::new(slot, &streams, &state, &info);
+        let client = ConnectionPeer::new(caller, origin, held.clone(), terms.clone());
         let scheduled = scheduler.register(group);
         async move {
-            connection::serve(stream, client, scheduled, services).await;
-            drop((slot, open));
+            connection::serve(stream, client, scheduled, services, state).await;
+            held.release();
+            drop(open);
         }
     };
     let receive = |connections: &mut JoinSet<()>, arrival| {

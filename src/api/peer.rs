@@ -9,6 +9,7 @@ use crate::domain::policy::{Caller, OVERFLOW_ID, Policy, Rights};
 use crate::domain::priority::Flow;
 
 use super::rate_limit::Rates;
+use super::streams::{NoStreamSlot, StreamPermit, StreamSlots};
 
 /// The rules for a listener's clients. Replaced as a whole when the configuration changes; open connections follow with
 /// their next request.
@@ -34,6 +35,8 @@ pub(crate) struct Peer {
     pub require_request_header: bool,
     /// `None` over TCP, where the kernel identifies no client.
     pub origin: Option<Origin>,
+    /// `None` over TCP, where no call is proxied.
+    streams: Option<Arc<dyn StreamSlots>>,
 }
 
 /// The origin of a connection, for the audit log alone: no right depends on a pid.
@@ -58,6 +61,7 @@ impl Origin {
 pub(crate) struct ConnectionPeer {
     caller: Caller,
     origin: Origin,
+    streams: Arc<dyn StreamSlots>,
     current: Mutex<Current>,
 }
 
@@ -68,9 +72,15 @@ struct Current {
 }
 
 impl ConnectionPeer {
-    pub fn new(caller: Caller, origin: Origin, mut terms: watch::Receiver<Arc<ListenerTerms>>) -> Self {
-        let peer = Peer::new(caller, &origin, &terms.borrow_and_update());
-        Self { caller, origin, current: Mutex::new(Current { terms, peer }) }
+    /// The client `caller` of a connection with these slots.
+    pub fn new(
+        caller: Caller,
+        origin: Origin,
+        streams: Arc<dyn StreamSlots>,
+        mut terms: watch::Receiver<Arc<ListenerTerms>>,
+    ) -> Self {
+        let peer = Peer::new(caller, &origin, &streams, &terms.borrow_and_update());
+        Self { caller, origin, streams, current: Mutex::new(Current { terms, peer }) }
     }
 
     /// The client of a request that begins now.
@@ -79,19 +89,25 @@ impl ConnectionPeer {
         // If the sender was dropped, its last value still applies.
         if current.terms.has_changed().unwrap_or(true) {
             let terms = Arc::clone(&current.terms.borrow_and_update());
-            current.peer = Peer::new(self.caller, &self.origin, &terms);
+            current.peer = Peer::new(self.caller, &self.origin, &self.streams, &terms);
         }
         Arc::clone(&current.peer)
     }
 }
 
 impl Peer {
-    fn new(caller: Caller, origin: &Origin, terms: &ListenerTerms) -> Arc<Self> {
+    fn new(
+        caller: Caller,
+        origin: &Origin,
+        streams: &Arc<dyn StreamSlots>,
+        terms: &ListenerTerms,
+    ) -> Arc<Self> {
         Arc::new(Self {
             rights: terms.policy.rights(caller),
             rates: Arc::clone(&terms.rates),
             require_request_header: terms.require_request_header,
             origin: Some(origin.clone()),
+            streams: Some(Arc::clone(streams)),
         })
     }
 
@@ -103,12 +119,23 @@ impl Peer {
             rates: Arc::default(),
             require_request_header: false,
             origin: None,
+            streams: None,
         })
     }
 
     /// Whether the kernel identifies the client, as it does on Unix sockets.
     pub fn is_identified(&self) -> bool {
         self.origin.is_some()
+    }
+
+    /// Takes a stream slot for the request under way, which is a proxied call. Until the permit is dropped, the
+    /// connection counts against `listener.max_streams` and not against `max_connections`, and shares the turns of its
+    /// uid's other streams.
+    ///
+    /// # Errors
+    /// The client has as many streams as are allowed, or is one over TCP.
+    pub fn begin_stream(&self) -> Result<StreamPermit, NoStreamSlot> {
+        self.streams.as_ref().ok_or(NoStreamSlot).and_then(StreamPermit::take)
     }
 
     /// The flow that requests to Auth0 for this client are scheduled in.

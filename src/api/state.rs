@@ -109,6 +109,15 @@ pub struct ListenerInfo {
     pub path: PathBuf,
     /// Open connections.
     pub connections: AtomicU64,
+    /// Proxied calls under way. Their connections are among the open ones.
+    pub streams: AtomicU64,
+}
+
+impl ListenerInfo {
+    /// A listener at `path`, without connections.
+    pub fn new(path: PathBuf) -> Self {
+        Self { path, connections: AtomicU64::new(0), streams: AtomicU64::new(0) }
+    }
 }
 
 impl Services {
@@ -162,16 +171,6 @@ impl Services {
     /// A receiver of the shutdown's phase.
     pub(crate) fn phase(&self) -> watch::Receiver<ShutdownPhase> {
         self.phase.clone()
-    }
-
-    /// Whether a connection has to be closed when its request under way is finished.
-    pub(crate) fn is_closing(&self) -> bool {
-        self.phase_has_changed() && *self.phase.borrow() >= ShutdownPhase::Closing
-    }
-
-    /// Whether the shutdown has begun. Unlike reading the phase, this takes no lock.
-    pub(crate) fn phase_has_changed(&self) -> bool {
-        self.phase.has_changed().unwrap_or(true)
     }
 
     /// Whether the shutdown has begun, so that the daemon is not ready.

@@ -188,8 +188,7 @@ impl Acceptor {
         if !self.refusal_quota.try_take(group) {
             return None;
         }
-        let permit = self.refusals.free_permit()?;
-        let slot = self.refusals.slot(permit, caller, standing)?;
+        let slot = self.refusals.free_slot(caller, standing)?;
         Some(Arrival::Refused(self.register(stream)?, slot))
     }
 

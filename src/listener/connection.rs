@@ -5,35 +5,26 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use hyper::body::Incoming;
 use hyper::header::{CONNECTION, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
+use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use tokio::net::UnixStream;
-use tokio::net::unix::OwnedWriteHalf;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::watch;
-use tokio::time::{Instant, Sleep, sleep};
 
+use super::connection_timer::{ConnectionTimer, TimedOut};
 use super::fairness::{ScheduledConnection, yield_to_ready};
-use super::io::{ConnectionIo, ConnectionPhase, ConnectionState, hung_up};
+use super::io::{ConnectionIo, ConnectionPhase, ConnectionState, StreamStep, hung_up};
 use super::refusal;
+use super::stepped_body::SteppedBody;
 use crate::api::error::ApiError;
 use crate::api::peer::ConnectionPeer;
-use crate::api::response::KEEP_ALIVE;
+use crate::api::response::{AnswerBody, KEEP_ALIVE};
 use crate::api::service::{self, Answering};
 use crate::api::{Services, ShutdownPhase};
-
-/// The timeout of a header section, from its first byte to its last; for the first one from `connect(2)` on, so that no
-/// client occupies a connection without a request.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// The idle timeout: a connection is closed after this long without a request, or up to twice as long. `Keep-Alive`
-/// states less ([`crate::api::response::KeepAlive`]).
-const IDLE_TIMEOUT: Duration = Duration::from_secs(120);
-
-/// The timeout of a client that does not read its response. Far longer than a busy machine keeps a process from
-/// running.
-const READ_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// During a shutdown: how long a client that has just connected may take to begin its first request. A process on a busy
 /// machine may take longer than 100 ms from `connect(2)` to `write(2)`.
@@ -50,79 +41,147 @@ pub(super) async fn serve(
     client: ConnectionPeer,
     mut scheduled: ScheduledConnection,
     services: Arc<Services>,
+    state: Arc<ConnectionState>,
 ) {
-    let state = Arc::new(ConnectionState::default());
-    // Split, because hyper alone reads, and `hung_up` and `refusal` use the stream as well.
+    let (known, client) = (&*services, &client);
     let (reading, stream) = stream.into_split();
     let stream = Arc::new(stream);
-    let io = TokioIo::new(ConnectionIo::new(reading, &stream, &state));
-    // The service lives no longer than this function, so it can borrow.
-    let (known, seen, written, client) = (&*services, &*state, &*stream, &client);
-    let service = service_fn(|request| {
-        seen.begin_request();
-        async move {
-            // One request per step, so that pipelined requests are not one long step.
-            if seen.is_another_of_this_step() {
-                yield_to_ready().await;
-            }
-            let mut reply = match service::answer(known, client.peer(), request) {
-                Answering::Now(reply) => reply,
-                // Boxed, because to hold it in this future would cost every hit 100 instructions.
-                Answering::Later(reply) => Box::pin(unless_gone(reply, written)).await?,
-            };
-            if known.is_closing() || seen.is_over() {
-                reply.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-                reply.headers_mut().remove(KEEP_ALIVE);
-            }
-            seen.set_phase(ConnectionPhase::Writing);
-            Ok::<_, std::io::Error>(reply)
-        }
-    });
-    let mut connection = http1::Builder::new()
-        // The timer below counts from a head's first byte; hyper's would close idle connections.
-        .header_read_timeout(None)
-        // A client may shut down its sending half and wait for its response. `hung_up` finds out whether it is gone.
-        .half_close(true)
-        .max_buf_size(MAX_BUFFER)
-        .serve_connection(io, service);
-
-    let mut timer = ConnectionTimer::default();
-    let mut idle_close = pin!(idle_close(services.phase(), &state));
-    let mut is_idle_close_armed = false;
-    let end = std::future::poll_fn(|cx| {
-        loop {
-            let step = |cx: &mut Context<'_>| {
-                let before = state.work();
-                state.begin_step();
-                let outcome = Pin::new(&mut connection).poll(cx);
-                (outcome, state.work() != before)
-            };
-            let end = match scheduled.poll(cx, step) {
-                Poll::Ready(outcome) => return Poll::Ready(ConnectionEnd::of(outcome)),
-                Poll::Pending => timer.poll(&state, cx),
-            };
-            if matches!(end, Poll::Ready(ConnectionEnd::Idle)) {
-                // A request may have arrived that the runtime has not reported yet; to close would reset it.
-                state.set_over();
-                continue;
-            }
-            // Polled once, `idle_close` wakes this task. Polling it with every request would take its locks each time.
-            let is_quiet = is_idle_close_armed && !services.phase_has_changed();
-            if end.is_ready() || state.is_over() || is_quiet || idle_close.as_mut().poll(cx).is_pending() {
-                is_idle_close_armed = true;
-                return end;
-            }
-            // The connection is polled once more, and sees that it is over.
-            state.set_over();
-        }
-    })
-    .await;
+    let answer = |request| service::answer(known, client.peer(), request);
+    let end = converse(reading, &stream, &mut scheduled, &state, services.phase(), &answer).await;
     // The connection keeps a turn that it still holds: what its client goes on sending is read, and costs its uid alone.
     // Without it, a client that sends head sections that are too large takes the 95th percentile of another uid's hits
     // from 0.8 to 1.3 ms (debug builds).
     if let ConnectionEnd::Refused(why) = end {
         refusal::explain(&why, (*stream).as_ref(), &services).await;
     }
+}
+
+/// Answers the requests of one connection with `answer`, until the connection ends. The stream is split, because hyper
+/// alone reads, and `hung_up` and `refusal` use it as well.
+async fn converse<'a>(
+    reading: OwnedReadHalf,
+    stream: &Arc<OwnedWriteHalf>,
+    scheduled: &mut ScheduledConnection,
+    state: &Arc<ConnectionState>,
+    phase: watch::Receiver<ShutdownPhase>,
+    answer: &(impl Fn(Request<Incoming>) -> Answering<'a> + Sync),
+) -> ConnectionEnd {
+    let io = TokioIo::new(ConnectionIo::new(reading, stream, state));
+    let shutdown = &Shutdown(phase);
+    // The service lives no longer than this function, so it can borrow.
+    let service = service_fn(|request| {
+        state.begin_request();
+        async move {
+            // One request per step, so that pipelined requests are not one long step.
+            if state.is_another_of_this_step() {
+                yield_to_ready().await;
+            }
+            let mut reply = match answer(request) {
+                Answering::Now(reply) => reply,
+                // Boxed, because to hold it in this future would cost every hit 100 instructions.
+                Answering::Later(reply) => Box::pin(unless_gone(reply, stream)).await?,
+            };
+            if shutdown.is_closing() || state.is_over() {
+                reply.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                reply.headers_mut().remove(KEEP_ALIVE);
+            }
+            state.set_phase(ConnectionPhase::Writing);
+            Ok::<_, std::io::Error>(match reply.body() {
+                AnswerBody::Whole(_) => reply,
+                AnswerBody::Stream(_) => in_steps(reply, state),
+            })
+        }
+    });
+    let mut connection = http1::Builder::new()
+        // `ConnectionTimer` counts from a head's first byte; hyper's timer would close idle connections.
+        .header_read_timeout(None)
+        // A client may shut down its sending half and wait for its response. `hung_up` finds out whether it is gone.
+        .half_close(true)
+        .max_buf_size(MAX_BUFFER)
+        .serve_connection(io, service);
+
+    let (mut timer, mut cutoff) = (ConnectionTimer::default(), None);
+    let mut idle_close = pin!(idle_close(shutdown.0.clone(), state));
+    let mut is_idle_close_armed = false;
+    std::future::poll_fn(|cx| {
+        loop {
+            scheduled.set_streaming(state.is_streaming());
+            let (was_over, mut wants_another) = (state.is_over(), false);
+            let step = |cx: &mut Context<'_>| {
+                let before = state.work();
+                state.begin_step();
+                let outcome = Pin::new(&mut connection).poll(cx);
+                let stream_step = state.stream_step();
+                wants_another = stream_step == StreamStep::WantsAnother;
+                (outcome, state.work() != before || stream_step != StreamStep::Free)
+            };
+            let timed_out = match scheduled.poll(cx, step) {
+                Poll::Ready(outcome) => return Poll::Ready(ConnectionEnd::of(outcome)),
+                Poll::Pending => timer.poll(state, (**stream).as_ref(), cx),
+            };
+            if wants_another && !scheduled.is_woken() {
+                cx.waker().wake_by_ref();
+            }
+            match timed_out {
+                // A request may have arrived that the runtime has not reported yet; to close would reset it.
+                Poll::Ready(TimedOut::Idle) => {
+                    state.set_over();
+                    continue;
+                }
+                Poll::Ready(TimedOut::Head) => return Poll::Ready(ConnectionEnd::Refused(ApiError::Timeout)),
+                Poll::Ready(TimedOut::Client) => return Poll::Ready(ConnectionEnd::Done),
+                Poll::Pending => {}
+            }
+            if state.phase() == ConnectionPhase::Streaming && shutdown.has_begun() {
+                let cutoff = cutoff.get_or_insert_with(|| Box::pin(over(shutdown.0.clone())));
+                if cutoff.as_mut().poll(cx).is_ready() {
+                    // The client finds the response to be incomplete.
+                    return Poll::Ready(ConnectionEnd::Done);
+                }
+            }
+            // The end of a stream has found no slot. The connection is polled once more, and sees that it is over.
+            if state.is_over() && !was_over {
+                continue;
+            }
+            // Polled once, `idle_close` wakes this task. Polling it with every request would take its locks each time.
+            let is_quiet = is_idle_close_armed && !shutdown.has_begun();
+            if state.is_over() || is_quiet || idle_close.as_mut().poll(cx).is_pending() {
+                is_idle_close_armed = true;
+                return Poll::Pending;
+            }
+            // The connection is polled once more here, too.
+            state.set_over();
+        }
+    })
+    .await
+}
+
+/// The response, whose body is a stream, so that it takes a step for each frame.
+fn in_steps(reply: Response<AnswerBody>, state: &Arc<ConnectionState>) -> Response<AnswerBody> {
+    reply.map(|body| match body {
+        AnswerBody::Stream(stream) => AnswerBody::Stream(SteppedBody::new(stream, state)),
+        whole => whole,
+    })
+}
+
+/// The phase of the daemon's shutdown, as a connection reads it.
+struct Shutdown(watch::Receiver<ShutdownPhase>);
+
+impl Shutdown {
+    /// Whether the shutdown has begun. Unlike reading the phase, this takes no lock.
+    fn has_begun(&self) -> bool {
+        self.0.has_changed().unwrap_or(true)
+    }
+
+    /// Whether the connection has to be closed when its request under way is finished.
+    fn is_closing(&self) -> bool {
+        self.has_begun() && *self.0.borrow() >= ShutdownPhase::Closing
+    }
+}
+
+/// Returns at the shutdown's deadline. The wait does not fail: the sender is kept until every listener has ended.
+async fn over(mut phase: watch::Receiver<ShutdownPhase>) {
+    phase.wait_for(|phase| *phase == ShutdownPhase::Over).await.ok();
 }
 
 /// The answer, unless the client hangs up before it.
@@ -150,8 +209,6 @@ async fn idle_close(mut phase: watch::Receiver<ShutdownPhase>, state: &Connectio
 enum ConnectionEnd {
     /// Without a further response to the client.
     Done,
-    /// After the idle timeout.
-    Idle,
     /// With an error, because no request could be read, or not in time.
     Refused(ApiError),
 }
@@ -169,77 +226,6 @@ impl ConnectionEnd {
                         .into(),
             }),
             _ => Self::Done,
-        }
-    }
-}
-
-/// The one timer of a connection. An ordinary request does not touch it: it is armed where a phase lasts, and an idle
-/// timer that fires finds out only then whether there was a request meanwhile.
-#[derive(Default)]
-struct ConnectionTimer {
-    timer: Option<Pin<Box<Sleep>>>,
-    armed: Option<Armed>,
-    /// The timer was polled, so it wakes this task when it fires.
-    is_polled: bool,
-}
-
-#[derive(Clone, Copy)]
-struct Armed {
-    phase: ConnectionPhase,
-    progress: u64,
-}
-
-impl ConnectionTimer {
-    /// Called whenever the connection has no work.
-    fn poll(&mut self, connection: &ConnectionState, cx: &mut Context<'_>) -> Poll<ConnectionEnd> {
-        let (phase, progress, is_first) =
-            (connection.phase(), connection.progress(), connection.requests() == 0);
-        let time = match phase {
-            // hyper reads what has arrived, and then the end of the stream, which ends the connection.
-            ConnectionPhase::Idle if connection.is_over() => {
-                self.armed = None;
-                return Poll::Pending;
-            }
-            ConnectionPhase::Idle if is_first => HEAD_TIMEOUT,
-            ConnectionPhase::Idle => IDLE_TIMEOUT,
-            ConnectionPhase::Reading => HEAD_TIMEOUT,
-            ConnectionPhase::Writing => READ_TIMEOUT,
-            ConnectionPhase::Answering => {
-                self.armed = None;
-                return Poll::Pending;
-            }
-        };
-        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(time)));
-        loop {
-            let armed = match self.armed {
-                // Each head has its own timeout, the first one from the start; that of an idle connection runs on.
-                Some(armed) if armed.progress == progress && (armed.phase == phase || is_first) => armed,
-                Some(armed) if armed.phase == ConnectionPhase::Idle && phase == ConnectionPhase::Idle => {
-                    armed
-                }
-                _ => {
-                    timer.as_mut().reset(Instant::now() + time);
-                    self.is_polled = false;
-                    *self.armed.insert(Armed { phase, progress })
-                }
-            };
-            if self.is_polled && !timer.is_elapsed() {
-                return Poll::Pending;
-            }
-            match timer.as_mut().poll(cx) {
-                Poll::Pending => {
-                    self.is_polled = true;
-                    return Poll::Pending;
-                }
-                Poll::Ready(()) if armed.progress == progress => {
-                    return Poll::Ready(match phase {
-                        ConnectionPhase::Idle => ConnectionEnd::Idle,
-                        ConnectionPhase::Reading => ConnectionEnd::Refused(ApiError::Timeout),
-                        ConnectionPhase::Answering | ConnectionPhase::Writing => ConnectionEnd::Done,
-                    });
-                }
-                Poll::Ready(()) => self.armed = None,
-            }
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Connection limits of one listener: in total, for each uid, and for uids that no rule names.
+//! Limits of one listener, of its connections or of its streams: in total, for each uid, and for uids that no rule names.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -40,8 +40,20 @@ pub type Permit = Result<OwnedSemaphorePermit, AcquireError>;
 pub struct ConnectionSlot {
     _permit: Permit,
     limits: Arc<ConnectionLimits>,
-    uid: u32,
+    caller: Caller,
     standing: Standing,
+}
+
+impl ConnectionSlot {
+    /// A slot of the same client under `limits`, if there is one.
+    pub fn another(&self, limits: &Arc<ConnectionLimits>) -> Option<Self> {
+        limits.free_slot(self.caller, self.standing)
+    }
+
+    /// The limits that the slot counts against.
+    pub fn limits(&self) -> &Arc<ConnectionLimits> {
+        &self.limits
+    }
 }
 
 impl ConnectionLimits {
@@ -68,9 +80,10 @@ impl ConnectionLimits {
         Arc::clone(&self.free).acquire_owned().await
     }
 
-    /// A permit, unless the listener is at its total limit.
-    pub fn free_permit(&self) -> Option<Permit> {
-        Arc::clone(&self.free).try_acquire_owned().ok().map(Ok)
+    /// A slot for `caller`; `None` if the total limit or a limit of its uid is reached.
+    pub fn free_slot(self: &Arc<Self>, caller: Caller, standing: Standing) -> Option<ConnectionSlot> {
+        let permit = Arc::clone(&self.free).try_acquire_owned().ok().map(Ok)?;
+        self.slot(permit, caller, standing)
     }
 
     /// A slot for `caller`; `None` if a limit of its uid is reached, which returns `permit`.
@@ -95,7 +108,7 @@ impl ConnectionLimits {
             counts.all += 1;
             counts.strangers += usize::from(is_stranger);
         }
-        Some(ConnectionSlot { _permit: permit, limits: Arc::clone(self), uid, standing })
+        Some(ConnectionSlot { _permit: permit, limits: Arc::clone(self), caller, standing })
     }
 
     fn counts(&self) -> MutexGuard<'_, ConnectionCounts> {
@@ -113,10 +126,10 @@ impl Drop for ConnectionSlot {
         if self.standing == Standing::Stranger {
             counts.strangers = counts.strangers.saturating_sub(1);
         }
-        if let Some(of_uid) = counts.by_uid.get_mut(&self.uid) {
+        if let Some(of_uid) = counts.by_uid.get_mut(&self.caller.uid) {
             *of_uid = of_uid.saturating_sub(1);
             if *of_uid == 0 {
-                counts.by_uid.remove(&self.uid);
+                counts.by_uid.remove(&self.caller.uid);
             }
         }
     }

@@ -6,6 +6,10 @@
 //! runtime's run queue at a time, and goes to its end after a step; the other connections of that uid wait. While a
 //! connection waits for Auth0 it is not ready, and delays no other connection.
 //!
+//! Proxied calls of a uid take turns of their own, so that its lookups do not wait for all of its streams. After each step
+//! such a connection rests until every other ready task has run and the runtime has looked for new events: a stream
+//! nearly always has work, and would leave new requests unnoticed.
+//!
 //! A single uid with a few connections, as in most pods, is not scheduled, because scheduling has a cost. A single uid
 //! with many is: a connection of another uid may be in the kernel's backlog, and the accept loop is in the same run
 //! queue as the connections.
@@ -18,6 +22,7 @@ use std::task::{Context, Poll, ready};
 
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 
+use super::rest::Rest;
 use crate::domain::policy::{Caller, Policy, Standing};
 
 /// The most connections of a single group that are not scheduled. Up to this number, a new connection waits for at most
@@ -67,6 +72,8 @@ struct Queues {
     by_group: HashMap<Group, GroupQueue>,
     /// Connections of all groups.
     connections: usize,
+    /// Those of them that proxy a call.
+    streams: usize,
 }
 
 impl Queues {
@@ -74,6 +81,7 @@ impl Queues {
         let probes = self.by_group.get(&Group::Probes);
         let other_groups = self.by_group.len() - usize::from(probes.is_some());
         other_groups > 1
+            || self.streams > 0
             || self.connections > MAX_UNSCHEDULED
             || probes.is_some_and(|queue| queue.connections > MAX_UNSCHEDULED_PROBES)
     }
@@ -84,6 +92,8 @@ impl Queues {
 struct GroupQueue {
     /// Has one permit: the group's turn.
     turn: Arc<Semaphore>,
+    /// The turn of those connections that proxy a call.
+    stream_turn: Arc<Semaphore>,
     connections: usize,
 }
 
@@ -91,14 +101,23 @@ impl FairScheduler {
     /// Registers a connection of `group`, until the returned value is dropped.
     pub fn register(&self, group: Group) -> ScheduledConnection {
         let mut queues = self.0.queues();
-        let new = || GroupQueue { turn: Arc::new(Semaphore::new(1)), connections: 0 };
+        let turn = || Arc::new(Semaphore::new(1));
+        let new = || GroupQueue { turn: turn(), stream_turn: turn(), connections: 0 };
         let queue = queues.by_group.entry(group).or_insert_with(new);
         queue.connections = queue.connections.saturating_add(1);
         let turn = Arc::clone(&queue.turn);
         queues.connections = queues.connections.saturating_add(1);
         self.0.is_scheduling.store(queues.is_scheduling(), Ordering::Relaxed);
         drop(queues);
-        ScheduledConnection { scheduler: Arc::clone(&self.0), group, turn, waiting: None, held: None }
+        ScheduledConnection {
+            scheduler: Arc::clone(&self.0),
+            group,
+            turn,
+            waiting: None,
+            held: None,
+            is_streaming: false,
+            rest: None,
+        }
     }
 }
 
@@ -119,6 +138,10 @@ pub struct ScheduledConnection {
     waiting: Option<Pin<Box<dyn Future<Output = Turn> + Send>>>,
     /// The turn of the last step, until all tasks that were ready at that step have run.
     held: Option<Turn>,
+    /// Whether the connection proxies a call.
+    is_streaming: bool,
+    /// The rest after a step of a stream; `None` before the first one.
+    rest: Option<Arc<Rest>>,
 }
 
 impl ScheduledConnection {
@@ -129,6 +152,9 @@ impl ScheduledConnection {
         cx: &mut Context<'_>,
         step: impl FnOnce(&mut Context<'_>) -> (Poll<T>, bool),
     ) -> Poll<T> {
+        if self.rest.as_ref().is_some_and(|rest| rest.goes_on(cx)) {
+            return Poll::Pending;
+        }
         self.held = None;
         if self.waiting.is_none() && !self.scheduler.is_scheduling.load(Ordering::Relaxed) {
             return step(cx).0;
@@ -147,9 +173,34 @@ impl ScheduledConnection {
         let (outcome, did_work) = step(cx);
         if did_work {
             self.held = Some(turn);
-            cx.waker().wake_by_ref();
+            if self.is_streaming {
+                self.rest.get_or_insert_default().begin(cx);
+            } else {
+                cx.waker().wake_by_ref();
+            }
         }
         outcome
+    }
+
+    /// Lets the connection take the turns of its group's streams, or those of its other connections again.
+    pub fn set_streaming(&mut self, is_streaming: bool) {
+        if self.is_streaming == is_streaming {
+            return;
+        }
+        self.is_streaming = is_streaming;
+        self.waiting = None;
+        let mut queues = self.scheduler.queues();
+        if let Some(queue) = queues.by_group.get(&self.group) {
+            self.turn = Arc::clone(if is_streaming { &queue.stream_turn } else { &queue.turn });
+        }
+        queues.streams =
+            if is_streaming { queues.streams.saturating_add(1) } else { queues.streams.saturating_sub(1) };
+        self.scheduler.is_scheduling.store(queues.is_scheduling(), Ordering::Relaxed);
+    }
+
+    /// Whether the last step did work, so that the connection is woken for another.
+    pub fn is_woken(&self) -> bool {
+        self.held.is_some()
     }
 
     /// Whether the connection has work and waits for its group's turn.
@@ -160,6 +211,7 @@ impl ScheduledConnection {
 
 impl Drop for ScheduledConnection {
     fn drop(&mut self) {
+        self.set_streaming(false);
         let mut queues = self.scheduler.queues();
         if let Some(queue) = queues.by_group.get_mut(&self.group) {
             queue.connections = queue.connections.saturating_sub(1);

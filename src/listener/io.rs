@@ -14,9 +14,9 @@ use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::time::sleep;
 
-/// How often a connection that waits for a response is checked for a hang-up. A hang-up frees the connection; the
-/// lookup goes on.
-const HANG_UP_INTERVAL: Duration = Duration::from_millis(500);
+/// How often a connection that waits, for a response or for more of a streamed one, is checked for a hang-up. A hang-up
+/// frees the connection; a lookup goes on.
+pub(super) const HANG_UP_INTERVAL: Duration = Duration::from_millis(500);
 
 /// What the client is doing, as far as its bytes show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,8 +27,10 @@ pub enum ConnectionPhase {
     Reading = 1,
     /// The client waits for the response.
     Answering = 2,
-    /// The client has not read the whole response.
-    Writing = 3,
+    /// The response is a stream that has not ended.
+    Streaming = 3,
+    /// The response is complete, and the client has not read the whole of it.
+    Writing = 4,
 }
 
 /// The state of a connection, shared by the stream, which sees bytes, the service, which sees requests, and the timer.
@@ -46,12 +48,30 @@ pub struct ConnectionState {
     before: AtomicU64,
     /// The connection ends after the requests that have begun.
     over: AtomicBool,
+    /// The request under way is a proxied call.
+    streaming: AtomicBool,
+    /// The socket takes no more bytes, because the client has not read those before.
+    blocked: AtomicBool,
+    /// What the current step did of a streamed response.
+    stream_step: AtomicU8,
+}
+
+/// What a step did of a streamed response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StreamStep {
+    /// It passed on no frame.
+    Free = 0,
+    /// It passed on a frame.
+    Used = 1,
+    /// It passed on a frame, and the next one is at hand.
+    WantsAnother = 2,
 }
 
 impl ConnectionState {
     /// A step of the connection begins.
     pub fn begin_step(&self) {
         self.before.store(self.requests(), Ordering::Relaxed);
+        self.set_stream_step(StreamStep::Free);
     }
 
     /// Whether the request that has just begun is not the first one of its step.
@@ -68,6 +88,7 @@ impl ConnectionState {
             0 => ConnectionPhase::Idle,
             1 => ConnectionPhase::Reading,
             2 => ConnectionPhase::Answering,
+            3 => ConnectionPhase::Streaming,
             _ => ConnectionPhase::Writing,
         }
     }
@@ -105,6 +126,35 @@ impl ConnectionState {
 
     pub fn is_over(&self) -> bool {
         self.over.load(Ordering::Relaxed)
+    }
+
+    pub fn set_streaming(&self, is_streaming: bool) {
+        self.streaming.store(is_streaming, Ordering::Relaxed);
+    }
+
+    pub fn is_streaming(&self) -> bool {
+        self.streaming.load(Ordering::Relaxed)
+    }
+
+    fn set_blocked(&self, is_blocked: bool) {
+        self.blocked.store(is_blocked, Ordering::Relaxed);
+    }
+
+    /// Whether the client has to read before the socket takes more.
+    pub fn is_blocked(&self) -> bool {
+        self.blocked.load(Ordering::Relaxed)
+    }
+
+    pub fn set_stream_step(&self, step: StreamStep) {
+        self.stream_step.store(step as u8, Ordering::Relaxed);
+    }
+
+    pub fn stream_step(&self) -> StreamStep {
+        match self.stream_step.load(Ordering::Relaxed) {
+            0 => StreamStep::Free,
+            1 => StreamStep::Used,
+            _ => StreamStep::WantsAnother,
+        }
     }
 }
 
@@ -193,10 +243,14 @@ impl ConnectionIo {
             return Poll::Ready(Ok(length));
         }
         loop {
-            ready!((*self.stream).as_ref().poll_write_ready(cx))?;
+            if (*self.stream).as_ref().poll_write_ready(cx)?.is_pending() {
+                self.state.set_blocked(true);
+                return Poll::Pending;
+            }
             match write((*self.stream).as_ref()) {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                 written => {
+                    self.state.set_blocked(false);
                     self.state.note_progress();
                     return Poll::Ready(written);
                 }
@@ -252,12 +306,16 @@ impl AsyncWrite for ConnectionIo {
 pub async fn hung_up(stream: &UnixStream) -> std::io::Error {
     loop {
         sleep(HANG_UP_INTERVAL).await;
-        // An empty write sends nothing, and fails once the client cannot read any more.
-        match stream.try_write(&[]) {
-            Err(error) if error.kind() != ErrorKind::WouldBlock => return error,
-            _ => {}
+        if let Some(gone) = hang_up(stream) {
+            return gone;
         }
     }
+}
+
+/// The error of writing to a client that has closed both halves of its connection; `None` while it may still read.
+pub(super) fn hang_up(stream: &UnixStream) -> Option<std::io::Error> {
+    // An empty write sends nothing, and fails once the client cannot read any more.
+    stream.try_write(&[]).err().filter(|error| error.kind() != ErrorKind::WouldBlock)
 }
 
 /// Shuts down one half of `stream`.
