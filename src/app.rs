@@ -55,9 +55,6 @@ const LAST_ANSWERS: Duration = Duration::from_millis(500);
 /// not read.
 const LAST_LINES: Duration = Duration::from_secs(2);
 
-/// The most proxied calls of a listener at a time.
-const MAX_STREAMS: usize = 256;
-
 /// The file with this installation's id (machine-id(5)).
 const MACHINE_ID: &str = "/etc/machine-id";
 
@@ -218,7 +215,7 @@ pub async fn start_on(bound: Bound, config: &Config, deps: Deps) -> Result<Runni
             heartbeat,
             max_connections,
             terms: now,
-            max_streams: MAX_STREAMS,
+            max_streams: 256,
             info: Arc::new(ListenerInfo::new(settings.path.clone())),
         });
     }

@@ -19,7 +19,7 @@ use super::connection_timer::{ConnectionTimer, TimedOut};
 use super::fairness::{ScheduledConnection, yield_to_ready};
 use super::io::{ConnectionIo, ConnectionPhase, ConnectionState, StreamStep, hung_up};
 use super::refusal;
-use super::stepped_body::SteppedBody;
+use super::stepped_body;
 use crate::api::error::ApiError;
 use crate::api::peer::ConnectionPeer;
 use crate::api::response::{AnswerBody, KEEP_ALIVE};
@@ -159,7 +159,7 @@ async fn converse<'a>(
 /// The response, whose body is a stream, so that it takes a step for each frame.
 fn in_steps(reply: Response<AnswerBody>, state: &Arc<ConnectionState>) -> Response<AnswerBody> {
     reply.map(|body| match body {
-        AnswerBody::Stream(stream) => AnswerBody::Stream(SteppedBody::new(stream, state)),
+        AnswerBody::Stream(stream) => AnswerBody::Stream(stepped_body::in_steps(stream, state)),
         whole => whole,
     })
 }
@@ -229,3 +229,6 @@ impl ConnectionEnd {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

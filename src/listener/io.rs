@@ -59,11 +59,11 @@ pub struct ConnectionState {
 /// What a step did of a streamed response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StreamStep {
-    /// It passed on no frame.
+    /// No frame was passed on.
     Free = 0,
-    /// It passed on a frame.
+    /// One frame was passed on.
     Used = 1,
-    /// It passed on a frame, and the next one is at hand.
+    /// One frame was passed on, and the next one is at hand.
     WantsAnother = 2,
 }
 
