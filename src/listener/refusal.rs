@@ -58,7 +58,8 @@ fn send(why: &ApiError, with_body: bool, stream: &UnixStream, services: &Service
     is_sent
 }
 
-async fn drain(stream: &UnixStream) {
+/// Reads what the client still sends, until it closes its sending half or [`LINGER`] has passed.
+pub(super) async fn drain(stream: &UnixStream) {
     timeout(LINGER, read(stream, |_| false)).await.ok();
 }
 

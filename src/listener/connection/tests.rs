@@ -168,6 +168,23 @@ async fn a_refusal_costs_no_upload() {
     assert!(served.read_to("uploaded.").await.starts_with("HTTP/1.1 200 "));
 }
 
+/// Many clients read nothing before they have sent the whole body.
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_comes_before_the_whole_body_reaches_its_client() {
+    for path in ["/refused", "/stream"] {
+        let mut served = Served::new();
+        let request = format!("POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 2000000\r\n\r\n");
+        served.send(request).await;
+        let provider = if path == "/stream" { served.calls.recv().await } else { None };
+        provider.inspect(|provider| provider.send(frame("refused.")).unwrap());
+        sleep(SECOND / 2).await;
+        served.send(vec![b'x'; 2_000_000]).await;
+        let text = served.read_to_close().await;
+        assert!(text.contains("refused."), "{text}");
+        assert!(served.ends_within(2 * SECOND).await);
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_stream_goes_on_until_the_shutdown_is_over() {
     let mut served = Served::new();

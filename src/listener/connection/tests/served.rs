@@ -16,7 +16,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::super::converse;
+use super::super::{ConnectionEnd, converse};
 use crate::api::response::{AnswerBody, BrokenStream};
 use crate::api::service::Answering;
 use crate::api::streams::{StreamPermit, StreamSlots};
@@ -26,6 +26,7 @@ use crate::listener::connection_limits::{ConnectionLimits, ConnectionSlot};
 use crate::listener::fairness::{FairScheduler, Group};
 use crate::listener::held_slot::HeldSlot;
 use crate::listener::io::ConnectionState;
+use crate::listener::refusal;
 
 /// What the provider of one call sends. Closed once the daemon has dropped the call.
 pub(super) type Provider = mpsc::UnboundedSender<Result<Bytes, BrokenStream>>;
@@ -80,7 +81,11 @@ impl Served {
             let (reading, writing) = server.into_split();
             let held: Arc<dyn StreamSlots> = slots;
             let answer = |request| answer(request, &held, &called, &uploads);
-            converse(reading, &Arc::new(writing), &mut scheduled, &state, phase_now, &answer).await;
+            let writing = Arc::new(writing);
+            let end = converse(reading, &writing, &mut scheduled, &state, phase_now, &answer).await;
+            if let ConnectionEnd::Answered = end {
+                refusal::drain((*writing).as_ref()).await;
+            }
         });
         Self { client, phase, calls, uploaded, task }
     }
