@@ -7,6 +7,7 @@
 //! The tenant has its own parsers and decoders. With those of the daemon, a mistake in them would be on both sides, and
 //! no test would find it.
 
+pub mod api;
 mod application;
 mod assertions;
 mod calls;
@@ -18,6 +19,8 @@ mod discovery;
 mod error;
 mod exchange;
 mod fault;
+mod hang_up;
+mod heads;
 mod keys;
 mod limit;
 mod listen;
@@ -62,6 +65,7 @@ pub use options::{ClientAuth, TenantOptions};
 pub use peer_certificate::PeerCertificate;
 pub use reply::{Delivery, Reply};
 pub use vault::{ConnectedAccount, Exchange, Refreshing, VaultSettings};
+pub use wire::GivenUp;
 
 use certificates::Authority;
 use fault::Plan;

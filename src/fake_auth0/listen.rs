@@ -1,4 +1,4 @@
-//! Serves a simulated tenant or provider by TLS on loopback.
+//! Serves a simulated tenant, provider or API by TLS on loopback.
 
 use std::future::{pending, poll_fn};
 use std::io;
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Limited};
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
@@ -21,6 +21,8 @@ use crate::task;
 
 use super::Tenant;
 use super::certificates::{Authority, CertificateKind};
+use super::hang_up;
+use super::heads::{Heads, Tapped};
 use super::peer_certificate::PeerCertificate;
 use super::ports::{Port, Ports};
 use super::reply::{Delivery, Reply};
@@ -30,11 +32,38 @@ const LONGEST_REQUEST: usize = 64 * 1024;
 
 /// A simulated server, as its listener sees it. Clones share its state.
 pub(super) trait Server: Clone + Send + Sync + 'static {
-    /// Answers one request.
-    fn answer(&self, request: Request<Bytes>) -> impl Future<Output = Reply> + Send;
+    /// The bodies of its answers.
+    type Sent: Body<Data = Bytes, Error = GivenUp> + Send + 'static;
+
+    /// Answers one request; `Err` closes the connection without an answer.
+    fn respond(
+        &self,
+        request: Request<Incoming>,
+        connection: &Connection,
+    ) -> impl Future<Output = Result<Response<Self::Sent>, GivenUp>> + Send;
 
     /// How its connections behave from now on.
     fn connections(&self) -> Connections;
+
+    /// Notes a new connection. A server that returns a number for it gets the heads of its requests byte for byte, and
+    /// learns when the client closes it.
+    fn opened(&self) -> Option<u64> {
+        None
+    }
+
+    /// Notes that the client has closed its half of this connection.
+    fn hung_up(&self, _connection: u64) {}
+}
+
+/// One connection, as the server sees it.
+pub(super) struct Connection {
+    /// The number that [`Server::opened`] returned.
+    pub number: Option<u64>,
+    /// The heads of its requests, if it has a number.
+    pub heads: Heads,
+    /// Bytes to send before the answer.
+    pub queue: Queue,
+    reset: ResetFlag,
 }
 
 /// The behaviour of a server's connections.
@@ -137,8 +166,14 @@ impl Tenant {
 }
 
 impl Server for Tenant {
-    fn answer(&self, request: Request<Bytes>) -> impl Future<Output = Reply> + Send {
-        Tenant::answer(self, request)
+    type Sent = Sent;
+
+    async fn respond(
+        &self,
+        request: Request<Incoming>,
+        connection: &Connection,
+    ) -> Result<Response<Sent>, GivenUp> {
+        answered_whole(request, connection, |request| self.answer(request)).await
     }
 
     fn connections(&self) -> Connections {
@@ -203,54 +238,76 @@ async fn while_open(mut open: watch::Receiver<bool>, connection: impl Future<Out
 }
 
 async fn serve_connection<S: Server>(server: S, stream: TcpStream, acceptor: TlsAcceptor) {
-    let reset = ResetFlag::default();
-    let queue = Queue::default();
     let Connections { title_case_headers, generation, handshake } = server.connections();
     match handshake {
         Handshake::Done => {}
         Handshake::Closed => return,
         Handshake::Stalled => return pending().await,
     }
+    let number = server.opened();
+    let (reset, queue, heads) = (ResetFlag::default(), Queue::default(), Heads::default());
+    let (stream, watched) = match number {
+        Some(_) => match hang_up::watchable(stream) {
+            Ok((stream, watched)) => (stream, Some(watched)),
+            Err(_) => return,
+        },
+        None => (stream, None),
+    };
     let Ok(stream) = acceptor.accept(ResettableStream::new(stream, reset.clone())).await else { return };
     let presented = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
     let presented = presented.map(|certificate| PeerCertificate(certificate.clone().into_owned()));
-    let stream = Preceded::new(stream, queue.clone());
+    let stream = Tapped::new(Preceded::new(stream, queue.clone()), number.map(|_| heads.clone()));
+    let connection = Connection { number, heads, queue, reset };
     let service = service_fn(|mut request: Request<Incoming>| {
         if let Some(presented) = &presented {
             request.extensions_mut().insert(presented.clone());
         }
         let is_dead = server.connections().generation != generation;
-        respond(&server, request, is_dead, &reset, &queue)
+        let (server, connection) = (&server, &connection);
+        async move {
+            if is_dead {
+                return pending().await;
+            }
+            server.respond(request, connection).await
+        }
     });
     let served = http1::Builder::new()
         .auto_date_header(false)
         .title_case_headers(title_case_headers)
         .header_read_timeout(None)
-        .serve_connection(TokioIo::new(stream), service)
-        .await;
+        .serve_connection(TokioIo::new(stream), service);
+    let hang_up = async {
+        match (watched, number) {
+            (Some(watched), Some(number)) => {
+                watched.closed_by_peer().await;
+                server.hung_up(number);
+            }
+            _ => pending().await,
+        }
+    };
+    let served = tokio::select! {
+        served = served => served,
+        () = hang_up => return,
+    };
     if let Err(error) = served {
         tracing::trace!(%error, "A connection to a simulated server ended");
     }
 }
 
-async fn respond<S: Server>(
-    server: &S,
+/// Answers a request whose body is held in memory, with an answer that is.
+pub(super) async fn answered_whole<F: Future<Output = Reply>>(
     request: Request<Incoming>,
-    is_dead: bool,
-    reset: &ResetFlag,
-    queue: &Queue,
+    connection: &Connection,
+    answer: impl FnOnce(Request<Bytes>) -> F,
 ) -> Result<Response<Sent>, GivenUp> {
-    if is_dead {
-        return pending().await;
-    }
     let (parts, body) = request.into_parts();
     let body = Limited::new(body, LONGEST_REQUEST).collect().await.map_err(|_| GivenUp)?.to_bytes();
-    let Reply { mut response, delivery } = server.answer(Request::from_parts(parts, body)).await;
+    let Reply { mut response, delivery } = answer(Request::from_parts(parts, body)).await;
     if let Some(before) = response.extensions_mut().remove::<Before>() {
-        queue.put(before);
+        connection.queue.put(before);
     }
     if delivery == Delivery::HeadersStall {
         return pending().await;
     }
-    deliver(response, delivery, reset)
+    deliver(response, delivery, &connection.reset)
 }

@@ -24,6 +24,7 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
+use hyper::body::Incoming;
 use hyper::{Request, Response, StatusCode};
 use tokio::sync::watch;
 
@@ -49,10 +50,11 @@ use request::TokenRequest;
 use super::Tenant;
 use super::certificates::{Authority, CertificateKind};
 use super::error::TenantError;
-use super::listen::{Connections, Handshake, Listening, Server, listen};
+use super::listen::{Connection, Connections, Handshake, Listening, Server, answered_whole, listen};
 use super::options::ClientAuth;
 use super::ports::Ports;
 use super::reply::{self, Delivery, Reply};
+use super::wire::{GivenUp, Sent};
 
 /// A simulated identity provider. Clones share its state.
 #[derive(Clone)]
@@ -220,8 +222,14 @@ impl FakeProvider {
 }
 
 impl Server for FakeProvider {
-    fn answer(&self, request: Request<Bytes>) -> impl Future<Output = Reply> + Send {
-        FakeProvider::answer(self, request)
+    type Sent = Sent;
+
+    async fn respond(
+        &self,
+        request: Request<Incoming>,
+        connection: &Connection,
+    ) -> Result<Response<Sent>, GivenUp> {
+        answered_whole(request, connection, |request| self.answer(request)).await
     }
 
     fn connections(&self) -> Connections {

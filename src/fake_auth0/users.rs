@@ -5,6 +5,7 @@
 
 pub(super) mod logins;
 pub(super) mod refreshable;
+mod tokens;
 
 use std::time::Duration;
 

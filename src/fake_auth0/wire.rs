@@ -79,6 +79,12 @@ impl Before {
         Self { bytes, is_endless: count.is_none() }
     }
 
+    /// Interim responses of this status, with one field.
+    pub fn informational(status: u16, field: &str, count: usize) -> Self {
+        let bytes = format!("HTTP/1.1 {status} \r\n{field}\r\n\r\n").into_bytes().repeat(count).into();
+        Self { bytes, is_endless: false }
+    }
+
     /// A complete answer in chunks of one byte each. hyper's own answer follows its end, and is ignored, because the
     /// headers announce that the connection closes.
     pub fn in_crumbs(body: &[u8]) -> Self {
@@ -178,7 +184,7 @@ enum Then {
 /// The error that makes hyper close the connection.
 #[derive(Debug, thiserror::Error)]
 #[error("the connection is closed on purpose")]
-pub(super) struct GivenUp;
+pub struct GivenUp;
 
 /// Makes the response with which the client sees `delivery`; `Err` closes the connection without an answer.
 pub(super) fn deliver(
