@@ -71,7 +71,7 @@ use certificates::Authority;
 use fault::Plan;
 use ports::Ports;
 use state::State;
-use users::logins::{self, StoredTokens};
+use users::logins;
 
 /// A simulated Auth0 tenant. Clones share its state.
 #[derive(Clone)]
@@ -128,16 +128,8 @@ impl Tenant {
     }
 
     fn begin(&self, request: &Request<Bytes>) -> Underway {
-        let endpoint = Endpoint::of(request);
-        let call = Call {
-            at: self.0.clock.now(),
-            endpoint,
-            method: request.method().clone(),
-            path: request.uri().path_and_query().map_or("", |path| path.as_str()).to_owned(),
-            user_id: management::user_in_path(request.uri().path()),
-            status: None,
-            overlapped: false,
-        };
+        let call = Call::of(request, self.0.clock.now());
+        let endpoint = call.endpoint;
         let number = self.state().calls.begin(call);
         Underway { tenant: self.clone(), number, endpoint, status: None }
     }
@@ -155,12 +147,16 @@ impl Tenant {
                 response
             }
             None => match endpoint {
-                Endpoint::User | Endpoint::Keys | Endpoint::Discovery if has_certificate => {
+                Endpoint::User | Endpoint::ManagementApi | Endpoint::Keys | Endpoint::Discovery
+                    if has_certificate =>
+                {
                     reply::route_not_found()
                 }
                 Endpoint::Token => token::answer(&mut state, plan, &host, request, now),
                 Endpoint::Exchange => exchange::answer(&mut state, plan, &host, request, now),
-                Endpoint::User => management::answer(&mut state, &host, request, now),
+                Endpoint::User | Endpoint::ManagementApi => {
+                    management::answer(&mut state, &host, request, now)
+                }
                 Endpoint::Keys => {
                     reply::json(StatusCode::OK, &state.keys.jwks(state.options.key_set_states_alg))
                 }
@@ -250,7 +246,7 @@ impl Tenant {
 
     /// Makes every Management token issued so far invalid, as the loss of a signing key does. Auth0 has no call for it.
     pub fn revoke_management_tokens(&self) {
-        self.state().revoke_issued();
+        self.state().revoke_issued(None);
     }
 
     /// Rotates the signing key: the published next key signs from now on, and a new next key is published. The previous
@@ -288,20 +284,6 @@ impl Tenant {
         let now = self.0.clock.now().wall;
         let mut state = self.state();
         state.users.get_mut(user_id).is_some_and(|user| logins::log_in_with(user, connection, tokens, now))
-    }
-
-    fn has_identity(&self, user_id: &str, connection: &str) -> bool {
-        self.state()
-            .users
-            .get_mut(user_id)
-            .is_some_and(|user| logins::identity_of(user, connection).is_some())
-    }
-
-    /// The users and what is stored in their identities of `connection` that have a refresh token.
-    fn stored_tokens(&self, connection: &str) -> Vec<(String, StoredTokens)> {
-        let state = self.state();
-        let of_all = state.users.iter().map(|(id, user)| (id, logins::stored_tokens(user, connection)));
-        of_all.flat_map(|(id, tokens)| tokens.into_iter().map(|token| (id.clone(), token))).collect()
     }
 
     /// Logs a user in by single sign-on, which asks no provider: `last_login` is now, and tokens stay the same.

@@ -5,8 +5,10 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use hyper::{Request, StatusCode, header};
 use percent_encoding::percent_decode_str;
+use serde_json::{Value, json};
 
 use crate::domain::freshness::Moment;
+use crate::secret::Secret;
 
 use super::options::ClientAuth;
 use super::parameters::Parameters;
@@ -19,15 +21,36 @@ const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-be
 /// The longest client id in an assertion, in characters.
 const LONGEST_ID: usize = 64;
 
+/// An application that has authenticated, and the scopes of its client grant.
+pub(super) struct Client {
+    pub id: String,
+    pub scopes: Vec<String>,
+}
+
+/// A further application of the tenant.
+pub(super) struct Application {
+    pub secret: Secret,
+    pub scopes: Vec<String>,
+}
+
+impl State {
+    /// The application with this id, which is one of the tenant's.
+    fn client(&self, id: &str) -> Client {
+        let further = self.applications.get(id).map(|application| &application.scopes);
+        Client { id: id.to_owned(), scopes: further.unwrap_or(&self.options.scopes).clone() }
+    }
+}
+
 /// Authenticates the application. The error is the same for a wrong id and a wrong secret, and the same for every fault
-/// of an assertion. `host` is the requested domain.
+/// of an assertion. `host` is the requested domain. The further applications may use a secret in either place, or an
+/// assertion with a key that is registered.
 pub(super) fn authenticate(
     state: &mut State,
     host: &str,
     parameters: &Parameters,
     request: &Request<Bytes>,
     now: Moment,
-) -> Result<(), Refusal> {
+) -> Result<Client, Refusal> {
     let basic = request.headers().get(header::AUTHORIZATION);
     let basic = basic.map(|value| basic_pair(value.to_str().unwrap_or_default()));
     let (posted, assertion) = (parameters.get("client_secret"), parameters.get("client_assertion"));
@@ -37,25 +60,28 @@ pub(super) fn authenticate(
     let allowed = state.options.client_auth;
     if let Some(assertion) = assertion {
         let issuers = [host, &state.domain()].map(|domain| format!("https://{domain}/"));
-        let State { assertions, client_keys, options, .. } = state;
-        let id = &options.client_id;
-        let is_valid = assertions.judge(client_keys, assertion, id, &issuers, now.wall).is_ok();
+        let State { assertions, client_keys, options, applications, .. } = state;
+        let further = parameters.get("client_id").filter(|named| applications.contains_key(*named));
+        let id = further.unwrap_or(&options.client_id).to_owned();
+        let is_valid = assertions.judge(client_keys, assertion, &id, &issuers, now.wall).is_ok();
         let is_type = parameters.get("client_assertion_type") == Some(ASSERTION_TYPE);
         let is_id = parameters.get("client_id").is_none_or(|named| named == id) && id.len() <= LONGEST_ID;
-        return match is_valid && is_type && is_id && allowed == ClientAuth::PrivateKeyJwt {
-            true => Ok(()),
+        let is_allowed = further.is_some() || allowed == ClientAuth::PrivateKeyJwt;
+        return match is_valid && is_type && is_id && is_allowed {
+            true => Ok(state.client(&id)),
             false => Err(client_refused()),
         };
     }
     let presented = request.extensions().get::<PeerCertificate>();
     state.presented.extend(presented.map(|PeerCertificate(certificate)| certificate.clone()));
     let is_any = allowed == ClientAuth::Any && presented.is_some();
-    if is_any || allowed == ClientAuth::TlsClientAuth {
-        let id = &state.options.client_id;
+    let is_further = parameters.get("client_id").is_some_and(|id| state.applications.contains_key(id));
+    if is_any || (allowed == ClientAuth::TlsClientAuth && !is_further && basic.is_none()) {
+        let id = state.options.client_id.clone();
         let is_id = parameters.get("client_id").is_some_and(|named| named == id);
         let is_only = basic.is_none() && posted.is_none();
-        return match is_id && is_only && presented.is_some_and(|certificate| certificate.is_of(id)) {
-            true => Ok(()),
+        return match is_id && is_only && presented.is_some_and(|certificate| certificate.is_of(&id)) {
+            true => Ok(state.client(&id)),
             false => Err(client_refused()),
         };
     }
@@ -67,13 +93,36 @@ pub(super) fn authenticate(
             (id.to_owned(), posted.unwrap_or_default().to_owned(), ClientAuth::SecretPost)
         }
     };
+    if let Some(application) = state.applications.get(&id) {
+        return match secret == application.secret.expose() {
+            true => Ok(state.client(&id)),
+            false => Err(oauth_error(StatusCode::UNAUTHORIZED, "access_denied", "Unauthorized").into()),
+        };
+    }
     if allowed != ClientAuth::Any && allowed != method {
         return Err(client_refused());
     }
     if id != state.options.client_id || secret != state.options.client_secret.expose() {
         return Err(oauth_error(StatusCode::UNAUTHORIZED, "access_denied", "Unauthorized").into());
     }
-    Ok(())
+    Ok(state.client(&id))
+}
+
+/// The applications, as the Management API lists them.
+pub(super) fn clients(state: &State, with_secrets: bool) -> Value {
+    let options = &state.options;
+    let own = std::iter::once((&options.client_id, &options.client_secret));
+    let further = state.applications.iter().map(|(id, application)| (id, &application.secret));
+    let described = own.chain(further).map(|(id, secret)| {
+        let mut client = json!({
+            "client_id": id, "name": id, "app_type": "non_interactive", "global": false, "is_first_party": true,
+        });
+        if let Some(client) = client.as_object_mut().filter(|_| with_secrets) {
+            client.insert("client_secret".into(), secret.expose().into());
+        }
+        client
+    });
+    described.collect()
 }
 
 /// Records the assertion of a request whose answer a fault replaces.

@@ -1,13 +1,15 @@
-//! The ordered log of calls, without headers and bodies, and the maximum number of concurrent calls.
+//! The ordered log of calls, without most headers and bodies, and the maximum number of concurrent calls.
 
 use std::collections::{HashMap, VecDeque};
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use hyper::{Method, Request, StatusCode};
 
 use crate::domain::freshness::Moment;
 
-use super::vault;
+use super::{management, vault};
 
 /// How many calls the log keeps. A tenant may run for weeks; tests look at far fewer.
 const KEPT: usize = 100_000;
@@ -19,8 +21,10 @@ pub enum Endpoint {
     Token,
     /// `/oauth/token`, for a token of Token Vault.
     Exchange,
-    /// `/api/v2/users/{id}`.
+    /// `GET /api/v2/users/{id}`.
     User,
+    /// Any other call below `/api/v2/`.
+    ManagementApi,
     /// `/.well-known/jwks.json`.
     Keys,
     /// `/.well-known/openid-configuration`.
@@ -37,7 +41,10 @@ impl Endpoint {
             "/.well-known/jwks.json" => Self::Keys,
             "/.well-known/openid-configuration" => Self::Discovery,
             path => match path.strip_prefix("/api/v2/users/") {
-                Some(id) if !id.is_empty() && !id.contains('/') => Self::User,
+                Some(id) if !id.is_empty() && !id.contains('/') && request.method() == Method::GET => {
+                    Self::User
+                }
+                _ if path.starts_with("/api/v2/") => Self::ManagementApi,
                 _ => Self::Other,
             },
         }
@@ -55,12 +62,51 @@ pub struct Call {
     pub method: Method,
     /// Path and query exactly as received.
     pub path: String,
-    /// The requested user, decoded once.
+    /// The requested user, decoded once, also if more follows in the path.
     pub user_id: Option<String>,
+    /// The application that the bearer token names, which is not verified here.
+    pub client_id: Option<String>,
+    /// `Auth0-Custom-Domain`.
+    pub custom_domain: Option<String>,
+    /// `Auth0-Client`.
+    pub auth0_client: Option<String>,
+    /// `User-Agent`.
+    pub user_agent: Option<String>,
+    /// The length of the body.
+    pub body_bytes: usize,
     /// The status of the answer; `None` while the call is under way, or if no status was sent.
     pub status: Option<StatusCode>,
     /// Whether another call of the same endpoint, and of the same user if there is one, ran at the same time.
     pub overlapped: bool,
+}
+
+impl Call {
+    /// Describes a request that has arrived.
+    pub(super) fn of(request: &Request<Bytes>, at: Moment) -> Self {
+        let field = |name: &str| Some(request.headers().get(name)?.to_str().ok()?.to_owned());
+        Self {
+            at,
+            endpoint: Endpoint::of(request),
+            method: request.method().clone(),
+            path: request.uri().path_and_query().map_or("", |path| path.as_str()).to_owned(),
+            user_id: management::user_in_path(request.uri().path()),
+            client_id: field("authorization").as_deref().and_then(client_in),
+            custom_domain: field("auth0-custom-domain"),
+            auth0_client: field("auth0-client"),
+            user_agent: field("user-agent"),
+            body_bytes: request.body().len(),
+            status: None,
+            overlapped: false,
+        }
+    }
+}
+
+/// The application that a bearer token was issued to.
+fn client_in(authorization: &str) -> Option<String> {
+    let (_, token) = authorization.split_once(' ')?;
+    let claims = URL_SAFE_NO_PAD.decode(token.split('.').nth(1)?).ok()?;
+    let claims: serde_json::Value = serde_json::from_slice(&claims).ok()?;
+    Some(claims.get("azp")?.as_str()?.to_owned())
 }
 
 #[derive(Default)]

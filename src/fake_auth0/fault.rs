@@ -332,7 +332,7 @@ fn arbitrary(status: u16, headers: &[(String, String)], body: &str) -> Response<
 fn rate_limited(endpoint: Endpoint, hint: WaitHint, now: Moment) -> Response<Bytes> {
     let status = StatusCode::TOO_MANY_REQUESTS;
     let mut response = match endpoint {
-        Endpoint::User => {
+        Endpoint::User | Endpoint::ManagementApi => {
             reply::management_error(status, "Global limit has been reached", Some("too_many_requests"))
         }
         _ => oauth_error(status, "too_many_requests", "Rate limit exceeded. Please retry after some time."),

@@ -28,7 +28,8 @@ use super::ports::{Port, Ports};
 use super::reply::{Delivery, Reply};
 use super::wire::{Before, GivenUp, Preceded, Queue, ResetFlag, ResettableStream, Sent, deliver};
 
-const LONGEST_REQUEST: usize = 64 * 1024;
+/// The longest body of a request to the tenant or a provider. Auth0 takes imports of 500 KB.
+const LONGEST_REQUEST: usize = 1024 * 1024;
 
 /// A simulated server, as its listener sees it. Clones share its state.
 pub(super) trait Server: Clone + Send + Sync + 'static {

@@ -1,48 +1,34 @@
-//! `GET /api/v2/users/{id}`: authorization, the selection of fields, and which fields are hidden without an error.
+//! The Management API: its limit, its routes, and which fields are hidden without an error.
+
+mod authorization;
+mod identities;
+mod imports;
+mod lists;
+mod selection;
+#[cfg(test)]
+mod tests;
+mod writes;
 
 use bytes::Bytes;
-use hyper::header::{self, HeaderMap};
 use hyper::{Method, Request, Response, StatusCode};
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value};
 
 use crate::domain::freshness::Moment;
 
-use super::keys::NotOurs;
+use super::application;
 use super::limit::LimitHeaders;
-use super::reply::{self, Refusal, jwt_error, management_error};
+use super::reply::{self, Refusal, management_error};
 use super::state::State;
 use super::users::LONE_SURROGATE;
 
-/// The fields that may be requested; Auth0 refuses any other.
-const FIELDS: [&str; 19] = [
-    "phone_number",
-    "email",
-    "email_verified",
-    "picture",
-    "username",
-    "user_id",
-    "name",
-    "nickname",
-    "created_at",
-    "identities",
-    "app_metadata",
-    "user_metadata",
-    "last_ip",
-    "last_login",
-    "logins_count",
-    "updated_at",
-    "blocked",
-    "family_name",
-    "given_name",
-];
+use authorization::Caller;
+use selection::Selection;
 
 /// Fields of an identity that only the scope `read:user_idp_tokens` shows.
 const TOKEN_FIELDS: [&str; 4] = ["access_token", "access_token_secret", "refresh_token", "expires_in"];
 
-const SCOPES: &str = "Insufficient scope, expected any of: read:users,read:user_idp_tokens,read:current_user";
-
-/// Answers a read. `host` is the requested domain, which must be the token's issuer.
+/// Answers a call. `host` is the requested domain, which must be the token's issuer.
 pub(super) fn answer(
     state: &mut State,
     host: &str,
@@ -54,7 +40,7 @@ pub(super) fn answer(
         None => Ok(LimitHeaders::unlimited(now)),
     };
     let mut response = match taken {
-        Ok(_) => read(state, host, request, now).unwrap_or_else(|refusal| *refusal),
+        Ok(_) => route(state, host, request, now).unwrap_or_else(|refusal| *refusal),
         Err(_) => management_error(
             StatusCode::TOO_MANY_REQUESTS,
             "Global limit has been reached",
@@ -73,99 +59,108 @@ pub(super) fn answer(
 
 /// Returns the user id in a path, decoded once; `None` for other paths and for ids that are not UTF-8.
 pub(super) fn user_in_path(path: &str) -> Option<String> {
-    let segment =
-        path.strip_prefix("/api/v2/users/").filter(|rest| !rest.is_empty() && !rest.contains('/'))?;
+    let segment = path.strip_prefix("/api/v2/users/")?.split('/').next().filter(|id| !id.is_empty())?;
     Some(percent_decode_str(segment).decode_utf8().ok()?.into_owned())
 }
 
-fn read(
-    state: &State,
+fn route(
+    state: &mut State,
     host: &str,
     request: &Request<Bytes>,
     now: Moment,
 ) -> Result<Response<Bytes>, Refusal> {
-    if request.method() != Method::GET {
-        return Err(reply::route_not_found().into());
+    let path = request.uri().path();
+    let segments: Vec<_> = path.strip_prefix("/api/v2/").unwrap_or_default().split('/').collect();
+    let caller = || Caller::of(state, host, request.headers(), now);
+    let query = request.uri().query().unwrap_or_default();
+    match (request.method(), segments.as_slice()) {
+        (&Method::GET, ["users", id]) if !id.is_empty() => read(state, &caller()?, path, query),
+        (&Method::GET, ["users"]) => lists::all(state, &caller()?, query),
+        (&Method::GET, ["users-by-email"]) => lists::by_email(state, &caller()?, query),
+        (&Method::GET, ["clients"]) => {
+            let caller = caller()?;
+            caller.requires(&["read:clients", "read:client_keys"])?;
+            let clients = application::clients(state, caller.has("read:client_keys"));
+            Ok(reply::json(StatusCode::OK, &clients))
+        }
+        (&Method::POST, ["users"]) => {
+            let caller = caller()?;
+            writes::create(state, &caller, request, now)
+        }
+        (&Method::PATCH, ["users", id]) if !id.is_empty() => {
+            let caller = caller()?;
+            writes::update(state, &caller, request, now)
+        }
+        (&Method::DELETE, ["users", id]) if !id.is_empty() => {
+            let caller = caller()?;
+            writes::delete(state, &caller, path)
+        }
+        (&Method::POST, ["users", _, "identities"]) => {
+            let caller = caller()?;
+            identities::link(state, &caller, request)
+        }
+        (&Method::DELETE, ["users", _, "identities", provider, id]) => {
+            let caller = caller()?;
+            identities::unlink(state, &caller, path, (provider, id))
+        }
+        (&Method::POST, ["jobs", "users-imports"]) => imports::begin(state, &caller()?, request, now),
+        _ => Err(reply::route_not_found().into()),
     }
-    let claims = authenticate(state, host, request.headers(), now)?;
-    let id = user_id(request.uri().path())?;
-    let selection = Selection::parse(request.uri().query().unwrap_or_default())?;
-    let sees_tokens = authorize(&claims, &id)?;
-    let Some(user) = state.users.get(&id) else {
-        let message = "The user does not exist.";
-        return Err(management_error(StatusCode::NOT_FOUND, message, Some("inexistent_user")).into());
-    };
-    let mut user = selection.apply(user);
-    if !sees_tokens {
-        hide_tokens(&mut user);
+}
+
+fn read(state: &State, caller: &Caller, path: &str, query: &str) -> Result<Response<Bytes>, Refusal> {
+    let id = user_id(path)?;
+    let selection = Selection::parse(query, &[])?;
+    caller.may_read(&id)?;
+    let user = state.users.get(&id).ok_or_else(no_user)?;
+    Ok(shown(StatusCode::OK, caller, Value::Object(selection.apply(user))))
+}
+
+/// Makes an answer of users, or of identities, without what the caller may not see.
+fn shown(status: StatusCode, caller: &Caller, mut body: Value) -> Response<Bytes> {
+    if !caller.sees_tokens() {
+        hide_tokens(&mut body);
     }
-    let mut response = reply::json(StatusCode::OK, &Value::Object(user));
+    let mut response = reply::json(status, &body);
     if let Ok(text) = std::str::from_utf8(response.body())
         && text.contains(LONE_SURROGATE)
     {
         *response.body_mut() = text.replace(LONE_SURROGATE, "\\ud800").into();
     }
-    Ok(response)
+    response
 }
 
-/// Returns the claims of a bearer token that this tenant issued for this API, and that is valid.
-fn authenticate(state: &State, host: &str, headers: &HeaderMap, now: Moment) -> Result<Value, Refusal> {
-    let Some(authorization) = headers.get(header::AUTHORIZATION) else {
-        let mut response = management_error(StatusCode::UNAUTHORIZED, "Missing authentication", None);
-        reply::set(&mut response, "www-authenticate", "Bearer");
-        return Err(response.into());
-    };
-    let bearer = authorization.to_str().ok().and_then(|value| value.split_once(' '));
-    let token = bearer.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, token)| token);
-    let Some(token) = token.filter(|token| token.split('.').count() == 3) else {
-        let message = "Bad HTTP authentication header format";
-        return Err(management_error(StatusCode::BAD_REQUEST, message, Some("Bearer")).into());
-    };
-    let claims = state.keys.verify(token).map_err(|why| match why {
-        NotOurs::Invalid => jwt_error("Invalid token"),
-        NotOurs::Signature => jwt_error("Invalid signature received for JSON Web Token validation"),
-    })?;
-    if state.is_revoked(token) {
-        return Err(jwt_error("Invalid token").into());
-    }
-    if claims.get("exp").and_then(Value::as_i64).is_none_or(|exp| exp <= now.wall.as_secs()) {
-        return Err(jwt_error("Expired token received for JSON Web Token validation").into());
-    }
-    if !is_for(&claims, &state.audience()) {
-        let audience = match claims.get("aud") {
-            Some(Value::String(audience)) => audience.clone(),
-            other => other.map(Value::to_string).unwrap_or_default(),
-        };
-        return Err(jwt_error(&format!("Bad audience: {audience}")).into());
-    }
-    // A token from a custom domain is valid on that domain only.
-    if claims.get("iss").and_then(Value::as_str) != Some(&format!("https://{host}/")) {
-        return Err(jwt_error("Invalid token").into());
-    }
-    Ok(claims)
-}
-
-fn is_for(claims: &Value, audience: &str) -> bool {
-    match claims.get("aud") {
-        Some(Value::String(one)) => one == audience,
-        Some(Value::Array(several)) => several.iter().any(|one| one == audience),
-        _ => false,
+/// Removes the tokens of identities: of a user's, of each user's in a list, or in a list of identities.
+fn hide_tokens(body: &mut Value) {
+    match body {
+        Value::Array(elements) => elements.iter_mut().for_each(hide_tokens),
+        Value::Object(object) if object.contains_key("provider") => {
+            TOKEN_FIELDS.iter().for_each(|field| drop(object.remove(*field)));
+        }
+        Value::Object(object) => {
+            for name in ["identities", "users"] {
+                object.get_mut(name).into_iter().for_each(hide_tokens);
+            }
+        }
+        _ => {}
     }
 }
 
-/// Checks that the claims allow reading this user. Returns whether the answer shows tokens.
-fn authorize(claims: &Value, id: &str) -> Result<bool, Refusal> {
-    let scopes: Vec<_> = claims.get("scope").and_then(Value::as_str).unwrap_or_default().split(' ').collect();
-    let sees_tokens = scopes.contains(&"read:user_idp_tokens");
-    if sees_tokens || scopes.contains(&"read:users") {
-        return Ok(sees_tokens);
-    }
-    let message = match scopes.contains(&"read:current_user") {
-        true if claims.get("sub").and_then(Value::as_str) == Some(id) => return Ok(false),
-        true => "User to be acted on does not match subject in bearer token.",
-        false => SCOPES,
-    };
-    Err(management_error(StatusCode::FORBIDDEN, message, Some("insufficient_scope")).into())
+fn no_user() -> Refusal {
+    management_error(StatusCode::NOT_FOUND, "The user does not exist.", Some("inexistent_user")).into()
+}
+
+/// The members of a body that is a JSON object.
+fn object(request: &Request<Bytes>) -> Result<Map<String, Value>, Refusal> {
+    serde_json::from_slice(request.body()).map_err(|_| {
+        let message = "Invalid request payload JSON format";
+        management_error(StatusCode::BAD_REQUEST, message, None).into()
+    })
+}
+
+fn bad_body(problem: &str) -> Refusal {
+    let message = format!("Payload validation error: {problem}.");
+    management_error(StatusCode::BAD_REQUEST, &message, Some("invalid_body")).into()
 }
 
 /// Returns the user id in the path, decoded exactly once, if it is valid.
@@ -186,61 +181,7 @@ fn user_id(path: &str) -> Result<String, Refusal> {
     }
 }
 
-/// The parameters `fields` and `include_fields`.
-struct Selection {
-    fields: Vec<String>,
-    include: bool,
-}
-
-impl Selection {
-    fn parse(query: &str) -> Result<Self, Refusal> {
-        let mut selection = Self { fields: Vec::new(), include: true };
-        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
-            match (&*name, &*value) {
-                ("fields", "") => {}
-                ("fields", list) => {
-                    selection.fields = list.split(',').map(str::to_owned).collect();
-                    if let Some(bad) = selection.fields.iter().find(|field| !FIELDS.contains(&field.as_str()))
-                    {
-                        return Err(bad_query(&format!(
-                            "'String does not match the allowed fields: {bad}' on property fields \
-                             (Comma-separated list of fields to include or exclude)"
-                        )));
-                    }
-                }
-                ("include_fields", "true") => selection.include = true,
-                ("include_fields", "false") => selection.include = false,
-                ("include_fields", other) => {
-                    return Err(bad_query(&format!(
-                        "'Expected type boolean but found type string: {other}' on property include_fields"
-                    )));
-                }
-                (other, _) => {
-                    return Err(bad_query(&format!("'Additional properties not allowed: {other}'")));
-                }
-            }
-        }
-        Ok(selection)
-    }
-
-    fn apply(&self, user: &Map<String, Value>) -> Map<String, Value> {
-        let listed = |name: &str| self.fields.iter().any(|field| field == name);
-        let kept = |name: &str| self.fields.is_empty() || listed(name) == self.include;
-        user.iter()
-            .filter(|(name, _)| kept(name))
-            .map(|(name, value)| (name.clone(), value.clone()))
-            .collect()
-    }
-}
-
 fn bad_query(problem: &str) -> Refusal {
     let message = format!("Query validation error: {problem}.");
     management_error(StatusCode::BAD_REQUEST, &message, Some("invalid_query_string")).into()
-}
-
-fn hide_tokens(user: &mut Map<String, Value>) {
-    let identities = user.get_mut("identities").and_then(Value::as_array_mut);
-    for identity in identities.into_iter().flatten().filter_map(Value::as_object_mut) {
-        TOKEN_FIELDS.iter().for_each(|field| drop(identity.remove(*field)));
-    }
 }

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 
 use crate::domain::freshness::Moment;
 
+use super::application::Application;
 use super::assertions::Assertions;
 use super::calls::Calls;
 use super::client_keys::ClientKeys;
@@ -45,7 +46,10 @@ pub(super) struct State {
     pub calls: Calls,
     pub logins: u64,
     pub tokens_issued: u64,
-    issued: Vec<Fingerprint>,
+    /// The applications besides that of the options, by client id.
+    pub applications: BTreeMap<String, Application>,
+    /// Client ids, and what was issued to them.
+    issued: Vec<(String, Fingerprint)>,
     revoked: HashSet<Fingerprint>,
 }
 
@@ -71,6 +75,7 @@ impl State {
             calls: Calls::default(),
             logins: 0,
             tokens_issued: 0,
+            applications: BTreeMap::new(),
             issued: Vec::new(),
             revoked: HashSet::new(),
             options,
@@ -97,13 +102,18 @@ impl State {
         true
     }
 
-    pub fn issued(&mut self, token: &str) {
+    pub fn issued(&mut self, client_id: &str, token: &str) {
         self.tokens_issued += 1;
-        self.issued.push(fingerprint(token));
+        self.issued.push((client_id.to_owned(), fingerprint(token)));
     }
 
-    pub fn revoke_issued(&mut self) {
-        self.revoked.extend(self.issued.drain(..));
+    /// Makes the tokens invalid that were issued to this client, or to any.
+    pub fn revoke_issued(&mut self, client_id: Option<&str>) {
+        let of_it = |client: &str| client_id.is_none_or(|id| id == client);
+        let (revoked, kept) = self.issued.drain(..).partition(|(client, _)| of_it(client));
+        self.issued = kept;
+        let revoked: Vec<_> = revoked;
+        self.revoked.extend(revoked.into_iter().map(|(_, fingerprint)| fingerprint));
     }
 
     pub fn is_revoked(&self, token: &str) -> bool {

@@ -48,17 +48,17 @@ fn grant(
         Some(other) => return Err(unsupported(other)),
         None => return Err(missing("grant_type")),
     }
-    application::authenticate(state, host, &parameters, request, now)?;
+    let client = application::authenticate(state, host, &parameters, request, now)?;
     let audience = authorize(state, &parameters)?;
 
     if let Some(Err(retry_after)) = state.quota.as_mut().map(|quota| quota.take(now)) {
         return Err(reply::quota_exceeded(retry_after).into());
     }
 
-    let scope = scope(state, parameters.get("scope"));
+    let scope = scope(&client.scopes, parameters.get("scope"));
     let lifetime = state.options.token_lifetime;
     let expires = if plan.jwt_expired { now.wall.before(lifetime) } else { now.wall.after(lifetime) };
-    let client_id = &state.options.client_id;
+    let client_id = &client.id;
     let claims = json!({
         "iss": format!("https://{host}/"),
         "sub": format!("{client_id}@clients"),
@@ -73,7 +73,7 @@ fn grant(
         "jti": format!("demo-{}", state.tokens_issued),
     });
     let token = state.keys.sign(&claims).map_err(|_| internal_error())?;
-    state.issued(&token);
+    state.issued(client_id, &token);
 
     let token = format!("{token}{}", plan.token_ends_in);
     let mut body = json!({ "access_token": token, "scope": scope, "token_type": "Bearer" });
@@ -108,9 +108,9 @@ fn authorize(state: &State, parameters: &Parameters) -> Result<String, Refusal> 
 }
 
 /// Returns every scope of the client grant, or those among them that were requested.
-fn scope(state: &State, requested: Option<&str>) -> String {
+fn scope(granted: &[String], requested: Option<&str>) -> String {
     let requested: Option<Vec<_>> = requested.map(|requested| requested.split(' ').collect());
-    let granted = state.options.scopes.iter().map(String::as_str);
+    let granted = granted.iter().map(String::as_str);
     let scopes: Vec<_> = granted
         .filter(|scope| requested.as_ref().is_none_or(|requested| requested.contains(scope)))
         .collect();

@@ -300,7 +300,7 @@ fn with(mut object: Value, more: Value) -> Value {
 }
 
 /// Formats a date like Auth0: UTC, always with milliseconds.
-fn iso(at: Timestamp) -> String {
+pub(super) fn iso(at: Timestamp) -> String {
     let stamp = jiff::Timestamp::from_millisecond(at.as_millis()).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
     format!("{stamp:.3}")
 }
