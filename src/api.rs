@@ -10,6 +10,7 @@ mod hints;
 pub mod metrics;
 pub mod params;
 pub(crate) mod peer;
+pub mod proxy;
 mod rate_limit;
 pub(crate) mod request_counters;
 mod request_id;
