@@ -7,13 +7,18 @@
 //! hyper refuses some of it before a service sees the request: differing `Content-Length` values, a
 //! `Transfer-Encoding` whose last coding is another than `chunked`, or one in HTTP/1.0. The checks here do not rely on
 //! that. hyper removes `Content-Length` where a request has `Transfer-Encoding` as well, and closes the connection
-//! after the answer, as RFC 9112 §6.1 demands. Such a request passes as `Chunked`, and goes on with new framing.
+//! after the answer, as RFC 9112 §6.1 demands. Without the mark of `head_scan.rs` such a request passes as `Chunked`, and
+//! goes on with new framing.
 
 use hyper::header::{CONTENT_LENGTH, EXPECT, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING, UPGRADE};
 use hyper::http::request::Parts;
 use hyper::{Method, Version};
 
 use super::headers::connection_options;
+
+mod head_scan;
+
+pub use head_scan::{HeadScan, TwoFramings};
 
 /// How the body of a request is delimited, upstream as it was by the caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -162,7 +167,7 @@ fn check_meaning(Parts { method, headers, .. }: &Parts) -> Result<(), FramingFau
 }
 
 /// How the head says that the body is delimited (RFC 9112 §6.3).
-fn framing(Parts { version, headers, .. }: &Parts) -> Result<BodyFraming, FramingFault> {
+fn framing(Parts { version, headers, extensions, .. }: &Parts) -> Result<BodyFraming, FramingFault> {
     let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
     let Some(coding) = codings.next() else {
         let length = content_length(headers)?;
@@ -174,7 +179,7 @@ fn framing(Parts { version, headers, .. }: &Parts) -> Result<BodyFraming, Framin
     if codings.next().is_some() || !coding.as_bytes().eq_ignore_ascii_case(b"chunked") {
         return Err(FramingFault::TransferEncoding);
     }
-    if headers.contains_key(CONTENT_LENGTH) {
+    if headers.contains_key(CONTENT_LENGTH) || extensions.get::<TwoFramings>().is_some() {
         return Err(FramingFault::TwoLengths);
     }
     Ok(BodyFraming::Chunked)

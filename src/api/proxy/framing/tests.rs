@@ -201,6 +201,14 @@ fn heads_that_hyper_does_not_hand_over_are_refused() {
 }
 
 #[test]
+fn a_request_that_is_marked_to_have_two_framings_is_refused() {
+    let request =
+        Request::builder().method("POST").header("transfer-encoding", "chunked").extension(TwoFramings);
+    let (head, ()) = request.body(()).unwrap().into_parts();
+    assert_eq!(check(&head, None), Err(FramingFault::TwoLengths));
+}
+
+#[test]
 fn a_head_that_differs_from_the_body_is_refused() {
     let check = |name, value, length| {
         let request = Request::builder().method("POST").header(name, value);
