@@ -13,7 +13,9 @@ use tokio::time::Instant;
 use crate::domain::error::Failure;
 use crate::signing::ClientCertificate;
 
+pub mod address;
 mod body_reading;
+mod causes;
 pub mod connect;
 mod descriptor_shortage;
 mod https;
@@ -22,6 +24,7 @@ mod no_proxy;
 pub mod read_bounds;
 pub mod resolver;
 pub mod response;
+pub mod streaming;
 pub mod tcp;
 pub mod tls;
 pub mod zeroize_io;

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use crate::config::{Config, Connection, Providers};
+use crate::transport::address::Reach;
+use crate::transport::streaming::{StreamingTransport, build_streaming};
 use crate::transport::{self, Transport, TransportError, TransportSettings};
 use crate::upstream;
 
@@ -13,6 +15,8 @@ pub struct Transports {
     pub auth0: Arc<dyn Transport>,
     /// To identity providers.
     pub providers: Arc<dyn Transport>,
+    /// To providers' APIs, for clients' calls; `None` without a `[[proxy]]`.
+    pub apis: Option<Arc<dyn StreamingTransport>>,
 }
 
 impl Transports {
@@ -25,12 +29,13 @@ impl Transports {
         let auth0 = upstream::transport_to(&config.tenant)?;
         let reaches_providers = config.connections.iter().any(reaches_a_provider);
         let providers = if reaches_providers { to_providers(&config.providers)? } else { Arc::clone(&auth0) };
-        Ok(Self { auth0, providers })
+        let apis = (!config.proxied_apis.is_empty()).then(|| to_apis(config)).transpose()?;
+        Ok(Self { auth0, providers, apis })
     }
 
     /// One transport for everything.
     pub fn only(transport: Arc<dyn Transport>) -> Self {
-        Self { auth0: Arc::clone(&transport), providers: transport }
+        Self { auth0: Arc::clone(&transport), providers: transport, apis: None }
     }
 }
 
@@ -39,12 +44,22 @@ fn reaches_a_provider(connection: &Connection) -> bool {
 }
 
 fn to_providers(settings: &Providers) -> Result<Arc<dyn Transport>, TransportError> {
-    transport::build(&TransportSettings {
+    transport::build(&settings_of(settings))
+}
+
+fn to_apis(config: &Config) -> Result<Arc<dyn StreamingTransport>, TransportError> {
+    let private = config.proxied_apis.iter().filter(|api| api.allow_private);
+    let except = private.map(|api| Arc::clone(&api.authority)).collect();
+    build_streaming(&settings_of(&config.providers), Reach::Public { except })
+}
+
+fn settings_of(settings: &Providers) -> TransportSettings<'_> {
+    TransportSettings {
         table: "providers",
         extra_roots: &settings.extra_roots,
         proxy: &settings.proxy,
         is_absolute: false,
         connect_timeout: settings.connect_timeout,
         request_timeout: settings.request_timeout,
-    })
+    }
 }

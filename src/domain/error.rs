@@ -11,6 +11,7 @@ use std::time::Duration;
 
 mod connecting;
 mod lookup;
+mod of_provider;
 
 pub use connecting::{ProxyProblem, TlsProblem};
 pub use lookup::LookupError;
@@ -91,6 +92,12 @@ pub enum Failure {
          open files, or lower listener.max_connections"
     )]
     NoDescriptors {
+        /// Host and port.
+        host: Arc<str>,
+    },
+    /// The name has only addresses that are not public.
+    #[error("{host} has no public address: set allow_private = true in its [[proxy]], if that is meant")]
+    PrivateAddress {
         /// Host and port.
         host: Arc<str>,
     },
@@ -288,6 +295,7 @@ impl Failure {
             | Self::Untrusted { .. }
             | Self::Proxy { .. }
             | Self::NoDescriptors { .. }
+            | Self::PrivateAddress { .. }
             | Self::Broken { .. }
             | Self::TimedOut { .. }
             | Self::NotFromAuth0 { .. }
@@ -327,6 +335,7 @@ impl Failure {
             | Self::Unreachable { .. }
             | Self::Proxy { .. }
             | Self::NoDescriptors { .. }
+            | Self::PrivateAddress { .. }
             | Self::Broken { .. } => "connect",
             _ => "malformed",
         }

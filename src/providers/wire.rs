@@ -88,36 +88,27 @@ pub fn redemption(refresh: &Refresh, answer: &Answer, timing: Timing) -> Redempt
 /// What it means that a request to `host` got no answer. `has_connected` says whether there was a connection to send the
 /// request through, if that is known.
 pub fn failed(host: &Arc<str>, failure: &Failure, has_connected: Option<bool>) -> Redemption {
-    let host = Arc::clone(host);
-    let unreachable = |cause| SourceFailure::Unreachable { host: Arc::clone(&host), cause };
-    let (failure, processed) = match failure {
-        Failure::UnknownHost { .. } | Failure::LinkLocalResolver { .. } => {
-            (unreachable("its name cannot be resolved"), Processed::No)
-        }
-        Failure::Refused { .. } => (unreachable("it refuses connections"), Processed::No),
-        Failure::ConnectTimeout { .. } => {
-            (unreachable("no connection within providers.connect_timeout"), Processed::No)
-        }
-        Failure::Unreachable { .. } => (unreachable("there is no way to it"), Processed::No),
-        Failure::Untrusted { .. } if has_connected == Some(true) => {
-            (unreachable("the connection broke before the answer was complete"), Processed::Unknown)
-        }
-        Failure::Untrusted { .. } => (
-            unreachable("its certificate is not trusted; providers.ca_file can name an authority"),
-            Processed::No,
-        ),
-        Failure::Proxy { .. } => {
-            (unreachable("the proxy makes no connection; check providers.proxy"), Processed::No)
-        }
-        Failure::NoDescriptors { .. } => {
-            (unreachable("this process has no file descriptor left"), Processed::No)
-        }
-        Failure::TimedOut { .. } => return timed_out(&host, has_connected),
-        Failure::Malformed { what } => (SourceFailure::Malformed { host, what }, Processed::Unknown),
-        _ => (unreachable("the connection broke before the answer was complete"), Processed::Unknown),
-    };
-    let processed = if has_connected == Some(false) { Processed::No } else { processed };
-    failed_with(failure, processed)
+    // A server may refuse the daemon after it has read the request.
+    let is_broken = matches!(failure, Failure::Untrusted { .. }) && has_connected == Some(true);
+    let broken = Failure::Broken { host: Arc::clone(host) };
+    let failure = if is_broken { &broken } else { failure };
+    let is_unsent = has_connected == Some(false) || precedes_a_request(failure);
+    failed_with(SourceFailure::of(host, failure), if is_unsent { Processed::No } else { Processed::Unknown })
+}
+
+/// Whether no request was sent where this is the failure.
+fn precedes_a_request(failure: &Failure) -> bool {
+    matches!(
+        failure,
+        Failure::UnknownHost { .. }
+            | Failure::LinkLocalResolver { .. }
+            | Failure::Refused { .. }
+            | Failure::ConnectTimeout { .. }
+            | Failure::Unreachable { .. }
+            | Failure::Untrusted { .. }
+            | Failure::Proxy { .. }
+            | Failure::NoDescriptors { .. }
+    )
 }
 
 /// What it means that there was no answer in time.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
+use http_body_util::BodyExt;
 use hyper::Request;
 use hyper::body::{Body, Incoming};
 use hyper::header::{CONTENT_ENCODING, HeaderMap};
@@ -57,7 +57,7 @@ pub(super) async fn whole(
 }
 
 /// Counts the interim responses to `request`. Notifies when there are more than [`MOST_INTERIM`].
-pub(super) fn count_interim(request: &mut Request<Full<Bytes>>) -> Arc<Notify> {
+pub(super) fn count_interim<B>(request: &mut Request<B>) -> Arc<Notify> {
     let (enough, count) = (Arc::new(Notify::new()), AtomicUsize::new(0));
     let notify = Arc::clone(&enough);
     hyper::ext::on_informational(request, move |_| {

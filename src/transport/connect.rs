@@ -24,6 +24,8 @@ pub type Clean<S> = TokioIo<ZeroizeIo<S>>;
 pub struct Timed<C> {
     inner: C,
     timeout: Duration,
+    /// Whether the bodies of responses may have any size.
+    is_streaming: bool,
 }
 
 /// How far an attempt to connect has come. The connectors are nested and return nothing but streams, so each notes its
@@ -60,7 +62,12 @@ pub struct ResolveFailed;
 impl<C> Timed<C> {
     /// Limits each connection that `inner` makes to `timeout`.
     pub fn new(inner: C, timeout: Duration) -> Self {
-        Self { inner, timeout }
+        Self { inner, timeout, is_streaming: false }
+    }
+
+    /// [`Timed::new`] for responses whose bodies are handed on and may have any size.
+    pub fn streaming(inner: C, timeout: Duration) -> Self {
+        Self { inner, timeout, is_streaming: true }
     }
 }
 
@@ -80,10 +87,12 @@ where
 
     fn call(&mut self, uri: Uri) -> Self::Future {
         let connecting = tokio::time::timeout(self.timeout, self.inner.call(uri));
+        let is_streaming = self.is_streaming;
         Box::pin(STEP.scope(Cell::new(Step::Reaching), async move {
             match connecting.await {
                 Ok(connected) => {
-                    Ok(TokioIo::new(ZeroizeIo::of_answers(TokioIo::new(connected.map_err(Into::into)?))))
+                    let stream = TokioIo::new(connected.map_err(Into::into)?);
+                    Ok(TokioIo::new(ZeroizeIo::of_answers(stream, is_streaming)))
                 }
                 Err(_) => Err(ConnectTimedOut(STEP.with(Cell::get)).into()),
             }

@@ -1,7 +1,5 @@
 //! The transport for production: HTTP/1.1 over TLS, with connections kept alive.
 
-use std::error::Error;
-use std::io;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -10,28 +8,30 @@ use http_body_util::Full;
 use hyper::header::{ACCEPT_ENCODING, HeaderValue};
 use hyper::{Request, Uri};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::capture_connection;
-use hyper_util::client::legacy::{self, Client};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::ClientConfig;
 use rustls::pki_types::CertificateDer;
 
 use crate::config::Proxy;
-use crate::domain::error::{Failure, ProxyProblem};
+use crate::domain::error::Failure;
 use crate::signing::ClientCertificate;
 
-use super::connect::{ConnectTimedOut, ResolveFailed, Step, Timed};
+use super::address::Reach;
+use super::causes::{Causes, broken, host};
+use super::connect::Timed;
 use super::maybe_proxied::MaybeProxied;
-use super::read_bounds::{READ_BUFFER, ReadBounds, TooMuch};
+use super::read_bounds::{READ_BUFFER, ReadBounds};
 use super::response::Answer;
-use super::{Seen, Sending, Transport, body_reading, descriptor_shortage, resolver, tls};
+use super::{Seen, Sending, Transport, body_reading, tls};
 
 /// How long an idle connection is kept. Auth0 closes its side after about a minute.
-const POOL_IDLE: Duration = Duration::from_secs(45);
+pub(super) const POOL_IDLE: Duration = Duration::from_secs(45);
 
 /// How many idle connections are kept. A burst that needs more opens more. A network that drops connections without
 /// closing them can break no more idle ones than these.
-const MOST_IDLE: usize = 4;
+pub(super) const MOST_IDLE: usize = 4;
 
 /// How hosts are reached.
 pub struct TransportSettings<'a> {
@@ -69,28 +69,25 @@ pub enum TransportError {
 struct Https {
     /// Before a certificate of the client is added.
     tls: ClientConfig,
-    /// Whether a certificate of the client is presented.
-    is_certified: bool,
     connect_timeout: Duration,
     connector: Connector,
     /// Reuses connections.
     pooled: RwLock<HttpsClient>,
     /// Opens a connection for each request.
     anew: HttpsClient,
-    /// Chooses between a direct connection and the proxy, for error texts.
-    route: MaybeProxied,
+    causes: Causes,
     request_timeout: Duration,
 }
 
-type Connector = Timed<HttpsConnector<MaybeProxied>>;
+pub(super) type Connector = Timed<HttpsConnector<MaybeProxied>>;
 type HttpsClient = Client<Connector, Full<Bytes>>;
 
 /// Builds the transport that `settings` describe.
 pub fn build(settings: &TransportSettings<'_>) -> Result<Arc<dyn Transport>, TransportError> {
     let TransportSettings { table, is_absolute, connect_timeout, request_timeout, .. } = *settings;
     let tls = tls::client_config(settings.extra_roots, table)?;
-    let route =
-        MaybeProxied::new(settings.proxy, is_absolute).map_err(|_| TransportError::Proxy { table })?;
+    let route = MaybeProxied::new(settings.proxy, is_absolute, Reach::Any)
+        .map_err(|_| TransportError::Proxy { table })?;
     Ok(Arc::new(Https::new(tls, None, route, connect_timeout, request_timeout)))
 }
 
@@ -119,7 +116,7 @@ impl Transport for Https {
     }
 
     fn presenting(&self, certificate: &Arc<ClientCertificate>) -> Option<Arc<dyn Transport>> {
-        let (tls, route) = (self.tls.clone(), self.route.clone());
+        let (tls, route) = (self.tls.clone(), self.causes.route.clone());
         let presenting = Self::new(tls, Some(certificate), route, self.connect_timeout, self.request_timeout);
         Some(Arc::new(presenting))
     }
@@ -141,12 +138,11 @@ impl Https {
         let connector = Timed::new(https.wrap_connector(route.clone()), connect_timeout);
         Self {
             tls,
-            is_certified: certificate.is_some(),
             connect_timeout,
             pooled: RwLock::new(client(connector.clone(), MOST_IDLE)),
             anew: client(connector.clone(), 0),
             connector,
-            route,
+            causes: Causes { route, is_certified: certificate.is_some() },
             request_timeout,
         }
     }
@@ -175,7 +171,7 @@ impl Https {
         }
         let enough = body_reading::count_interim(&mut request);
         let response = tokio::select! {
-            response = client.request(request) => response.map_err(|error| self.classify(&error, uri))?,
+            response = client.request(request) => response.map_err(|error| self.causes.classify(&error, uri))?,
             () = enough.notified() => return Err(Failure::Malformed { what: body_reading::INTERIM }),
         };
         if let Some(bounds) = response.extensions().get::<ReadBounds>() {
@@ -194,94 +190,6 @@ impl Https {
             headers: head.headers,
             body: body_reading::whole(body, |error| broken(&error, uri)).await?,
         })
-    }
-
-    /// Finds the cause in the chain of errors. Their texts never reach the failure, because they may quote what a peer
-    /// sent.
-    fn classify(&self, error: &legacy::Error, uri: &Uri) -> Failure {
-        let host = host(uri);
-        let chain = || chain(error);
-        if self.is_certified && chain().any(tls::is_refusal_of_the_client) {
-            return Failure::CertificateRefused { host };
-        }
-        let tls = chain().find_map(tls::problem);
-        if let Some(problem) = tls {
-            return Failure::Untrusted { host, problem };
-        }
-        if !error.is_connect() {
-            return broken(error, uri);
-        }
-        let late = chain().find_map(|error| Some(error.downcast_ref::<ConnectTimedOut>()?.0));
-        let is_unresolved = chain().any(|error| error.is::<ResolveFailed>());
-        if chain().any(descriptor_shortage::are_lacking) || (is_unresolved && descriptor_shortage::are_gone())
-        {
-            return Failure::NoDescriptors { host };
-        }
-        if let Some(proxy) = self.route.proxy_of(uri) {
-            let problem = match late {
-                Some(Step::Resolving | Step::Reaching) => ProxyProblem::Unreachable,
-                Some(Step::Reached) => ProxyProblem::TooSlow,
-                // A tunnel that breaks after it was established was closed by the proxy or by a host behind it.
-                None => chain().find_map(tunnel_problem).unwrap_or(ProxyProblem::Refused),
-            };
-            return Failure::Proxy { proxy: Arc::clone(proxy), problem };
-        }
-        if late == Some(Step::Resolving) || is_unresolved {
-            return match resolver::link_local() {
-                Some(server) => Failure::LinkLocalResolver { host, server: server.to_string().into() },
-                None => Failure::UnknownHost { host },
-            };
-        }
-        if late.is_some() {
-            return Failure::ConnectTimeout { host };
-        }
-        match chain().filter_map(|error| error.downcast_ref::<io::Error>()).last().map(io::Error::kind) {
-            Some(io::ErrorKind::ConnectionRefused) => Failure::Refused { host },
-            Some(kind) => Failure::Unreachable { host, kind },
-            None => Failure::Broken { host },
-        }
-    }
-}
-
-/// Host and port as the request names them, for error texts.
-fn host(uri: &Uri) -> Arc<str> {
-    uri.authority().map_or("?", |authority| authority.as_str()).into()
-}
-
-/// The failure of a response that was cut off.
-fn broken(error: &(dyn Error + 'static), uri: &Uri) -> Failure {
-    match chain(error).any(|error| error.is::<TooMuch>()) {
-        true => Failure::Malformed { what: "headers or framing beyond the limit" },
-        false => Failure::Broken { host: host(uri) },
-    }
-}
-
-/// An error, and what caused it.
-fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    std::iter::successors(Some(error), |error| cause(*error))
-}
-
-/// The cause of an error. An io error hides the error that it wraps from `source`, and TLS errors are wrapped in this
-/// way twice.
-fn cause<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
-    match error.downcast_ref::<io::Error>().and_then(|error| error.get_ref()) {
-        Some(inner) => Some(inner),
-        None => error.source(),
-    }
-}
-
-/// Recognizes an error of the tunnel by its text, because hyper-util does not export the type. The texts are fixed and
-/// quote nothing of a peer.
-fn tunnel_problem(error: &(dyn Error + 'static)) -> Option<ProxyProblem> {
-    match error.to_string().as_str() {
-        "tunnel error: failed to create underlying connection" => Some(ProxyProblem::Unreachable),
-        "tunnel error: proxy authorization required" => Some(ProxyProblem::Authentication),
-        "tunnel error: proxy response headers too long" => Some(ProxyProblem::NotUnderstood),
-        // hyper-util also reports these for a response that is not HTTP.
-        "tunnel error: unsuccessful"
-        | "tunnel error: unexpected end of file"
-        | "tunnel error: io error establishing tunnel" => Some(ProxyProblem::Refused),
-        _ => None,
     }
 }
 

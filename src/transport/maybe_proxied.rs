@@ -13,6 +13,7 @@ use tower_service::Service;
 
 use crate::config::Proxy;
 
+use super::address::Reach;
 use super::connect::{BoxError, Clean, Resolver};
 use super::no_proxy;
 use super::tcp::Tcp;
@@ -39,9 +40,10 @@ pub(super) struct BadProxy;
 
 impl MaybeProxied {
     /// Connects as `settings` say. `is_absolute` makes names resolve without the search domains of this machine, except
-    /// for the proxy's own name.
-    pub(super) fn new(settings: &Proxy, is_absolute: bool) -> Result<Self, BadProxy> {
-        let direct = Tcp::new(Resolver::default(), is_absolute);
+    /// for the proxy's own name. `reach` limits the addresses of direct connections; those of a host behind the proxy are
+    /// not known here.
+    pub(super) fn new(settings: &Proxy, is_absolute: bool, reach: Reach) -> Result<Self, BadProxy> {
+        let direct = Tcp::new(Resolver::default(), is_absolute).within(reach);
         let through = settings.url.as_ref().map(|url| {
             let matcher = Matcher::builder().https(url.expose()).build();
             // The matcher excludes no host, so `None` means that it cannot read the address.

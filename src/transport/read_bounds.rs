@@ -28,6 +28,8 @@ pub struct ReadBounds(Arc<ReadState>);
 #[derive(Debug)]
 struct ReadState {
     made: Instant,
+    /// The limit of one response in bytes.
+    most: usize,
     /// Bytes read since the last request was sent.
     read: AtomicUsize,
     head_is_read: AtomicBool,
@@ -37,8 +39,18 @@ struct ReadState {
 impl ReadBounds {
     /// Bounds for a connection that has just been made.
     pub fn new() -> Self {
+        Self::within(MOST)
+    }
+
+    /// Bounds for the heads of responses alone.
+    pub fn of_heads() -> Self {
+        Self::within(usize::MAX)
+    }
+
+    fn within(most: usize) -> Self {
         Self(Arc::new(ReadState {
             made: Instant::now(),
+            most,
             read: AtomicUsize::new(0),
             head_is_read: AtomicBool::new(false),
             has_grown: AtomicBool::new(false),
@@ -56,7 +68,7 @@ impl ReadBounds {
         if room > READ_BUFFER {
             self.0.has_grown.store(true, Ordering::Relaxed);
         }
-        let most = if self.0.head_is_read.load(Ordering::Relaxed) { MOST } else { MOST_HEAD };
+        let most = if self.0.head_is_read.load(Ordering::Relaxed) { self.0.most } else { MOST_HEAD };
         if self.0.read.load(Ordering::Relaxed) < most { Ok(()) } else { Err(TooMuch) }
     }
 

@@ -15,6 +15,7 @@ use nix::sys::socket::{setsockopt, sockopt};
 use tokio::net::TcpStream;
 use tower_service::Service;
 
+use super::address::{NoPublicAddress, Reach, is_public};
 use super::connect::{BoxError, Clean, ResolveFailed, Resolver, Step, note_step};
 use super::zeroize_io::ZeroizeIo;
 
@@ -34,12 +35,20 @@ pub struct Tcp<R = GaiResolver> {
     resolver: Resolver<R>,
     /// Whether names are resolved without the search domains of this machine.
     is_absolute: bool,
+    /// The addresses that are connected to.
+    reach: Reach,
 }
 
 impl<R> Tcp<R> {
-    /// Resolves names with `resolver`.
+    /// Resolves names with `resolver`, and connects to any address.
     pub fn new(resolver: Resolver<R>, is_absolute: bool) -> Self {
-        Self { resolver, is_absolute }
+        Self { resolver, is_absolute, reach: Reach::Any }
+    }
+
+    /// Connects only to the addresses in `reach`. Each address is judged when it is connected to.
+    #[must_use]
+    pub fn within(self, reach: Reach) -> Self {
+        Self { reach, ..self }
     }
 }
 
@@ -68,6 +77,7 @@ where
                 Ok(name.parse::<Name>().map(|name| self.resolver.call(name)))
             }
         };
+        let is_public_only = self.reach.is_public_only(&uri);
         Box::pin(async move {
             let mut addresses: Vec<SocketAddr> = match resolving {
                 Err(address) => vec![SocketAddr::new(address, port)],
@@ -76,6 +86,12 @@ where
             };
             if addresses.is_empty() {
                 return Err(ResolveFailed.into());
+            }
+            if is_public_only {
+                addresses.retain(|address| is_public(address.ip()));
+                if addresses.is_empty() {
+                    return Err(NoPublicAddress.into());
+                }
             }
             addresses.iter_mut().for_each(|address| address.set_port(port));
             let stream = first_of(alternating(addresses)).await?;

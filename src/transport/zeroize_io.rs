@@ -34,9 +34,11 @@ impl<S> ZeroizeIo<S> {
         Self { stream, bounds: None }
     }
 
-    /// Wraps a stream above TLS, which carries responses in plain text, and bounds them.
-    pub fn of_answers(stream: S) -> Self {
-        Self { stream, bounds: Some(ReadBounds::new()) }
+    /// Wraps a stream above TLS, which carries responses in plain text, and bounds them; only their heads if
+    /// `is_streaming`.
+    pub fn of_answers(stream: S, is_streaming: bool) -> Self {
+        let bounds = if is_streaming { ReadBounds::of_heads() } else { ReadBounds::new() };
+        Self { stream, bounds: Some(bounds) }
     }
 
     fn sends(&self) {

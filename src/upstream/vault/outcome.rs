@@ -49,6 +49,7 @@ pub(super) fn source_failure(failure: &Failure, host: &Arc<str>) -> SourceFailur
         Failure::Untrusted { .. } => "its certificate is not trusted",
         Failure::Proxy { .. } => "the proxy makes no connection to it",
         Failure::NoDescriptors { .. } => "no file descriptor is left",
+        Failure::PrivateAddress { .. } => "it has no public address",
         Failure::Broken { .. } => "it closed the connection before its answer was complete",
     };
     SourceFailure::Unreachable { host, cause }

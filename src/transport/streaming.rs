@@ -1,0 +1,106 @@
+//! Sends one request and hands its answer on as it comes: TLS only, no redirects, no decompression, any length.
+//!
+//! The time that an answer may take, and its length, are the caller's to bound. A connection has a read buffer of 16 KiB
+//! and a write buffer of at most 64 KiB.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http_body_util::BodyExt;
+use http_body_util::combinators::UnsyncBoxBody;
+use hyper::{Request, Response};
+use hyper_rustls::HttpsConnectorBuilder;
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+
+use crate::domain::error::Failure;
+
+use super::address::Reach;
+use super::causes::Causes;
+use super::connect::Timed;
+use super::https::{Connector, MOST_IDLE, POOL_IDLE, TransportError, TransportSettings};
+use super::maybe_proxied::MaybeProxied;
+use super::read_bounds::{READ_BUFFER, ReadBounds};
+use super::{body_reading, tls};
+
+/// The most that hyper collects of a request's body before it writes.
+const WRITE_BUFFER: usize = 64 * 1024;
+
+/// The body of a request or of an answer, which comes piece by piece.
+pub type StreamBody = UnsyncBoxBody<Bytes, BodyError>;
+
+/// Why a body ends before its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BodyError {
+    /// The peer broke off, or its framing is malformed.
+    #[error("the body broke off")]
+    Broken,
+    /// The body has more bytes than are allowed.
+    #[error("the body is too large")]
+    TooLarge,
+    /// The exchange that the body belongs to is over.
+    #[error("the exchange is over")]
+    Cancelled,
+}
+
+/// Sends requests whose bodies, and whose answers' bodies, come piece by piece.
+pub trait StreamingTransport: Send + Sync + 'static {
+    /// Sends `request`, whose URI is absolute, and returns the answer once its head is complete. The path and the query
+    /// are sent byte for byte. A request is sent once; only one of which nothing was sent is tried on another connection.
+    fn open(&self, request: Request<StreamBody>) -> Opening<'_>;
+}
+
+/// A request under way, until the head of its answer.
+pub type Opening<'a> = Pin<Box<dyn Future<Output = Result<Response<StreamBody>, Failure>> + Send + 'a>>;
+
+/// The streaming transport for production: HTTP/1.1 over TLS, with connections kept alive.
+struct StreamingHttps {
+    client: Client<Connector, StreamBody>,
+    causes: Causes,
+}
+
+/// Builds the streaming transport that `settings` describe, which connects to the addresses in `reach`. Its
+/// `request_timeout` has no meaning here.
+///
+/// # Errors
+/// The certificate authorities or the proxy's address cannot be used.
+pub fn build_streaming(
+    settings: &TransportSettings<'_>,
+    reach: Reach,
+) -> Result<Arc<dyn StreamingTransport>, TransportError> {
+    let TransportSettings { table, is_absolute, connect_timeout, .. } = *settings;
+    let tls = tls::client_config(settings.extra_roots, table)?;
+    let route =
+        MaybeProxied::new(settings.proxy, is_absolute, reach).map_err(|_| TransportError::Proxy { table })?;
+    let https = HttpsConnectorBuilder::new().with_tls_config(tls).https_only().enable_http1();
+    let connector = Timed::streaming(https.wrap_connector(route.clone()), connect_timeout);
+    let client = Client::builder(TokioExecutor::new())
+        .pool_timer(TokioTimer::new())
+        .pool_idle_timeout(POOL_IDLE)
+        .pool_max_idle_per_host(MOST_IDLE)
+        .http1_read_buf_exact_size(READ_BUFFER)
+        .http1_max_buf_size(WRITE_BUFFER)
+        .build(connector);
+    Ok(Arc::new(StreamingHttps { client, causes: Causes { route, is_certified: false } }))
+}
+
+impl StreamingTransport for StreamingHttps {
+    fn open(&self, mut request: Request<StreamBody>) -> Opening<'_> {
+        let uri = request.uri().clone();
+        Box::pin(async move {
+            let enough = body_reading::count_interim(&mut request);
+            let response = tokio::select! {
+                response = self.client.request(request) => {
+                    response.map_err(|error| self.causes.classify(&error, &uri))?
+                }
+                () = enough.notified() => return Err(Failure::Malformed { what: body_reading::INTERIM }),
+            };
+            if let Some(bounds) = response.extensions().get::<ReadBounds>() {
+                bounds.head_is_read();
+            }
+            Ok(response.map(|body| body.map_err(|_| BodyError::Broken).boxed_unsync()))
+        })
+    }
+}
