@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::domain::freshness::Timestamp;
 
 pub mod audit;
+mod call_counters;
 mod counter;
 mod histogram;
 pub mod log;
@@ -18,6 +19,7 @@ mod state;
 mod user_names;
 mod writer;
 
+pub use call_counters::{CallCounters, CallKey};
 pub use counter::Counter;
 pub use histogram::Histogram;
 pub use process_stats::ProcessStats;
@@ -46,6 +48,8 @@ pub struct Counters {
     pub evictions: Evictions,
     /// Requests to providers and to Token Vault.
     pub sources: SourceCounters,
+    /// Calls that were sent on for clients.
+    pub calls: CallCounters,
     /// Requests to Auth0's token endpoint for Management tokens.
     pub token_requests: Counter,
     /// Requests to Auth0's token endpoint for tokens of Token Vault.

@@ -24,7 +24,7 @@ mod output;
 mod output_error;
 mod stream;
 
-pub use event::{Event, Name, TraceId};
+pub use event::{CallEvent, Event, Name, TraceId};
 pub use output_error::OutputError;
 
 use folding::{Folding, SECOND, Verdict};
@@ -248,6 +248,7 @@ mod tests {
             fingerprint: None,
             request_id: request_id.into(),
             trace: None,
+            call: None,
             took: Duration::from_micros(1234),
             count: 1,
             until: None,

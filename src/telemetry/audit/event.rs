@@ -42,12 +42,39 @@ pub struct Event {
     pub request_id: String,
     /// The client's own trace, if the request names one.
     pub trace: Option<TraceId>,
-    /// From the request's head to the decision.
+    /// What a request was that was sent on to another server; `None` for one that was answered here.
+    pub call: Option<Box<CallEvent>>,
+    /// From the request's head to the decision, or to the end of an answer that was sent on.
     pub took: Duration,
     /// How many requests the event counts. All other fields are those of the first.
     pub count: u64,
     /// When the last of several requests was decided; `None` for a single request.
     pub until: Option<Moment>,
+}
+
+/// A request that was sent on to another server. The path and the query are left out: they may be about anybody.
+#[derive(Clone, Debug, Default)]
+pub struct CallEvent {
+    /// The connection of a `[[proxy]]`; empty for the Management API.
+    pub connection: Arc<str>,
+    /// The name of the `[[proxy]]`, or `management_api`.
+    pub api: Arc<str>,
+    /// The method.
+    pub method: String,
+    /// The element of `calls` that permitted the call.
+    pub pattern: Option<Arc<str>>,
+    /// What a refusal of the other server means.
+    pub verdict: Option<&'static str>,
+    /// Whether the call was made once more, with another token.
+    pub is_repeated: bool,
+    /// From the request's head to the answer's.
+    pub head: Duration,
+    /// The bytes of the request's body that were sent on.
+    pub sent: u64,
+    /// The bytes of the answer's body that were handed on.
+    pub received: u64,
+    /// How the answer's body ended.
+    pub end: &'static str,
 }
 
 /// A connection's name, safe for a log line: at most as long as Auth0's names, in printable ASCII, which is all that

@@ -1,11 +1,13 @@
 //! The fields of an audit line, in the order of the table in `docs/reference/audit-log.md`.
 
+use std::time::Duration;
+
 use serde::Serialize;
 
 use crate::domain::freshness::Timestamp;
 use crate::telemetry::UserNames;
 
-use super::event::Event;
+use super::event::{CallEvent, Event};
 
 /// Distinguishes audit lines from log lines in a common stream: a log line has the name of a module here.
 const TARGET: &str = "audit";
@@ -30,6 +32,7 @@ pub struct AuditLine<'a> {
     fingerprint: Option<String>,
     request_id: &'a str,
     trace_id: Option<String>,
+    call: Option<CallFields<'a>>,
     microseconds: u64,
     pub(super) count: u64,
     until: Option<String>,
@@ -57,12 +60,47 @@ impl<'a> AuditLine<'a> {
             fingerprint: event.fingerprint.map(|fingerprint| fingerprint.to_string()),
             request_id: &event.request_id,
             trace_id: event.trace.map(|trace| trace.to_string()),
-            microseconds: u64::try_from(event.took.as_micros()).unwrap_or(u64::MAX),
+            call: event.call.as_deref().map(CallFields::new),
+            microseconds: microseconds(event.took),
             count: event.count,
             until: event.until.map(|until| in_milliseconds(until.wall)),
             lost,
         }
     }
+}
+
+/// What a line says of a request that was sent on to another server.
+#[derive(Debug, Serialize)]
+struct CallFields<'a> {
+    api: &'a str,
+    method: &'a str,
+    pattern: Option<&'a str>,
+    verdict: Option<&'static str>,
+    repeated: bool,
+    head_microseconds: u64,
+    bytes_sent: u64,
+    bytes_received: u64,
+    end: &'static str,
+}
+
+impl<'a> CallFields<'a> {
+    fn new(call: &'a CallEvent) -> Self {
+        Self {
+            api: &call.api,
+            method: &call.method,
+            pattern: call.pattern.as_deref(),
+            verdict: call.verdict,
+            repeated: call.is_repeated,
+            head_microseconds: microseconds(call.head),
+            bytes_sent: call.sent,
+            bytes_received: call.received,
+            end: call.end,
+        }
+    }
+}
+
+fn microseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// Formats a time as RFC 3339 in UTC, always with three decimals, so that lines sort as text.
