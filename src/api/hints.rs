@@ -36,7 +36,9 @@ const ELSEWHERE: [(&str, &str); 8] = [
 /// What is likely wrong with a path that has no route.
 pub fn of_path(path: &str) -> Cow<'static, str> {
     let trimmed = path.trim_end_matches('/');
-    if trimmed != path && Route::find(trimmed).is_some_and(|matched| matched.spec.method != Method::DELETE) {
+    if trimmed != path
+        && Route::find(trimmed).is_some_and(|matched| matched.spec.method != Some(Method::DELETE))
+    {
         return "leave out the `/` at the end of the path".into();
     }
     let lower = trimmed.to_ascii_lowercase();
@@ -54,7 +56,9 @@ pub fn of_path(path: &str) -> Cow<'static, str> {
     if let Some((_, ours)) = ELSEWHERE.iter().find(|(theirs, _)| *theirs == lower) {
         return format!("did you mean {ours}?").into();
     }
-    let fixed = ROUTES.iter().filter(|spec| !spec.template.has_user() && spec.method != Method::DELETE);
+    let fixed = ROUTES
+        .iter()
+        .filter(|spec| !spec.template.has_user() && !matches!(spec.method, None | Some(Method::DELETE)));
     let fixed: Vec<_> = fixed.map(|spec| spec.template.as_str()).collect();
     match near(&lower, &fixed).or_else(|| near(&format!("/v1{lower}"), &fixed)) {
         Some(path) => format!("did you mean {path}?").into(),
@@ -64,11 +68,14 @@ pub fn of_path(path: &str) -> Cow<'static, str> {
 
 /// The method to use, or the routes that were likely meant, for a path that takes another method.
 pub fn of_method(spec: &RouteSpec) -> Cow<'static, str> {
-    match spec.method {
-        Method::DELETE => "this path takes no GET: GET /v1/users/{user_id}/token gives a user's token, GET \
+    match &spec.method {
+        Some(Method::DELETE) => {
+            "this path takes no GET: GET /v1/users/{user_id}/token gives a user's token, GET \
                            /v1/users/{user_id}/identities lists the identities"
-            .into(),
-        _ => format!("use {}", spec.method).into(),
+                .into()
+        }
+        Some(method) => format!("use {method}").into(),
+        None => "CONNECT, TRACE and TRACK are not sent on to any server".into(),
     }
 }
 

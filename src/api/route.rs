@@ -12,6 +12,7 @@ mod template;
 pub use doc::{AnswerKind, Body, RouteDoc, RouteTag};
 pub use query::{PURGE_QUERY, Parameter, ParameterKind, TOKEN_QUERY};
 pub use table::{ROUTES, Route, RouteSpec};
+use template::Parts;
 pub use template::Template;
 
 /// Routes that have errors in common; the table of errors names them.
@@ -29,6 +30,10 @@ pub enum RouteGroup {
     Lookups,
     /// Those that look a token up.
     TokenLookups,
+    /// Those whose requests are sent on to another server.
+    Proxied,
+    /// Those whose requests are sent on to a provider's API.
+    ProviderCalls,
     /// One route.
     Only(Route),
 }
@@ -40,12 +45,18 @@ pub struct Matched<'a> {
     pub spec: &'static RouteSpec,
     /// The segment of the path that names the user, not decoded yet; empty where the route names none.
     pub user: &'a str,
+    /// The rest of the path, as it was sent, which is a path of the server that the call goes to; empty for a route that
+    /// is answered here.
+    pub rest: &'a str,
 }
 
 impl Route {
     /// The route of a path, if there is one.
     pub fn find(path: &str) -> Option<Matched<'_>> {
-        ROUTES.iter().find_map(|spec| Some(Matched { spec, user: spec.template.user_in(path)? }))
+        ROUTES.iter().find_map(|spec| {
+            let Parts { user, rest } = spec.template.parts(path)?;
+            Some(Matched { spec, user, rest })
+        })
     }
 }
 
@@ -56,11 +67,14 @@ impl RouteGroup {
             Self::All => true,
             Self::AllButProbes => !spec.is_probe,
             Self::Restricted => spec.operation.is_some(),
-            Self::WithUserToken => spec.operation == Some(Operation::Me),
-            Self::Lookups => matches!(spec.doc.answer, AnswerKind::Lookup(_)),
+            Self::WithUserToken => matches!(spec.operation, Some(Operation::Me | Operation::MeProxy)),
+            Self::Lookups => matches!(spec.doc.answer, AnswerKind::Lookup(_)) || spec.calls_a_provider(),
             Self::TokenLookups => {
                 matches!(spec.doc.answer, AnswerKind::Lookup(body) if body.name == "TokenAnswer")
+                    || spec.calls_a_provider()
             }
+            Self::Proxied => spec.is_proxied(),
+            Self::ProviderCalls => spec.calls_a_provider(),
             Self::Only(route) => spec.route == route,
         }
     }
@@ -72,17 +86,33 @@ impl RouteSpec {
         self.route as usize
     }
 
-    /// Whether the route takes `method`: its own, and HEAD wherever that is GET (RFC 9110 §9.1).
+    /// Whether requests of the route are sent on to another server.
+    pub fn is_proxied(&self) -> bool {
+        matches!(self.doc.answer, AnswerKind::Proxied)
+    }
+
+    /// Whether requests of the route are sent on to a provider's API.
+    pub fn calls_a_provider(&self) -> bool {
+        matches!(self.route, Route::Proxy | Route::MyProxy)
+    }
+
+    /// Whether the route takes `method`: its own, and HEAD wherever that is GET (RFC 9110 §9.1). Calls that are sent on
+    /// may have any method but those that are about the connection itself, or that reflect what was sent (RFC 9110
+    /// §9.3.6, §9.3.8).
     pub fn takes(&self, method: &Method) -> bool {
-        *method == self.method || (self.method == Method::GET && *method == Method::HEAD)
+        match &self.method {
+            Some(own) => method == own || (*own == Method::GET && *method == Method::HEAD),
+            None => !["CONNECT", "TRACE", "TRACK"].contains(&method.as_str()),
+        }
     }
 
     /// The methods that the route takes, as `Allow` lists them.
     pub fn allow(&self) -> &'static str {
         match self.method {
-            Method::DELETE => "DELETE",
-            Method::POST => "POST",
-            _ => "GET, HEAD",
+            None => "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS",
+            Some(Method::DELETE) => "DELETE",
+            Some(Method::POST) => "POST",
+            Some(_) => "GET, HEAD",
         }
     }
 }
@@ -145,6 +175,16 @@ mod tests {
             ("/readyz", Some((Route::Ready, ""))),
             ("/startupz", Some((Route::Started, ""))),
             ("/openapi.json", Some((Route::OpenApi, ""))),
+            ("/v1/users/a%7Cb/proxy/github/api/x", Some((Route::Proxy, "a%7Cb"))),
+            ("/v1/users/a/b/proxy/github/api/x", None),
+            ("/v1/users/a/proxy", None),
+            ("/v1/users//proxy/", Some((Route::Proxy, ""))),
+            ("/v1/users/a/proxy/c/n/token", Some((Route::Proxy, "a"))),
+            ("/v1/me/proxy/github/api/x", Some((Route::MyProxy, ""))),
+            ("/api/v2/users/a", Some((Route::ManagementApi, ""))),
+            ("/api/v2/", Some((Route::ManagementApi, ""))),
+            ("/api/v2", None),
+            ("/api/v2x", None),
         ];
         for (path, route) in cases {
             let found = Route::find(path).map(|matched| (matched.spec.route, matched.user));

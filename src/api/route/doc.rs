@@ -32,6 +32,8 @@ pub enum RouteTag {
     Daemon,
     /// What monitoring asks for.
     Probes,
+    /// Calls that are sent on to another server.
+    Proxy,
 }
 
 /// The type of a body in JSON, one of `types.rs`.
@@ -59,11 +61,13 @@ pub enum AnswerKind {
     Document,
     /// 204.
     Empty,
+    /// The answer of another server, as it is.
+    Proxied,
 }
 
 impl RouteTag {
     /// Every one, in the order of the reference.
-    pub const ALL: [Self; 4] = [Self::Lookups, Self::Cache, Self::Daemon, Self::Probes];
+    pub const ALL: [Self; 5] = [Self::Lookups, Self::Cache, Self::Daemon, Self::Probes, Self::Proxy];
 
     /// As `openapi.json` names it.
     pub fn as_str(self) -> &'static str {
@@ -72,6 +76,7 @@ impl RouteTag {
             Self::Cache => "cache",
             Self::Daemon => "daemon",
             Self::Probes => "probes",
+            Self::Proxy => "proxy",
         }
     }
 
@@ -82,6 +87,7 @@ impl RouteTag {
             Self::Cache => "What is cached of users.",
             Self::Daemon => "The daemon's state, configuration and interface.",
             Self::Probes => "Probes and metrics, without the request header.",
+            Self::Proxy => "Calls of providers' APIs and of the Management API.",
         }
     }
 }

@@ -40,6 +40,9 @@ pub enum Route {
     Started,
     Metrics,
     OpenApi,
+    Proxy,
+    MyProxy,
+    ManagementApi,
 }
 
 /// A row of [`ROUTES`].
@@ -49,8 +52,8 @@ pub struct RouteSpec {
     pub route: Route,
     /// The path.
     pub template: Template,
-    /// The method; a route for GET takes HEAD as well.
-    pub method: Method,
+    /// The method, and `None` for a route that takes nearly any; a route for GET takes HEAD as well.
+    pub method: Option<Method>,
     /// The operation that a client needs the right to; `None` for what reveals nothing.
     pub operation: Option<Operation>,
     /// As log lines name it.
@@ -67,12 +70,15 @@ const ME_IS_OFF: &str =
 const SELECTION: &str = "Without `connection`, `provider` and `identity_user_id` the only identity that carries a token is \
                          meant; if several do, the answer is 409 `ambiguous_identity`.";
 
+const PROXIED: &str = "Takes a rule that names the operation and the call. Method, path, query and body go on as they are, \
+                       and the answer comes back as it is, with `Cloakroom-Upstream`.";
+
 /// Every route, in the order of [`Route`].
 pub const ROUTES: &[RouteSpec] = &[
     RouteSpec {
         route: Route::Token,
         template: Template::new("/v1/users/{user_id}/token"),
-        method: Method::GET,
+        method: Some(Method::GET),
         operation: Some(Operation::Token),
         name: "token",
         is_probe: false,
@@ -89,7 +95,7 @@ pub const ROUTES: &[RouteSpec] = &[
     RouteSpec {
         route: Route::Identities,
         template: Template::new("/v1/users/{user_id}/identities"),
-        method: Method::GET,
+        method: Some(Method::GET),
         operation: Some(Operation::Identities),
         name: "identities",
         is_probe: false,
@@ -106,7 +112,7 @@ pub const ROUTES: &[RouteSpec] = &[
     RouteSpec {
         route: Route::MyToken,
         template: Template::new("/v1/me/token"),
-        method: Method::GET,
+        method: Some(Method::GET),
         operation: Some(Operation::Me),
         name: "me_token",
         is_probe: false,
@@ -123,7 +129,7 @@ pub const ROUTES: &[RouteSpec] = &[
     RouteSpec {
         route: Route::MyIdentities,
         template: Template::new("/v1/me/identities"),
-        method: Method::GET,
+        method: Some(Method::GET),
         operation: Some(Operation::Me),
         name: "me_identities",
         is_probe: false,
@@ -140,7 +146,7 @@ pub const ROUTES: &[RouteSpec] = &[
     RouteSpec {
         route: Route::Report,
         template: Template::new("/v1/users/{user_id}/report"),
-        method: Method::POST,
+        method: Some(Method::POST),
         operation: Some(Operation::Report),
         name: "report",
         is_probe: false,
@@ -159,7 +165,7 @@ pub const ROUTES: &[RouteSpec] = &[
     RouteSpec {
         route: Route::User,
         template: Template::new("/v1/users/{user_id}"),
-        method: Method::DELETE,
+        method: Some(Method::DELETE),
         operation: Some(Operation::Purge),
         name: "purge",
         is_probe: false,
@@ -176,7 +182,7 @@ pub const ROUTES: &[RouteSpec] = &[
     RouteSpec {
         route: Route::Users,
         template: Template::new("/v1/users"),
-        method: Method::DELETE,
+        method: Some(Method::DELETE),
         operation: Some(Operation::Purge),
         name: "purge",
         is_probe: false,
@@ -193,7 +199,7 @@ pub const ROUTES: &[RouteSpec] = &[
     RouteSpec {
         route: Route::ManagementToken,
         template: Template::new("/v1/management-token"),
-        method: Method::GET,
+        method: Some(Method::GET),
         operation: Some(Operation::ManagementToken),
         name: "management_token",
         is_probe: false,
@@ -210,7 +216,7 @@ pub const ROUTES: &[RouteSpec] = &[
     RouteSpec {
         route: Route::Status,
         template: Template::new("/v1/status"),
-        method: Method::GET,
+        method: Some(Method::GET),
         operation: Some(Operation::Status),
         name: "status",
         is_probe: false,
@@ -227,7 +233,7 @@ pub const ROUTES: &[RouteSpec] = &[
     RouteSpec {
         route: Route::Reload,
         template: Template::new("/v1/reload"),
-        method: Method::POST,
+        method: Some(Method::POST),
         operation: Some(Operation::Reload),
         name: "reload",
         is_probe: false,
@@ -244,7 +250,7 @@ pub const ROUTES: &[RouteSpec] = &[
     RouteSpec {
         route: Route::Live,
         template: Template::new("/livez"),
-        method: Method::GET,
+        method: Some(Method::GET),
         operation: None,
         name: "livez",
         is_probe: true,
@@ -261,7 +267,7 @@ pub const ROUTES: &[RouteSpec] = &[
     RouteSpec {
         route: Route::Ready,
         template: Template::new("/readyz"),
-        method: Method::GET,
+        method: Some(Method::GET),
         operation: None,
         name: "readyz",
         is_probe: true,
@@ -279,7 +285,7 @@ pub const ROUTES: &[RouteSpec] = &[
     RouteSpec {
         route: Route::Started,
         template: Template::new("/startupz"),
-        method: Method::GET,
+        method: Some(Method::GET),
         operation: None,
         name: "startupz",
         is_probe: true,
@@ -297,7 +303,7 @@ pub const ROUTES: &[RouteSpec] = &[
     RouteSpec {
         route: Route::Metrics,
         template: Template::new("/metrics"),
-        method: Method::GET,
+        method: Some(Method::GET),
         operation: None,
         name: "metrics",
         is_probe: true,
@@ -315,7 +321,7 @@ pub const ROUTES: &[RouteSpec] = &[
     RouteSpec {
         route: Route::OpenApi,
         template: Template::new("/openapi.json"),
-        method: Method::GET,
+        method: Some(Method::GET),
         operation: None,
         name: "openapi",
         is_probe: false,
@@ -327,6 +333,57 @@ pub const ROUTES: &[RouteSpec] = &[
             query: &[],
             body: None,
             answer: AnswerKind::Document,
+        },
+    },
+    RouteSpec {
+        route: Route::Proxy,
+        template: Template::with_rest("/v1/users/{user_id}/proxy/{connection}/{name}/{path}"),
+        method: None,
+        operation: Some(Operation::Proxy),
+        name: "proxy",
+        is_probe: false,
+        doc: RouteDoc {
+            operation_id: "callProvider",
+            tag: RouteTag::Proxy,
+            summary: "Calls the API of a `[[proxy]]` with the token of the user's identity of this connection.",
+            description: PROXIED,
+            query: &[],
+            body: None,
+            answer: AnswerKind::Proxied,
+        },
+    },
+    RouteSpec {
+        route: Route::MyProxy,
+        template: Template::with_rest("/v1/me/proxy/{connection}/{name}/{path}"),
+        method: None,
+        operation: Some(Operation::MeProxy),
+        name: "me_proxy",
+        is_probe: false,
+        doc: RouteDoc {
+            operation_id: "callMyProvider",
+            tag: RouteTag::Proxy,
+            summary: "Calls the API of a `[[proxy]]` with the token of the user whose user token the request carries.",
+            description: PROXIED,
+            query: &[],
+            body: None,
+            answer: AnswerKind::Proxied,
+        },
+    },
+    RouteSpec {
+        route: Route::ManagementApi,
+        template: Template::with_rest("/api/v2/{path}"),
+        method: None,
+        operation: Some(Operation::ManagementApi),
+        name: "management_api",
+        is_probe: false,
+        doc: RouteDoc {
+            operation_id: "callManagementApi",
+            tag: RouteTag::Proxy,
+            summary: "Calls Auth0's Management API with the token of the client in `[management_api]`.",
+            description: PROXIED,
+            query: &[],
+            body: None,
+            answer: AnswerKind::Proxied,
         },
     },
 ];
