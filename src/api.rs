@@ -4,6 +4,7 @@
 mod admission;
 pub(crate) mod audit;
 pub mod error;
+mod exchange;
 pub mod exposition;
 mod handlers;
 mod hints;

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::admin::{self, AdminError};
+use crate::api::proxy::ProxiedApis;
 use crate::api::{ListenerInfo, ListenerTerms, Reloading, ServiceParts, Services, ShutdownPhase};
 use crate::cache::Cache;
 use crate::clock::Clock;
@@ -345,6 +346,7 @@ fn wire(
         counters,
         audit,
         user_tokens: user_tokens(config),
+        proxied_apis: ProxiedApis::new(&config.proxied_apis, transports.apis),
         reload: Box::new(move || reloads.ask(By::Operator)),
         budget: Box::new(move |now| budget.standing(now)),
         sources: {

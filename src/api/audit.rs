@@ -1,6 +1,7 @@
 //! The audit record of a request: filled in while the request is handled, and written when its answer is decided.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use hyper::http::request::Parts;
 
@@ -11,7 +12,7 @@ use crate::domain::policy::Operation;
 use crate::domain::source::Source;
 use crate::domain::user::UserId;
 use crate::secret::Tag;
-use crate::telemetry::audit::{Event, Name};
+use crate::telemetry::audit::{CallEvent, Event, Name, TraceId};
 
 use super::error::ApiError;
 use super::params::connection;
@@ -30,9 +31,10 @@ pub struct AuditRecord {
     pub outcome: Option<&'static str>,
     /// The fingerprint of the token that was served or reported.
     pub fingerprint: Option<Tag>,
+    /// The connection of the token that was served, or that a call names.
+    pub connection: Option<Name>,
     cache: Option<CacheState>,
     source: Option<Source>,
-    connection: Option<Name>,
 }
 
 /// The error that a request was answered with.
@@ -52,6 +54,16 @@ impl AuditedError {
         };
         Self { outcome, code: error.code() }
     }
+}
+
+/// A call that was sent on, and whose answer has ended.
+pub struct ProxiedEnd {
+    pub operation: Option<Operation>,
+    pub status: u16,
+    pub call: CallEvent,
+    pub request_id: RequestId,
+    pub trace: Option<TraceId>,
+    pub took: Duration,
 }
 
 /// A request whose answer is decided.
@@ -110,6 +122,7 @@ impl AuditRecord {
                 fingerprint: self.fingerprint,
                 request_id: request_id.to_string(),
                 trace: trace::of(&head.headers),
+                call: None,
                 took: services.clock.since(*begun),
                 count: 1,
                 until: None,
@@ -128,12 +141,42 @@ impl AuditRecord {
     }
 }
 
+impl AuditRecord {
+    /// Writes the line of a call whose answer has ended.
+    pub fn end_proxied(self, services: &Services, peer: &Peer, ended: ProxiedEnd) {
+        let Some(origin) = peer.origin.as_ref() else { return };
+        let ProxiedEnd { operation, status, call, request_id, trace, took } = ended;
+        services.audit.write(true, || Event {
+            at: services.clock.now(),
+            listener: Arc::clone(&origin.listener),
+            caller: Some(peer.rights.caller()),
+            pid: origin.pid,
+            operation,
+            user: self.user,
+            connection: self.connection,
+            outcome: "answered",
+            status,
+            code: None,
+            cache: self.cache.map(CacheState::as_str),
+            source: self.source.map(Source::as_str),
+            fingerprint: self.fingerprint,
+            request_id: request_id.to_string(),
+            trace,
+            call: Some(Box::new(call)),
+            took,
+            count: 1,
+            until: None,
+        });
+    }
+}
+
 /// Whether a request that was answered is more than routine. A stale answer is, because Auth0 may no longer hold that
 /// token.
 fn is_notable(operation: Operation, cache: Option<CacheState>) -> bool {
     match operation {
         Operation::Token | Operation::Identities | Operation::Me => cache != Some(CacheState::Hit),
         Operation::Report | Operation::Purge | Operation::Reload | Operation::ManagementToken => true,
+        // What is sent on has a line of its own when it ends.
         Operation::Proxy | Operation::MeProxy | Operation::ManagementApi => true,
         Operation::Status => false,
     }

@@ -9,13 +9,16 @@ use crate::domain::error::{FailureClass, LookupError, Stage, Unavailable};
 use crate::domain::policy::Denied;
 use crate::domain::retry::whole_seconds;
 use crate::domain::source::{SourceError, SourceFailure, SourceProblem};
+use crate::domain::target::TargetFault;
 use crate::user_token::NotVerified;
 
 use super::hints;
+use super::proxy::framing::FramingFault;
 use super::response::{Reply, json};
 use super::route::RouteSpec;
 use super::types::{AuthorizeRequest, Problem};
 
+mod code;
 mod lookups;
 mod spec;
 mod table;
@@ -61,6 +64,26 @@ pub enum ApiError {
     BodyTooLarge,
     /// The body did not come in time.
     Timeout,
+    /// The target of a call is ambiguous, or says more than which resource is meant.
+    Target(TargetFault),
+    /// The head of a call cannot be sent on as it is.
+    Framing(FramingFault),
+    /// The body of a call has more bytes than its `[[proxy]]` allows.
+    RequestTooLarge {
+        /// The limit in bytes.
+        limit: u64,
+    },
+    /// No further part of a call's body came in time.
+    BodyStalled {
+        /// The time limit.
+        limit: Duration,
+    },
+    /// The body of a call broke off.
+    BodyBroken,
+    /// The token cannot be sent as a bearer token.
+    ProviderUnsupported,
+    /// As many calls are under way as are allowed.
+    NoStream,
     /// The client exceeds the rate of its rule.
     TooOften {
         /// When there is room for one more.
@@ -118,10 +141,19 @@ impl ApiError {
             Self::UserToken(_) => Code::InvalidUserToken,
             Self::Method(_) => Code::MethodNotAllowed,
             Self::HeadersTooLarge => Code::HeadersTooLarge,
-            Self::BodyTooLarge => Code::BodyTooLarge,
-            Self::Timeout => Code::RequestTimeout,
+            Self::BodyTooLarge | Self::RequestTooLarge { .. } => Code::BodyTooLarge,
+            Self::Timeout | Self::BodyStalled { .. } => Code::RequestTimeout,
+            Self::Target(TargetFault::AmbiguousPath(_)) => Code::AmbiguousPath,
+            Self::Target(TargetFault::MethodOverride) => Code::MethodOverride,
+            Self::Target(TargetFault::CredentialInQuery) => Code::CredentialInQuery,
+            Self::Framing(FramingFault::Method) => Code::MethodNotAllowed,
+            Self::Framing(FramingFault::Upgrade) => Code::UpgradeUnsupported,
+            Self::Framing(FramingFault::MethodOverride) => Code::MethodOverride,
+            Self::Framing(_) => Code::InvalidRequest,
+            Self::BodyBroken => Code::InvalidRequest,
+            Self::ProviderUnsupported => Code::ProviderUnsupported,
             Self::Draining => Code::Draining,
-            Self::NoRoom => Code::Overloaded,
+            Self::NoRoom | Self::NoStream => Code::Overloaded,
             Self::Configuration(_) => Code::InvalidConfiguration,
             Self::TooOften { .. } => Code::RateLimited,
             Self::InsufficientScope(_) => Code::InsufficientScope,
@@ -154,6 +186,26 @@ impl ApiError {
             Self::Method(route) => hints::of_method(route).into_owned(),
             Self::HeadersTooLarge => "send at most 64 header fields and 16 KiB of them, the request line included".into(),
             Self::BodyTooLarge => "send at most 64 KiB".into(),
+            Self::Target(fault) => fault.to_string(),
+            Self::Framing(fault) => fault.detail().into(),
+            Self::RequestTooLarge { limit } => {
+                format!("send at most {limit} bytes, or raise request_bytes of the [[proxy]]")
+            }
+            Self::BodyStalled { limit } => {
+                format!("no further part of the body came within {} s: send it without pauses, or raise idle_timeout of the \
+                         [[proxy]]", limit.as_secs())
+            }
+            Self::BodyBroken => "the body broke off, or its chunks are malformed; the provider may have received a part".into(),
+            Self::ProviderUnsupported => {
+                "the provider's token is of OAuth 1, or is not text that a header can carry: ask for the token and call the \
+                 provider directly"
+                    .into()
+            }
+            Self::NoStream => {
+                "as many calls are under way as listener.max_streams allows, or half of them for this uid: retry when others \
+                 have ended"
+                    .into()
+            }
             Self::Timeout => "send the whole header section within 5 s, and the whole body within another 5 s".into(),
             Self::NoRoom => {
                 "this uid, or all uids that share its limit, has as many connections open as are allowed: use one \
@@ -176,7 +228,7 @@ impl ApiError {
 
     fn retry_after(&self) -> Option<u64> {
         match self {
-            Self::Draining | Self::NoRoom => Some(1),
+            Self::Draining | Self::NoRoom | Self::NoStream => Some(1),
             Self::TooOften { retry_after } => Some(whole_seconds(*retry_after)),
             Self::Lookup(LookupError::Overloaded) => Some(1),
             Self::Lookup(
@@ -209,6 +261,7 @@ impl ApiError {
         };
         match self {
             Self::InvalidRequest { parameter, .. } => problem.parameter = Some(parameter.clone()),
+            Self::BodyBroken => problem.parameter = Some("body".into()),
             Self::Configuration(problems) => problem.problems = Some(problems.clone()),
             Self::Lookup(LookupError::IdentityNotFound(connections)) => {
                 problem.connections = Some(connections.clone());
@@ -259,7 +312,15 @@ impl ApiError {
         if let Self::Method(route) = self {
             reply = reply.with(ALLOW, HeaderValue::from_static(route.allow()));
         }
-        if matches!(self, Self::BodyTooLarge | Self::Timeout) {
+        let leaves_a_body = matches!(
+            self,
+            Self::BodyTooLarge
+                | Self::Timeout
+                | Self::RequestTooLarge { .. }
+                | Self::BodyStalled { .. }
+                | Self::BodyBroken
+        );
+        if leaves_a_body {
             // What is left of the body is not read.
             reply = reply.with(CONNECTION, HeaderValue::from_static("close"));
         }

@@ -1,5 +1,47 @@
-//! Proxied calls: requests to providers' APIs and to the Management API that the daemon adds a token to.
+//! Calls that are sent on to a provider's API or to the Management API, with a token that the client does not hold.
+//!
+//! A call passes, in this order: the checks of every request (`admission.rs`), of its framing ([`framing`]), of its target
+//! ([`crate::domain::target`]), and the rules. Then the token is looked up, the headers are filtered ([`headers`]), and
+//! the body is sent on as it comes ([`upload`]). The answer is judged ([`crate::domain::verdict`]), its headers are
+//! filtered and its links rewritten ([`links`]), and its body is handed on as it comes ([`download`]).
+//!
+//! What is judged is what is sent: the target goes on byte for byte, and nothing is normalised.
 
+mod address;
+mod answer;
+mod apis;
+mod brakes;
+mod download;
 pub mod framing;
+mod head_wait;
 pub mod headers;
 pub mod links;
+mod provider_call;
+mod record;
+mod upload;
+
+use hyper::Response;
+use hyper::body::Incoming;
+
+use super::audit::AuditRecord;
+use super::error::ApiError;
+use super::exchange::Exchange;
+use super::response::AnswerBody;
+use super::route::{Matched, Route};
+
+pub use apis::ProxiedApis;
+pub(super) use brakes::DropBrakes;
+
+/// The answer to a call of `route`, or why it is not sent on. `is_kept` says whether the client's connection persists.
+pub(super) async fn answer(
+    exchange: &Exchange<'_>,
+    route: Matched<'_>,
+    body: Incoming,
+    is_kept: bool,
+    record: &mut AuditRecord,
+) -> Result<Response<AnswerBody>, ApiError> {
+    match route.spec.route {
+        Route::ManagementApi => Err(ApiError::NoRoute),
+        _ => provider_call::answer(exchange, route, body, is_kept, record).await,
+    }
+}

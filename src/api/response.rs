@@ -186,6 +186,21 @@ impl Reply {
     }
 }
 
+/// The response with an answer that comes from another server. Its `Cache-Control` is that server's.
+pub fn proxied(
+    status: StatusCode,
+    mut headers: HeaderMap,
+    request_id: HeaderValue,
+    keep_alive: KeepAlive,
+    body: impl Body<Data = Bytes, Error = BrokenStream> + Send + 'static,
+) -> Response<AnswerBody> {
+    headers.insert(REQUEST_ID, request_id);
+    headers.extend(keep_alive.value().map(|value| (KEEP_ALIVE, value)));
+    let mut response = Response::new(AnswerBody::Stream(Box::pin(body)));
+    (*response.status_mut(), *response.headers_mut()) = (status, headers);
+    response
+}
+
 /// The reply of a lookup, with its source and its age.
 pub fn lookup<F>(served: &Served<F>, json: Vec<u8>) -> Reply {
     let age = served.fetched().age(served.now).as_secs();

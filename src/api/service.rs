@@ -10,28 +10,25 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use hyper::body::{Body, Incoming};
-use hyper::http::request::Parts;
 use hyper::{Request, Response};
 
 use crate::cache::{Forgetting, IdentitiesQuery, Miss, Peeked, Query};
 use crate::domain::freshness::Moment;
-use crate::domain::policy::{self, Allowed, Operation};
-use crate::domain::user::{Selector, UserId};
-use crate::secret::Secret;
-use crate::user_token::UserTokens;
+use crate::domain::policy::Operation;
+use crate::domain::user::Selector;
 
-use super::admission::{self, admit};
-use super::audit::{AuditRecord, AuditedError, Completed};
+use super::admission::admit;
+use super::audit::AuditRecord;
 use super::error::ApiError;
+use super::exchange::{Exchange, MyUser};
 use super::handlers::{self, until_shutdown};
-use super::params::{TokenQuery, bearer, fingerprint, nothing, purge_query, token_query, user};
+use super::params::{TokenQuery, fingerprint, nothing, purge_query, token_query, user};
 use super::peer::Peer;
-use super::request_id::RequestId;
+use super::proxy;
 use super::request_limits::{HeaderScan, read};
-use super::response::{self, AnswerBody, KeepAlive, Reply};
+use super::response::{self, AnswerBody, Reply};
 use super::route::{Matched, Route};
 use super::state::Services;
-use super::trace;
 
 /// The answer to a request.
 pub enum Answering<'a> {
@@ -52,24 +49,27 @@ impl Answering<'_> {
 }
 
 /// Answers one request of `peer`.
-pub fn answer<'a>(services: &'a Services, peer: Arc<Peer>, request: Request<Incoming>) -> Answering<'a> {
+pub fn answer<'a>(services: &'a Arc<Services>, peer: Arc<Peer>, request: Request<Incoming>) -> Answering<'a> {
     let begun = services.clock.now();
     let request_id = services.next_request_id();
     let (mut head, body) = request.into_parts();
     let scan = HeaderScan::of(&mut head.headers);
     let exchange = Exchange { services, peer, request_id, head, begun };
     let has_body = !body.is_end_stream();
+    let (route, mut record) = (exchange.route(), AuditRecord::default());
+    if route.is_some_and(|route| route.spec.is_proxied()) {
+        return Answering::Later(Box::pin(exchange.send_on(scan, body)));
+    }
     if has_body && exchange.peer.is_identified() {
         return Answering::Later(Box::pin(exchange.answer_with_body(scan, body)));
     }
-    let (route, mut record) = (exchange.route(), AuditRecord::default());
     let admitted = admit(&exchange.peer, &exchange.head, &scan, route);
     let outcome = match admitted.and_then(|route| exchange.dispatch(route, &[], begun, &mut record)) {
         Ok(Dispatched::Reply(reply)) => Ok(reply),
         Err(refused) => Err(refused),
         Ok(Dispatched::Wait(waiting)) => {
             // The record contains the user already.
-            let route = route.map(|matched| Matched { user: "", ..matched });
+            let route = route.map(|Matched { spec, .. }| Matched { spec, user: "", rest: "" });
             return Answering::Later(Box::pin(async move {
                 let outcome = exchange.wait(waiting, &mut record).await;
                 let is_kept = scan.goes_on(&exchange.head);
@@ -80,15 +80,6 @@ pub fn answer<'a>(services: &'a Services, peer: Arc<Peer>, request: Request<Inco
     // With an unread body, hyper may have to close the connection.
     let is_kept = !has_body && scan.goes_on(&exchange.head);
     Answering::Now(exchange.end(route, outcome, record, is_kept))
-}
-
-/// A request that is being answered.
-struct Exchange<'a> {
-    services: &'a Services,
-    peer: Arc<Peer>,
-    request_id: RequestId,
-    head: Parts,
-    begun: Moment,
 }
 
 /// The dispatcher's result for a request.
@@ -110,23 +101,11 @@ enum Waiting {
     Forget(Forgetting),
 }
 
-/// A user token, and what verifies it.
-struct MyUser {
-    token: Secret,
-    verifier: Arc<UserTokens>,
-}
-
 impl Exchange<'_> {
-    /// The route, if there is one. Over TCP only probes and metrics exist.
-    fn route(&self) -> Option<Matched<'_>> {
-        let is_there = |matched: &Matched<'_>| matched.spec.is_probe || self.peer.is_identified();
-        Route::find(self.head.uri.path()).filter(is_there)
-    }
-
     /// The answer to a request, or what it waits for. Each route adds to `record` what only its code knows.
     fn dispatch(
         &self,
-        Matched { spec, user: segment }: Matched<'_>,
+        Matched { spec, user: segment, .. }: Matched<'_>,
         body: &[u8],
         now: Moment,
         record: &mut AuditRecord,
@@ -165,9 +144,11 @@ impl Exchange<'_> {
             }
             Route::MyToken => {
                 let query = token_query(query)?;
-                return Ok(Dispatched::Wait(Waiting::MyToken(self.my_user()?, query)));
+                return Ok(Dispatched::Wait(Waiting::MyToken(self.my_user(Operation::Me)?, query)));
             }
-            Route::MyIdentities => return Ok(Dispatched::Wait(Waiting::MyIdentities(self.my_user()?))),
+            Route::MyIdentities => {
+                return Ok(Dispatched::Wait(Waiting::MyIdentities(self.my_user(Operation::Me)?)));
+            }
             Route::Report => {
                 let (user, fingerprint) = (user(segment)?, fingerprint(body)?);
                 let shown = self.shown(Operation::Report, &user)?;
@@ -205,6 +186,7 @@ impl Exchange<'_> {
             Route::Live => response::probe(Ok(Cow::Borrowed("live"))),
             Route::Started => response::probe(services.started()),
             Route::Ready => response::probe(services.ready()),
+            Route::Proxy | Route::MyProxy | Route::ManagementApi => return Err(ApiError::NoRoute),
         };
         Ok(Dispatched::Reply(reply))
     }
@@ -263,67 +245,17 @@ impl Exchange<'_> {
         self.end(route, outcome, record, is_kept)
     }
 
-    /// The response with this outcome. Counts and logs the request.
-    fn end(
-        &self,
-        route: Option<Matched<'_>>,
-        outcome: Result<Reply, ApiError>,
-        record: AuditRecord,
-        is_kept: bool,
-    ) -> Response<AnswerBody> {
-        let Self { services, peer, request_id, head, begun } = self;
-        let spec = route.map(|matched| matched.spec);
-        let name = spec.map_or("none", |spec| spec.name);
-        let uid = peer.is_identified().then(|| peer.rights.caller().uid);
-        let error = outcome.as_ref().err().map(AuditedError::of);
-        let reply = outcome.unwrap_or_else(|refused| {
-            services.request_counters.refused(&refused);
-            let trace_id = trace::shown(trace::of(&head.headers));
-            tracing::debug!(route = name, uid, code = refused.code(), %request_id, trace_id, "Request refused");
-            refused.reply(request_id.as_str(), head.uri.path())
-        });
-        let status = reply.status();
-        services.request_counters.answered(spec, status);
-        tracing::trace!(route = name, uid, status, %request_id, "Request answered");
-        record.end(services, peer, &Completed { route, head, error, status, request_id, begun: *begun });
-        let keep_alive = match (is_kept, peer.is_identified()) {
-            (false, _) => KeepAlive::None,
-            (true, true) => KeepAlive::OnSocket,
-            (true, false) => KeepAlive::OverTcp,
+    /// Sends the request on to another server, with a token that the client does not hold.
+    async fn send_on(self, scan: HeaderScan, body: Incoming) -> Response<AnswerBody> {
+        let (route, mut record) = (self.route(), AuditRecord::default());
+        let is_kept = body.is_end_stream() && scan.goes_on(&self.head);
+        let outcome = match admit(&self.peer, &self.head, &scan, route) {
+            Ok(route) => proxy::answer(&self, route, body, is_kept, &mut record).await,
+            Err(refused) => Err(refused),
         };
-        reply.into_response(request_id.header(), keep_alive)
-    }
-
-    /// What the client may do to this user through this connection now, decided before any lookup.
-    fn authorize(
-        &self,
-        operation: Operation,
-        user: Option<&UserId>,
-        connection: Option<&str>,
-    ) -> Result<Allowed, ApiError> {
-        let request = policy::Request { operation, user, connection, call: None };
-        admission::authorize(&self.peer, &self.services.clock, request)
-    }
-
-    /// The identities of `user` that the client may see, if it may do `operation`.
-    fn shown(&self, operation: Operation, user: &UserId) -> Result<Selector, ApiError> {
-        let within = self.authorize(operation, Some(user), None)?.connections;
-        Ok(Selector { within, ..Selector::default() })
-    }
-
-    /// The user token of the request, which counts as a lookup whether or not it is valid.
-    fn my_user(&self) -> Result<MyUser, ApiError> {
-        admission::count(&self.peer, &self.services.clock, &self.peer.rights.rates(Operation::Me))?;
-        let verifier = self.services.user_tokens().ok_or(ApiError::MeIsOff)?;
-        let token = bearer(&self.head.headers).map_err(ApiError::UserToken)?;
-        Ok(MyUser { token, verifier })
-    }
-
-    /// Verifies a user token, and returns the user whom it names.
-    async fn verify(&self, my: MyUser, record: &mut AuditRecord) -> Result<UserId, ApiError> {
-        let verified = my.verifier.verify(&my.token, self.peer.flow());
-        let user = until_shutdown(self.services, verified).await?;
-        record.user = Some(user.clone());
-        Ok(user)
+        match outcome {
+            Ok(answer) => answer,
+            Err(error) => self.end(route, Err(error), record, is_kept),
+        }
     }
 }

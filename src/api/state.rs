@@ -17,6 +17,7 @@ use crate::telemetry::{BudgetStanding, Counters};
 use crate::user_token::UserTokens;
 
 use super::exposition::Exposition;
+use super::proxy::{DropBrakes, ProxiedApis};
 use super::request_counters::RequestCounters;
 use super::request_id::{RequestId, RequestIds};
 use super::types::ReloadAnswer;
@@ -54,7 +55,9 @@ pub struct Services {
     pub(super) started: Moment,
     pub(super) listeners: Vec<Arc<ListenerInfo>>,
     pub(super) exposition: Exposition,
+    pub(super) drop_brakes: DropBrakes,
     user_tokens: RwLock<Option<Arc<UserTokens>>>,
+    proxied_apis: RwLock<Arc<ProxiedApis>>,
     reload: ReloadFunction,
     phase: watch::Receiver<ShutdownPhase>,
     request_ids: RequestIds,
@@ -74,6 +77,8 @@ pub struct ServiceParts {
     pub audit: AuditLog,
     /// Verifies user tokens; `None` where `[me]` names no audience.
     pub user_tokens: Option<Arc<UserTokens>>,
+    /// The APIs of providers that calls may go to.
+    pub proxied_apis: ProxiedApis,
     /// Reloads the configuration.
     pub reload: ReloadFunction,
     /// Reads the budget for Auth0.
@@ -137,7 +142,9 @@ impl Services {
             tenant: parts.tenant,
             listeners: parts.listeners,
             exposition: Exposition::default(),
+            drop_brakes: DropBrakes::default(),
             user_tokens: RwLock::new(user_tokens),
+            proxied_apis: RwLock::new(Arc::new(parts.proxied_apis)),
             reload: parts.reload,
             phase: parts.phase,
             request_ids: RequestIds::new(parts.run),
@@ -157,6 +164,16 @@ impl Services {
     /// Replaces what verifies user tokens. Requests under way keep the previous verifier.
     pub fn set_user_tokens(&self, user_tokens: Option<Arc<UserTokens>>) {
         *self.user_tokens.write().unwrap_or_else(PoisonError::into_inner) = user_tokens;
+    }
+
+    /// The APIs of providers that calls may go to.
+    pub fn proxied_apis(&self) -> Arc<ProxiedApis> {
+        Arc::clone(&self.proxied_apis.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Replaces the APIs that calls may go to. Calls under way keep the previous ones.
+    pub fn set_proxied_apis(&self, apis: ProxiedApis) {
+        *self.proxied_apis.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(apis);
     }
 
     /// Reloads the configuration.

@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
+use crate::api::proxy::ProxiedApis;
 use crate::api::types::{ChangeAnswer, ReloadAnswer};
 use crate::api::{ListenerTerms, Reloading, Services};
 use crate::config::{Change, Config, Loaded, Problems, Reread};
@@ -195,6 +196,7 @@ impl Reloader {
         self.vault.reconfigure(config.vault.clone().unwrap_or_default());
         self.providers.reconfigure(&config.providers, transports.providers);
         self.sources.reconfigure(&config.connections);
+        services.set_proxied_apis(ProxiedApis::new(&config.proxied_apis, transports.apis));
         services.management.reconfigure(config.management, new_credentials || by == By::Operator);
         services.cache.reconfigure(&config.cache);
         if before.me != config.me {

@@ -44,7 +44,7 @@ pub(super) async fn serve(
     services: Arc<Services>,
     state: Arc<ConnectionState>,
 ) {
-    let (known, client) = (&*services, &client);
+    let (known, client) = (&services, &client);
     let (reading, stream) = stream.into_split();
     let stream = Arc::new(stream);
     let answer = |request| service::answer(known, client.peer(), request);

@@ -46,6 +46,7 @@ mod outage;
 mod panics;
 mod properties;
 mod providers;
+mod proxy;
 mod reload;
 mod renewal;
 mod state;

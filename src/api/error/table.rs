@@ -4,38 +4,13 @@
 
 use hyper::StatusCode as S;
 
+use crate::api::route::Route;
 use crate::api::route::RouteGroup::{
-    All, AllButProbes, Lookups, Only, Restricted, TokenLookups, WithUserToken,
+    All, AllButProbes, Lookups, Only, ProviderCalls, Proxied, Restricted, TokenLookups, WithUserToken,
 };
-use crate::api::route::{Route, RouteSpec};
 
+use super::code::errors;
 use super::spec::ErrorSpec;
-
-/// Makes [`Code`] and its rows from one list.
-macro_rules! errors {
-    ($($code:ident { $($field:ident: $value:expr,)* })*) => {
-        /// What went wrong.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        #[expect(missing_docs, reason = "the rows say what each means")]
-        pub enum Code { $($code,)* }
-
-        impl Code {
-            /// Every one, in the order of the reference.
-            pub const ALL: &[Self] = &[$(Self::$code,)*];
-
-            /// The row of the table.
-            pub const fn spec(self) -> &'static ErrorSpec {
-                match self {
-                    $(Self::$code => {
-                        const SPEC: &ErrorSpec = &ErrorSpec { $($field: $value,)* ..ErrorSpec::USUAL };
-                        const { assert!(SPEC.is_complete(), "a field of the row is missing") };
-                        SPEC
-                    })*
-                }
-            }
-        }
-    };
-}
 
 /// Waits of the daemon's own making are stated as at most this; see `ask_again_after`.
 const UPSTREAM_WAIT: &str =
@@ -51,6 +26,40 @@ errors! {
         answered_by: &[All],
         members: &["parameter"],
         exit: 2,
+    }
+    AmbiguousPath {
+        name: "ambiguous_path",
+        status: S::BAD_REQUEST,
+        title: "Two servers could read the path differently",
+        meaning: "The path of a call has a dot segment, an empty segment, a backslash, a control character or a broken \
+                  escape, in any spelling, or more than 4 KiB. It is refused and not corrected, because what is judged is \
+                  what is sent.",
+        remedy: "Send the path that is meant, each segment encoded once; `detail` names what is wrong.",
+        answered_by: &[Proxied],
+        exit: 2,
+        is_denial: true,
+    }
+    MethodOverride {
+        name: "method_override",
+        status: S::BAD_REQUEST,
+        title: "The call names another method",
+        meaning: "A header such as `X-HTTP-Method-Override` or a query parameter such as `_method` asks the provider for \
+                  another method than that of the request, which is the one that rules judge.",
+        remedy: "Send the request with the method that is meant.",
+        answered_by: &[Proxied],
+        exit: 2,
+        is_denial: true,
+    }
+    CredentialInQuery {
+        name: "credential_in_query",
+        status: S::BAD_REQUEST,
+        title: "The query carries a credential",
+        meaning: "The query has a parameter such as `access_token` or `api_key`, which some providers prefer to the token \
+                  that the daemon adds.",
+        remedy: "Leave it out: the daemon adds the token.",
+        answered_by: &[Proxied],
+        exit: 2,
+        is_denial: true,
     }
     InvalidUserToken {
         name: "invalid_user_token",
@@ -242,7 +251,7 @@ errors! {
         meaning: "The `rate` of the rule that permits the lookup is used up, or the budget for Auth0 has no room for \
                   `fresh=true` or for a report.",
         remedy: "Wait, or ask without `fresh=true`.",
-        answered_by: &[Lookups, Only(Route::Report), Only(Route::ManagementToken)],
+        answered_by: &[Lookups, Only(Route::Report), Only(Route::ManagementToken), Only(Route::ManagementApi)],
         retry_after: Some("when there is room for one more request"),
         exit: 69,
         is_denial: true,
@@ -254,6 +263,23 @@ errors! {
         meaning: "The header section has more than 64 fields, or more than 16 KiB with the request line.",
         remedy: "Send fewer or shorter headers.",
         answered_by: &[All],
+    }
+    UpgradeUnsupported {
+        name: "upgrade_unsupported",
+        status: S::NOT_IMPLEMENTED,
+        title: "Upgrades are not supported",
+        meaning: "The call asks for another protocol, such as WebSocket.",
+        remedy: "Use the provider's API over HTTP, or ask for the token and call the provider directly.",
+        answered_by: &[Proxied],
+    }
+    ProviderUnsupported {
+        name: "provider_unsupported",
+        status: S::NOT_IMPLEMENTED,
+        title: "The provider's tokens are not bearer tokens",
+        meaning: "The user's token is of OAuth 1, or has characters that no header carries. Calls with it need a signature \
+                  that the daemon cannot make.",
+        remedy: "Ask for the token and sign the call in the service.",
+        answered_by: &[ProviderCalls],
     }
     UpstreamError {
         name: "upstream_error",
@@ -280,8 +306,9 @@ errors! {
     ProviderUnavailable {
         name: "provider_unavailable",
         status: S::SERVICE_UNAVAILABLE,
-        title: "The source of tokens is not available",
-        meaning: "What Auth0 holds has expired, and the identity provider or Token Vault cannot be asked for another token.",
+        title: "The provider is not available",
+        meaning: "A call of a provider's API did not reach it. Or what Auth0 holds has expired, and the identity provider or \
+                  Token Vault cannot be asked for another token.",
         remedy: "Retry later. `detail` names the cause.",
         answered_by: &[TokenLookups],
         retry_after: Some("when the source can be asked again"),
@@ -290,8 +317,10 @@ errors! {
     ProviderTimeout {
         name: "provider_timeout",
         status: S::GATEWAY_TIMEOUT,
-        title: "The source of tokens did not answer in time",
-        meaning: "What Auth0 holds has expired, and the identity provider or Token Vault did not answer within its timeout.",
+        title: "The provider did not answer in time",
+        meaning: "A provider did not answer a call within `proxy.head_timeout`, or did not read its body for \
+                  `proxy.idle_timeout`. Or what Auth0 holds has expired, and the identity provider or Token Vault did not \
+                  answer within its timeout.",
         remedy: "Retry later.",
         answered_by: &[TokenLookups],
         retry_after: Some("when the source can be asked again"),
@@ -343,8 +372,8 @@ errors! {
         name: "overloaded",
         status: S::SERVICE_UNAVAILABLE,
         title: "A limit of the daemon is reached",
-        meaning: "The client's uid has as many connections open, or as many lookups under way to Auth0, as it may have, or \
-                  `[upstream]` permits no further request to Auth0 in time.",
+        meaning: "The client's uid has as many connections open, as many lookups under way to Auth0, or as many calls under \
+                  way as it may have, or `[upstream]` permits no further request to Auth0 in time.",
         remedy: "Retry later. Use one connection for many requests.",
         answered_by: &[All],
         retry_after: Some("when there may be room"),
@@ -372,36 +401,8 @@ errors! {
     }
 }
 
-impl Code {
-    /// Every error that the route may answer on a Unix socket, in the order of the reference.
-    pub fn of_route(route: &RouteSpec) -> impl Iterator<Item = Self> {
-        let answers = |code: &Self| code.spec().answered_by.iter().any(|group| group.has(route));
-        Self::ALL.iter().copied().filter(answers)
-    }
-
-    /// The code of that name.
-    pub fn parse(name: &str) -> Option<Self> {
-        Self::ALL.iter().copied().find(|code| code.spec().name == name)
-    }
-}
-
 /// The codes, for the schema of answers.
 #[cfg(feature = "schema")]
 pub(in crate::api) fn names() -> Vec<&'static str> {
     Code::ALL.iter().map(|code| code.spec().name).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn no_two_rows_have_a_name_and_every_text_has_its_form() {
-        for (number, code) in Code::ALL.iter().enumerate() {
-            let spec = code.spec();
-            assert_eq!((*code as usize, Code::parse(spec.name)), (number, Some(*code)), "{code:?}");
-            assert!(spec.status.is_client_error() || spec.status.is_server_error(), "{code:?}");
-            assert!(!spec.title.ends_with('.') && spec.meaning.ends_with('.'), "{code:?}");
-        }
-    }
 }

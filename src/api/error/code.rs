@@ -1,0 +1,61 @@
+//! How the table of errors becomes a type, and what can be asked of it.
+
+use crate::api::route::RouteSpec;
+
+use super::table::Code;
+
+/// Makes [`Code`] and its rows from one list.
+macro_rules! errors {
+    ($($code:ident { $($field:ident: $value:expr,)* })*) => {
+        /// What went wrong.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[expect(missing_docs, reason = "the rows say what each means")]
+        pub enum Code { $($code,)* }
+
+        impl Code {
+            /// Every one, in the order of the reference.
+            pub const ALL: &[Self] = &[$(Self::$code,)*];
+
+            /// The row of the table.
+            pub const fn spec(self) -> &'static ErrorSpec {
+                match self {
+                    $(Self::$code => {
+                        const SPEC: &ErrorSpec = &ErrorSpec { $($field: $value,)* ..ErrorSpec::USUAL };
+                        const { assert!(SPEC.is_complete(), "a field of the row is missing") };
+                        SPEC
+                    })*
+                }
+            }
+        }
+    };
+}
+
+pub(super) use errors;
+
+impl Code {
+    /// Every error that the route may answer on a Unix socket, in the order of the reference.
+    pub fn of_route(route: &RouteSpec) -> impl Iterator<Item = Self> {
+        let answers = |code: &Self| code.spec().answered_by.iter().any(|group| group.has(route));
+        Self::ALL.iter().copied().filter(answers)
+    }
+
+    /// The code of that name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|code| code.spec().name == name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_rows_have_a_name_and_every_text_has_its_form() {
+        for (number, code) in Code::ALL.iter().enumerate() {
+            let spec = code.spec();
+            assert_eq!((*code as usize, Code::parse(spec.name)), (number, Some(*code)), "{code:?}");
+            assert!(spec.status.is_client_error() || spec.status.is_server_error(), "{code:?}");
+            assert!(!spec.title.ends_with('.') && spec.meaning.ends_with('.'), "{code:?}");
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! The body of a provider's answer on its way to the client: frame by frame, bounded in bytes and in the provider's
+//! silence. A body that breaks off is an error, never an end.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::body::{Body, Frame, SizeHint};
+use tokio::time::{Instant, Sleep, sleep, timeout_at};
+
+use http_body_util::BodyExt;
+
+use crate::transport::streaming::StreamBody;
+
+use super::record::CallRecord;
+use crate::api::response::BrokenStream;
+
+/// How long the beginning of a refusal's body is awaited. It comes with the head; a body that stalls is handed on as it
+/// is, and judged by what has come.
+const BEGINNING_TIME: Duration = Duration::from_secs(2);
+
+/// An answer's body, of which a part may have been read already.
+pub struct Download {
+    /// What was read already, to be sent first.
+    beginning: VecDeque<Bytes>,
+    body: StreamBody,
+    /// The bytes that may still be sent.
+    left: u64,
+    idle_timeout: Duration,
+    idle: Option<Pin<Box<Sleep>>>,
+    is_idle_armed: bool,
+    record: CallRecord,
+}
+
+/// The beginning of an answer's body, read to find out what the answer means.
+#[derive(Default)]
+pub struct Beginning(VecDeque<Bytes>);
+
+impl Beginning {
+    /// Reads `body` until `most` bytes are there, or it ends, or nothing came for [`BEGINNING_TIME`]. An error of the body
+    /// is found again by who reads on.
+    pub async fn read(body: &mut StreamBody, most: usize) -> Self {
+        let (mut parts, mut length, deadline) = (VecDeque::new(), 0_usize, Instant::now() + BEGINNING_TIME);
+        while length < most && !body.is_end_stream() {
+            let Ok(Some(Ok(frame))) = timeout_at(deadline, body.frame()).await else { break };
+            if let Ok(part) = frame.into_data() {
+                length = length.saturating_add(part.len());
+                parts.push_back(part);
+            }
+        }
+        Self(parts)
+    }
+
+    /// The bytes, at most `most` of them.
+    pub fn bytes(&self, most: usize) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for part in &self.0 {
+            let room = most.saturating_sub(bytes.len());
+            bytes.extend_from_slice(part.get(..room).unwrap_or(part));
+        }
+        bytes
+    }
+}
+
+impl Download {
+    /// `body` after its `beginning`, at most `most` bytes of both. `record` is completed when this is dropped.
+    pub fn new(
+        Beginning(beginning): Beginning,
+        body: StreamBody,
+        most: u64,
+        idle_timeout: Duration,
+        record: CallRecord,
+    ) -> Self {
+        Self { beginning, body, left: most, idle_timeout, idle: None, is_idle_armed: false, record }
+    }
+
+    /// Passes a part on, unless it is beyond the limit.
+    fn pass(&mut self, part: Bytes) -> Result<Frame<Bytes>, BrokenStream> {
+        let length = part.len() as u64;
+        let Some(left) = self.left.checked_sub(length) else {
+            return Err(self.record.broken(BrokenStream::TooLarge));
+        };
+        self.left = left;
+        self.record.received(length);
+        Ok(Frame::data(part))
+    }
+
+    /// Whether the provider has been silent for too long. Polled only while it is silent and the client could read.
+    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let idle_timeout = self.idle_timeout;
+        let idle = self.idle.get_or_insert_with(|| Box::pin(sleep(idle_timeout)));
+        if !self.is_idle_armed {
+            idle.as_mut().reset(Instant::now() + idle_timeout);
+            self.is_idle_armed = true;
+        }
+        idle.as_mut().poll(cx)
+    }
+}
+
+impl Body for Download {
+    type Data = Bytes;
+    type Error = BrokenStream;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BrokenStream>>> {
+        if let Some(part) = self.beginning.pop_front() {
+            return Poll::Ready(Some(self.pass(part)));
+        }
+        loop {
+            let Poll::Ready(next) = Pin::new(&mut self.body).poll_frame(cx) else {
+                ready!(self.poll_idle(cx));
+                return Poll::Ready(Some(Err(self.record.broken(BrokenStream::Idle))));
+            };
+            self.is_idle_armed = false;
+            return Poll::Ready(match next {
+                None => {
+                    self.record.complete();
+                    None
+                }
+                Some(Err(_)) => Some(Err(self.record.broken(BrokenStream::Cut))),
+                Some(Ok(frame)) => {
+                    // Trailers are dropped: few clients read any.
+                    let Ok(part) = frame.into_data() else { continue };
+                    Some(self.pass(part))
+                }
+            });
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.beginning.is_empty() && self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let read: u64 = self.beginning.iter().map(|part| part.len() as u64).sum();
+        let rest = self.body.size_hint();
+        let mut hint = SizeHint::new();
+        hint.set_lower(rest.lower().saturating_add(read));
+        if let Some(upper) = rest.upper() {
+            hint.set_upper(upper.saturating_add(read));
+        }
+        hint
+    }
+}

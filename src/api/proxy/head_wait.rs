@@ -1,0 +1,65 @@
+//! Waits for the head of an answer, for as long as the request's body moves or the provider may take.
+
+use std::time::Duration;
+
+use hyper::Response;
+use tokio::time::{Instant, sleep_until};
+
+use crate::domain::error::Failure;
+use crate::transport::streaming::{Opening, StreamBody};
+
+use super::upload::{Progress, Upload};
+
+/// The time limits of one call.
+#[derive(Clone, Copy, Debug)]
+pub struct CallTimes {
+    /// For the head of the answer, from the end of the request's body.
+    pub head: Duration,
+    /// For each part of a body, in either direction.
+    pub idle: Duration,
+}
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub enum NoAnswer {
+    /// The provider cannot be reached, or its answer is not valid.
+    Failed(Failure),
+    /// The provider was silent, or did not read.
+    ProviderLate,
+    /// The client did not send its body in time.
+    ClientLate,
+    /// The client broke its body off.
+    ClientBroke,
+    /// The client's body is too large.
+    TooLarge,
+}
+
+/// The answer that `opening` leads to, whose request's body is watched by `upload`.
+pub async fn head(
+    mut opening: Opening<'_>,
+    upload: &Upload,
+    times: CallTimes,
+) -> Result<Response<StreamBody>, NoAnswer> {
+    loop {
+        let deadline = upload.deadline(times.idle, times.head);
+        tokio::select! {
+            biased;
+            outcome = &mut opening => {
+                return outcome.map_err(|failure| match upload.progress() {
+                    // The failure is that of a request whose body was broken off.
+                    Progress::TooLarge => NoAnswer::TooLarge,
+                    Progress::Broken => NoAnswer::ClientBroke,
+                    _ => NoAnswer::Failed(failure),
+                });
+            }
+            () = sleep_until(deadline) => {
+                if upload.deadline(times.idle, times.head) <= Instant::now() {
+                    return Err(match upload.progress() {
+                        Progress::AwaitsClient => NoAnswer::ClientLate,
+                        _ => NoAnswer::ProviderLate,
+                    });
+                }
+            }
+        }
+    }
+}

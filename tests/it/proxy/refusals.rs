@@ -1,0 +1,120 @@
+//! What is refused before anything reaches the API.
+
+use cloakroom::fake_auth0::users;
+
+use super::*;
+
+#[tokio::test]
+async fn without_a_rule_there_is_no_call_and_every_refusal_looks_the_same() {
+    let counter = Counter::with(ApiOptions::default(), "", &["GET api/items", "POST api/items/*"]).await;
+    let refused = counter.get(users::GOOGLE, "/me").await;
+    assert_eq!(refused.problem(), (403, "forbidden".into()));
+    assert_eq!(refused.header("cloakroom-upstream"), None);
+    let mut details = vec![refused.detail()];
+    for (method, tail) in [
+        ("POST", "/items"),
+        ("GET", "/items/1"),
+        ("GET", "/items/"),
+        ("POST", "/items/1/2"),
+        ("DELETE", "/items"),
+    ] {
+        let got = counter.call(method, users::GOOGLE, tail).await;
+        assert_eq!(got.problem(), (403, "forbidden".into()), "{method} {tail}");
+        details.push(got.detail());
+    }
+    for other in
+        ["/v1/users/auth0%7C1/proxy/github/api/items", "/v1/users/auth0%7C1/proxy/google-oauth2/other/items"]
+    {
+        let got = counter.world.get(other).await;
+        assert_eq!(got.problem(), (403, "forbidden".into()), "{other}");
+        details.push(got.detail());
+    }
+    details.dedup();
+    assert_eq!(details.len(), 1, "{details:#?}");
+    assert!(counter.api.calls().is_empty());
+    assert_eq!(counter.get(users::GOOGLE, "/items?any=query").await.status, 200);
+    assert_eq!(counter.call("HEAD", users::GOOGLE, "/items").await.status, 200);
+}
+
+#[tokio::test]
+async fn ambiguous_paths_overrides_and_credentials_in_the_query_are_refused() {
+    let counter = Counter::new().await;
+    for (tail, code) in [
+        ("/a/../b", "ambiguous_path"),
+        ("/a/%2e%2e/b", "ambiguous_path"),
+        ("/a/.%2E/b", "ambiguous_path"),
+        ("/a/%252e%252e/b", "ambiguous_path"),
+        ("/a/..;x/b", "ambiguous_path"),
+        ("/a/..%2Fb", "ambiguous_path"),
+        ("/a%2F..%2Fb", "ambiguous_path"),
+        ("/a%5C..", "ambiguous_path"),
+        ("//", "ambiguous_path"),
+        ("/a//b", "ambiguous_path"),
+        ("/%00", "ambiguous_path"),
+        ("/%09", "ambiguous_path"),
+        ("/%C0%AE%C0%AE", "ambiguous_path"),
+        ("/%zz", "ambiguous_path"),
+        ("/%2", "ambiguous_path"),
+        ("/a?_method=DELETE", "method_override"),
+        ("/a?METHOD=delete", "method_override"),
+        ("/a?access_token=x", "credential_in_query"),
+        ("/a?b=c&api_key=x", "credential_in_query"),
+    ] {
+        let got = counter.get(users::GOOGLE, tail).await;
+        assert_eq!(got.problem(), (400, code.into()), "{tail}");
+        assert_eq!(got.header("cloakroom-upstream"), None);
+    }
+    let long = format!("/{}", "x".repeat(5000));
+    assert_eq!(counter.get(users::GOOGLE, &long).await.problem(), (400, "ambiguous_path".into()));
+    for (name, value, problem) in [
+        ("x-http-method-override", "DELETE", (400, "method_override")),
+        ("upgrade", "websocket", (501, "upgrade_unsupported")),
+        ("connection", "authorization", (400, "invalid_request")),
+        ("expect", "the-best", (400, "invalid_request")),
+        ("origin", "https://page.example", (403, "forwarded_request")),
+    ] {
+        let headers = [("cloakroom-request", "true"), (name, value)];
+        let got = counter.world.send("GET", &path(users::GOOGLE, "/me"), &headers).await;
+        assert_eq!(got.problem(), (problem.0, problem.1.into()), "{name}");
+    }
+    for method in ["TRACE", "TRACK"] {
+        let got = counter.call(method, users::GOOGLE, "/me").await;
+        assert_eq!(got.problem(), (405, "method_not_allowed".into()));
+        assert!(got.header("allow").is_some());
+    }
+    assert!(counter.api.calls().is_empty());
+}
+
+#[tokio::test]
+async fn without_a_token_there_is_no_call() {
+    let counter = Counter::new().await;
+    for (user, problem) in [
+        ("auth0|nobody", (404, "user_not_found")),
+        (users::DATABASE, (404, "identity_not_found")),
+        (users::BLOCKED, (403, "user_blocked")),
+        (users::EXPIRED, (410, "login_required")),
+    ] {
+        let got = counter.get(user, "/me").await;
+        assert_eq!(got.problem(), (problem.0, problem.1.into()), "{user}");
+    }
+    assert!(counter.api.calls().is_empty());
+}
+
+#[tokio::test]
+async fn a_body_beyond_the_limit_is_refused_before_or_while_it_is_sent() {
+    let counter = Counter::with(ApiOptions::default(), "request_bytes = \"16KiB\"", ALL).await;
+    let body = "x".repeat(20_000);
+    let got = counter.world.send_with("PUT", &path(users::GOOGLE, "/upload"), MEANT, &body).await;
+    assert_eq!(got.problem(), (413, "body_too_large".into()));
+    assert!(counter.api.calls().is_empty());
+}
+
+#[tokio::test]
+async fn an_api_that_cannot_be_reached_is_the_daemons_own_503() {
+    let counter = Counter::new().await;
+    counter.api.refuse_connections(true);
+    let got = counter.get(users::GOOGLE, "/me").await;
+    assert_eq!(got.problem(), (503, "provider_unavailable".into()));
+    assert_eq!(got.header("cloakroom-upstream"), None);
+    assert!(got.retry_after().is_some());
+}

@@ -1,0 +1,91 @@
+//! Bodies that come piece by piece.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use cloakroom::fake_auth0::users;
+use http_body_util::{BodyExt, Empty};
+use hyper::Request;
+use hyper::body::Incoming;
+use hyper_util::rt::TokioIo;
+use tokio::net::UnixStream;
+use tokio::time::timeout;
+
+use super::*;
+
+/// Longer than anything takes.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The answer to a call, whose body is still to be read.
+async fn open(counter: &Counter, tail: &str) -> hyper::Response<Incoming> {
+    let stream = UnixStream::connect(&counter.world.socket).await.unwrap();
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+    #[expect(clippy::disallowed_methods, reason = "a test's own connection")]
+    tokio::spawn(connection);
+    let request = Request::get(path(users::GOOGLE, tail)).header("host", "localhost");
+    let request = request.header("cloakroom-request", "true").body(Empty::<Bytes>::new()).unwrap();
+    sender.send_request(request).await.unwrap()
+}
+
+#[tokio::test]
+async fn each_frame_of_an_event_stream_is_handed_on_at_once_and_a_client_that_leaves_ends_it() {
+    let counter = Counter::new().await;
+    let mut answer = open(&counter, "/events").await;
+    assert_eq!(answer.status(), 200);
+    for text in ["one", "two"] {
+        while counter.api.emit(text) == 0 {
+            tokio::task::yield_now().await;
+        }
+        let frame = timeout(PATIENCE, answer.body_mut().frame()).await.unwrap().unwrap().unwrap();
+        let frame = frame.into_data().unwrap();
+        assert!(String::from_utf8_lossy(&frame).contains(text), "{frame:?}");
+    }
+    drop(answer);
+    let left = counter.api.until(|calls| calls[0].closed_by_client_at.is_some());
+    timeout(PATIENCE, left).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_answer_that_breaks_off_is_broken_off() {
+    let counter = Counter::new().await;
+    for tail in ["/cut?after=1000&bytes=5000", "/cut?after=1000&bytes=5000&chunked"] {
+        let answer = open(&counter, tail).await;
+        assert_eq!(answer.status(), 200, "{tail}");
+        assert!(answer.into_body().collect().await.is_err(), "{tail}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_beyond_the_limit_is_broken_off() {
+    let counter = Counter::with(ApiOptions::default(), "response_bytes = \"64KiB\"", ALL).await;
+    for tail in ["/download?bytes=65537", "/download?bytes=65537&chunked"] {
+        let answer = open(&counter, tail).await;
+        assert_eq!(answer.status(), 200);
+        assert!(answer.into_body().collect().await.is_err(), "{tail}");
+    }
+    let whole = open(&counter, "/download?bytes=65536&chunked").await.into_body().collect().await.unwrap();
+    assert_eq!(whole.to_bytes().len(), 65_536);
+}
+
+#[tokio::test]
+async fn a_large_answer_is_whole() {
+    let counter = Counter::new().await;
+    let answer = open(&counter, "/download?bytes=10000000").await;
+    assert_eq!(answer.headers()["content-length"], "10000000");
+    let mut body = answer.into_body();
+    let mut length = 0;
+    while let Some(frame) = body.frame().await {
+        length += frame.unwrap().into_data().unwrap().len();
+    }
+    assert_eq!(length, 10_000_000);
+}
+
+#[tokio::test]
+async fn a_call_whose_answer_does_not_come_is_given_up() {
+    let counter =
+        Counter::with(ApiOptions::default(), "head_timeout = \"1s\"\nidle_timeout = \"1s\"", ALL).await;
+    let got = counter.get(users::GOOGLE, "/stall").await;
+    assert_eq!(got.problem(), (504, "provider_timeout".into()));
+    let answer = open(&counter, "/stall-body?after=10").await;
+    assert!(answer.into_body().collect().await.is_err());
+}
