@@ -196,12 +196,6 @@ impl Rights {
         }
     }
 
-    /// The denial of a call to an API that no `[[proxy]]` has: the same as that of a call that no rule permits, so that
-    /// nobody learns which names there are.
-    pub fn no_such_call(&self, operation: Operation) -> Denied {
-        self.refusal(operation)
-    }
-
     fn denied(&self, operation: Operation, reason: DenialReason) -> Denied {
         Denied { caller: self.caller, operation, reason }
     }

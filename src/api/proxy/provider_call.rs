@@ -100,7 +100,7 @@ pub async fn answer(
     let allowed = exchange.authorize_call(operation, Some(&user), Some(&address.connection), call)?;
     let apis = exchange.services.proxied_apis();
     let Some((api, transport)) = apis.find(&address.connection, address.name) else {
-        return Err(ApiError::Forbidden(exchange.peer.rights.no_such_call(operation)));
+        return Err(ApiError::Forbidden(exchange.peer.rights.refusal(operation)));
     };
     if let BodyFraming::Length(length) = framing
         && length > api.request_bytes
