@@ -16,6 +16,7 @@ mod http;
 pub mod jwks;
 pub mod pattern;
 pub mod provider;
+pub mod proxy;
 pub mod request;
 pub mod state_record;
 pub mod upstream;

@@ -1,0 +1,253 @@
+//! Headers of proxied calls, both ways, and the links in answers.
+
+use std::collections::BTreeSet;
+
+use cloakroom::api::proxy::framing::{self, BodyFraming, HeadScan, TwoFramings};
+use cloakroom::api::proxy::headers::{self, UserAgent};
+use cloakroom::api::proxy::links::{Links, Mount, caller_host};
+use cloakroom::domain::user::UserId;
+use hyper::header::{HOST, HeaderMap, HeaderName, HeaderValue, LINK, LOCATION};
+use hyper::{Request, Version};
+
+use crate::holds;
+
+/// The token, which no answer may hold. Spelt so that percent-encoding changes it.
+const TOKEN: &[u8] = b"canary/+token";
+
+/// Never goes on, either way.
+const HOP_BY_HOP: [&str; 8] = [
+    "connection",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// A first line with method and version, and a line for each header: as those of a request, and as those of an answer.
+pub fn headers(data: &[u8]) {
+    let (first, rest) = line(data);
+    let sent = fields(rest);
+    is_filtered_for_the_provider(&sent);
+    is_filtered_for_the_caller(&sent);
+    is_framed_as_stated(first, &sent);
+    scan_in_pieces(data);
+}
+
+fn is_filtered_for_the_provider(sent: &HeaderMap) {
+    const DROPPED: [&str; 5] = ["authorization", "content-length", "cookie", "expect", "host"];
+    let named = named(sent);
+    let is_dropped = |name: &str| {
+        let is_listed = HOP_BY_HOP.contains(&name) || DROPPED.contains(&name);
+        is_listed || name.starts_with("proxy-") || name.starts_with("cloakroom-") || named.contains(name)
+    };
+    for agent in [UserAgent::Caller, UserAgent::CallerAndDaemon] {
+        let mut kept = headers::request(sent, agent);
+        assert!(!kept["user-agent"].is_empty());
+        kept.remove("user-agent");
+        is_without(sent, &kept, |name| name == "user-agent" || is_dropped(name), |value| value.clone());
+    }
+}
+
+fn is_filtered_for_the_caller(sent: &HeaderMap) {
+    const DROPPED: [&str; 4] = ["alt-svc", "proxy-authentication-info", "set-cookie", "set-cookie2"];
+    let named = named(sent);
+    let is_dropped = |name: &str| {
+        let is_listed = HOP_BY_HOP.contains(&name) || DROPPED.contains(&name);
+        is_listed || name.starts_with("cloakroom-") || named.contains(name)
+    };
+    let mut filtered = headers::answer(sent.clone(), &[TOKEN]);
+    let lengths: Vec<_> = filtered.headers.get_all("content-length").iter().collect();
+    assert!(
+        lengths.len() <= 1 && lengths.iter().all(|length| length.as_bytes().iter().all(u8::is_ascii_digit))
+    );
+    assert!(lengths.is_empty() || !sent.contains_key("transfer-encoding"));
+    filtered.headers.remove("content-length");
+    let mut blanked = 0;
+    for value in filtered.headers.values() {
+        let decoded: Vec<u8> = percent_encoding::percent_decode(value.as_bytes()).collect();
+        assert!(!holds(value.as_bytes(), TOKEN) && !holds(&decoded, TOKEN), "{value:?}");
+        blanked += usize::from(value == "[redacted]");
+    }
+    assert!(filtered.reflected <= blanked);
+    let as_written = |value: &HeaderValue| {
+        let decoded: Vec<u8> = percent_encoding::percent_decode(value.as_bytes()).collect();
+        let is_reflection = holds(value.as_bytes(), TOKEN) || holds(&decoded, TOKEN);
+        if is_reflection { HeaderValue::from_static("[redacted]") } else { value.clone() }
+    };
+    is_without(sent, &filtered.headers, |name| name == "content-length" || is_dropped(name), as_written);
+}
+
+/// What is kept is what was sent without the dropped names, with its number and order.
+fn is_without(
+    sent: &HeaderMap,
+    kept: &HeaderMap,
+    is_dropped: impl Fn(&str) -> bool,
+    as_written: impl Fn(&HeaderValue) -> HeaderValue,
+) {
+    assert!(kept.keys().all(|name| sent.contains_key(name)), "{kept:?}");
+    for name in sent.keys() {
+        let expected: Vec<_> =
+            sent.get_all(name).iter().map(&as_written).filter(|_| !is_dropped(name.as_str())).collect();
+        assert!(kept.get_all(name).iter().eq(expected.iter()), "{name}: {kept:?}");
+    }
+}
+
+/// No framing is accepted that the headers do not state alone, and none with a header that changes what was judged.
+fn is_framed_as_stated(first: &[u8], sent: &HeaderMap) {
+    let first = std::str::from_utf8(first).unwrap_or_default();
+    let (method, version) = first.split_once(' ').unwrap_or((first, ""));
+    let version = if version == "1.0" { Version::HTTP_10 } else { Version::HTTP_11 };
+    let Ok(request) = Request::builder().method(method).version(version).body(()) else { return };
+    let (mut head, ()) = request.into_parts();
+    head.headers = sent.clone();
+    let all = |name: &str| sent.get_all(name).iter().map(HeaderValue::as_bytes).collect::<Vec<_>>();
+    let (codings, lengths) = (all("transfer-encoding"), all("content-length"));
+    for length in [None, Some(0), Some(5)] {
+        let Ok(accepted) = framing::check(&head, length) else { continue };
+        match accepted {
+            BodyFraming::None => assert!(codings.is_empty() && lengths.is_empty() && length == Some(0)),
+            BodyFraming::Length(stated) => assert!(codings.is_empty() && length == Some(stated)),
+            BodyFraming::Chunked => {
+                assert!(lengths.is_empty() && codings.len() == 1 && length.is_none());
+                assert!(codings[0].eq_ignore_ascii_case(b"chunked") && version == Version::HTTP_11);
+                assert!(!["GET", "HEAD", "DELETE", "OPTIONS"].contains(&method));
+                head.extensions.insert(TwoFramings);
+                assert!(framing::check(&head, length).is_err());
+                head.extensions.clear();
+            }
+        }
+        let named = named(sent);
+        for never in ["authorization", "content-length", "host", "upgrade", "cloakroom-request"] {
+            assert!(!named.contains(never), "{named:?}");
+        }
+        for never in ["upgrade", "x-http-method", "x-http-method-override", "x-method-override"] {
+            assert!(!sent.contains_key(never), "{never}");
+        }
+        assert!(!["TRACE", "TRACK", "CONNECT"].contains(&method));
+        assert!(all("expect").iter().all(|value| value.eq_ignore_ascii_case(b"100-continue")));
+    }
+}
+
+/// A head is scanned alike in whatever pieces it comes.
+fn scan_in_pieces(data: &[u8]) {
+    let (mut whole, mut pieces) = (HeadScan::default(), HeadScan::default());
+    whole.feed(data);
+    data.chunks(3).for_each(|piece| pieces.feed(piece));
+    assert_eq!(whole.has_two_framings(), pieces.has_two_framings());
+    let lower = data.to_ascii_lowercase();
+    let names_both = holds(&lower, b"transfer-encoding") && holds(&lower, b"content-length");
+    assert!(names_both || !whole.has_two_framings());
+}
+
+/// The names in `Connection`, in lower case.
+fn named(headers: &HeaderMap) -> BTreeSet<String> {
+    let values = headers.get_all("connection").iter();
+    let options = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    options.map(|option| String::from_utf8_lossy(option.trim_ascii()).to_ascii_lowercase()).collect()
+}
+
+const MOUNTS: [Mount<'_>; 2] = [
+    Mount { authority: "api.example.com", prefix: "", name: "api" },
+    Mount { authority: "git.example.com:8443", prefix: "/api/v3", name: "git" },
+];
+
+/// A line with the caller's `Host`, a line with a user's id, and the value of a `Link` and a `Location`.
+pub fn links(data: &[u8]) {
+    let (host, rest) = line(data);
+    let (user, value) = line(rest);
+    let Ok(user) = UserId::parse(std::str::from_utf8(user).unwrap_or_default()) else { return };
+    let Ok(value) = HeaderValue::from_bytes(value) else { return };
+    let mut request = HeaderMap::new();
+    if let Ok(host) = HeaderValue::from_bytes(host) {
+        request.insert(HOST, host);
+    }
+    let base = format!("/v1/users/{}/proxy/example", user.to_path_segment());
+    let host = caller_host(&request);
+    let links = Links { host, base: &base, current: MOUNTS[0], mounts: &MOUNTS, is_accepted };
+    let mut written = HeaderMap::new();
+    written.append(LINK, value.clone());
+    written.append(LINK, HeaderValue::from_static("<b>"));
+    written.append(LOCATION, value.clone());
+    links.rewrite(&mut written);
+    let of_link: Vec<_> = written.get_all(LINK).iter().collect();
+    assert_eq!((of_link.len(), of_link[1].as_bytes(), written.len()), (2, &b"<b>"[..], 3));
+    let location = written[LOCATION].as_bytes();
+    if *location != value {
+        leads_to_the_proxy(&links, value.as_bytes(), location);
+    }
+    only_references_differ(&links, value.as_bytes(), of_link[0].as_bytes());
+}
+
+/// Stands for the judge of targets, which has a target of its own.
+fn is_accepted(target: &str) -> bool {
+    let path = target.split('?').next().unwrap_or_default();
+    target.bytes().all(|byte| byte.is_ascii_graphic()) && !path.contains("//") && !path.contains("..")
+}
+
+/// What is between `<` and the next `>` may differ, and nothing else. A `<` before another one is part of a quoted
+/// parameter.
+fn only_references_differ(links: &Links<'_>, mut sent: &[u8], mut written: &[u8]) {
+    let reference = |text: &[u8]| text.iter().position(|byte| *byte == b'>').unwrap_or(text.len());
+    while let ([a, of_sent @ ..], [b, of_written @ ..]) = (sent, written) {
+        assert_eq!(a, b);
+        (sent, written) = (of_sent, of_written);
+        let (one, after) = sent.split_at(reference(sent));
+        let (other, after_other) = written.split_at(reference(written));
+        if *a == b'<' && one != other && !one.contains(&b'<') {
+            leads_to_the_proxy(links, one, other);
+            (sent, written) = (after, after_other);
+        }
+    }
+    assert_eq!(sent, written);
+}
+
+/// A reference that was rewritten led to a mount, and leads to its place in the proxy, with the same target.
+fn leads_to_the_proxy(links: &Links<'_>, sent: &[u8], written: &[u8]) {
+    let (sent, written) = (std::str::from_utf8(sent).unwrap(), std::str::from_utf8(written).unwrap());
+    let is_absolute = !sent.starts_with('/');
+    let (mount, tail) = MOUNTS
+        .iter()
+        .find_map(|mount| {
+            let lower = sent.to_ascii_lowercase();
+            let authorities = [mount.authority.to_owned(), format!("{}:443", mount.authority)];
+            let starts = authorities.map(|authority| format!("https://{authority}{}", mount.prefix));
+            let own = if is_absolute { &starts[..] } else { &[String::new()] };
+            // The prefix is compared as it is, the host in lower case; the longer authority first.
+            let start = own.iter().rev().find(|start| lower.starts_with(*start))?;
+            let tail = &sent[start.len()..];
+            (tail.is_empty() || tail.starts_with(['/', '?', '#'])).then_some((mount, tail))
+        })
+        .unwrap_or_else(|| panic!("{sent} became {written}"));
+    assert!(!sent.starts_with("//"), "{sent} became {written}");
+    let origin = links.host.filter(|_| is_absolute).map(|host| format!("http://{host}")).unwrap_or_default();
+    let slash = if tail.starts_with('/') { "" } else { "/" };
+    assert_eq!(written, format!("{origin}{}/{}{slash}{tail}", links.base, mount.name));
+    let target = written.split('#').next().unwrap();
+    assert!(target.parse::<hyper::Uri>().is_ok(), "{written}");
+    assert!(target.bytes().all(|byte| byte.is_ascii_graphic() && !b"<>\"".contains(&byte)), "{written}");
+}
+
+/// The first line, and what follows it.
+fn line(data: &[u8]) -> (&[u8], &[u8]) {
+    let end = data.iter().position(|byte| *byte == b'\n');
+    end.map_or((data, &[]), |end| (&data[..end], &data[end + 1..]))
+}
+
+/// A header a line. Those that HTTP cannot carry are left out.
+fn fields(mut rest: &[u8]) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    while !rest.is_empty() {
+        let (field, after) = line(rest);
+        rest = after;
+        let colon = field.iter().position(|byte| *byte == b':').unwrap_or(field.len());
+        let (name, value) = field.split_at(colon);
+        let value = HeaderValue::from_bytes(value.get(1..).unwrap_or_default().trim_ascii());
+        if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name), value) {
+            headers.append(name, value);
+        }
+    }
+    headers
+}
