@@ -7,8 +7,8 @@
 //! hyper refuses some of it before a service sees the request: differing `Content-Length` values, a
 //! `Transfer-Encoding` whose last coding is another than `chunked`, or one in HTTP/1.0. The checks here do not rely on
 //! that. hyper removes `Content-Length` where a request has `Transfer-Encoding` as well, and closes the connection
-//! after the answer, as RFC 9112 §6.1 demands. Without the mark of `head_scan.rs` such a request passes as `Chunked`, and
-//! goes on with new framing.
+//! after the answer, as RFC 9112 §6.1 demands. Without the mark of `head_scan.rs` such a request passes as `Chunked`,
+//! and goes on with new framing.
 
 use hyper::header::{CONTENT_LENGTH, EXPECT, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING, UPGRADE};
 use hyper::http::request::Parts;

@@ -9,6 +9,7 @@
 //! asked to follow it. Bodies are never rewritten.
 
 use bytes::Bytes;
+use hyper::Uri;
 use hyper::header::{Entry, HOST, HeaderMap, HeaderName, HeaderValue, LINK, LOCATION};
 
 mod field;
@@ -61,7 +62,8 @@ pub fn caller_host(headers: &HeaderMap) -> Option<&str> {
         Some(address) => !address.is_empty() && is_ipv6(address),
         None => !host.is_empty() && is_name(host),
     };
-    (is_host && port.bytes().all(|b| b.is_ascii_digit())).then_some(text)
+    let is_port = |port: &str| port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_ok();
+    (is_host && (port.is_empty() || is_port(port))).then_some(text)
 }
 
 impl Links<'_> {
@@ -119,10 +121,10 @@ impl Links<'_> {
         let origin = self.host.filter(|_| authority.is_some());
         let (scheme, host) = origin.map_or(("", ""), |host| ("http://", host));
         let slash = if mount.name.is_empty() { "" } else { "/" };
-        let written = [scheme, host, self.base, slash, mount.name, &tail].concat();
-        // What is not part of a URL (RFC 3986 §2) would end a link early.
-        let is_url = written.bytes().all(|b| b.is_ascii_graphic() && !b"<>\"".contains(&b));
-        is_url.then(|| [written.as_bytes(), fragment.as_bytes()].concat())
+        let written = [scheme, host, self.base, slash, mount.name, &tail, fragment].concat();
+        // What is not part of a URL (RFC 3986 §2) would end a link early, and hyper would refuse some of the rest.
+        let is_printable = written.bytes().all(|b| b.is_ascii_graphic() && !b"<>\"".contains(&b));
+        (is_printable && Uri::try_from(&written).is_ok()).then(|| written.into_bytes())
     }
 
     /// The mount at this authority whose prefix the path has, and what follows the prefix. The current mount comes

@@ -38,7 +38,6 @@ impl HeadScan {
             }
             match byte {
                 b'\n' => self.end_line(),
-                b'\r' => {}
                 _ if self.is_in_value => {}
                 b':' => self.end_name(),
                 _ => {
@@ -64,7 +63,8 @@ impl HeadScan {
     }
 
     fn end_line(&mut self) {
-        let is_empty = self.length == 0 && !self.is_in_value;
+        let line = self.name.get(..self.length).unwrap_or_default();
+        let is_empty = !self.is_in_value && (self.length == 0 || line == b"\r");
         self.is_over = is_empty && self.has_begun;
         self.has_begun |= !is_empty;
         (self.length, self.is_in_value) = (0, false);
@@ -105,6 +105,7 @@ mod tests {
             "POST / HTTP/1.1\nTransfer-Encoding: chunked\nContent-Length-X: 5",
             "POST / HTTP/1.1\nTransfer-Encoding: chunked\nX: Content-Length: 5",
             "POST /content-length:5 HTTP/1.1\nTransfer-Encoding: chunked",
+            "POST / HTTP/1.1\nTransfer-Encoding: chunked\nContent-\rLength: 5",
             "POST / HTTP/1.1\nTransfer-Encoding: chunked\n\nContent-Length: 5",
         ] {
             assert!(!has_two_framings(&lines.replace('\n', "\r\n")), "{lines}");
