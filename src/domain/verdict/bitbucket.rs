@@ -1,4 +1,4 @@
-//! Bitbucket Cloud: <https://developer.atlassian.com/cloud/bitbucket/rest/intro/>.
+//! Refusals of Bitbucket Cloud: <https://developer.atlassian.com/cloud/bitbucket/rest/intro/>.
 
 use super::meaning::Verdict;
 use super::sample::{Sample, text_at, texts_at};

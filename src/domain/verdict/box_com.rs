@@ -1,4 +1,4 @@
-//! Box: <https://developer.box.com/guides/api-calls/permissions-and-errors/common-errors/>.
+//! Refusals of Box: <https://developer.box.com/guides/api-calls/permissions-and-errors/common-errors/>.
 
 use super::meaning::Verdict;
 use super::sample::{Sample, text_at};

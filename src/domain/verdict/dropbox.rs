@@ -1,4 +1,4 @@
-//! Dropbox, which refuses everything about a token with 401, dead or not:
+//! Refusals of Dropbox, which have status 401 for everything about a token, dead or not:
 //! <https://www.dropbox.com/developers/documentation/http/documentation#error-handling>, and the union `AuthError` in
 //! <https://github.com/dropbox/dropbox-api-spec/blob/main/auth.stone>.
 

@@ -1,4 +1,4 @@
-//! Facebook's Graph API, which refuses dead tokens with 400:
+//! Refusals of Facebook's Graph API, which refuses dead tokens with 400:
 //! <https://developers.facebook.com/docs/graph-api/guides/error-handling>.
 
 use super::limits::rate_limited;

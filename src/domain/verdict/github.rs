@@ -1,4 +1,4 @@
-//! GitHub: <https://docs.github.com/en/rest/using-the-rest-api/troubleshooting-the-rest-api>.
+//! Refusals of GitHub: <https://docs.github.com/en/rest/using-the-rest-api/troubleshooting-the-rest-api>.
 
 use super::limits::rate_limited;
 use super::meaning::Verdict;

@@ -1,4 +1,4 @@
-//! Google's APIs: <https://docs.cloud.google.com/apis/design/errors> for the form of today,
+//! Refusals of Google's APIs: <https://docs.cloud.google.com/apis/design/errors> for the form of today,
 //! <https://developers.google.com/workspace/drive/api/guides/handle-errors> for the older one beside it.
 
 use serde_json::Value;

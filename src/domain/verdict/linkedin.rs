@@ -1,4 +1,4 @@
-//! LinkedIn: <https://learn.microsoft.com/en-us/linkedin/shared/api-guide/concepts/error-handling>.
+//! Refusals of LinkedIn: <https://learn.microsoft.com/en-us/linkedin/shared/api-guide/concepts/error-handling>.
 
 use serde_json::Value;
 

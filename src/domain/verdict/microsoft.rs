@@ -1,4 +1,4 @@
-//! Microsoft Graph: <https://learn.microsoft.com/en-us/graph/errors> and
+//! Refusals of Microsoft Graph: <https://learn.microsoft.com/en-us/graph/errors> and
 //! <https://learn.microsoft.com/en-us/graph/resolve-auth-errors>.
 
 use super::meaning::Verdict;

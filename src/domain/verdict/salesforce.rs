@@ -1,4 +1,5 @@
-//! Salesforce: <https://developer.salesforce.com/docs/atlas.en-us.api_rest.meta/api_rest/errorcodes.htm>.
+//! Refusals of Salesforce:
+//! <https://developer.salesforce.com/docs/atlas.en-us.api_rest.meta/api_rest/errorcodes.htm>.
 
 use super::challenge::challenges;
 use super::limits::rate_limited;

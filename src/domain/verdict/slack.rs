@@ -1,4 +1,4 @@
-//! Slack's Web API, which refuses with status 200: <https://docs.slack.dev/apis/web-api/#responses>.
+//! Refusals of Slack's Web API, which have status 200: <https://docs.slack.dev/apis/web-api/#responses>.
 
 use serde_json::Value;
 

@@ -1,4 +1,5 @@
-//! Spotify: <https://developer.spotify.com/documentation/web-api/concepts/api-calls#response-status-codes>.
+//! Refusals of Spotify:
+//! <https://developer.spotify.com/documentation/web-api/concepts/api-calls#response-status-codes>.
 
 use super::meaning::Verdict;
 use super::sample::{Sample, text_at};
