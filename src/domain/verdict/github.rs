@@ -127,9 +127,10 @@ mod tests {
                         ("x-ratelimit-remaining", "4000"),
                         ("x-ratelimit-reset", "1795341690"),
                     ],
-                    r#"{"message":"You have exceeded a secondary rate limit."}"#,
+                    "",
                     "rate_limited; retry_after=60",
                 ),
+                (403, &[], r#"{"message":"You have exceeded a secondary rate limit."}"#, "rate_limited"),
                 (
                     429,
                     &[DATE, ("x-ratelimit-remaining", "4000"), ("x-ratelimit-reset", "1795341690")],

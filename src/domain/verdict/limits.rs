@@ -78,6 +78,7 @@ mod tests {
                 (429, &[("retry-after", "99999999")], "", "rate_limited; retry_after=86400"),
                 (429, &[("retry-after", "soon")], "", "rate_limited"),
                 (429, &[("ratelimit-reset", "12")], "", "rate_limited; retry_after=12"),
+                (429, &[("retry-after", "7"), ("ratelimit-reset", "12")], "", "rate_limited; retry_after=7"),
                 (429, &[DATE, ("x-rate-limit-reset", "1795341660")], "", "rate_limited; retry_after=60"),
                 (429, &[("x-ratelimit-reset", "1795341660")], "", "rate_limited"),
                 (503, &[("retry-after", "7")], "", "-"),

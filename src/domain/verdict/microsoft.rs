@@ -80,6 +80,7 @@ mod tests {
                 ),
                 (401, &[("www-authenticate", PLAIN)], DEAD, "token_dead, named"),
                 (401, &[("www-authenticate", PLAIN)], "", "token_dead"),
+                (401, &[], r#"{"error":{"message":""}}"#, "token_dead"),
                 (401, &[], r#"{"error":{"code":"OrganizationFromTenantGuidNotFound","message":""}}"#, "-"),
                 (
                     403,

@@ -72,6 +72,7 @@ mod tests {
                 ),
                 (403, &[], "Bad_OAuth_Token", "token_dead, named"),
                 (401, &[TOKEN], "", "token_dead"),
+                (401, &[TOKEN], "{}", "token_dead"),
                 (401, &[], "", "-"),
                 (
                     403,

@@ -50,6 +50,14 @@ fn bodies_are_read_where_one_can_show_something() {
 }
 
 #[test]
+fn only_slack_refuses_with_200() {
+    for dialect in Dialect::ALL {
+        let verdict = said(dialect, 200, &[], Some(r#"{"ok":false,"error":"invalid_auth"}"#));
+        assert_eq!(verdict == "token_dead, named", dialect == Dialect::Slack, "{dialect:?}: {verdict}");
+    }
+}
+
+#[test]
 fn only_a_dead_token_is_condemned_and_only_a_named_one_lets_a_write_be_repeated() {
     let dead = |is_named| Verdict::TokenDead { is_named };
     assert!(dead(true).condemns_token() && dead(false).condemns_token());
