@@ -61,7 +61,7 @@ mod tests {
     #[test]
     fn a_user_loses_one_token_of_a_connection_a_minute() {
         let (brakes, tags) = (DropBrakes::default(), TagKey::random().unwrap());
-        let [one, other] = ["one", "other"].map(|text| tags.tag(text.as_bytes()));
+        let [one, other] = ["one", "other"].map(|text| tags.tag("token", text));
         let [ann, bob] = ["auth0|ann", "auth0|bob"].map(|id| UserId::parse(id).unwrap());
         let [google, github]: [Arc<str>; 2] = ["google-oauth2", "github"].map(Into::into);
         assert!(brakes.may_drop(&ann, &google, one, moment(100)));
@@ -79,7 +79,7 @@ mod tests {
     #[test]
     fn what_is_remembered_is_bounded_and_forgotten() {
         let (brakes, tags) = (DropBrakes::default(), TagKey::random().unwrap());
-        let (tag, google): (_, Arc<str>) = (tags.tag(b"one"), "google-oauth2".into());
+        let (tag, google): (_, Arc<str>) = (tags.tag("token", "one"), "google-oauth2".into());
         let user = |number: usize| UserId::parse(&format!("auth0|{number}")).unwrap();
         for number in 0..MOST {
             assert!(brakes.may_drop(&user(number), &google, tag, moment(100)));

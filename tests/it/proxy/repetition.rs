@@ -24,7 +24,7 @@ async fn a_dead_token_is_replaced_and_the_call_made_once_more() {
     assert_eq!(calls.len(), 2);
     assert_eq!(calls[1].field("authorization").as_deref(), Some("Bearer ya29.another"));
     assert_eq!(calls[1].body_bytes, 13);
-    assert_eq!(calls[0].body_sha256.is_some(), true);
+    assert!(calls[0].body_sha256.is_some());
 }
 
 #[tokio::test]

@@ -39,7 +39,8 @@ fn the_reference_has_a_section_for_each_route_and_each_body() {
 
 /// The heading of a route's section.
 pub fn heading(spec: &RouteSpec) -> String {
-    format!("{} {}", spec.method, spec.template.as_str())
+    let method = spec.method.as_ref().map_or("ANY", |method| method.as_str());
+    format!("{method} {}", spec.template.as_str())
 }
 
 /// What the page says of a route.
@@ -51,7 +52,7 @@ fn section(spec: &RouteSpec) -> String {
     if let Some(operation) = spec.operation {
         fact(&format!("Operation: [`{}`](../guides/access.md#which-operation-to-give)", operation.as_str()));
     }
-    if spec.operation == Some(Operation::Me) {
+    if matches!(spec.operation, Some(Operation::Me | Operation::MeProxy)) {
         fact(
             "Header: `Authorization: Bearer …`, with the [user token](../guides/lookup.md#lookups-for-the-logged-in-user)",
         );
@@ -77,6 +78,7 @@ fn section(spec: &RouteSpec) -> String {
         AnswerKind::Metrics => "Answer: 200 with [metrics](metrics.md)".to_owned(),
         AnswerKind::Document => "Answer: 200 with [this file](openapi.json), minified".to_owned(),
         AnswerKind::Empty => "Answer: 204 without a body".to_owned(),
+        AnswerKind::Proxied => "Answer: that of the other server, with `Cloakroom-Upstream: 1`".to_owned(),
     });
     let own: Vec<_> = Code::of_route(spec).filter(|code| !is_common(*code)).collect();
     if !own.is_empty() {
