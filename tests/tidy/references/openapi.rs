@@ -168,6 +168,7 @@ fn answers(spec: &RouteSpec, generator: &mut SchemaGenerator, responses: &mut Ma
             &[],
         ),
         AnswerKind::Empty => ("204", Value::Null, &[]),
+        AnswerKind::Proxied => unreachable!("a route with any method is not described"),
     };
     let mut all = json!({ status: response(spec.doc.summary.to_owned(), more, content) });
     let codes: Vec<_> = Code::of_route(spec).collect();
