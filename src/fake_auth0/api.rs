@@ -8,22 +8,23 @@ mod body;
 mod content;
 mod dialect;
 mod log;
+mod options;
 mod received;
 mod refusals;
 mod routes;
+mod shared;
 #[cfg(test)]
 mod tests;
+mod underway;
 
-use std::collections::{HashSet, VecDeque};
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::body::{Body, Incoming};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode, header};
-use tokio::sync::{mpsc, watch};
 
 use crate::clock::Clock;
 
@@ -31,11 +32,14 @@ pub use body::ApiBody;
 pub use content::{content, content_sha256};
 pub use dialect::ApiDialect;
 pub use log::ApiCall;
+pub use options::{ApiOptions, Canned};
 pub use refusals::KINDS as REFUSALS;
 
 use body::Outgoing;
-use log::{Arrival, Log, Underway};
+use log::Arrival;
 use received::Received;
+use shared::Shared;
+use underway::Underway;
 
 use super::Tenant;
 use super::certificates::{Authority, CertificateKind};
@@ -48,56 +52,10 @@ use super::wire::{Before, GivenUp};
 
 /// A simulated provider's API. Clones share its state.
 #[derive(Clone)]
-pub struct FakeApi(Arc<Inner>);
-
-struct Inner {
-    clock: Clock,
+pub struct FakeApi {
+    shared: Shared,
     authority: Arc<Authority>,
-    /// The tenant that stores the tokens which this API accepts.
-    tenant: Option<Tenant>,
-    state: Mutex<State>,
-    ports: Ports,
-    /// Notified after each change of the log.
-    changes: watch::Sender<()>,
-}
-
-/// The settings that an API starts with.
-#[derive(Clone, Debug, Default)]
-pub struct ApiOptions {
-    /// The provider whose refusals a request without a valid token gets.
-    pub dialect: ApiDialect,
-    /// The path below which the routes are, such as `/v1`, without a slash at the end; by default none.
-    pub prefix: String,
-    /// Whether each token that is not revoked is valid; by default only those that are accepted, or stored at the
-    /// tenant, or alive at a trusted provider.
-    pub accepts_any: bool,
-}
-
-/// An answer given in place of a route's.
-#[derive(Clone, Debug, Default)]
-pub struct Canned {
-    /// The status.
-    pub status: StatusCode,
-    /// Names and values of header fields, in their order.
-    pub headers: Vec<(&'static str, String)>,
-    /// The body.
-    pub body: Bytes,
-}
-
-#[derive(Default)]
-struct State {
-    options: ApiOptions,
-    accepted: HashSet<String>,
-    revoked: HashSet<String>,
-    trusted: Vec<FakeProvider>,
-    log: Log,
-    /// One for each open event stream.
-    events: Vec<mpsc::UnboundedSender<Bytes>>,
-    canned: VecDeque<Canned>,
-    latency: Duration,
-    connections: u64,
-    refusing: bool,
-    handshake: Handshake,
+    ports: Arc<Ports>,
 }
 
 impl FakeApi {
@@ -114,9 +72,7 @@ impl FakeApi {
     }
 
     fn with(clock: Clock, authority: Arc<Authority>, tenant: Option<Tenant>, options: ApiOptions) -> Self {
-        let state = Mutex::new(State { options, ..State::default() });
-        let (ports, changes) = (Ports::default(), watch::Sender::new(()));
-        Self(Arc::new(Inner { clock, authority, tenant, state, ports, changes }))
+        Self { shared: Shared::new(clock, tenant, options), authority, ports: Arc::default() }
     }
 
     /// Listens on a free port of 127.0.0.1, as `localhost`.
@@ -132,9 +88,9 @@ impl FakeApi {
     /// # Panics
     /// Outside a tokio runtime.
     pub fn listen_on(&self, port: u16, certificate: CertificateKind) -> io::Result<Listening> {
-        let listening = listen(self, port, &self.0.authority, certificate, &self.0.ports)?;
-        let refusing = self.state().refusing;
-        self.0.ports.refuse(refusing);
+        let listening = listen(self, port, &self.authority, certificate, &self.ports)?;
+        let refusing = self.shared.state().refusing;
+        self.ports.refuse(refusing);
         Ok(listening)
     }
 
@@ -160,9 +116,9 @@ impl FakeApi {
         let (parts, body) = request.into_parts();
         let heads = arrival.heads.clone();
         let underway = self.begin(arrival);
-        let mut body = Received::new(self.clone(), underway.number(), body, heads);
+        let mut body = Received::new(self.shared.clone(), underway.number(), body, heads);
         let (latency, canned) = {
-            let mut state = self.state();
+            let mut state = self.shared.state();
             (state.latency, state.canned.pop_front())
         };
         if !latency.is_zero() {
@@ -173,10 +129,12 @@ impl FakeApi {
                 body.drain(None).await;
                 canned.into_response()
             }
-            None => routes::answer(self, &parts, &mut body).await.inspect_err(|_| underway.gives_up())?,
+            None => {
+                routes::answer(&self.shared, &parts, &mut body).await.inspect_err(|_| underway.gives_up())?
+            }
         };
         drop(body);
-        let date = reply::http_date(self.0.clock.now().wall.as_secs());
+        let date = reply::http_date(self.shared.now().wall.as_secs());
         if let Ok(date) = date.parse() {
             response.headers_mut().entry(header::DATE).or_insert(date);
         }
@@ -200,29 +158,9 @@ impl FakeApi {
     }
 
     fn begin(&self, arrival: Arrival) -> Underway {
-        let number = self.state().log.begin(arrival, self.0.clock.now());
-        self.changed();
-        Underway::new(self.clone(), number)
-    }
-
-    fn changed(&self) {
-        self.0.changes.send_replace(());
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        // After a panic of another thread the state is consistent enough for the test to report that panic.
-        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn is_valid(&self, token: &str) -> bool {
-        let state = self.state();
-        if token.is_empty() || state.revoked.contains(token) {
-            return false;
-        }
-        state.options.accepts_any
-            || state.accepted.contains(token)
-            || state.trusted.iter().any(|provider| provider.is_alive(token))
-            || self.0.tenant.as_ref().is_some_and(|tenant| tenant.stores_access_token(token))
+        let number = self.shared.state().log.begin(arrival, self.shared.now());
+        self.shared.changed();
+        Underway::new(self.shared.clone(), number)
     }
 }
 
@@ -245,19 +183,19 @@ impl Server for FakeApi {
     }
 
     fn connections(&self) -> Connections {
-        Connections { handshake: self.state().handshake, ..Connections::default() }
+        Connections { handshake: self.shared.state().handshake, ..Connections::default() }
     }
 
     fn opened(&self) -> Option<u64> {
-        let mut state = self.state();
+        let mut state = self.shared.state();
         state.connections += 1;
         Some(state.connections)
     }
 
     fn hung_up(&self, connection: u64) {
-        let now = self.0.clock.now();
-        self.state().log.hung_up(connection, now);
-        self.changed();
+        let now = self.shared.now();
+        self.shared.state().log.hung_up(connection, now);
+        self.shared.changed();
     }
 }
 
@@ -265,78 +203,78 @@ impl Server for FakeApi {
 impl FakeApi {
     /// Makes a token valid, also after it was revoked.
     pub fn accept(&self, token: &str) {
-        let mut state = self.state();
+        let mut state = self.shared.state();
         state.revoked.remove(token);
         state.accepted.insert(token.to_owned());
     }
 
     /// Makes a token invalid.
     pub fn revoke(&self, token: &str) {
-        let mut state = self.state();
+        let mut state = self.shared.state();
         state.accepted.remove(token);
         state.revoked.insert(token.to_owned());
     }
 
     /// Makes the access tokens valid that are alive at this provider.
     pub fn trust(&self, provider: &FakeProvider) {
-        self.state().trusted.push(provider.clone());
+        self.shared.state().trusted.push(provider.clone());
     }
 
     /// Sets whether each token that is not revoked is valid.
     pub fn accept_any(&self, accepts_any: bool) {
-        self.state().options.accepts_any = accepts_any;
+        self.shared.state().options.accepts_any = accepts_any;
     }
 
     /// Sets the provider whose refusals a request without a valid token gets.
     pub fn set_dialect(&self, dialect: ApiDialect) {
-        self.state().options.dialect = dialect;
+        self.shared.state().options.dialect = dialect;
     }
 
     /// Sends a frame of these lines to all open event streams. Returns how many there are.
     pub fn emit(&self, text: &str) -> usize {
         let frame = body::event(text);
-        let mut state = self.state();
+        let mut state = self.shared.state();
         state.events.retain(|stream| stream.send(frame.clone()).is_ok());
         state.events.len()
     }
 
     /// How many event streams are open.
     pub fn event_streams(&self) -> usize {
-        let mut state = self.state();
+        let mut state = self.shared.state();
         state.events.retain(|stream| !stream.is_closed());
         state.events.len()
     }
 
     /// Ends all open event streams.
     pub fn end_events(&self) {
-        self.state().events.clear();
+        self.shared.state().events.clear();
     }
 
     /// Gives the next `n` requests this answer, after those of earlier calls of this function, whatever their token.
     /// The request's body is read before.
     pub fn answer_next(&self, n: usize, canned: &Canned) {
-        self.state().canned.extend(std::iter::repeat_n(canned.clone(), n));
+        self.shared.state().canned.extend(std::iter::repeat_n(canned.clone(), n));
     }
 
     /// Delays each answer.
     pub fn set_latency(&self, latency: Duration) {
-        self.state().latency = latency;
+        self.shared.state().latency = latency;
     }
 
     /// Makes every port refuse connections and closes those that are open, or accepts connections again.
     pub fn refuse_connections(&self, refuse: bool) {
-        self.state().refusing = refuse;
-        self.0.ports.refuse(refuse);
+        self.shared.state().refusing = refuse;
+        self.ports.refuse(refuse);
     }
 
     /// Sets what happens to the TLS handshakes of new connections. Open connections stay as they are.
     pub fn set_handshake(&self, handshake: Handshake) {
-        self.state().handshake = handshake;
+        self.shared.state().handshake = handshake;
     }
 
     /// Ends every fault.
     pub fn clear(&self) {
-        let mut state = self.state();
+        let mut state = self.shared.state();
         state.canned.clear();
         (state.latency, state.handshake) = (Duration::ZERO, Handshake::default());
         drop(state);
@@ -348,22 +286,22 @@ impl FakeApi {
 impl FakeApi {
     /// Every request so far in the order of arrival.
     pub fn calls(&self) -> Vec<ApiCall> {
-        self.state().log.list()
+        self.shared.state().log.list()
     }
 
     /// Forgets the requests so far. Those under way are not logged any more.
     pub fn forget_calls(&self) {
-        self.state().log.forget();
+        self.shared.state().log.forget();
     }
 
     /// How many connections were accepted so far, with failed handshakes.
     pub fn connections(&self) -> u64 {
-        self.state().connections
+        self.shared.state().connections
     }
 
     /// Waits until `condition` holds of the requests so far.
     pub async fn until(&self, condition: impl Fn(&[ApiCall]) -> bool) {
-        let mut changes = self.0.changes.subscribe();
+        let mut changes = self.shared.subscribe();
         while !condition(&self.calls()) {
             if changes.changed().await.is_err() {
                 return;

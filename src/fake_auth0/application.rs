@@ -8,8 +8,8 @@ use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 
 use crate::domain::freshness::Moment;
-use crate::secret::Secret;
 
+use super::clients::Client;
 use super::options::ClientAuth;
 use super::parameters::Parameters;
 use super::peer_certificate::PeerCertificate;
@@ -20,18 +20,6 @@ const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-be
 
 /// The longest client id in an assertion, in characters.
 const LONGEST_ID: usize = 64;
-
-/// An application that has authenticated, and the scopes of its client grant.
-pub(super) struct Client {
-    pub id: String,
-    pub scopes: Vec<String>,
-}
-
-/// A further application of the tenant.
-pub(super) struct Application {
-    pub secret: Secret,
-    pub scopes: Vec<String>,
-}
 
 impl State {
     /// The application with this id, which is one of the tenant's.

@@ -9,7 +9,8 @@ use hyper::{Method, Request, StatusCode};
 
 use crate::domain::freshness::Moment;
 
-use super::{management, vault};
+use super::paths::user_in_path;
+use super::vault;
 
 /// How many calls the log keeps. A tenant may run for weeks; tests look at far fewer.
 const KEPT: usize = 100_000;
@@ -89,7 +90,7 @@ impl Call {
             endpoint: Endpoint::of(request),
             method: request.method().clone(),
             path: request.uri().path_and_query().map_or("", |path| path.as_str()).to_owned(),
-            user_id: management::user_in_path(request.uri().path()),
+            user_id: user_in_path(request.uri().path()),
             client_id: field("authorization").as_deref().and_then(client_in),
             custom_domain: field("auth0-custom-domain"),
             auth0_client: field("auth0-client"),

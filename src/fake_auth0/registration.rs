@@ -3,8 +3,8 @@
 use crate::secret::Secret;
 
 use super::Tenant;
-use super::application::Application;
 use super::client_keys::{KeyNotRegistered, KeyUse};
+use super::clients::Application;
 
 /// Public keys of the applications. Each change takes effect for the next answer.
 impl Tenant {

@@ -8,10 +8,10 @@ use serde_json::{Map, Value};
 
 use crate::domain::freshness::Moment;
 
-use super::application::Application;
 use super::assertions::Assertions;
 use super::calls::Calls;
 use super::client_keys::ClientKeys;
+use super::clients::Application;
 use super::error::TenantError;
 use super::fault::Faults;
 use super::keys::Keys;

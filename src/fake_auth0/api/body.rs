@@ -12,7 +12,7 @@ use tokio::time::{Instant, Interval, Sleep, sleep_until};
 use crate::fake_auth0::wire::GivenUp;
 
 use super::content::{FRAME, content};
-use super::log::Underway;
+use super::underway::Underway;
 
 /// What an answer's body consists of, and how it ends.
 pub(super) struct Outgoing {

@@ -8,8 +8,6 @@ use hyper::{Request, StatusCode};
 use crate::domain::freshness::Moment;
 use crate::fake_auth0::heads::Heads;
 
-use super::FakeApi;
-
 /// One request that reached the API.
 #[derive(Clone, Debug)]
 pub struct ApiCall {
@@ -161,57 +159,5 @@ impl Log {
 
     pub fn forget(&mut self) {
         self.calls.clear();
-    }
-}
-
-/// A request that is being answered. If it is dropped before its end, the client has hung up.
-pub(super) struct Underway {
-    api: FakeApi,
-    number: u64,
-}
-
-impl Underway {
-    pub fn new(api: FakeApi, number: u64) -> Self {
-        Self { api, number }
-    }
-
-    pub fn number(&self) -> u64 {
-        self.number
-    }
-
-    pub fn answers(&self, status: StatusCode) {
-        self.note(|call, _| call.status = Some(status));
-    }
-
-    pub fn sends(&self, bytes: usize) {
-        self.note(|call, _| call.answer_bytes += bytes as u64);
-    }
-
-    /// Notes that the answer has been passed on to its end.
-    pub fn ends(&self) {
-        self.note(|call, now| {
-            call.ended_at.get_or_insert(now);
-        });
-    }
-
-    /// Notes that the API breaks the answer off.
-    pub fn gives_up(&self) {
-        self.ends();
-    }
-
-    fn note(&self, change: impl FnOnce(&mut ApiCall, Moment)) {
-        let now = self.api.0.clock.now();
-        self.api.state().log.note(self.number, |call| change(call, now));
-        self.api.changed();
-    }
-}
-
-impl Drop for Underway {
-    fn drop(&mut self) {
-        self.note(|call, now| {
-            if call.ended_at.is_none() {
-                call.closed_by_client_at.get_or_insert(now);
-            }
-        });
     }
 }

@@ -11,12 +11,12 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::fake_auth0::heads::Heads;
 
-use super::FakeApi;
 use super::content::hexadecimal;
+use super::shared::Shared;
 
 /// A request's body while it arrives. What was read is logged, also if it is dropped before its end.
 pub(super) struct Received<B> {
-    api: FakeApi,
+    shared: Shared,
     number: u64,
     body: B,
     heads: Option<Heads>,
@@ -26,8 +26,8 @@ pub(super) struct Received<B> {
 }
 
 impl<B: Body<Data = Bytes> + Send + Unpin> Received<B> {
-    pub fn new(api: FakeApi, number: u64, body: B, heads: Option<Heads>) -> Self {
-        Self { api, number, body, heads, digest: Context::new(&SHA256), bytes: 0, is_over: false }
+    pub fn new(shared: Shared, number: u64, body: B, heads: Option<Heads>) -> Self {
+        Self { shared, number, body, heads, digest: Context::new(&SHA256), bytes: 0, is_over: false }
     }
 
     /// The number of the request in the log.
@@ -72,8 +72,7 @@ impl<B: Body<Data = Bytes> + Send + Unpin> Received<B> {
                     self.digest.update(data);
                     self.bytes += data.len() as u64;
                     let bytes = self.bytes;
-                    self.api.state().log.note(self.number, |call| call.body_bytes = bytes);
-                    self.api.changed();
+                    self.shared.note(self.number, |call| call.body_bytes = bytes);
                 }
                 return true;
             }
@@ -83,7 +82,7 @@ impl<B: Body<Data = Bytes> + Send + Unpin> Received<B> {
             if let Some(heads) = &self.heads {
                 heads.body_ended();
             }
-            self.api.state().log.note(self.number, |call| call.body_is_complete = true);
+            self.shared.note(self.number, |call| call.body_is_complete = true);
         }
         false
     }
@@ -92,7 +91,6 @@ impl<B: Body<Data = Bytes> + Send + Unpin> Received<B> {
 impl<B> Drop for Received<B> {
     fn drop(&mut self) {
         let hash = hexadecimal(self.digest.clone().finish().as_ref());
-        self.api.state().log.note(self.number, |call| call.body_sha256 = Some(hash));
-        self.api.changed();
+        self.shared.note(self.number, |call| call.body_sha256 = Some(hash));
     }
 }

@@ -5,22 +5,14 @@
 //! without a meaning to a program are in other words.
 
 mod more;
+mod row;
 
 use hyper::header::{HeaderName, HeaderValue};
 use hyper::{Response, StatusCode, header};
 
-use super::FakeApi;
 use super::body::Outgoing;
 
-/// One refusal.
-pub(super) struct Refusal {
-    /// The last segment of its path.
-    kind: &'static str,
-    status: u16,
-    /// `{reset}` in a value is a UNIX time in seconds, one minute from now.
-    fields: &'static [(&'static str, &'static str)],
-    body: &'static str,
-}
+use row::{JSON, Refusal};
 
 /// Every kind of refusal, as in `/refuse/KIND`. Each begins with the name of a dialect.
 pub const KINDS: &[&str] = &kinds();
@@ -39,8 +31,6 @@ const fn kinds() -> [&'static str; COUNT] {
     }
     kinds
 }
-
-const JSON: (&str, &str) = ("content-type", "application/json; charset=utf-8");
 
 const FIRST: &[Refusal] = &[
     Refusal {
@@ -211,10 +201,10 @@ const MICROSOFT_BEARER: &str = "Bearer realm=\"\", \
                                 authorization_uri=\"https://login.microsoftonline.com/common/oauth2/authorize\", \
                                 client_id=\"00000003-0000-0000-c000-000000000000\"";
 
-/// Makes the refusal of this kind, if there is one.
-pub(super) fn response(api: &FakeApi, kind: &str) -> Option<Response<Outgoing>> {
+/// Makes the refusal of this kind, if there is one, as of `now`, a UNIX time in seconds.
+pub(super) fn response(now: i64, kind: &str) -> Option<Response<Outgoing>> {
     let refusal = FIRST.iter().chain(more::REFUSALS).find(|refusal| refusal.kind == kind)?;
-    let reset = api.0.clock.now().wall.as_secs() + 60;
+    let reset = now + 60;
     let mut response = Response::new(Outgoing::whole(refusal.body));
     *response.status_mut() = StatusCode::from_u16(refusal.status).ok()?;
     for (name, value) in refusal.fields {

@@ -31,10 +31,10 @@ use tokio::sync::mpsc;
 
 use crate::fake_auth0::wire::{Before, GivenUp};
 
-use super::FakeApi;
 use super::body::Outgoing;
 use super::received::Received;
 use super::refusals;
+use super::shared::Shared;
 
 /// `{"compressed":true}` and a line feed, by gzip.
 const GZIP: &[u8] =
@@ -78,7 +78,7 @@ const FIELDS: &[(&str, &str)] = &[
 
 /// Answers a request; `Err` closes the connection.
 pub(super) async fn answer<B>(
-    api: &FakeApi,
+    api: &Shared,
     asked: &Parts,
     body: &mut Received<B>,
 ) -> Result<Response<Outgoing>, GivenUp>
@@ -102,7 +102,9 @@ where
         "/hang-up" => return Err(GivenUp),
         "/early" => {
             body.read(query.number("after").unwrap_or(0), None).await;
-            return Ok(refusals::response(api, "standard-dead").unwrap_or_else(not_found));
+            return Ok(
+                refusals::response(api.now().wall.as_secs(), "standard-dead").unwrap_or_else(not_found)
+            );
         }
         "/upload" if [Method::PUT, Method::POST].contains(&asked.method) => {
             body.drain(query.number("rate")).await;
@@ -115,7 +117,7 @@ where
         return Ok(echo(api, body));
     }
     if let Some(kind) = path.strip_prefix("/refuse/") {
-        return Ok(refusals::response(api, kind).unwrap_or_else(not_found));
+        return Ok(refusals::response(api.now().wall.as_secs(), kind).unwrap_or_else(not_found));
     }
     if let Some(status) = path.strip_prefix("/status/") {
         let status = status.parse().ok().and_then(|status| StatusCode::from_u16(status).ok());
@@ -130,7 +132,7 @@ where
 }
 
 /// Answers a GET of a route that reads no body.
-fn read(api: &FakeApi, path: &str, query: &Query, asked: &Parts) -> Response<Outgoing> {
+fn read(api: &Shared, path: &str, query: &Query, asked: &Parts) -> Response<Outgoing> {
     match path {
         "/items" => items(query, &host(asked)),
         "/me" => json(&json!({ "id": "42", "name": "John Doe", "email": "john.doe@example.com" })),
@@ -169,7 +171,7 @@ fn read(api: &FakeApi, path: &str, query: &Query, asked: &Parts) -> Response<Out
 }
 
 /// Refuses a request without a valid token.
-fn refused(api: &FakeApi, asked: &Parts) -> Option<Response<Outgoing>> {
+fn refused(api: &Shared, asked: &Parts) -> Option<Response<Outgoing>> {
     let values: Vec<_> = asked.headers.get_all(header::AUTHORIZATION).iter().collect();
     let token = match values.as_slice() {
         [value] => value.to_str().ok().and_then(|value| value.split_once(' ')),
@@ -180,7 +182,7 @@ fn refused(api: &FakeApi, asked: &Parts) -> Option<Response<Outgoing>> {
         return None;
     }
     let dialect = api.state().options.dialect;
-    refusals::response(api, &format!("{}-dead", dialect.name()))
+    refusals::response(api.now().wall.as_secs(), &format!("{}-dead", dialect.name()))
 }
 
 fn items(query: &Query, host: &str) -> Response<Outgoing> {
@@ -207,7 +209,7 @@ fn items(query: &Query, host: &str) -> Response<Outgoing> {
     response
 }
 
-fn echo<B>(api: &FakeApi, body: &Received<B>) -> Response<Outgoing>
+fn echo<B>(api: &Shared, body: &Received<B>) -> Response<Outgoing>
 where
     B: Body<Data = Bytes> + Send + Unpin,
 {
@@ -224,7 +226,7 @@ where
     }))
 }
 
-fn events(api: &FakeApi, query: &Query) -> Response<Outgoing> {
+fn events(api: &Shared, query: &Query) -> Response<Outgoing> {
     let (sender, frames) = mpsc::unbounded_channel();
     api.state().events.push(sender);
     api.changed();

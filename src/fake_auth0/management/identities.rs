@@ -8,8 +8,9 @@ use serde_json::{Map, Value, json};
 use crate::fake_auth0::reply::{Refusal, management_error};
 use crate::fake_auth0::state::State;
 
+use super::answers::{bad_body, no_user, shown};
 use super::authorization::Caller;
-use super::{bad_body, no_user, object, shown, user_id};
+use super::requests::{object, user_id};
 
 /// Makes another user's identities the last ones of this user. The other user is gone then.
 pub(super) fn link(

@@ -9,8 +9,8 @@ use crate::fake_auth0::reply::{self, Refusal, management_error};
 use crate::fake_auth0::state::State;
 use crate::fake_auth0::users::iso;
 
+use super::answers::bad_body;
 use super::authorization::Caller;
-use super::bad_body;
 
 /// The largest file, in bytes (auth0.com/docs, "Bulk User Imports"); the rest of the form is not counted.
 const LARGEST: usize = 500 * 1024;

@@ -7,9 +7,9 @@ use serde_json::{Map, Value, json};
 use crate::fake_auth0::reply::Refusal;
 use crate::fake_auth0::state::State;
 
+use super::answers::{bad_query, shown};
 use super::authorization::Caller;
 use super::selection::Selection;
-use super::{bad_query, shown};
 
 const LIST_SCOPES: [&str; 2] = ["read:users", "read:user_idp_tokens"];
 

@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use crate::fake_auth0::reply::Refusal;
 
-use super::bad_query;
+use super::answers::bad_query;
 
 /// The fields that may be requested; Auth0 refuses any other.
 const FIELDS: [&str; 19] = [

@@ -9,8 +9,9 @@ use crate::fake_auth0::reply::{Refusal, management_error};
 use crate::fake_auth0::state::State;
 use crate::fake_auth0::users::iso;
 
+use super::answers::{bad_body, no_user, shown};
 use super::authorization::Caller;
-use super::{bad_body, no_user, object, shown, user_id};
+use super::requests::{object, user_id};
 
 /// The members that a change may have.
 const CHANGEABLE: [&str; 17] = [

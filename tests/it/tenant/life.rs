@@ -54,8 +54,8 @@ async fn anything_else_is_not_found() {
         ("GET", "/"),
         ("GET", "/oauth/token"),
         ("GET", "/api/v2/users/"),
-        ("GET", "/api/v2/clients"),
-        ("DELETE", "/api/v2/users/github%7C583231"),
+        ("GET", "/api/v2/client-grants"),
+        ("PUT", "/api/v2/users/github%7C583231"),
     ] {
         let answer = world.https.send(method, path, &[], "").await.unwrap();
         assert_says(&answer, 404, not_found.clone());

@@ -1,6 +1,6 @@
 //! Refusals of GitHub, Slack, Salesforce, LinkedIn, Facebook, Bitbucket, Dropbox, Box and Spotify.
 
-use super::{JSON, Refusal};
+use super::row::{JSON, Refusal};
 
 const SPOTIFY_DEAD: &str =
     r#"Bearer realm="spotify", error="invalid_token", error_description="The access token expired""#;

@@ -164,3 +164,29 @@ async fn a_port_that_refuses_accepts_again() {
     served.api.clear();
     assert!(served.exchange(&head("GET /me", "Connection: close\r\n")).await.contains("200 OK"));
 }
+
+#[tokio::test]
+async fn large_bodies_pass_without_being_held() {
+    let served = served();
+    let length = 64 * 1024 * 1024;
+    let mut tls = served.connect().await;
+    let request = head(&format!("GET /download?bytes={length}&chunked"), "Connection: close\r\n");
+    tls.write_all(request.as_bytes()).await.unwrap();
+    let (mut read, mut buffer) = (0, vec![0; 64 * 1024]);
+    loop {
+        match tls.read(&mut buffer).await.unwrap() {
+            0 => break,
+            some => read += some,
+        }
+    }
+    assert!(read > length);
+    let upload = head("PUT /upload", &format!("Content-Length: {length}\r\nConnection: close\r\n"));
+    let mut tls = served.connect().await;
+    tls.write_all(upload.as_bytes()).await.unwrap();
+    for _ in 0..length / buffer.len() {
+        tls.write_all(&buffer).await.unwrap();
+    }
+    drop(tls.read_to_end(&mut Vec::new()).await);
+    let calls = served.api.calls();
+    assert_eq!((calls[0].answer_bytes, calls[1].body_bytes), (length as u64, length as u64));
+}
