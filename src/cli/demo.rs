@@ -1,4 +1,5 @@
-//! `cloakroom demo`: runs a daemon with a simulated tenant and a simulated Google, and shows four lookups.
+//! `cloakroom demo`: runs a daemon with a simulated tenant and a simulated Google, and shows four lookups. Google's API is
+//! there too, to be called through the daemon.
 
 use std::fs::OpenOptions;
 use std::io::{self, Write as _};
@@ -13,6 +14,7 @@ use crate::app::{self, Deps, Running};
 use crate::clock::Clock;
 use crate::config::{self, Config, Env, Loaded};
 use crate::domain::user::UserId;
+use crate::fake_auth0::api::{ApiDialect, ApiOptions, FakeApi};
 use crate::fake_auth0::provider::{Dialect, FakeProvider, ProviderFault, ProviderOptions};
 use crate::fake_auth0::{CertificateKind, Endpoint, Fault, Listening, Tenant, TenantOptions, users};
 use crate::process::signals::Signals;
@@ -51,6 +53,9 @@ const LATENCY: Duration = Duration::from_millis(60);
 /// The connection whose tokens the simulated Google renews.
 const CONNECTION: &str = "google-oauth2";
 
+/// The name under which the daemon's clients call the simulated Google's API.
+const PROXIED: &str = "people";
+
 /// The API that the simulated tenant issues users' tokens for, and that `[me]` names.
 const API: &str = "https://api.demo.example";
 
@@ -88,6 +93,7 @@ struct Demo {
     listening: Listening,
     google: FakeProvider,
     google_listening: Listening,
+    api_listening: Listening,
     running: Running,
     client: Client,
     socket: PathBuf,
@@ -108,8 +114,14 @@ impl Demo {
             google.listen(CertificateKind::Good).map_err(failed("the provider cannot listen"))?;
         google.adopt(&tenant, CONNECTION);
         google.fault(ProviderFault::Latency(LATENCY));
+        let options = ApiOptions { dialect: ApiDialect::Google, ..ApiOptions::default() };
+        let api = FakeApi::beside(&tenant, options);
+        api.trust(&google);
+        api.set_latency(LATENCY);
+        let api_listening = api.listen(CertificateKind::Good).map_err(failed("the API cannot listen"))?;
         let mut text = configuration(&tenant, &listening, directory, socket)?;
         text.push_str(&renewal(&google, &google_listening, directory)?);
+        text.push_str(&proxied(&api_listening));
         let config = parsed(&text)?;
         let mut log = telemetry::log::init(&config.log).map_err(failed("the log cannot be written"))?;
         log.start().map_err(failed("the log cannot be written"))?;
@@ -122,6 +134,7 @@ impl Demo {
             listening,
             google,
             google_listening,
+            api_listening,
             running,
             client,
             socket,
@@ -144,11 +157,13 @@ impl Demo {
     fn introduction(&self) -> String {
         format!(
             "A simulated Auth0 tenant listens at https://{domain} (TLS, with its own temporary CA),\n\
-             and the token endpoint of a simulated Google at https://{google}.\n\
+             the token endpoint of a simulated Google at https://{google},\n\
+             and its API at https://{api}.\n\
              A cloakroom daemon listens at {socket}\n\
              and has obtained its Management API token from the tenant: {grants}.\n",
             domain = self.listening.domain(),
             google = self.google_listening.domain(),
+            api = self.api_listening.domain(),
             socket = self.socket.display(),
             grants = count(self.tenant.calls_to(Endpoint::Token).len(), "grant"),
         )
@@ -201,12 +216,15 @@ impl Demo {
         let (program, socket, user_token) =
             (quoted(&program), quoted(&self.socket), quoted(&self.user_token));
         let (github, linked) = (users::GITHUB, users::LINKED.replace('|', "%7C"));
+        let call = format!("{}/proxy/{CONNECTION}/{PROXIED}/items", users::GOOGLE.replace('|', "%7C"));
         format!(
             "\nTry, in another terminal:\n\n  \
              {program} token '{github}' --socket {socket}\n  \
              {program} status --socket {socket}\n  \
              curl --unix-socket {socket} -H 'Cloakroom-Request: true' http://localhost/v1/users/{linked}/identities\n  \
-             curl --unix-socket {socket} -H 'Cloakroom-Request: true' -H @{user_token} http://localhost/v1/me/token\n\n\
+             curl --unix-socket {socket} -H 'Cloakroom-Request: true' -H @{user_token} http://localhost/v1/me/token\n  \
+             curl --unix-socket {socket} -i -H 'Cloakroom-Request: true' http://localhost/v1/users/{call}\n\n\
+             The last one calls Google's API with the user's token, which it does not see.\n\
              Ctrl-C ends it."
         )
     }
@@ -222,11 +240,16 @@ fn configuration(
     std::fs::write(&ca, listening.ca_pem()).map_err(failed("a temporary file"))?;
     let options = TenantOptions::default();
     write_secret(&secret, options.client_secret.expose())?;
+    // No rule is the default for calls of APIs, not even for root.
+    let own_uid = nix::unistd::geteuid().as_raw();
     // Without the environment's proxies, because the tenant is on loopback.
     Ok(format!(
         "[tenant]\ndomain = {:?}\naudience = {:?}\nca_file = {ca:?}\n\
          [tenant.client]\nid = {:?}\nsecret_file = {secret:?}\n\
          [[listener]]\npath = {socket:?}\nmode = \"0600\"\n\
+         [[listener.allow]]\nuid = {own_uid}\n\
+         operations = [\"token\", \"identities\", \"me\", \"report\", \"purge\", \"proxy\", \"me_proxy\"]\n\
+         calls = [\"GET {PROXIED}/me\", \"GET {PROXIED}/items\", \"GET {PROXIED}/events\"]\n\
          [me]\naudiences = [{API:?}]\n\
          [audit]\nevents = \"none\"\n\
          [log]\nlevel = \"warn\"\nformat = \"text\"\n",
@@ -251,6 +274,16 @@ fn renewal(provider: &FakeProvider, listening: &Listening, directory: &Path) -> 
         listening.domain(),
         dialect.path(),
     ))
+}
+
+/// The table that lets clients call the simulated Google's API, whose certificate `[providers]` trusts.
+fn proxied(listening: &Listening) -> String {
+    // `allow_private`, because the API is on loopback.
+    format!(
+        "[[proxy]]\nconnection = {CONNECTION:?}\nname = {PROXIED:?}\nurl = \"https://{}\"\n\
+         provider = \"google\"\nallow_private = true\n",
+        listening.domain(),
+    )
 }
 
 fn parsed(text: &str) -> Result<Config, CommandError> {

@@ -35,7 +35,7 @@ fn the_demo_shows_a_cached_token_and_a_renewed_one_and_ends() {
 /// What a shell exits with where there is no such program.
 const NOT_FOUND: i32 = 127;
 
-/// The four commands that the demo prints work as they are printed.
+/// The five commands that the demo prints work as they are printed.
 #[test]
 fn the_demos_commands_can_be_pasted() {
     let mut demo = cloakroom(&["demo"]).stdout(Stdio::piped()).spawn().unwrap();
@@ -46,7 +46,7 @@ fn the_demos_commands_can_be_pasted() {
         .filter(|line| line.starts_with("  /") || line.starts_with("  '/") || line.starts_with("  curl "))
         .map(|line| line.trim().to_owned())
         .collect();
-    assert_eq!(commands.len(), 4, "{commands:?}");
+    assert_eq!(commands.len(), 5, "{commands:?}");
     for command in &commands {
         let output = std::process::Command::new("sh").args(["-c", command]).output().unwrap();
         if output.status.code() == Some(NOT_FOUND)
