@@ -172,10 +172,16 @@ const FIRST: &[Refusal] = &[
         body: r#"{"error":{"code":"ErrorAccessDenied","message":"The access is denied."}}"#,
     },
     Refusal {
+        kind: "microsoft-scope-files",
+        status: 403,
+        fields: &[JSON],
+        body: r#"{"error":{"code":"accessDenied","message":"No permission for the action."}}"#,
+    },
+    Refusal {
         kind: "microsoft-policy",
         status: 403,
         fields: &[JSON],
-        body: r#"{"error":{"code":"accessDenied","message":"A policy of the tenant blocks it."}}"#,
+        body: r#"{"error":{"code":"notAllowed","message":"The system does not allow the action."}}"#,
     },
     Refusal {
         kind: "microsoft-rate",

@@ -1,6 +1,7 @@
 //! Tests of the refusals: each provider has the four kinds, in a form that parses.
 
 use super::*;
+use crate::domain::verdict::{Dialect, Sample, Verdict, judge, reads_body};
 use crate::fake_auth0::api::refusals::KINDS;
 
 #[tokio::test(start_paused = true)]
@@ -47,4 +48,37 @@ async fn a_refusal_comes_after_the_body_was_read() {
     let posted = request("POST", "/refuse/google-scope").body(Full::new(Bytes::from("abc"))).unwrap();
     assert_eq!(api.answer(posted).await.status(), StatusCode::FORBIDDEN);
     assert_eq!((api.calls()[0].body_bytes, api.calls()[0].body_is_complete), (3, true));
+}
+
+/// The refusals were written without a look at what reads them, so that a misunderstanding shows here.
+#[tokio::test(start_paused = true)]
+async fn the_daemon_reads_each_refusal_as_what_it_is() {
+    let api = api();
+    for kind in KINDS {
+        let answer = api.answer(get(&format!("/refuse/{kind}"))).await;
+        let mut words = kind.split('-');
+        let (provider, refusal) = (words.next().unwrap(), words.next().unwrap());
+        let dialect = Dialect::parse(provider).unwrap();
+        let (parts, body) = answer.into_parts();
+        let body = body.collect().await.unwrap().to_bytes();
+        let headers = |name: &str| parts.headers.get_all(name).iter().map(|value| value.as_bytes()).collect();
+        let (status, content_type) = (parts.status.as_u16(), parts.headers.get("content-type"));
+        let content_type = content_type.map(|value| value.to_str().unwrap());
+        let is_read = reads_body(dialect, status, content_type, false, Some(body.len() as u64));
+        let sample = Sample { status, headers: &headers, body: is_read.then_some(&body) };
+        let verdict = judge(dialect, &sample);
+        let fits = match (refusal, *kind) {
+            // No right of the REST API, which is a scope of Salesforce's.
+            (_, "salesforce-policy") => matches!(verdict, Some(Verdict::MissingScope { .. })),
+            // A right that the user lacks.
+            (_, "salesforce-scope") => verdict.is_none(),
+            ("dead", _) => matches!(verdict, Some(Verdict::TokenDead { .. })),
+            ("scope" | "app", _) => matches!(verdict, Some(Verdict::MissingScope { .. })),
+            ("rate", _) => matches!(verdict, Some(Verdict::RateLimited { .. })),
+            ("claims", _) => verdict == Some(Verdict::ClaimsChallenge),
+            ("policy" | "other" | "not", _) => verdict.is_none(),
+            _ => false,
+        };
+        assert!(fits, "{kind}: {verdict:?}");
+    }
 }
