@@ -15,6 +15,9 @@ const OWN: u64 = 64;
 /// Descriptors for each concurrent request to Auth0: its connection, and one that is being made or is idle.
 const PER_REQUEST: u64 = 2;
 
+/// Descriptors for each call of another API: its connection there, and one that is being made or is idle.
+const PER_STREAM: usize = 2;
+
 /// Minimum number of connections of a listener, whose limit is divided among uids by halves and quarters.
 const FEWEST: usize = 8;
 
@@ -26,37 +29,61 @@ pub struct Descriptors {
     wanted: u64,
     /// Maximum number of connections of each listener, in order.
     pub connections: Vec<usize>,
+    /// Maximum number of calls of other APIs in progress on each listener, in order; 0 if there are no such calls.
+    pub streams: Vec<usize>,
+}
+
+/// What a listener is configured to take.
+#[derive(Clone, Copy, Debug)]
+struct Wanted {
+    connections: usize,
+    streams: usize,
 }
 
 impl Descriptors {
     /// Divides `limit` descriptors among what `config` needs.
     pub fn within(limit: u64, config: &Config) -> Self {
-        let of_listeners: Vec<_> = config.listeners.iter().map(|listener| listener.max_connections).collect();
+        let has_calls = config.has_calls();
+        let wanted = config.listeners.iter().map(|listener| Wanted {
+            connections: listener.max_connections,
+            streams: if has_calls { listener.max_streams } else { 0 },
+        });
+        let of_listeners: Vec<_> = wanted.collect();
         let admin = if config.admin.address.is_some() { admin::MAX_DESCRIPTORS } else { 0 };
         Self::divide(limit, &of_listeners, config.upstream.max_concurrency, admin)
     }
 
-    fn divide(limit: u64, of_listeners: &[usize], requests: u32, admin: usize) -> Self {
+    fn divide(limit: u64, of_listeners: &[Wanted], requests: u32, admin: usize) -> Self {
         let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
         let of_requests = u64::from(requests).saturating_mul(PER_REQUEST);
         let reserved = OWN.saturating_add(of_requests).saturating_add(count(admin));
         let with_refusals = |each: usize| count(each).saturating_add(count(max_refusals(each)));
-        let wanted = of_listeners.iter().fold(0, |sum: u64, each| sum.saturating_add(with_refusals(*each)));
+        let of_streams = |each: usize| count(each.saturating_mul(PER_STREAM));
+        let wanted = of_listeners.iter().fold(0, |sum: u64, each| {
+            sum.saturating_add(with_refusals(each.connections)).saturating_add(of_streams(each.streams))
+        });
         let left = limit.saturating_sub(reserved);
-        let share = |each: &usize| {
+        // 128 bits, because a limit may be as large as 64 bits allow. The result is at most `wanted`, which fits.
+        let share_of = |each: u64| {
+            let share = u128::from(left) * u128::from(each) / u128::from(wanted.max(1));
+            usize::try_from(share).unwrap_or(usize::MAX)
+        };
+        let connections = |each: usize| {
             if wanted <= left {
-                return *each;
+                return each;
             }
-            // 128 bits, because a limit may be as large as 64 bits allow. The result is at most `wanted`, which fits.
-            let share = u128::from(left) * u128::from(with_refusals(*each)) / u128::from(wanted.max(1));
-            let share = usize::try_from(share).unwrap_or(usize::MAX);
+            let share = share_of(with_refusals(each));
             // Connections and their refusals together are the share. Refusals are a quarter of the connections, up to a
             // maximum.
             let connections = (share / 5 * 4).max(share.saturating_sub(max_refusals(usize::MAX)));
-            connections.max(FEWEST).min(*each)
+            connections.max(FEWEST).min(each)
         };
-        let connections = of_listeners.iter().map(share).collect();
-        Self { limit, reserved, wanted, connections }
+        let streams = |each: usize| {
+            if wanted <= left { each } else { (share_of(of_streams(each)) / PER_STREAM).max(1).min(each) }
+        };
+        let streams = of_listeners.iter().map(|each| streams(each.streams)).collect();
+        let connections = of_listeners.iter().map(|each| connections(each.connections)).collect();
+        Self { limit, reserved, wanted, connections, streams }
     }
 
     /// Returns a warning with advice, if not everything that is configured fits.
@@ -72,14 +99,18 @@ pub struct Warning<'a>(&'a Descriptors);
 
 impl fmt::Display for Warning<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Descriptors { limit, reserved, wanted, connections } = self.0;
-        let connections: usize = connections.iter().sum();
+        let Descriptors { limit, reserved, wanted, connections, streams } = self.0;
+        let (connections, streams): (usize, usize) = (connections.iter().sum(), streams.iter().sum());
         let needed = wanted.saturating_add(*reserved);
         write!(
             f,
-            "file descriptors are limited to {limit}, and {needed} are needed: {wanted} for max_connections of all \
+            "file descriptors are limited to {limit}, and {needed} are needed: {wanted} for max_connections {}of all \
              listeners and for refusals beyond, {reserved} for Auth0, files and probes; the listeners take {connections} \
-             connections together: raise LimitNOFILE= in the unit, or the container's limit of open files, or lower max_connections"
+             connections together{}: raise LimitNOFILE= in the unit, or the container's limit of open files, or lower \
+             max_connections{}",
+            if streams == 0 { "" } else { "and max_streams " },
+            if streams == 0 { String::new() } else { format!(" and {streams} calls") },
+            if streams == 0 { "" } else { " and max_streams" },
         )
     }
 }
@@ -88,9 +119,33 @@ impl fmt::Display for Warning<'_> {
 mod tests {
     use super::*;
 
+    fn without_calls(listeners: &[usize]) -> Vec<Wanted> {
+        listeners.iter().map(|connections| Wanted { connections: *connections, streams: 0 }).collect()
+    }
+
+    #[test]
+    fn calls_take_two_descriptors_each_and_are_divided_as_connections_are() {
+        let listener = Wanted { connections: 1024, streams: 256 };
+        // 64 of its own, 32 for Auth0; 128 refusals and 512 for calls.
+        let fits = Descriptors::divide(1760, &[listener], 16, 0);
+        assert_eq!((fits.connections.as_slice(), fits.streams.as_slice()), (&[1024][..], &[256][..]));
+        let short = Descriptors::divide(928, &[listener], 16, 0);
+        assert_eq!((short.connections.as_slice(), short.streams.as_slice()), (&[460][..], &[128][..]));
+        let text = short.warning().unwrap().to_string();
+        for words in [
+            "1664 for max_connections and max_streams",
+            "460 connections together and 128 calls",
+            "or lower max_connections and max_streams",
+        ] {
+            assert!(text.contains(words), "{words}: {text}");
+        }
+        assert_eq!(Descriptors::divide(20, &[listener], 16, 0).streams, [1], "the daemon still works");
+    }
+
     #[test]
     fn limits_that_fit_are_kept_and_others_are_divided() {
-        let divided = |limit, listeners: &[usize]| Descriptors::divide(limit, listeners, 16, 32);
+        let divided =
+            |limit, listeners: &[usize]| Descriptors::divide(limit, &without_calls(listeners), 16, 32);
         // 64 of its own, 32 for Auth0, 32 for probes; 128 refusals for each listener.
         let fits = divided(2432, &[1024, 1024]);
         assert_eq!((fits.connections.as_slice(), fits.warning().is_none()), (&[1024, 1024][..], true));
@@ -105,7 +160,7 @@ mod tests {
     fn connections_and_their_refusals_never_take_what_is_reserved() {
         for listeners in [&[1024, 1024][..], &[65_536, 1024], &[300], &[9, 7]] {
             for limit in 128..4096 {
-                let divided = Descriptors::divide(limit, listeners, 16, 32);
+                let divided = Descriptors::divide(limit, &without_calls(listeners), 16, 32);
                 let taken: usize = divided.connections.iter().map(|each| each + max_refusals(*each)).sum();
                 // If the minimum does not fit, the daemon exceeds the share: it is of more use than without
                 // connections.
@@ -117,7 +172,8 @@ mod tests {
 
     #[test]
     fn the_warning_names_the_numbers() {
-        let text = Descriptors::divide(256, &[1024, 1024], 16, 0).warning().unwrap().to_string();
+        let text =
+            Descriptors::divide(256, &without_calls(&[1024, 1024]), 16, 0).warning().unwrap().to_string();
         for number in ["256", "2400", "2304", "96", "128 connections", "LimitNOFILE="] {
             assert!(text.contains(number), "{number}: {text}");
         }

@@ -24,6 +24,7 @@ use crate::upstream::{Auth0, Parts};
 use super::text::visible;
 use super::{CommandError, Environment, Exit};
 
+mod calls;
 mod client;
 mod rules;
 mod sources;
@@ -75,7 +76,7 @@ pub fn run(args: &Args, environment: Environment, out: &mut impl io::Write) -> R
         writeln!(out, "warning: {warning}")?;
     }
     let of_state = config.state.iter().flat_map(|state| warnings_of_state(&state.path));
-    for warning in of_state.chain(vault::too_many(&config)) {
+    for warning in of_state.chain(vault::too_many(&config)).chain(calls::warnings(&config)) {
         writeln!(out, "warning: {warning}")?;
     }
     // The daemon's own limit may differ, but a limit that is too low for this process deserves a warning.

@@ -12,6 +12,10 @@ use crate::domain::user::UserId;
 
 use super::{CommandError, Environment, Exit, user_id};
 
+mod call;
+
+pub use self::call::CallArgument;
+
 /// The text of `--help`.
 pub const ABOUT: &str = "\
 Say which rule of the configuration decides about a request, on each listener.
@@ -25,7 +29,9 @@ with it are users or groups that this machine does not know yet.
 Examples:
   cloakroom explain --uid web --operation token
   cloakroom explain --uid web --operation token --connection google-oauth2 --user 'google-oauth2|1'
-  cloakroom explain --uid 998 --gid 998 --operation status --listener /run/cloakroom/cloakroom.sock";
+  cloakroom explain --uid 998 --gid 998 --operation status --listener /run/cloakroom/cloakroom.sock
+  cloakroom explain --uid web --operation proxy --call 'GET gmail/gmail/v1/users/me/messages/1' --user 'google-oauth2|1'
+  cloakroom explain --uid admin --operation management_api --call 'GET /users/auth0|1'";
 
 /// The arguments of `explain`.
 #[derive(clap::Args, Debug)]
@@ -45,6 +51,10 @@ pub struct Args {
     /// The connection that the request selects
     #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
     pub connection: Option<String>,
+    /// The call that the request makes, for proxy, me_proxy and management_api: the method and, behind the name of the
+    /// [[proxy]] or by itself, path and query
+    #[arg(long, value_name = "METHOD PATH", value_parser = call::parse)]
+    pub call: Option<CallArgument>,
     /// The socket that the client connects to [default: every listener]
     #[arg(long, value_name = "PATH")]
     pub listener: Option<PathBuf>,
@@ -67,11 +77,15 @@ pub fn run(args: &Args, environment: Environment, out: &mut impl io::Write) -> R
     }
     let primary = || User::from_uid(Uid::from_raw(args.uid)).ok().flatten().map(|user| user.gid.as_raw());
     let caller = Caller { uid: args.uid, gid: args.gid.or_else(primary).unwrap_or(OVERFLOW_ID) };
+    let call = call::stated(args.operation, args.call.as_ref())?;
+    let target = call.map(CallArgument::judge).transpose()?;
+    let api = call.and_then(|call| call.api(args.connection.as_deref(), &config));
+    let connection = args.connection.as_deref().or(api.map(|api| &*api.connection));
     let request = Request {
         operation: args.operation,
         user: args.user.as_ref(),
-        connection: args.connection.as_deref(),
-        call: None,
+        connection,
+        call: call.zip(target.as_ref()).map(|(call, target)| call.to(target)),
     };
     let own_uid = nix::unistd::geteuid().as_raw();
     let is_asked = |path: &PathBuf| args.listener.as_ref().is_none_or(|listener| listener == path);
@@ -81,6 +95,9 @@ pub fn run(args: &Args, environment: Environment, out: &mut impl io::Write) -> R
         let path = listener.path.display();
         let policy = Policy::new(own_uid, listener.allow.as_slice());
         match policy.rights(caller).decide(request) {
+            Ok(_) if call.is_some_and(|call| call.name.is_some()) && api.is_none() => {
+                writeln!(out, "{path}: refused: the connection has no [[proxy]] of that name")?;
+            }
             Ok(allowed) => {
                 is_permitted = true;
                 writeln!(out, "{path}: allowed {}", reason(&allowed, policy.rules()))?;
@@ -106,11 +123,17 @@ fn reason(allowed: &Allowed, rules: &[Rule]) -> String {
     if let Some(origin) = &rule.origin {
         text.push_str(&format!(" ({origin})"));
     }
+    if let Some(pattern) = &allowed.call {
+        return format!("{text}, by the pattern {pattern}{}", rate(allowed));
+    }
     if let Some(connections) = &allowed.connections {
         text.push_str(&format!(", and shows only the connections {}", connections.join(", ")));
     }
-    if let Some(rate) = allowed.rates.iter().map(|(_, rate)| *rate).reduce(f64::min) {
-        text.push_str(&format!(", {rate} times a second at most"));
-    }
-    text
+    format!("{text}{}", rate(allowed))
+}
+
+/// What limits how often the request is allowed.
+fn rate(allowed: &Allowed) -> String {
+    let least = allowed.rates.iter().map(|(_, rate)| *rate).reduce(f64::min);
+    least.map(|rate| format!(", {rate} times a second at most")).unwrap_or_default()
 }

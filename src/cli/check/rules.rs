@@ -2,6 +2,7 @@
 
 use std::io;
 
+use super::calls;
 use crate::cli::text::table;
 use crate::config::{Config, Listener};
 
@@ -9,7 +10,8 @@ use crate::config::{Config, Listener};
 pub fn print(config: &Config, out: &mut impl io::Write) -> io::Result<()> {
     config.listeners.iter().try_for_each(|listener| {
         writeln!(out, "\nlistener {} (mode {:04o})", listener.path.display(), listener.mode)?;
-        write!(out, "{}", table(&rows(listener)))
+        write!(out, "{}", table(&rows(listener)))?;
+        calls::print(config, listener, out)
     })
 }
 
@@ -33,7 +35,7 @@ fn rows(listener: &Listener) -> Vec<[String; 6]> {
         ]);
     }
     let operations =
-        if listener.allow.is_empty() { "all but management_token" } else { "purge status reload" };
+        if listener.allow.is_empty() { "all but management_token and calls" } else { "purge status reload" };
     let own = ["-", "root and the daemon's own uid", operations, "all", "all", "any"].map(str::to_owned);
     rows.push(own);
     rows

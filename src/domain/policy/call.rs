@@ -165,15 +165,18 @@ impl CallPattern {
         self.text.find('/').and_then(|slash| self.text.get(slash..)).unwrap_or_default()
     }
 
+    /// Whether any path that it allows has this first segment.
+    pub fn can_begin_with(&self, first: &str) -> bool {
+        self.segments.first().map_or(self.is_open, |segment| match segment {
+            Segment::Any => true,
+            Segment::Literal(literal) => **literal == *first,
+        })
+    }
+
     /// Whether any path that it allows begins with `/users/` and an id, as in the Management API.
     pub fn can_concern_a_user(&self) -> bool {
-        let is_users = |first: &Segment| match first {
-            Segment::Any => true,
-            Segment::Literal(literal) => **literal == *"users",
-        };
         let is_id = |second: &Segment| !matches!(second, Segment::Literal(literal) if literal.is_empty());
-        self.segments.first().map_or(self.is_open, is_users)
-            && self.segments.get(1).map_or(self.is_open, is_id)
+        self.can_begin_with("users") && self.segments.get(1).map_or(self.is_open, is_id)
     }
 
     /// Whether it allows `call`.

@@ -172,6 +172,9 @@ fn calling(operation: Operation, calls: &[&str]) -> Rule {
     Rule { calls, ..rule(Some(1), None, &[operation]) }
 }
 
+/// The rule and the pattern that allow a call, and the rates that it counts towards.
+type AllowedCall = (usize, String, Vec<(usize, f64)>);
+
 /// The rule and the pattern that allow a call, or the refusal's text. `call` is `METHOD name/path`.
 fn decide_call(
     policy: &Policy,
@@ -179,7 +182,7 @@ fn decide_call(
     user: &str,
     connection: Option<&str>,
     call: &str,
-) -> Result<(usize, String, Vec<(usize, f64)>), String> {
+) -> Result<AllowedCall, String> {
     let user = UserId::parse(user).ok();
     let (method, place) = call.split_once(' ').unwrap();
     let (name, path) = place.split_at(place.find('/').unwrap());
