@@ -6,7 +6,7 @@ set -euo pipefail
 cd "$(dirname "$0")"
 
 # A target, and how many shares of the time it gets; the most first.
-targets=(request:4 config:2 upstream_user:2 upstream_token:1 upstream_headers:1 vault_exchange:1 jwks:1 discovery:1 user_token:1 state_record:1 pattern:1 user_id:1 provider_answer:1 verdict:1 proxy_headers:1 proxy_links:1)
+targets=(request:4 config:2 upstream_user:2 upstream_token:1 upstream_headers:1 vault_exchange:1 jwks:1 discovery:1 user_token:1 state_record:1 pattern:1 user_id:1 provider_answer:1 verdict:1 proxy_headers:1 proxy_links:1 target:1)
 
 # README.md says why.
 flags=(--sanitizer none --no-cfg-fuzzing --codegen-units 16)

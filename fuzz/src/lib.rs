@@ -19,6 +19,7 @@ pub mod provider;
 pub mod proxy;
 pub mod request;
 pub mod state_record;
+pub mod target;
 pub mod upstream;
 pub mod user_id;
 pub mod user_token;
