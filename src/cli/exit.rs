@@ -266,6 +266,9 @@ mod tests {
         // Scripts rely on these numbers, so they are written down apart from the table.
         let cases = [
             (400, "invalid_request", 2),
+            (400, "ambiguous_path", 2),
+            (400, "method_override", 2),
+            (400, "credential_in_query", 2),
             (401, "invalid_user_token", 1),
             (403, "forbidden", 5),
             (403, "request_header_required", 5),
@@ -286,6 +289,8 @@ mod tests {
             (422, "min_ttl_unsatisfiable", 1),
             (429, "rate_limited", 69),
             (431, "headers_too_large", 1),
+            (501, "upgrade_unsupported", 1),
+            (501, "provider_unsupported", 1),
             (502, "source_misconfigured", 78),
             (502, "upstream_error", 69),
             (503, "provider_unavailable", 69),
