@@ -4,11 +4,10 @@ use hyper::Response;
 use hyper::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 
 use crate::api::response::{self, AnswerBody, KeepAlive};
-use crate::config::ProxiedApi;
 use crate::domain::verdict::{self, Dialect, MOST_READ, Sample, Verdict};
 use crate::transport::streaming::StreamBody;
 
-use super::download::{Beginning, Download};
+use super::download::{AnswerLimits, Beginning, Download};
 use super::headers;
 use super::links::Links;
 use super::record::{CallRecord, RecordParts};
@@ -56,31 +55,39 @@ fn all<'a>(headers: &'a HeaderMap, name: &str) -> Vec<&'a [u8]> {
     headers.get_all(name).iter().map(HeaderValue::as_bytes).collect()
 }
 
-/// The answer to the client. `secret` is the token that the request carried.
+/// What a call of a provider's API has that one of the Management API lacks.
+pub struct Addressed<'a> {
+    /// The connection, which a login would be with.
+    pub connection: &'a str,
+    /// The token that the request carried.
+    pub token: &'a [u8],
+}
+
+/// The answer to the client.
 pub fn respond(
     judged: Judged,
     parts: RecordParts,
     links: &Links<'_>,
-    secret: &[u8],
-    api: &ProxiedApi,
+    addressed: Option<Addressed<'_>>,
+    limits: AnswerLimits,
     keep_alive: KeepAlive,
 ) -> Response<AnswerBody> {
     let Judged { response, beginning, verdict } = judged;
     let (head, body) = response.into_parts();
-    let filtered = headers::answer(head.headers, &[secret]);
+    let secrets: Vec<_> = addressed.iter().map(|addressed| addressed.token).collect();
+    let filtered = headers::answer(head.headers, &secrets);
     let mut headers = filtered.headers;
     links.rewrite(&mut headers);
     headers.insert(UPSTREAM, HeaderValue::from_static("1"));
     if let Some(verdict) = &verdict {
-        let remedy = verdict::remedy(&api.connection, verdict);
+        let remedy = addressed.and_then(|addressed| verdict::remedy(addressed.connection, verdict));
         let texts = [(VERDICT, Some(verdict.header_value())), (REMEDY, remedy)];
-        let texts =
-            texts.into_iter().filter_map(|(name, text)| Some((name, HeaderValue::try_from(text?).ok()?)));
+        let texts = texts.into_iter().filter_map(|(name, text)| Some((name, HeaderValue::try_from(text?).ok()?)));
         headers.extend(texts);
     }
     let request_id = parts.request_id.header();
     parts.services.counters.calls.reflected(filtered.reflected);
     let record = CallRecord::new(parts);
-    let body = Download::new(beginning, body, api.response_bytes, api.idle_timeout, record);
+    let body = Download::new(beginning, body, limits, record);
     response::proxied(head.status, headers, request_id, keep_alive, body)
 }

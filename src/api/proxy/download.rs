@@ -21,6 +21,14 @@ use crate::api::response::BrokenStream;
 /// is, and judged by what has come.
 const BEGINNING_TIME: Duration = Duration::from_secs(2);
 
+/// The limits of an answer's body.
+pub struct AnswerLimits {
+    /// The most bytes.
+    pub bytes: u64,
+    /// The longest silence of the server.
+    pub idle_timeout: Duration,
+}
+
 /// An answer's body, of which a part may have been read already.
 pub struct Download {
     /// What was read already, to be sent first.
@@ -65,15 +73,14 @@ impl Beginning {
 }
 
 impl Download {
-    /// `body` after its `beginning`, at most `most` bytes of both. `record` is completed when this is dropped.
+    /// `body` after its `beginning`, within `limits`. `record` is completed when this is dropped.
     pub fn new(
         Beginning(beginning): Beginning,
         body: StreamBody,
-        most: u64,
-        idle_timeout: Duration,
+        AnswerLimits { bytes, idle_timeout }: AnswerLimits,
         record: CallRecord,
     ) -> Self {
-        Self { beginning, body, left: most, idle_timeout, idle: None, is_idle_armed: false, record }
+        Self { beginning, body, left: bytes, idle_timeout, idle: None, is_idle_armed: false, record }
     }
 
     /// Passes a part on, unless it is beyond the limit.

@@ -1,12 +1,9 @@
 //! Waits for the head of an answer, for as long as the request's body moves or the provider may take.
 
+use std::pin::pin;
 use std::time::Duration;
 
-use hyper::Response;
 use tokio::time::{Instant, sleep_until};
-
-use crate::domain::error::Failure;
-use crate::transport::streaming::{Opening, StreamBody};
 
 use super::upload::{Progress, Upload};
 
@@ -21,9 +18,9 @@ pub struct CallTimes {
 
 /// Why there is no answer.
 #[derive(Debug)]
-pub enum NoAnswer {
+pub enum NoAnswer<E> {
     /// The provider cannot be reached, or its answer is not valid.
-    Failed(Failure),
+    Failed(E),
     /// The provider was silent, or did not read.
     ProviderLate,
     /// The client did not send its body in time.
@@ -34,12 +31,13 @@ pub enum NoAnswer {
     TooLarge,
 }
 
-/// The answer that `opening` leads to, whose request's body is watched by `upload`.
-pub async fn head(
-    mut opening: Opening<'_>,
+/// What `opening` leads to, the answer to a request whose body is watched by `upload`.
+pub async fn head<T, E>(
+    opening: impl Future<Output = Result<T, E>>,
     upload: &Upload,
     times: CallTimes,
-) -> Result<Response<StreamBody>, NoAnswer> {
+) -> Result<T, NoAnswer<E>> {
+    let mut opening = pin!(opening);
     loop {
         let deadline = upload.deadline(times.idle, times.head);
         tokio::select! {

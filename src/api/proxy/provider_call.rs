@@ -19,7 +19,7 @@ use crate::api::streams::StreamPermit;
 use crate::api::trace;
 use crate::cache::{LookupOptions, Query, Served};
 use crate::config::ProxiedApi;
-use crate::domain::error::LookupError;
+use crate::domain::error::{Failure, LookupError};
 use crate::domain::policy::Operation;
 use crate::domain::policy::call::Call;
 use crate::domain::priority::Flow;
@@ -32,7 +32,8 @@ use crate::telemetry::audit::{CallEvent, Name};
 use crate::transport::streaming::{StreamBody, StreamingTransport};
 
 use super::address::CallAddress;
-use super::answer::{Judged, respond};
+use super::answer::{Addressed, Judged, respond};
+use super::download::AnswerLimits;
 use super::apis::ProxiedApis;
 use super::framing::{self, BodyFraming};
 use super::head_wait::{self, CallTimes, NoAnswer};
@@ -192,7 +193,9 @@ impl ProviderCall<'_> {
             is_accepted: |target| Target::judge(target).is_ok(),
         };
         let secret = token.access_token.expose().as_bytes();
-        respond(judged, parts, &links, secret, &self.api, self.exchange.keep_alive(is_kept))
+        let limits = AnswerLimits { bytes: self.api.response_bytes, idle_timeout: self.api.idle_timeout };
+        let addressed = Addressed { connection: &self.api.connection, token: secret };
+        respond(judged, parts, &links, Some(addressed), limits, self.exchange.keep_alive(is_kept))
     }
 
     /// The path of the proxy before the name of an API, as the client sent it.
@@ -282,7 +285,7 @@ impl ProviderCall<'_> {
         Ok(request)
     }
 
-    fn no_answer(&self, why: NoAnswer) -> ApiError {
+    fn no_answer(&self, why: NoAnswer<Failure>) -> ApiError {
         let host = Arc::clone(&self.api.authority);
         let failure = match why {
             NoAnswer::TooLarge => return ApiError::RequestTooLarge { limit: self.api.request_bytes },

@@ -1,0 +1,157 @@
+//! A call of the Management API, with the token of the client in `[management_api]`, which reads no users' tokens.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::body::{Body, Incoming};
+use hyper::{Request, Response, Uri};
+
+use crate::api::audit::AuditRecord;
+use crate::api::error::ApiError;
+use crate::api::exchange::Exchange;
+use crate::api::handlers::until_shutdown;
+use crate::api::response::AnswerBody;
+use crate::api::route::Matched;
+use crate::domain::policy::Operation;
+use crate::domain::policy::call::Call;
+use crate::domain::target::Target;
+use crate::domain::user_writes::forgotten_by;
+use crate::domain::verdict::{Dialect, Verdict};
+use crate::management::calls::{Called, ManagementCallFailure};
+use crate::telemetry::audit::CallEvent;
+use crate::transport::streaming::StreamBody;
+
+use super::address::management_tail;
+use super::answer::{Judged, respond};
+use super::download::AnswerLimits;
+use super::framing::{self, BodyFraming};
+use super::head_wait::{self, CallTimes, NoAnswer};
+use super::headers::{self, UserAgent};
+use super::links::{self, Links, Mount};
+use super::record::RecordParts;
+use super::upload::{Upload, empty_body};
+
+/// What calls are limited to. An import of users has at most 500 KB
+/// (<https://auth0.com/docs/manage-users/user-migration/bulk-user-imports>), and exports are downloaded elsewhere.
+const REQUEST_BYTES: u64 = 1024 * 1024;
+const RESPONSE_BYTES: u64 = 64 * 1024 * 1024;
+const TIMES: CallTimes = CallTimes { head: Duration::from_secs(30), idle: Duration::from_secs(30) };
+
+/// The name of the API in audit lines and metrics.
+const NAME: &str = "management_api";
+
+/// The answer to a call, or why there is none.
+pub async fn answer(
+    exchange: &Exchange<'_>,
+    route: Matched<'_>,
+    body: Incoming,
+    is_kept: bool,
+    record: &mut AuditRecord,
+) -> Result<Response<AnswerBody>, ApiError> {
+    let head = &exchange.head;
+    let framing = framing::check(head, body.size_hint().exact()).map_err(ApiError::Framing)?;
+    let tail = management_tail(&head.uri, route.rest).ok_or(ApiError::NoRoute)?;
+    let target = Target::judge(tail).map_err(ApiError::Target)?;
+    let call = Call { method: head.method.as_str(), name: None, target: &target };
+    let allowed = exchange.authorize_call(Operation::ManagementApi, None, None, call)?;
+    if let BodyFraming::Length(length) = framing
+        && length > REQUEST_BYTES
+    {
+        return Err(ApiError::RequestTooLarge { limit: REQUEST_BYTES });
+    }
+    let permit = exchange.peer.begin_stream().map_err(|_| ApiError::NoStream)?;
+    let (upload, body) = match framing {
+        BodyFraming::None | BodyFraming::Length(0) => (Upload::none(), empty_body()),
+        BodyFraming::Length(_) | BodyFraming::Chunked => {
+            let upload = Upload::new();
+            let body = upload.body(body, REQUEST_BYTES);
+            (upload, body)
+        }
+    };
+    let call = ManagementCall { exchange, tail, framing, upload };
+    let (judged, is_repeated) = call.make(body).await?;
+    let Exchange { services, peer, request_id, begun, .. } = exchange;
+    if (200..300).contains(&judged.status()) {
+        for user in forgotten_by(head.method.as_str(), target.path()) {
+            services.cache.purge(&user);
+            record.user.get_or_insert(user);
+        }
+    }
+    let event = CallEvent {
+        api: NAME.into(),
+        method: head.method.as_str().into(),
+        pattern: allowed.call,
+        verdict: judged.verdict.as_ref().map(Verdict::as_str),
+        is_repeated,
+        head: services.clock.since(*begun),
+        ..CallEvent::default()
+    };
+    let parts = RecordParts {
+        services: Arc::clone(services),
+        peer: Arc::clone(peer),
+        spec: route.spec,
+        audit: std::mem::take(record),
+        call: event,
+        status: judged.status(),
+        request_id: *request_id,
+        trace: crate::api::trace::of(&head.headers),
+        begun: *begun,
+        upload: call.upload.clone(),
+        permit,
+    };
+    let mount = Mount { authority: &services.tenant, prefix: "/api/v2", name: "" };
+    let links = Links {
+        host: links::caller_host(&head.headers),
+        base: "/api/v2",
+        current: mount,
+        mounts: &[],
+        is_accepted: |target| Target::judge(target).is_ok(),
+    };
+    let limits = AnswerLimits { bytes: RESPONSE_BYTES, idle_timeout: TIMES.idle };
+    Ok(respond(judged, parts, &links, None, limits, exchange.keep_alive(is_kept)))
+}
+
+/// A call that a rule permits.
+struct ManagementCall<'a> {
+    exchange: &'a Exchange<'a>,
+    tail: &'a str,
+    framing: BodyFraming,
+    upload: Upload,
+}
+
+impl ManagementCall<'_> {
+    /// Makes the call, and once more if Auth0 refused the token itself. Returns whether it was made again.
+    async fn make(&self, body: StreamBody) -> Result<(Judged, bool), ApiError> {
+        let Called { answer, token_was_refused } = self.attempt(body).await?;
+        if token_was_refused
+            && let Some(body) = self.upload.again()
+            && let Ok(Called { answer, .. }) = self.attempt(body).await
+        {
+            return Ok((Judged::of(answer, Dialect::Standard).await, true));
+        }
+        Ok((Judged::of(answer, Dialect::Standard).await, false))
+    }
+
+    async fn attempt(&self, body: StreamBody) -> Result<Called, ApiError> {
+        let services = self.exchange.services;
+        let mut request = Request::new(body);
+        *request.uri_mut() = Uri::try_from(self.tail).map_err(|_| ApiError::NoRoute)?;
+        *request.method_mut() = self.exchange.head.method.clone();
+        *request.headers_mut() = headers::request(&self.exchange.head.headers, UserAgent::CallerAndDaemon);
+        self.framing.write(request.headers_mut());
+        self.upload.restart();
+        let calling = services.management_calls.call(self.exchange.peer.flow(), request);
+        let outcome = head_wait::head(calling, &self.upload, TIMES);
+        until_shutdown(services, async { outcome.await.map_err(no_answer) }).await
+    }
+}
+
+fn no_answer(why: NoAnswer<ManagementCallFailure>) -> ApiError {
+    match why {
+        NoAnswer::TooLarge => ApiError::RequestTooLarge { limit: REQUEST_BYTES },
+        NoAnswer::ClientLate => ApiError::BodyStalled { limit: TIMES.idle },
+        NoAnswer::ClientBroke => ApiError::BodyBroken,
+        NoAnswer::ProviderLate => ApiError::ManagementApiLate,
+        NoAnswer::Failed(failure) => ApiError::ManagementCall(failure),
+    }
+}
