@@ -178,7 +178,7 @@ impl Cache {
             }
             let fetching = match priority {
                 Priority::Management | Priority::Caller => self.source.fetch(user.clone(), for_whom),
-                Priority::Stale | Priority::Fresh | Priority::Ahead => {
+                Priority::Stale | Priority::Fresh | Priority::Ahead | Priority::Proxied => {
                     self.source.fetch_if_spare(user.clone(), priority).map_err(Instead::NotNow)?
                 }
             };

@@ -12,9 +12,11 @@ use std::time::Duration;
 mod connecting;
 mod lookup;
 mod of_provider;
+mod refusal;
 
 pub use connecting::{ProxyProblem, TlsProblem};
 pub use lookup::LookupError;
+pub use refusal::Refusal;
 
 /// Why Auth0 gave no usable answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -71,7 +73,7 @@ pub enum Failure {
     },
     /// The host refuses the client's certificate in the TLS handshake.
     #[error(
-        "{host} refuses the client's certificate: check that the certificate in tenant.client.certificate_file is valid \
+        "{host} refuses the client's certificate: check that the certificate in the client's certificate_file is valid \
          now and from an authority that this host knows, and that the file has the intermediate certificates"
     )]
     CertificateRefused {
@@ -162,92 +164,11 @@ pub enum Failure {
     #[error(transparent)]
     Denied(Refusal),
     /// The request could not be signed, so it was not sent.
-    #[error("a request could not be signed with the client's key: check tenant.client.key_file")]
+    #[error("a request could not be signed with the client's key: check the client's key_file")]
     NotSigned,
     /// An internal error: the task that made the request panicked.
     #[error("internal error in cloakroom: a task panicked, and the log names it; please report this")]
     Fault,
-}
-
-/// Refusals by Auth0 that last until an operator changes something.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
-    /// Wrong client id, wrong secret, or the application has another authentication method.
-    #[error(
-        "Auth0 does not accept the client's credentials (status {status}): check tenant.client.id, that the secret is \
-         the application's current one, and that tenant.client.auth is its authentication method"
-    )]
-    Credentials {
-        /// The status code.
-        status: u16,
-    },
-    /// The key is not registered, or the application has another authentication method.
-    #[error(
-        "Auth0 does not accept the client's key {kid} (status {status}): check tenant.client.id, that this key is \
-         registered with the application for tenant.client.signing_alg, and that its authentication method is \
-         private_key_jwt"
-    )]
-    Key {
-        /// The status code.
-        status: u16,
-        /// The key's id.
-        kid: Arc<str>,
-    },
-    /// The certificate is not registered, or the application has another authentication method.
-    #[error(
-        "Auth0 does not accept the client's certificate (status {status}): check tenant.client.id, that the certificate is \
-         registered with the application, that its authentication method is mTLS, and that the custom domain has mTLS \
-         endpoint aliases"
-    )]
-    Certificate {
-        /// The status code.
-        status: u16,
-    },
-    /// The tenant has no API with that audience.
-    #[error(
-        "Auth0 knows no API with the identifier {audience}: set tenant.audience to the Management API's identifier, \
-         https://TENANT.REGION.auth0.com/api/v2/ with the slash at its end, also when tenant.domain is a custom domain"
-    )]
-    Audience {
-        /// `tenant.audience`.
-        audience: Arc<str>,
-    },
-    /// The application has no client grant for the Management API.
-    #[error(
-        "the application is not authorized for {audience}: authorize it in the Auth0 dashboard (Applications, APIs, \
-         Auth0 Management API, Application Access) with the permissions read:users and read:user_idp_tokens"
-    )]
-    NoClientGrant {
-        /// `tenant.audience`.
-        audience: Arc<str>,
-    },
-    /// The application may not use the client-credentials grant.
-    #[error(
-        "the application may not use the client_credentials grant: make it a Machine to Machine application, or allow \
-         that grant type in its advanced settings"
-    )]
-    GrantType,
-    /// Some other refusal of the grant.
-    #[error("Auth0 refuses to issue a Management token (status {status}): its tenant logs name the reason")]
-    Grant {
-        /// The status code.
-        status: u16,
-    },
-    /// The Management token lacks the scopes for reading users.
-    #[error(
-        "the Management token may not read users: give the application the permissions read:users and \
-         read:user_idp_tokens for the Management API"
-    )]
-    Scope,
-    /// Auth0 refuses a new Management token.
-    #[error(
-        "Auth0 refuses a Management token that it has just issued (status {status}): check that tenant.domain and \
-         tenant.audience belong to the same tenant"
-    )]
-    Bearer {
-        /// The status code.
-        status: u16,
-    },
 }
 
 /// Classes of failures, by what the daemon does about them.

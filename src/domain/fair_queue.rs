@@ -60,6 +60,11 @@ impl FairQueue {
         ring.queues.get(ring.order.front()?)?.first().copied()
     }
 
+    /// The priority of the ticket that goes next.
+    pub fn next_priority(&self) -> Option<Priority> {
+        self.rings.keys().next().copied()
+    }
+
     /// Ends the turn of the flow that goes next.
     pub fn end_turn(&mut self) {
         if let Some(mut ring) = self.rings.first_entry() {

@@ -15,6 +15,9 @@ pub enum Priority {
     Fresh,
     /// An entry in use is renewed ahead of time.
     Ahead,
+    /// A client's own call of the Management API. The last, because a client may send any number of them: if they went
+    /// before renewals ahead of time, entries in use would become stale, and lookups would wait for Auth0.
+    Proxied,
 }
 
 /// A flow in the sense of fair queuing: all requests of one uid, through any number of connections and about any number

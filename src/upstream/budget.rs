@@ -37,6 +37,8 @@ struct BudgetState {
     settings: config::Upstream,
     pace: Pace,
     under_way: u32,
+    /// How many of them are calls of clients.
+    proxied: u32,
     queue: FairQueue,
     /// How to wake each waiting request. Only the next one is woken, so that a thousand do not wake in vain whenever
     /// one goes.
@@ -46,7 +48,10 @@ struct BudgetState {
 
 /// Permission to send one request. Held while the request is under way.
 #[derive(Debug)]
-pub struct BudgetPermit(Arc<BudgetInner>);
+pub struct BudgetPermit {
+    inner: Arc<BudgetInner>,
+    priority: Priority,
+}
 
 impl Budget {
     /// A full budget.
@@ -56,6 +61,7 @@ impl Budget {
             settings,
             pace,
             under_way: 0,
+            proxied: 0,
             queue: FairQueue::default(),
             waiting: BTreeMap::new(),
             last_ticket: 0,
@@ -87,8 +93,8 @@ impl Budget {
         loop {
             let now = inner.clock.now();
             let left = timeout.saturating_sub(begun.age(now));
-            let wait = match inner.lock().try_go(waiter.ticket, now) {
-                Ok(()) => return Ok(BudgetPermit(Arc::clone(inner))),
+            let wait = match inner.lock().try_go(priority, waiter.ticket, now) {
+                Ok(()) => return Ok(BudgetPermit { inner: Arc::clone(inner), priority }),
                 Err(BudgetError::Gate(wait)) if wait > left => return Err(BudgetError::Gate(wait)),
                 Err(error) if left.is_zero() => return Err(error),
                 Err(BudgetError::Gate(wait) | BudgetError::Busy(wait)) => wait.min(left),
@@ -115,25 +121,19 @@ impl Budget {
         let inner = &self.0;
         let now = inner.clock.now();
         let mut state = inner.lock();
-        if !state.waiting.is_empty() {
+        if state.queue.next_priority().is_some_and(|next| next <= priority) {
             return Err(BudgetError::Busy(Duration::from_secs(1)));
         }
         if priority == Priority::Ahead && state.pace.is_thrifty(now) {
             return Err(BudgetError::Busy(Duration::from_secs(5)));
         }
-        // Part of the burst and half of the concurrency are reserved for more urgent requests.
-        let (burst, concurrency) = (state.settings.burst.saturating_sub(1), state.settings.max_concurrency);
-        let (reserve, concurrency) = match priority {
-            Priority::Management | Priority::Caller | Priority::Stale => (0, concurrency),
-            Priority::Fresh => (burst / 4, concurrency.div_ceil(2)),
-            Priority::Ahead => (burst / 2, concurrency.div_ceil(2)),
-        };
-        if state.under_way >= concurrency {
+        if !state.has_room(priority) {
             return Err(BudgetError::Busy(Duration::from_secs(1)));
         }
+        let reserve = state.reserve(priority);
         state.pace.take(reserve, now)?;
-        state.under_way = state.under_way.saturating_add(1);
-        Ok(BudgetPermit(Arc::clone(inner)))
+        state.begin(priority);
+        Ok(BudgetPermit { inner: Arc::clone(inner), priority })
     }
 
     /// Updates what is known of the tenant's own limits. If the gate is closed afterwards, wakes all waiting requests.
@@ -167,18 +167,49 @@ impl BudgetInner {
 }
 
 impl BudgetState {
-    /// Starts the request of `ticket` if it is its turn and there is capacity.
-    fn try_go(&mut self, ticket: Ticket, now: Moment) -> Result<(), BudgetError> {
+    /// How much of the burst requests of this priority leave to more urgent ones.
+    fn reserve(&self, priority: Priority) -> u32 {
+        let burst = self.settings.burst.saturating_sub(1);
+        match priority {
+            Priority::Management | Priority::Caller | Priority::Stale => 0,
+            Priority::Fresh => burst / 4,
+            Priority::Ahead => burst / 2,
+            // One more than for renewals ahead of time: calls that keep waiting use up whatever is beyond it, so that a
+            // renewal always finds one.
+            Priority::Proxied => (burst / 2).saturating_add(1).min(burst),
+        }
+    }
+
+    /// Whether one more request of this priority may be under way.
+    fn has_room(&self, priority: Priority) -> bool {
+        let most = self.settings.max_concurrency;
+        match priority {
+            Priority::Management | Priority::Caller | Priority::Stale => self.under_way < most,
+            Priority::Fresh | Priority::Ahead => self.under_way < most.div_ceil(2),
+            // A client decides how long its call takes, so calls never take what optional requests need.
+            Priority::Proxied => self.under_way < most && self.proxied < most.div_ceil(4),
+        }
+    }
+
+    fn begin(&mut self, priority: Priority) {
+        self.under_way = self.under_way.saturating_add(1);
+        if priority == Priority::Proxied {
+            self.proxied = self.proxied.saturating_add(1);
+        }
+    }
+
+    /// Starts the request of `ticket` if it is its turn and there is capacity for this priority.
+    fn try_go(&mut self, priority: Priority, ticket: Ticket, now: Moment) -> Result<(), BudgetError> {
         if let Some(wait) = self.pace.gate_closed_for(now) {
             return Err(BudgetError::Gate(wait));
         }
-        if self.queue.next() != Some(ticket) || self.under_way >= self.settings.max_concurrency {
+        if self.queue.next() != Some(ticket) || !self.has_room(priority) {
             // The request that goes or ends before it wakes the next one.
             return Err(BudgetError::Busy(Duration::from_secs(1)));
         }
-        self.pace.take(0, now)?;
+        self.pace.take(self.reserve(priority), now)?;
         self.queue.end_turn();
-        self.under_way = self.under_way.saturating_add(1);
+        self.begin(priority);
         Ok(())
     }
 
@@ -239,8 +270,11 @@ impl Drop for Waiter<'_> {
 
 impl Drop for BudgetPermit {
     fn drop(&mut self) {
-        let mut state = self.0.lock();
+        let mut state = self.inner.lock();
         state.under_way = state.under_way.saturating_sub(1);
+        if self.priority == Priority::Proxied {
+            state.proxied = state.proxied.saturating_sub(1);
+        }
         state.wake_the_next();
     }
 }
