@@ -4,6 +4,8 @@
 use std::sync::Arc;
 
 use crate::config::Tenant;
+use crate::transport::address::Reach;
+use crate::transport::streaming::{StreamingTransport, build_streaming};
 use crate::transport::{self, Transport, TransportError, TransportSettings};
 
 mod attempts;
@@ -32,12 +34,24 @@ pub use profiles::Profiles;
 /// # Errors
 /// The certificate authorities or the proxy's address cannot be used.
 pub fn transport_to(tenant: &Tenant) -> Result<Arc<dyn Transport>, TransportError> {
-    transport::build(&TransportSettings {
+    transport::build(&settings_of(tenant))
+}
+
+/// Builds the streaming transport that `[tenant]` describes, for clients' own calls of the Management API.
+///
+/// # Errors
+/// The certificate authorities or the proxy's address cannot be used.
+pub fn streams_to(tenant: &Tenant) -> Result<Arc<dyn StreamingTransport>, TransportError> {
+    build_streaming(&settings_of(tenant), Reach::Any)
+}
+
+fn settings_of(tenant: &Tenant) -> TransportSettings<'_> {
+    TransportSettings {
         table: "tenant",
         extra_roots: &tenant.extra_roots,
         proxy: &tenant.proxy,
         is_absolute: tenant.is_absolute,
         connect_timeout: tenant.connect_timeout,
         request_timeout: tenant.request_timeout,
-    })
+    }
 }

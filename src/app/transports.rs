@@ -13,6 +13,8 @@ use crate::upstream;
 pub struct Transports {
     /// To Auth0.
     pub auth0: Arc<dyn Transport>,
+    /// To Auth0, for clients' own calls of the Management API; `None` without `[management_api]`.
+    pub management_api: Option<Arc<dyn StreamingTransport>>,
     /// To identity providers.
     pub providers: Arc<dyn Transport>,
     /// To providers' APIs, for clients' calls; `None` without a `[[proxy]]`.
@@ -30,12 +32,14 @@ impl Transports {
         let reaches_providers = config.connections.iter().any(reaches_a_provider);
         let providers = if reaches_providers { to_providers(&config.providers)? } else { Arc::clone(&auth0) };
         let apis = (!config.proxied_apis.is_empty()).then(|| to_apis(config)).transpose()?;
-        Ok(Self { auth0, providers, apis })
+        let has_calls = config.management_api.is_some();
+        let management_api = has_calls.then(|| upstream::streams_to(&config.tenant)).transpose()?;
+        Ok(Self { auth0, management_api, providers, apis })
     }
 
     /// One transport for everything.
     pub fn only(transport: Arc<dyn Transport>) -> Self {
-        Self { auth0: Arc::clone(&transport), providers: transport, apis: None }
+        Self { auth0: Arc::clone(&transport), management_api: None, providers: transport, apis: None }
     }
 }
 

@@ -88,7 +88,7 @@ impl World {
         let config = configure_in(&directory, "tenant.example", &tenant, None, settings);
         let auth0: Arc<dyn Transport> = InMemory::to(&tenant, &config);
         let providers = providers.unwrap_or_else(|| Arc::clone(&auth0));
-        let transports = Transports { auth0, providers, apis: None };
+        let transports = Transports { auth0, providers, management_api: None, apis: None };
         let text: Arc<Mutex<String>> = Arc::default();
         let source = ConfigSource {
             load: Box::new({
@@ -132,7 +132,7 @@ impl World {
     ) -> Self {
         let config = configure_in(&directory, "tenant.example", &tenant, None, settings);
         let providers = ProvidersInMemory::of(&[provider], config.providers.request_timeout);
-        let transports = Transports { auth0: InMemory::to(&tenant, &config), providers, apis: None };
+        let transports = Transports { auth0: InMemory::to(&tenant, &config), providers, management_api: None, apis: None };
         let running = in_memory::start_through(&config, transports, &clocks[0]).await;
         Self::new(tenant, clocks, directory, config, running, None)
     }
