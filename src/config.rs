@@ -19,6 +19,7 @@ mod changes;
 mod client;
 mod client_key;
 mod client_secret;
+mod client_table;
 mod connection;
 mod effective_values;
 mod environment;
@@ -26,6 +27,7 @@ mod host;
 mod listener;
 mod log;
 mod management;
+mod management_api;
 mod me;
 mod problem;
 mod providers;
@@ -62,6 +64,7 @@ pub use self::audit::{Audit, AuditEvents, AuditOutput};
 pub use self::cache::{Cache, Negative};
 pub use self::changes::{Change, Reread};
 pub use self::client::{Client, Credential, CredentialFiles};
+pub use self::client_table::{ClientKeys, ClientTable};
 pub use self::connection::Connection;
 use self::effective_values::Effective;
 pub use self::environment::Env;
@@ -97,8 +100,10 @@ pub struct Config {
     pub tenant: Tenant,
     /// `[tenant.client]`: the application that obtains Management tokens. Shared by the parts that use it.
     pub client: Arc<Client>,
-    /// `[management]`: the renewal of the Management token.
+    /// `[management]`: the renewal of Management tokens.
     pub management: Management,
+    /// `[management_api]`: the application that proxied calls of the Management API go out as; `None` without the table.
+    pub management_api: Option<Arc<Client>>,
     /// `[cache]`: how much is cached, and for how long.
     pub cache: Cache,
     /// `[upstream]`: the budget for requests to Auth0.
@@ -230,8 +235,9 @@ fn parse_opened(name: &str, text: &str, exposure: Option<Exposure>, env: &Env) -
 fn read(reader: &mut Reader, env: &Env) -> Checked<Config> {
     let timeouts = tenant::timeouts(reader);
     let tenant = tenant::read(reader, env, &timeouts);
-    let client = client::read(reader);
+    let client = client::read(reader, ClientTable::TenantClient);
     let management = management::read(reader);
+    let management_api = management_api::read(reader, client.as_ref().ok());
     let min_ttl = reader.setting("cache.min_ttl");
     let cache = cache::read(reader, timeouts.as_ref().ok().map(|timeouts| &timeouts.request), &min_ttl);
     let upstream = upstream::read(reader);
@@ -258,6 +264,7 @@ fn read(reader: &mut Reader, env: &Env) -> Checked<Config> {
         tenant: tenant?,
         client: Arc::new(client?),
         management: management?,
+        management_api: management_api?,
         cache: cache?,
         upstream: upstream?,
         providers: providers?,

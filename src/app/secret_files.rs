@@ -16,7 +16,7 @@ pub struct SecretFiles {
 /// What was read from the files.
 #[derive(Clone, Debug)]
 enum Credentials {
-    /// The credentials of the client: a secret, keys, or a certificate with its key.
+    /// The credentials of a client of the tenant: a secret, keys, or a certificate with its key.
     Client(Arc<Client>),
     /// A secret of a connection's client.
     Connection(Arc<Secret>),
@@ -45,9 +45,12 @@ impl SecretFiles {
         if let Some((vault, path)) = of_vault.filter(|(_, path)| !paths.contains(path)) {
             files.push(Self { paths: vec![path.clone()], credentials: Credentials::Vault(vault.clone()) });
         }
-        if !paths.is_empty() {
-            files.push(Self { paths, credentials: Credentials::Client(Arc::clone(&config.client)) });
-        }
+        let clients = std::iter::once(&config.client).chain(&config.management_api);
+        files.extend(clients.filter_map(|client| {
+            let paths: Vec<_> = client.files.paths().into_iter().map(Path::to_owned).collect();
+            let credentials = Credentials::Client(Arc::clone(client));
+            (!paths.is_empty()).then_some(Self { paths, credentials })
+        }));
         files
     }
 

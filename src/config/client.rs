@@ -1,28 +1,25 @@
-//! `[tenant.client]`: the application that obtains Management tokens, and how it authenticates.
+//! An application of the tenant, and how it authenticates: `[tenant.client]` and `[management_api]`.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::client_key::{self, CERTIFICATE_FILE, KEY_FILE, NEXT_KEY_FILE};
-use super::client_secret::{self, SECRET, SECRET_FILE, SecretKeys};
-use super::host;
+use super::client_secret::{self, SecretKeys};
+use super::client_table::{ClientKeys, ClientTable};
 use super::problem::{Checked, Reported};
 use super::reader::{Reader, Setting};
 use super::reloadable::Reloadable;
 use super::schema::{Type, variable};
 use super::source_values::Value;
 use super::values::{Parsed, absolute_path, choice, line};
+use super::{client_key, host};
 use crate::secret::Secret;
 use crate::signing::{ClientCertificate, SigningAlg, SigningKey};
 
-const ID: &str = "tenant.client.id";
-const AUTH: &str = "tenant.client.auth";
-const SIGNING_ALG: &str = "tenant.client.signing_alg";
-const TOKEN_HOST: &str = "tenant.client.token_host";
-
-/// `[tenant.client]`.
+/// `[tenant.client]` or `[management_api]`.
 #[derive(Clone, Debug)]
 pub struct Client {
+    /// The table that it is from.
+    pub table: ClientTable,
     /// The application's client id.
     pub id: String,
     /// What the application authenticates with.
@@ -87,7 +84,7 @@ impl CredentialFiles {
 impl Client {
     /// Whether both have the same credentials. Where they are from makes no difference.
     pub fn has_credentials_of(&self, other: &Self) -> bool {
-        let Self { id, credential, next, files: _, token_host } = self;
+        let Self { table: _, id, credential, next, files: _, token_host } = self;
         *id == other.id
             && *credential == other.credential
             && *next == other.next
@@ -141,21 +138,25 @@ impl Reloadable for Client {
     fn different_contents(&self, new: &Self) -> Vec<&'static str> {
         use Credential::{PrivateKeyJwt, SecretBasic, SecretPost, TlsClientAuth};
 
-        // Another method is a change of `tenant.client.auth`, and of the files that it needs.
+        // Another method is a change of `auth`, and of the files that it needs.
+        let keys = self.table.keys();
         let different = match (&self.credential, &new.credential) {
             (SecretPost(old) | SecretBasic(old), SecretPost(new) | SecretBasic(new)) if old != new => {
-                Some(SECRET)
+                Some(keys.secret)
             }
-            (PrivateKeyJwt(old), PrivateKeyJwt(new)) if old.kid() != new.kid() => Some(KEY_FILE),
+            (PrivateKeyJwt(old), PrivateKeyJwt(new)) if old.kid() != new.kid() => Some(keys.key_file),
             (TlsClientAuth(old), TlsClientAuth(new)) if old.fingerprint() != new.fingerprint() => {
-                Some(CERTIFICATE_FILE)
+                Some(keys.certificate_file)
             }
             _ => None,
         };
         let kid = |next: &Option<Credential>| {
             next.as_ref().and_then(Credential::signing_key).map(|key| key.kid().to_owned())
         };
-        different.into_iter().chain((kid(&self.next) != kid(&new.next)).then_some(NEXT_KEY_FILE)).collect()
+        different
+            .into_iter()
+            .chain((kid(&self.next) != kid(&new.next)).then_some(keys.next_key_file))
+            .collect()
     }
 }
 
@@ -188,6 +189,8 @@ impl Method {
 
 /// The keys that only some methods use.
 struct MethodKeys {
+    /// Their paths, and those of the others.
+    paths: &'static ClientKeys,
     secret: SecretKeys,
     key_file: Checked<Option<Setting<String>>>,
     next_key_file: Checked<Option<Setting<String>>>,
@@ -196,19 +199,21 @@ struct MethodKeys {
     token_host: Checked<Option<Setting<String>>>,
 }
 
-/// Reads `[tenant.client]` and the files that it names.
-pub(super) fn read(reader: &mut Reader) -> Checked<Client> {
-    let id = id(reader);
+/// Reads a table and the files that it names.
+pub(super) fn read(reader: &mut Reader, table: ClientTable) -> Checked<Client> {
+    let paths = table.keys();
+    let id = id(reader, paths);
     let keys = MethodKeys {
-        secret: SecretKeys::parse(reader),
-        key_file: reader.owned(KEY_FILE, absolute_path),
-        next_key_file: reader.owned(NEXT_KEY_FILE, absolute_path),
-        signing_alg: reader.parsed(SIGNING_ALG, |takes, value| choice(takes, value, SigningAlg::named)),
-        certificate_file: reader.owned(CERTIFICATE_FILE, absolute_path),
-        token_host: reader.parsed(TOKEN_HOST, parse_host),
+        paths,
+        secret: SecretKeys::parse(reader, paths),
+        key_file: reader.owned(paths.key_file, absolute_path),
+        next_key_file: reader.owned(paths.next_key_file, absolute_path),
+        signing_alg: reader.parsed(paths.signing_alg, |takes, value| choice(takes, value, SigningAlg::named)),
+        certificate_file: reader.owned(paths.certificate_file, absolute_path),
+        token_host: reader.parsed(paths.token_host, parse_host),
     };
-    let method = reader.parsed(AUTH, |takes, value| choice(takes, value, Method::named));
-    let method = method.and_then(|method| reader.required(AUTH, method));
+    let method = reader.parsed(paths.auth, |takes, value| choice(takes, value, Method::named));
+    let method = method.and_then(|method| reader.required(paths.auth, method));
     let method = method?;
     let misplaced = keys.misplaced(reader, &method);
     let token_host = keys.token_host.as_ref().map_err(|reported| *reported);
@@ -216,7 +221,7 @@ pub(super) fn read(reader: &mut Reader) -> Checked<Client> {
     let read = keys.read(reader, method.value);
     let (id, (credential, next, files), token_host) = (id?, read?, token_host?);
     misplaced?;
-    Ok(Client { id, credential, next, files, token_host })
+    Ok(Client { table, id, credential, next, files, token_host })
 }
 
 impl MethodKeys {
@@ -227,14 +232,15 @@ impl MethodKeys {
         fn origin<T>(setting: &Checked<Option<Setting<T>>>) -> Option<Option<&str>> {
             Some(setting.as_ref().ok()?.as_ref()?.origin.as_deref())
         }
+        let paths = self.paths;
         let rows: [(_, _, &[Method]); 7] = [
-            (SECRET, origin(&self.secret.plain), &[SecretPost, SecretBasic]),
-            (SECRET_FILE, origin(&self.secret.file), &[SecretPost, SecretBasic]),
-            (KEY_FILE, origin(&self.key_file), &[PrivateKeyJwt, TlsClientAuth]),
-            (NEXT_KEY_FILE, origin(&self.next_key_file), &[PrivateKeyJwt]),
-            (SIGNING_ALG, origin(&self.signing_alg), &[PrivateKeyJwt, TlsClientAuth]),
-            (CERTIFICATE_FILE, origin(&self.certificate_file), &[TlsClientAuth]),
-            (TOKEN_HOST, origin(&self.token_host), &[TlsClientAuth]),
+            (paths.secret, origin(&self.secret.plain), &[SecretPost, SecretBasic]),
+            (paths.secret_file, origin(&self.secret.file), &[SecretPost, SecretBasic]),
+            (paths.key_file, origin(&self.key_file), &[PrivateKeyJwt, TlsClientAuth]),
+            (paths.next_key_file, origin(&self.next_key_file), &[PrivateKeyJwt]),
+            (paths.signing_alg, origin(&self.signing_alg), &[PrivateKeyJwt, TlsClientAuth]),
+            (paths.certificate_file, origin(&self.certificate_file), &[TlsClientAuth]),
+            (paths.token_host, origin(&self.token_host), &[TlsClientAuth]),
         ];
         let mut outcome = Ok(());
         for (key, origin, methods) in rows {
@@ -242,8 +248,9 @@ impl MethodKeys {
                 let names: Vec<_> = methods.iter().map(|method| method.as_str()).collect();
                 let default = if method.origin.is_some() { "" } else { ", the default" };
                 let text = format!(
-                    "goes with {}, and {AUTH} is {}{default}",
+                    "goes with {}, and {} is {}{default}",
                     names.join(" or "),
+                    paths.auth,
                     method.value.as_str()
                 );
                 outcome = Err(reader.report.problem(key, origin, text));
@@ -258,12 +265,13 @@ impl MethodKeys {
         reader: &mut Reader,
         method: Method,
     ) -> Checked<(Credential, Option<Credential>, CredentialFiles)> {
+        let paths = self.paths;
         let alg = self.signing_alg.map(|alg| alg.map_or(SigningAlg::Rs256, |alg| alg.value));
         // The files are read all the same, so that their problems are reported as well.
         let read_alg = alg.as_ref().map_or(SigningAlg::Rs256, |alg| *alg);
         match method {
             Method::SecretPost | Method::SecretBasic => {
-                let (secret, file) = self.secret.read(reader)?;
+                let (secret, file) = self.secret.read(reader, paths)?;
                 let secret = Arc::new(secret);
                 let credential = match method {
                     Method::SecretBasic => Credential::SecretBasic(secret),
@@ -272,7 +280,7 @@ impl MethodKeys {
                 Ok((credential, None, file.map_or(CredentialFiles::None, CredentialFiles::Secret)))
             }
             Method::PrivateKeyJwt => {
-                let path = required(reader, KEY_FILE, self.key_file, "the client's private key");
+                let path = required(reader, paths.key_file, self.key_file, "the client's private key");
                 let next_path = self.next_key_file;
                 let mut read = |path: &Setting<String>| client_key::read_key(reader, path, read_alg);
                 let key = path.as_ref().map_err(|reported| *reported).and_then(&mut read);
@@ -282,16 +290,20 @@ impl MethodKeys {
                 };
                 let (key, next, path, next_path, _) = (key?, next?, path?, next_path?, alg?);
                 if let Some(setting) = next_path.as_ref().filter(|_| next.as_ref() == Some(&key)) {
-                    reader.warn(setting, format!("holds the same key as {KEY_FILE}"));
+                    reader.warn(setting, format!("holds the same key as {}", paths.key_file));
                 }
                 let files = CredentialFiles::Keys(path.value.into(), next_path.map(|path| path.value.into()));
                 let jwt = |key| Credential::PrivateKeyJwt(Arc::new(key));
                 Ok((jwt(key), next.map(jwt), files))
             }
             Method::TlsClientAuth => {
-                let certificate =
-                    required(reader, CERTIFICATE_FILE, self.certificate_file, "the client's certificate");
-                let key = required(reader, KEY_FILE, self.key_file, "the certificate's private key");
+                let certificate = required(
+                    reader,
+                    paths.certificate_file,
+                    self.certificate_file,
+                    "the client's certificate",
+                );
+                let key = required(reader, paths.key_file, self.key_file, "the certificate's private key");
                 let (certificate, key) = (certificate?, key?);
                 let read = client_key::read_certificate(reader, &certificate, &key, read_alg);
                 let (read, _) = (read?, alg?);
@@ -315,9 +327,9 @@ fn required(
     })
 }
 
-fn id(reader: &mut Reader) -> Checked<String> {
-    let id = reader.owned(ID, line)?;
-    reader.required(ID, id).map(|id| id.value)
+fn id(reader: &mut Reader, paths: &ClientKeys) -> Checked<String> {
+    let id = reader.owned(paths.id, line)?;
+    reader.required(paths.id, id).map(|id| id.value)
 }
 
 fn parse_host(takes: Type, value: &Value) -> Parsed<String> {

@@ -1,4 +1,4 @@
-//! `tenant.client.key_file`, `tenant.client.next_key_file` and `tenant.client.certificate_file`.
+//! The files with an application's private keys and its certificate.
 
 use std::path::Path;
 
@@ -8,13 +8,6 @@ use super::problem::{Checked, Wrong};
 use super::reader::{Reader, Setting};
 use super::referenced_files::{self, Exposure};
 use crate::signing::{CertificateError, ClientCertificate, SigningAlg, SigningKey};
-
-/// The path of the key of the private key's file.
-pub(super) const KEY_FILE: &str = "tenant.client.key_file";
-/// The path of the key of the next private key's file.
-pub(super) const NEXT_KEY_FILE: &str = "tenant.client.next_key_file";
-/// The path of the key of the certificate's file.
-pub(super) const CERTIFICATE_FILE: &str = "tenant.client.certificate_file";
 
 /// More than any key and any chain of certificates, and a bound on the memory for a file that was named by mistake.
 const LIMIT_KIB: u64 = 64;

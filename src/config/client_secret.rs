@@ -1,7 +1,8 @@
-//! `tenant.client.secret_file` and `tenant.client.secret`.
+//! An application's secret: `secret_file` and `secret` of `[tenant.client]` and `[management_api]`.
 
 use std::path::{Path, PathBuf};
 
+use super::client_table::ClientKeys;
 use super::problem::{Checked, Wrong};
 use super::reader::{Reader, Setting};
 use super::referenced_files::{self, Content, Exposure};
@@ -10,11 +11,6 @@ use super::source_values::Value;
 use super::values::{Parsed, absolute_path, text};
 use crate::domain::invisible_characters;
 use crate::secret::Secret;
-
-/// The path of the key of the secret itself.
-pub(super) const SECRET: &str = "tenant.client.secret";
-/// The path of the key of its file.
-pub(super) const SECRET_FILE: &str = "tenant.client.secret_file";
 
 /// Both keys, as they are set.
 pub(super) struct SecretKeys {
@@ -26,15 +22,18 @@ pub(super) struct SecretKeys {
 
 impl SecretKeys {
     /// Parses both keys before they are compared, so that the problems of each are reported.
-    pub(super) fn parse(reader: &mut Reader) -> Self {
-        Self { plain: reader.parsed(SECRET, parse_secret), file: reader.owned(SECRET_FILE, absolute_path) }
+    pub(super) fn parse(reader: &mut Reader, paths: &ClientKeys) -> Self {
+        Self {
+            plain: reader.parsed(paths.secret, parse_secret),
+            file: reader.owned(paths.secret_file, absolute_path),
+        }
     }
 
     /// Reads the secret from its file, whose path is returned, or from its own key.
-    pub(super) fn read(self, reader: &mut Reader) -> Checked<(Secret, Option<PathBuf>)> {
+    pub(super) fn read(self, reader: &mut Reader, paths: &ClientKeys) -> Checked<(Secret, Option<PathBuf>)> {
         match (self.plain?, self.file?) {
             (Some(plain), None) => {
-                check_inline_secret(reader, &plain)?;
+                check_inline_secret(reader, paths, &plain)?;
                 warn_of_spaces(reader, &plain, &plain.value);
                 Ok((plain.value, None))
             }
@@ -45,25 +44,26 @@ impl SecretKeys {
             }
             (Some(plain), Some(path)) => {
                 let other = path.origin.as_deref().unwrap_or_default();
-                Err(reader
-                    .refuse(&plain, format!("{SECRET_FILE} is set too ({other}); set only one of them")))
+                let text = format!("{} is set too ({other}); set only one of them", paths.secret_file);
+                Err(reader.refuse(&plain, text))
             }
             (None, None) => {
                 let text = format!(
                     "required: the file that holds the client's secret, here or in {}",
-                    variable(SECRET_FILE)
+                    variable(paths.secret_file)
                 );
-                Err(reader.missing(SECRET_FILE, text))
+                Err(reader.missing(paths.secret_file, text))
             }
         }
     }
 }
 
-fn check_inline_secret(reader: &mut Reader, plain: &Setting<Secret>) -> Checked<()> {
+fn check_inline_secret(reader: &mut Reader, paths: &ClientKeys, plain: &Setting<Secret>) -> Checked<()> {
     if !reader.is_from_file(plain) {
         return Ok(());
     }
-    reader.warn(plain, format!("the secret is in the configuration itself; prefer {SECRET_FILE}"));
+    let text = format!("the secret is in the configuration itself; prefer {}", paths.secret_file);
+    reader.warn(plain, text);
     reader.require_private(plain, "the configuration, which contains the secret", reader.exposure)
 }
 

@@ -14,6 +14,7 @@ mod key;
 mod listener;
 mod log;
 mod management;
+mod management_api;
 mod me;
 mod providers;
 mod proxied_api;
@@ -33,7 +34,7 @@ pub(super) use self::proxied_api::PROXIED_API_PATH;
 pub(super) const VARIABLE_PREFIX: &str = "CLOAKROOM_";
 
 /// Every table, in the order in which references show them.
-pub static TABLES: [Table; 20] = [
+pub static TABLES: [Table; 21] = [
     tenant::TENANT,
     client::CLIENT,
     management::MANAGEMENT,
@@ -45,6 +46,7 @@ pub static TABLES: [Table; 20] = [
     connection::REFRESH,
     vault::VAULT,
     proxied_api::PROXIED_API,
+    management_api::MANAGEMENT_API,
     listener::LISTENER,
     allow::ALLOW,
     me::ME,

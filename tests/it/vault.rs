@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use cloakroom::cache::ForWhom;
 use cloakroom::clock::Clock;
-use cloakroom::config::{self, Client, Config, Credential, CredentialFiles};
+use cloakroom::config::{self, Client, ClientTable, Config, Credential, CredentialFiles};
 use cloakroom::domain::priority::{Flow, Priority};
 use cloakroom::domain::source::{IssuedToken, SourceFailure, SourceFault, SourceOrders};
 use cloakroom::domain::user::UserId;
@@ -73,7 +73,8 @@ fn client(keys: &[usize]) -> Arc<Client> {
         None => (first, None),
     };
     let (files, token_host) = (CredentialFiles::None, None);
-    Arc::new(Client { id: "demo-client".into(), credential, next, files, token_host })
+    let table = ClientTable::TenantClient;
+    Arc::new(Client { table, id: "demo-client".into(), credential, next, files, token_host })
 }
 
 /// `[vault]`, with the key of this number in `vault.key_file`, if any.

@@ -58,7 +58,9 @@ fn every_key_is_the_same_from_the_file_and_from_the_environment() {
     let others = ["secret", "key_file", "next_key_file", "signing_alg", "certificate_file", "token_host"];
     let is_wanted = |key: &Key| {
         // Token Vault needs such an `auth`.
-        let is_other = others.iter().any(|other| key.path == format!("tenant.client.{other}"));
+        let tables = ["tenant.client", "management_api"];
+        let is_other =
+            tables.iter().any(|table| others.iter().any(|other| key.path == format!("{table}.{other}")));
         !is_other && !key.path.starts_with("vault.")
     };
     let from_file = load(&place.at_home(&set(&read(CONFIGURATION), is_wanted)));
@@ -108,6 +110,7 @@ impl Place {
         text.replace("/etc/cloakroom/client_secret", &within("client_secret"))
             .replace("/etc/ssl/corp-ca.pem", &within("ca.pem"))
             .replace("/etc/cloakroom/user-key", &within("user-key"))
+            .replace("/etc/cloakroom/management_api_secret", &within("client_secret"))
             .replace("/etc/cloakroom/google_secret", &within("google_secret"))
             .replace("/etc/cloakroom/state_key", &within("state-key"))
             .replace("\"cloakroom-clients\"", &gid.to_string())
@@ -122,7 +125,7 @@ fn is_required(key: &Key) -> bool {
 
 /// Whether the key is of a table that the file shows as a comment.
 fn is_left_out(key: &Key) -> bool {
-    key.path.starts_with("connection.") || key.path.starts_with("vault.")
+    ["connection.", "vault.", "management_api."].iter().any(|table| key.path.starts_with(table))
 }
 
 /// The configuration with those keys set that are commented out and that `wanted` picks.

@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use super::*;
+use crate::config::client_table::ClientTable;
 use crate::config::schema::Type;
 use crate::config::values::Typed;
 use crate::config::{Env, parse};
@@ -21,6 +22,9 @@ fn with(settings: &[(&str, &str)]) -> Config {
     let replaces_secret = ["tenant.client.secret_file", "tenant.client.key_file"];
     let has_file = settings.iter().any(|(path, _)| replaces_secret.contains(path));
     let least = LEAST.iter().filter(|(path, _)| !has_file || *path != "tenant.client.secret");
+    // The application of [management_api] has one secret, too.
+    let has_other_file = settings.iter().any(|(path, _)| *path == "management_api.secret_file");
+    let settings = settings.iter().filter(|(path, _)| !has_other_file || *path != "management_api.secret");
     let variables = least.chain(settings);
     let env: Env = variables.map(|(path, value)| (schema::variable(path), (*value).to_owned())).collect();
     parse("f.toml", "", &env).unwrap_or_else(|problems| panic!("{problems}")).config
@@ -41,31 +45,7 @@ fn needed(key: &Key, files: &Files) -> Vec<(String, String)> {
     if key.path == "admin.allow_remote" {
         needed.push(("admin.address", "127.0.0.1:9464".to_owned()));
     }
-    let auth = |method: &str| ("tenant.client.auth", method.to_owned());
-    let key_file = || ("tenant.client.key_file", files.put("needed-key", files.keys[0].serialize_pem()));
-    match key.path {
-        "tenant.client.key_file" | "tenant.client.next_key_file" | "tenant.client.signing_alg" => {
-            needed.extend([auth("private_key_jwt"), key_file()]);
-        }
-        "tenant.client.certificate_file" | "tenant.client.token_host" => {
-            let certificate = files.put("needed-certificate", &files.certificates[0]);
-            needed.extend([
-                auth("tls_client_auth"),
-                key_file(),
-                ("tenant.client.certificate_file", certificate),
-            ]);
-        }
-        "vault.audit_context" => needed.extend([auth("private_key_jwt"), key_file()]),
-        "vault.key_file" => {
-            let context = ("vault.audit_context", "test".to_owned());
-            needed.extend([auth("private_key_jwt"), key_file(), context]);
-        }
-        "vault.signing_alg" => {
-            let own = files.put("needed-vault-key", files.keys[1].serialize_pem());
-            needed.extend([auth("private_key_jwt"), key_file(), ("vault.key_file", own)]);
-        }
-        _ => {}
-    }
+    needed.extend(needed_for_client(key, files));
     if key.is_below("connection") {
         needed.push(("connection.0.name", "google-oauth2".to_owned()));
     }
@@ -95,6 +75,40 @@ fn needed(key: &Key, files: &Files) -> Vec<(String, String)> {
     needed.into_iter().map(|(path, value)| (path.to_owned(), value)).collect()
 }
 
+/// The settings of an application without which a key of its table or of the vault's is refused.
+fn needed_for_client(key: &Key, files: &Files) -> Vec<(&'static str, String)> {
+    let table = match key.is_below("management_api") {
+        true => ClientTable::ManagementApi,
+        false => ClientTable::TenantClient,
+    };
+    let paths = table.keys();
+    let auth = |method: &str| (paths.auth, method.to_owned());
+    let key_file = || (paths.key_file, files.put("needed-key", files.keys[0].serialize_pem()));
+    let mut needed = match key.path {
+        path if [paths.key_file, paths.next_key_file, paths.signing_alg].contains(&path) => {
+            vec![auth("private_key_jwt"), key_file()]
+        }
+        path if [paths.certificate_file, paths.token_host].contains(&path) => {
+            let certificate = files.put("needed-certificate", &files.certificates[0]);
+            vec![auth("tls_client_auth"), key_file(), (paths.certificate_file, certificate)]
+        }
+        "vault.audit_context" => vec![auth("private_key_jwt"), key_file()],
+        "vault.key_file" => {
+            vec![auth("private_key_jwt"), key_file(), ("vault.audit_context", "test".to_owned())]
+        }
+        "vault.signing_alg" => {
+            let own = files.put("needed-vault-key", files.keys[1].serialize_pem());
+            vec![auth("private_key_jwt"), key_file(), ("vault.key_file", own)]
+        }
+        _ if table == ClientTable::ManagementApi => vec![(paths.secret, SECRET.to_owned())],
+        _ => vec![],
+    };
+    if table == ClientTable::ManagementApi {
+        needed.push((paths.id, "4Yl0".to_owned()));
+    }
+    needed
+}
+
 /// A directory with the files that keys name.
 struct Files {
     directory: tempfile::TempDir,
@@ -116,11 +130,15 @@ impl Files {
         let name = format!("{} {content}", key.path);
         let content = match key.path {
             "tenant.ca_file" | "providers.ca_file" => certificate(&rcgen::KeyPair::generate().unwrap(), 1),
-            "tenant.client.key_file" => self.keys[content].serialize_pem(),
-            "tenant.client.next_key_file" => self.keys[1 - content].serialize_pem(),
-            "tenant.client.certificate_file" => self.certificates[content].clone(),
+            "tenant.client.key_file" | "management_api.key_file" => self.keys[content].serialize_pem(),
+            "tenant.client.next_key_file" | "management_api.next_key_file" => {
+                self.keys[1 - content].serialize_pem()
+            }
+            "tenant.client.certificate_file" | "management_api.certificate_file" => {
+                self.certificates[content].clone()
+            }
             "connection.refresh.previous_secret_file" => ["previous", "older"][content].to_owned(),
-            "tenant.client.secret_file" | "connection.refresh.secret_file" => {
+            "tenant.client.secret_file" | "management_api.secret_file" | "connection.refresh.secret_file" => {
                 [SECRET, "another secret"][content].to_owned()
             }
             "vault.key_file" => self.keys[1 - content].serialize_pem(),
@@ -219,7 +237,11 @@ fn another_content_of_a_file_is_a_change_of_its_key() {
         fs::rename(files.write(key, 1), path).unwrap();
         let wanted = with(&needed);
         // A reload names the secret, which may be the old one if only the file's path differs.
-        let path = if key.path == "tenant.client.secret_file" { "tenant.client.secret" } else { key.path };
+        let path = match key.path {
+            "tenant.client.secret_file" => "tenant.client.secret",
+            "management_api.secret_file" => "management_api.secret",
+            path => path,
+        };
         let changed = schema::keys().find(|key| key.path == path).unwrap();
         check(changed, &before, wanted);
     }
