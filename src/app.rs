@@ -9,30 +9,31 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::admin::{self, AdminError};
+use crate::admin;
 use crate::api::proxy::ProxiedApis;
 use crate::api::{ListenerInfo, ListenerTerms, Reloading, ServiceParts, Services, ShutdownPhase};
 use crate::cache::Cache;
 use crate::clock::Clock;
 use crate::config::{Config, Listener, Shutdown};
 use crate::domain::claims::Expected;
+use crate::domain::error::Refusal;
 use crate::domain::policy::Policy;
 use crate::listener::fairness::FairScheduler;
-use crate::listener::socket::{BoundSocket, SocketError};
+use crate::listener::socket::BoundSocket;
 use crate::listener::watchdog::Watchdog;
 use crate::listener::{self, ListenerSetup};
 use crate::management::Management;
 use crate::process::activation::Passed;
 use crate::process::notify::ServiceManager;
 use crate::providers::Providers;
-use crate::secret::{NoRandomness, TagKey};
+use crate::secret::TagKey;
 use crate::sources::{SourceParts, Sources};
-use crate::state::{Chains, OpenState, StateError};
-use crate::telemetry::audit::{AuditLog, OutputError};
+use crate::state::{Chains, OpenState};
+use crate::telemetry::audit::AuditLog;
 use crate::telemetry::{Counters, UserNames};
 use crate::transport::TransportError;
 use crate::upstream::vault::Vault;
-use crate::upstream::{Auth0, Parts, Profiles, issuers};
+use crate::upstream::{Auth0, ManagementApi, Parts, Profiles, issuers};
 use crate::user_token::UserTokens;
 
 pub mod descriptor_limits;
@@ -41,12 +42,14 @@ pub mod reload;
 mod secret_files;
 mod secret_watch;
 mod service_manager;
+mod start_error;
 pub mod transports;
 
 use descriptor_limits::Descriptors;
 use end_limits::EndLimits;
 use reload::{By, ConfigSource, Reloader, Reloads, UserTokensFor};
 use secret_files::SecretFiles;
+pub use start_error::StartError;
 use transports::Transports;
 
 /// Timeout after the deadline for the last answers, `draining`, to reach their clients.
@@ -87,35 +90,6 @@ impl Deps {
     }
 }
 
-/// Why the daemon does not start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// A socket cannot be made.
-    #[error(transparent)]
-    Socket(#[from] SocketError),
-    /// The service manager passed a socket that no listener names.
-    #[error("the service manager has passed the socket {}, and no [[listener]] has that path: set one's path to it", .0.display())]
-    Unclaimed(PathBuf),
-    /// The listener for probes and metrics cannot be made.
-    #[error(transparent)]
-    Admin(#[from] AdminError),
-    /// A bound socket cannot be served.
-    #[error("the socket cannot be served: {0}")]
-    Listen(#[from] std::io::Error),
-    /// The file of `[state]` cannot be used.
-    #[error(transparent)]
-    State(#[from] StateError),
-    /// A transport cannot be made.
-    #[error(transparent)]
-    Transport(#[from] TransportError),
-    /// The audit log's output cannot be used.
-    #[error(transparent)]
-    Audit(#[from] OutputError),
-    /// The keys of fingerprints and of users' names cannot be drawn.
-    #[error(transparent)]
-    Randomness(#[from] NoRandomness),
-}
-
 /// The bound sockets and the locked state file of a daemon before its start. Dropping it removes the sockets' files.
 #[derive(Debug)]
 pub struct Bound {
@@ -147,6 +121,8 @@ pub struct Running {
     chains: Chains,
     reloads: Reloads,
     manager: ServiceManager,
+    /// Why the daemon must not go on with its configuration.
+    unfit: watch::Receiver<Option<Refusal>>,
 }
 
 /// Outcome of an orderly end.
@@ -224,8 +200,10 @@ pub async fn start_on(bound: Bound, config: &Config, deps: Deps) -> Result<Runni
     let (phase, watched) = watch::channel(ShutdownPhase::Serving);
     let listeners = listening.iter().map(|listening| Arc::clone(&listening.info)).collect();
     let (manager, (reloads, asked)) = (deps.manager.clone().with_thread(), Reloads::new());
-    let Wired { services, auth0, vault, providers, sources, chains, source, user_tokens } =
+    let Wired { services, auth0, management_api, vault, providers, sources, chains, source, user_tokens } =
         wire(config, deps, bound.state, watched, listeners, reloads.clone())?;
+    let (to_be_unfit, unfit) = watch::channel(None);
+    let found_unfit = management_api.unfit_at_first();
     let (limits, limits_now) = watch::channel(EndLimits::of(config));
     let (secrets, secrets_now) = watch::channel(SecretFiles::all_of(config));
     let reloader = Reloader {
@@ -233,6 +211,7 @@ pub async fn start_on(bound: Bound, config: &Config, deps: Deps) -> Result<Runni
         source,
         services: Arc::clone(&services),
         auth0,
+        management_api,
         vault,
         providers,
         sources,
@@ -252,6 +231,7 @@ pub async fn start_on(bound: Bound, config: &Config, deps: Deps) -> Result<Runni
         background.spawn(secret_watch::watch(secrets_now, reloads.clone(), TagKey::random()?));
     }
     background.spawn(reloader.run(asked));
+    background.spawn(async move { drop(to_be_unfit.send(Some(found_unfit.await))) });
     if manager.is_notified() {
         background.spawn(service_manager::notify(Arc::clone(&services), watchdog, manager.clone()));
     }
@@ -272,6 +252,7 @@ pub async fn start_on(bound: Bound, config: &Config, deps: Deps) -> Result<Runni
         chains,
         reloads,
         manager,
+        unfit,
     })
 }
 
@@ -279,6 +260,7 @@ pub async fn start_on(bound: Bound, config: &Config, deps: Deps) -> Result<Runni
 struct Wired {
     services: Arc<Services>,
     auth0: Auth0,
+    management_api: ManagementApi,
     vault: Vault,
     providers: Providers,
     sources: Sources,
@@ -322,6 +304,7 @@ fn wire(
         })
     };
     let management = Management::start(Arc::new(auth0.clone()), config.management, clock.clone(), seed);
+    let management_api = ManagementApi::new(auth0.clone(), config, transports.management_api, seed);
     let profiles = Arc::new(Profiles::new(auth0.clone(), management.clone()));
     let providers =
         Providers::new(&config.providers, transports.providers, clock.clone(), Arc::clone(&counters), seed);
@@ -342,6 +325,7 @@ fn wire(
     let services = Arc::new(Services::new(ServiceParts {
         cache: Cache::new(&config.cache, profiles, issuer, clock.clone(), Arc::clone(&counters), names, seed),
         management,
+        management_api: Arc::new(management_api.clone()),
         clock,
         counters,
         audit,
@@ -359,7 +343,7 @@ fn wire(
         run: seed as u32,
     }));
     let source = source.map(Arc::new);
-    Ok(Wired { services, auth0, vault, providers, sources, chains, source, user_tokens })
+    Ok(Wired { services, auth0, management_api, vault, providers, sources, chains, source, user_tokens })
 }
 
 impl Running {
@@ -371,6 +355,17 @@ impl Running {
     /// Reloads the configuration. The log contains the result as well.
     pub fn reload(&self) -> Reloading {
         self.reloads.ask(By::Operator)
+    }
+
+    /// Resolves if the first token of `[management_api]` after the start shows users' tokens at identity providers, with
+    /// the refusal: the daemon is to be stopped then. Never resolves otherwise.
+    pub async fn unfit(&self) -> Refusal {
+        let mut unfit = self.unfit.clone();
+        let refusal = unfit.wait_for(Option::is_some).await.ok().and_then(|refusal| refusal.clone());
+        match refusal {
+            Some(refusal) => refusal,
+            None => std::future::pending().await,
+        }
     }
 
     /// Ends in order: the daemon is not ready at once, accepts for `shutdown.min_delay`, finishes running requests for

@@ -16,6 +16,7 @@ use crate::domain::freshness::{Deadline, Moment, Timestamp};
 use crate::domain::retry::Backoff;
 use crate::task;
 
+pub mod calls;
 mod keeper;
 mod source;
 mod state;
@@ -25,7 +26,7 @@ use keeper::Keeper;
 use state::{KeeperPhase, KeeperState, Shared};
 
 pub use source::{Grant, GrantSource, Granting};
-pub use token::{ManagementToken, NEEDED_SCOPES, missing};
+pub use token::{IDP_TOKENS_SCOPE, ManagementToken, NEEDED_SCOPES, Purpose, missing};
 
 /// The least time between two tokens that are dropped because Auth0 refused them. Without it, every lookup would cost a
 /// grant while Auth0 refuses every token.
@@ -63,11 +64,25 @@ pub struct ManagementSnapshot {
 }
 
 impl Management {
-    /// Starts the keeper, which requests a token from `source` at once. `seed` determines its jitter.
+    /// Starts the keeper of the token for lookups, which requests one from `source` at once. `seed` determines its jitter.
     ///
     /// # Panics
     /// Outside a tokio runtime.
     pub fn start(
+        source: Arc<dyn GrantSource>,
+        settings: config::Management,
+        clock: Clock,
+        seed: u64,
+    ) -> Self {
+        Self::start_for(Purpose::Lookups, source, settings, clock, seed)
+    }
+
+    /// [`Management::start`] for tokens that are used for `purpose`.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub fn start_for(
+        purpose: Purpose,
         source: Arc<dyn GrantSource>,
         settings: config::Management,
         clock: Clock,
@@ -85,7 +100,8 @@ impl Management {
             is_urgent: false,
         };
         let wake = Arc::new(Notify::new());
-        let shared = Arc::new(Shared { state: watch::Sender::new(state), wake: Arc::clone(&wake), seed });
+        let shared =
+            Arc::new(Shared { state: watch::Sender::new(state), wake: Arc::clone(&wake), seed, purpose });
         let keeper = Keeper {
             shared: Arc::downgrade(&shared),
             wake,
@@ -156,13 +172,22 @@ impl Management {
                 another = false;
                 return false;
             }
-            tracing::warn!("Auth0 refused the Management token; it is dropped and another is obtained");
+            let client = self.shared.purpose.table();
+            tracing::warn!(
+                client,
+                "Auth0 refused the Management token; it is dropped and another is obtained"
+            );
             state.token = None;
             state.last_drop = Some(now);
             true
         });
         self.shared.wake.notify_one();
         another
+    }
+
+    /// Whether `token` is the one that is handed out now.
+    pub fn is_current(&self, token: &Arc<ManagementToken>) -> bool {
+        self.shared.state.borrow().token.as_ref().is_some_and(|current| Arc::ptr_eq(current, token))
     }
 
     /// Notes that Auth0 also refused the token that replaced a refused one. Pauses requests, longer each time, and logs
@@ -228,6 +253,27 @@ impl Management {
         self.shared.state.subscribe().wait_for(|state| state.last_success.is_some()).await.ok();
     }
 
+    /// Resolves if the first token that Auth0 issues after the start has a scope that must not be used, with the refusal.
+    /// Never resolves otherwise. Does not keep the keeper running.
+    pub fn unfit_at_first(&self) -> impl Future<Output = Refusal> + Send + use<> {
+        let mut state = self.shared.state.subscribe();
+        async move {
+            let judged = |state: &KeeperState| {
+                state.last_success.is_some()
+                    || matches!(state.refused_scopes(), Some(Refusal::UserTokensScope))
+            };
+            // The state's guard must not be held while waiting for ever.
+            let first = match state.wait_for(judged).await {
+                Ok(state) if state.last_success.is_none() => state.refused_scopes().cloned(),
+                _ => None,
+            };
+            match first {
+                Some(refusal) => refusal,
+                None => std::future::pending().await,
+            }
+        }
+    }
+
     /// The state at `now`, for status and metrics.
     pub fn snapshot(&self, now: Moment) -> ManagementSnapshot {
         let state = self.shared.state.borrow();
@@ -240,7 +286,7 @@ impl Management {
                 KeeperPhase::Waiting { until } => Some(until.wall),
             },
             last_success: state.last_success,
-            missing_scopes: missing(scopes.as_deref()),
+            missing_scopes: self.shared.purpose.missing(scopes.as_deref()),
             scopes,
             failure: state.failure.clone(),
             refusal: state.refusal.as_ref().map(|(why, _)| why.clone()),

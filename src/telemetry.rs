@@ -78,8 +78,8 @@ pub struct Counters {
     last_failure: Mutex<Option<(Timestamp, String)>>,
     /// Milliseconds by which Auth0's clock is ahead of this machine's; 0 until it is known.
     skew: AtomicI64,
-    /// When the client's certificate expires, if it has one.
-    certificate_expiry: Mutex<Option<Timestamp>>,
+    /// When the certificates of clients expire, by the client's table.
+    certificate_expiry: Mutex<BTreeMap<&'static str, Timestamp>>,
 }
 
 /// A larger difference of the clocks is logged as a warning, because expiry times are dates.
@@ -107,14 +107,19 @@ impl Counters {
         self.skew.load(Ordering::Relaxed)
     }
 
-    /// Notes when the client's certificate expires; `None` if it authenticates without one.
-    pub fn certificate_expires(&self, at: Option<Timestamp>) {
-        *self.certificate_expiry.lock().unwrap_or_else(PoisonError::into_inner) = at;
+    /// Notes when the certificate of the client that `table` names expires; `None` if it authenticates without one.
+    pub fn certificate_expires(&self, table: &'static str, at: Option<Timestamp>) {
+        let mut expiry = self.certificate_expiry.lock().unwrap_or_else(PoisonError::into_inner);
+        match at {
+            Some(at) => expiry.insert(table, at),
+            None => expiry.remove(table),
+        };
     }
 
-    /// When the client's certificate expires, if it has one.
+    /// When the first certificate of a client expires, if one has any.
     pub fn certificate_expiry(&self) -> Option<Timestamp> {
-        *self.certificate_expiry.lock().unwrap_or_else(PoisonError::into_inner)
+        let expiry = self.certificate_expiry.lock().unwrap_or_else(PoisonError::into_inner);
+        expiry.values().min().copied()
     }
 
     /// Counts a request to Auth0's `endpoint` by its `result` and duration.

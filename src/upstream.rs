@@ -16,6 +16,7 @@ pub mod credentials;
 pub mod discovery;
 mod grants;
 mod jwks;
+mod management_api;
 pub mod pace;
 mod profiles;
 pub mod rate_limit_headers;
@@ -27,6 +28,7 @@ pub mod wire;
 
 pub use client::{Auth0, Parts};
 pub use jwks::issuers;
+pub use management_api::ManagementApi;
 pub use profiles::Profiles;
 
 /// Builds the transport that `[tenant]` describes.

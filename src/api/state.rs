@@ -12,6 +12,7 @@ use crate::clock::Clock;
 use crate::domain::freshness::Moment;
 use crate::domain::source::SourceStanding;
 use crate::management::Management;
+use crate::management::calls::ManagementCalls;
 use crate::telemetry::audit::AuditLog;
 use crate::telemetry::{BudgetStanding, Counters};
 use crate::user_token::UserTokens;
@@ -41,6 +42,8 @@ pub struct Services {
     pub cache: Cache,
     /// The Management token's keeper.
     pub management: Management,
+    /// Clients' own calls of the Management API.
+    pub management_api: Arc<dyn ManagementCalls>,
     /// The clock of the daemon.
     pub clock: Clock,
     /// Lookups, requests to Auth0 and the like, for `status` and `/metrics`.
@@ -69,6 +72,8 @@ pub struct ServiceParts {
     pub cache: Cache,
     /// The Management token's keeper.
     pub management: Management,
+    /// Clients' own calls of the Management API.
+    pub management_api: Arc<dyn ManagementCalls>,
     /// The clock of the daemon.
     pub clock: Clock,
     /// Counters that other parts of the daemon share.
@@ -128,10 +133,12 @@ impl ListenerInfo {
 impl Services {
     /// The services of a daemon that starts now.
     pub fn new(parts: ServiceParts) -> Self {
-        let ServiceParts { cache, management, clock, counters, audit, user_tokens, .. } = parts;
+        let ServiceParts { cache, management, management_api, clock, counters, audit, user_tokens, .. } =
+            parts;
         Self {
             cache,
             management,
+            management_api,
             started: clock.now(),
             clock,
             counters,

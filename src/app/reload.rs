@@ -19,8 +19,8 @@ use crate::providers::Providers;
 use crate::sources::Sources;
 use crate::telemetry;
 use crate::transport::TransportError;
-use crate::upstream::Auth0;
 use crate::upstream::vault::Vault;
+use crate::upstream::{Auth0, ManagementApi};
 use crate::user_token::UserTokens;
 
 use super::end_limits::EndLimits;
@@ -104,6 +104,7 @@ pub(super) struct Reloader {
     pub(super) source: Option<Arc<ConfigSource>>,
     pub(super) services: Arc<Services>,
     pub(super) auth0: Auth0,
+    pub(super) management_api: ManagementApi,
     pub(super) vault: Vault,
     pub(super) providers: Providers,
     pub(super) sources: Sources,
@@ -183,6 +184,7 @@ impl Reloader {
     /// Applies a configuration. Cannot fail.
     fn apply(&mut self, mut config: Config, transports: Transports, by: By) {
         config.client = self.auth0.known(config.client);
+        config.management_api = config.management_api.map(|client| self.management_api.known(client));
         let (before, services) = (&self.running, &self.services);
         let new_credentials = !before.client.has_credentials_of(&config.client);
         telemetry::log::set_level(config.log.level);
@@ -193,6 +195,7 @@ impl Reloader {
         config.vault = config.vault.map(|vault| vault.sharing(before.vault.as_ref()));
         let orders = config.source_orders();
         self.auth0.reconfigure(&config.tenant, &config.client, config.upstream, orders, transports.auth0);
+        self.management_api.reconfigure(&config, transports.management_api, by == By::Operator);
         self.vault.reconfigure(config.vault.clone().unwrap_or_default());
         self.providers.reconfigure(&config.providers, transports.providers);
         self.sources.reconfigure(&config.connections);

@@ -14,7 +14,7 @@ use crate::task;
 
 use super::source::{Grant, GrantSource};
 use super::state::{KeeperPhase, Shared};
-use super::token::{ManagementToken, missing};
+use super::token::ManagementToken;
 
 /// The least time between obtaining a token and requesting the next one, however short its lifetime, and between
 /// attempts, however often an operator asks for one.
@@ -59,7 +59,10 @@ impl Keeper {
             let now = self.clock.now();
             let Some(shared) = self.shared.upgrade() else { return };
             let settings = shared.state.borrow().settings;
-            let outcome = outcome.and_then(|grant| self.admit(grant, settings, now));
+            let outcome = outcome.and_then(|grant| {
+                shared.purpose.admit(grant.shows_idp_tokens).map_err(Failure::Denied)?;
+                self.admit(grant, settings, now)
+            });
             let wait = match &outcome {
                 Ok(token) => self.until_refresh(token, now),
                 Err(failure) => self.after(failure),
@@ -158,11 +161,12 @@ impl Keeper {
 
 impl Shared {
     fn accept(&self, token: ManagementToken, until: Moment, now: Moment) {
-        let lacks = missing(token.scopes.as_deref());
+        let (purpose, client) = (self.purpose, self.purpose.table());
+        let lacks = purpose.missing(token.scopes.as_deref());
         let expires_at = token.schedule.expires.map(Deadline::wall).unwrap_or(now.wall);
-        tracing::info!(%expires_at, next_refresh_at = %until.wall, "Management token obtained");
+        tracing::info!(client, %expires_at, next_refresh_at = %until.wall, "Management token obtained");
         self.state.send_modify(|state| {
-            let known = state.token.as_ref().map(|token| missing(token.scopes.as_deref()));
+            let known = state.token.as_ref().map(|token| purpose.missing(token.scopes.as_deref()));
             if !lacks.is_empty() && known.is_none_or(|known| known != lacks) {
                 warn_of(&lacks);
             }
@@ -177,6 +181,7 @@ impl Shared {
     }
 
     fn reject(&self, failure: Failure, until: Moment) {
+        let client = self.purpose.table();
         self.state.send_modify(|state| {
             let (known, attempts) = match &state.failure {
                 Some((before, attempts)) => (before.is_like(&failure), attempts.saturating_add(1)),
@@ -185,14 +190,19 @@ impl Shared {
             let (why, next_attempt_at) = (&failure, until.wall);
             // Logged once: an outage of hours is one line, and its end another.
             match failure.class() {
-                _ if known => tracing::debug!(%why, attempts, %next_attempt_at, "Still no Management token"),
+                _ if known => tracing::debug!(client, %why, attempts, %next_attempt_at, "Still no Management token"),
                 FailureClass::Permanent => {
-                    tracing::error!(%why, %next_attempt_at, "No Management token until this is fixed");
+                    tracing::error!(client, %why, %next_attempt_at, "No Management token until this is fixed");
                 }
-                _ => tracing::warn!(%why, %next_attempt_at, "No Management token"),
+                _ => tracing::warn!(client, %why, %next_attempt_at, "No Management token"),
             }
             state.is_urgent &= failure.asks_to_wait().is_none();
             state.failure = Some((failure, attempts));
+            if state.refused_scopes().is_some() {
+                // The one before has other scopes. But the operator has just given the application this permission, and
+                // all of its calls end at one moment, which the log names, rather than when that token expires.
+                state.token = None;
+            }
             state.phase = KeeperPhase::Waiting { until };
         });
     }

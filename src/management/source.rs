@@ -29,6 +29,9 @@ pub struct Grant {
     pub expires: Deadline,
     /// Its scopes; `None` if Auth0 does not state them.
     pub scopes: Option<Vec<String>>,
+    /// Whether it has [`IDP_TOKENS_SCOPE`](super::IDP_TOKENS_SCOPE), by the answer or by its own claims; `None` if neither
+    /// states a scope.
+    pub shows_idp_tokens: Option<bool>,
     /// For how long the application's quota for tokens is nearly used up; zero if Auth0 does not report that.
     pub scarce_for: Duration,
 }

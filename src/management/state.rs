@@ -8,7 +8,7 @@ use crate::config;
 use crate::domain::error::{Failure, Refusal};
 use crate::domain::freshness::{Freshness, Moment, Timestamp};
 
-use super::token::ManagementToken;
+use super::token::{ManagementToken, Purpose};
 
 /// What the keeper shares with its handles.
 #[derive(Debug)]
@@ -18,6 +18,8 @@ pub(super) struct Shared {
     pub wake: Arc<Notify>,
     /// Determines the jitter.
     pub seed: u64,
+    /// What the tokens are used for.
+    pub purpose: Purpose,
 }
 
 /// The state of the keeper and its token.
@@ -53,6 +55,14 @@ impl KeeperState {
     /// The token, if it may be used at `now`.
     pub fn usable(&self, now: Moment) -> Option<&Arc<ManagementToken>> {
         self.token.as_ref().filter(|token| token.schedule.at(now) != Freshness::Expired)
+    }
+
+    /// The refusal, if the last token was issued with scopes that must not be used.
+    pub fn refused_scopes(&self) -> Option<&Refusal> {
+        match &self.failure {
+            Some((Failure::Denied(refusal), _)) => Some(refusal).filter(|refusal| refusal.is_of_scopes()),
+            _ => None,
+        }
     }
 
     /// Whether a token is needed before the scheduled attempt. The backoff after a failure is observed nevertheless.

@@ -123,7 +123,8 @@ impl Attempts {
         match rank {
             Rank::Configured if refused.is_refusal_news() => tracing::error!(
                 %why,
-                "Auth0 refuses the client's next key, and accepts the present one: check tenant.client.next_key_file"
+                "Auth0 refuses the client's next key, and accepts the present one: check {}",
+                refused.table().keys().next_key_file
             ),
             Rank::Configured => {}
             Rank::Previous => tracing::error!(

@@ -53,6 +53,8 @@ pub(super) enum Endpoint {
     User,
     Keys,
     Discovery,
+    /// A client's own call, of any path of the Management API.
+    ManagementApi,
 }
 
 impl Endpoint {
@@ -64,6 +66,7 @@ impl Endpoint {
             Self::User => "user",
             Self::Keys => "keys",
             Self::Discovery => "discovery",
+            Self::ManagementApi => "management_api",
         }
     }
 }
@@ -168,19 +171,44 @@ impl Auth0 {
         auth0
     }
 
+    /// A client of the same tenant that authenticates as `client`, and spends from the same budget.
+    pub fn beside(&self, tenant: &Tenant, client: &Arc<Client>, upstream: config::Upstream) -> Self {
+        let (inner, transport) = (&self.0, Arc::clone(&self.reloadable().transport));
+        let credentials = Credentials::of(client, &transport, &[]);
+        let orders = SourceOrders::default();
+        let reloadable = ClientSettings::new(tenant, client, upstream, transport, credentials, orders);
+        let auth0 = Self(Arc::new(ClientInner {
+            domain: Arc::clone(&inner.domain),
+            audience: Arc::clone(&inner.audience),
+            reloadable: RwLock::new(reloadable),
+            previous: Mutex::default(),
+            clock: inner.clock.clone(),
+            tags: inner.tags.clone(),
+            counters: Arc::clone(&inner.counters),
+            user_outages: OutageLog::default(),
+            key_outages: OutageLog::default(),
+            budget: inner.budget.clone(),
+            exchange_budget: inner.exchange_budget.clone(),
+            random: Mutex::new(fastrand::Rng::with_seed(self.draw())),
+        }));
+        auth0.note_certificate(client);
+        auth0
+    }
+
     /// Notes when the client's certificate expires, and logs if it cannot be used now.
     fn note_certificate(&self, client: &Client) {
+        let (table, file) = (client.table.path(), client.table.keys().certificate_file);
         let Credential::TlsClientAuth(certificate) = &client.credential else {
-            return self.0.counters.certificate_expires(None);
+            return self.0.counters.certificate_expires(table, None);
         };
         let (begins_at, expires_at) = (certificate.not_before(), certificate.not_after());
-        self.0.counters.certificate_expires(Some(expires_at));
+        self.0.counters.certificate_expires(table, Some(expires_at));
         match self.0.clock.tenant_wall() {
             now if now >= expires_at => {
-                tracing::error!(%expires_at, "The client's certificate has expired: replace tenant.client.certificate_file");
+                tracing::error!(%expires_at, "The client's certificate has expired: replace {file}");
             }
             now if now < begins_at => {
-                tracing::error!(%begins_at, "The client's certificate is not valid yet: check tenant.client.certificate_file and this machine's clock");
+                tracing::error!(%begins_at, "The client's certificate is not valid yet: check {file} and this machine's clock");
             }
             _ => {}
         }
@@ -264,7 +292,7 @@ impl Auth0 {
     pub(super) fn budget_for(&self, endpoint: Endpoint) -> &Budget {
         match endpoint {
             Endpoint::Exchange => &self.0.exchange_budget,
-            Endpoint::Token | Endpoint::User | Endpoint::Keys | Endpoint::Discovery => &self.0.budget,
+            _ => &self.0.budget,
         }
     }
 
@@ -277,7 +305,9 @@ impl Auth0 {
     ) -> Option<Duration> {
         // The other endpoints have rate limits of their own. A few grants a day and a few key sets an hour stay far
         // below them.
-        let limit = answer.rate_limit(timing).filter(|_| matches!(endpoint, Endpoint::User));
+        let limit = answer
+            .rate_limit(timing)
+            .filter(|_| matches!(endpoint, Endpoint::User | Endpoint::ManagementApi));
         let chance = self.chance();
         let mut closed = None;
         self.budget_for(endpoint).learn(|pace, now| {
@@ -301,7 +331,7 @@ impl Auth0 {
                         "Token Vault's rate limit is reached; exchanges pause until it resets"
                     );
                 }
-                Endpoint::Token | Endpoint::User | Endpoint::Keys | Endpoint::Discovery => {
+                _ => {
                     tracing::warn!(
                         seconds,
                         "The tenant's rate limit is reached; requests pause until it resets"
@@ -313,9 +343,7 @@ impl Auth0 {
     }
 
     fn user_request(&self, user: &UserId, bearer: &Secret) -> Option<Request<Full<Bytes>>> {
-        let text = Secret::new(format!("Bearer {}", bearer.expose()));
-        let mut authorization = HeaderValue::from_str(text.expose()).ok()?;
-        authorization.set_sensitive(true);
+        let authorization = bearer_header(bearer)?;
         Request::builder()
             .method(Method::GET)
             .uri(format!("https://{}{}", self.0.domain, wire::user_path(user)))
@@ -345,6 +373,14 @@ impl Auth0 {
     pub(super) fn failed(&self, failure: &Failure) {
         self.0.counters.upstream_failed(self.0.clock.now().wall, failure.to_string());
     }
+}
+
+/// The value of `Authorization` for a Management token.
+pub(super) fn bearer_header(bearer: &Secret) -> Option<HeaderValue> {
+    let text = Secret::new(format!("Bearer {}", bearer.expose()));
+    let mut authorization = HeaderValue::from_str(text.expose()).ok()?;
+    authorization.set_sensitive(true);
+    Some(authorization)
 }
 
 /// The failure of a request for which the budget gave no permit.

@@ -14,7 +14,7 @@ use hyper::header::{ACCEPT, AUTHORIZATION, CONNECTION, CONTENT_TYPE, HeaderValue
 use hyper::{Method, Request};
 use serde::Serialize;
 
-use crate::config::{Client, Credential};
+use crate::config::{Client, ClientTable, Credential};
 use crate::domain::error::{Failure, Refusal};
 use crate::domain::freshness::Timestamp;
 use crate::secret::Secret;
@@ -32,6 +32,7 @@ const ASSERTION_LIFETIME: Duration = Duration::from_secs(60);
 /// A client id with what it authenticates with, and what Auth0 has said about it. Clones share the latter.
 #[derive(Clone)]
 pub struct Credentials {
+    table: ClientTable,
     id: Arc<str>,
     credential: Credential,
     /// Presents the certificate, if it is one.
@@ -78,7 +79,7 @@ struct Assertion<'a> {
 }
 
 impl Credentials {
-    /// The credentials that `[tenant.client]` names, in the order in which they are tried. What is known about those of
+    /// The credentials that the table of `client` names, in the order in which they are tried. What is known about those of
     /// `known` that are equal is kept. A certificate is presented through a transport like `transport`.
     pub fn of(client: &Client, transport: &Arc<dyn Transport>, known: &[Self]) -> Vec<Self> {
         let credentials = client.next.iter().chain([&client.credential]);
@@ -91,6 +92,7 @@ impl Credentials {
                     _ => None,
                 };
                 Self {
+                    table: client.table,
                     id: Arc::clone(&id),
                     credential: credential.clone(),
                     transport: certificate.and_then(|certificate| transport.presenting(certificate)),
@@ -108,6 +110,11 @@ impl Credentials {
     /// What the application authenticates with.
     pub fn credential(&self) -> &Credential {
         &self.credential
+    }
+
+    /// The table that they are from.
+    pub fn table(&self) -> ClientTable {
+        self.table
     }
 
     /// The client id.
@@ -138,6 +145,9 @@ impl Credentials {
 
     /// The failure of a request with these credentials. A refusal of the client names what to check about them.
     pub fn explain(&self, failure: Failure) -> Failure {
+        if self.table == ClientTable::ManagementApi {
+            return explain_management_api(failure);
+        }
         let Failure::Denied(Refusal::Credentials { status }) = failure else { return failure };
         Failure::Denied(match &self.credential {
             Credential::SecretPost(_) | Credential::SecretBasic(_) => Refusal::Credentials { status },
@@ -208,6 +218,19 @@ impl Credentials {
     }
 }
 
+/// The failure of a request with the credentials of `[management_api]`, whose fix is not one of `[tenant.client]`.
+fn explain_management_api(failure: Failure) -> Failure {
+    match failure {
+        Failure::Denied(Refusal::Credentials { status }) => {
+            Failure::Denied(Refusal::ManagementApiClient { status })
+        }
+        Failure::Denied(Refusal::NoClientGrant { audience }) => {
+            Failure::Denied(Refusal::ManagementApiGrant { audience })
+        }
+        failure => failure,
+    }
+}
+
 /// A random id for a JWT: 128 bits, as 22 characters.
 pub(super) fn jti() -> Result<String, NotSigned> {
     let mut random = [0; 16];
@@ -234,7 +257,8 @@ mod tests {
     const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
 
     fn credentials(credential: Credential) -> Credentials {
-        Credentials { id: "id:1".into(), credential, transport: None, standing: Arc::default() }
+        let table = ClientTable::TenantClient;
+        Credentials { table, id: "id:1".into(), credential, transport: None, standing: Arc::default() }
     }
 
     fn proof(credential: Credential) -> Proof {

@@ -1,12 +1,13 @@
 //! Sends one request and handles what every response has: its result for the metrics, its date, its rate limits. A
 //! request whose connection may be dead is sent once more through a new one.
 
+use std::borrow::Cow;
 use std::pin::pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::Request;
+use hyper::{Request, StatusCode};
 
 use crate::domain::error::Failure;
 use crate::domain::freshness::Moment;
@@ -83,8 +84,8 @@ impl Auth0 {
             Endpoint::Exchange => counters.exchange_requests.add(),
             Endpoint::User => counters.user_requests.add(),
             Endpoint::Keys => counters.key_requests.add(),
-            // Counted by its result alone.
-            Endpoint::Discovery => {}
+            // Counted by their results alone.
+            Endpoint::Discovery | Endpoint::ManagementApi => {}
         }
     }
 
@@ -97,13 +98,9 @@ impl Auth0 {
     ) -> Result<(Answer, Timing), Failure> {
         let inner = &self.0;
         let sent = inner.clock.sends();
-        let mut counted = Counted { inner, endpoint, sent: inner.clock.now(), result: None };
+        let counted = Counted::begin(inner, endpoint, "timeout");
         let answer = sending.await;
-        counted.result = Some(match &answer {
-            Ok(answer) => answer.status.as_str().to_owned(),
-            Err(failure) => failure.label().to_owned(),
-        });
-        drop(counted);
+        counted.end(answer.as_ref().map(|answer| answer.status));
         let answer = answer?;
         let timing = inner.timing(sent, &answer);
         if let Some(wait) = self.account_for(endpoint, &answer, timing) {
@@ -120,18 +117,32 @@ impl Auth0 {
     }
 }
 
-/// Counts a request when it ends, which includes one that is abandoned at its caller's deadline.
-struct Counted<'a> {
+/// Counts a request when it ends, which includes one that is abandoned.
+pub(super) struct Counted<'a> {
     inner: &'a ClientInner,
     endpoint: Endpoint,
     sent: Moment,
-    /// `None` until there is a response or a failure.
-    result: Option<String>,
+    result: Cow<'static, str>,
+}
+
+impl<'a> Counted<'a> {
+    /// Begins with a request that is sent now, and counts as `abandoned` unless it ends.
+    pub fn begin(inner: &'a ClientInner, endpoint: Endpoint, abandoned: &'static str) -> Self {
+        Self { inner, endpoint, sent: inner.clock.now(), result: abandoned.into() }
+    }
+
+    /// Ends with the status of an answer or with a failure.
+    pub fn end(mut self, outcome: Result<StatusCode, &Failure>) {
+        self.result = match outcome {
+            Ok(status) => status.as_str().to_owned().into(),
+            Err(failure) => failure.label().into(),
+        };
+    }
 }
 
 impl Drop for Counted<'_> {
     fn drop(&mut self) {
-        let result = self.result.take().unwrap_or_else(|| "timeout".to_owned());
+        let result = std::mem::take(&mut self.result).into_owned();
         let took = self.sent.age(self.inner.clock.now());
         self.inner.counters.upstream_result(self.endpoint.label(), result, took);
     }

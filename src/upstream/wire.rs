@@ -19,7 +19,7 @@ use crate::domain::source::{Source, SourceOrders};
 use crate::domain::user::UserId;
 use crate::json::lenient::{Bar, Few, Flag, Lifetime, Number, Text};
 use crate::json::{Object, unreadable};
-use crate::management::Grant;
+use crate::management::{Grant, IDP_TOKENS_SCOPE};
 use crate::secret::{Secret, SecretStr, TagKey};
 use crate::transport::response::{Answer, Timing};
 
@@ -163,10 +163,18 @@ fn parse_granted(answer: &Answer, sent: Moment) -> Result<Grant, Failure> {
         (Some(only), None) | (None, Some(only)) => only.earlier(Deadline::after(sent, LONGEST_LIFETIME)),
         (None, None) => Deadline::after(sent, UNSTATED_LIFETIME),
     };
-    let scope = granted.scope.into_given().or(claims.scopes);
+    let stated_scope = granted.scope.into_given();
+    // Either of the two counts: the token is what the Management API reads, and the answer may state more.
+    let scopes = || [&stated_scope, &claims.scopes].into_iter().flatten();
+    let shows_idp_tokens = scopes()
+        .next()
+        .is_some()
+        .then(|| scopes().any(|scopes| scopes.split_whitespace().any(|scope| scope == IDP_TOKENS_SCOPE)));
+    let scope = stated_scope.or(claims.scopes);
     let scopes = scope.map(|scope| scope.split_whitespace().take(MOST_SCOPES).map(str::to_owned).collect());
     let scarce = answer.quotas().into_iter().filter(Limit::is_little).map(|quota| quota.reset).max();
-    Ok(Grant { token: Secret::new(token), sent, expires, scopes, scarce_for: scarce.unwrap_or_default() })
+    let (token, scarce_for) = (Secret::new(token), scarce.unwrap_or_default());
+    Ok(Grant { token, sent, expires, scopes, shows_idp_tokens, scarce_for })
 }
 
 /// Reads the answer to a request for `user`. `tags` gives tokens their fingerprints. Refresh tokens are read for

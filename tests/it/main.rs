@@ -40,6 +40,7 @@ mod edge;
 mod fairness;
 mod identities;
 mod interop;
+mod management_api;
 mod matrix;
 mod me;
 mod outage;

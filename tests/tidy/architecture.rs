@@ -27,7 +27,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("telemetry", &["config", "domain", "secret"]),
     ("transport", &["config", "domain", "secret", "signing"]),
     ("cache", &["clock", "config", "domain", "flight", "secret", "task", "telemetry"]),
-    ("management", &["clock", "config", "domain", "secret", "task"]),
+    ("management", &["clock", "config", "domain", "secret", "task", "transport"]),
     ("user_token", &["clock", "domain", "flight", "json", "secret"]),
     (
         "upstream",
@@ -116,11 +116,11 @@ const NARROW: &[(&str, &str, &[&str])] = &[
     ("cli", "app", &["src/cli/check.rs", "src/cli/check/sources.rs", "src/cli/demo.rs", "src/cli/serve.rs"]),
     ("cli", "providers", &["src/cli/check/sources.rs"]),
     ("cli", "fake_auth0", &["src/cli/demo.rs"]),
-    ("cli", "management", &["src/cli/check.rs"]),
+    ("cli", "management", &["src/cli/check.rs", "src/cli/check/management_api.rs"]),
     ("cli", "secret", &["src/cli/check.rs", "src/cli/check/sources.rs"]),
     ("cli", "state", &["src/cli/check.rs"]),
     ("cli", "transport", &["src/cli/check/systemd_unit.rs"]),
-    ("cli", "upstream", &["src/cli/check.rs", "src/cli/check/vault.rs"]),
+    ("cli", "upstream", &["src/cli/check.rs", "src/cli/check/management_api.rs", "src/cli/check/vault.rs"]),
 ];
 
 /// The files in which a secret leaves its type, and why each may.

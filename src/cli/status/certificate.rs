@@ -9,7 +9,7 @@ pub(super) fn text(certificate: &ClientCertificateStatus, now: Timestamp) -> Str
     let at = date(&certificate.expires_at, now);
     match certificate.expired {
         false => format!("certificate valid, expires {at}"),
-        true => format!("CERTIFICATE EXPIRED {at}; replace tenant.client.certificate_file and its key"),
+        true => format!("CERTIFICATE EXPIRED {at}; replace its certificate_file and key_file"),
     }
 }
 
@@ -29,7 +29,7 @@ mod tests {
         );
         assert_eq!(
             ends("2026-11-22T09:00:00Z", true),
-            "CERTIFICATE EXPIRED 1 h ago (2026-11-22T09:00:00Z); replace tenant.client.certificate_file and its key"
+            "CERTIFICATE EXPIRED 1 h ago (2026-11-22T09:00:00Z); replace its certificate_file and key_file"
         );
     }
 }

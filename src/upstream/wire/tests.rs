@@ -243,6 +243,28 @@ fn a_wrong_local_clock_does_not_expire_management_tokens() {
     assert_eq!(grant.expires.remaining(now()).as_secs(), 3600);
 }
 
+/// The answer may state less than the token has, or more.
+#[test]
+fn a_scope_counts_if_either_the_answer_or_the_token_states_it() {
+    let shows = |claims: &str, members: &str| {
+        let token = jwt(claims);
+        grant(200, &format!(r#"{{"access_token":"{token}"{members}}}"#)).unwrap().shows_idp_tokens
+    };
+    let (both, one) = ("read:users read:user_idp_tokens", "read:users");
+    let member = |scope: &str| format!(r#","scope":"{scope}""#);
+    let claim = |scope: &str| format!(r#"{{"scope":"{scope}"}}"#);
+    assert_eq!(shows(&claim(both), &member(one)), Some(true));
+    assert_eq!(shows(&claim(one), &member(both)), Some(true));
+    assert_eq!(shows(&claim(one), &member(one)), Some(false));
+    assert_eq!(shows("{}", &member(both)), Some(true));
+    assert_eq!(shows(&claim(both), ""), Some(true));
+    assert_eq!(shows(&claim(one), ""), Some(false));
+    assert_eq!(shows("{}", &member("")), Some(false), "none at all");
+    assert_eq!(shows("{}", ""), None);
+    let many = "read:clients ".repeat(2_000) + "read:user_idp_tokens";
+    assert_eq!(shows("{}", &member(&many)), Some(true), "however many stand before it");
+}
+
 #[test]
 fn absent_and_empty_tokens_are_the_same() {
     assert_eq!(token("null", r#"{"access_token":""}"#), None);
