@@ -3,6 +3,7 @@
 
 mod admission;
 pub(crate) mod audit;
+pub mod auth0_error;
 pub mod error;
 mod exchange;
 pub mod exposition;

@@ -8,7 +8,7 @@ use crate::telemetry::log;
 
 use super::samples::{by, durations, flag, instant, known, number, one};
 use super::spec::{Kind, Label, MetricSpec, Value};
-use super::{source_rows, state_rows};
+use super::{management_api_rows, source_rows, state_rows};
 
 /// Every metric. Those that begin with `process` have the names that Prometheus' client libraries give them.
 /// Counters are named here without `_total`, which the output adds.
@@ -117,8 +117,14 @@ pub const METRICS: &[MetricSpec] = &[
         name: "cloakroom_upstream_requests",
         kind: Kind::Counter,
         labels: &[
-            Label { name: "endpoint", values: "`token` (grants), `exchange` (Token Vault), `user`, `keys`" },
-            Label { name: "result", values: "the status, or `timeout`, `connect`, `tls`, `malformed`" },
+            Label {
+                name: "endpoint",
+                values: "`token` (grants), `exchange` (Token Vault), `user`, `keys`, `management_api` (clients' own calls)",
+            },
+            Label {
+                name: "result",
+                values: "the status, or `timeout`, `connect`, `tls`, `malformed`, `abandoned` (the client disconnected)",
+            },
         ],
         help: "Requests to Auth0 by endpoint and result",
         note: "",
@@ -204,6 +210,8 @@ pub const METRICS: &[MetricSpec] = &[
             by([("success", counters.grants_succeeded.get()), ("failure", counters.grants_failed.get())])
         },
     },
+    management_api_rows::TOKEN_VALID,
+    management_api_rows::SCOPE_REFUSED,
     source_rows::REQUESTS,
     source_rows::DURATIONS,
     source_rows::LOST,

@@ -11,7 +11,9 @@ use super::world;
 use crate::support::world::World;
 
 /// Metrics that have samples only where the configuration has a `[[connection]]` or `[state]`.
-const WITHOUT_SAMPLES: [&str; 6] = [
+const WITHOUT_SAMPLES: [&str; 8] = [
+    "cloakroom_management_api_token_valid",
+    "cloakroom_management_api_scope_refused",
     "cloakroom_client_certificate_expiry_timestamp_seconds",
     "cloakroom_source_requests_total",
     "cloakroom_state_usable",
