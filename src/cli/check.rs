@@ -9,7 +9,7 @@ use crate::app::descriptor_limits::Descriptors;
 use crate::app::transports::Transports;
 use crate::clock::Clock;
 use crate::config::{self, Client, Config, Loaded};
-use crate::domain::error::{Failure, FailureClass};
+use crate::domain::error::Failure;
 use crate::domain::freshness::Timestamp;
 use crate::domain::priority::Priority;
 use crate::domain::user::UserId;
@@ -22,14 +22,18 @@ use crate::upstream::wire::UserAnswer;
 use crate::upstream::{Auth0, Parts};
 
 use super::text::visible;
-use super::{CommandError, Environment, Exit};
+use super::{CommandError, Environment};
 
 mod calls;
 mod client;
+mod grants;
+mod management_api;
 mod rules;
 mod sources;
 mod systemd_unit;
 mod vault;
+
+use grants::{judge_next, refusal};
 
 /// The text of `--help`.
 pub const ABOUT: &str = "\
@@ -38,7 +42,8 @@ Read the configuration as `serve` would, and name everything wrong with it at on
 With --online also obtain a Management API token and judge it: scopes that are missing, scopes beyond what is \
 needed, this machine's clock, whether users can be read, and whether [upstream] stays within the tenant's rate limit. \
 Also ask the provider of each [[connection]] whether it accepts the connection's client, and Auth0 whether the \
-application may use Token Vault for it; no user's token is redeemed or exchanged.
+application may use Token Vault for it; no user's token is redeemed or exchanged. Also obtain a token of \
+[management_api], which must not have the scope read:user_idp_tokens.
 
 The rules of each listener are printed as the daemon understands them; `cloakroom explain` says which of them decides \
 about a request.
@@ -86,6 +91,9 @@ pub fn run(args: &Args, environment: Environment, out: &mut impl io::Write) -> R
     }
     writeln!(out, "ok: the configuration is right (tenant {})", config.tenant.domain)?;
     client::print(&config.client, Clock::system().now().wall, out)?;
+    if let Some(client) = &config.management_api {
+        client::print(client, Clock::system().now().wall, out)?;
+    }
     vault::print(&config, out)?;
     rules::print(&config, out)?;
     if args.online { super::block_on(1, online(&config, out)) } else { Ok(()) }
@@ -98,7 +106,7 @@ fn warnings_of_state(path: &Path) -> impl Iterator<Item = String> {
 }
 
 /// Asks Auth0 twice: for a Management token, and with that for [`UNKNOWN_USER`]. If there is a next key, asks once more
-/// for a token, with that key. Then judges the sources of connections.
+/// for a token, with that key. Then judges the sources of connections, and the application of `[management_api]`.
 async fn online(config: &Config, out: &mut impl io::Write) -> Result<(), CommandError> {
     let clock = Clock::system();
     let transports = Transports::build(config).map_err(|cause| CommandError::failed(cause.to_string()))?;
@@ -144,24 +152,12 @@ async fn online(config: &Config, out: &mut impl io::Write) -> Result<(), Command
     // A key that Auth0 refuses for grants is not tried a second time.
     let next = next.as_ref().filter(|_| next_accepted);
     let vault_accepts = vault::judge(config, &auth0, next, &unknown_user, out).await?;
-    match skew_tolerable && scopes_suffice && next_accepted && sources_accept && vault_accepts {
+    let calls_work = management_api::judge(config, &auth0, out).await?;
+    let is_well =
+        skew_tolerable && scopes_suffice && next_accepted && sources_accept && vault_accepts && calls_work;
+    match is_well {
         true => Ok(()),
         false => Err(CommandError::failed("the configuration works only in part: see the warnings above")),
-    }
-}
-
-/// Whether Auth0 accepts the next key. A refusal is a warning, because the present key serves meanwhile.
-fn judge_next<T>(outcome: Result<T, Failure>, out: &mut impl io::Write) -> Result<bool, CommandError> {
-    match outcome {
-        Err(failure) if failure.class() == FailureClass::Permanent => {
-            writeln!(out, "warning: the client's next key is refused: {failure}")?;
-            Ok(false)
-        }
-        outcome => {
-            outcome.map_err(refusal)?;
-            writeln!(out, "ok: Auth0 accepts the client's next key")?;
-            Ok(true)
-        }
     }
 }
 
@@ -251,11 +247,4 @@ fn judge_budget(config: &Config, standing: BudgetStanding, out: &mut impl io::Wr
              {limit}"
         ),
     }
-}
-
-/// The error for a failure. A permanent one is fixed in the configuration, here or in Auth0; any other may pass.
-fn refusal(failure: Failure) -> CommandError {
-    let exit =
-        if failure.class() == FailureClass::Permanent { Exit::Configuration } else { Exit::Unavailable };
-    CommandError::new(exit, failure.to_string())
 }

@@ -8,6 +8,7 @@ use crate::app::descriptor_limits::Descriptors;
 use crate::app::reload::ConfigSource;
 use crate::app::{self, Bound, Deps, Ended, Running, StartError};
 use crate::config::{self, AuditOutput, Config, Env, Loaded};
+use crate::domain::error::Refusal;
 use crate::process::notify::ServiceManager;
 use crate::process::sandbox::{self, Needs, Sandbox};
 use crate::process::signals::{SignalRequest, Signals};
@@ -16,7 +17,7 @@ use crate::task;
 use crate::telemetry;
 
 use super::configuration::{Environment, wrong};
-use super::exit::CommandError;
+use super::exit::{CommandError, Exit};
 use super::runtime::block_on;
 
 /// For `--help`.
@@ -166,24 +167,49 @@ async fn serve(config: Config, deps: Deps, bound: Bound, signals: Signals) -> Re
     }
     // The configuration contains secrets, which a reload may replace.
     drop(config);
-    // Without signals the daemon could not be stopped, so it ends now.
-    if let Err(cause) = until_end(&running, signals).await {
-        tracing::error!(%cause, "Signals cannot be received");
-    }
+    let end = until_end(&running, signals).await;
     tracing::info!("Shutting down");
     match running.stop().await {
         Ended::Finished => tracing::info!("Everything that was begun is finished"),
         Ended::CutShort => {}
     }
-    Ok(())
+    match end {
+        End::Asked => Ok(()),
+        End::Unfit(refusal) => Err(CommandError::new(Exit::Configuration, refusal.to_string())),
+    }
+}
+
+/// Why the daemon ends.
+enum End {
+    /// A signal ends it, or none can be received.
+    Asked,
+    /// The configuration turned out to be wrong.
+    Unfit(Refusal),
 }
 
 /// Waits for a signal that ends the daemon, and reloads on request. The log contains the result of a reload.
-async fn until_end(running: &Running, signals: Signals) -> io::Result<()> {
-    let mut signals = signals.receive()?;
-    while signals.next().await? == SignalRequest::Reload {
-        let reload = running.reload();
-        task::spawn("reload", async move { drop(reload.await) });
+async fn until_end(running: &Running, signals: Signals) -> End {
+    // Without signals the daemon could not be stopped, so it ends now.
+    let unreceived = |cause: io::Error| {
+        tracing::error!(%cause, "Signals cannot be received");
+        End::Asked
+    };
+    let mut signals = match signals.receive() {
+        Ok(signals) => signals,
+        Err(cause) => return unreceived(cause),
+    };
+    loop {
+        let request = tokio::select! {
+            request = signals.next() => request,
+            refusal = running.unfit() => return End::Unfit(refusal),
+        };
+        match request {
+            Ok(SignalRequest::Reload) => {
+                let reload = running.reload();
+                task::spawn("reload", async move { drop(reload.await) });
+            }
+            Ok(_) => return End::Asked,
+            Err(cause) => return unreceived(cause),
+        }
     }
-    Ok(())
 }

@@ -41,6 +41,28 @@ fn sigterm_and_sigint_end_it_with_0_and_leave_no_socket() {
     }
 }
 
+/// The tenant knows one application. Here it is that of the calls, and the one that reads users is refused.
+#[test]
+fn an_application_of_calls_that_may_see_users_tokens_ends_the_daemon_with_78() {
+    let deployment = Deployment::new(
+        "[tenant.client]\nid = \"other\"\nsecret_file = \"{dir}/secret\"\n\
+         [management_api]\nclient_id = \"demo-client\"\nsecret_file = \"{dir}/secret\"\n",
+    );
+    let mut daemon = Daemon::start(&deployment.config(), &deployment.socket());
+    assert_eq!(daemon.wait().code(), Some(78), "{}", daemon.log());
+    let log = daemon.log();
+    assert!(log.contains("error: the application of [management_api] has the permission"), "{log}");
+    assert!(!deployment.socket().exists());
+
+    deployment.tenant.grant_scopes(&["read:users"]);
+    let mut daemon = Daemon::start(&deployment.config(), &deployment.socket());
+    daemon.until("it has a token", |daemon| daemon.log().contains("Management token obtained"));
+    // A later token that has it again does not end the daemon.
+    deployment.tenant.grant_scopes(&["read:users", "read:user_idp_tokens"]);
+    daemon.signal(Signal::SIGTERM);
+    assert_eq!(daemon.wait().code(), Some(0), "{}", daemon.log());
+}
+
 #[test]
 fn what_was_begun_is_finished_and_readiness_goes_first() {
     let deployment = Deployment::new("[shutdown]\nmin_delay = \"300ms\"");
