@@ -10,8 +10,10 @@ use crate::domain::policy::Denied;
 use crate::domain::retry::whole_seconds;
 use crate::domain::source::{SourceError, SourceFailure, SourceProblem};
 use crate::domain::target::TargetFault;
+use crate::management::calls::ManagementCallFailure;
 use crate::user_token::NotVerified;
 
+use super::auth0_error;
 use super::hints;
 use super::proxy::framing::FramingFault;
 use super::response::{Reply, json};
@@ -23,7 +25,7 @@ mod lookups;
 mod spec;
 mod table;
 
-use lookups::{ask_again_after, connections, lookup_detail, lookup_kind, source_kind};
+use lookups::{ask_again_after, connections, lookup_detail, lookup_kind, management_call_kind, source_kind};
 pub use spec::ErrorSpec;
 pub use table::Code;
 #[cfg(feature = "schema")]
@@ -84,6 +86,10 @@ pub enum ApiError {
     ProviderUnsupported,
     /// As many calls are under way as are allowed.
     NoStream,
+    /// A call of the Management API has no answer.
+    ManagementCall(ManagementCallFailure),
+    /// Auth0 did not answer a call of the Management API in time.
+    ManagementApiLate,
     /// The client exceeds the rate of its rule.
     TooOften {
         /// When there is room for one more.
@@ -151,6 +157,8 @@ impl ApiError {
             Self::Framing(FramingFault::MethodOverride) => Code::MethodOverride,
             Self::Framing(_) => Code::InvalidRequest,
             Self::BodyBroken => Code::InvalidRequest,
+            Self::ManagementCall(failure) => management_call_kind(failure),
+            Self::ManagementApiLate => Code::UpstreamTimeout,
             Self::ProviderUnsupported => Code::ProviderUnsupported,
             Self::Draining => Code::Draining,
             Self::NoRoom | Self::NoStream => Code::Overloaded,
@@ -201,6 +209,8 @@ impl ApiError {
                  provider directly"
                     .into()
             }
+            Self::ManagementCall(failure) => failure.to_string(),
+            Self::ManagementApiLate => "Auth0 did not answer the call, or did not read its body, within 30 s".into(),
             Self::NoStream => {
                 "as many calls are under way as listener.max_streams allows, or half of them for this uid: retry when others \
                  have ended"
@@ -245,7 +255,21 @@ impl ApiError {
             Self::Lookup(LookupError::Unavailable(unavailable)) => {
                 Some(whole_seconds(ask_again_after(unavailable)))
             }
+            Self::ManagementCall(failure) => failure.retry_after().map(whole_seconds),
             _ => None,
+        }
+    }
+
+    /// The answer that says so to a client of the Management API, in Auth0's own shape.
+    pub fn auth0_reply(&self, path: &str) -> Reply {
+        let spec = self.kind().spec();
+        let body = auth0_error::body(spec, &self.detail(path));
+        let reply = Reply::new(spec.status, "application/json; charset=utf-8", body.into());
+        match self {
+            Self::ManagementCall(failure) => auth0_error::headers(failure)
+                .into_iter()
+                .fold(reply, |reply, (name, value)| reply.with(name, value)),
+            _ => self.with_headers(reply),
         }
     }
 
@@ -305,7 +329,15 @@ impl ApiError {
     /// The answer that says so, to a request for `path`.
     pub fn reply(&self, request_id: &str, path: &str) -> Reply {
         let spec = self.kind().spec();
-        let mut reply = json(spec.status, "application/problem+json", &self.problem(spec, request_id, path));
+        self.with_headers(json(
+            spec.status,
+            "application/problem+json",
+            &self.problem(spec, request_id, path),
+        ))
+    }
+
+    /// `reply` with the headers that belong to the error.
+    fn with_headers(&self, mut reply: Reply) -> Reply {
         if let Some(seconds) = self.retry_after() {
             reply = reply.with(RETRY_AFTER, seconds.into());
         }

@@ -63,7 +63,10 @@ impl Exchange<'_> {
             services.request_counters.refused(&refused);
             let trace_id = trace::shown(trace::of(&head.headers));
             tracing::debug!(route = name, uid, code = refused.code(), %request_id, trace_id, "Request refused");
-            refused.reply(request_id.as_str(), head.uri.path())
+            match spec.is_some_and(|spec| spec.route == Route::ManagementApi) {
+                true => refused.auth0_reply(head.uri.path()),
+                false => refused.reply(request_id.as_str(), head.uri.path()),
+            }
         });
         let status = reply.status();
         services.request_counters.answered(spec, status);

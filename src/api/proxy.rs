@@ -16,6 +16,7 @@ pub mod framing;
 mod head_wait;
 pub mod headers;
 pub mod links;
+mod management_call;
 mod provider_call;
 mod record;
 mod upload;
@@ -41,7 +42,7 @@ pub(super) async fn answer(
     record: &mut AuditRecord,
 ) -> Result<Response<AnswerBody>, ApiError> {
     match route.spec.route {
-        Route::ManagementApi => Err(ApiError::NoRoute),
+        Route::ManagementApi => management_call::answer(exchange, route, body, is_kept, record).await,
         _ => provider_call::answer(exchange, route, body, is_kept, record).await,
     }
 }

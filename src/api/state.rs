@@ -178,6 +178,11 @@ impl Services {
         Arc::clone(&self.proxied_apis.read().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// Whether the configuration lets any call be sent on.
+    pub(crate) fn sends_calls_on(&self) -> bool {
+        !self.proxied_apis().is_empty() || self.management_api.snapshot(self.clock.now()).is_some()
+    }
+
     /// Replaces the APIs that calls may go to. Calls under way keep the previous ones.
     pub fn set_proxied_apis(&self, apis: ProxiedApis) {
         *self.proxied_apis.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(apis);

@@ -299,6 +299,7 @@ mod tests {
             (503, "upstream_unavailable", 69),
             (503, "upstream_rate_limited", 69),
             (503, "management_token_unavailable", 69),
+            (503, "management_api_closed", 78),
             (503, "draining", 69),
             (503, "overloaded", 69),
             (504, "upstream_timeout", 69),

@@ -13,7 +13,7 @@ use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use tokio::net::UnixStream;
-use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::unix::OwnedWriteHalf;
 use tokio::sync::watch;
 
 use super::connection_timer::{ConnectionTimer, TimedOut};
@@ -23,6 +23,7 @@ use super::refusal;
 use super::stepped_body;
 use crate::api::error::ApiError;
 use crate::api::peer::ConnectionPeer;
+use crate::api::proxy::framing::TwoFramings;
 use crate::api::response::{AnswerBody, KEEP_ALIVE};
 use crate::api::service::{self, Answering};
 use crate::api::{Services, ShutdownPhase};
@@ -48,7 +49,8 @@ pub(super) async fn serve(
     let (reading, stream) = stream.into_split();
     let stream = Arc::new(stream);
     let answer = |request| service::answer(known, client.peer(), request);
-    let end = converse(reading, &stream, &mut scheduled, &state, services.phase(), &answer).await;
+    let io = ConnectionIo::new(reading, &stream, &state, services.sends_calls_on());
+    let end = converse(io, &stream, &mut scheduled, &state, services.phase(), &answer).await;
     // The connection keeps a turn that it still holds: what its client goes on sending is read, and costs its uid alone.
     // Without it, a client that sends head sections that are too large takes the 95th percentile of another uid's hits
     // from 0.8 to 1.3 ms (debug builds).
@@ -62,18 +64,21 @@ pub(super) async fn serve(
 /// Answers the requests of one connection with `answer`, until the connection ends. The stream is split, because hyper
 /// alone reads, and `hung_up` and `refusal` use it as well.
 async fn converse<'a>(
-    reading: OwnedReadHalf,
+    io: ConnectionIo,
     stream: &Arc<OwnedWriteHalf>,
     scheduled: &mut ScheduledConnection,
     state: &Arc<ConnectionState>,
     phase: watch::Receiver<ShutdownPhase>,
     answer: &(impl Fn(Request<Incoming>) -> Answering<'a> + Sync),
 ) -> ConnectionEnd {
-    let io = TokioIo::new(ConnectionIo::new(reading, stream, state));
+    let io = TokioIo::new(io);
     let (shutdown, has_body) = (&Shutdown(phase), &AtomicBool::new(false));
     // The service lives no longer than this function, so it can borrow.
-    let service = service_fn(|request: Request<Incoming>| {
+    let service = service_fn(|mut request: Request<Incoming>| {
         state.begin_request();
+        if state.take_two_framings() {
+            request.extensions_mut().insert(TwoFramings);
+        }
         if !request.body().is_end_stream() {
             has_body.store(true, Ordering::Relaxed);
         }

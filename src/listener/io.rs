@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use crate::api::proxy::framing::HeadScan;
 use nix::sys::socket::{Shutdown, shutdown};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::UnixStream;
@@ -54,6 +55,8 @@ pub struct ConnectionState {
     blocked: AtomicBool,
     /// What the current step did of a streamed response.
     stream_step: AtomicU8,
+    /// The head that is being read has two framings.
+    two_framings: AtomicBool,
 }
 
 /// What a step did of a streamed response.
@@ -145,6 +148,11 @@ impl ConnectionState {
         self.blocked.load(Ordering::Relaxed)
     }
 
+    /// Whether the head of the request that begins has two framings, of which hyper shows one.
+    pub fn take_two_framings(&self) -> bool {
+        self.two_framings.load(Ordering::Relaxed) && self.two_framings.swap(false, Ordering::Relaxed)
+    }
+
     pub fn set_stream_step(&self, step: StreamStep) {
         self.stream_step.store(step as u8, Ordering::Relaxed);
     }
@@ -177,11 +185,20 @@ pub struct ConnectionIo {
     is_read_shut: bool,
     /// hyper has given up, and its own response was suppressed.
     is_suppressed: bool,
+    /// Scans heads, where calls are sent on.
+    scan: Option<HeadScan>,
 }
 
 impl ConnectionIo {
-    pub fn new(reading: OwnedReadHalf, stream: &Arc<OwnedWriteHalf>, state: &Arc<ConnectionState>) -> Self {
+    /// A stream that `scans` heads for two framings, or does not.
+    pub fn new(
+        reading: OwnedReadHalf,
+        stream: &Arc<OwnedWriteHalf>,
+        state: &Arc<ConnectionState>,
+        scans: bool,
+    ) -> Self {
         Self {
+            scan: scans.then(HeadScan::default),
             reading,
             stream: Arc::clone(stream),
             state: Arc::clone(state),
@@ -194,6 +211,16 @@ impl ConnectionIo {
     fn suppresses(&mut self) -> bool {
         self.is_suppressed |= matches!(self.state.phase(), ConnectionPhase::Idle | ConnectionPhase::Reading);
         self.is_suppressed
+    }
+
+    /// Scans what was read of a head, which `begins` with it or was begun before.
+    fn scan(&mut self, bytes: &[u8], begins: bool) {
+        let Some(scan) = &mut self.scan else { return };
+        if begins {
+            *scan = HeadScan::default();
+        }
+        scan.feed(bytes);
+        self.state.two_framings.store(scan.has_two_framings(), Ordering::Relaxed);
     }
 
     /// Shuts down the reading half of an idle connection: the kernel returns the bytes that have arrived, then the end
@@ -220,8 +247,13 @@ impl AsyncRead for ConnectionIo {
         ready!(Pin::new(&mut self.reading).poll_read(cx, buf))?;
         if buf.filled().len() > before {
             self.state.note_work();
-            if self.state.phase() == ConnectionPhase::Idle {
+            let phase = self.state.phase();
+            if phase == ConnectionPhase::Idle {
                 self.state.set_phase(ConnectionPhase::Reading);
+            }
+            if matches!(phase, ConnectionPhase::Idle | ConnectionPhase::Reading) {
+                let new = buf.filled().get(before..).unwrap_or_default();
+                self.scan(new, phase == ConnectionPhase::Idle);
             }
         }
         Poll::Ready(Ok(()))

@@ -19,8 +19,7 @@ pub trait ManagementCalls: Send + Sync + 'static {
     /// Sends `request` once, for a client of `flow`, and returns Auth0's answer as soon as its head was read.
     ///
     /// The request's URI is what follows `/api/v2`, with its query: `/users/auth0%7C1?fields=name`. It goes out byte for
-    /// byte. The headers are those that go from end to end; `Authorization` and `Host` are replaced, and the daemon's
-    /// name is added to `User-Agent`.
+    /// byte. The headers are those that go from end to end, without `Host`; `Authorization` is set.
     ///
     /// The call waits behind all lookups for a permit of the tenant's budget, and for a token, together for at most
     /// `tenant.request_timeout`. A closed gate is not waited for. There is no time limit for the request's body and for

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
-use hyper::header::{AUTHORIZATION, HOST, HeaderMap, HeaderValue, USER_AGENT};
+use hyper::header::AUTHORIZATION;
 use hyper::{Request, Response, StatusCode, Uri};
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -27,7 +27,6 @@ use super::budget::BudgetPermit;
 use super::client::{Auth0, Endpoint, bearer_header, unavailable};
 use super::pace::BudgetError;
 use super::sending::Counted;
-use super::wire::AGENT;
 
 /// Where the Management API begins.
 const PREFIX: &str = "/api/v2";
@@ -227,11 +226,7 @@ impl Active {
         let uri = format!("https://{}{PREFIX}{tail}", self.auth0.0.domain);
         *request.uri_mut() = uri.parse::<Uri>().map_err(|_| unsendable())?;
         let authorization = bearer_header(token).ok_or_else(unsendable)?;
-        let headers = request.headers_mut();
-        headers.remove(HOST);
-        headers.insert(AUTHORIZATION, authorization);
-        let agent = agent(headers);
-        headers.insert(USER_AGENT, agent);
+        request.headers_mut().insert(AUTHORIZATION, authorization);
         Ok(request)
     }
 
@@ -266,12 +261,4 @@ async fn within_permit(
     }
     drop(permit);
     opening.await
-}
-
-/// The client's own `User-Agent`, if it has one, and the daemon's after it.
-fn agent(headers: &HeaderMap) -> HeaderValue {
-    let own = headers.get_all(USER_AGENT).iter().map(HeaderValue::as_bytes);
-    let all: Vec<_> = own.filter(|own| !own.is_empty()).chain([AGENT.as_bytes()]).collect();
-    // Header values joined by spaces are a header value.
-    HeaderValue::from_bytes(&all.join(&b' ')).unwrap_or(HeaderValue::from_static(AGENT))
 }

@@ -6,6 +6,7 @@ use crate::api::hints;
 use crate::domain::error::{Failure, FailureClass, LookupError, Stage, Unavailable};
 use crate::domain::identity::Candidate;
 use crate::domain::source::{OverReason, SourceError, SourceFailure, SourceProblem};
+use crate::management::calls::ManagementCallFailure;
 
 use super::Code;
 
@@ -56,13 +57,31 @@ pub(super) fn source_kind(failure: &SourceFailure) -> Code {
 }
 
 fn unavailable_kind(unavailable: &Unavailable) -> Code {
-    match (unavailable.stage, &unavailable.failure, unavailable.failure.class()) {
-        (Stage::ManagementToken, ..) => Code::ManagementTokenUnavailable,
-        (_, Failure::TimedOut { .. }, _) => Code::UpstreamTimeout,
-        (_, Failure::OverBudget { .. }, _) => Code::Overloaded,
-        (_, _, FailureClass::Throttled) => Code::UpstreamRateLimited,
-        (_, _, FailureClass::Passing) => Code::UpstreamUnavailable,
-        (_, _, FailureClass::Malformed | FailureClass::Permanent) => Code::UpstreamError,
+    match unavailable.stage {
+        Stage::ManagementToken => Code::ManagementTokenUnavailable,
+        _ => failure_kind(&unavailable.failure),
+    }
+}
+
+fn failure_kind(failure: &Failure) -> Code {
+    match (failure, failure.class()) {
+        (Failure::TimedOut { .. }, _) => Code::UpstreamTimeout,
+        (Failure::OverBudget { .. }, _) => Code::Overloaded,
+        (_, FailureClass::Throttled) => Code::UpstreamRateLimited,
+        (_, FailureClass::Passing) => Code::UpstreamUnavailable,
+        (_, FailureClass::Malformed | FailureClass::Permanent) => Code::UpstreamError,
+    }
+}
+
+pub(super) fn management_call_kind(failure: &ManagementCallFailure) -> Code {
+    match failure {
+        ManagementCallFailure::NotConfigured => Code::RouteNotFound,
+        // As Auth0 answers it, so that its SDKs wait.
+        ManagementCallFailure::GateClosed(_) => Code::RateLimited,
+        ManagementCallFailure::Busy { .. } => Code::Overloaded,
+        ManagementCallFailure::NoToken(_) => Code::ManagementTokenUnavailable,
+        ManagementCallFailure::Closed(_) => Code::ManagementApiClosed,
+        ManagementCallFailure::Failed(failure) => failure_kind(failure),
     }
 }
 

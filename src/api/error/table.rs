@@ -288,7 +288,7 @@ errors! {
         meaning: "Auth0's response cannot be used: an unexpected status, a body in another form than documented, or a \
                   refusal.",
         remedy: "Read `detail`; retry later.",
-        answered_by: &[Lookups],
+        answered_by: &[Lookups, Only(Route::ManagementApi)],
         retry_after: Some(UPSTREAM_WAIT),
         exit: 69,
     }
@@ -343,7 +343,7 @@ errors! {
         title: "Auth0 is not available",
         meaning: "Auth0 cannot be reached, or fails.",
         remedy: "Retry later. `detail` names the cause.",
-        answered_by: &[Lookups],
+        answered_by: &[Lookups, Only(Route::ManagementApi)],
         retry_after: Some(UPSTREAM_WAIT),
         exit: 69,
     }
@@ -353,7 +353,7 @@ errors! {
         title: "The tenant's rate limit is reached",
         meaning: "Auth0 answers 429: the tenant's rate limit is reached.",
         remedy: "Retry later.",
-        answered_by: &[Lookups],
+        answered_by: &[Lookups, Only(Route::ManagementApi)],
         retry_after: Some(UPSTREAM_WAIT),
         exit: 69,
     }
@@ -363,10 +363,20 @@ errors! {
         title: "The daemon has no Management token",
         meaning: "The daemon has not obtained a Management token, without which it cannot ask Auth0 for users.",
         remedy: "Retry later. If `permanent` is true, an operator has to fix what `detail` names.",
-        answered_by: &[Lookups, Only(Route::ManagementToken)],
+        answered_by: &[Lookups, Only(Route::ManagementToken), Only(Route::ManagementApi)],
         retry_after: Some(UPSTREAM_WAIT),
         members: &["permanent"],
         exit: 69,
+    }
+    ManagementApiClosed {
+        name: "management_api_closed",
+        status: S::SERVICE_UNAVAILABLE,
+        title: "Calls of the Management API are closed",
+        meaning: "The token of `[management_api]` has the scope `read:user_idp_tokens`, or its scopes cannot be seen. With \
+                  it, answers would show every user's tokens at identity providers.",
+        remedy: "An operator takes the permission away from that application at Auth0.",
+        answered_by: &[Only(Route::ManagementApi)],
+        exit: 78,
     }
     Overloaded {
         name: "overloaded",
@@ -385,7 +395,7 @@ errors! {
         title: "The daemon is shutting down",
         meaning: "The deadline of the daemon's shutdown came before the answer.",
         remedy: "Retry: the daemon's successor answers.",
-        answered_by: &[Lookups, Only(Route::ManagementToken)],
+        answered_by: &[Lookups, Only(Route::ManagementToken), Only(Route::ManagementApi)],
         retry_after: Some("1 s"),
         exit: 69,
     }
@@ -395,7 +405,7 @@ errors! {
         title: "Auth0 did not answer in time",
         meaning: "Auth0 did not answer within `tenant.request_timeout`.",
         remedy: "Retry later.",
-        answered_by: &[Lookups],
+        answered_by: &[Lookups, Only(Route::ManagementApi)],
         retry_after: Some(UPSTREAM_WAIT),
         exit: 69,
     }

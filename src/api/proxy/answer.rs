@@ -82,7 +82,8 @@ pub fn respond(
     if let Some(verdict) = &verdict {
         let remedy = addressed.and_then(|addressed| verdict::remedy(addressed.connection, verdict));
         let texts = [(VERDICT, Some(verdict.header_value())), (REMEDY, remedy)];
-        let texts = texts.into_iter().filter_map(|(name, text)| Some((name, HeaderValue::try_from(text?).ok()?)));
+        let texts =
+            texts.into_iter().filter_map(|(name, text)| Some((name, HeaderValue::try_from(text?).ok()?)));
         headers.extend(texts);
     }
     let request_id = parts.request_id.header();

@@ -18,6 +18,11 @@ impl ProxiedApis {
         Self { apis: apis.iter().cloned().map(Arc::new).collect(), transport }
     }
 
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.apis.is_empty()
+    }
+
     /// The API of this name for identities of this connection, and what carries calls to it.
     pub fn find(
         &self,

@@ -12,6 +12,7 @@ use crate::api::exchange::Exchange;
 use crate::api::handlers::until_shutdown;
 use crate::api::response::AnswerBody;
 use crate::api::route::Matched;
+use crate::api::trace;
 use crate::domain::policy::Operation;
 use crate::domain::policy::call::Call;
 use crate::domain::target::Target;
@@ -94,7 +95,7 @@ pub async fn answer(
         call: event,
         status: judged.status(),
         request_id: *request_id,
-        trace: crate::api::trace::of(&head.headers),
+        trace: trace::of(&head.headers),
         begun: *begun,
         upload: call.upload.clone(),
         permit,
@@ -140,7 +141,7 @@ impl ManagementCall<'_> {
         *request.headers_mut() = headers::request(&self.exchange.head.headers, UserAgent::CallerAndDaemon);
         self.framing.write(request.headers_mut());
         self.upload.restart();
-        let calling = services.management_calls.call(self.exchange.peer.flow(), request);
+        let calling = services.management_api.call(self.exchange.peer.flow(), request);
         let outcome = head_wait::head(calling, &self.upload, TIMES);
         until_shutdown(services, async { outcome.await.map_err(no_answer) }).await
     }

@@ -33,8 +33,8 @@ use crate::transport::streaming::{StreamBody, StreamingTransport};
 
 use super::address::CallAddress;
 use super::answer::{Addressed, Judged, respond};
-use super::download::AnswerLimits;
 use super::apis::ProxiedApis;
+use super::download::AnswerLimits;
 use super::framing::{self, BodyFraming};
 use super::head_wait::{self, CallTimes, NoAnswer};
 use super::headers::{self, UserAgent};

@@ -33,7 +33,8 @@ async fn a_refused_client_that_is_held_back_costs_the_state_file_nothing() {
     let transports = Transports {
         auth0: InMemory::to(&tenant, &config),
         providers: ProvidersInMemory::of(&[&provider], settings().request_timeout),
-        management_api: None, apis: None,
+        management_api: None,
+        apis: None,
     };
     let running = in_memory::start_through(&config, transports, &clocks[0]).await;
     let user = UserId::parse(users::EXPIRED_GITLAB).unwrap();

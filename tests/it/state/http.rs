@@ -93,7 +93,8 @@ async fn the_end_of_a_daemon_waits_for_a_provider_as_long_as_requests_to_it_do()
     provider.clear();
 
     let providers = ProvidersInMemory::of(&[&provider], config.providers.request_timeout);
-    let transports = Transports { auth0: InMemory::to(&tenant, &config), providers, management_api: None, apis: None };
+    let transports =
+        Transports { auth0: InMemory::to(&tenant, &config), providers, management_api: None, apis: None };
     let running = in_memory::start_through(&config, transports, &clock).await;
     running.services().management.bearer().await.unwrap();
     running.services().cache.look_up(query(), FLOW).await.unwrap();

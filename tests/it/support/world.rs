@@ -132,7 +132,8 @@ impl World {
     ) -> Self {
         let config = configure_in(&directory, "tenant.example", &tenant, None, settings);
         let providers = ProvidersInMemory::of(&[provider], config.providers.request_timeout);
-        let transports = Transports { auth0: InMemory::to(&tenant, &config), providers, management_api: None, apis: None };
+        let transports =
+            Transports { auth0: InMemory::to(&tenant, &config), providers, management_api: None, apis: None };
         let running = in_memory::start_through(&config, transports, &clocks[0]).await;
         Self::new(tenant, clocks, directory, config, running, None)
     }

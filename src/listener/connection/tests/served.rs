@@ -25,7 +25,7 @@ use crate::domain::policy::{Caller, Standing};
 use crate::listener::connection_limits::{ConnectionLimits, ConnectionSlot};
 use crate::listener::fairness::{FairScheduler, Group};
 use crate::listener::held_slot::HeldSlot;
-use crate::listener::io::ConnectionState;
+use crate::listener::io::{ConnectionIo, ConnectionState};
 use crate::listener::refusal;
 
 /// What the provider of one call sends. Closed once the daemon has dropped the call.
@@ -82,7 +82,8 @@ impl Served {
             let held: Arc<dyn StreamSlots> = slots;
             let answer = |request| answer(request, &held, &called, &uploads);
             let writing = Arc::new(writing);
-            let end = converse(reading, &writing, &mut scheduled, &state, phase_now, &answer).await;
+            let io = ConnectionIo::new(reading, &writing, &state, true);
+            let end = converse(io, &writing, &mut scheduled, &state, phase_now, &answer).await;
             if let ConnectionEnd::Answered = end {
                 refusal::drain((*writing).as_ref()).await;
             }
