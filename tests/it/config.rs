@@ -6,6 +6,7 @@
 
 mod connections;
 mod files;
+mod proxied_apis;
 mod random;
 
 use std::collections::BTreeSet;

@@ -178,6 +178,7 @@ const ABSENT: &[Absent] = &[
         within: "src/",
         except: &[
             "src/cli/demo.rs",
+            "src/config/api_address.rs",
             "src/config/proxy.rs",
             "src/config/schema/providers.rs",
             "src/config/schema/tenant.rs",

@@ -57,16 +57,15 @@ fn every_key_is_the_same_from_the_file_and_from_the_environment() {
     // These go with other values of `auth`, and there can be only one of `secret` and `secret_file`.
     let others = ["secret", "key_file", "next_key_file", "signing_alg", "certificate_file", "token_host"];
     let is_wanted = |key: &Key| {
-        // Token Vault needs such an `auth`.
-        let tables = ["tenant.client", "management_api"];
-        let is_other =
-            tables.iter().any(|table| others.iter().any(|other| key.path == format!("{table}.{other}")));
-        !is_other && !key.path.starts_with("vault.")
+        // Token Vault needs such an `auth`, and calls need such `operations`.
+        let is_other = others.iter().any(|other| key.path == format!("tenant.client.{other}"));
+        !is_other && !key.path.starts_with("vault.") && key.path != "listener.allow.calls"
     };
     let from_file = load(&place.at_home(&set(&read(CONFIGURATION), is_wanted)));
     let variables = schema::keys().filter(|key| is_wanted(key)).map(|key| {
         let path = key.path.replace("listener.", "listener.0.").replace("allow.", "allow.0.");
         let path = path.replace("connection.", "connection.0.");
+        let path = path.strip_prefix("proxy.").map_or(path.clone(), |name| format!("proxy.0.{name}"));
         let value = match key.default {
             DefaultValue::Value(_) if is_left_out(key) && key.example.is_some() => key.example.unwrap(),
             DefaultValue::Value(value) => value,
@@ -110,7 +109,6 @@ impl Place {
         text.replace("/etc/cloakroom/client_secret", &within("client_secret"))
             .replace("/etc/ssl/corp-ca.pem", &within("ca.pem"))
             .replace("/etc/cloakroom/user-key", &within("user-key"))
-            .replace("/etc/cloakroom/management_api_secret", &within("client_secret"))
             .replace("/etc/cloakroom/google_secret", &within("google_secret"))
             .replace("/etc/cloakroom/state_key", &within("state-key"))
             .replace("\"cloakroom-clients\"", &gid.to_string())
@@ -125,7 +123,7 @@ fn is_required(key: &Key) -> bool {
 
 /// Whether the key is of a table that the file shows as a comment.
 fn is_left_out(key: &Key) -> bool {
-    ["connection.", "vault.", "management_api."].iter().any(|table| key.path.starts_with(table))
+    ["connection.", "vault.", "proxy."].into_iter().any(|table| key.path.starts_with(table))
 }
 
 /// The configuration with those keys set that are commented out and that `wanted` picks.

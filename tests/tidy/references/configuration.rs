@@ -123,7 +123,7 @@ const SAMPLE_HEAD: &str = "\
 const SAMPLE_SETS: [&str; 3] = ["tenant.client.secret_file", "listener.path", "listener.allow.gid"];
 
 /// Tables that the sample shows as comments, because they mean something by being there.
-const SAMPLE_LEAVES_OUT: [&str; 4] = ["connection", "connection.refresh", "vault", "management_api"];
+const SAMPLE_LEAVES_OUT: [&str; 4] = ["connection", "connection.refresh", "vault", "proxy"];
 
 /// What the sample says about a path because of the package's units.
 fn sample_note(path: &str) -> String {
@@ -297,6 +297,7 @@ fn toml(takes: Type, value: &str) -> String {
 /// The key's path with the index of the first element of each list.
 fn first(key: &Key) -> String {
     let path = key.path.replace("listener.", "listener.0.").replace("connection.", "connection.0.");
+    let path = path.strip_prefix("proxy.").map_or(path.clone(), |name| format!("proxy.0.{name}"));
     path.replace("allow.", "allow.0.")
 }
 
