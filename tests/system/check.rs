@@ -1,5 +1,6 @@
 //! `cloakroom check`: what it says of rules, and with `--online` of the tenant.
 
+mod calls;
 mod providers;
 
 use std::fs::{self, Permissions};
@@ -45,7 +46,7 @@ fn check_shows_the_rules_and_explain_says_which_of_them_decides() {
         "0     uid 4321                       token identities me report  google-oauth2  google-oauth2|*  100/s",
         "1     gid 77                         status purge                all            all              any",
         "-     root and the daemon's own uid  purge status reload         all            all              any",
-        "-     root and the daemon's own uid  all but management_token  all          all    any",
+        "-     root and the daemon's own uid  all but management_token and calls  all          all    any",
     ] {
         assert!(out.lines().any(|found| found == line), "{line}\n{out}");
     }
