@@ -224,7 +224,7 @@ impl Demo {
              curl --unix-socket {socket} -H 'Cloakroom-Request: true' http://localhost/v1/users/{linked}/identities\n  \
              curl --unix-socket {socket} -H 'Cloakroom-Request: true' -H @{user_token} http://localhost/v1/me/token\n  \
              curl --unix-socket {socket} -i -H 'Cloakroom-Request: true' http://localhost/v1/users/{call}\n\n\
-             The last one calls Google's API with the user's token, which it does not see.\n\
+             The last one calls Google's API. The daemon adds the user's token, which curl never holds.\n\
              Ctrl-C ends it."
         )
     }
