@@ -1,5 +1,5 @@
-//! `cloakroom demo`: runs a daemon with a simulated tenant and a simulated Google, and shows four lookups. Google's API is
-//! there too, to be called through the daemon.
+//! `cloakroom demo`: runs a daemon with a simulated tenant and a simulated Google, and shows four lookups. Google's API
+//! is there too, to be called through the daemon.
 
 use std::fs::OpenOptions;
 use std::io::{self, Write as _};

@@ -284,7 +284,7 @@ impl FakeApi {
 
 /// What the API has seen.
 impl FakeApi {
-    /// Every request so far in the order of arrival.
+    /// Every request so far in the order of arrival; at most the latest 100 000.
     pub fn calls(&self) -> Vec<ApiCall> {
         self.shared.state().log.list()
     }

@@ -1,4 +1,5 @@
-//! The heads of requests, byte for byte as they arrived: a parsed request has lost the order and the case of its fields.
+//! The heads of requests, byte for byte as they arrived: a parsed request has lost the order and the case of its
+//! fields.
 
 use std::io;
 use std::pin::Pin;

@@ -8,6 +8,9 @@ use hyper::{Request, StatusCode};
 use crate::domain::freshness::Moment;
 use crate::fake_auth0::heads::Heads;
 
+/// How many requests the log keeps. A demo may run for weeks; tests look at far fewer.
+const KEPT: usize = 100_000;
+
 /// One request that reached the API.
 #[derive(Clone, Debug)]
 pub struct ApiCall {
@@ -131,6 +134,9 @@ impl Log {
             closed_by_client_at: None,
         };
         self.calls.insert(self.begun, call);
+        while self.calls.len() > KEPT {
+            self.calls.pop_first();
+        }
         self.begun
     }
 

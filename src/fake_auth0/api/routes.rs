@@ -44,8 +44,8 @@ const GZIP: &[u8] =
 /// How many pages `/items` has.
 const PAGES: u64 = 3;
 
-/// The header fields of `/headers`. `Connection` and what it names must end at a proxy, as the fields of RFC 9110 §7.6.1
-/// must; the rest is for a browser, or would be taken for the proxy's own word.
+/// The header fields of `/headers`. `Connection` and what it names must end at a proxy, as the fields of RFC 9110
+/// §7.6.1 must; the rest is for a browser, or would be taken for the proxy's own word.
 const FIELDS: &[(&str, &str)] = &[
     ("set-cookie", "session=upstream; Path=/; Secure"),
     ("set-cookie", "other=upstream; Path=/"),

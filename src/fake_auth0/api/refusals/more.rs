@@ -133,7 +133,7 @@ pub(super) const REFUSALS: &[Refusal] = &[
         kind: "linkedin-dead",
         status: 401,
         fields: &[JSON],
-        body: r#"{"serviceErrorCode":65601,"code":"REVOKED_ACCESS_TOKEN","message":"Revoked by the user","status":401}"#,
+        body: r#"{"serviceErrorCode":65601,"code":"REVOKED_ACCESS_TOKEN","message":"It is revoked","status":401}"#,
     },
     Refusal {
         kind: "linkedin-dead-expired",
