@@ -119,7 +119,7 @@ pub struct ListenerInfo {
     pub path: PathBuf,
     /// Open connections.
     pub connections: AtomicU64,
-    /// Proxied calls under way. Their connections are among the open ones.
+    /// Calls of providers' APIs under way, whose connections are among the open ones.
     pub streams: AtomicU64,
 }
 

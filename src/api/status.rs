@@ -141,6 +141,7 @@ impl Services {
                 .map(|listener| ListenerStatus {
                     path: listener.path.display().to_string(),
                     connections: listener.connections.load(Ordering::Relaxed),
+                    streams: listener.streams.load(Ordering::Relaxed),
                 })
                 .collect(),
         }

@@ -225,7 +225,9 @@ fn upstream(status: &UpstreamStatus, now: Timestamp) -> Vec<[String; 2]> {
 }
 
 fn listening(listener: &ListenerStatus) -> String {
-    format!("{} ({})", listener.path, count(listener.connections, "connection"))
+    let ListenerStatus { path, connections, streams } = listener;
+    let streams = (*streams > 0).then(|| format!(", {}", count(*streams, "stream"))).unwrap_or_default();
+    format!("{path} ({}{streams})", count(*connections, "connection"))
 }
 
 fn source(source: &SourceStatus) -> String {

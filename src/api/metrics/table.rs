@@ -95,6 +95,17 @@ pub const METRICS: &[MetricSpec] = &[
         },
     },
     MetricSpec {
+        name: "cloakroom_streams",
+        kind: Kind::Gauge,
+        labels: &[],
+        help: "Calls of providers' APIs under way",
+        note: "At `listener.max_streams`, or half of that by one uid, further ones are answered 503 `overloaded`.",
+        read: |scrape| {
+            let listeners = scrape.services.listeners.iter();
+            one(listeners.map(|listener| listener.streams.load(Ordering::Relaxed)).sum())
+        },
+    },
+    MetricSpec {
         name: "cloakroom_connections_refused",
         kind: Kind::Counter,
         labels: &[Label {

@@ -162,6 +162,9 @@ pub struct ListenerStatus {
     pub path: String,
     /// Open connections.
     pub connections: u64,
+    /// Calls of providers' APIs under way, whose connections are among the open ones.
+    #[serde(default)]
+    pub streams: u64,
 }
 
 /// A source of tokens of one connection.

@@ -52,8 +52,8 @@ fn healthy() -> StatusAnswer {
         ],
         state: None,
         listeners: vec![
-            ListenerStatus { path: "/run/cloakroom/cloakroom.sock".into(), connections: 1 },
-            ListenerStatus { path: "/run/web/cloakroom.sock".into(), connections: 40 },
+            ListenerStatus { path: "/run/cloakroom/cloakroom.sock".into(), connections: 1, streams: 0 },
+            ListenerStatus { path: "/run/web/cloakroom.sock".into(), connections: 40, streams: 2 },
         ],
     }
 }
@@ -106,7 +106,7 @@ auth0    1 token request, 13 user requests, 1 failed; 7 lookups shared one
 sources  google-oauth2: refresh at oauth2.googleapis.com
          github: refresh at github.com MISCONFIGURED: the provider refuses the connection's client
 sockets  /run/cloakroom/cloakroom.sock (1 connection)
-         /run/web/cloakroom.sock (40 connections)
+         /run/web/cloakroom.sock (40 connections, 2 streams)
 "
     );
 }

@@ -133,6 +133,10 @@ fn status() -> StatusAnswer {
         },
         sources: Vec::new(),
         state: Some(StateStatus { trouble: None, records: 41, unwritten: 0, oldest_unwritten_seconds: None }),
-        listeners: vec![ListenerStatus { path: "/run/cloakroom/cloakroom.sock".into(), connections: 4 }],
+        listeners: vec![ListenerStatus {
+            path: "/run/cloakroom/cloakroom.sock".into(),
+            connections: 4,
+            streams: 1,
+        }],
     }
 }
