@@ -145,7 +145,7 @@ impl Config {
 
     /// Whether clients can call other APIs at all, if a rule allows it.
     pub fn has_calls(&self) -> bool {
-        !self.proxied_apis.is_empty()
+        !self.proxied_apis.is_empty() || self.management_api.is_some()
     }
 }
 

@@ -22,6 +22,7 @@ use super::types::{AuthorizeRequest, Problem};
 
 mod code;
 mod lookups;
+mod rows;
 mod spec;
 mod table;
 

@@ -12,6 +12,7 @@ mod answer;
 mod apis;
 mod brakes;
 mod download;
+mod fields;
 pub mod framing;
 mod head_wait;
 pub mod headers;

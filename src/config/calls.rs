@@ -55,6 +55,11 @@ pub(super) fn judge(
             )),
         };
     };
+    let is_of_management = rule.operations.value.contains(&Operation::ManagementApi);
+    if is_of_management && !reader.has_table("management_api") {
+        let text = "management_api needs [management_api], which names the client of these calls";
+        return Err(reader.refuse(rule.operations, text));
+    }
     let fault = if wanted.is_none() {
         Some("needs proxy, me_proxy or management_api among the rule's operations".to_owned())
     } else {
@@ -116,7 +121,6 @@ fn fault(pattern: &CallPattern, rule: &RuleKeys<'_>, apis: Option<&[ProxiedApi]>
 
 /// Why an operation of the rule has no call.
 fn unmet(calls: &[CallPattern], rule: &RuleKeys<'_>) -> Option<String> {
-    // `management_api` is judged alike whether or not the daemon has a client for it.
     let is_unmet = |operation: &&Operation| {
         let is_of_management = **operation == Operation::ManagementApi;
         operation.is_call() && !calls.iter().any(|call| call.name().is_none() == is_of_management)

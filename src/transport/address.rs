@@ -1,6 +1,6 @@
 //! Which addresses are public: what a name of the public internet may resolve to.
 //!
-//! A name that somebody else controls can be made to resolve to an address inside of the network, or to the metadata
+//! A name that an attacker controls can be made to resolve to an address inside of the network, or to the metadata
 //! service of a cloud. So addresses are judged when they are connected to, and not when the configuration is read.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

@@ -58,7 +58,9 @@ fn every_key_is_the_same_from_the_file_and_from_the_environment() {
     let others = ["secret", "key_file", "next_key_file", "signing_alg", "certificate_file", "token_host"];
     let is_wanted = |key: &Key| {
         // Token Vault needs such an `auth`, and calls need such `operations`.
-        let is_other = others.iter().any(|other| key.path == format!("tenant.client.{other}"));
+        let tables = ["tenant.client", "management_api"];
+        let is_other =
+            tables.iter().any(|table| others.iter().any(|other| key.path == format!("{table}.{other}")));
         !is_other && !key.path.starts_with("vault.") && key.path != "listener.allow.calls"
     };
     let from_file = load(&place.at_home(&set(&read(CONFIGURATION), is_wanted)));
@@ -123,7 +125,9 @@ fn is_required(key: &Key) -> bool {
 
 /// Whether the key is of a table that the file shows as a comment.
 fn is_left_out(key: &Key) -> bool {
-    ["connection.", "vault.", "proxy."].into_iter().any(|table| key.path.starts_with(table))
+    ["connection.", "vault.", "proxy.", "management_api."]
+        .into_iter()
+        .any(|table| key.path.starts_with(table))
 }
 
 /// The configuration with those keys set that are commented out and that `wanted` picks.

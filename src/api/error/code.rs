@@ -1,36 +1,8 @@
-//! How the table of errors becomes a type, and what can be asked of it.
+//! What can be asked of the table of errors.
 
 use crate::api::route::RouteSpec;
 
 use super::table::Code;
-
-/// Makes [`Code`] and its rows from one list.
-macro_rules! errors {
-    ($($code:ident { $($field:ident: $value:expr,)* })*) => {
-        /// What went wrong.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        #[expect(missing_docs, reason = "the rows say what each means")]
-        pub enum Code { $($code,)* }
-
-        impl Code {
-            /// Every one, in the order of the reference.
-            pub const ALL: &[Self] = &[$(Self::$code,)*];
-
-            /// The row of the table.
-            pub const fn spec(self) -> &'static ErrorSpec {
-                match self {
-                    $(Self::$code => {
-                        const SPEC: &ErrorSpec = &ErrorSpec { $($field: $value,)* ..ErrorSpec::USUAL };
-                        const { assert!(SPEC.is_complete(), "a field of the row is missing") };
-                        SPEC
-                    })*
-                }
-            }
-        }
-    };
-}
-
-pub(super) use errors;
 
 impl Code {
     /// Every error that the route may answer on a Unix socket, in the order of the reference.

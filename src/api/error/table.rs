@@ -9,7 +9,7 @@ use crate::api::route::RouteGroup::{
     All, AllButProbes, Lookups, Only, ProviderCalls, Proxied, Restricted, TokenLookups, WithUserToken,
 };
 
-use super::code::errors;
+use super::rows::errors;
 use super::spec::ErrorSpec;
 
 /// Waits of the daemon's own making are stated as at most this; see `ask_again_after`.

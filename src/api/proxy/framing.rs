@@ -14,7 +14,7 @@ use hyper::header::{CONTENT_LENGTH, EXPECT, HeaderMap, HeaderName, HeaderValue, 
 use hyper::http::request::Parts;
 use hyper::{Method, Version};
 
-use super::headers::connection_options;
+use super::fields::{NotALength, connection_options, content_length};
 
 mod head_scan;
 
@@ -170,7 +170,7 @@ fn check_meaning(Parts { method, headers, .. }: &Parts) -> Result<(), FramingFau
 fn framing(Parts { version, headers, extensions, .. }: &Parts) -> Result<BodyFraming, FramingFault> {
     let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
     let Some(coding) = codings.next() else {
-        let length = content_length(headers)?;
+        let length = content_length(headers).map_err(|NotALength| FramingFault::ContentLength)?;
         return Ok(length.map_or(BodyFraming::None, BodyFraming::Length));
     };
     if *version < Version::HTTP_11 {
@@ -183,31 +183,6 @@ fn framing(Parts { version, headers, extensions, .. }: &Parts) -> Result<BodyFra
         return Err(FramingFault::TwoLengths);
     }
     Ok(BodyFraming::Chunked)
-}
-
-/// The length that a message states, `None` if it states none. Several equal values are one (RFC 9112 §6.3).
-///
-/// # Errors
-///
-/// `FramingFault::ContentLength` for anything but decimal digits below 2⁶⁴, and for values that differ.
-pub(super) fn content_length(headers: &HeaderMap) -> Result<Option<u64>, FramingFault> {
-    let values =
-        headers.get_all(CONTENT_LENGTH).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
-    let mut stated = None;
-    for value in values {
-        let length = digits(value.trim_ascii()).ok_or(FramingFault::ContentLength)?;
-        if stated.is_some_and(|stated| stated != length) {
-            return Err(FramingFault::ContentLength);
-        }
-        stated = Some(length);
-    }
-    Ok(stated)
-}
-
-/// A number in decimal digits alone: `u64::from_str` accepts a sign as well.
-fn digits(text: &[u8]) -> Option<u64> {
-    let is_number = text.iter().all(u8::is_ascii_digit);
-    std::str::from_utf8(text).ok().filter(|_| is_number)?.parse().ok()
 }
 
 /// Whether a chunked body is refused with this method. Sized ones go on: some APIs take a `DELETE` with one.

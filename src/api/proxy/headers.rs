@@ -12,7 +12,7 @@ use hyper::header::{
 };
 use percent_encoding::percent_decode;
 
-use super::framing::content_length;
+use super::fields::{connection_options, content_length};
 
 /// The daemon's product token (RFC 9110 §10.1.5).
 const AGENT: &str = concat!("cloakroom/", env!("CARGO_PKG_VERSION"));
@@ -71,7 +71,7 @@ pub fn request(headers: &HeaderMap, agent: UserAgent) -> HeaderMap {
 pub fn answer(headers: HeaderMap, secrets: &[&[u8]]) -> Filtered {
     let named = Named::by(&headers);
     let length =
-        if headers.contains_key(TRANSFER_ENCODING) { None } else { content_length(&headers).unwrap_or(None) };
+        if headers.contains_key(TRANSFER_ENCODING) { None } else { content_length(&headers).ok().flatten() };
     let mut kept = HeaderMap::with_capacity(headers.len() + 2);
     let mut reflected = 0;
     for (name, value) in &headers {
@@ -137,15 +137,6 @@ impl Named {
     fn contains(&self, name: &HeaderName) -> bool {
         self.0.contains(name)
     }
-}
-
-/// The options in all `Connection` headers of a message (RFC 9110 §7.6.1), without empty ones.
-pub(super) fn connection_options(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
-    let values = headers.get_all(CONNECTION).iter();
-    values
-        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
-        .map(<[u8]>::trim_ascii)
-        .filter(|option| !option.is_empty())
 }
 
 /// Whether a value contains the secret, as it is or percent-encoded, as in the query of a URL.

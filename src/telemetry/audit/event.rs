@@ -52,7 +52,8 @@ pub struct Event {
     pub until: Option<Moment>,
 }
 
-/// A request that was sent on to another server. The path and the query are left out: they may be about anybody.
+/// A request that was sent on to another server. The path and the query are left out, because they may name
+/// users.
 #[derive(Clone, Debug, Default)]
 pub struct CallEvent {
     /// The connection of a `[[proxy]]`; empty for the Management API.

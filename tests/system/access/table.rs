@@ -52,7 +52,7 @@ const CALLERS: [Who; 8] = [
 ];
 
 /// `+` is answered, `-` refused. An operation whose route this version does not have is passed over.
-const TABLE: [(&str, [&str; 3]); 9] = [
+const TABLE: [(&str, [&str; 3]); 12] = [
     //                    a           b           c
     //                    ro ugb12n   ro ugb12n   ro ugb12n
     ("token", ["++ ------", "-- +++---", "-- -----+"]),
@@ -64,6 +64,10 @@ const TABLE: [(&str, [&str; 3]); 9] = [
     ("management_token", ["-- ------", "-- +-----", "+- ------"]),
     ("me", ["++ ------", "-- ++----", "-- -----+"]),
     ("reload", ["++ ------", "++ ------", "++ ------"]),
+    // Each takes a rule that names the call, and there is none.
+    ("proxy", ["-- ------", "-- ------", "-- ------"]),
+    ("me_proxy", ["-- ------", "-- ------", "-- ------"]),
+    ("management_api", ["-- ------", "-- ------", "-- ------"]),
 ];
 
 /// Nobody has it, but it is the name of a token all the same.
@@ -82,6 +86,9 @@ fn request(house: &House, row: &str) -> (Ask, u16) {
         "management_token" => (Ask::get("/v1/management-token"), 200),
         "me" => (by_own_token(house, users::GOOGLE, "/v1/me/token"), 200),
         "reload" => (Ask::new("POST", "/v1/reload"), 200),
+        "proxy" => (Ask::get(format!("{user}/proxy/google-oauth2/api/me")), 200),
+        "me_proxy" => (by_own_token(house, users::GOOGLE, "/v1/me/proxy/google-oauth2/api/me"), 200),
+        "management_api" => (Ask::get("/api/v2/users"), 200),
         _ => panic!("{row}"),
     }
 }

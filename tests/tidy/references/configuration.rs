@@ -123,7 +123,7 @@ const SAMPLE_HEAD: &str = "\
 const SAMPLE_SETS: [&str; 3] = ["tenant.client.secret_file", "listener.path", "listener.allow.gid"];
 
 /// Tables that the sample shows as comments, because they mean something by being there.
-const SAMPLE_LEAVES_OUT: [&str; 4] = ["connection", "connection.refresh", "vault", "proxy"];
+const SAMPLE_LEAVES_OUT: [&str; 5] = ["connection", "connection.refresh", "vault", "proxy", "management_api"];
 
 /// What the sample says about a path because of the package's units.
 fn sample_note(path: &str) -> String {
