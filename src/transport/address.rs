@@ -56,6 +56,8 @@ fn is_public_v4(address: Ipv4Addr) -> bool {
         [192, 0, 0 | 2, _] | [192, 88, 99, _] | [198, 18 | 19, ..] | [198, 51, 100, _] | [203, 0, 113, _] => {
             true
         }
+        // What a machine in Azure reaches its host's services by, the metadata that is for it alone among them.
+        [168, 63, 129, 16] => true,
         // Multicast, reserved, broadcast.
         [224..=255, ..] => true,
         _ => false,
@@ -113,6 +115,7 @@ mod tests {
             "100.64.0.1",
             "100.127.255.255",
             "169.254.169.254",
+            "168.63.129.16",
             "172.16.0.1",
             "172.31.255.255",
             "192.168.1.1",

@@ -183,7 +183,9 @@ fn set_keepalive(stream: &TcpStream) -> nix::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::VecDeque;
     use std::convert::Infallible;
+    use std::sync::{Arc, Mutex};
 
     use tokio::net::{TcpListener, TcpSocket};
 
@@ -271,6 +273,64 @@ mod tests {
             let why = first_of(addresses).await.unwrap_err();
             assert_eq!(why.kind(), io::ErrorKind::ConnectionRefused);
         }
+    }
+
+    /// A resolver that answers each question with the next of its answers, and the last one from then on.
+    #[derive(Clone)]
+    struct Changing(Arc<Mutex<VecDeque<Vec<SocketAddr>>>>);
+
+    impl Service<Name> for Changing {
+        type Response = std::vec::IntoIter<SocketAddr>;
+        type Error = Infallible;
+        type Future = std::future::Ready<Result<Self::Response, Infallible>>;
+
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn call(&mut self, _: Name) -> Self::Future {
+            let mut answers = self.0.lock().unwrap();
+            let answer = if answers.len() > 1 { answers.pop_front().unwrap() } else { answers[0].clone() };
+            std::future::ready(Ok(answer.into_iter()))
+        }
+    }
+
+    /// Attempts to connect to `uri` by these answers: whether each was refused because no address is public.
+    async fn refused(uri: &str, answers: Vec<Vec<SocketAddr>>, except: &[&str]) -> Vec<bool> {
+        let attempts = answers.len();
+        let resolver = Resolver::new(Changing(Arc::new(Mutex::new(answers.into()))));
+        let reach = Reach::Public { except: except.iter().map(|host| Arc::from(*host)).collect() };
+        let mut connector = Timed::new(Tcp::new(resolver, false).within(reach), Duration::from_millis(100));
+        let mut refused = Vec::new();
+        for _ in 0..attempts {
+            let connected = connector.call(uri.parse().unwrap()).await;
+            refused.push(connected.is_err_and(|error| error.is::<NoPublicAddress>()));
+        }
+        refused
+    }
+
+    /// The public address is of AS112 (RFC 7534), a sink that is made for stray packets.
+    #[tokio::test]
+    async fn each_address_is_judged_when_it_is_connected_to() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let at = |host: &str| SocketAddr::new(host.parse().unwrap(), 1);
+        let (public, local) = (at("192.175.48.1"), at("127.0.0.1"));
+        let uri = format!("https://api.example:{port}/");
+        for private in ["127.0.0.1", "169.254.169.254", "::ffff:169.254.169.254", "0.0.0.0", "fd00::1", "::1"]
+        {
+            assert_eq!(refused(&uri, vec![vec![at(private)]], &[]).await, [true], "{private}");
+        }
+        // A second answer that differs from the first is judged, too, and of several addresses each.
+        let answers = vec![vec![public], vec![local], vec![local, public], vec![public, local]];
+        assert_eq!(refused(&uri, answers, &[]).await, [false, true, false, false]);
+        assert_eq!(refused(&format!("https://127.0.0.1:{port}/"), vec![vec![]], &[]).await, [true]);
+        let authority = format!("api.example:{port}");
+        assert_eq!(refused("https://api.example/", vec![vec![local]], &[&authority]).await, [true]);
+        let nothing_came = tokio::time::timeout(Duration::from_millis(50), listener.accept()).await;
+        assert!(nothing_came.is_err());
+        assert_eq!(refused(&uri, vec![vec![local]], &[&authority]).await, [false]);
+        listener.accept().await.unwrap();
     }
 
     #[test]
