@@ -28,8 +28,8 @@ pub struct ReadBounds(Arc<ReadState>);
 #[derive(Debug)]
 struct ReadState {
     made: Instant,
-    /// The limit of one response in bytes.
-    most: usize,
+    /// Whether only heads are bounded.
+    is_streaming: bool,
     /// Bytes read since the last request was sent.
     read: AtomicUsize,
     head_is_read: AtomicBool,
@@ -39,18 +39,20 @@ struct ReadState {
 impl ReadBounds {
     /// Bounds for a connection that has just been made.
     pub fn new() -> Self {
-        Self::within(MOST)
+        Self::of(false)
     }
 
-    /// Bounds for the heads of responses alone.
-    pub fn of_heads() -> Self {
-        Self::within(usize::MAX)
+    /// Bounds for a connection whose responses are handed on, whatever their size. They end with the head of the first:
+    /// a request's body may still be sent while its response is read, so that what is sent tells nothing. Each head is
+    /// bounded by hyper as well, to [`READ_BUFFER`], and interim responses are counted.
+    pub fn of_streams() -> Self {
+        Self::of(true)
     }
 
-    fn within(most: usize) -> Self {
+    fn of(is_streaming: bool) -> Self {
         Self(Arc::new(ReadState {
             made: Instant::now(),
-            most,
+            is_streaming,
             read: AtomicUsize::new(0),
             head_is_read: AtomicBool::new(false),
             has_grown: AtomicBool::new(false),
@@ -59,6 +61,9 @@ impl ReadBounds {
 
     /// Begins a new response: something was sent, and requests are all that is sent.
     pub(super) fn sends(&self) {
+        if self.0.is_streaming {
+            return;
+        }
         self.0.read.store(0, Ordering::Relaxed);
         self.0.head_is_read.store(false, Ordering::Relaxed);
     }
@@ -68,7 +73,11 @@ impl ReadBounds {
         if room > READ_BUFFER {
             self.0.has_grown.store(true, Ordering::Relaxed);
         }
-        let most = if self.0.head_is_read.load(Ordering::Relaxed) { self.0.most } else { MOST_HEAD };
+        let most = match self.0.head_is_read.load(Ordering::Relaxed) {
+            true if self.0.is_streaming => return Ok(()),
+            true => MOST,
+            false => MOST_HEAD,
+        };
         if self.0.read.load(Ordering::Relaxed) < most { Ok(()) } else { Err(TooMuch) }
     }
 

@@ -37,7 +37,7 @@ impl<S> ZeroizeIo<S> {
     /// Wraps a stream above TLS, which carries responses in plain text, and bounds them; only their heads if
     /// `is_streaming`.
     pub fn of_answers(stream: S, is_streaming: bool) -> Self {
-        let bounds = if is_streaming { ReadBounds::of_heads() } else { ReadBounds::new() };
+        let bounds = if is_streaming { ReadBounds::of_streams() } else { ReadBounds::new() };
         Self { stream, bounds: Some(bounds) }
     }
 
