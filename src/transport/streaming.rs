@@ -1,7 +1,7 @@
 //! Sends one request and hands its answer on as it comes: TLS only, no redirects, no decompression, any length.
 //!
-//! The time that an answer may take, and its length, are the caller's to bound. A connection has a read buffer of 16 KiB
-//! and a write buffer of at most 64 KiB.
+//! The time that an answer may take, and its length, are the caller's to bound. Of an answer, hyper holds its read buffer
+//! of 16 KiB and one piece of at most as much; of a request's body it collects at most 16 pieces before it writes.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -24,9 +24,6 @@ use super::https::{Connector, MOST_IDLE, POOL_IDLE, TransportError, TransportSet
 use super::maybe_proxied::MaybeProxied;
 use super::read_bounds::{READ_BUFFER, ReadBounds};
 use super::{body_reading, tls};
-
-/// The most that hyper collects of a request's body before it writes.
-const WRITE_BUFFER: usize = 64 * 1024;
 
 /// The body of a request or of an answer, which comes piece by piece.
 pub type StreamBody = UnsyncBoxBody<Bytes, BodyError>;
@@ -81,7 +78,6 @@ pub fn build_streaming(
         .pool_idle_timeout(POOL_IDLE)
         .pool_max_idle_per_host(MOST_IDLE)
         .http1_read_buf_exact_size(READ_BUFFER)
-        .http1_max_buf_size(WRITE_BUFFER)
         .build(connector);
     Ok(Arc::new(StreamingHttps { client, causes: Causes { route, is_certified: false } }))
 }
