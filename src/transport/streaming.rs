@@ -7,12 +7,11 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use http_body_util::BodyExt;
-use http_body_util::combinators::UnsyncBoxBody;
 use hyper::{Request, Response};
 use hyper_rustls::HttpsConnectorBuilder;
 use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::capture_connection;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 use crate::domain::error::Failure;
@@ -20,32 +19,22 @@ use crate::domain::error::Failure;
 use super::address::Reach;
 use super::causes::Causes;
 use super::connect::Timed;
+use super::exchange_end::{ExchangeEnd, Incomplete, Outgoing};
 use super::https::{Connector, MOST_IDLE, POOL_IDLE, TransportError, TransportSettings};
 use super::maybe_proxied::MaybeProxied;
 use super::read_bounds::{READ_BUFFER, ReadBounds};
 use super::{body_reading, tls};
 
-/// The body of a request or of an answer, which comes piece by piece.
-pub type StreamBody = UnsyncBoxBody<Bytes, BodyError>;
-
-/// Why a body ends before its end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BodyError {
-    /// The peer broke off, or its framing is malformed.
-    #[error("the body broke off")]
-    Broken,
-    /// The body has more bytes than are allowed.
-    #[error("the body is too large")]
-    TooLarge,
-    /// The exchange that the body belongs to is over.
-    #[error("the exchange is over")]
-    Cancelled,
-}
+pub use super::stream_body::{BodyError, StreamBody};
 
 /// Sends requests whose bodies, and whose answers' bodies, come piece by piece.
 pub trait StreamingTransport: Send + Sync + 'static {
     /// Sends `request`, whose URI is absolute, and returns the answer once its head is complete. The path and the query
     /// are sent byte for byte. A request is sent once; only one of which nothing was sent is tried on another connection.
+    ///
+    /// An answer that comes while the request's body is still being sent is handed on, and what is left of that body is
+    /// not sent once the answer has ended. Dropping the future, or the answer's body before its end, closes the
+    /// connection.
     fn open(&self, request: Request<StreamBody>) -> Opening<'_>;
 }
 
@@ -54,7 +43,7 @@ pub type Opening<'a> = Pin<Box<dyn Future<Output = Result<Response<StreamBody>, 
 
 /// The streaming transport for production: HTTP/1.1 over TLS, with connections kept alive.
 struct StreamingHttps {
-    client: Client<Connector, StreamBody>,
+    client: Client<Connector, Outgoing>,
     causes: Causes,
 }
 
@@ -87,6 +76,10 @@ impl StreamingTransport for StreamingHttps {
         let uri = request.uri().clone();
         Box::pin(async move {
             let enough = body_reading::count_interim(&mut request);
+            let connection = capture_connection(&mut request);
+            let (parts, body) = request.into_parts();
+            let (body, end) = ExchangeEnd::of(body, connection.clone());
+            let request = Request::from_parts(parts, body);
             let response = tokio::select! {
                 response = self.client.request(request) => {
                     response.map_err(|error| self.causes.classify(&error, &uri))?
@@ -94,9 +87,15 @@ impl StreamingTransport for StreamingHttps {
                 () = enough.notified() => return Err(Failure::Malformed { what: body_reading::INTERIM }),
             };
             if let Some(bounds) = response.extensions().get::<ReadBounds>() {
+                if bounds.has_grown() {
+                    connection.connection_metadata().as_ref().inspect(|connected| connected.poison());
+                }
                 bounds.head_is_read();
             }
-            Ok(response.map(|body| body.map_err(|_| BodyError::Broken).boxed_unsync()))
+            Ok(response.map(|body| Incomplete::new(body, end).boxed_unsync()))
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -18,6 +18,7 @@ use std::task::{Context, Poll, ready};
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::cut::Cut;
 use super::read_bounds::ReadBounds;
 
 /// A stream that overwrites the buffer it reads into before each read.
@@ -26,25 +27,31 @@ pub struct ZeroizeIo<S> {
     stream: S,
     /// Of a stream that hyper reads responses from.
     bounds: Option<ReadBounds>,
+    /// Of a stream that can be ended while its peer does not read.
+    cut: Option<Cut>,
 }
 
 impl<S> ZeroizeIo<S> {
     /// Wraps a stream below TLS.
     pub fn new(stream: S) -> Self {
-        Self { stream, bounds: None }
+        Self { stream, bounds: None, cut: None }
     }
 
     /// Wraps a stream above TLS, which carries responses in plain text, and bounds them; only their heads if
     /// `is_streaming`.
     pub fn of_answers(stream: S, is_streaming: bool) -> Self {
         let bounds = if is_streaming { ReadBounds::of_streams() } else { ReadBounds::new() };
-        Self { stream, bounds: Some(bounds) }
+        Self { stream, bounds: Some(bounds), cut: is_streaming.then(Cut::default) }
     }
 
     fn sends(&self) {
         if let Some(bounds) = &self.bounds {
             bounds.sends();
         }
+    }
+
+    fn is_to_go_on(&self, cx: &Context<'_>) -> io::Result<()> {
+        self.cut.as_ref().map_or(Ok(()), |cut| cut.check(cx))
     }
 }
 
@@ -54,6 +61,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for ZeroizeIo<S> {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        self.is_to_go_on(cx)?;
         if let Some(bounds) = &self.bounds {
             bounds.is_to_read(buf.remaining()).map_err(io::Error::other)?;
         }
@@ -69,15 +77,18 @@ impl<S: AsyncRead + Unpin> AsyncRead for ZeroizeIo<S> {
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for ZeroizeIo<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.is_to_go_on(cx)?;
         self.sends();
         Pin::new(&mut self.stream).poll_write(cx, buf)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.is_to_go_on(cx)?;
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.is_to_go_on(cx)?;
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 
@@ -86,6 +97,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for ZeroizeIo<S> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.is_to_go_on(cx)?;
         self.sends();
         Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
     }
@@ -98,8 +110,12 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for ZeroizeIo<S> {
 impl<S: Connection> Connection for ZeroizeIo<S> {
     fn connected(&self) -> Connected {
         let connected = self.stream.connected();
-        match &self.bounds {
+        let connected = match &self.bounds {
             Some(bounds) => connected.extra(bounds.clone()),
+            None => connected,
+        };
+        match &self.cut {
+            Some(cut) => connected.extra(cut.clone()),
             None => connected,
         }
     }
