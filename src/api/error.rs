@@ -17,7 +17,7 @@ use super::auth0_error;
 use super::hints;
 use super::proxy::framing::FramingFault;
 use super::response::{Reply, json};
-use super::route::RouteSpec;
+use super::route::{ANY_METHOD, RouteSpec};
 use super::types::{AuthorizeRequest, Problem};
 
 mod code;
@@ -342,19 +342,22 @@ impl ApiError {
         if let Some(seconds) = self.retry_after() {
             reply = reply.with(RETRY_AFTER, seconds.into());
         }
-        if let Self::Method(route) = self {
-            reply = reply.with(ALLOW, HeaderValue::from_static(route.allow()));
+        let allowed = match self {
+            Self::Method(route) => Some(route.allow()),
+            Self::Framing(FramingFault::Method) => Some(ANY_METHOD),
+            _ => None,
+        };
+        if let Some(allowed) = allowed {
+            reply = reply.with(ALLOW, HeaderValue::from_static(allowed));
         }
-        let leaves_a_body = matches!(
-            self,
-            Self::BodyTooLarge
-                | Self::Timeout
-                | Self::RequestTooLarge { .. }
-                | Self::BodyStalled { .. }
-                | Self::BodyBroken
-        );
-        if leaves_a_body {
+        let ends_connection = match self {
             // What is left of the body is not read.
+            Self::BodyTooLarge | Self::Timeout => true,
+            Self::RequestTooLarge { .. } | Self::BodyStalled { .. } | Self::BodyBroken => true,
+            Self::Framing(fault) => fault.ends_connection(),
+            _ => false,
+        };
+        if ends_connection {
             reply = reply.with(CONNECTION, HeaderValue::from_static("close"));
         }
         if matches!(self, Self::UserToken(_)) {

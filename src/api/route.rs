@@ -38,6 +38,9 @@ pub enum RouteGroup {
     Only(Route),
 }
 
+/// The methods of routes whose requests are sent on, as `Allow` lists them: the usual ones of those that they take.
+pub const ANY_METHOD: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
+
 /// The route of a path.
 #[derive(Clone, Copy, Debug)]
 pub struct Matched<'a> {
@@ -109,7 +112,7 @@ impl RouteSpec {
     /// The methods that the route takes, as `Allow` lists them.
     pub fn allow(&self) -> &'static str {
         match self.method {
-            None => "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS",
+            None => ANY_METHOD,
             Some(Method::DELETE) => "DELETE",
             Some(Method::POST) => "POST",
             Some(_) => "GET, HEAD",

@@ -226,7 +226,7 @@ fn upstream(status: &UpstreamStatus, now: Timestamp) -> Vec<[String; 2]> {
 
 fn listening(listener: &ListenerStatus) -> String {
     let ListenerStatus { path, connections, streams } = listener;
-    let streams = (*streams > 0).then(|| format!(", {}", count(*streams, "stream"))).unwrap_or_default();
+    let streams = if *streams > 0 { format!(", {}", count(*streams, "stream")) } else { String::new() };
     format!("{path} ({}{streams})", count(*connections, "connection"))
 }
 

@@ -3,6 +3,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::{Request, Response};
@@ -12,7 +13,7 @@ use crate::domain::freshness::{Moment, Timestamp};
 use crate::domain::priority::Flow;
 use crate::transport::streaming::StreamBody;
 
-use super::ManagementSnapshot;
+use super::{ManagementSnapshot, ManagementToken};
 
 /// Sends calls of the Management API as the application of `[management_api]`.
 pub trait ManagementCalls: Send + Sync + 'static {
@@ -42,6 +43,8 @@ pub type Calling<'a> = Pin<Box<dyn Future<Output = Result<Called, ManagementCall
 pub struct Called {
     /// The answer, with all of its headers. Its status may be any.
     pub answer: Response<StreamBody>,
+    /// The token that the call carried.
+    pub token: Arc<ManagementToken>,
     /// Whether Auth0 refused the token (401), and the token was dropped for it. Then the next call waits for another
     /// token, so a caller that still has the whole body may call once more. `false` where a token was dropped so recently
     /// that another would probably be refused too: the answer is then to be passed on.

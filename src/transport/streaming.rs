@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use http_body_util::BodyExt;
-use hyper::{Request, Response};
+use hyper::{Request, Response, StatusCode};
 use hyper_rustls::HttpsConnectorBuilder;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::capture_connection;
@@ -86,6 +86,10 @@ impl StreamingTransport for StreamingHttps {
                 }
                 () = enough.notified() => return Err(Failure::Malformed { what: body_reading::INTERIM }),
             };
+            // What follows would not be HTTP.
+            if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+                return Err(Failure::Malformed { what: "an upgrade that was not asked for" });
+            }
             if let Some(bounds) = response.extensions().get::<ReadBounds>() {
                 if bounds.has_grown() {
                     connection.connection_metadata().as_ref().inspect(|connected| connected.poison());

@@ -197,7 +197,8 @@ impl Active {
         self.auth0.account_for(Endpoint::ManagementApi, &head, timing);
         // An edge or a proxy on the way answers in HTML, and knows nothing of the token.
         let is_refused = head.status == StatusCode::UNAUTHORIZED && head.is_json();
-        Ok(Called { answer, token_was_refused: is_refused && self.drops(&token) })
+        let token_was_refused = is_refused && self.drops(&token);
+        Ok(Called { answer, token, token_was_refused })
     }
 
     /// The token, which the keeper may have to obtain first.

@@ -141,6 +141,7 @@ const DOORS: &[(&str, &str)] = &[
         "src/api/proxy/provider_call.rs",
         "a token on its way to its provider, and a search for it in the answer's headers",
     ),
+    ("src/api/proxy/management_call.rs", "the Management token, searched for in the answer's headers"),
     ("src/api/handlers.rs", "the answer that callers ask for: the Management token"),
     ("src/upstream/client.rs", "the bearer token in a request to Auth0, marked as sensitive"),
     ("src/upstream/credentials.rs", "the client's secret or assertion in a request to the token endpoint"),
@@ -177,6 +178,8 @@ const ABSENT: &[Absent] = &[
         text: "http://",
         within: "src/",
         except: &[
+            "src/api/proxy/links.rs",
+            "src/api/proxy/links/tests.rs",
             "src/cli/demo.rs",
             "src/config/api_address.rs",
             "src/config/proxy.rs",

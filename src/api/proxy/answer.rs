@@ -55,12 +55,12 @@ fn all<'a>(headers: &'a HeaderMap, name: &str) -> Vec<&'a [u8]> {
     headers.get_all(name).iter().map(HeaderValue::as_bytes).collect()
 }
 
-/// What a call of a provider's API has that one of the Management API lacks.
-pub struct Addressed<'a> {
-    /// The connection, which a login would be with.
-    pub connection: &'a str,
-    /// The token that the request carried.
+/// What the request carried.
+pub struct Credential<'a> {
+    /// The token.
     pub token: &'a [u8],
+    /// The connection that a login would be with; `None` where no login brings another token.
+    pub connection: Option<&'a str>,
 }
 
 /// The answer to the client.
@@ -68,19 +68,18 @@ pub fn respond(
     judged: Judged,
     parts: RecordParts,
     links: &Links<'_>,
-    addressed: Option<Addressed<'_>>,
+    credential: Credential<'_>,
     limits: AnswerLimits,
     keep_alive: KeepAlive,
 ) -> Response<AnswerBody> {
     let Judged { response, beginning, verdict } = judged;
     let (head, body) = response.into_parts();
-    let secrets: Vec<_> = addressed.iter().map(|addressed| addressed.token).collect();
-    let filtered = headers::answer(head.headers, &secrets);
+    let filtered = headers::answer(head.headers, &[credential.token]);
     let mut headers = filtered.headers;
     links.rewrite(&mut headers);
     headers.insert(UPSTREAM, HeaderValue::from_static("1"));
     if let Some(verdict) = &verdict {
-        let remedy = addressed.and_then(|addressed| verdict::remedy(addressed.connection, verdict));
+        let remedy = credential.connection.and_then(|connection| verdict::remedy(connection, verdict));
         let texts = [(VERDICT, Some(verdict.header_value())), (REMEDY, remedy)];
         let texts =
             texts.into_iter().filter_map(|(name, text)| Some((name, HeaderValue::try_from(text?).ok()?)));

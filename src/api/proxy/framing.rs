@@ -14,6 +14,8 @@ use hyper::header::{CONTENT_LENGTH, EXPECT, HeaderMap, HeaderName, HeaderValue, 
 use hyper::http::request::Parts;
 use hyper::{Method, Version};
 
+use crate::domain::target::METHOD_OVERRIDE_HEADERS;
+
 use super::fields::{NotALength, connection_options, content_length};
 
 mod head_scan;
@@ -151,7 +153,6 @@ pub fn check(head: &Parts, length: Option<u64>) -> Result<BodyFraming, FramingFa
 /// Refuses methods that are never passed on, other protocols, and methods that are said twice.
 fn check_meaning(Parts { method, headers, .. }: &Parts) -> Result<(), FramingFault> {
     const NEVER: [&str; 3] = ["CONNECT", "TRACE", "TRACK"];
-    const OVERRIDES: [&str; 3] = ["x-http-method", "x-http-method-override", "x-method-override"];
     // Methods are case-sensitive (RFC 9110 §9.1), but some servers compare them otherwise.
     if NEVER.iter().any(|never| method.as_str().eq_ignore_ascii_case(never)) {
         return Err(FramingFault::Method);
@@ -160,7 +161,7 @@ fn check_meaning(Parts { method, headers, .. }: &Parts) -> Result<(), FramingFau
     if headers.contains_key(UPGRADE) || connection_options(headers).any(is_upgrade) {
         return Err(FramingFault::Upgrade);
     }
-    if OVERRIDES.iter().any(|name| headers.contains_key(*name)) {
+    if METHOD_OVERRIDE_HEADERS.iter().any(|name| headers.contains_key(*name)) {
         return Err(FramingFault::MethodOverride);
     }
     Ok(())

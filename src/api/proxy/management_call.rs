@@ -18,12 +18,13 @@ use crate::domain::policy::call::Call;
 use crate::domain::target::Target;
 use crate::domain::user_writes::forgotten_by;
 use crate::domain::verdict::{Dialect, Verdict};
+use crate::management::ManagementToken;
 use crate::management::calls::{Called, ManagementCallFailure};
 use crate::telemetry::audit::CallEvent;
 use crate::transport::streaming::StreamBody;
 
 use super::address::management_tail;
-use super::answer::{Judged, respond};
+use super::answer::{Credential, Judged, respond};
 use super::download::AnswerLimits;
 use super::framing::{self, BodyFraming};
 use super::head_wait::{self, CallTimes, NoAnswer};
@@ -70,7 +71,7 @@ pub async fn answer(
         }
     };
     let call = ManagementCall { exchange, tail, framing, upload };
-    let (judged, is_repeated) = call.make(body).await?;
+    let Made { judged, token, is_repeated } = call.make(body).await?;
     let Exchange { services, peer, request_id, begun, .. } = exchange;
     if (200..300).contains(&judged.status()) {
         for user in forgotten_by(head.method.as_str(), target.path()) {
@@ -108,8 +109,16 @@ pub async fn answer(
         mounts: &[],
         is_accepted: |target| Target::judge(target).is_ok(),
     };
+    let credential = Credential { token: token.token().expose().as_bytes(), connection: None };
     let limits = AnswerLimits { bytes: RESPONSE_BYTES, idle_timeout: TIMES.idle };
-    Ok(respond(judged, parts, &links, None, limits, exchange.keep_alive(is_kept)))
+    Ok(respond(judged, parts, &links, credential, limits, exchange.keep_alive(is_kept)))
+}
+
+/// What making a call has led to.
+struct Made {
+    judged: Judged,
+    token: Arc<ManagementToken>,
+    is_repeated: bool,
 }
 
 /// A call that a rule permits.
@@ -121,16 +130,17 @@ struct ManagementCall<'a> {
 }
 
 impl ManagementCall<'_> {
-    /// Makes the call, and once more if Auth0 refused the token itself. Returns whether it was made again.
-    async fn make(&self, body: StreamBody) -> Result<(Judged, bool), ApiError> {
-        let Called { answer, token_was_refused } = self.attempt(body).await?;
+    /// Makes the call, and once more if Auth0 refused the token itself.
+    async fn make(&self, body: StreamBody) -> Result<Made, ApiError> {
+        let Called { answer, token, token_was_refused } = self.attempt(body).await?;
         if token_was_refused
             && let Some(body) = self.upload.again()
-            && let Ok(Called { answer, .. }) = self.attempt(body).await
+            && let Ok(Called { answer, token, .. }) = self.attempt(body).await
         {
-            return Ok((Judged::of(answer, Dialect::Standard).await, true));
+            let judged = Judged::of(answer, Dialect::Standard).await;
+            return Ok(Made { judged, token, is_repeated: true });
         }
-        Ok((Judged::of(answer, Dialect::Standard).await, false))
+        Ok(Made { judged: Judged::of(answer, Dialect::Standard).await, token, is_repeated: false })
     }
 
     async fn attempt(&self, body: StreamBody) -> Result<Called, ApiError> {

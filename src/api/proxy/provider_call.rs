@@ -32,7 +32,7 @@ use crate::telemetry::audit::{CallEvent, Name};
 use crate::transport::streaming::{StreamBody, StreamingTransport};
 
 use super::address::CallAddress;
-use super::answer::{Addressed, Judged, respond};
+use super::answer::{Credential, Judged, respond};
 use super::apis::ProxiedApis;
 use super::download::AnswerLimits;
 use super::framing::{self, BodyFraming};
@@ -194,8 +194,8 @@ impl ProviderCall<'_> {
         };
         let secret = token.access_token.expose().as_bytes();
         let limits = AnswerLimits { bytes: self.api.response_bytes, idle_timeout: self.api.idle_timeout };
-        let addressed = Addressed { connection: &self.api.connection, token: secret };
-        respond(judged, parts, &links, Some(addressed), limits, self.exchange.keep_alive(is_kept))
+        let credential = Credential { token: secret, connection: Some(&self.api.connection) };
+        respond(judged, parts, &links, credential, limits, self.exchange.keep_alive(is_kept))
     }
 
     /// The path of the proxy before the name of an API, as the client sent it.

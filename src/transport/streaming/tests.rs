@@ -105,7 +105,7 @@ async fn head(stream: &mut TlsStream<TcpStream>) -> String {
 struct Endless(Option<oneshot::Sender<()>>);
 
 impl Endless {
-    fn new() -> (StreamBody, oneshot::Receiver<()>) {
+    fn watched() -> (StreamBody, oneshot::Receiver<()>) {
         let (sender, dropped) = oneshot::channel();
         (Self(Some(sender)).boxed_unsync(), dropped)
     }
@@ -213,7 +213,7 @@ async fn a_body_that_is_cut_off_ends_with_an_error() {
 async fn an_answer_beside_an_upload_is_whole_and_its_end_ends_the_upload() {
     const ANSWER: usize = 200_000;
     let peer = Peer::new().await;
-    let (body, dropped) = Endless::new();
+    let (body, dropped) = Endless::watched();
     let serve = async {
         let mut stream = peer.accept().await;
         head(&mut stream).await;
@@ -260,7 +260,7 @@ async fn an_upload_whose_client_is_silent_ends_with_the_answer() {
 #[tokio::test]
 async fn a_call_that_is_given_up_ends_its_connection_although_the_peer_does_not_read() {
     let peer = Peer::new().await;
-    let (body, dropped) = Endless::new();
+    let (body, dropped) = Endless::watched();
     let mut opening = peer.transport.open(peer.request("POST", "/", body));
     let _unread = tokio::select! {
         _ = &mut opening => unreachable!(),

@@ -1,0 +1,141 @@
+//! Calls of the Management API through the socket: which are let through, and what comes back.
+
+use cloakroom::fake_auth0::{Endpoint, Fault, WaitHint, users};
+use cloakroom::secret::Secret;
+
+use super::*;
+
+/// A daemon whose clients may make these calls, with an application of these permissions.
+async fn desk(permissions: &[&str], rule: &str) -> World {
+    let tenant = Tenant::new(Clock::system(), TenantOptions::default()).unwrap();
+    tenant.register_application("ops", Secret::new("ops-secret"), permissions);
+    let listening = tenant.listen(CertificateKind::Good).unwrap();
+    let settings = format!(
+        "[management_api]\nclient_id = \"ops\"\nsecret = \"ops-secret\"\n\
+         [[listener]]\npath = \"{{dir}}/run/api.sock\"\nmode = \"0600\"\n\
+         [[listener.allow]]\nuid = {}\noperations = [\"management_api\", \"token\"]\n{rule}\n",
+        nix::unistd::geteuid()
+    );
+    let world = World::over_tls_before(tenant, listening, tempfile::tempdir().unwrap(), &settings).await;
+    world.ready().await;
+    world
+}
+
+const SOME: &str = "calls = [\"GET /users/*\", \"PATCH /users/*\", \"GET /users\", \"GET /clients\"]";
+
+fn user(id: &str) -> String {
+    format!("/api/v2/users/{}", UserId::parse(id).unwrap().to_path_segment())
+}
+
+#[tokio::test]
+async fn a_call_goes_on_and_shows_no_token_of_a_provider() {
+    let world = desk(&["read:users", "update:users"], SOME).await;
+    let got = world.get(&format!("{}?fields=user_id%2Cidentities", user(users::GOOGLE))).await;
+    assert_eq!(got.status, 200, "{got:?}");
+    assert_eq!(got.header("cloakroom-upstream"), Some("1"));
+    assert!(got.header("x-ratelimit-remaining").is_some());
+    assert_eq!(got.json()["user_id"], users::GOOGLE);
+    assert!(!String::from_utf8_lossy(&got.body).contains("access_token"), "{got:?}");
+    let calls = world.tenant.calls_to(Endpoint::User);
+    assert_eq!(calls.last().unwrap().client_id.as_deref(), Some("ops"));
+}
+
+#[tokio::test]
+async fn without_a_rule_the_answer_is_auth0s_kind_of_403() {
+    let world = desk(&["read:users"], SOME).await;
+    for (method, path) in [
+        ("GET", "/api/v2/clients/abc"),
+        ("DELETE", "/api/v2/users/auth0%7C1"),
+        ("GET", "/api/v2/"),
+        ("POST", "/api/v2/users"),
+        ("GET", "/api/v2/users/auth0%7C1/logs"),
+    ] {
+        let got = world.send(method, path, MEANT).await;
+        assert_eq!(got.status, 403, "{method} {path} {got:?}");
+        assert_eq!(got.header("cloakroom-upstream"), None);
+        let body = got.json();
+        assert_eq!((&body["statusCode"], &body["error"]), (&403.into(), &"Forbidden".into()));
+        assert_eq!(body["errorCode"], "cloakroom_forbidden");
+        assert!(body["message"].as_str().unwrap().contains("management_api"), "{body}");
+    }
+    for path in ["/api/v2/../oauth/token", "/api/v2/%2e%2e/oauth/token", "/api/v2/users/..", "/api/v2//users"]
+    {
+        let got = world.get(path).await;
+        assert_eq!(
+            (got.status.as_u16(), &got.json()["errorCode"]),
+            (400, &"cloakroom_ambiguous_path".into()),
+            "{path}"
+        );
+    }
+    assert!(world.tenant.calls_to(Endpoint::ManagementApi).is_empty());
+    assert!(world.tenant.calls_to(Endpoint::User).is_empty());
+}
+
+#[tokio::test]
+async fn a_rule_for_some_users_lets_through_only_calls_about_them() {
+    let world = desk(&["read:users"], "calls = [\"GET /**\"]\nusers = [\"google-oauth2|*\"]").await;
+    assert_eq!(world.get(&user(users::GOOGLE)).await.status, 200);
+    for path in
+        [user(users::GITHUB), "/api/v2/users".into(), "/api/v2/users?q=x".into(), "/api/v2/clients".into()]
+    {
+        assert_eq!(world.get(&path).await.status, 403, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_write_on_a_user_forgets_that_users_entry() {
+    let world = desk(&["read:users", "update:users"], SOME).await;
+    assert_eq!(world.get(&World::path(users::GOOGLE)).await.header("cloakroom-cache"), Some("miss"));
+    assert_eq!(world.get(&World::path(users::GOOGLE)).await.header("cloakroom-cache"), Some("hit"));
+    let headers = [("cloakroom-request", "true"), ("content-type", "application/json")];
+    let got = world.send_with("PATCH", &user(users::GOOGLE), &headers, "{\"blocked\":true}").await;
+    assert_eq!(got.status, 200, "{got:?}");
+    assert_eq!(world.get(&World::path(users::GOOGLE)).await.problem(), (403, "user_blocked".into()));
+}
+
+#[tokio::test]
+async fn a_missing_permission_is_named() {
+    let world = desk(&["read:users"], SOME).await;
+    let got = world.get("/api/v2/clients").await;
+    assert_eq!(got.status, 403, "{got:?}");
+    assert_eq!(got.header("cloakroom-upstream"), Some("1"));
+    assert_eq!(got.json()["errorCode"], "insufficient_scope");
+    assert!(got.header("cloakroom-remedy").is_none());
+}
+
+#[tokio::test]
+async fn a_closed_gate_is_answered_as_auth0_answers() {
+    let world = desk(&["read:users"], SOME).await;
+    world.tenant.fault_next(Endpoint::User, 1, Fault::RateLimited(WaitHint::Seconds(30)));
+    assert_eq!(world.get(&user(users::GOOGLE)).await.status, 429, "Auth0's own");
+    let got = world.get(&user(users::GOOGLE)).await;
+    assert_eq!((got.status.as_u16(), got.header("cloakroom-upstream")), (429, None), "{got:?}");
+    assert!(got.retry_after().unwrap() <= 30);
+    assert_eq!(got.header("x-ratelimit-remaining"), Some("0"));
+    assert!(got.header("x-ratelimit-reset").is_some());
+    assert_eq!(got.json()["errorCode"], "cloakroom_rate_limited");
+}
+
+#[tokio::test]
+async fn no_route_is_open_with_a_token_that_shows_users_tokens() {
+    let world = desk(&["read:users", "read:user_idp_tokens"], SOME).await;
+    for path in [user(users::GOOGLE), "/api/v2/users".into()] {
+        let got = world.get(&path).await;
+        assert_eq!(
+            (got.status.as_u16(), &got.json()["errorCode"]),
+            (503, &"cloakroom_management_api_closed".into())
+        );
+    }
+    assert!(world.tenant.calls_to(Endpoint::User).is_empty());
+}
+
+#[tokio::test]
+async fn a_token_that_auth0_refuses_is_replaced_and_the_call_made_once_more() {
+    let world = desk(&["read:users", "update:users"], SOME).await;
+    assert_eq!(world.get(&user(users::GOOGLE)).await.status, 200);
+    world.tenant.revoke_tokens_of("ops");
+    let headers = [("cloakroom-request", "true"), ("content-type", "application/json")];
+    let got = world.send_with("PATCH", &user(users::GOOGLE), &headers, "{\"nickname\":\"ann\"}").await;
+    assert_eq!(got.status, 200, "{got:?}");
+    assert_eq!(got.json()["nickname"], "ann");
+}
