@@ -11,6 +11,7 @@ use cloakroom::fake_auth0::{
     CertificateKind, ClientAuth, ClientCertificateKind, ClientKeyPair, Endpoint, Fault, KeyUse, RateLimit,
     Tenant, TenantOptions,
 };
+use cloakroom::secret::Secret;
 
 use crate::support::command::run;
 use crate::support::configuration::configuration;
@@ -400,4 +401,27 @@ async fn check_online_judges_the_budget_and_the_clock_by_the_tenants_headers() {
         assert_eq!(exit, 1, "{out}");
         assert!(out.contains("warning: this machine's clock is ") && out.contains(text), "{out}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn check_online_names_the_scope_that_the_application_of_calls_must_not_have() {
+    let settings = "[management_api]\nclient_id = \"calls\"\nsecret_file = \"{dir}/secret\"\n";
+    let check = async |scopes: &[&str]| {
+        check_online(TenantOptions::default(), settings, |tenant| {
+            tenant.register_application("calls", Secret::new("demo-client-secret"), scopes);
+        })
+        .await
+    };
+    let (exit, out, _) = check(&["read:users", "update:users"]).await;
+    assert_eq!(exit, 0, "{out}");
+    assert!(
+        out.contains("a token of [management_api] was obtained, with the scopes read:users update:users"),
+        "{out}"
+    );
+    let (exit, out, _) = check(&["read:users", "read:user_idp_tokens"]).await;
+    assert_eq!(exit, 78, "{out}");
+    assert!(
+        out.contains("the application of [management_api] has the permission read:user_idp_tokens"),
+        "{out}"
+    );
 }
