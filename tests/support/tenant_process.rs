@@ -11,10 +11,13 @@
 //! - `calls`: prints how many requests for users and for tokens there were
 //! - `provider FAULT`: what the identity provider of the connection `gitlab` answers from now on: `refuse` the client,
 //!   `limit` with 429, `fail` with 503, or `clear`
+//! - `api NAME calls`: prints the requests for a provider's API since the last time, as a line of JSON
+//! - `api NAME answer JSON`: the answer of its next request, as in `{"status": 403, "headers": {}, "body": "…"}`
 //!
 //! Files: `ca.pem`, `client_secret` (mode 0600), `client.pem` and `client_key.pem` (mode 0600) for authentication with a
 //! certificate, `domain`, and `env`, which a shell or a unit can read. `token_endpoint` and `connection_secret` (mode
-//! 0600) are for the connection `gitlab`, whose client id is `demo-connection`; its certificate is of the same authority.
+//! 0600) are for the connection `gitlab`, whose client id is `demo-connection`; its certificate is of the same authority. `google_api`, `microsoft_api`
+//! and `github_api` are the hosts of simulated APIs, which know the tokens of the tenant's users and whose names are these.
 
 #![allow(
     clippy::expect_used,
@@ -25,6 +28,8 @@
     clippy::indexing_slicing,
     reason = "a test's helper stops at the first surprise, and talks to a shell"
 )]
+
+mod provider_apis;
 
 use std::fs;
 use std::io::BufRead;
@@ -41,6 +46,8 @@ use cloakroom::fake_auth0::{
     CertificateKind, ClientCertificateKind, Endpoint, Fault, Tenant, TenantOptions, WaitHint,
 };
 use cloakroom::secret::Secret;
+
+use provider_apis::ProviderApis;
 
 fn main() {
     let directory = PathBuf::from(std::env::args_os().nth(1).expect("usage: tenant DIRECTORY"));
@@ -68,6 +75,10 @@ fn main() {
     let token_endpoint = format!("https://{}{}", provider_listens.domain(), Dialect::Gitlab.path());
     write(&directory, "token_endpoint", &token_endpoint, 0o644);
     write(&directory, "connection_secret", provider.client().1.expose(), 0o600);
+    let apis = ProviderApis::listen(&tenant);
+    for (name, host) in apis.hosts() {
+        write(&directory, &format!("{name}_api"), host, 0o644);
+    }
     // Last: whoever waits for it finds the others.
     write(&directory, "domain", listening.domain(), 0o644);
 
@@ -104,6 +115,8 @@ fn main() {
                 let of = |endpoint| tenant.calls_to(endpoint).len();
                 println!("users {} tokens {}", of(Endpoint::User), of(Endpoint::Token));
             }
+            ["api", name, "calls"] => println!("{}", apis.take_calls(name)),
+            ["api", name, "answer", ..] => apis.answer_next(name, order.splitn(4, ' ').last().unwrap()),
             ["provider", fault] => {
                 provider.clear();
                 match fault {
