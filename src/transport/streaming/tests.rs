@@ -1,6 +1,5 @@
 //! Streamed exchanges with a TLS server that is written byte for byte.
 
-use std::collections::VecDeque;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -12,7 +11,7 @@ use rustls::ServerConfig;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -129,24 +128,29 @@ impl Body for Endless {
     }
 }
 
-/// A body that gives its pieces, and then waits without an end.
-struct Waiting {
-    pieces: VecDeque<&'static str>,
+/// A body that gives the pieces that a test sends it, and waits between them.
+struct Stepped {
+    pieces: mpsc::UnboundedReceiver<&'static str>,
     _dropped: Endless,
 }
 
-impl Body for Waiting {
+impl Stepped {
+    fn watched() -> (mpsc::UnboundedSender<&'static str>, StreamBody, oneshot::Receiver<()>) {
+        let ((sender, dropped), (pieces, received)) = (oneshot::channel(), mpsc::unbounded_channel());
+        let body = Self { pieces: received, _dropped: Endless(Some(sender)) };
+        (pieces, body.boxed_unsync(), dropped)
+    }
+}
+
+impl Body for Stepped {
     type Data = Bytes;
     type Error = BodyError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
+        cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        match self.pieces.pop_front() {
-            Some(piece) => Poll::Ready(Some(Ok(Frame::data(piece.into())))),
-            None => Poll::Pending,
-        }
+        self.pieces.poll_recv(cx).map(|piece| piece.map(|piece| Ok(Frame::data(piece.into()))))
     }
 }
 
@@ -239,11 +243,37 @@ async fn an_answer_beside_an_upload_is_whole_and_its_end_ends_the_upload() {
     timeout(LONG, dropped).await.unwrap().unwrap();
 }
 
+/// What is sent in between is not taken for the next request, with whose answer the bounds of heads would begin anew.
+#[tokio::test]
+async fn a_long_answer_is_whole_although_the_upload_continued_after_its_head() {
+    const ANSWER: usize = 200_000;
+    let peer = Peer::new().await;
+    let (pieces, body, _dropped) = Stepped::watched();
+    let serve = async {
+        let mut stream = peer.accept().await;
+        head(&mut stream).await;
+        let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {ANSWER}\r\n\r\n");
+        stream.write_all(answer.as_bytes()).await.unwrap();
+        let mut piece = [0; 8];
+        stream.read_exact(&mut piece).await.unwrap();
+        assert_eq!(&piece, b"3\r\none\r\n");
+        stream.write_all(&[b'a'; ANSWER]).await.unwrap();
+        stream
+    };
+    let exchange = async {
+        let answer = peer.transport.open(peer.request("POST", "/", body)).await.unwrap();
+        pieces.send("one").unwrap();
+        answer.into_body().collect().await.map(|body| body.to_bytes().len())
+    };
+    let (length, _stream) = timeout(LONG, async { tokio::join!(exchange, serve) }).await.unwrap();
+    assert_eq!(length, Ok(ANSWER));
+}
+
 #[tokio::test]
 async fn an_upload_whose_client_is_silent_ends_with_the_answer() {
     let peer = Peer::new().await;
-    let (sender, dropped) = oneshot::channel();
-    let body = Waiting { pieces: ["one", "two"].into(), _dropped: Endless(Some(sender)) }.boxed_unsync();
+    let (pieces, body, dropped) = Stepped::watched();
+    pieces.send("one").unwrap();
     let serve = async {
         let mut stream = peer.accept().await;
         head(&mut stream).await;
