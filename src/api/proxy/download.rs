@@ -80,7 +80,17 @@ impl Download {
         AnswerLimits { bytes, idle_timeout }: AnswerLimits,
         record: CallRecord,
     ) -> Self {
-        Self { beginning, body, left: bytes, idle_timeout, idle: None, is_idle_armed: false, record }
+        let idle = None;
+        let mut download = Self { beginning, body, left: bytes, idle_timeout, idle, is_idle_armed: false, record };
+        download.note_end();
+        download
+    }
+
+    /// Notes the end of a body whose end is known. hyper polls such a body no further.
+    fn note_end(&mut self) {
+        if self.is_end_stream() {
+            self.record.complete();
+        }
     }
 
     /// Passes a part on, unless it is beyond the limit.
@@ -91,6 +101,7 @@ impl Download {
         };
         self.left = left;
         self.record.received(length);
+        self.note_end();
         Ok(Frame::data(part))
     }
 
