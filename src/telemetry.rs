@@ -19,7 +19,7 @@ mod state;
 mod user_names;
 mod writer;
 
-pub use call_counters::{CallCounters, CallKey};
+pub use call_counters::{ApiCounts, ApiKey, CallCounters, CallKey};
 pub use counter::Counter;
 pub use histogram::Histogram;
 pub use process_stats::ProcessStats;

@@ -33,6 +33,8 @@ pub struct AuditRecord {
     pub fingerprint: Option<Tag>,
     /// The connection of the token that was served, or that a call names.
     pub connection: Option<Name>,
+    /// What is known of a call that is not sent on, or has no answer.
+    pub call: Option<Box<CallEvent>>,
     cache: Option<CacheState>,
     source: Option<Source>,
 }
@@ -56,10 +58,11 @@ impl AuditedError {
     }
 }
 
-/// A call that was sent on, and whose answer has ended.
+/// A call whose answer has ended, or whose client left before it had one.
 pub struct ProxiedEnd {
     pub operation: Option<Operation>,
-    pub status: u16,
+    /// The answer's status; `None` without an answer.
+    pub status: Option<u16>,
     pub call: CallEvent,
     pub request_id: RequestId,
     pub trace: Option<TraceId>,
@@ -94,6 +97,20 @@ impl AuditRecord {
         }
     }
 
+    /// A record of a request about this user and connection; an empty one is none.
+    pub fn about(user: Option<UserId>, connection: &str) -> Self {
+        let connection = (!connection.is_empty()).then(|| Name::new(connection));
+        Self { user, connection, ..Self::default() }
+    }
+
+    /// Records the token that a call was sent on with.
+    pub fn sent_with(&mut self, state: CacheState, identity: &Identity, token: &IdpToken<'_>) {
+        self.cache = Some(state);
+        self.connection = Some(Name::new(identity.connection()));
+        self.fingerprint = Some(token.fingerprint);
+        self.source = Some(token.source);
+    }
+
     /// Writes the line, if the audit log takes this event. A hit without a line costs two comparisons.
     pub fn end(self, services: &Services, peer: &Peer, completed: &Completed<'_>) {
         let Completed { route, head, error, status, request_id, begun } = completed;
@@ -115,14 +132,17 @@ impl AuditRecord {
                 user: self.user.or_else(named),
                 connection: self.connection.or_else(asked),
                 outcome: error.as_ref().map_or(self.outcome.unwrap_or("answered"), |error| error.outcome),
-                status: *status,
+                status: Some(*status),
                 code: error.as_ref().map(|error| error.code),
                 cache: self.cache.map(CacheState::as_str),
                 source: self.source.map(Source::as_str),
                 fingerprint: self.fingerprint,
                 request_id: request_id.to_string(),
                 trace: trace::of(&head.headers),
-                call: None,
+                call: self.call.map(|mut call| {
+                    call.end = error.as_ref().map_or(call.end, |error| error.code);
+                    call
+                }),
                 took: services.clock.since(*begun),
                 count: 1,
                 until: None,
@@ -142,7 +162,7 @@ impl AuditRecord {
 }
 
 impl AuditRecord {
-    /// Writes the line of a call whose answer has ended.
+    /// Writes the line of a call that has ended.
     pub fn end_proxied(self, services: &Services, peer: &Peer, ended: ProxiedEnd) {
         let Some(origin) = peer.origin.as_ref() else { return };
         let ProxiedEnd { operation, status, call, request_id, trace, took } = ended;
@@ -154,7 +174,7 @@ impl AuditRecord {
             operation,
             user: self.user,
             connection: self.connection,
-            outcome: "answered",
+            outcome: status.map_or("left", |_| "answered"),
             status,
             code: None,
             cache: self.cache.map(CacheState::as_str),

@@ -10,6 +10,7 @@
 mod address;
 mod answer;
 mod apis;
+mod awaited_answer;
 mod brakes;
 mod download;
 mod fields;

@@ -241,7 +241,7 @@ mod tests {
             user: UserId::parse("auth0|jane").ok(),
             connection: Some(Name::new("github")),
             outcome: "answered",
-            status: 200,
+            status: Some(200),
             code: None,
             cache: Some("miss"),
             source: Some("identities"),

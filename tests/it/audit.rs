@@ -156,7 +156,7 @@ async fn a_line_has_every_field() {
     assert_eq!(
         line,
         format!(
-            r#"{{"timestamp":"2026-11-22T10:00:00.000Z","target":"audit","listener":"{socket}","uid":{uid},"gid":{gid},"pid":{pid},"operation":"token","user":"google-oauth2|103547991597142817347","connection":"google-oauth2","outcome":"answered","status":200,"code":null,"cache":"miss","source":"identities","fingerprint":{fingerprint},"request_id":"{request_id}","trace_id":null,"microseconds":{micros},"count":1,"until":null,"lost":0}}"#
+            r#"{{"timestamp":"2026-11-22T10:00:00.000Z","target":"audit","listener":"{socket}","uid":{uid},"gid":{gid},"pid":{pid},"operation":"token","user":"google-oauth2|103547991597142817347","connection":"google-oauth2","outcome":"answered","status":200,"code":null,"cache":"miss","source":"identities","fingerprint":{fingerprint},"request_id":"{request_id}","trace_id":null,"call":null,"microseconds":{micros},"count":1,"until":null,"lost":0}}"#
         )
     );
     let refusal: Value = serde_json::from_str(text.lines().nth(1).unwrap()).unwrap();

@@ -25,6 +25,7 @@ use crate::transport::streaming::StreamBody;
 
 use super::address::management_tail;
 use super::answer::{Credential, Judged, respond};
+use super::awaited_answer::{self, AwaitedAnswer};
 use super::download::AnswerLimits;
 use super::framing::{self, BodyFraming};
 use super::head_wait::{self, CallTimes, NoAnswer};
@@ -54,6 +55,7 @@ pub async fn answer(
     let framing = framing::check(head, body.size_hint().exact()).map_err(ApiError::Framing)?;
     let tail = management_tail(&head.uri, route.rest).ok_or(ApiError::NoRoute)?;
     let target = Target::judge(tail).map_err(ApiError::Target)?;
+    record.call = Some(Box::new(CallEvent { method: awaited_answer::shown(&head.method), ..of_management_api() }));
     let call = Call { method: head.method.as_str(), name: None, target: &target };
     let allowed = exchange.authorize_call(Operation::ManagementApi, None, None, call)?;
     if let BodyFraming::Length(length) = framing
@@ -70,8 +72,16 @@ pub async fn answer(
             (upload, body)
         }
     };
+    let event = CallEvent { method: head.method.as_str().into(), pattern: allowed.call, ..of_management_api() };
+    let awaited = AwaitedAnswer::new(exchange, route.spec, event, upload.clone(), None);
     let call = ManagementCall { exchange, tail, framing, upload };
-    let Made { judged, token, is_repeated } = call.make(body).await?;
+    let Made { judged, token, is_repeated } = match call.make(body).await {
+        Ok(made) => made,
+        Err(error) => {
+            record.call = Some(Box::new(awaited.failed(error.code())));
+            return Err(error);
+        }
+    };
     let Exchange { services, peer, request_id, begun, .. } = exchange;
     if (200..300).contains(&judged.status()) {
         for user in forgotten_by(head.method.as_str(), target.path()) {
@@ -80,13 +90,10 @@ pub async fn answer(
         }
     }
     let event = CallEvent {
-        api: NAME.into(),
-        method: head.method.as_str().into(),
-        pattern: allowed.call,
         verdict: judged.verdict.as_ref().map(Verdict::as_str),
         is_repeated,
-        head: services.clock.since(*begun),
-        ..CallEvent::default()
+        head: Some(services.clock.since(*begun)),
+        ..awaited.answered()
     };
     let parts = RecordParts {
         services: Arc::clone(services),
@@ -155,6 +162,10 @@ impl ManagementCall<'_> {
         let outcome = head_wait::head(calling, &self.upload, TIMES);
         until_shutdown(services, async { outcome.await.map_err(no_answer) }).await
     }
+}
+
+fn of_management_api() -> CallEvent {
+    CallEvent { api: NAME.into(), ..CallEvent::default() }
 }
 
 fn no_answer(why: NoAnswer<ManagementCallFailure>) -> ApiError {

@@ -34,6 +34,7 @@ use crate::transport::streaming::{StreamBody, StreamingTransport};
 use super::address::CallAddress;
 use super::answer::{Credential, Judged, respond};
 use super::apis::ProxiedApis;
+use super::awaited_answer::{self, AwaitedAnswer};
 use super::download::AnswerLimits;
 use super::framing::{self, BodyFraming};
 use super::head_wait::{self, CallTimes, NoAnswer};
@@ -90,6 +91,16 @@ pub async fn answer(
     let framing = framing::check(head, body.size_hint().exact()).map_err(ApiError::Framing)?;
     let address = CallAddress::of(&head.uri, route.rest).ok_or(ApiError::NoRoute)?;
     record.connection = Some(Name::new(&address.connection));
+    let apis = exchange.services.proxied_apis();
+    let found = apis.find(&address.connection, address.name);
+    let event = |api: &ProxiedApi, method| CallEvent {
+        connection: Arc::clone(&api.connection),
+        api: Arc::clone(&api.name),
+        method,
+        ..CallEvent::default()
+    };
+    let method = || awaited_answer::shown(&head.method);
+    record.call = found.as_ref().map(|(api, _)| Box::new(event(api, method())));
     let target = address.target().map_err(ApiError::Target)?;
     let (operation, user) = match route.spec.route {
         Route::MyProxy => {
@@ -99,8 +110,7 @@ pub async fn answer(
     };
     let call = Call { method: head.method.as_str(), name: Some(address.name), target: &target };
     let allowed = exchange.authorize_call(operation, Some(&user), Some(&address.connection), call)?;
-    let apis = exchange.services.proxied_apis();
-    let Some((api, transport)) = apis.find(&address.connection, address.name) else {
+    let Some((api, transport)) = found else {
         return Err(ApiError::Forbidden(exchange.peer.rights.refusal(operation)));
     };
     if let BodyFraming::Length(length) = framing
@@ -124,10 +134,17 @@ pub async fn answer(
             (upload, body)
         }
     };
+    record.user = Some(query.user.clone());
+    let event = CallEvent { pattern: allowed.call, ..event(&api, head.method.as_str().into()) };
+    let awaited = AwaitedAnswer::new(exchange, route.spec, event, upload.clone(), record.user.clone());
     let call = ProviderCall { exchange, route, framing, apis, api, transport, address, query, upload };
-    record.user = Some(call.query.user.clone());
-    let Made { attempt, is_repeated } = call.make(body).await?;
-    Ok(call.hand_on(attempt, is_repeated, allowed.call, is_kept, permit, std::mem::take(record)))
+    match call.make(body).await {
+        Ok(made) => Ok(call.hand_on(made, awaited.answered(), is_kept, permit, std::mem::take(record))),
+        Err(error) => {
+            record.call = Some(Box::new(awaited.failed(error.code())));
+            Err(error)
+        }
+    }
 }
 
 impl ProviderCall<'_> {
@@ -150,25 +167,20 @@ impl ProviderCall<'_> {
     /// The answer to the client.
     fn hand_on(
         &self,
-        Attempt { judged, served }: Attempt,
-        is_repeated: bool,
-        pattern: Option<Arc<str>>,
+        Made { attempt: Attempt { judged, served }, is_repeated }: Made,
+        call: CallEvent,
         is_kept: bool,
         permit: StreamPermit,
         mut audit: AuditRecord,
     ) -> Response<AnswerBody> {
         let Exchange { services, peer, request_id, head, begun } = self.exchange;
         let (identity, token) = served.token();
-        audit.served(services, served.state, Some((identity, token)));
+        audit.sent_with(served.state, identity, &token);
         let call = CallEvent {
-            connection: Arc::clone(&self.api.connection),
-            api: Arc::clone(&self.api.name),
-            method: head.method.as_str().into(),
-            pattern,
             verdict: judged.verdict.as_ref().map(Verdict::as_str),
             is_repeated,
-            head: services.clock.since(*begun),
-            ..CallEvent::default()
+            head: Some(services.clock.since(*begun)),
+            ..call
         };
         let parts = RecordParts {
             services: Arc::clone(services),

@@ -108,12 +108,12 @@ impl Drop for CallRecord {
         drop(permit);
         call.end = self.end.as_str();
         (call.sent, call.received) = (upload.sent(), self.received);
-        services.counters.calls.ended(&call, status);
+        services.counters.calls.ended(&call, Some(status));
         let took: Duration = services.clock.since(begun);
         audit.end_proxied(
             &services,
             &peer,
-            ProxiedEnd { operation: spec.operation, status, call, request_id, trace, took },
+            ProxiedEnd { operation: spec.operation, status: Some(status), call, request_id, trace, took },
         );
     }
 }

@@ -28,8 +28,8 @@ pub struct Event {
     pub connection: Option<Name>,
     /// The outcome in one word.
     pub outcome: &'static str,
-    /// The response's status.
-    pub status: u16,
+    /// The response's status; `None` if the client left before there was one.
+    pub status: Option<u16>,
     /// The response's code, if it is a problem.
     pub code: Option<&'static str>,
     /// Where a lookup's response came from.
@@ -42,7 +42,7 @@ pub struct Event {
     pub request_id: String,
     /// The client's own trace, if the request names one.
     pub trace: Option<TraceId>,
-    /// What a request was that was sent on to another server; `None` for one that was answered here.
+    /// What is known of a call for another server; `None` for any other request.
     pub call: Option<Box<CallEvent>>,
     /// From the request's head to the decision, or to the end of an answer that was sent on.
     pub took: Duration,
@@ -52,8 +52,7 @@ pub struct Event {
     pub until: Option<Moment>,
 }
 
-/// A request that was sent on to another server. The path and the query are left out, because they may name
-/// users.
+/// A request for another server. The path and the query are left out, because they may name users.
 #[derive(Clone, Debug, Default)]
 pub struct CallEvent {
     /// The connection of a `[[proxy]]`; empty for the Management API.
@@ -62,19 +61,19 @@ pub struct CallEvent {
     pub api: Arc<str>,
     /// The method.
     pub method: String,
-    /// The element of `calls` that permitted the call.
+    /// The element of `calls` that permitted the call; `None` if none did.
     pub pattern: Option<Arc<str>>,
     /// What a refusal of the other server means.
     pub verdict: Option<&'static str>,
     /// Whether the call was made once more, with another token.
     pub is_repeated: bool,
-    /// From the request's head to the answer's.
-    pub head: Duration,
+    /// From the request's head to the answer's; `None` without an answer.
+    pub head: Option<Duration>,
     /// The bytes of the request's body that were sent on.
     pub sent: u64,
     /// The bytes of the answer's body that were handed on.
     pub received: u64,
-    /// How the answer's body ended.
+    /// How the answer's body ended; without an answer `left`, or the code of the error.
     pub end: &'static str,
 }
 

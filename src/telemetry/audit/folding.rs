@@ -87,6 +87,7 @@ impl Folding {
                 let mut event = Event { until: Some(now), ..event() };
                 if key.0.is_none() {
                     (event.caller, event.pid, event.user, event.connection) = (None, None, None, None);
+                    event.call = None;
                 }
                 pair.folded = Some(event);
             }

@@ -47,9 +47,10 @@ impl Journal {
 fn datagram(line: &AuditLine<'_>) -> Vec<u8> {
     let mut bytes = Vec::new();
     let operation = line.operation.unwrap_or("request");
-    let priority = if line.status < 400 { "6" } else { "5" };
+    let status = line.status.map_or_else(|| "no answer".to_owned(), |status| status.to_string());
+    let priority = if line.status.is_some_and(|status| status < 400) { "6" } else { "5" };
     let times = if line.count > 1 { format!(", {} times", line.count) } else { String::new() };
-    put(&mut bytes, "MESSAGE", &format!("{operation} {} ({}){times}", line.outcome, line.status));
+    put(&mut bytes, "MESSAGE", &format!("{operation} {} ({status}){times}", line.outcome));
     put(&mut bytes, "PRIORITY", priority);
     put(&mut bytes, "SYSLOG_IDENTIFIER", "cloakroom");
     // Our own type always serialises, and to an object.
@@ -112,7 +113,7 @@ mod tests {
         let mut refused = event("2");
         (refused.operation, refused.user, refused.connection) = (None, None, None);
         (refused.cache, refused.source) = (None, None);
-        (refused.outcome, refused.status, refused.code) = ("refused", 404, Some("route_not_found"));
+        (refused.outcome, refused.status, refused.code) = ("refused", Some(404), Some("route_not_found"));
         (refused.count, refused.until) = (7, Some(at(1)));
         let events = [event("1"), refused];
         let (written, outcome) = journal.write(events.iter().map(|event| AuditLine::new(event, &names(), 7)));

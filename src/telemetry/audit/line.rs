@@ -25,7 +25,7 @@ pub struct AuditLine<'a> {
     user: Option<String>,
     connection: Option<&'a str>,
     pub(super) outcome: &'static str,
-    pub(super) status: u16,
+    pub(super) status: Option<u16>,
     code: Option<&'static str>,
     cache: Option<&'static str>,
     source: Option<&'static str>,
@@ -69,7 +69,7 @@ impl<'a> AuditLine<'a> {
     }
 }
 
-/// What a line says of a request that was sent on to another server.
+/// What a line says of a call.
 #[derive(Debug, Serialize)]
 struct CallFields<'a> {
     api: &'a str,
@@ -77,7 +77,7 @@ struct CallFields<'a> {
     pattern: Option<&'a str>,
     verdict: Option<&'static str>,
     repeated: bool,
-    head_microseconds: u64,
+    head_microseconds: Option<u64>,
     bytes_sent: u64,
     bytes_received: u64,
     end: &'static str,
@@ -91,7 +91,7 @@ impl<'a> CallFields<'a> {
             pattern: call.pattern.as_deref(),
             verdict: call.verdict,
             repeated: call.is_repeated,
-            head_microseconds: microseconds(call.head),
+            head_microseconds: call.head.map(microseconds),
             bytes_sent: call.sent,
             bytes_received: call.received,
             end: call.end,
