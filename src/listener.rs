@@ -58,6 +58,7 @@ pub async fn serve(setup: ListenerSetup, services: Arc<Services>, scheduler: Fai
     let ListenerSetup { listener, file, mut heartbeat, max_connections, max_streams, terms, info } = setup;
     let mut acceptor =
         Acceptor::new(listener, max_connections, terms.clone(), Arc::clone(&services.request_counters));
+    info.max_streams.store(max_streams as u64, Ordering::Relaxed);
     let streams = ConnectionLimits::new(max_streams);
     let mut phase = services.phase();
     let mut connections = JoinSet::new();

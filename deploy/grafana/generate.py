@@ -234,6 +234,39 @@ def fill(board):
                  " (rate(cloakroom_state_write_duration_seconds_bucket{@}[$__rate_interval])))", "99 of 100"),
                 unit="s", width=8)
 
+    board.row("Do calls reach the APIs?", "Empty unless [[proxy]] or [management_api] is configured.")
+    board.graph("How do calls end?",
+                "By API and end. whole: as it should be. left: the client left. cut_short, silent, too_large: the "
+                "answer broke off. Otherwise there was no answer, for this reason.",
+                ("sum by (api, end) (rate(cloakroom_calls_total{@}[$__rate_interval]))", "{{api}}, {{end}}"),
+                unit="reqps", stacked=True, width=8)
+    board.graph("What do APIs answer?", "By API and class of the status; none: no answer.",
+                ("sum by (api, status) (rate(cloakroom_calls_total{@}[$__rate_interval]))", "{{api}}, {{status}}"),
+                unit="reqps", stacked=True, width=8)
+    board.graph("What do refusals mean?",
+                "By connection and verdict. token_dead: a login is due. missing_scope: a login with more scopes. "
+                "rate_limited: the provider's limit.",
+                ('sum by (connection, verdict) (rate(cloakroom_calls_total{verdict!="none",@}[$__rate_interval]))',
+                 "{{connection}}, {{verdict}}"),
+                unit="reqps", stacked=True, width=8)
+    board.graph("How long do calls wait?",
+                "From the head of the call to the head of its answer, 99 of 100, by API: the lookup, the request's "
+                "body, and the provider.",
+                (quantile(0.99, "api", "cloakroom_call_head_duration_seconds"), "{{api}}"), unit="s", width=8)
+    board.graph("How much is sent?", "Bytes of bodies, by API.",
+                ("sum by (api) (rate(cloakroom_call_sent_bytes_total{@}[$__rate_interval]))", "{{api}}, sent"),
+                ("sum by (api) (rate(cloakroom_call_received_bytes_total{@}[$__rate_interval]))", "{{api}}, received"),
+                unit="Bps", width=8)
+    board.graph("How many streams are taken?",
+                "Share of listener.max_streams. One uid may have half.",
+                ("cloakroom_streams{@} / cloakroom_max_streams{@}", "{{instance}}"), unit="percentunit", max=1, width=8)
+    board.stat("How many calls were repeated?", "In the time shown, with another token after the first was refused.",
+               "sum by (connection) (increase(cloakroom_call_repetitions_total{@}[$__range]))", "short", decimals=0,
+               legend="{{connection}}", noValue="no calls")
+    board.stat("Do answers show tokens?",
+               "Header values in the time shown that held the token, and were blanked. A body that does is not found.",
+               "increase(cloakroom_call_reflections_total{@}[$__range])", "short", BAD_IF_1, decimals=0)
+
     board.row("What are clients answered?", "Responses by status, and requests denied.")
     board.graph("Answers by status",
                 "Of everything but probes and metrics. 410: the user has to log in again, or to connect an account. "

@@ -12,6 +12,7 @@ use prometheus_client::registry::Registry;
 
 use super::state::Services;
 
+mod call_rows;
 mod management_api_rows;
 mod samples;
 mod source_rows;

@@ -121,12 +121,19 @@ pub struct ListenerInfo {
     pub connections: AtomicU64,
     /// Calls of providers' APIs under way, whose connections are among the open ones.
     pub streams: AtomicU64,
+    /// The most calls at a time. 0 until the listener serves.
+    pub max_streams: AtomicU64,
 }
 
 impl ListenerInfo {
     /// A listener at `path`, without connections.
     pub fn new(path: PathBuf) -> Self {
-        Self { path, connections: AtomicU64::new(0), streams: AtomicU64::new(0) }
+        Self {
+            path,
+            connections: AtomicU64::new(0),
+            streams: AtomicU64::new(0),
+            max_streams: AtomicU64::new(0),
+        }
     }
 }
 

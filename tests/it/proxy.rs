@@ -1,5 +1,6 @@
 //! Calls of a provider's API through a whole daemon: over a real socket, and over real TLS to a simulated API.
 
+mod audit;
 mod calls;
 mod management;
 mod refusals;

@@ -48,7 +48,8 @@ class Dashboard(unittest.TestCase):
         rows = sorted((panel for panel in self.panels if panel["type"] == "row"), key=lambda row: row["gridPos"]["y"])
         self.assertEqual([row["title"] for row in rows], [
             "Is it healthy?", "Is it worth it?", "Who waits?", "How near is the tenant's limit?",
-            "Are tokens renewed?", "What are clients answered?", "Cache", "Process", "What else is measured?"])
+            "Are tokens renewed?", "Do calls reach the APIs?", "What are clients answered?", "Cache", "Process",
+            "What else is measured?"])
 
     def test_every_panel_has_a_title_and_says_how_to_read_it(self):
         titles = [panel["title"] for panel in self.panels]

@@ -8,7 +8,7 @@ use crate::telemetry::log;
 
 use super::samples::{by, durations, flag, instant, known, number, one};
 use super::spec::{Kind, Label, MetricSpec, Value};
-use super::{management_api_rows, source_rows, state_rows};
+use super::{call_rows, management_api_rows, source_rows, state_rows};
 
 /// Every metric. Those that begin with `process` have the names that Prometheus' client libraries give them.
 /// Counters are named here without `_total`, which the output adds.
@@ -66,7 +66,8 @@ pub const METRICS: &[MetricSpec] = &[
             Label { name: "status", values: "the status" },
         ],
         help: "Responses by route and status",
-        note: "",
+        note: "Of calls that are sent on, only the daemon's own answers count here; the others count in \
+               `cloakroom_calls_total`.",
         read: |scrape| {
             let answers = scrape.services.request_counters.answers();
             let sample = |(route, status, count): (&str, u16, u64)| {
@@ -105,6 +106,7 @@ pub const METRICS: &[MetricSpec] = &[
             one(listeners.map(|listener| listener.streams.load(Ordering::Relaxed)).sum())
         },
     },
+    call_rows::MAX_STREAMS,
     MetricSpec {
         name: "cloakroom_connections_refused",
         kind: Kind::Counter,
@@ -223,6 +225,12 @@ pub const METRICS: &[MetricSpec] = &[
     },
     management_api_rows::TOKEN_VALID,
     management_api_rows::SCOPE_REFUSED,
+    call_rows::CALLS,
+    call_rows::HEAD_DURATIONS,
+    call_rows::SENT,
+    call_rows::RECEIVED,
+    call_rows::REPETITIONS,
+    call_rows::REFLECTIONS,
     source_rows::REQUESTS,
     source_rows::DURATIONS,
     source_rows::LOST,

@@ -81,7 +81,8 @@ impl Download {
         record: CallRecord,
     ) -> Self {
         let idle = None;
-        let mut download = Self { beginning, body, left: bytes, idle_timeout, idle, is_idle_armed: false, record };
+        let mut download =
+            Self { beginning, body, left: bytes, idle_timeout, idle, is_idle_armed: false, record };
         download.note_end();
         download
     }

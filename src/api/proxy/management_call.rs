@@ -55,7 +55,8 @@ pub async fn answer(
     let framing = framing::check(head, body.size_hint().exact()).map_err(ApiError::Framing)?;
     let tail = management_tail(&head.uri, route.rest).ok_or(ApiError::NoRoute)?;
     let target = Target::judge(tail).map_err(ApiError::Target)?;
-    record.call = Some(Box::new(CallEvent { method: awaited_answer::shown(&head.method), ..of_management_api() }));
+    record.call =
+        Some(Box::new(CallEvent { method: awaited_answer::shown(&head.method), ..of_management_api() }));
     let call = Call { method: head.method.as_str(), name: None, target: &target };
     let allowed = exchange.authorize_call(Operation::ManagementApi, None, None, call)?;
     if let BodyFraming::Length(length) = framing
@@ -72,7 +73,8 @@ pub async fn answer(
             (upload, body)
         }
     };
-    let event = CallEvent { method: head.method.as_str().into(), pattern: allowed.call, ..of_management_api() };
+    let event =
+        CallEvent { method: head.method.as_str().into(), pattern: allowed.call, ..of_management_api() };
     let awaited = AwaitedAnswer::new(exchange, route.spec, event, upload.clone(), None);
     let call = ManagementCall { exchange, tail, framing, upload };
     let Made { judged, token, is_repeated } = match call.make(body).await {

@@ -14,10 +14,10 @@ use tokio::time::timeout;
 use super::*;
 
 /// Longer than anything takes.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The answer to a call, whose body is still to be read.
-async fn open(counter: &Counter, tail: &str) -> hyper::Response<Incoming> {
+pub async fn open(counter: &Counter, tail: &str) -> hyper::Response<Incoming> {
     let stream = UnixStream::connect(&counter.world.socket).await.unwrap();
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
     #[expect(clippy::disallowed_methods, reason = "a test's own connection")]
