@@ -5,6 +5,7 @@ mod calls;
 mod management;
 mod refusals;
 mod repetition;
+mod secrecy;
 mod streams;
 
 use cloakroom::clock::Clock;
