@@ -54,6 +54,10 @@ sdks() {
     program node nodejs
     program npm
     program curl
+    program ruby
+    program php php-cli
+    [[ -e /usr/share/php/GuzzleHttp/autoload.php ]] || packages+=(php-guzzlehttp-guzzle)
+    [[ $(php -m 2>/dev/null) == *curl* ]] || packages+=(php-curl)
     venv target/sdks-venv tests/sdks/requirements.txt
 }
 

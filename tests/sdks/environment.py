@@ -31,8 +31,15 @@ ca_file = "{tenant}/ca.pem"
 [tenant.client]
 id = "demo-client"
 secret_file = "{tenant}/client_secret"
+[management_api]
+client_id = "demo-calls"
+secret_file = "{tenant}/calls_secret"
 [providers]
 ca_file = "{tenant}/ca.pem"
+
+[audit]
+events = "all"
+output = "{directory}/audit.log"
 
 [[proxy]]
 connection = "google-oauth2"
@@ -68,7 +75,7 @@ path = "{directory}/cloakroom.sock"
 mode = "0600"
 [[listener.allow]]
 uid = {uid}
-operations = ["proxy"]
+operations = ["proxy", "management_api"]
 calls = [
     "GET gmail/gmail/v1/users/me/**",
     "POST gmail/gmail/v1/users/me/messages/send",
@@ -80,6 +87,9 @@ calls = [
     "GET api/items",
     "GET api/refuse/*",
     "POST api/echo/**",
+    "GET /users",
+    "GET /users/*",
+    "PATCH /users/*",
 ]
 """
 
@@ -161,6 +171,22 @@ class Daemon:
         """The requests that have reached this API since the last time. Orders before this one have been carried out."""
         self.order(f"api {api} calls")
         return json.loads(self.tenant.stdout.readline())
+
+    def management_calls(self):
+        """The calls of the Management API that have reached the tenant since the last time."""
+        self.order("management calls")
+        return json.loads(self.tenant.stdout.readline())
+
+    def audited(self):
+        """The status of each call that the daemon has answered."""
+        lines = (self.directory / "audit.log").read_text().splitlines()
+        return [json.loads(line)["status"] for line in lines if "management_api" in line]
+
+    def get_status(self, path):
+        """The status of a call without an SDK."""
+        command = ["curl", "--silent", "--output", "/dev/null", "--write-out", "%{http_code}", "--unix-socket",
+                   self.socket, "--header", "Cloakroom-Request: true", f"http://localhost{path}"]
+        return int(self.run(command))
 
     def answers(self, api, *answers):
         """The next answers of this API: each is a status, a body, and headers if they are others."""

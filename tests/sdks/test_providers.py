@@ -1,4 +1,4 @@
-"""Octokit and the clients of Google and Microsoft call a provider's API through the daemon, set up as the guide says."""
+"""Octokit and the clients of Google and Microsoft call providers' APIs through the daemon, as the guide sets them up."""
 
 import hashlib
 import json

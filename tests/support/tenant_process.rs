@@ -11,13 +11,18 @@
 //! - `calls`: prints how many requests for users and for tokens there were
 //! - `provider FAULT`: what the identity provider of the connection `gitlab` answers from now on: `refuse` the client,
 //!   `limit` with 429, `fail` with 503, or `clear`
+//! - `limit next SECONDS`: the next question for a user is answered with 429 and this `Retry-After`
+//! - `management calls`: prints the calls of the Management API since the last time, as a line of JSON
 //! - `api NAME calls`: prints the requests for a provider's API since the last time, as a line of JSON
 //! - `api NAME answer JSON`: the answer of its next request, as in `{"status": 403, "headers": {}, "body": "…"}`
 //!
-//! Files: `ca.pem`, `client_secret` (mode 0600), `client.pem` and `client_key.pem` (mode 0600) for authentication with a
-//! certificate, `domain`, and `env`, which a shell or a unit can read. `token_endpoint` and `connection_secret` (mode
-//! 0600) are for the connection `gitlab`, whose client id is `demo-connection`; its certificate is of the same authority. `google_api`, `microsoft_api`
-//! and `github_api` are the hosts of simulated APIs, which know the tokens of the tenant's users and whose names are these.
+//! Files, of which those with secrets have the mode 0600:
+//!
+//! - `domain`, and `env`, which a shell or a unit can read; `ca.pem`, the authority of all certificates
+//! - `client_secret`; `client.pem` and `client_key.pem` for authentication with a certificate
+//! - `calls_secret` of the application `demo-calls`, which may read and change users, but not read their tokens
+//! - `token_endpoint` and `connection_secret` for the connection `gitlab`, whose client id is `demo-connection`
+//! - `google_api`, `microsoft_api` and `github_api`: the hosts of simulated APIs, which know the tokens of the users
 
 #![allow(
     clippy::expect_used,
@@ -43,9 +48,10 @@ use cloakroom::fake_auth0::provider::{
 };
 use cloakroom::fake_auth0::users::GOOGLE;
 use cloakroom::fake_auth0::{
-    CertificateKind, ClientCertificateKind, Endpoint, Fault, Tenant, TenantOptions, WaitHint,
+    Call, CertificateKind, ClientCertificateKind, Endpoint, Fault, Tenant, TenantOptions, WaitHint,
 };
 use cloakroom::secret::Secret;
+use serde_json::{Value, json};
 
 use provider_apis::ProviderApis;
 
@@ -58,6 +64,9 @@ fn main() {
     let listening = tenant.listen(CertificateKind::Good).unwrap();
     write(&directory, "ca.pem", listening.ca_pem(), 0o644);
     write(&directory, "client_secret", TenantOptions::default().client_secret.expose(), 0o600);
+    let calls_secret = "demo-calls-secret";
+    tenant.register_application("demo-calls", Secret::new(calls_secret), &["read:users", "update:users"]);
+    write(&directory, "calls_secret", calls_secret, 0o600);
     let _mtls = tenant.listen_mtls().unwrap();
     let certificate = tenant.issue_client_certificate(ClientCertificateKind::Good, None).unwrap();
     write(&directory, "client.pem", &certificate.certificate_pem, 0o644);
@@ -92,6 +101,16 @@ fn main() {
             }
             ["refuse"] => tenant.fault(Endpoint::User, Fault::RefuseConnections),
             ["limit"] => tenant.fault(Endpoint::User, Fault::RateLimited(WaitHint::Seconds(60))),
+            ["limit", "next", seconds] => {
+                let wait = WaitHint::Seconds(seconds.parse().unwrap());
+                tenant.fault_next(Endpoint::User, 1, Fault::RateLimited(wait));
+            }
+            ["management", "calls"] => {
+                let mut calls = tenant.calls();
+                calls.retain(|call| [Endpoint::User, Endpoint::ManagementApi].contains(&call.endpoint));
+                println!("{}", Value::from_iter(calls.iter().map(in_json)));
+                tenant.forget_calls();
+            }
             ["clear"] => tenant.clear_all(),
             ["rotate"] => {
                 secrets += 1;
@@ -133,6 +152,11 @@ fn main() {
             _ => panic!("no such order: {order}"),
         }
     }
+}
+
+fn in_json(call: &Call) -> Value {
+    let status = call.status.map(|status| status.as_u16());
+    json!({ "method": call.method.as_str(), "path": call.path, "client": call.client_id, "status": status })
 }
 
 /// Writes a file whole, or not at all.
