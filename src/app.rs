@@ -45,7 +45,7 @@ mod service_manager;
 mod start_error;
 pub mod transports;
 
-use descriptor_limits::Descriptors;
+use descriptor_limits::{Descriptors, ListenerLimits};
 use end_limits::EndLimits;
 use reload::{By, ConfigSource, Reloader, Reloads, UserTokensFor};
 use secret_files::SecretFiles;
@@ -95,16 +95,16 @@ impl Deps {
 pub struct Bound {
     sockets: Vec<BoundSocket>,
     state: Option<OpenState>,
-    /// Maximum number of connections of each socket.
-    connections: Vec<usize>,
+    /// What may be open of each socket.
+    limits: Vec<ListenerLimits>,
     admin: Option<TcpListener>,
 }
 
 impl Bound {
-    /// Limits connections to what `descriptors` allow.
+    /// Limits connections and streams to what `descriptors` allow.
     #[must_use]
     pub fn within(self, descriptors: Descriptors) -> Self {
-        Self { connections: descriptors.connections, ..self }
+        Self { limits: descriptors.listeners, ..self }
     }
 }
 
@@ -161,10 +161,10 @@ pub fn bind(config: &Config, mut passed: Vec<Passed>) -> Result<Bound, StartErro
         return Err(StartError::Unclaimed(unclaimed.path));
     }
     let admin = config.admin.address.map(admin::bind).transpose()?;
-    let connections = config.listeners.iter().map(|listener| listener.max_connections).collect();
+    let limits = config.listeners.iter().map(ListenerLimits::of).collect();
     let state =
         config.state.as_ref().map(|state| OpenState::open(state, &config.tenant.audience)).transpose()?;
-    Ok(Bound { sockets, state, connections, admin })
+    Ok(Bound { sockets, state, limits, admin })
 }
 
 /// Starts the daemon on `bound`, which [`bind`] made from the same `config`: the Management token's keeper, then the
@@ -179,8 +179,8 @@ pub async fn start_on(bound: Bound, config: &Config, deps: Deps) -> Result<Runni
     let own_uid = nix::unistd::geteuid().as_raw();
     let (mut listening, mut terms) = (Vec::new(), Vec::new());
     let (watchdog, heartbeats) = Watchdog::new(config.listeners.len());
-    let sockets = bound.sockets.into_iter().zip(bound.connections);
-    for (((socket, max_connections), settings), heartbeat) in sockets.zip(&config.listeners).zip(heartbeats) {
+    let sockets = bound.sockets.into_iter().zip(bound.limits);
+    for (((socket, limits), settings), heartbeat) in sockets.zip(&config.listeners).zip(heartbeats) {
         let (listener, file) = socket.into_parts();
         let policy = Policy::new(own_uid, settings.allow.as_slice());
         let (to_change, now) =
@@ -190,9 +190,9 @@ pub async fn start_on(bound: Bound, config: &Config, deps: Deps) -> Result<Runni
             listener: listener::async_listener(listener)?,
             file,
             heartbeat,
-            max_connections,
+            max_connections: limits.connections,
+            max_streams: limits.streams,
             terms: now,
-            max_streams: 256,
             info: Arc::new(ListenerInfo::new(settings.path.clone())),
         });
     }
