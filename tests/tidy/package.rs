@@ -91,6 +91,7 @@ impl Place {
         for (name, content) in [
             ("ca.pem", certificate.cert.pem().as_str()),
             ("client_secret", "canary\n"),
+            ("management_api_secret", "canary\n"),
             ("user-key", "a key of some length\n"),
             ("google_secret", "canary\n"),
             ("google_secret.previous", "older\n"),
@@ -109,6 +110,7 @@ impl Place {
         // A text, and no user.
         let text = text.replace("audit_context = \"cloakroom\"", "audit_context = 'cloakroom'");
         text.replace("/etc/cloakroom/client_secret", &within("client_secret"))
+            .replace("/etc/cloakroom/management_api_secret", &within("management_api_secret"))
             .replace("/etc/ssl/corp-ca.pem", &within("ca.pem"))
             .replace("/etc/cloakroom/user-key", &within("user-key"))
             .replace("/etc/cloakroom/google_secret", &within("google_secret"))
