@@ -247,7 +247,9 @@ impl Exchange<'_> {
 
     /// Sends the request on to another server, with a token that the client does not hold.
     async fn send_on(self, scan: HeaderScan, body: Incoming) -> Response<AnswerBody> {
-        let (route, mut record) = (self.route(), AuditRecord::default());
+        // Without the table of the configuration there is no such route.
+        let is_offered = |route: &Matched<'_>| self.services.offers(route.spec);
+        let (route, mut record) = (self.route().filter(is_offered), AuditRecord::default());
         let is_kept = body.is_end_stream() && scan.goes_on(&self.head);
         let outcome = match admit(&self.peer, &self.head, &scan, route) {
             Ok(route) => proxy::answer(&self, route, body, is_kept, &mut record).await,

@@ -21,6 +21,7 @@ use super::exposition::Exposition;
 use super::proxy::{DropBrakes, ProxiedApis};
 use super::request_counters::RequestCounters;
 use super::request_id::{RequestId, RequestIds};
+use super::route::{ROUTES, RouteSpec};
 use super::types::ReloadAnswer;
 
 /// The phase of the daemon's shutdown. Phases follow in this order, and none comes back.
@@ -185,9 +186,17 @@ impl Services {
         Arc::clone(&self.proxied_apis.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Whether the configuration lets any call be sent on.
+    /// Whether the configuration has what calls of this route are sent on to.
+    pub(super) fn offers(&self, spec: &RouteSpec) -> bool {
+        match spec.calls_a_provider() {
+            true => !self.proxied_apis().is_empty(),
+            false => self.management_api.snapshot(self.clock.now()).is_some(),
+        }
+    }
+
+    /// Whether the configuration has anything that calls are sent on to.
     pub(crate) fn sends_calls_on(&self) -> bool {
-        !self.proxied_apis().is_empty() || self.management_api.snapshot(self.clock.now()).is_some()
+        ROUTES.iter().filter(|spec| spec.is_proxied()).any(|spec| self.offers(spec))
     }
 
     /// Replaces the APIs that calls may go to. Calls under way keep the previous ones.

@@ -110,7 +110,7 @@ async fn a_closed_gate_is_answered_as_auth0_answers() {
     assert_eq!(world.get(&user(users::GOOGLE)).await.status, 429, "Auth0's own");
     let got = world.get(&user(users::GOOGLE)).await;
     assert_eq!((got.status.as_u16(), got.header("cloakroom-upstream")), (429, None), "{got:?}");
-    assert!(got.retry_after().unwrap() <= 30);
+    assert!((1..60).contains(&got.retry_after().unwrap()), "{got:?}");
     assert_eq!(got.header("x-ratelimit-remaining"), Some("0"));
     assert!(got.header("x-ratelimit-reset").is_some());
     assert_eq!(got.json()["errorCode"], "cloakroom_rate_limited");
