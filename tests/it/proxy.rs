@@ -75,13 +75,16 @@ const MEANT: &[(&str, &str)] = &[("cloakroom-request", "true")];
 const ALL: &[&str] =
     &["GET api/**", "POST api/**", "PUT api/**", "PATCH api/**", "DELETE api/**", "OPTIONS api/**"];
 
+/// The most calls of a test at a time. The tests' own uid may have all of them.
+const MAX_STREAMS: usize = 128;
+
 fn settings(api: &Listening, dialect: ApiDialect, keys: &str, calls: &[&str]) -> String {
     let uid = nix::unistd::geteuid();
     format!(
         "[providers]\nca_file = \"{{dir}}/ca.pem\"\n\
          [[proxy]]\nconnection = \"google-oauth2\"\nname = \"api\"\nurl = \"https://{}\"\nallow_private = true\n\
          provider = {:?}\n{keys}\n\
-         [[listener]]\npath = \"{{dir}}/run/api.sock\"\nmode = \"0600\"\n\
+         [[listener]]\npath = \"{{dir}}/run/api.sock\"\nmode = \"0600\"\nmax_streams = {MAX_STREAMS}\n\
          [[listener.allow]]\nuid = {uid}\noperations = [\"proxy\", \"token\", \"identities\"]\ncalls = {calls:?}\n",
         api.domain(),
         dialect.name(),

@@ -73,7 +73,7 @@ async fn a_line_says_which_call_was_made_and_how_it_ended() {
             format!("cloakroom_call_repetitions_total{of_api} 0.0"),
             format!("cloakroom_call_head_duration_seconds_count{of_api} 2"),
             "cloakroom_streams 0.0".into(),
-            "cloakroom_max_streams 256.0".into(),
+            format!("cloakroom_max_streams {MAX_STREAMS}.0"),
         ],
     );
     let text = text_at_the_end(counter).await;

@@ -89,3 +89,21 @@ async fn a_call_whose_answer_does_not_come_is_given_up() {
     let answer = open(&counter, "/stall-body?after=10").await;
     assert!(answer.into_body().collect().await.is_err());
 }
+
+#[tokio::test]
+async fn calls_beyond_max_streams_are_refused_while_lookups_are_answered() {
+    let counter = Counter::new().await;
+    let mut open_calls = Vec::new();
+    for _ in 0..MAX_STREAMS {
+        open_calls.push(open(&counter, "/events").await);
+    }
+    assert_eq!(counter.get(users::GOOGLE, "/me").await.problem(), (503, "overloaded".into()));
+    assert_eq!(counter.world.get(&World::path(users::GOOGLE)).await.status, 200);
+    open_calls.pop();
+    let room = async {
+        while counter.get(users::GOOGLE, "/me").await.status != 200 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(PATIENCE, room).await.unwrap();
+}
