@@ -98,8 +98,8 @@ class Tenant(Process):
 class Daemon(Process):
     def __init__(self, directory, tenant):
         self.tenant, self.admin = tenant, free_port()
-        self.file, self.socket, self.rationed = (
-            directory / "cloakroom.toml", directory / "cloakroom.sock", directory / "rationed.sock")
+        self.file, self.socket, self.rationed, self.calls = (
+            directory / name for name in ["cloakroom.toml", "cloakroom.sock", "rationed.sock", "calls.sock"])
         self.state_key = directory / "state_key"
         self.state_key.write_text(os.urandom(32).hex())
         self.state_key.chmod(0o600)
@@ -110,6 +110,8 @@ class Daemon(Process):
     def configure(self, more=""):
         """Entries are due after two seconds, so that the test sees them become stale. With a certificate, whose end is
         a metric as well."""
+        # It holds a secret.
+        self.file.touch(0o600)
         self.file.write_text(f"""
 [tenant]
 domain = "{self.tenant.domain}"
@@ -135,6 +137,24 @@ path = "{self.rationed}"
 [[listener.allow]]
 uid = {os.getuid()}
 rate = 1
+[[listener]]
+path = "{self.calls}"
+[[listener.allow]]
+uid = {os.getuid()}
+operations = ["proxy"]
+calls = ["GET api/**"]
+[[proxy]]
+connection = "google-oauth2"
+name = "api"
+url = "https://{(self.tenant.directory / 'google_api').read_text()}"
+allow_private = true
+response_bytes = "1KiB"
+head_timeout = "1s"
+idle_timeout = "1s"
+# An application that the tenant does not know: its metrics are there, and no call goes out.
+[management_api]
+client_id = "unknown-client"
+secret = "unknown-secret"
 [me]
 audiences = ["https://api.example"]
 [audit]
@@ -171,6 +191,7 @@ rotation = "keep_old"
 class Callers:
     """Sends requests and counts what they were told, to compare it with what the daemon counted."""
 
+    CALL = "/v1/users/{user_id}/proxy/{connection}/{name}/{path}"
     ROUTES = [(r"/v1/users/[^/]+/(token|identities|report)", r"/v1/users/{user_id}/\1"),
               (r"/v1/users/[^/]+", "/v1/users/{user_id}"),
               (r"(/v1/(?:me/token|management-token|status|reload))", r"\1"), (r".*", "none")]
@@ -207,6 +228,24 @@ class Callers:
 
     def token(self, user, query="", **more):
         return self.ask(f"/v1/users/{urllib.parse.quote(user, safe='')}/token{query}", **more)
+
+    def call(self, user, tail):
+        """A call of the API; `None` if there is no token for it. It was looked up a moment ago, so that the call finds
+        it in the cache. An answer that breaks off is an error to curl, and counted all the same."""
+        self.purge(user)
+        if self.token(user, "?connection=google-oauth2")[0] != 200:
+            return None
+        path = f"/v1/users/{urllib.parse.quote(user, safe='')}/proxy/google-oauth2/api{tail}"
+        done = subprocess.run(["curl", "-sS", "-i", "--unix-socket", self.daemon.calls, "-H", "Cloakroom-Request: true",
+                               "http://localhost" + path], capture_output=True, text=True, timeout=TIMEOUT)
+        self.outcomes["hit"] += 1
+        if not done.stdout:
+            # It broke off before its head was written.
+            return 0, True
+        status, upstream = int(done.stdout.split()[1]), "cloakroom-upstream: 1" in done.stdout.lower()
+        if not upstream:
+            self.answers[self.CALL, status] += 1
+        return status, upstream
 
     def purge(self, user):
         return self.ask(f"/v1/users/{urllib.parse.quote(user, safe='')}", method="DELETE")

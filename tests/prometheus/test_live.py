@@ -4,6 +4,7 @@ Then everything that the alerts and the dashboard would show has to be there: ea
 that a misspelt metric or label is found wherever it stands.
 """
 
+import json
 import math
 import os
 import re
@@ -93,6 +94,18 @@ class Live(unittest.TestCase):
                                ("clear", "issued")]:
             cls.tenant.order(f"provider {order}")
             cls.renew_until(outcome)
+        # Calls of an API that end in every way there is.
+        for tail, expected in [("/items", (200, True)), ("/stall", (504, False)), ("/hang-up", (503, False)),
+                               ("/cut?after=10&bytes=50", (200, True)), ("/stall-body?after=10", (200, True)),
+                               ("/download?bytes=2000&chunked", (0, True))]:
+            answer = ask.call(env.GOOGLE, tail)
+            assert answer == expected, (tail, answer)
+        dead = {"status": 401, "headers": {"www-authenticate": 'Bearer error="invalid_token"'}, "body": ""}
+        cls.tenant.order(f"api google answer {json.dumps(dead)}")
+        answer = ask.call(env.LINKED, "/items")
+        assert answer in [(401, True), None], answer
+        # Looked up once more, in vain: Auth0 has the same token.
+        ask.outcomes["negative"] += answer is not None
         # Two seconds later what is held is due, and Auth0 cannot be asked.
         ask.at_once(env.USERS)
         time.sleep(2.1)
