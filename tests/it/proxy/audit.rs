@@ -8,6 +8,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
 use tokio::time::{sleep, timeout};
 
+use super::management::desk;
 use super::streams::{PATIENCE, open};
 use super::*;
 use crate::support::audit_lines::{gist, lines, number};
@@ -254,4 +255,38 @@ async fn a_call_without_an_answer_counts_for_its_api() {
         [[&error, &timeout, &timeout], [&error, &unavailable, &unavailable], [&negative, &login, &login]]
     );
     assert!(lines.iter().all(|line| line["call"]["head_microseconds"].is_null()), "{lines:#?}");
+}
+
+#[tokio::test]
+async fn calls_of_the_management_api_have_lines_and_counts_too() {
+    let rule = format!("calls = [\"GET /users/*\"]\n{AUDITED}");
+    let world = desk(&["read:users"], &rule).await;
+    let path = format!("/api/v2/users/{}", UserId::parse(users::GOOGLE).unwrap().to_path_segment());
+    assert_eq!(world.get(&format!("{path}?fields=user_id%2Cidentities")).await.status, 200);
+    assert_eq!(world.get("/api/v2/clients?canary-query").await.status, 403);
+    let text = String::from_utf8(world.get("/metrics").await.body.to_vec()).unwrap();
+    let labels = "connection=\"\",api=\"management_api\",status=\"2xx\",verdict=\"none\",end=\"whole\"";
+    expect(&text, &[format!("cloakroom_calls_total{{{labels}}} 1.0")]);
+    let directory = world.directory;
+    world.running.stop().await;
+    let path = directory.path().join("audit.log");
+    let text = std::fs::read_to_string(&path).unwrap();
+    assert!(!text.contains("canary") && !text.contains("fields="), "{text}");
+    let lines = lines(&path);
+    let shown: Vec<_> = lines
+        .iter()
+        .map(|line| {
+            assert!(line["operation"] == "management_api" && line["connection"].is_null(), "{line}");
+            let call = &line["call"];
+            [&line["outcome"], &call["api"], &call["method"], &call["pattern"], &call["end"]]
+                .map(Value::clone)
+        })
+        .collect();
+    assert_eq!(
+        shown,
+        [
+            ["answered", "management_api", "GET", "GET /users/*", "whole"].map(Value::from),
+            ["refused".into(), "management_api".into(), "GET".into(), Value::Null, "forbidden".into()],
+        ]
+    );
 }

@@ -6,7 +6,7 @@ use cloakroom::secret::Secret;
 use super::*;
 
 /// A daemon whose clients may make these calls, with an application of these permissions.
-async fn desk(permissions: &[&str], rule: &str) -> World {
+pub async fn desk(permissions: &[&str], rule: &str) -> World {
     let tenant = Tenant::new(Clock::system(), TenantOptions::default()).unwrap();
     tenant.register_application("ops", Secret::new("ops-secret"), permissions);
     let listening = tenant.listen(CertificateKind::Good).unwrap();
