@@ -57,8 +57,8 @@ pub enum FramingFault {
     MethodOverride,
     /// `Transfer-Encoding` that is not exactly `chunked`.
     TransferEncoding,
-    /// `Transfer-Encoding` in HTTP/1.0, which has none.
-    TransferEncodingInHttp10,
+    /// HTTP/1.0, in which an answer that breaks off looks like a whole one unless its length is known.
+    Http10,
     /// Both `Transfer-Encoding` and `Content-Length`.
     TwoLengths,
     /// `Content-Length` that is no number, or several that differ.
@@ -92,8 +92,8 @@ impl FramingFault {
                 "`Transfer-Encoding` is something else than `chunked`: send it once, with this value alone, or send \
                  `Content-Length`; a compressed body is declared by `Content-Encoding`"
             }
-            Self::TransferEncodingInHttp10 => {
-                "HTTP/1.0 has no `Transfer-Encoding`: send the request in HTTP/1.1, or with `Content-Length`"
+            Self::Http10 => {
+                "in HTTP/1.0 an answer that breaks off looks like a whole one: send the request in HTTP/1.1"
             }
             Self::TwoLengths => {
                 "the request has `Transfer-Encoding` and `Content-Length`: send one of the two"
@@ -169,14 +169,14 @@ fn check_meaning(Parts { method, headers, .. }: &Parts) -> Result<(), FramingFau
 
 /// How the head says that the body is delimited (RFC 9112 §6.3).
 fn framing(Parts { version, headers, extensions, .. }: &Parts) -> Result<BodyFraming, FramingFault> {
+    if *version < Version::HTTP_11 {
+        return Err(FramingFault::Http10);
+    }
     let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
     let Some(coding) = codings.next() else {
         let length = content_length(headers).map_err(|NotALength| FramingFault::ContentLength)?;
         return Ok(length.map_or(BodyFraming::None, BodyFraming::Length));
     };
-    if *version < Version::HTTP_11 {
-        return Err(FramingFault::TransferEncodingInHttp10);
-    }
     if codings.next().is_some() || !coding.as_bytes().eq_ignore_ascii_case(b"chunked") {
         return Err(FramingFault::TransferEncoding);
     }

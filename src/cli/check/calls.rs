@@ -156,7 +156,8 @@ mod tests {
 
     fn loaded(apis: &str, rule: &str) -> Config {
         let text = format!(
-            "[tenant]\ndomain = \"acme.eu.auth0.com\"\n[tenant.client]\nid = \"3Xk9\"\nsecret = \"x\"\n{apis}\n\
+            "[tenant]\ndomain = \"acme.eu.auth0.com\"\n[tenant.client]\nid = \"3Xk9\"\nsecret = \"x\"\n\
+             [management_api]\nclient_id = \"y\"\nsecret = \"z\"\n{apis}\n\
              [[listener]]\n[[listener.allow]]\nuid = 4711\n{rule}"
         );
         parse("f.toml", &text, &std::iter::empty().collect())

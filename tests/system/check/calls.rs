@@ -14,12 +14,14 @@ fn check_says_which_calls_pass_and_explain_which_pattern_decides_about_one() {
     fs::set_permissions(path("secret"), Permissions::from_mode(0o600)).unwrap();
     let config = format!(
         "[tenant]\ndomain = \"acme.eu.auth0.com\"\n[tenant.client]\nid = \"x\"\nsecret_file = {:?}\n\
+         [management_api]\nclient_id = \"y\"\nsecret_file = {:?}\n\
          [[proxy]]\nconnection = \"google-oauth2\"\nname = \"gmail\"\nurl = \"https://gmail.googleapis.com\"\n\
          [[listener]]\npath = \"/run/x/web.sock\"\n\
          [[listener.allow]]\nuid = 4321\noperations = [\"proxy\", \"management_api\"]\nusers = [\"auth0|*\"]\n\
          calls = [\"GET gmail/gmail/v1/users/me/messages/**\", \"GET /users/*\"]\nrate = 5\n\
          [[listener.allow]]\nuid = 77\noperations = [\"proxy\"]\ncalls = [\"POST gmail/**\"]\n",
-        path("secret")
+        path("secret"),
+        path("secret"),
     );
     fs::write(path("cloakroom.toml"), config).unwrap();
     let ran = |command: &str, words: &[&str]| {
