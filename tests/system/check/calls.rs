@@ -50,7 +50,7 @@ fn check_says_which_calls_pass_and_explain_which_pattern_decides_about_one() {
     let user = ["--user=auth0|1"];
     let by = |pattern: &str| {
         format!(
-            "/run/x/web.sock: allowed by rule 0 (FILE, line 13), by the pattern {pattern}, 5 times a second at most\n"
+            "/run/x/web.sock: allowed by rule 0 (FILE, line 16), by the pattern {pattern}, 5 times a second at most\n"
         )
     };
     let (exit, out, _) = explain("proxy", "GET gmail/gmail/v1/users/me/messages/1?format=full", &user);
