@@ -56,7 +56,8 @@ fn peer_rights(bencher: Bencher) {
 fn peer_check(bencher: Bencher) {
     let (rights, user) = (policy().rights(CALLER), user());
     bencher.bench(|| {
-        let request = Request { operation: Operation::Token, user: Some(black_box(&user)), connection: None };
+        let (operation, user) = (Operation::Token, Some(black_box(&user)));
+        let request = Request { operation, user, connection: None, call: None };
         rights.may(Operation::Token).and_then(|()| rights.decide(request)).is_ok()
     });
 }
