@@ -47,7 +47,7 @@ pub(super) fn authorize(peer: &Peer, clock: &Clock, request: Request<'_>) -> Res
     let operation = request.operation;
     let allowed = peer.rights.decide(request).map_err(ApiError::Forbidden)?;
     // Lookups by user token are counted before the token is verified.
-    if operation.is_lookup() && operation != Operation::Me {
+    if operation.is_lookup() && !matches!(operation, Operation::Me | Operation::MeProxy) {
         count(peer, clock, &allowed.rates)?;
     }
     Ok(allowed)

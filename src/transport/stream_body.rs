@@ -15,7 +15,4 @@ pub enum BodyError {
     /// The body has more bytes than are allowed.
     #[error("the body is too large")]
     TooLarge,
-    /// The exchange that the body belongs to is over.
-    #[error("the exchange is over")]
-    Cancelled,
 }

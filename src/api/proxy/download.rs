@@ -7,15 +7,14 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http_body_util::BodyExt;
 use hyper::body::{Body, Frame, SizeHint};
 use tokio::time::{Instant, Sleep, sleep, timeout_at};
 
-use http_body_util::BodyExt;
-
+use crate::api::response::BrokenStream;
 use crate::transport::streaming::StreamBody;
 
 use super::record::CallRecord;
-use crate::api::response::BrokenStream;
 
 /// How long the beginning of a refusal's body is awaited. It comes with the head; a body that stalls is handed on as it
 /// is, and judged by what has come.
@@ -32,7 +31,7 @@ pub struct AnswerLimits {
 /// An answer's body, of which a part may have been read already.
 pub struct Download {
     /// What was read already, to be sent first.
-    beginning: VecDeque<Bytes>,
+    beginning: Beginning,
     body: StreamBody,
     /// The bytes that may still be sent.
     left: u64,
@@ -44,27 +43,39 @@ pub struct Download {
 
 /// The beginning of an answer's body, read to find out what the answer means.
 #[derive(Default)]
-pub struct Beginning(VecDeque<Bytes>);
+pub struct Beginning {
+    parts: VecDeque<Bytes>,
+    /// The body broke off after these parts. hyper tells that once, and ends such a body when it is polled again.
+    is_broken: bool,
+}
 
 impl Beginning {
-    /// Reads `body` until `most` bytes are there, or it ends, or nothing came for [`BEGINNING_TIME`]. An error of the body
-    /// is found again by who reads on.
+    /// Reads `body` until `most` bytes are there, or it ends, or [`BEGINNING_TIME`] is over.
     pub async fn read(body: &mut StreamBody, most: usize) -> Self {
-        let (mut parts, mut length, deadline) = (VecDeque::new(), 0_usize, Instant::now() + BEGINNING_TIME);
+        let (mut beginning, mut length, deadline) =
+            (Self::default(), 0_usize, Instant::now() + BEGINNING_TIME);
         while length < most && !body.is_end_stream() {
-            let Ok(Some(Ok(frame))) = timeout_at(deadline, body.frame()).await else { break };
-            if let Ok(part) = frame.into_data() {
-                length = length.saturating_add(part.len());
-                parts.push_back(part);
+            match timeout_at(deadline, body.frame()).await {
+                Ok(Some(Ok(frame))) => {
+                    if let Ok(part) = frame.into_data() {
+                        length = length.saturating_add(part.len());
+                        beginning.parts.push_back(part);
+                    }
+                }
+                Ok(Some(Err(_))) => {
+                    beginning.is_broken = true;
+                    break;
+                }
+                Ok(None) | Err(_) => break,
             }
         }
-        Self(parts)
+        beginning
     }
 
     /// The bytes, at most `most` of them.
     pub fn bytes(&self, most: usize) -> Vec<u8> {
         let mut bytes = Vec::new();
-        for part in &self.0 {
+        for part in &self.parts {
             let room = most.saturating_sub(bytes.len());
             bytes.extend_from_slice(part.get(..room).unwrap_or(part));
         }
@@ -75,7 +86,7 @@ impl Beginning {
 impl Download {
     /// `body` after its `beginning`, within `limits`. `record` is completed when this is dropped.
     pub fn new(
-        Beginning(beginning): Beginning,
+        beginning: Beginning,
         body: StreamBody,
         AnswerLimits { bytes, idle_timeout }: AnswerLimits,
         record: CallRecord,
@@ -126,8 +137,11 @@ impl Body for Download {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BrokenStream>>> {
-        if let Some(part) = self.beginning.pop_front() {
+        if let Some(part) = self.beginning.parts.pop_front() {
             return Poll::Ready(Some(self.pass(part)));
+        }
+        if self.beginning.is_broken {
+            return Poll::Ready(Some(Err(self.record.broken(BrokenStream::Cut))));
         }
         loop {
             let Poll::Ready(next) = Pin::new(&mut self.body).poll_frame(cx) else {
@@ -151,11 +165,11 @@ impl Body for Download {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.beginning.is_empty() && self.body.is_end_stream()
+        self.beginning.parts.is_empty() && !self.beginning.is_broken && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        let read: u64 = self.beginning.iter().map(|part| part.len() as u64).sum();
+        let read: u64 = self.beginning.parts.iter().map(|part| part.len() as u64).sum();
         let rest = self.body.size_hint();
         let mut hint = SizeHint::new();
         hint.set_lower(rest.lower().saturating_add(read));

@@ -104,7 +104,6 @@ impl Drop for CallRecord {
             upload,
             permit,
         } = parts;
-        upload.cancel();
         drop(permit);
         call.end = self.end.as_str();
         (call.sent, call.received) = (upload.sent(), self.received);

@@ -6,7 +6,7 @@
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -31,8 +31,6 @@ struct UploadState {
     sent: u64,
     /// What was sent so far; `None` once that is more than [`MOST_HELD`].
     held: Option<BytesMut>,
-    /// Wakes the task that sends, when the call has ended.
-    sender: Option<Waker>,
 }
 
 /// How far a request's body has come.
@@ -48,8 +46,6 @@ pub enum Progress {
     TooLarge,
     /// The client broke off, or its framing is malformed.
     Broken,
-    /// The call has ended before the body.
-    Cancelled,
 }
 
 impl Upload {
@@ -60,7 +56,6 @@ impl Upload {
             since: Instant::now(),
             sent: 0,
             held: Some(BytesMut::new()),
-            sender: None,
         })))
     }
 
@@ -107,7 +102,7 @@ impl Upload {
         let state = self.state();
         let limit = match state.progress {
             Progress::AwaitsProvider | Progress::AwaitsClient => idle,
-            Progress::Whole | Progress::TooLarge | Progress::Broken | Progress::Cancelled => head,
+            Progress::Whole | Progress::TooLarge | Progress::Broken => head,
         };
         state.since + limit
     }
@@ -115,19 +110,6 @@ impl Upload {
     /// Counts the time for the answer's head from now on, as a second attempt does.
     pub fn restart(&self) {
         self.state().since = Instant::now();
-    }
-
-    /// Ends the body: the call is over, so what the client still sends goes nowhere.
-    pub fn cancel(&self) {
-        let mut state = self.state();
-        if state.progress != Progress::Whole {
-            state.note(Progress::Cancelled);
-        }
-        let sender = state.sender.take();
-        drop(state);
-        if let Some(sender) = sender {
-            sender.wake();
-        }
     }
 
     fn state(&self) -> MutexGuard<'_, UploadState> {
@@ -168,13 +150,9 @@ impl Body for Sent {
         loop {
             let next = Pin::new(&mut self.body).poll_frame(cx);
             let mut state = self.upload.state();
-            if state.progress == Progress::Cancelled {
-                return Poll::Ready(Some(Err(BodyError::Cancelled)));
-            }
             return Poll::Ready(match next {
                 Poll::Pending => {
                     state.note_silence();
-                    state.sender = Some(cx.waker().clone());
                     return Poll::Pending;
                 }
                 Poll::Ready(None) => {

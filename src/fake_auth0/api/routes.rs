@@ -9,7 +9,7 @@
 //! | `GET /download?bytes=N&rate=R&chunked` | the first bytes of the content, at a rate in bytes per second |
 //! | `PUT`, `POST /upload?rate=R` | how many bytes arrived, and their hash |
 //! | any method `/early?after=N` | 401 before the rest of the body is read |
-//! | `GET /cut?after=N&bytes=M&chunked` | a body that breaks off |
+//! | `GET /cut?after=N&bytes=M&chunked&status=S` | a body that breaks off |
 //! | `GET /stall`, `GET /stall-body?after=N` | no head, or a body that stops |
 //! | any method `/hang-up` | the connection is closed without an answer |
 //! | `GET /redirect`, `GET /redirect-here` | 302 to another host, or to an absolute address of its own |
@@ -147,7 +147,11 @@ fn read(api: &Shared, path: &str, query: &Query, asked: &Parts) -> Response<Outg
             let length = query.number("bytes").unwrap_or(after.saturating_add(1024));
             let outgoing = Outgoing::content(after, false, None);
             let outgoing = if path == "/cut" { outgoing.broken_off() } else { outgoing.stalled() };
-            octets(outgoing, is_sized.then_some(length))
+            let mut response = octets(outgoing, is_sized.then_some(length));
+            if let Some(status) = query.status() {
+                *response.status_mut() = status;
+            }
+            response
         }
         "/redirect" => redirect("https://elsewhere.example/items?page=2"),
         "/redirect-here" => redirect(&format!("https://{}/items?page=2", host(asked))),
@@ -313,6 +317,10 @@ impl Query {
 
     fn has(&self, name: &str) -> bool {
         self.0.iter().any(|(parameter, _)| parameter == name)
+    }
+
+    fn status(&self) -> Option<StatusCode> {
+        StatusCode::from_u16(u16::try_from(self.number("status")?).ok()?).ok()
     }
 
     fn number(&self, name: &str) -> Option<u64> {
