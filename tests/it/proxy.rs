@@ -3,10 +3,12 @@
 mod audit;
 mod calls;
 mod management;
+mod me;
 mod refusals;
 mod repetition;
 mod secrecy;
 mod streams;
+mod verdicts;
 
 use cloakroom::clock::Clock;
 use cloakroom::domain::user::UserId;
