@@ -14,6 +14,8 @@
 #[path = "../support"]
 mod support {
     #[allow(dead_code, reason = "other tests use the rest")]
+    pub mod api_calls;
+    #[allow(dead_code, reason = "other tests use the rest")]
     pub mod caller;
     pub mod configuration;
     pub mod deployment;
@@ -23,6 +25,7 @@ mod support {
 mod abuse;
 mod answers;
 mod audit;
+mod calls;
 mod crowd;
 mod descriptors;
 mod hostile;

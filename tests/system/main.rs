@@ -11,6 +11,8 @@
 )]
 
 mod support {
+    #[path = "../../support/api_calls.rs"]
+    pub mod api_calls;
     #[path = "../../support/audit_lines.rs"]
     pub mod audit_lines;
     #[path = "../../support/caller.rs"]
@@ -31,6 +33,7 @@ mod support {
 
 mod access;
 mod audit;
+mod calls;
 mod canary;
 mod check;
 mod cli;
