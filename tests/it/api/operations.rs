@@ -11,7 +11,12 @@ use super::world;
 use crate::support::world::World;
 
 /// Metrics that have samples only where the configuration has a `[[connection]]` or `[state]`.
-const WITHOUT_SAMPLES: [&str; 8] = [
+const WITHOUT_SAMPLES: [&str; 13] = [
+    "cloakroom_calls_total",
+    "cloakroom_call_head_duration_seconds",
+    "cloakroom_call_sent_bytes_total",
+    "cloakroom_call_received_bytes_total",
+    "cloakroom_call_repetitions_total",
     "cloakroom_management_api_token_valid",
     "cloakroom_management_api_scope_refused",
     "cloakroom_client_certificate_expiry_timestamp_seconds",
