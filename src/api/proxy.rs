@@ -2,8 +2,8 @@
 //!
 //! A call passes, in this order: the checks of every request (`admission.rs`), of its framing ([`framing`]), of its target
 //! ([`crate::domain::target`]), and the rules. Then the token is looked up, the headers are filtered ([`headers`]), and
-//! the body is sent on as it comes ([`upload`]). The answer is judged ([`crate::domain::verdict`]), its headers are
-//! filtered and its links rewritten ([`links`]), and its body is handed on as it comes ([`download`]).
+//! the body is sent on as it comes (`upload.rs`). The answer is judged ([`crate::domain::verdict`]), its headers are
+//! filtered and its links rewritten ([`links`]), and its body is handed on as it comes (`download.rs`).
 //!
 //! What is judged is what is sent: the target goes on byte for byte, and nothing is normalised.
 

@@ -51,8 +51,8 @@ pub struct Args {
     /// The connection that the request selects
     #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
     pub connection: Option<String>,
-    /// The call that the request makes, for proxy, me_proxy and management_api: the method and, behind the name of the
-    /// [[proxy]] or by itself, path and query
+    /// The call that the request makes, for proxy, me_proxy and management_api: the method and, behind the name of the API
+    /// or by itself, path and query
     #[arg(long, value_name = "METHOD PATH", value_parser = call::parse)]
     pub call: Option<CallArgument>,
     /// The socket that the client connects to [default: every listener]
