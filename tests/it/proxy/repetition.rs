@@ -69,3 +69,22 @@ async fn nothing_but_a_dead_token_is_repeated() {
     }
     assert_eq!(token(&counter, users::GOOGLE).await.status, 200, "and the token is kept");
 }
+
+#[tokio::test]
+async fn a_client_that_provokes_refusals_does_not_make_the_daemon_ask_each_time() {
+    let options = ApiOptions { accepts_any: true, ..ApiOptions::default() };
+    let counter = Counter::with(options, "", ALL).await;
+    assert_eq!(counter.get(users::GOOGLE, "/me").await.status, 200);
+    let (before, mut refused) = (counter.world.user_calls(), 0);
+    for number in 0..20 {
+        // There is another token each time, so that nothing but the brake holds the daemon back.
+        counter.log_in(users::GOOGLE, &format!("ya29.number-{number}"));
+        let got = counter.get(users::GOOGLE, "/refuse/standard-dead").await;
+        refused += usize::from(got.status == 401);
+        assert_eq!(got.header("cloakroom-verdict"), Some("token_dead"), "{got:?}");
+    }
+    assert_eq!(refused, 20);
+    let asked = counter.world.user_calls() - before;
+    assert!((1..=2).contains(&asked), "{asked}: one drop, and one of the token that replaced it");
+    assert_eq!(counter.get(users::GOOGLE, "/me").await.status, 200, "and the user's calls go on");
+}
