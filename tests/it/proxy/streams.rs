@@ -1,5 +1,6 @@
 //! Bodies that come piece by piece.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -8,6 +9,7 @@ use http_body_util::{BodyExt, Empty};
 use hyper::Request;
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
+use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
@@ -113,4 +115,51 @@ async fn calls_beyond_max_streams_are_refused_while_lookups_are_answered() {
         }
     };
     timeout(PATIENCE, room).await.unwrap();
+}
+
+/// Bytes of a call that is left before its end, and what the API has seen of it by then.
+async fn leave(counter: &Counter, request: &str, is_under_way: impl Fn(&[ApiCall]) -> bool) {
+    let mut stream = UnixStream::connect(&counter.world.socket).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    timeout(PATIENCE, counter.api.until(is_under_way)).await.unwrap();
+    drop(stream);
+    // An API that reads a body finds it broken off, and answers into a closed connection.
+    let has_left = |call: &ApiCall| call.closed_by_client_at.or(call.ended_at).is_some();
+    let left = counter.api.until(|calls| calls.iter().all(has_left));
+    timeout(PATIENCE, left).await.unwrap_or_else(|_| panic!("{request:.40}: {:?}", counter.api.calls()));
+    let streams = || counter.world.running.services().listeners()[0].streams.load(Ordering::Relaxed);
+    timeout(PATIENCE, async {
+        while streams() > 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+    .unwrap();
+    counter.api.forget_calls();
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_frees_the_apis_connection_and_its_place() {
+    let counter =
+        Counter::with(ApiOptions::default(), "request_bytes = \"1GiB\"\nresponse_bytes = \"1GiB\"", ALL)
+            .await;
+    let request = |method: &str, tail: &str, rest: &str| {
+        let path = path(users::GOOGLE, tail);
+        format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\ncloakroom-request: true\r\n{rest}")
+    };
+    let has_come = |calls: &[ApiCall]| calls.len() == 1;
+    leave(&counter, &request("GET", "/stall", "\r\n"), has_come).await;
+    leave(&counter, &request("GET", "/stall-body?after=10", "\r\n"), |calls| {
+        calls.iter().any(|call| call.answer_bytes > 0)
+    })
+    .await;
+    leave(&counter, &request("GET", "/download?bytes=900000000", "\r\n"), |calls| {
+        calls.iter().any(|call| call.answer_bytes > 0)
+    })
+    .await;
+    let upload = format!("content-length: 900000000\r\n\r\n{}", "x".repeat(100_000));
+    leave(&counter, &request("PUT", "/upload", &upload), |calls| {
+        calls.iter().any(|call| call.body_bytes > 0)
+    })
+    .await;
 }
