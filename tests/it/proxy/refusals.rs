@@ -1,6 +1,8 @@
 //! What is refused before anything reaches the API.
 
 use cloakroom::fake_auth0::users;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
 
 use super::*;
 
@@ -117,4 +119,50 @@ async fn an_api_that_cannot_be_reached_is_the_daemons_own_503() {
     assert_eq!(got.problem(), (503, "provider_unavailable".into()));
     assert_eq!(got.header("cloakroom-upstream"), None);
     assert!(got.retry_after().is_some());
+}
+
+/// What the daemon answers to these bytes, until it closes the connection.
+async fn raw(counter: &Counter, text: &str) -> String {
+    let mut stream = UnixStream::connect(&counter.world.socket).await.unwrap();
+    stream.write_all(text.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    answer
+}
+
+#[tokio::test]
+async fn a_head_that_two_servers_could_read_differently_ends_its_connection() {
+    let counter = Counter::new().await;
+    let smuggled =
+        format!("GET {} HTTP/1.1\r\nhost: a\r\ncloakroom-request: true\r\n\r\n", path(users::GOOGLE, "/me"));
+    for fields in [
+        "content-length: 5\r\ntransfer-encoding: chunked",
+        "transfer-encoding: chunked\r\ncontent-length: 5",
+        "content-length: 5\r\ncontent-length: 6",
+        "transfer-encoding: gzip, chunked",
+        "transfer-encoding: chunked\r\ntransfer-encoding: chunked",
+        "transfer-encoding: xchunked",
+        "content-length : 5",
+        "x-folded: a\r\n b",
+    ] {
+        let head = format!(
+            "POST {} HTTP/1.1\r\nhost: a\r\ncloakroom-request: true\r\n{fields}\r\n\r\n0\r\n\r\n{smuggled}",
+            path(users::GOOGLE, "/upload")
+        );
+        let answer = raw(&counter, &head).await;
+        assert!(answer.starts_with("HTTP/1.1 400 "), "{fields}: {answer}");
+        assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "{fields}: {answer}");
+        assert!(!answer.contains("cloakroom-upstream"), "{fields}: {answer}");
+    }
+    assert!(counter.api.calls().is_empty());
+}
+
+#[tokio::test]
+async fn calls_are_made_in_http_1_1_alone() {
+    let counter = Counter::new().await;
+    let head =
+        format!("GET {} HTTP/1.0\r\nhost: a\r\ncloakroom-request: true\r\n\r\n", path(users::GOOGLE, "/me"));
+    let answer = raw(&counter, &head).await;
+    assert!(answer.contains(" 400 ") && answer.contains("HTTP/1.1"), "{answer}");
+    assert!(counter.api.calls().is_empty());
 }
