@@ -12,10 +12,12 @@ use crate::api::exchange::Exchange;
 use crate::api::handlers::until_shutdown;
 use crate::api::response::AnswerBody;
 use crate::api::route::Matched;
+use crate::api::state::Services;
 use crate::api::trace;
 use crate::domain::policy::Operation;
 use crate::domain::policy::call::Call;
 use crate::domain::target::Target;
+use crate::domain::user::UserId;
 use crate::domain::user_writes::forgotten_by;
 use crate::domain::verdict::{Dialect, Verdict};
 use crate::management::ManagementToken;
@@ -77,19 +79,22 @@ pub async fn answer(
         CallEvent { method: head.method.as_str().into(), pattern: allowed.call, ..of_management_api() };
     let awaited = AwaitedAnswer::new(exchange, route.spec, event, upload.clone(), None);
     let call = ManagementCall { exchange, tail, framing, upload };
+    let users = forgotten_by(head.method.as_str(), target.path());
+    let mut written = WrittenUsers { services: exchange.services, users };
     let Made { judged, token, is_repeated } = match call.make(body).await {
         Ok(made) => made,
         Err(error) => {
+            if is_unsent(&error) {
+                written.users.clear();
+            }
             record.call = Some(Box::new(awaited.failed(error.code())));
             return Err(error);
         }
     };
     let Exchange { services, peer, request_id, begun, .. } = exchange;
-    if (200..300).contains(&judged.status()) {
-        for user in forgotten_by(head.method.as_str(), target.path()) {
-            services.cache.purge(&user);
-            record.user.get_or_insert(user);
-        }
+    record.user = written.users.first().cloned();
+    if (300..500).contains(&judged.status()) {
+        written.users.clear();
     }
     let event = CallEvent {
         verdict: judged.verdict.as_ref().map(Verdict::as_str),
@@ -123,6 +128,24 @@ pub async fn answer(
     Ok(respond(judged, parts, &links, credential, limits, exchange.keep_alive(is_kept)))
 }
 
+/// The users whom a call may have changed. Their entries are forgotten on drop: also if the client leaves, or if no
+/// answer says whether Auth0 has acted.
+struct WrittenUsers<'a> {
+    services: &'a Services,
+    users: Vec<UserId>,
+}
+
+impl Drop for WrittenUsers<'_> {
+    fn drop(&mut self) {
+        self.users.iter().for_each(|user| self.services.cache.purge(user));
+    }
+}
+
+/// Whether the call has certainly not reached Auth0.
+fn is_unsent(error: &ApiError) -> bool {
+    matches!(error, ApiError::ManagementCall(failure) if !matches!(failure, ManagementCallFailure::Failed(_)))
+}
+
 /// What making a call has led to.
 struct Made {
     judged: Judged,
@@ -142,10 +165,9 @@ impl ManagementCall<'_> {
     /// Makes the call, and once more if Auth0 refused the token itself.
     async fn make(&self, body: StreamBody) -> Result<Made, ApiError> {
         let Called { answer, token, token_was_refused } = self.attempt(body).await?;
-        if token_was_refused
-            && let Some(body) = self.upload.again()
-            && let Ok(Called { answer, token, .. }) = self.attempt(body).await
-        {
+        if token_was_refused && let Some(body) = self.upload.again() {
+            // Auth0 may act on it without an answer, so the first answer is not handed on in its place.
+            let Called { answer, token, .. } = self.attempt(body).await?;
             let judged = Judged::of(answer, Dialect::Standard).await;
             return Ok(Made { judged, token, is_repeated: true });
         }

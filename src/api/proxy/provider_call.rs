@@ -158,7 +158,7 @@ impl ProviderCall<'_> {
             return Ok(Made { attempt: first, is_repeated: false });
         };
         let is_repeatable = self.is_repeatable(&first.judged);
-        Ok(match self.repeated(refused, is_repeatable).await {
+        Ok(match self.repeated(refused, is_repeatable).await? {
             Some(second) => Made { attempt: second, is_repeated: true },
             None => Made { attempt: first, is_repeated: false },
         })
@@ -239,24 +239,29 @@ impl ProviderCall<'_> {
 
     /// The answer to the same request with another token than the `refused` one, if there is another and the request can
     /// be sent once more. The refused token is dropped either way.
-    async fn repeated(&self, refused: Tag, is_repeatable: bool) -> Option<Attempt> {
+    ///
+    /// # Errors
+    /// The second attempt has no answer. The provider may have acted on it, so the first answer, that it has not, must
+    /// not be handed on.
+    async fn repeated(&self, refused: Tag, is_repeatable: bool) -> Result<Option<Attempt>, ApiError> {
         let (services, user) = (self.exchange.services, &self.query.user);
         if services.drop_brakes.may_drop(user, &self.api.connection, refused, services.clock.now()) {
             self.drop_token(refused);
         }
         if !is_repeatable {
-            return None;
+            return Ok(None);
         }
         let other = services.cache.look_up(self.query.clone(), self.flow());
-        let other = until_shutdown(services, other).await.ok()?;
-        if other.token().1.fingerprint == refused {
-            return None;
-        }
-        let second = self.attempt(other, self.upload.again()?).await.ok()?;
+        let other = until_shutdown(services, other).await.ok();
+        let Some(other) = other.filter(|other| other.token().1.fingerprint != refused) else {
+            return Ok(None);
+        };
+        let Some(body) = self.upload.again() else { return Ok(None) };
+        let second = self.attempt(other, body).await?;
         if let Some(refused) = self.condemned(&second) {
             self.drop_token(refused);
         }
-        Some(second)
+        Ok(Some(second))
     }
 
     /// Reports the token as refused. A budget that has no room leaves it as it is.

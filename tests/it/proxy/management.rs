@@ -139,3 +139,19 @@ async fn a_token_that_auth0_refuses_is_replaced_and_the_call_made_once_more() {
     assert_eq!(got.status, 200, "{got:?}");
     assert_eq!(got.json()["nickname"], "ann");
 }
+
+#[tokio::test]
+async fn a_write_whose_outcome_is_not_known_forgets_the_user_as_well() {
+    let world = desk(&["read:users", "update:users"], SOME).await;
+    assert_eq!(world.get(&World::path(users::GOOGLE)).await.header("cloakroom-cache"), Some("miss"));
+    let headers = [("cloakroom-request", "true"), ("content-type", "application/json")];
+    let unknown = Fault::Status { status: 502, headers: Vec::new(), body: "{}".into() };
+    world.tenant.fault_next(Endpoint::ManagementApi, 1, unknown);
+    let got = world.send_with("PATCH", &user(users::GOOGLE), &headers, "{\"blocked\":true}").await;
+    assert_eq!((got.status.as_u16(), got.header("cloakroom-upstream")), (502, Some("1")), "{got:?}");
+    assert_eq!(world.get(&World::path(users::GOOGLE)).await.header("cloakroom-cache"), Some("miss"));
+    // A refusal of Auth0's changes nothing.
+    let got = world.send_with("PATCH", &user(users::GOOGLE), &headers, "no json").await;
+    assert_eq!((got.status.as_u16(), got.header("cloakroom-upstream")), (400, Some("1")), "{got:?}");
+    assert_eq!(world.get(&World::path(users::GOOGLE)).await.header("cloakroom-cache"), Some("hit"));
+}

@@ -88,3 +88,15 @@ async fn a_client_that_provokes_refusals_does_not_make_the_daemon_ask_each_time(
     assert!((1..=2).contains(&asked), "{asked}: one drop, and one of the token that replaced it");
     assert_eq!(counter.get(users::GOOGLE, "/me").await.status, 200, "and the user's calls go on");
 }
+
+#[tokio::test]
+async fn a_second_attempt_without_an_answer_is_not_told_as_the_refusal_before_it() {
+    let counter = Counter::new().await;
+    let first = token(&counter, users::GOOGLE).await.json()["access_token"].as_str().unwrap().to_owned();
+    counter.api.revoke(&first);
+    counter.log_in(users::GOOGLE, "ya29.another");
+    let got = counter.world.send_with("POST", &path(users::GOOGLE, "/hang-up"), MEANT, "a write").await;
+    assert_eq!(got.problem(), (503, "provider_unavailable".into()));
+    assert_eq!(got.header("cloakroom-upstream"), None);
+    assert_eq!(counter.api.calls().len(), 2);
+}
