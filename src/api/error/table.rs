@@ -218,7 +218,7 @@ errors! {
         name: "body_too_large",
         status: S::PAYLOAD_TOO_LARGE,
         title: "The body is too large",
-        meaning: "The body has more than 64 KiB. The daemon closes the connection.",
+        meaning: "The body has more than 64 KiB, or that of a call more than its limit. The daemon closes the connection.",
         remedy: "Send a smaller body; most routes take none.",
         answered_by: &[All],
     }
