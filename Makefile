@@ -90,6 +90,7 @@ fuzz-short: ## Every fuzz target for ten seconds and more, once they are built
 
 soak: ## The soak test for an hour, which shows users who return and memory that grows
 	CLOAKROOM_SOAK_SECONDS=3600 $(CARGO) test --locked --test load soak -- --ignored --nocapture
+	$(CARGO) test --locked --test load -- --ignored --nocapture gibibyte streams::
 
 fuzz: ## Fuzz for an hour
 	@bash tests/install.sh ensure fuzz

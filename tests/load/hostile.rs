@@ -12,6 +12,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
+use crate::streams;
 use crate::support::caller::{Caller, token_path};
 
 const GET_LIVE: &str = "GET /livez HTTP/1.1\r\nhost: x\r\n\r\n";
@@ -34,6 +35,7 @@ pub fn play(role: &str, socket: &Path) {
     match role {
         "other" => return as_it_should(socket, tail),
         "beyond" => return beyond(socket),
+        "streams" => return streams::play(socket, tail),
         _ => {}
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

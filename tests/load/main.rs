@@ -32,6 +32,7 @@ mod hostile;
 mod memory;
 mod soak;
 mod stage;
+mod streams;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

@@ -126,6 +126,11 @@ impl Stage {
             rule(OTHER),
             rule(0)
         ));
+        Self::of(deployment)
+    }
+
+    /// A stage on which clients under any uid find this deployment.
+    pub fn of(deployment: Deployment) -> Self {
         let stage = Self { deployment };
         copy_program(std::env::current_exe().unwrap(), stage.path("caller"));
         std::fs::set_permissions(stage.deployment.directory.path(), PermissionsExt::from_mode(0o755))

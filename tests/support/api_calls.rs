@@ -40,18 +40,35 @@ impl Api {
         Self { api, listening, _runtime: runtime }
     }
 
+    /// The host with its port.
+    pub fn host(&self) -> &str {
+        self.listening.domain()
+    }
+
+    /// The certificate of the authority that vouches for it.
+    pub fn ca_pem(&self) -> &str {
+        self.listening.ca_pem()
+    }
+
     /// A deployment whose clients may make these calls.
     pub fn deployment(&self, settings: &str, calls: &str) -> Deployment {
+        self.deployment_for(&[nix::unistd::geteuid().as_raw()], settings, "mode = \"0600\"", calls)
+    }
+
+    /// A deployment in which the clients under these uids may make these calls, with further keys of the listener.
+    pub fn deployment_for(&self, uids: &[u32], settings: &str, listener: &str, calls: &str) -> Deployment {
+        let rule = |uid: &u32| {
+            format!("[[listener.allow]]\nuid = {uid}\noperations = [\"proxy\", \"token\"]\ncalls = {calls}\n")
+        };
         let settings = format!(
             "{settings}[providers]\nca_file = \"{{dir}}/api.pem\"\n\
              [[proxy]]\nconnection = \"google-oauth2\"\nname = \"api\"\nurl = \"https://{}\"\nallow_private = true\n\
              request_bytes = \"2GiB\"\nresponse_bytes = \"2GiB\"\n\
-             [[listener]]\npath = \"{{dir}}/run/api.sock\"\nmode = \"0600\"\n\
-             [[listener.allow]]\nuid = {}\noperations = [\"proxy\", \"token\"]\ncalls = {calls}\n",
-            self.listening.domain(),
-            nix::unistd::geteuid(),
+             [[listener]]\npath = \"{{dir}}/run/api.sock\"\n{listener}\n{}",
+            self.host(),
+            uids.iter().map(rule).collect::<String>(),
         );
-        let pem = self.listening.ca_pem().to_owned();
+        let pem = self.ca_pem().to_owned();
         Deployment::with_files(TenantOptions::default(), &settings, |_, directory| {
             fs::write(directory.join("api.pem"), pem).unwrap();
         })
