@@ -1,6 +1,7 @@
 //! Calls of a provider's API through a whole daemon: over a real socket, and over real TLS to a simulated API.
 
 mod audit;
+mod brakes;
 mod calls;
 mod management;
 mod me;

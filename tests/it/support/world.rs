@@ -23,6 +23,7 @@ use cloakroom::fake_auth0::provider::FakeProvider;
 use cloakroom::fake_auth0::{CertificateKind, Endpoint, Listening, Tenant, TenantOptions};
 use cloakroom::process::notify::ServiceManager;
 use cloakroom::transport::Transport;
+use cloakroom::transport::streaming::StreamingTransport;
 use http_body_util::{BodyExt, Full};
 use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
@@ -126,14 +127,25 @@ impl World {
     /// In memory, in front of a tenant and a provider that were made before, with the files in `directory`.
     pub async fn before_provider(
         directory: TempDir,
+        tenant: (Tenant, [Clock; 2]),
+        provider: &FakeProvider,
+        settings: &str,
+    ) -> Self {
+        Self::before_apis(directory, tenant, provider, None, settings).await
+    }
+
+    /// The same with a transport to the APIs that clients call.
+    pub async fn before_apis(
+        directory: TempDir,
         (tenant, clocks): (Tenant, [Clock; 2]),
         provider: &FakeProvider,
+        apis: Option<Arc<dyn StreamingTransport>>,
         settings: &str,
     ) -> Self {
         let config = configure_in(&directory, "tenant.example", &tenant, None, settings);
         let providers = ProvidersInMemory::of(&[provider], config.providers.request_timeout);
         let transports =
-            Transports { auth0: InMemory::to(&tenant, &config), providers, management_api: None, apis: None };
+            Transports { auth0: InMemory::to(&tenant, &config), providers, management_api: None, apis };
         let running = in_memory::start_through(&config, transports, &clocks[0]).await;
         Self::new(tenant, clocks, directory, config, running, None)
     }
