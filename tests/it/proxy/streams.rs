@@ -140,9 +140,10 @@ async fn leave(counter: &Counter, request: &str, is_under_way: impl Fn(&[ApiCall
 
 #[tokio::test]
 async fn a_client_that_leaves_frees_the_apis_connection_and_its_place() {
-    let counter =
-        Counter::with(ApiOptions::default(), "request_bytes = \"1GiB\"\nresponse_bytes = \"1GiB\"", ALL)
-            .await;
+    // No timeout ends the call in the client's place.
+    let keys =
+        "request_bytes = \"1GiB\"\nresponse_bytes = \"1GiB\"\nhead_timeout = \"5m\"\nidle_timeout = \"5m\"";
+    let counter = Counter::with(ApiOptions::default(), keys, ALL).await;
     let request = |method: &str, tail: &str, rest: &str| {
         let path = path(users::GOOGLE, tail);
         format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\ncloakroom-request: true\r\n{rest}")
