@@ -32,6 +32,9 @@ const BETWEEN_CALLS: Duration = Duration::from_millis(3);
 /// Between two calls that were refused, which `Retry-After` asks for.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
+/// Until the work of opening streams, such as their handshakes, is over.
+const SETTLING: Duration = Duration::from_secs(2);
+
 /// How many frames are timed.
 const FRAMES: usize = 100;
 
@@ -121,6 +124,7 @@ fn are_lookups_later(stage: &Stage, uid: u32, tail: &str, expected: &str) -> boo
         let quiet = measure(&mut other, "time-kept 2000");
         let mut streaming = Player::start(stage, uid, &format!("streams {STREAMS} {tail}"));
         assert_eq!(streaming.says(), expected);
+        std::thread::sleep(SETTLING);
         let meanwhile = measure(&mut other, "time-kept 2000");
         let done = streaming.told("enough");
         println!("uid {uid}, {tail}: {done}\n  before:    {quiet}\n  meanwhile: {meanwhile}");
