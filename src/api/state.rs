@@ -21,7 +21,7 @@ use super::exposition::Exposition;
 use super::proxy::{DropBrakes, ProxiedApis};
 use super::request_counters::RequestCounters;
 use super::request_id::{RequestId, RequestIds};
-use super::route::{ROUTES, RouteSpec};
+use super::route::RouteSpec;
 use super::types::ReloadAnswer;
 
 /// The phase of the daemon's shutdown. Phases follow in this order, and none comes back.
@@ -190,13 +190,13 @@ impl Services {
     pub(super) fn offers(&self, spec: &RouteSpec) -> bool {
         match spec.calls_a_provider() {
             true => !self.proxied_apis().is_empty(),
-            false => self.management_api.snapshot(self.clock.now()).is_some(),
+            false => self.management_api.is_configured(),
         }
     }
 
     /// Whether the configuration has anything that calls are sent on to.
     pub(crate) fn sends_calls_on(&self) -> bool {
-        ROUTES.iter().filter(|spec| spec.is_proxied()).any(|spec| self.offers(spec))
+        !self.proxied_apis().is_empty() || self.management_api.is_configured()
     }
 
     /// Replaces the APIs that calls may go to. Calls under way keep the previous ones.

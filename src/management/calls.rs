@@ -31,6 +31,9 @@ pub trait ManagementCalls: Send + Sync + 'static {
     /// Nothing is sent twice: this has no copy of the body. See [`Called::token_was_refused`].
     fn call(&self, flow: Flow, request: Request<StreamBody>) -> Calling<'_>;
 
+    /// Whether there is a `[management_api]`.
+    fn is_configured(&self) -> bool;
+
     /// The state of the keeper of its tokens; `None` without `[management_api]`.
     fn snapshot(&self, now: Moment) -> Option<ManagementSnapshot>;
 }

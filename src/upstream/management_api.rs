@@ -130,6 +130,10 @@ impl ManagementCalls for ManagementApi {
         })
     }
 
+    fn is_configured(&self) -> bool {
+        self.active().is_some()
+    }
+
     fn snapshot(&self, now: Moment) -> Option<ManagementSnapshot> {
         self.active().map(|active| active.management.snapshot(now))
     }
