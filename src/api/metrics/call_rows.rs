@@ -34,7 +34,7 @@ pub(super) const CALLS: MetricSpec = MetricSpec {
     note: "A call counts when its answer has ended. Calls that no rule permits count in `cloakroom_denied_total` alone.",
     read: |scrape| {
         let mut samples = Vec::new();
-        for (api, counts) in scrape.services.counters.calls.counts() {
+        for (api, counts) in &scrape.calls {
             samples.extend(counts.ended.iter().map(|(key, count)| {
                 let labels = [&*api.connection, &*api.api, key.status, key.verdict, key.end];
                 (labels.map(str::to_owned).to_vec(), number(*count))
@@ -103,9 +103,8 @@ pub(super) const MAX_STREAMS: MetricSpec = MetricSpec {
 
 /// A sample for each API that had a call.
 fn by_api(scrape: &Scrape<'_>, value: impl Fn(&ApiCounts) -> Value) -> Samples {
-    let counts = scrape.services.counters.calls.counts().into_iter();
-    let sample = |(api, counts): (ApiKey, ApiCounts)| {
-        (vec![api.connection.to_string(), api.api.to_string()], value(&counts))
+    let sample = |(api, counts): &(ApiKey, ApiCounts)| {
+        (vec![api.connection.to_string(), api.api.to_string()], value(counts))
     };
-    counts.map(sample).collect()
+    scrape.calls.iter().map(sample).collect()
 }

@@ -30,7 +30,5 @@ pub(super) const SCOPE_REFUSED: MetricSpec = MetricSpec {
 
 /// No sample without `[management_api]`.
 fn of_keeper(scrape: &Scrape<'_>, is: impl FnOnce(&ManagementSnapshot) -> bool) -> Samples {
-    let services = scrape.services;
-    let keeper = services.management_api.snapshot(services.clock.now());
-    keeper.map(|keeper| flag(is(&keeper))).unwrap_or_default()
+    scrape.management_api.as_ref().map(|keeper| flag(is(keeper))).unwrap_or_default()
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::management::ManagementSnapshot;
-use crate::telemetry::{BudgetStanding, Histogram, ProcessStats};
+use crate::telemetry::{ApiCounts, ApiKey, BudgetStanding, Histogram, ProcessStats};
 
 use crate::api::state::Services;
 
@@ -49,9 +49,12 @@ pub(super) struct Scrape<'a> {
     pub(super) services: &'a Services,
     pub(super) budget: BudgetStanding,
     pub(super) management: ManagementSnapshot,
+    /// `None` without `[management_api]`.
+    pub(super) management_api: Option<ManagementSnapshot>,
     /// Users in the cache, and their bytes.
     pub(super) cache: (u64, u64),
     pub(super) upstream_durations: BTreeMap<&'static str, Histogram>,
+    pub(super) calls: Vec<(ApiKey, ApiCounts)>,
     pub(super) process: ProcessStats,
 }
 
@@ -98,8 +101,10 @@ impl<'a> Scrape<'a> {
             services,
             budget: (services.budget)(now),
             management: services.management.snapshot(now),
+            management_api: services.management_api.snapshot(now),
             cache: services.cache.size(),
             upstream_durations: services.counters.upstream_durations(),
+            calls: services.counters.calls.counts(),
             process: ProcessStats::now(),
         }
     }
