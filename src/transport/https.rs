@@ -1,15 +1,17 @@
 //! The transport for production: HTTP/1.1 over TLS, with connections kept alive.
 
+use std::error::Error;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Full;
+use hyper::body::{Body, Incoming};
 use hyper::header::{ACCEPT_ENCODING, HeaderValue};
-use hyper::{Request, Uri};
+use hyper::{Request, Response, Uri};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::capture_connection;
+use hyper_util::client::legacy::connect::{CaptureConnection, capture_connection};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::ClientConfig;
 use rustls::pki_types::CertificateDer;
@@ -27,7 +29,7 @@ use super::response::Answer;
 use super::{Seen, Sending, Transport, body_reading, tls};
 
 /// How long an idle connection is kept. Auth0 closes its side after about a minute.
-pub(super) const POOL_IDLE: Duration = Duration::from_secs(45);
+const POOL_IDLE: Duration = Duration::from_secs(45);
 
 /// How many idle connections are kept. A burst that needs more opens more. A network that drops connections without
 /// closing them can break no more idle ones than these.
@@ -91,13 +93,43 @@ pub fn build(settings: &TransportSettings<'_>) -> Result<Arc<dyn Transport>, Tra
     Ok(Arc::new(Https::new(tls, None, route, connect_timeout, request_timeout)))
 }
 
-fn client(connector: Connector, most_idle: usize) -> HttpsClient {
+/// A client that keeps this many idle connections to a host.
+pub(super) fn client<B>(connector: Connector, most_idle: usize) -> Client<Connector, B>
+where
+    B: Body + Send,
+    B::Data: Send,
+{
     Client::builder(TokioExecutor::new())
         .pool_timer(TokioTimer::new())
         .pool_idle_timeout(POOL_IDLE)
         .pool_max_idle_per_host(most_idle)
         .http1_read_buf_exact_size(READ_BUFFER)
         .build(connector)
+}
+
+/// Sends `request` and returns the answer once its head was read. `connection` is what captures the request's connection.
+pub(super) async fn head<B>(
+    client: &Client<Connector, B>,
+    causes: &Causes,
+    mut request: Request<B>,
+    connection: &CaptureConnection,
+) -> Result<Response<Incoming>, Failure>
+where
+    B: Body<Data = Bytes, Error: Error + Send + Sync> + Send + Unpin + 'static,
+{
+    let uri = request.uri().clone();
+    let enough = body_reading::count_interim(&mut request);
+    let response = tokio::select! {
+        response = client.request(request) => response.map_err(|error| causes.classify(&error, &uri))?,
+        () = enough.notified() => return Err(Failure::Malformed { what: body_reading::INTERIM }),
+    };
+    if let Some(bounds) = response.extensions().get::<ReadBounds>() {
+        if bounds.has_grown() {
+            connection.connection_metadata().as_ref().inspect(|connected| connected.poison());
+        }
+        bounds.head_is_read();
+    }
+    Ok(response)
 }
 
 impl Transport for Https {
@@ -169,18 +201,7 @@ impl Https {
         if let Some(seen) = request.extensions().get::<Seen>() {
             seen.connection.set(connection.clone()).ok();
         }
-        let enough = body_reading::count_interim(&mut request);
-        let response = tokio::select! {
-            response = client.request(request) => response.map_err(|error| self.causes.classify(&error, uri))?,
-            () = enough.notified() => return Err(Failure::Malformed { what: body_reading::INTERIM }),
-        };
-        if let Some(bounds) = response.extensions().get::<ReadBounds>() {
-            if bounds.has_grown() {
-                connection.connection_metadata().as_ref().inspect(|connected| connected.poison());
-            }
-            bounds.head_is_read();
-        }
-        let (head, body) = response.into_parts();
+        let (head, body) = head(&client, &self.causes, request, &connection).await?.into_parts();
         // A compressed body could expand to any size.
         if body_reading::is_encoded(&head.headers) {
             return Err(Failure::Malformed { what: "a compressed body that was not asked for" });

@@ -12,7 +12,6 @@ use hyper::{Request, Response, StatusCode};
 use hyper_rustls::HttpsConnectorBuilder;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::capture_connection;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 use crate::domain::error::Failure;
 
@@ -20,10 +19,9 @@ use super::address::Reach;
 use super::causes::Causes;
 use super::connect::Timed;
 use super::exchange_end::{ExchangeEnd, Incomplete, Outgoing};
-use super::https::{Connector, MOST_IDLE, POOL_IDLE, TransportError, TransportSettings};
+use super::https::{self, Connector, MOST_IDLE, TransportError, TransportSettings};
 use super::maybe_proxied::MaybeProxied;
-use super::read_bounds::{READ_BUFFER, ReadBounds};
-use super::{body_reading, tls};
+use super::tls;
 
 pub use super::stream_body::{BodyError, StreamBody};
 
@@ -62,39 +60,21 @@ pub fn build_streaming(
         MaybeProxied::new(settings.proxy, is_absolute, reach).map_err(|_| TransportError::Proxy { table })?;
     let https = HttpsConnectorBuilder::new().with_tls_config(tls).https_only().enable_http1();
     let connector = Timed::streaming(https.wrap_connector(route.clone()), connect_timeout);
-    let client = Client::builder(TokioExecutor::new())
-        .pool_timer(TokioTimer::new())
-        .pool_idle_timeout(POOL_IDLE)
-        .pool_max_idle_per_host(MOST_IDLE)
-        .http1_read_buf_exact_size(READ_BUFFER)
-        .build(connector);
+    let client = https::client(connector, MOST_IDLE);
     Ok(Arc::new(StreamingHttps { client, causes: Causes { route, is_certified: false } }))
 }
 
 impl StreamingTransport for StreamingHttps {
     fn open(&self, mut request: Request<StreamBody>) -> Opening<'_> {
-        let uri = request.uri().clone();
         Box::pin(async move {
-            let enough = body_reading::count_interim(&mut request);
             let connection = capture_connection(&mut request);
             let (parts, body) = request.into_parts();
             let (body, end) = ExchangeEnd::of(body, connection.clone());
             let request = Request::from_parts(parts, body);
-            let response = tokio::select! {
-                response = self.client.request(request) => {
-                    response.map_err(|error| self.causes.classify(&error, &uri))?
-                }
-                () = enough.notified() => return Err(Failure::Malformed { what: body_reading::INTERIM }),
-            };
+            let response = https::head(&self.client, &self.causes, request, &connection).await?;
             // What follows would not be HTTP.
             if response.status() == StatusCode::SWITCHING_PROTOCOLS {
                 return Err(Failure::Malformed { what: "an upgrade that was not asked for" });
-            }
-            if let Some(bounds) = response.extensions().get::<ReadBounds>() {
-                if bounds.has_grown() {
-                    connection.connection_metadata().as_ref().inspect(|connected| connected.poison());
-                }
-                bounds.head_is_read();
             }
             Ok(response.map(|body| Incomplete::new(body, end).boxed_unsync()))
         })
