@@ -140,6 +140,12 @@ impl<'a> SecretStr<'a> {
     }
 }
 
+impl<'a> From<&'a Secret> for SecretStr<'a> {
+    fn from(secret: &'a Secret) -> Self {
+        Self(secret.expose())
+    }
+}
+
 impl fmt::Debug for SecretStr<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("[secret]")

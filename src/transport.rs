@@ -14,6 +14,7 @@ use crate::domain::error::Failure;
 use crate::signing::ClientCertificate;
 
 pub mod address;
+pub mod bearer;
 mod body_reading;
 mod causes;
 pub mod connect;

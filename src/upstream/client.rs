@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::header::{ACCEPT, AUTHORIZATION, HeaderValue, USER_AGENT};
+use hyper::header::{ACCEPT, AUTHORIZATION, USER_AGENT};
 use hyper::{Method, Request, StatusCode};
 
 use crate::clock::Clock;
@@ -20,6 +20,7 @@ use crate::secret::{Secret, TagKey};
 use crate::telemetry::Counters;
 use crate::telemetry::outage_log::OutageLog;
 use crate::transport::Transport;
+use crate::transport::bearer;
 use crate::transport::response::{Answer, Timing};
 
 use super::budget::{Budget, BudgetPermit};
@@ -342,8 +343,8 @@ impl Auth0 {
         closed
     }
 
-    fn user_request(&self, user: &UserId, bearer: &Secret) -> Option<Request<Full<Bytes>>> {
-        let authorization = bearer_header(bearer)?;
+    fn user_request(&self, user: &UserId, token: &Secret) -> Option<Request<Full<Bytes>>> {
+        let authorization = bearer::header(token.into())?;
         Request::builder()
             .method(Method::GET)
             .uri(format!("https://{}{}", self.0.domain, wire::user_path(user)))
@@ -373,14 +374,6 @@ impl Auth0 {
     pub(super) fn failed(&self, failure: &Failure) {
         self.0.counters.upstream_failed(self.0.clock.now().wall, failure.to_string());
     }
-}
-
-/// The value of `Authorization` for a Management token.
-pub(super) fn bearer_header(bearer: &Secret) -> Option<HeaderValue> {
-    let text = Secret::new(format!("Bearer {}", bearer.expose()));
-    let mut authorization = HeaderValue::from_str(text.expose()).ok()?;
-    authorization.set_sensitive(true);
-    Some(authorization)
 }
 
 /// The failure of a request for which the budget gave no permit.

@@ -20,11 +20,12 @@ use crate::domain::spacing::Spacing;
 use crate::management::calls::{Called, Calling, ClosedGate, ManagementCallFailure, ManagementCalls};
 use crate::management::{Management, ManagementSnapshot, ManagementToken, Purpose};
 use crate::secret::Secret;
+use crate::transport::bearer;
 use crate::transport::response::Answer;
 use crate::transport::streaming::{Opening, StreamBody, StreamingTransport};
 
 use super::budget::BudgetPermit;
-use super::client::{Auth0, Endpoint, bearer_header, unavailable};
+use super::client::{Auth0, Endpoint, unavailable};
 use super::pace::BudgetError;
 use super::sending::Counted;
 
@@ -230,7 +231,7 @@ impl Active {
         let tail = request.uri().path_and_query().map_or("/", |tail| tail.as_str());
         let uri = format!("https://{}{PREFIX}{tail}", self.auth0.0.domain);
         *request.uri_mut() = uri.parse::<Uri>().map_err(|_| unsendable())?;
-        let authorization = bearer_header(token).ok_or_else(unsendable)?;
+        let authorization = bearer::header(token.into()).ok_or_else(unsendable)?;
         request.headers_mut().insert(AUTHORIZATION, authorization);
         Ok(request)
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::body::{Body, Incoming};
-use hyper::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
+use hyper::header::{AUTHORIZATION, HeaderMap, HeaderName};
 use hyper::{Request, Response, Uri};
 
 use crate::api::audit::AuditRecord;
@@ -27,8 +27,9 @@ use crate::domain::source::{SourceError, SourceFailure, SourceProblem};
 use crate::domain::target::Target;
 use crate::domain::user::Selector;
 use crate::domain::verdict::{Dialect, Verdict};
-use crate::secret::{Secret, SecretStr, Tag};
+use crate::secret::Tag;
 use crate::telemetry::audit::{CallEvent, Name};
+use crate::transport::bearer;
 use crate::transport::streaming::{StreamBody, StreamingTransport};
 
 use super::address::CallAddress;
@@ -298,7 +299,8 @@ impl ProviderCall<'_> {
         *request.method_mut() = self.exchange.head.method.clone();
         *request.headers_mut() = headers::request(&self.exchange.head.headers, UserAgent::Caller);
         self.framing.write(request.headers_mut());
-        request.headers_mut().insert(AUTHORIZATION, bearer(token.access_token)?);
+        let authorization = bearer::header(token.access_token).ok_or(ApiError::ProviderUnsupported)?;
+        request.headers_mut().insert(AUTHORIZATION, authorization);
         Ok(request)
     }
 
@@ -332,12 +334,4 @@ fn identity_user_id(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
                 .into(),
         }),
     }
-}
-
-/// The token as the request carries it (RFC 6750 §2.1).
-fn bearer(token: SecretStr<'_>) -> Result<HeaderValue, ApiError> {
-    let text = Secret::new(format!("Bearer {}", token.expose()));
-    let mut value = HeaderValue::from_str(text.expose()).map_err(|_| ApiError::ProviderUnsupported)?;
-    value.set_sensitive(true);
-    Ok(value)
 }
