@@ -34,7 +34,7 @@ use super::head_wait::{self, CallTimes, NoAnswer};
 use super::headers::{self, UserAgent};
 use super::links::{self, Links, Mount};
 use super::record::RecordParts;
-use super::upload::{Upload, empty_body};
+use super::upload::Upload;
 
 /// What calls are limited to. An import of users has at most 500 KB
 /// (<https://auth0.com/docs/manage-users/user-migration/bulk-user-imports>), and exports are downloaded elsewhere.
@@ -61,20 +61,8 @@ pub async fn answer(
         Some(Box::new(CallEvent { method: awaited_answer::shown(&head.method), ..of_management_api() }));
     let call = Call { method: head.method.as_str(), name: None, target: &target };
     let allowed = exchange.authorize_call(Operation::ManagementApi, None, None, call)?;
-    if let BodyFraming::Length(length) = framing
-        && length > REQUEST_BYTES
-    {
-        return Err(ApiError::RequestTooLarge { limit: REQUEST_BYTES });
-    }
+    let (upload, body) = Upload::of(body, framing, REQUEST_BYTES)?;
     let permit = exchange.peer.begin_stream().map_err(|_| ApiError::NoStream)?;
-    let (upload, body) = match framing {
-        BodyFraming::None | BodyFraming::Length(0) => (Upload::none(), empty_body()),
-        BodyFraming::Length(_) | BodyFraming::Chunked => {
-            let upload = Upload::new();
-            let body = upload.body(body, REQUEST_BYTES);
-            (upload, body)
-        }
-    };
     let event =
         CallEvent { method: head.method.as_str().into(), pattern: allowed.call, ..of_management_api() };
     let awaited = AwaitedAnswer::new(exchange, route.spec, event, upload.clone(), None);

@@ -42,7 +42,7 @@ use super::head_wait::{self, CallTimes, NoAnswer};
 use super::headers::{self, UserAgent};
 use super::links::{self, Links, Mount};
 use super::record::RecordParts;
-use super::upload::{Upload, empty_body};
+use super::upload::Upload;
 
 /// Selects one of several accounts of the connection, as `?identity_user_id=` does for a lookup: the query belongs to the
 /// provider.
@@ -114,11 +114,7 @@ pub async fn answer(
     let Some((api, transport)) = found else {
         return Err(ApiError::Forbidden(exchange.peer.rights.refusal(operation)));
     };
-    if let BodyFraming::Length(length) = framing
-        && length > api.request_bytes
-    {
-        return Err(ApiError::RequestTooLarge { limit: api.request_bytes });
-    }
+    let (upload, body) = Upload::of(body, framing, api.request_bytes)?;
     let permit = exchange.peer.begin_stream().map_err(|_| ApiError::NoStream)?;
     let selector = Selector {
         connection: Some(address.connection.clone().into_owned()),
@@ -127,14 +123,6 @@ pub async fn answer(
         provider: None,
     };
     let query = Query { user, selector, options: LookupOptions::default() };
-    let (upload, body) = match framing {
-        BodyFraming::None | BodyFraming::Length(0) => (Upload::none(), empty_body()),
-        BodyFraming::Length(_) | BodyFraming::Chunked => {
-            let upload = Upload::new();
-            let body = upload.body(body, api.request_bytes);
-            (upload, body)
-        }
-    };
     record.user = Some(query.user.clone());
     let event = CallEvent { pattern: allowed.call, ..event(&api, head.method.as_str().into()) };
     let awaited = AwaitedAnswer::new(exchange, route.spec, event, upload.clone(), record.user.clone());

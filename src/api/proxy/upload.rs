@@ -14,7 +14,10 @@ use http_body_util::{BodyExt, Empty, Full};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::time::Instant;
 
+use crate::api::error::ApiError;
 use crate::transport::streaming::{BodyError, StreamBody};
+
+use super::framing::BodyFraming;
 
 /// The most bytes of a request's body that are kept, so that the call can be made once more with another token.
 pub const MOST_HELD: usize = 64 * 1024;
@@ -49,26 +52,29 @@ pub enum Progress {
 }
 
 impl Upload {
-    /// The state of a body of which nothing was sent yet.
-    pub fn new() -> Self {
-        Self(Arc::new(Mutex::new(UploadState {
-            progress: Progress::AwaitsProvider,
+    /// The state of `body`, of which nothing was sent yet, and the body as the provider's side sends it.
+    ///
+    /// # Errors
+    /// The body is announced with more than `most` bytes. One of unknown length is broken off when it has more.
+    pub fn of(body: Incoming, framing: BodyFraming, most: u64) -> Result<(Self, StreamBody), ApiError> {
+        let progress = match framing {
+            BodyFraming::Length(length) if length > most => {
+                return Err(ApiError::RequestTooLarge { limit: most });
+            }
+            BodyFraming::None | BodyFraming::Length(0) => Progress::Whole,
+            BodyFraming::Length(_) | BodyFraming::Chunked => Progress::AwaitsProvider,
+        };
+        let upload = Self(Arc::new(Mutex::new(UploadState {
+            progress,
             since: Instant::now(),
             sent: 0,
             held: Some(BytesMut::new()),
-        })))
-    }
-
-    /// The state of a request without a body.
-    pub fn none() -> Self {
-        let upload = Self::new();
-        upload.state().progress = Progress::Whole;
-        upload
-    }
-
-    /// `body` as the provider's side sends it, at most `most` bytes of it.
-    pub fn body(&self, body: Incoming, most: u64) -> StreamBody {
-        Sent { body, most, upload: self.clone() }.boxed_unsync()
+        })));
+        let body = match progress {
+            Progress::Whole => Empty::new().map_err(|never| match never {}).boxed_unsync(),
+            _ => Sent { body, most, upload: upload.clone() }.boxed_unsync(),
+        };
+        Ok((upload, body))
     }
 
     /// The body once more; `None` unless the whole of it was sent and is still held.
@@ -120,6 +126,13 @@ impl Upload {
 impl UploadState {
     fn note(&mut self, progress: Progress) {
         (self.progress, self.since) = (progress, Instant::now());
+    }
+
+    /// The client's silence counts from the first time that the next part was asked for.
+    fn note_silence(&mut self) {
+        if self.progress != Progress::AwaitsClient {
+            self.note(Progress::AwaitsClient);
+        }
     }
 
     fn note_part(&mut self, part: &Bytes) {
@@ -188,18 +201,4 @@ impl Body for Sent {
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
     }
-}
-
-impl UploadState {
-    /// The client's silence counts from the first time that the next part was asked for.
-    fn note_silence(&mut self) {
-        if self.progress != Progress::AwaitsClient {
-            self.note(Progress::AwaitsClient);
-        }
-    }
-}
-
-/// The body of a request that has none.
-pub fn empty_body() -> StreamBody {
-    Empty::new().map_err(|never| match never {}).boxed_unsync()
 }
