@@ -1,15 +1,21 @@
 //! A call whose answer has not come: what is counted and recorded if none comes, because the client leaves or because
 //! the call fails.
 
+use std::sync::Arc;
+
 use hyper::Method;
 
 use crate::api::audit::{AuditRecord, ProxiedEnd};
 use crate::api::exchange::Exchange;
 use crate::api::route::RouteSpec;
+use crate::api::streams::StreamPermit;
 use crate::api::trace;
 use crate::domain::user::UserId;
+use crate::domain::verdict::Verdict;
 use crate::telemetry::audit::CallEvent;
 
+use super::answer::Judged;
+use super::record::RecordParts;
 use super::upload::Upload;
 
 /// Methods that an audit line names although no rule does. Any other one is text of the client's choosing.
@@ -51,9 +57,33 @@ impl<'a> AwaitedAnswer<'a> {
         Self { exchange, spec, call: Some(call), upload, user }
     }
 
-    /// Ends the wait with an answer, which is counted when its body has ended.
-    pub fn answered(mut self) -> CallEvent {
-        self.call.take().unwrap_or_default()
+    /// Ends the wait with an answer, which is counted when its body has ended. `permit` is held until then.
+    pub fn answered(
+        mut self,
+        judged: &Judged,
+        is_repeated: bool,
+        audit: AuditRecord,
+        permit: StreamPermit,
+    ) -> RecordParts {
+        let Exchange { services, peer, request_id, head, begun } = self.exchange;
+        RecordParts {
+            services: Arc::clone(services),
+            peer: Arc::clone(peer),
+            spec: self.spec,
+            audit,
+            call: CallEvent {
+                verdict: judged.verdict.as_ref().map(Verdict::as_str),
+                is_repeated,
+                head: Some(services.clock.since(*begun)),
+                ..self.call.take().unwrap_or_default()
+            },
+            status: judged.status(),
+            request_id: *request_id,
+            trace: trace::of(&head.headers),
+            begun: *begun,
+            upload: self.upload.clone(),
+            permit,
+        }
     }
 
     /// Counts the call as one that failed with the error of this code, and returns what the line says of it.

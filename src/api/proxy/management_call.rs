@@ -13,13 +13,12 @@ use crate::api::handlers::until_shutdown;
 use crate::api::response::AnswerBody;
 use crate::api::route::Matched;
 use crate::api::state::Services;
-use crate::api::trace;
 use crate::domain::policy::Operation;
 use crate::domain::policy::call::Call;
 use crate::domain::target::Target;
 use crate::domain::user::UserId;
 use crate::domain::user_writes::forgotten_by;
-use crate::domain::verdict::{Dialect, Verdict};
+use crate::domain::verdict::Dialect;
 use crate::management::ManagementToken;
 use crate::management::calls::{Called, ManagementCallFailure};
 use crate::telemetry::audit::CallEvent;
@@ -33,7 +32,6 @@ use super::framing::{self, BodyFraming};
 use super::head_wait::{self, CallTimes, NoAnswer};
 use super::headers::{self, UserAgent};
 use super::links::{self, Links, Mount};
-use super::record::RecordParts;
 use super::upload::Upload;
 
 /// What calls are limited to. An import of users has at most 500 KB
@@ -79,31 +77,12 @@ pub async fn answer(
             return Err(error);
         }
     };
-    let Exchange { services, peer, request_id, begun, .. } = exchange;
     record.user = written.users.first().cloned();
     if (300..500).contains(&judged.status()) {
         written.users.clear();
     }
-    let event = CallEvent {
-        verdict: judged.verdict.as_ref().map(Verdict::as_str),
-        is_repeated,
-        head: Some(services.clock.since(*begun)),
-        ..awaited.answered()
-    };
-    let parts = RecordParts {
-        services: Arc::clone(services),
-        peer: Arc::clone(peer),
-        spec: route.spec,
-        audit: std::mem::take(record),
-        call: event,
-        status: judged.status(),
-        request_id: *request_id,
-        trace: trace::of(&head.headers),
-        begun: *begun,
-        upload: call.upload.clone(),
-        permit,
-    };
-    let mount = Mount { authority: &services.tenant, prefix: "/api/v2", name: "" };
+    let parts = awaited.answered(&judged, is_repeated, std::mem::take(record), permit);
+    let mount = Mount { authority: &exchange.services.tenant, prefix: "/api/v2", name: "" };
     let links = Links {
         host: links::caller_host(&head.headers),
         base: "/api/v2",

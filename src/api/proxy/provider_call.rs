@@ -15,8 +15,6 @@ use crate::api::handlers::until_shutdown;
 use crate::api::params;
 use crate::api::response::AnswerBody;
 use crate::api::route::{Matched, Route};
-use crate::api::streams::StreamPermit;
-use crate::api::trace;
 use crate::cache::{LookupOptions, Query, Served};
 use crate::config::ProxiedApi;
 use crate::domain::error::{Failure, LookupError};
@@ -26,8 +24,8 @@ use crate::domain::priority::Flow;
 use crate::domain::source::{SourceError, SourceFailure, SourceProblem};
 use crate::domain::target::Target;
 use crate::domain::user::Selector;
-use crate::domain::verdict::{Dialect, Verdict};
-use crate::secret::Tag;
+use crate::domain::verdict::Dialect;
+use crate::secret::{SecretStr, Tag};
 use crate::telemetry::audit::{CallEvent, Name};
 use crate::transport::bearer;
 use crate::transport::streaming::{StreamBody, StreamingTransport};
@@ -128,7 +126,12 @@ pub async fn answer(
     let awaited = AwaitedAnswer::new(exchange, route.spec, event, upload.clone(), record.user.clone());
     let call = ProviderCall { exchange, route, framing, apis, api, transport, address, query, upload };
     match call.make(body).await {
-        Ok(made) => Ok(call.hand_on(made, awaited.answered(), is_kept, permit, std::mem::take(record))),
+        Ok(Made { attempt: Attempt { judged, served }, is_repeated }) => {
+            let (identity, token) = served.token();
+            record.sent_with(served.state, identity, &token);
+            let parts = awaited.answered(&judged, is_repeated, std::mem::take(record), permit);
+            Ok(call.hand_on(judged, parts, token.access_token, is_kept))
+        }
         Err(error) => {
             record.call = Some(Box::new(awaited.failed(error.code())));
             Err(error)
@@ -156,46 +159,23 @@ impl ProviderCall<'_> {
     /// The answer to the client.
     fn hand_on(
         &self,
-        Made { attempt: Attempt { judged, served }, is_repeated }: Made,
-        call: CallEvent,
+        judged: Judged,
+        parts: RecordParts,
+        token: SecretStr<'_>,
         is_kept: bool,
-        permit: StreamPermit,
-        mut audit: AuditRecord,
     ) -> Response<AnswerBody> {
-        let Exchange { services, peer, request_id, head, begun } = self.exchange;
-        let (identity, token) = served.token();
-        audit.sent_with(served.state, identity, &token);
-        let call = CallEvent {
-            verdict: judged.verdict.as_ref().map(Verdict::as_str),
-            is_repeated,
-            head: Some(services.clock.since(*begun)),
-            ..call
-        };
-        let parts = RecordParts {
-            services: Arc::clone(services),
-            peer: Arc::clone(peer),
-            spec: self.route.spec,
-            audit,
-            call,
-            status: judged.status(),
-            request_id: *request_id,
-            trace: trace::of(&head.headers),
-            begun: *begun,
-            upload: self.upload.clone(),
-            permit,
-        };
         let base = self.base();
         let mounts: Vec<_> = self.apis.of_connection(&self.api.connection).map(|api| mount(api)).collect();
         let links = Links {
-            host: links::caller_host(&head.headers),
+            host: links::caller_host(&self.exchange.head.headers),
             base: &base,
             current: mount(&self.api),
             mounts: &mounts,
             is_accepted: |target| Target::judge(target).is_ok(),
         };
-        let secret = token.access_token.expose().as_bytes();
         let limits = AnswerLimits { bytes: self.api.response_bytes, idle_timeout: self.api.idle_timeout };
-        let credential = Credential { token: secret, connection: Some(&self.api.connection) };
+        let credential =
+            Credential { token: token.expose().as_bytes(), connection: Some(&self.api.connection) };
         respond(judged, parts, &links, credential, limits, self.exchange.keep_alive(is_kept))
     }
 
