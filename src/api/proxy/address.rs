@@ -23,7 +23,7 @@ pub struct CallAddress<'a> {
 impl<'a> CallAddress<'a> {
     /// The address in `uri`, whose path ends in `rest`; `None` if a part is missing.
     pub fn of(uri: &'a Uri, rest: &str) -> Option<Self> {
-        let whole = with_query(uri, rest)?;
+        let whole = end_with_query(uri, rest.len())?;
         let path = whole.get(..rest.len())?;
         let (connection_segment, after) = path.split_once('/')?;
         let (name, _) = after.split_once('/')?;
@@ -41,14 +41,13 @@ impl<'a> CallAddress<'a> {
 
 /// The path and the query for the Management API in `uri`, whose path ends in `rest`: from the slash before it on.
 pub fn management_tail<'a>(uri: &'a Uri, rest: &str) -> Option<&'a str> {
-    let target = uri.path_and_query()?.as_str();
-    target.get(uri.path().len().checked_sub(rest.len() + 1)?..)
+    end_with_query(uri, rest.len() + 1)
 }
 
-/// `rest`, which the path of `uri` ends in, and the query after it.
-fn with_query<'a>(uri: &'a Uri, rest: &str) -> Option<&'a str> {
+/// The last `length` bytes of the path of `uri`, and the query after them.
+fn end_with_query(uri: &Uri, length: usize) -> Option<&str> {
     let target = uri.path_and_query()?.as_str();
-    target.get(uri.path().len().checked_sub(rest.len())?..)
+    target.get(uri.path().len().checked_sub(length)?..)
 }
 
 #[cfg(test)]
