@@ -5,6 +5,7 @@
 //! falls back to what status and `WWW-Authenticate` say, and where those say nothing there is no verdict: policies,
 //! switched-off APIs and rights of the user itself are refusals that neither another token nor a login cures.
 
+mod auth0;
 mod bitbucket;
 mod box_com;
 mod challenge;
@@ -42,6 +43,7 @@ pub fn judge(dialect: Dialect, sample: &Sample<'_>) -> Option<Verdict> {
         _ => return None,
     }
     match dialect {
+        Dialect::Auth0 => auth0::judge(sample),
         Dialect::Google => google::judge(sample),
         Dialect::Microsoft => microsoft::judge(sample),
         Dialect::GitHub => github::judge(sample),

@@ -1,7 +1,7 @@
 //! A provider's answer: judged, and turned into the answer to the client.
 
-use hyper::Response;
 use hyper::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use hyper::{Method, Response};
 
 use crate::api::response::{self, AnswerBody, KeepAlive};
 use crate::domain::verdict::{self, Dialect, MOST_READ, Sample, Verdict};
@@ -43,6 +43,11 @@ impl Judged {
         let sample = Sample { status, headers: &values, body: body.as_deref() };
         let verdict = verdict::judge(dialect, &sample);
         Self { response, beginning, verdict }
+    }
+
+    /// Whether the answer is a refusal after which a call with this method may be made once more.
+    pub fn permits_retry(&self, method: &Method) -> bool {
+        self.verdict.as_ref().is_some_and(|verdict| verdict.permits_retry(method.as_str()))
     }
 
     /// The status.

@@ -2,23 +2,25 @@
 //! to make the daemon ask Auth0 or a provider for another token each time.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::domain::freshness::Moment;
 use crate::domain::user::UserId;
 use crate::secret::Tag;
 
-/// The shortest time between two dropped tokens of one user and connection.
+/// The shortest time between two dropped tokens of one account. The token that replaces a dropped one is dropped as well if
+/// it is refused at once.
 const BETWEEN_DROPS: Duration = Duration::from_secs(60);
 
-/// The most users and connections that are remembered. Beyond that no token is dropped until the oldest is forgotten, a
-/// minute after its drop at the latest; some 200 bytes each.
+/// The most accounts that are remembered, at some 150 bytes each. Beyond that the oldest is forgotten: a client that may
+/// call for so many users must not keep the dead tokens of others in use. What each drop costs Auth0 is limited by the
+/// budget even then.
 const MOST: usize = 4096;
 
 /// The tokens that were dropped lately because a provider refused them.
 #[derive(Debug, Default)]
-pub struct DropBrakes(Mutex<HashMap<(UserId, Arc<str>), Dropped>>);
+pub struct DropBrakes(Mutex<HashMap<(UserId, u64), Dropped>>);
 
 #[derive(Debug)]
 struct Dropped {
@@ -29,10 +31,12 @@ struct Dropped {
 impl DropBrakes {
     /// Whether the token with this fingerprint may be dropped at `now`. Notes it if so. A token that was dropped already
     /// may be dropped again, which changes nothing.
-    pub fn may_drop(&self, user: &UserId, connection: &Arc<str>, fingerprint: Tag, now: Moment) -> bool {
+    ///
+    /// `account` is the [`Identity::account`](crate::domain::identity::Identity::account) of the user that the token is of.
+    pub fn may_drop(&self, user: &UserId, account: u64, fingerprint: Tag, now: Moment) -> bool {
         let mut dropped = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let is_recent = |drop: &Dropped| drop.at.age(now) < BETWEEN_DROPS;
-        let key = (user.clone(), Arc::clone(connection));
+        let key = (user.clone(), account);
         if let Some(last) = dropped.get(&key).filter(|last| is_recent(last)) {
             return last.fingerprint == fingerprint;
         }
@@ -40,7 +44,8 @@ impl DropBrakes {
             dropped.retain(|_, drop| is_recent(drop));
         }
         if dropped.len() >= MOST {
-            return false;
+            let oldest = dropped.iter().max_by_key(|(_, drop)| drop.at.age(now)).map(|(key, _)| key.clone());
+            oldest.and_then(|oldest| dropped.remove(&oldest));
         }
         dropped.insert(key, Dropped { at: now, fingerprint });
         true
@@ -58,34 +63,38 @@ mod tests {
         Moment { wall: Timestamp::from_secs(0).after(elapsed), elapsed }
     }
 
+    const GOOGLE: u64 = 1;
+    const GITHUB: u64 = 2;
+
     #[test]
-    fn a_user_loses_one_token_of_a_connection_a_minute() {
+    fn an_account_loses_one_token_a_minute() {
         let (brakes, tags) = (DropBrakes::default(), TagKey::random().unwrap());
         let [one, other] = ["one", "other"].map(|text| tags.tag("token", text));
         let [ann, bob] = ["auth0|ann", "auth0|bob"].map(|id| UserId::parse(id).unwrap());
-        let [google, github]: [Arc<str>; 2] = ["google-oauth2", "github"].map(Into::into);
-        assert!(brakes.may_drop(&ann, &google, one, moment(100)));
-        assert!(
-            brakes.may_drop(&ann, &google, one, moment(101)),
-            "calls at the same time had the same token"
-        );
-        assert!(!brakes.may_drop(&ann, &google, other, moment(159)));
-        assert!(brakes.may_drop(&ann, &github, other, moment(101)));
-        assert!(brakes.may_drop(&bob, &google, other, moment(101)));
-        assert!(brakes.may_drop(&ann, &google, other, moment(160)));
-        assert!(!brakes.may_drop(&ann, &google, one, moment(161)));
+        assert!(brakes.may_drop(&ann, GOOGLE, one, moment(100)));
+        assert!(brakes.may_drop(&ann, GOOGLE, one, moment(101)), "calls at the same time had the same token");
+        assert!(!brakes.may_drop(&ann, GOOGLE, other, moment(159)));
+        assert!(brakes.may_drop(&ann, GITHUB, other, moment(101)));
+        assert!(brakes.may_drop(&bob, GOOGLE, other, moment(101)));
+        assert!(brakes.may_drop(&ann, GOOGLE, other, moment(160)));
+        assert!(!brakes.may_drop(&ann, GOOGLE, one, moment(161)));
     }
 
     #[test]
-    fn what_is_remembered_is_bounded_and_forgotten() {
+    fn what_is_remembered_is_bounded_and_keeps_nobody_from_dropping() {
         let (brakes, tags) = (DropBrakes::default(), TagKey::random().unwrap());
-        let (tag, google): (_, Arc<str>) = (tags.tag("token", "one"), "google-oauth2".into());
+        let [tag, other] = ["one", "other"].map(|text| tags.tag("token", text));
         let user = |number: usize| UserId::parse(&format!("auth0|{number}")).unwrap();
-        for number in 0..MOST {
-            assert!(brakes.may_drop(&user(number), &google, tag, moment(100)));
+        let length = || brakes.0.lock().unwrap().len();
+        assert!(brakes.may_drop(&user(0), GOOGLE, tag, moment(100)));
+        for number in 1..MOST {
+            assert!(brakes.may_drop(&user(number), GOOGLE, tag, moment(101)));
         }
-        assert!(!brakes.may_drop(&user(MOST), &google, tag, moment(159)));
-        assert!(brakes.may_drop(&user(MOST), &google, tag, moment(160)));
-        assert_eq!(brakes.0.lock().unwrap().len(), 1);
+        assert!(brakes.may_drop(&user(MOST), GOOGLE, tag, moment(159)));
+        assert_eq!(length(), MOST);
+        assert!(!brakes.may_drop(&user(1), GOOGLE, other, moment(159)), "only the oldest was forgotten");
+        assert!(brakes.may_drop(&user(0), GOOGLE, other, moment(159)));
+        assert!(brakes.may_drop(&user(MOST + 1), GOOGLE, tag, moment(240)));
+        assert_eq!(length(), 1, "what is over is forgotten");
     }
 }

@@ -132,13 +132,16 @@ impl ManagementCall<'_> {
     /// Makes the call, and once more if Auth0 refused the token itself.
     async fn make(&self, body: StreamBody) -> Result<Made, ApiError> {
         let Called { answer, token, token_was_refused } = self.attempt(body).await?;
-        if token_was_refused && let Some(body) = self.upload.again() {
+        let judged = Judged::of(answer, Dialect::Auth0).await;
+        if token_was_refused
+            && judged.permits_retry(&self.exchange.head.method)
+            && let Some(body) = self.upload.again()
+        {
             // Auth0 may act on it without an answer, so the first answer is not handed on in its place.
             let Called { answer, token, .. } = self.attempt(body).await?;
-            let judged = Judged::of(answer, Dialect::Standard).await;
-            return Ok(Made { judged, token, is_repeated: true });
+            return Ok(Made { judged: Judged::of(answer, Dialect::Auth0).await, token, is_repeated: true });
         }
-        Ok(Made { judged: Judged::of(answer, Dialect::Standard).await, token, is_repeated: false })
+        Ok(Made { judged, token, is_repeated: false })
     }
 
     async fn attempt(&self, body: StreamBody) -> Result<Called, ApiError> {

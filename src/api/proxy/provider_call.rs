@@ -78,6 +78,15 @@ struct Attempt {
     served: Served,
 }
 
+/// A token that the provider does not accept any more.
+struct Refused {
+    /// The account that the token is of, as in [`DropBrakes::may_drop`](super::brakes::DropBrakes::may_drop).
+    account: u64,
+    fingerprint: Tag,
+    /// Whether the refused call may be made once more.
+    is_repeatable: bool,
+}
+
 /// The answer to a call of `route`, or why there is none. `record` is completed with what becomes known before that.
 pub async fn answer(
     exchange: &Exchange<'_>,
@@ -149,8 +158,7 @@ impl ProviderCall<'_> {
         let Some(refused) = self.condemned(&first) else {
             return Ok(Made { attempt: first, is_repeated: false });
         };
-        let is_repeatable = self.is_repeatable(&first.judged);
-        Ok(match self.repeated(refused, is_repeatable).await? {
+        Ok(match self.repeated(refused).await? {
             Some(second) => Made { attempt: second, is_repeated: true },
             None => Made { attempt: first, is_repeated: false },
         })
@@ -206,29 +214,30 @@ impl ProviderCall<'_> {
         Ok(Attempt { judged: Judged::of(response, self.api.dialect).await, served })
     }
 
-    /// The answer to the same request with another token than the `refused` one, if there is another and the request can
-    /// be sent once more. The refused token is dropped either way.
+    /// The answer to the same request with another token than the one that was `refused`, if there is another and the
+    /// request can be sent once more. The refused token is dropped either way, unless the brakes keep it.
     ///
     /// # Errors
     /// The second attempt has no answer. The provider may have acted on it, so the first answer, that it has not, must
     /// not be handed on.
-    async fn repeated(&self, refused: Tag, is_repeatable: bool) -> Result<Option<Attempt>, ApiError> {
+    async fn repeated(&self, refused: Refused) -> Result<Option<Attempt>, ApiError> {
         let (services, user) = (self.exchange.services, &self.query.user);
-        if services.drop_brakes.may_drop(user, &self.api.connection, refused, services.clock.now()) {
-            self.drop_token(refused);
+        let Refused { account, fingerprint, is_repeatable } = refused;
+        if services.drop_brakes.may_drop(user, account, fingerprint, services.clock.now()) {
+            self.drop_token(fingerprint);
         }
         if !is_repeatable {
             return Ok(None);
         }
         let other = services.cache.look_up(self.query.clone(), self.flow());
         let other = until_shutdown(services, other).await.ok();
-        let Some(other) = other.filter(|other| other.token().1.fingerprint != refused) else {
+        let Some(other) = other.filter(|other| other.token().1.fingerprint != fingerprint) else {
             return Ok(None);
         };
         let Some(body) = self.upload.again() else { return Ok(None) };
         let second = self.attempt(other, body).await?;
         if let Some(refused) = self.condemned(&second) {
-            self.drop_token(refused);
+            self.drop_token(refused.fingerprint);
         }
         Ok(Some(second))
     }
@@ -243,17 +252,16 @@ impl ProviderCall<'_> {
     }
 
     /// The token of an attempt whose answer shows that the token is of no use any more.
-    fn condemned(&self, Attempt { judged, served }: &Attempt) -> Option<Tag> {
+    fn condemned(&self, Attempt { judged, served }: &Attempt) -> Option<Refused> {
         let is_settling = || served.fetched().age(self.exchange.services.clock.now()) < SETTLING_TIME;
         judged.verdict.as_ref().filter(|verdict| verdict.condemns_token())?;
         let is_spared = self.api.dialect == Dialect::LinkedIn && is_settling();
-        (!is_spared).then(|| served.token().1.fingerprint)
-    }
-
-    /// Whether the request can be sent once more.
-    fn is_repeatable(&self, judged: &Judged) -> bool {
-        let method = self.exchange.head.method.as_str();
-        self.upload.is_held() && judged.verdict.as_ref().is_some_and(|verdict| verdict.permits_retry(method))
+        let (identity, token) = served.token();
+        (!is_spared).then(|| Refused {
+            account: identity.account(),
+            fingerprint: token.fingerprint,
+            is_repeatable: self.upload.is_held() && judged.permits_retry(&self.exchange.head.method),
+        })
     }
 
     fn request(&self, served: &Served, body: StreamBody) -> Result<Request<StreamBody>, ApiError> {

@@ -27,10 +27,12 @@ pub enum Dialect {
     Spotify,
     /// Status and headers alone, as RFC 6750 §3 and RFC 9110 define them.
     Standard,
+    /// Auth0's Management API, which no `[[proxy]]` is about.
+    Auth0,
 }
 
 impl Dialect {
-    /// Every dialect, in the order in which references name them.
+    /// Every dialect that a `[[proxy]]` may have, in the order in which references name them.
     pub const ALL: [Self; 12] = [
         Self::Google,
         Self::Microsoft,
@@ -66,6 +68,7 @@ impl Dialect {
             Self::Box => "box",
             Self::Spotify => "spotify",
             Self::Standard => "standard",
+            Self::Auth0 => "auth0",
         }
     }
 
@@ -98,7 +101,7 @@ impl Dialect {
             Self::Dropbox => &["api.dropboxapi.com", "content.dropboxapi.com"],
             Self::Box => &["api.box.com", "upload.box.com"],
             Self::Spotify => &["api.spotify.com"],
-            Self::Standard => &[],
+            Self::Standard | Self::Auth0 => &[],
         }
     }
 }

@@ -94,13 +94,48 @@ async fn a_write_on_a_user_forgets_that_users_entry() {
 }
 
 #[tokio::test]
+async fn a_refused_token_is_replaced_and_a_write_made_once_more_where_auth0_says_why() {
+    let world = desk(&["read:users", "update:users"], SOME).await;
+    let headers = [("cloakroom-request", "true"), ("content-type", "application/json")];
+    let patch = async || world.send_with("PATCH", &user(users::GOOGLE), &headers, "{\"name\":\"J\"}").await;
+    assert_eq!(patch().await.status, 200);
+    world.tenant.revoke_management_tokens();
+    let got = patch().await;
+    assert_eq!((got.status.as_u16(), got.header("cloakroom-verdict")), (200, None), "{got:?}");
+    assert_eq!(got.json()["name"], "J");
+    assert_eq!(world.tenant.calls_to(Endpoint::ManagementApi).len(), 3);
+}
+
+/// Something between the daemon and Auth0 may say this after Auth0 has acted.
+#[tokio::test]
+async fn a_401_that_names_nothing_lets_only_a_reading_call_be_made_once_more() {
+    for (method, endpoint, status, sent) in
+        [("PATCH", Endpoint::ManagementApi, 401, 1), ("GET", Endpoint::User, 200, 2)]
+    {
+        let world = desk(&["read:users", "update:users"], SOME).await;
+        let headers = vec![("content-type".into(), "application/json".into())];
+        let fault = Fault::Status { status: 401, headers, body: "{\"message\":\"Bad session\"}".into() };
+        world.tenant.fault_next(endpoint, 1, fault);
+        let headers = [("cloakroom-request", "true"), ("content-type", "application/json")];
+        let body = if method == "PATCH" { "{\"name\":\"J\"}" } else { "" };
+        let got = world.send_with(method, &user(users::GOOGLE), &headers, body).await;
+        assert_eq!((got.status.as_u16(), got.header("cloakroom-upstream")), (status, Some("1")), "{got:?}");
+        assert_eq!(world.tenant.calls_to(endpoint).len(), sent, "{method}");
+    }
+}
+
+#[tokio::test]
 async fn a_missing_permission_is_named() {
     let world = desk(&["read:users"], SOME).await;
     let got = world.get("/api/v2/clients").await;
     assert_eq!(got.status, 403, "{got:?}");
     assert_eq!(got.header("cloakroom-upstream"), Some("1"));
     assert_eq!(got.json()["errorCode"], "insufficient_scope");
-    assert!(got.header("cloakroom-remedy").is_none());
+    assert_eq!(
+        got.header("cloakroom-verdict"),
+        Some("missing_scope; needed=\"read:clients read:client_keys\"; any_of")
+    );
+    assert!(got.header("cloakroom-remedy").is_none(), "no login brings a permission");
 }
 
 #[tokio::test]
