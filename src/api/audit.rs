@@ -91,9 +91,7 @@ impl AuditRecord {
         if let Some((identity, token)) = token
             && services.audit.takes(state != CacheState::Hit)
         {
-            self.connection = Some(Name::new(identity.connection()));
-            self.fingerprint = Some(token.fingerprint);
-            self.source = Some(token.source);
+            self.sent_with(state, identity, &token);
         }
     }
 
@@ -103,7 +101,7 @@ impl AuditRecord {
         Self { user, connection, ..Self::default() }
     }
 
-    /// Records the token that a call was sent on with.
+    /// Records the token that was served, or that a call was sent on with.
     pub fn sent_with(&mut self, state: CacheState, identity: &Identity, token: &IdpToken<'_>) {
         self.cache = Some(state);
         self.connection = Some(Name::new(identity.connection()));
@@ -159,9 +157,7 @@ impl AuditRecord {
             }
         }
     }
-}
 
-impl AuditRecord {
     /// Writes the line of a call that has ended.
     pub fn end_proxied(self, services: &Services, peer: &Peer, ended: ProxiedEnd) {
         let Some(origin) = peer.origin.as_ref() else { return };
@@ -196,7 +192,7 @@ fn is_notable(operation: Operation, cache: Option<CacheState>) -> bool {
     match operation {
         Operation::Token | Operation::Identities | Operation::Me => cache != Some(CacheState::Hit),
         Operation::Report | Operation::Purge | Operation::Reload | Operation::ManagementToken => true,
-        // What is sent on has a line of its own when it ends.
+        // These are of answers of the daemon's own. A call that was sent on has its line when it ends.
         Operation::Proxy | Operation::MeProxy | Operation::ManagementApi => true,
         Operation::Status => false,
     }

@@ -5,14 +5,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-packages=target/openapi-node
-if ! cmp --quiet tests/openapi/package-lock.json "$packages/installed"; then
-    rm -rf "$packages"
-    mkdir -p "$packages"
-    cp tests/openapi/package.json tests/openapi/package-lock.json "$packages"
-    npm ci --prefix "$packages" --ignore-scripts --no-audit --no-fund --loglevel=error
-    cp tests/openapi/package-lock.json "$packages/installed"
-fi
+source tests/support/npm_packages.sh
+install_npm_packages tests/openapi target/openapi-node
 
 # With an example, as tests build it: then features are the same, and nothing is compiled twice.
 cargo build --locked --bin cloakroom --example tenant

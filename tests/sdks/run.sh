@@ -4,14 +4,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-packages=target/sdks-node
-if ! cmp --quiet tests/sdks/package-lock.json "$packages/installed"; then
-    rm -rf "$packages"
-    mkdir -p "$packages"
-    cp tests/sdks/package.json tests/sdks/package-lock.json "$packages"
-    npm ci --prefix "$packages" --ignore-scripts --no-audit --no-fund --loglevel=error
-    cp tests/sdks/package-lock.json "$packages/installed"
-fi
+source tests/support/npm_packages.sh
+install_npm_packages tests/sdks target/sdks-node
 
 # With an example, as tests build it: then features are the same, and nothing is compiled twice.
 cargo build --locked --bin cloakroom --example tenant
