@@ -36,6 +36,7 @@ pub fn play(role: &str, socket: &Path) {
         "other" => return as_it_should(socket, tail),
         "beyond" => return beyond(socket),
         "streams" => return streams::play(socket, tail),
+        "direct" => return streams::play_directly(tail),
         _ => {}
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

@@ -19,7 +19,7 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use crate::alone;
-use crate::stage::{ABUSER, FLOOR, OTHER, Player, Stage, Went, measure, other_of};
+use crate::stage::{ABUSER, OTHER, Player, Stage, Went, measure, other_of};
 use crate::support::api_calls::{Api, Call};
 use crate::support::process::is_root;
 
@@ -34,6 +34,9 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// Until the work of opening streams, such as their handshakes, is over.
 const SETTLING: Duration = Duration::from_secs(2);
+
+/// What each stream is of: a frame twice a second.
+const EVENTS: &str = "/events?every=500";
 
 /// How many frames are timed.
 const FRAMES: usize = 100;
@@ -80,6 +83,26 @@ pub fn play(socket: &Path, tail: &str) {
     });
 }
 
+/// Plays the same client without a daemon: `200 localhost:8443 /events?every=500`.
+pub fn play_directly(tail: &str) {
+    let [many, host, path] = tail.splitn(3, ' ').collect::<Vec<_>>().try_into().unwrap();
+    let ca_pem = std::fs::read_to_string("api.pem").unwrap();
+    let all: Vec<_> = (0..many.parse().unwrap())
+        .map(|_| {
+            std::thread::sleep(BETWEEN_CALLS);
+            let mut stream = directly(host, &ca_pem, path);
+            assert!(stream.read_line(&mut String::new()).unwrap() > 0);
+            stream
+        })
+        .collect();
+    println!("! {many}");
+    for mut stream in all {
+        std::thread::spawn(move || while stream.read(&mut [0; 16 * 1024]).unwrap() > 0 {});
+    }
+    std::io::stdin().lock().read_line(&mut String::new()).unwrap();
+    println!("! {many} streams");
+}
+
 /// Reads one stream for ever. A call that is refused is made again.
 async fn stream(socket: PathBuf, request: String, counts: Arc<Counts>) {
     let mut buffer = vec![0; 16 * 1024];
@@ -111,25 +134,28 @@ fn stage(max_streams: usize) -> (Api, Stage) {
     (api, stage)
 }
 
-/// Whether 99 of 100 lookups take more than 1.5 times as long.
-fn is_later([quiet, meanwhile]: [Went; 2]) -> bool {
-    meanwhile.p99 > (quiet.p99 * 3 / 2).max(FLOOR)
+/// How lookups of `OTHER` go while this uid plays a role, which says `expected` when it has begun.
+fn lookups_beside(stage: &Stage, other: &mut Player, (uid, role): (u32, &str), expected: &str) -> Went {
+    let mut streaming = Player::start(stage, uid, role);
+    assert_eq!(streaming.says(), expected);
+    std::thread::sleep(SETTLING);
+    let went = measure(other, "time-kept 2000");
+    println!("uid {uid}, {role}: {}\n  {went}", streaming.told("enough"));
+    assert_eq!(went.failed, 0);
+    went
 }
 
-/// Whether lookups of `OTHER` are later, in each of some attempts, while this uid has as many streams as it gets.
-/// `expected` of them are open.
-fn are_lookups_later(stage: &Stage, uid: u32, tail: &str, expected: &str) -> bool {
+/// Whether 99 of 100 lookups of `OTHER` take more than 1.5 times as long, in each of some attempts, while this uid has as
+/// many streams as it gets, as beside streams of its own that the daemon has no part in: what the API and a client do with
+/// frames takes processors from lookups either way. `expected` of the streams are open.
+fn are_lookups_later(api: &Api, stage: &Stage, uid: u32, expected: &str) -> bool {
     let mut other = other_of(stage);
     (0..5).all(|_| {
-        let quiet = measure(&mut other, "time-kept 2000");
-        let mut streaming = Player::start(stage, uid, &format!("streams {STREAMS} {tail}"));
-        assert_eq!(streaming.says(), expected);
-        std::thread::sleep(SETTLING);
-        let meanwhile = measure(&mut other, "time-kept 2000");
-        let done = streaming.told("enough");
-        println!("uid {uid}, {tail}: {done}\n  before:    {quiet}\n  meanwhile: {meanwhile}");
-        assert_eq!(quiet.failed + meanwhile.failed, 0);
-        is_later([quiet, meanwhile])
+        let direct = format!("direct {expected} {} {EVENTS}", api.host());
+        let without = lookups_beside(stage, &mut other, (uid, &direct), expected);
+        let streams = format!("streams {STREAMS} {EVENTS}");
+        let with = lookups_beside(stage, &mut other, (uid, &streams), expected);
+        with.p99 * 2 > without.p99 * 3
     })
 }
 
@@ -140,10 +166,10 @@ fn lookups_are_not_later_beside_two_hundred_streams() {
         return;
     }
     let _alone = alone();
-    let (_api, stage) = stage(2 * STREAMS);
+    let (api, stage) = stage(2 * STREAMS);
     let _daemon = stage.start();
     for uid in [ABUSER, OTHER] {
-        assert!(!are_lookups_later(&stage, uid, "/events?every=500", "200"), "streams of {uid}");
+        assert!(!are_lookups_later(&api, &stage, uid, "200"), "streams of {uid}");
     }
 }
 
@@ -155,24 +181,24 @@ fn lookups_are_not_later_beside_calls_that_find_no_slot() {
     }
     let _alone = alone();
     // A uid has half of them.
-    let (_api, stage) = stage(64);
+    let (api, stage) = stage(64);
     let _daemon = stage.start();
     for uid in [ABUSER, OTHER] {
-        assert!(!are_lookups_later(&stage, uid, "/events?every=500", "32"), "calls of {uid}");
+        assert!(!are_lookups_later(&api, &stage, uid, "32"), "calls of {uid}");
     }
 }
 
-/// A connection to the API without the daemon, with a stream of events.
-fn directly(api: &Api) -> BufReader<StreamOwned<ClientConnection, TcpStream>> {
+/// A connection to the API at `host` without the daemon, with a stream of events.
+fn directly(host: &str, ca_pem: &str, path: &str) -> BufReader<StreamOwned<ClientConnection, TcpStream>> {
     let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_slice(api.ca_pem().as_bytes()).unwrap()).unwrap();
+    roots.add(CertificateDer::from_pem_slice(ca_pem.as_bytes()).unwrap()).unwrap();
     let tls = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
     let connection =
         ClientConnection::new(Arc::new(tls), ServerName::try_from("localhost").unwrap()).unwrap();
-    let stream = TcpStream::connect(api.host().replace("localhost", "127.0.0.1")).unwrap();
+    let stream = TcpStream::connect(host.replace("localhost", "127.0.0.1")).unwrap();
     stream.set_nodelay(true).unwrap();
     let mut stream = BufReader::new(StreamOwned::new(connection, stream));
-    let request = "GET /events HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer any\r\n\r\n";
+    let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer any\r\n\r\n");
     stream.get_mut().write_all(request.as_bytes()).unwrap();
     stream
 }
@@ -216,7 +242,7 @@ fn a_frame_is_with_the_client_soon_after_the_api_wrote_it() {
     let deployment = api.deployment("", "[\"GET api/**\"]");
     let _daemon = deployment.start();
     let is_late = (0..3).all(|_| {
-        let direct = delay(&api, &mut directly(&api));
+        let direct = delay(&api, &mut directly(api.host(), api.ca_pem(), "/events"));
         while api.api.event_streams() > 0 {
             std::thread::sleep(Duration::from_millis(1));
         }
