@@ -10,6 +10,7 @@ mod refusals;
 mod repetition;
 mod secrecy;
 mod streams;
+mod targets;
 mod times;
 mod verdicts;
 
