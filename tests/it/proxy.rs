@@ -4,6 +4,7 @@ mod audit;
 mod brakes;
 mod calls;
 mod desk;
+mod errors;
 mod management;
 mod me;
 mod refusals;

@@ -38,6 +38,8 @@ pub struct DeskOptions<'a> {
     pub connection: &'a str,
     /// Keys of the `[[proxy]]`.
     pub proxy: &'a str,
+    /// Keys of the `[[listener.allow]]`.
+    pub rule: &'a str,
     /// How many calls have to be there before the API receives any of them, if more than one.
     pub at_once: usize,
 }
@@ -49,7 +51,7 @@ pub struct Desk {
 }
 
 impl Desk {
-    pub async fn new(DeskOptions { connection, proxy, at_once }: DeskOptions<'_>) -> Self {
+    pub async fn new(DeskOptions { connection, proxy, rule, at_once }: DeskOptions<'_>) -> Self {
         let tenant = in_memory::tenant(TenantOptions::default());
         let provider = FakeProvider::beside(&tenant.0, ProviderOptions::of(Dialect::Google));
         provider.adopt(&tenant.0, GOOGLE);
@@ -60,7 +62,7 @@ impl Desk {
             "[[connection]]\nname = {GOOGLE:?}\n{connection}\n\
              [[proxy]]\nconnection = {GOOGLE:?}\nname = \"api\"\nurl = \"https://api.example\"\n{proxy}\n\
              [[listener]]\npath = \"{{dir}}/run/api.sock\"\nmode = \"0600\"\nmax_streams = {MAX_STREAMS}\n\
-             [[listener.allow]]\nuid = {}\noperations = [\"proxy\", \"token\"]\ncalls = {ALL:?}\n",
+             [[listener.allow]]\nuid = {}\noperations = [\"proxy\", \"token\"]\ncalls = {ALL:?}\n{rule}\n",
             nix::unistd::geteuid(),
         );
         let apis: Arc<dyn StreamingTransport> = Arc::new(ApiInMemory(api.clone(), Barrier::new(at_once)));
