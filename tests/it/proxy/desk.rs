@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use cloakroom::fake_auth0::provider::{Dialect, FakeProvider, ProviderOptions};
 use cloakroom::fake_auth0::users;
+use cloakroom::secret::Secret;
 use cloakroom::transport::streaming::{BodyError, Opening, StreamBody, StreamingTransport};
 use http_body_util::BodyExt;
 use hyper::Request;
@@ -38,8 +39,10 @@ pub struct DeskOptions<'a> {
     pub connection: &'a str,
     /// Keys of the `[[proxy]]`.
     pub proxy: &'a str,
-    /// Keys of the `[[listener.allow]]`.
+    /// Keys of the `[[listener.allow]]`, and further tables.
     pub rule: &'a str,
+    /// The path below which the API's routes are.
+    pub prefix: &'a str,
     /// How many calls have to be there before the API receives any of them, if more than one.
     pub at_once: usize,
 }
@@ -51,11 +54,13 @@ pub struct Desk {
 }
 
 impl Desk {
-    pub async fn new(DeskOptions { connection, proxy, rule, at_once }: DeskOptions<'_>) -> Self {
+    pub async fn new(DeskOptions { connection, proxy, rule, prefix, at_once }: DeskOptions<'_>) -> Self {
         let tenant = in_memory::tenant(TenantOptions::default());
+        tenant.0.register_application("ops", Secret::new("ops-secret"), &["read:users"]);
         let provider = FakeProvider::beside(&tenant.0, ProviderOptions::of(Dialect::Google));
         provider.adopt(&tenant.0, GOOGLE);
-        let api = FakeApi::beside(&tenant.0, ApiOptions { accepts_any: true, ..ApiOptions::default() });
+        let options = ApiOptions { accepts_any: true, prefix: prefix.to_owned(), ..ApiOptions::default() };
+        let api = FakeApi::beside(&tenant.0, options);
         let directory = tempfile::tempdir().unwrap();
         write_private(&directory.path().join("connection-secret"), "demo-connection-secret");
         let settings = format!(
@@ -88,8 +93,12 @@ impl Desk {
 
     /// A connection on which a call was begun: with further lines of its head, and `rest` after them.
     pub async fn begin(&self, method: &str, tail: &str, rest: &str) -> UnixStream {
+        self.begin_at(method, &path(users::GOOGLE, tail), rest).await
+    }
+
+    /// The same of a request for this path.
+    pub async fn begin_at(&self, method: &str, path: &str, rest: &str) -> UnixStream {
         let mut stream = UnixStream::connect(&self.world.socket).await.unwrap();
-        let path = path(users::GOOGLE, tail);
         let text =
             format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\ncloakroom-request: true\r\n{rest}");
         stream.write_all(text.as_bytes()).await.unwrap();

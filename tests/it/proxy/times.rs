@@ -98,3 +98,47 @@ async fn a_provider_that_pauses_within_its_answer_is_waited_for_as_long_as_the_i
         assert_eq!(Duration::from_secs(begun.elapsed().as_secs()), waited);
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_reads_nothing_of_its_answer_for_half_a_minute_is_given_up() {
+    const BYTES: usize = 10_000_000;
+    for (keys, pause, is_whole) in [("idle_timeout = \"1s\"", 20, true), (LONGER, 40, false)] {
+        let desk = desk(keys).await;
+        let rest = "connection: close\r\n\r\n";
+        let mut client = desk.begin("GET", &format!("/download?bytes={BYTES}"), rest).await;
+        desk.until(|call| call.answer_bytes > 0).await;
+        sleep(pause * SECOND).await;
+        let mut answer = Vec::new();
+        client.read_to_end(&mut answer).await.unwrap();
+        assert!(answer.starts_with(b"HTTP/1.1 200 "));
+        assert_eq!(answer.len() > BYTES, is_whole, "{keys}: {}", answer.len());
+        assert_eq!(desk.only_call().closed_by_client_at.is_none(), is_whole, "{keys}");
+    }
+}
+
+/// Calls of the Management API, whose part the API of this desk has.
+#[tokio::test(start_paused = true)]
+async fn calls_of_the_management_api_wait_half_a_minute_for_either_side() {
+    let rule = format!(
+        "[[listener.allow]]\nuid = {}\noperations = [\"management_api\"]\ncalls = [\"GET /**\", \"PUT /**\"]\n\
+         [management_api]\nclient_id = \"ops\"\nsecret = \"ops-secret\"",
+        nix::unistd::geteuid()
+    );
+    let ten = "connection: close\r\ncontent-length: 10\r\n\r\nten bytes.";
+    for (method, tail, rest, status, code) in [
+        ("GET", "/stall", "connection: close\r\n\r\n", 504, "upstream_timeout"),
+        ("PUT", "/stall", ten, 504, "upstream_timeout"),
+        ("PUT", "/upload", "content-length: 100\r\n\r\nten bytes.", 408, "request_timeout"),
+    ] {
+        let desk = Desk::new(DeskOptions { rule: &rule, prefix: "/api/v2", ..DeskOptions::default() }).await;
+        let mut client = desk.begin_at(method, &format!("/api/v2{tail}"), rest).await;
+        let length = if tail == "/upload" { 10 } else { 0 };
+        desk.until(|call| call.body_bytes == length).await;
+        let (answer, waited) = self::rest(&mut client).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{method} {tail}: {answer}");
+        assert!(answer.contains(&format!("\"errorCode\":\"cloakroom_{code}\"")), "{method} {tail}: {answer}");
+        assert!(!answer.contains("cloakroom-upstream"), "{method} {tail}: {answer}");
+        assert_eq!(waited, 30, "{method} {tail}");
+        assert!(desk.only_call().closed_by_client_at.is_some(), "{method} {tail}");
+    }
+}
