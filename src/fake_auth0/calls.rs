@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
+use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
@@ -75,6 +76,8 @@ pub struct Call {
     pub user_agent: Option<String>,
     /// The length of the body.
     pub body_bytes: usize,
+    /// The SHA-256 of the body.
+    pub body_sha256: Vec<u8>,
     /// The status of the answer; `None` while the call is under way, or if no status was sent.
     pub status: Option<StatusCode>,
     /// Whether another call of the same endpoint, and of the same user if there is one, ran at the same time.
@@ -96,6 +99,7 @@ impl Call {
             auth0_client: field("auth0-client"),
             user_agent: field("user-agent"),
             body_bytes: request.body().len(),
+            body_sha256: digest(&SHA256, request.body()).as_ref().to_vec(),
             status: None,
             overlapped: false,
         }

@@ -3,12 +3,16 @@
 mod audit;
 mod brakes;
 mod calls;
+mod desk;
+mod errors;
 mod management;
 mod me;
 mod refusals;
 mod repetition;
 mod secrecy;
 mod streams;
+mod targets;
+mod times;
 mod verdicts;
 
 use cloakroom::clock::Clock;
@@ -60,9 +64,7 @@ impl Counter {
 
     /// The only request that has reached the API.
     fn only_call(&self) -> ApiCall {
-        let calls = self.api.calls();
-        assert_eq!(calls.len(), 1, "{calls:#?}");
-        calls.into_iter().next().unwrap()
+        only(self.api.calls())
     }
 
     /// The user logs in, and Auth0 stores this token.
@@ -70,6 +72,11 @@ impl Counter {
         let tokens = json!({ "access_token": token, "expires_in": 3600 });
         assert!(self.world.tenant.log_in_with(user, GOOGLE, tokens));
     }
+}
+
+fn only(calls: Vec<ApiCall>) -> ApiCall {
+    let [call] = <[ApiCall; 1]>::try_from(calls).unwrap();
+    call
 }
 
 const MEANT: &[(&str, &str)] = &[("cloakroom-request", "true")];

@@ -130,7 +130,8 @@ async fn stream(socket: PathBuf, request: String, counts: Arc<Counts>) {
 fn stage(max_streams: usize) -> (Api, Stage) {
     let api = Api::listen();
     let listener = format!("mode = \"0666\"\nmax_streams = {max_streams}");
-    let stage = Stage::of(api.deployment_for(&[ABUSER, OTHER, 0], "", &listener, "[\"GET api/**\"]"));
+    let rules = [ABUSER, OTHER, 0].map(|uid| (uid, "[\"GET api/**\"]"));
+    let stage = Stage::of(api.deployment_for(&rules, "", &listener));
     (api, stage)
 }
 

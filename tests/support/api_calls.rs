@@ -52,12 +52,12 @@ impl Api {
 
     /// A deployment whose clients may make these calls.
     pub fn deployment(&self, settings: &str, calls: &str) -> Deployment {
-        self.deployment_for(&[nix::unistd::geteuid().as_raw()], settings, "mode = \"0600\"", calls)
+        self.deployment_for(&[(nix::unistd::geteuid().as_raw(), calls)], settings, "mode = \"0600\"")
     }
 
-    /// A deployment in which the clients under these uids may make these calls, with further keys of the listener.
-    pub fn deployment_for(&self, uids: &[u32], settings: &str, listener: &str, calls: &str) -> Deployment {
-        let rule = |uid: &u32| {
+    /// A deployment in which the clients under each uid may make the calls beside it, with further keys of the listener.
+    pub fn deployment_for(&self, rules: &[(u32, &str)], settings: &str, listener: &str) -> Deployment {
+        let rule = |(uid, calls): &(u32, &str)| {
             format!("[[listener.allow]]\nuid = {uid}\noperations = [\"proxy\", \"token\"]\ncalls = {calls}\n")
         };
         let settings = format!(
@@ -66,7 +66,7 @@ impl Api {
              request_bytes = \"2GiB\"\nresponse_bytes = \"2GiB\"\n\
              [[listener]]\npath = \"{{dir}}/run/api.sock\"\n{listener}\n{}",
             self.host(),
-            uids.iter().map(rule).collect::<String>(),
+            rules.iter().map(rule).collect::<String>(),
         );
         let pem = self.ca_pem().to_owned();
         Deployment::with_files(TenantOptions::default(), &settings, |_, directory| {

@@ -3,6 +3,7 @@
 //! `callers` is shared by the others. These tests start as root, because only root can take another uid.
 
 mod callers;
+mod calls;
 mod kernel;
 mod requests;
 mod room;

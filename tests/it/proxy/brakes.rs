@@ -1,70 +1,20 @@
 //! A client that provokes refusals of its user's tokens for ten minutes, in virtual time: what Auth0 and the provider are
 //! asked meanwhile, and what other users notice.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use cloakroom::fake_auth0::provider::{Dialect, FakeProvider, ProviderOptions};
 use cloakroom::fake_auth0::users;
-use cloakroom::transport::streaming::{BodyError, Opening, StreamBody, StreamingTransport};
-use http_body_util::BodyExt;
-use hyper::Request;
 use tokio::time::{Instant, sleep};
 
+use super::desk::{Desk, DeskOptions, SECOND};
 use super::*;
-use crate::support::configuration::write_private;
-use crate::support::in_memory;
 
-const SECOND: Duration = Duration::from_secs(1);
 const MINUTES: usize = 10;
-
-/// Carries calls to the API without a socket.
-struct ApiInMemory(FakeApi);
-
-impl StreamingTransport for ApiInMemory {
-    fn open(&self, request: Request<StreamBody>) -> Opening<'_> {
-        Box::pin(async {
-            let answer = self.0.answer(request).await;
-            Ok(answer.map(|body| body.map_err(|_| BodyError::Broken).boxed_unsync()))
-        })
-    }
-}
 
 const RENEWED: &str = "sources = [\"identities\", \"refresh\"]\n[connection.refresh]\nprovider = \"google\"\n\
                        client_id = \"demo-connection\"\nsecret_file = \"{dir}/connection-secret\"";
 
-struct Desk {
-    world: World,
-    api: FakeApi,
-    provider: FakeProvider,
-}
-
 impl Desk {
-    /// A connection with these `keys`.
-    async fn new(keys: &str) -> Self {
-        let tenant = in_memory::tenant(TenantOptions::default());
-        let provider = FakeProvider::beside(&tenant.0, ProviderOptions::of(Dialect::Google));
-        provider.adopt(&tenant.0, GOOGLE);
-        let api = FakeApi::beside(&tenant.0, ApiOptions { accepts_any: true, ..ApiOptions::default() });
-        let directory = tempfile::tempdir().unwrap();
-        write_private(&directory.path().join("connection-secret"), "demo-connection-secret");
-        let settings = format!(
-            "[[connection]]\nname = {GOOGLE:?}\n{keys}\n\
-             [[proxy]]\nconnection = {GOOGLE:?}\nname = \"api\"\nurl = \"https://api.example\"\n\
-             [[listener]]\npath = \"{{dir}}/run/api.sock\"\nmode = \"0600\"\n\
-             [[listener.allow]]\nuid = {}\noperations = [\"proxy\", \"token\"]\ncalls = [\"GET api/**\"]\n",
-            nix::unistd::geteuid(),
-        );
-        let apis: Arc<dyn StreamingTransport> = Arc::new(ApiInMemory(api.clone()));
-        let world = World::before_apis(directory, tenant, &provider, Some(apis), &settings).await;
-        world.ready().await;
-        Self { world, api, provider }
-    }
-
-    async fn call(&self, user: &str, tail: &str) -> Got {
-        self.world.send("GET", &path(user, tail), MEANT).await
-    }
-
     /// How long the first call for a user takes whom the daemon does not know.
     async fn first_call(&self, number: usize) -> Duration {
         let user = format!("google-oauth2|other-{number}");
@@ -107,11 +57,8 @@ const MOST: usize = 2 * MINUTES + 1;
 
 #[tokio::test(start_paused = true)]
 async fn refusals_provoked_with_another_token_each_time_ask_auth0_twice_a_minute() {
-    let desk = Desk::new("").await;
-    let log_in = |number| {
-        let tokens = json!({ "access_token": format!("ya29.number-{number}"), "expires_in": 3600 });
-        assert!(desk.world.tenant.log_in_with(users::GOOGLE, GOOGLE, tokens));
-    };
+    let desk = Desk::new(DeskOptions::default()).await;
+    let log_in = |number| desk.log_in(users::GOOGLE, &format!("ya29.number-{number}"));
     let [asked, redeemed] = desk.provoked(users::GOOGLE, log_in).await;
     println!("{asked} user calls, {redeemed} redemptions, {} calls", desk.api.calls().len());
     assert!((MINUTES..=MOST).contains(&asked), "{asked}");
@@ -120,7 +67,7 @@ async fn refusals_provoked_with_another_token_each_time_ask_auth0_twice_a_minute
 
 #[tokio::test(start_paused = true)]
 async fn refusals_provoked_of_renewed_tokens_redeem_twice_a_minute() {
-    let desk = Desk::new(RENEWED).await;
+    let desk = Desk::new(DeskOptions { connection: RENEWED, ..DeskOptions::default() }).await;
     let [asked, redeemed] = desk.provoked(users::EXPIRED, |_| ()).await;
     println!("{asked} user calls, {redeemed} redemptions, {} calls", desk.api.calls().len());
     assert!((1..=MOST).contains(&redeemed), "{redeemed}");

@@ -1,5 +1,6 @@
 //! What reaches the API, and what comes back.
 
+use cloakroom::fake_auth0::api::Canned;
 use cloakroom::fake_auth0::users;
 use serde_json::Value;
 
@@ -103,6 +104,51 @@ async fn links_to_the_api_lead_through_the_daemon_and_no_redirect_is_followed() 
     assert_eq!(got.status, 302);
     assert!(got.header("location").unwrap().starts_with("https://"), "{got:?}");
     assert_eq!(counter.api.calls().len(), 3);
+}
+
+#[tokio::test]
+async fn a_redirect_to_plain_http_is_handed_on_and_not_followed() {
+    let counter = Counter::new().await;
+    let location = format!("http://{}/items?page=2", counter._listening.domain());
+    let headers = vec![("location", location.clone())];
+    for status in [301, 302, 303, 307, 308].map(|status| hyper::StatusCode::from_u16(status).unwrap()) {
+        counter.api.forget_calls();
+        counter.api.answer_next(1, &Canned { status, headers: headers.clone(), ..Canned::default() });
+        let got = counter.get(users::GOOGLE, "/items").await;
+        assert_eq!((got.status, got.header("location")), (status, Some(&*location)));
+        counter.only_call();
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_cached() {
+    let counter = Counter::new().await;
+    let fields = [
+        ("cache-control", "public, max-age=3600, immutable"),
+        ("expires", "Fri, 31 Dec 2100 00:00:00 GMT"),
+        ("etag", "\"v1\""),
+        ("last-modified", "Sat, 01 Jan 2000 00:00:00 GMT"),
+        ("age", "7"),
+    ];
+    for body in ["first", "second"] {
+        let headers = fields.map(|(name, value)| (name, value.to_owned())).into();
+        counter.api.answer_next(1, &Canned { headers, body: body.into(), ..Canned::default() });
+        let got = counter.get(users::GOOGLE, "/items").await;
+        assert_eq!(got.body, body);
+        for (name, value) in fields {
+            assert_eq!(got.header(name), Some(value));
+        }
+    }
+    let calls = counter.api.calls();
+    assert_eq!(calls.len(), 2);
+    assert_eq!(calls[1].field("if-none-match").or(calls[1].field("if-modified-since")), None);
+
+    // A conditional request is the client's own, and so is the answer.
+    counter.api.forget_calls();
+    let headers = [("cloakroom-request", "true"), ("if-none-match", "\"v1\"")];
+    let got = counter.world.send("GET", &path(users::GOOGLE, "/status/304"), &headers).await;
+    assert_eq!((got.status.as_u16(), got.header("etag"), &*got.body), (304, Some("\"v1\""), &b""[..]));
+    assert_eq!(counter.only_call().field("if-none-match").as_deref(), Some("\"v1\""));
 }
 
 #[tokio::test]

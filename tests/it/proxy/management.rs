@@ -1,7 +1,10 @@
 //! Calls of the Management API through the socket: which are let through, and what comes back.
 
+use aws_lc_rs::digest::{SHA256, digest};
 use cloakroom::fake_auth0::{Endpoint, Fault, WaitHint, users};
 use cloakroom::secret::Secret;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
 
 use super::*;
 
@@ -151,17 +154,108 @@ async fn a_closed_gate_is_answered_as_auth0_answers() {
     assert_eq!(got.json()["errorCode"], "cloakroom_rate_limited");
 }
 
+const EVERY: &str = "calls = [\"GET /**\", \"POST /**\", \"PATCH /**\", \"DELETE /**\"]";
+
+/// Every call whose answer has identities, and its status.
+fn calls_with_identities() -> Vec<(&'static str, String, &'static str, u16)> {
+    let google = user(users::GOOGLE);
+    vec![
+        ("GET", user(users::LINKED), "", 200),
+        ("GET", format!("{}?fields=identities&include_fields=true", user(users::LINKED)), "", 200),
+        ("GET", "/api/v2/users?per_page=100".into(), "", 200),
+        ("GET", "/api/v2/users?fields=identities".into(), "", 200),
+        ("GET", "/api/v2/users?search_engine=v3&q=identities.provider%3Agithub".into(), "", 200),
+        ("GET", "/api/v2/users-by-email?email=lin.ked%40example.com&fields=identities".into(), "", 200),
+        ("PATCH", google.clone(), r#"{"nickname":"ann"}"#, 200),
+        ("POST", format!("{google}/identities"), r#"{"provider":"github","user_id":583231}"#, 201),
+        ("DELETE", format!("{google}/identities/github/583231"), "", 200),
+    ]
+}
+
+const WRITES: &[&str] = &["read:users", "update:users"];
+
+/// Sends JSON.
+async fn send(world: &World, method: &str, path: &str, body: &str) -> Got {
+    let headers = [MEANT[0], ("content-type", "application/json")];
+    world.send_with(method, path, &headers, body).await
+}
+
+#[tokio::test]
+async fn no_answer_with_identities_shows_a_token_of_a_provider() {
+    let world = desk(WRITES, EVERY).await;
+    for (method, path, body, status) in calls_with_identities() {
+        let got = send(&world, method, &path, body).await;
+        assert_eq!(
+            (got.status.as_u16(), got.header("cloakroom-upstream")),
+            (status, Some("1")),
+            "{path} {got:?}"
+        );
+        let text = String::from_utf8_lossy(&got.body);
+        assert!(text.contains("\"isSocial\":true"), "{method} {path}: {text}");
+        for secret in ["access_token", "refresh_token", "ya29.", "gho_", "demo-token"] {
+            assert!(!text.contains(secret), "{method} {path}: {text}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn no_route_is_open_with_a_token_that_shows_users_tokens() {
-    let world = desk(&["read:users", "read:user_idp_tokens"], SOME).await;
-    for path in [user(users::GOOGLE), "/api/v2/users".into()] {
-        let got = world.get(&path).await;
+    let permissions = [WRITES, &["read:user_idp_tokens"]].concat();
+    let world = desk(&permissions, EVERY).await;
+    for (method, path, body, _) in calls_with_identities() {
+        let got = send(&world, method, &path, body).await;
         assert_eq!(
             (got.status.as_u16(), &got.json()["errorCode"]),
-            (503, &"cloakroom_management_api_closed".into())
+            (503, &"cloakroom_management_api_closed".into()),
+            "{method} {path}"
+        );
+        assert_eq!(got.header("cloakroom-upstream"), None);
+    }
+    for endpoint in [Endpoint::User, Endpoint::ManagementApi] {
+        assert!(world.tenant.calls_to(endpoint).is_empty());
+    }
+}
+
+#[tokio::test]
+async fn an_import_of_users_arrives_byte_for_byte() {
+    let world = desk(&["create:users"], "calls = [\"POST /jobs/users-imports\"]").await;
+    // Ends of lines in every form, characters of each length, and more than is kept for a repetition.
+    let user = |number: usize| {
+        format!("{{\"email\":\"{number}@example.com\",\"name\":\"\u{e9}\u{20ac}\u{1f511}\"}}")
+    };
+    let users: Vec<_> = (0..2_000).map(user).collect();
+    let form = format!(
+        "--x\r\ncontent-disposition: form-data; name=\"users\"; filename=\"users.json\"\r\n\
+         content-type: application/json\r\n\r\n[{}]\n\r\n\
+         --x\r\ncontent-disposition: form-data; name=\"connection_id\"\r\n\r\ncon_1\r\n--x--\r\n",
+        users.join(",\n\r\t\r\n")
+    );
+    assert!(form.len() > 64 * 1024);
+    let chunks = form.as_bytes().chunks(10_007);
+    let chunks =
+        chunks.flat_map(|chunk| [format!("{:x}\r\n", chunk.len()).as_bytes(), chunk, b"\r\n"].concat());
+    let chunked = chunks.chain(*b"0\r\n\r\n").collect();
+    for (framing, body) in [
+        (format!("content-length: {}", form.len()), form.clone().into_bytes()),
+        ("transfer-encoding: chunked".to_owned(), chunked),
+    ] {
+        let mut stream = UnixStream::connect(&world.socket).await.unwrap();
+        let head = format!(
+            "POST /api/v2/jobs/users-imports HTTP/1.1\r\nhost: a\r\ncloakroom-request: true\r\nconnection: close\r\n\
+             content-type: multipart/form-data; boundary=x\r\n{framing}\r\n\r\n"
+        );
+        stream.write_all(&[head.as_bytes(), &body].concat()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 202 ") && answer.contains("cloakroom-upstream: 1"), "{answer}");
+        assert!(answer.contains("\"connection_id\":\"con_1\""), "{answer}");
+        let call = world.tenant.calls_to(Endpoint::ManagementApi).pop().unwrap();
+        assert_eq!(
+            (call.body_bytes, &*call.body_sha256),
+            (form.len(), digest(&SHA256, form.as_bytes()).as_ref())
         );
     }
-    assert!(world.tenant.calls_to(Endpoint::User).is_empty());
+    assert_eq!(world.tenant.calls_to(Endpoint::ManagementApi).len(), 2);
 }
 
 #[tokio::test]

@@ -3,7 +3,9 @@
 use cloakroom::fake_auth0::users;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
+use tokio::time::timeout;
 
+use super::streams::PATIENCE;
 use super::*;
 
 #[tokio::test]
@@ -109,6 +111,54 @@ async fn a_body_beyond_the_limit_is_refused_before_or_while_it_is_sent() {
     let got = counter.world.send_with("PUT", &path(users::GOOGLE, "/upload"), MEANT, &body).await;
     assert_eq!(got.problem(), (413, "body_too_large".into()));
     assert!(counter.api.calls().is_empty());
+
+    // Without a length, the call has begun by then.
+    for (rest, status) in [(16 * 1024 - 10, 200), (16 * 1024 - 9, 413)] {
+        counter.api.forget_calls();
+        let rest = format!("{rest:x}\r\n{}\r\n0\r\n\r\n", "x".repeat(rest));
+        let answer = chunked(&counter, &rest).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
+        let is_refused = status == 413;
+        assert_eq!(answer.contains("\"body_too_large\""), is_refused, "{answer}");
+        assert_eq!(answer.contains("cloakroom-upstream"), !is_refused, "{answer}");
+        let call = counter.only_call();
+        assert_eq!((call.body_is_complete, call.body_bytes == 16 * 1024), (!is_refused, !is_refused));
+        assert!(call.body_bytes <= 16 * 1024, "{call:?}");
+    }
+}
+
+/// The answer to a chunked body whose first ten bytes have reached the API before the `rest` is sent. The API has read
+/// to the end or to where the daemon broke off.
+async fn chunked(counter: &Counter, rest: &str) -> String {
+    let mut stream = UnixStream::connect(&counter.world.socket).await.unwrap();
+    let head = head("PUT", "/upload", "transfer-encoding: chunked\r\nconnection: close");
+    stream.write_all(format!("{head}a\r\nten bytes.\r\n").as_bytes()).await.unwrap();
+    let has_begun = |calls: &[ApiCall]| calls.iter().any(|call| call.body_bytes == 10);
+    timeout(PATIENCE, counter.api.until(has_begun)).await.unwrap();
+    stream.write_all(rest.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    timeout(PATIENCE, stream.read_to_string(&mut answer)).await.unwrap().unwrap();
+    let has_ended = |calls: &[ApiCall]| calls.iter().all(|call| call.body_sha256.is_some());
+    timeout(PATIENCE, counter.api.until(has_ended)).await.unwrap();
+    answer
+}
+
+#[tokio::test]
+async fn a_body_with_malformed_chunks_is_broken_off_at_the_api() {
+    let counter = Counter::new().await;
+    for rest in
+        ["zz\r\n", "-1\r\n", "a\r\nten bytes.0\r\n\r\n", "5\r\nfive..\r\n0\r\n\r\n", "10000000000000000\r\n"]
+    {
+        counter.api.forget_calls();
+        let answer = chunked(&counter, rest).await;
+        assert!(answer.starts_with("HTTP/1.1 400 "), "{rest:?}: {answer}");
+        assert!(
+            answer.contains("\"invalid_request\"") && answer.contains("\"parameter\":\"body\""),
+            "{answer}"
+        );
+        assert!(!answer.contains("cloakroom-upstream"), "{rest:?}: {answer}");
+        assert!(!counter.only_call().body_is_complete, "{rest:?}");
+    }
 }
 
 #[tokio::test]
@@ -119,6 +169,12 @@ async fn an_api_that_cannot_be_reached_is_the_daemons_own_503() {
     assert_eq!(got.problem(), (503, "provider_unavailable".into()));
     assert_eq!(got.header("cloakroom-upstream"), None);
     assert!(got.retry_after().is_some());
+}
+
+/// The head of a call with these fields.
+fn head(method: &str, tail: &str, fields: &str) -> String {
+    let path = path(users::GOOGLE, tail);
+    format!("{method} {path} HTTP/1.1\r\nhost: a\r\ncloakroom-request: true\r\n{fields}\r\n\r\n")
 }
 
 /// What the daemon answers to these bytes, until it closes the connection.
@@ -143,18 +199,46 @@ async fn a_head_that_two_servers_could_read_differently_ends_its_connection() {
         "transfer-encoding: chunked\r\ntransfer-encoding: chunked",
         "transfer-encoding: xchunked",
         "content-length : 5",
+        "content-length: 5, 6",
+        "content-length: +5",
+        "content-length: 0x5",
         "x-folded: a\r\n b",
+        "x-nul: a\0b",
+        "x-return: a\rb",
+        "no colon",
+        ": no name",
+        "expect: 100-continue, x",
     ] {
-        let head = format!(
-            "POST {} HTTP/1.1\r\nhost: a\r\ncloakroom-request: true\r\n{fields}\r\n\r\n0\r\n\r\n{smuggled}",
-            path(users::GOOGLE, "/upload")
-        );
-        let answer = raw(&counter, &head).await;
+        let answer = raw(&counter, &format!("{}0\r\n\r\n{smuggled}", head("POST", "/upload", fields))).await;
         assert!(answer.starts_with("HTTP/1.1 400 "), "{fields}: {answer}");
-        assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "{fields}: {answer}");
+        assert_eq!(answer.matches("cloakroom-request-id").count(), 1, "{fields}: {answer}");
         assert!(!answer.contains("cloakroom-upstream"), "{fields}: {answer}");
     }
+    for method in ["GET", "HEAD", "DELETE", "OPTIONS"] {
+        let chunked = head(method, "/upload", "transfer-encoding: chunked");
+        let answer =
+            raw(&counter, &format!("{chunked}{:x}\r\n{smuggled}\r\n0\r\n\r\n", smuggled.len())).await;
+        assert!(answer.starts_with("HTTP/1.1 400 "), "{method}: {answer}");
+        assert_eq!(answer.matches("cloakroom-request-id").count(), 1, "{method}: {answer}");
+    }
+    // What follows a refused upgrade is not read as a request, nor as anything else.
+    for fields in ["connection: upgrade\r\nupgrade: websocket", "upgrade: h2c"] {
+        let answer = raw(&counter, &format!("{}{smuggled}", head("GET", "/me", fields))).await;
+        assert!(answer.starts_with("HTTP/1.1 501 "), "{fields}: {answer}");
+        assert_eq!(answer.matches("cloakroom-request-id").count(), 1, "{fields}: {answer}");
+    }
     assert!(counter.api.calls().is_empty());
+}
+
+#[tokio::test]
+async fn a_line_feed_alone_ends_a_line_and_the_head_is_written_anew() {
+    let counter = Counter::new().await;
+    let head = head("POST", "/upload", "x-one: 1\ncontent-length: 4\nconnection: close");
+    let answer = raw(&counter, &format!("{head}body")).await;
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    let call = counter.only_call();
+    assert_eq!((call.all("x-one"), call.all("content-length")), (vec!["1".to_owned()], vec!["4".to_owned()]));
+    assert_eq!(call.body_bytes, 4);
 }
 
 #[tokio::test]

@@ -102,3 +102,34 @@ async fn hostile_words_of_a_provider_do_not_reach_the_verdict() {
     assert!(parameters[1].starts_with("needed=\"ok "), "{verdict}");
     assert_eq!(verdict.matches('"').count(), 2, "{verdict}");
 }
+
+#[tokio::test]
+async fn a_compressed_refusal_is_judged_by_its_headers_alone() {
+    const PLAIN: &[u8] = br#"{"error":{"errors":[{"reason":"insufficientPermissions"}]}}"#;
+    // `PLAIN`, by gzip.
+    const COMPRESSED: &[u8] = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x02\x03\xab\x56\x4a\x2d\x2a\xca\x2f\x52\xb2\xaa\x86\x30\x8a\x95\xac\
+        \xa2\xab\x95\x8a\x52\x13\x8b\xf3\xf3\x94\xac\x94\x32\xf3\x8a\x4b\xd3\xd2\x32\x93\x33\x53\xf3\x4a\x02\
+        \x52\x8b\x72\x33\x8b\x8b\x33\xf3\xf3\x8a\x95\x6a\x63\x6b\x6b\x01\x13\xa4\xb4\x2a\x3b\x00\x00\x00";
+    let challenge =
+        || ("www-authenticate", "Bearer error=\"insufficient_scope\", scope=\"mail.read\"".to_owned());
+    for (encoding, challenge, body, verdict) in [
+        (None, None, PLAIN, Some("missing_scope")),
+        (Some("gzip"), None, COMPRESSED, None),
+        (Some("gzip"), Some(challenge()), COMPRESSED, Some("missing_scope; needed=\"mail.read\"")),
+        // The body is not looked at, so whether it is what the header says makes no difference.
+        (Some("gzip"), None, PLAIN, None),
+        (Some("br"), Some(challenge()), PLAIN, Some("missing_scope; needed=\"mail.read\"")),
+    ] {
+        let counter = counter(ApiDialect::Google).await;
+        let field = encoding.map(|encoding| ("content-encoding", encoding.to_owned()));
+        let headers = field.into_iter().chain(challenge).collect();
+        counter
+            .api
+            .answer_next(1, &Canned { status: hyper::StatusCode::FORBIDDEN, headers, body: body.into() });
+        let got = counter.get(users::GOOGLE, "/me").await;
+        assert_eq!((got.status.as_u16(), &*got.body), (403, body), "byte for byte");
+        assert_eq!(got.header("cloakroom-verdict"), verdict, "{encoding:?}");
+        assert_eq!(got.header("content-encoding"), encoding);
+        counter.only_call();
+    }
+}

@@ -134,7 +134,7 @@ impl World {
         Self::before_apis(directory, tenant, provider, None, settings).await
     }
 
-    /// The same with a transport to the APIs that clients call.
+    /// The same with a transport to the APIs that clients call, and to the Management API where they call that.
     pub async fn before_apis(
         directory: TempDir,
         (tenant, clocks): (Tenant, [Clock; 2]),
@@ -144,8 +144,8 @@ impl World {
     ) -> Self {
         let config = configure_in(&directory, "tenant.example", &tenant, None, settings);
         let providers = ProvidersInMemory::of(&[provider], config.providers.request_timeout);
-        let transports =
-            Transports { auth0: InMemory::to(&tenant, &config), providers, management_api: None, apis };
+        let (auth0, management_api) = (InMemory::to(&tenant, &config), apis.clone());
+        let transports = Transports { auth0, providers, management_api, apis };
         let running = in_memory::start_through(&config, transports, &clocks[0]).await;
         Self::new(tenant, clocks, directory, config, running, None)
     }
