@@ -186,8 +186,9 @@ mod tests {
             ("/v1/me/proxy/github/api/x", Some((Route::MyProxy, ""))),
             ("/api/v2/users/a", Some((Route::ManagementApi, ""))),
             ("/api/v2/", Some((Route::ManagementApi, ""))),
-            ("/api/v2", None),
+            ("/api/v2", Some((Route::ManagementApi, ""))),
             ("/api/v2x", None),
+            ("/v1/me/proxy", None),
         ];
         for (path, route) in cases {
             let found = Route::find(path).map(|matched| (matched.spec.route, matched.user));

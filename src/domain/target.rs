@@ -52,7 +52,7 @@ pub enum TargetFault {
     /// A query parameter is a credential.
     #[error(
         "the query has a parameter that APIs read as a credential (access_token, oauth_token, key, api_key, authorization, \
-         private_token, job_token); remove it, because the user's token is added in Authorization"
+         private_token, job_token); remove it, because the token is added in Authorization"
     )]
     CredentialInQuery,
 }

@@ -88,6 +88,17 @@ async fn ambiguous_paths_overrides_and_credentials_in_the_query_are_refused() {
 }
 
 #[tokio::test]
+async fn without_any_api_the_route_does_not_exist_and_the_table_is_named() {
+    let world = World::over_tls(TenantOptions::default(), "").await;
+    world.ready().await;
+    for path in [path(users::GOOGLE, "/me"), "/v1/me/proxy/google-oauth2/api/token".into()] {
+        let got = world.get(&path).await;
+        assert_eq!(got.problem(), (404, "route_not_found".into()), "{path}");
+        assert!(got.detail().contains("[[proxy]]"), "{got:?}");
+    }
+}
+
+#[tokio::test]
 async fn without_a_token_there_is_no_call() {
     let counter = Counter::new().await;
     for (user, problem) in [
@@ -122,8 +133,8 @@ async fn an_api_that_cannot_be_reached_is_the_daemons_own_503() {
 }
 
 /// What the daemon answers to these bytes, until it closes the connection.
-async fn raw(counter: &Counter, text: &str) -> String {
-    let mut stream = UnixStream::connect(&counter.world.socket).await.unwrap();
+pub async fn raw(world: &World, text: &str) -> String {
+    let mut stream = UnixStream::connect(&world.socket).await.unwrap();
     stream.write_all(text.as_bytes()).await.unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();
@@ -149,7 +160,7 @@ async fn a_head_that_two_servers_could_read_differently_ends_its_connection() {
             "POST {} HTTP/1.1\r\nhost: a\r\ncloakroom-request: true\r\n{fields}\r\n\r\n0\r\n\r\n{smuggled}",
             path(users::GOOGLE, "/upload")
         );
-        let answer = raw(&counter, &head).await;
+        let answer = raw(&counter.world, &head).await;
         assert!(answer.starts_with("HTTP/1.1 400 "), "{fields}: {answer}");
         assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "{fields}: {answer}");
         assert!(!answer.contains("cloakroom-upstream"), "{fields}: {answer}");
@@ -162,7 +173,7 @@ async fn calls_are_made_in_http_1_1_alone() {
     let counter = Counter::new().await;
     let head =
         format!("GET {} HTTP/1.0\r\nhost: a\r\ncloakroom-request: true\r\n\r\n", path(users::GOOGLE, "/me"));
-    let answer = raw(&counter, &head).await;
+    let answer = raw(&counter.world, &head).await;
     assert!(answer.contains(" 400 ") && answer.contains("HTTP/1.1"), "{answer}");
     assert!(counter.api.calls().is_empty());
 }
