@@ -26,11 +26,11 @@ mod rows;
 mod spec;
 mod table;
 
+#[cfg(feature = "schema")]
+pub(super) use code::names;
 use lookups::{ask_again_after, connections, lookup_detail, lookup_kind, management_call_kind, source_kind};
 pub use spec::ErrorSpec;
 pub use table::Code;
-#[cfg(feature = "schema")]
-pub(super) use table::names;
 
 /// Why a request fails.
 #[derive(Debug)]
@@ -245,7 +245,7 @@ impl ApiError {
             Self::NotForgotten(failure) => failure.to_string(),
             Self::Configuration(problems) => problems.join("\n"),
             Self::TooOften { .. } => {
-                "the rate of the rule that permits this client's lookups is used up: retry later, or raise the rate".into()
+                "the rate of the rule that permits this client's requests is used up: retry later, or raise the rate".into()
             }
             Self::Lookup(error) => lookup_detail(error, path),
         }

@@ -30,6 +30,8 @@ pub enum RouteGroup {
     Lookups,
     /// Those that look a token up.
     TokenLookups,
+    /// Those that answer with a token, and take requirements on it.
+    TokenAnswers,
     /// Those whose requests are sent on to another server.
     Proxied,
     /// Those whose requests are sent on to a provider's API.
@@ -72,9 +74,9 @@ impl RouteGroup {
             Self::Restricted => spec.operation.is_some(),
             Self::WithUserToken => matches!(spec.operation, Some(Operation::Me | Operation::MeProxy)),
             Self::Lookups => matches!(spec.doc.answer, AnswerKind::Lookup(_)) || spec.calls_a_provider(),
-            Self::TokenLookups => {
+            Self::TokenLookups => Self::TokenAnswers.has(spec) || spec.calls_a_provider(),
+            Self::TokenAnswers => {
                 matches!(spec.doc.answer, AnswerKind::Lookup(body) if body.name == "TokenAnswer")
-                    || spec.calls_a_provider()
             }
             Self::Proxied => spec.is_proxied(),
             Self::ProviderCalls => spec.calls_a_provider(),
