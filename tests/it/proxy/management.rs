@@ -190,6 +190,22 @@ async fn no_route_is_open_with_a_token_that_shows_users_tokens() {
 }
 
 #[tokio::test]
+async fn the_status_says_whether_calls_are_open_and_why_not() {
+    let open = desk(&["read:users"], SOME).await;
+    assert_eq!(open.get(&user(users::GOOGLE)).await.status, 200);
+    let status = open.get("/v1/status").await.json();
+    let calls = &status["management_api"];
+    assert_eq!((&calls["valid"], &calls["scopes"]), (&true.into(), &json!(["read:users"])), "{calls}");
+    let closed = desk(&["read:users", "read:user_idp_tokens"], SOME).await;
+    assert_eq!(closed.get(&user(users::GOOGLE)).await.status, 503);
+    let status = closed.get("/v1/status").await.json();
+    let calls = &status["management_api"];
+    assert_eq!((&calls["valid"], &calls["failure"]["permanent"]), (&false.into(), &true.into()), "{calls}");
+    assert!(calls["failure"]["detail"].as_str().unwrap().contains("read:user_idp_tokens"), "{calls}");
+    assert_eq!((&status["ready"], &status["management_token"]["valid"]), (&true.into(), &true.into()));
+}
+
+#[tokio::test]
 async fn a_token_that_auth0_refuses_is_replaced_and_the_call_made_once_more() {
     let world = desk(&["read:users", "update:users"], SOME).await;
     assert_eq!(world.get(&user(users::GOOGLE)).await.status, 200);
