@@ -60,8 +60,8 @@ pub enum TargetFault {
 /// What makes a path ambiguous, or is never part of a target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PathFault {
-    /// The path does not begin with a slash.
-    #[error("the path has to begin with /")]
+    /// The path is empty or does not begin with a slash.
+    #[error("the path is empty or does not begin with /; is a part of it missing, such as an id?")]
     NoSlash,
     /// More than [`MAX_PATH`] bytes.
     #[error("the path is longer than 4096 bytes")]
