@@ -99,6 +99,14 @@ async fn without_any_api_the_route_does_not_exist_and_the_table_is_named() {
 }
 
 #[tokio::test]
+async fn a_call_without_a_path_is_told_what_its_path_lacks() {
+    let counter = Counter::new().await;
+    let got = counter.get(users::GOOGLE, "").await;
+    assert_eq!(got.problem(), (404, "route_not_found".into()));
+    assert!(got.detail().contains("the provider's own path"), "{got:?}");
+}
+
+#[tokio::test]
 async fn without_a_token_there_is_no_call() {
     let counter = Counter::new().await;
     for (user, problem) in [
