@@ -26,11 +26,11 @@ mod rows;
 mod spec;
 mod table;
 
+#[cfg(feature = "schema")]
+pub(super) use code::names;
 use lookups::{ask_again_after, connections, lookup_detail, lookup_kind, management_call_kind, source_kind};
 pub use spec::ErrorSpec;
 pub use table::Code;
-#[cfg(feature = "schema")]
-pub(super) use table::names;
 
 /// Why a request fails.
 #[derive(Debug)]
@@ -57,6 +57,8 @@ pub enum ApiError {
     NotOpen,
     /// A route that the configuration has not turned on.
     MeIsOff,
+    /// The configuration names no API that calls may go to.
+    ProxyIsOff,
     /// The user token is not accepted.
     UserToken(InvalidUserToken),
     /// This route does not take this method.
@@ -71,15 +73,19 @@ pub enum ApiError {
     Target(TargetFault),
     /// The head of a call cannot be sent on as it is.
     Framing(FramingFault),
-    /// The body of a call has more bytes than its `[[proxy]]` allows.
+    /// The body of a call has more bytes than are allowed.
     RequestTooLarge {
         /// The limit in bytes.
         limit: u64,
+        /// Whether no key of the configuration changes it.
+        is_fixed: bool,
     },
     /// No further part of a call's body came in time.
     BodyStalled {
         /// The time limit.
         limit: Duration,
+        /// Whether no key of the configuration changes it.
+        is_fixed: bool,
     },
     /// The body of a call broke off.
     BodyBroken,
@@ -144,7 +150,7 @@ impl ApiError {
             Self::Forbidden(_) => Code::Forbidden,
             Self::NoRequestHeader { .. } => Code::RequestHeaderRequired,
             Self::Forwarded(_) => Code::ForwardedRequest,
-            Self::NoRoute | Self::NotOpen | Self::MeIsOff => Code::RouteNotFound,
+            Self::NoRoute | Self::NotOpen | Self::MeIsOff | Self::ProxyIsOff => Code::RouteNotFound,
             Self::UserToken(_) => Code::InvalidUserToken,
             Self::Method(_) => Code::MethodNotAllowed,
             Self::HeadersTooLarge => Code::HeadersTooLarge,
@@ -191,20 +197,28 @@ impl ApiError {
                     .into()
             }
             Self::MeIsOff => "/v1/me is off: set [me] audiences in the daemon's configuration to turn it on".into(),
+            Self::ProxyIsOff => {
+                "calls of providers' APIs are off: an operator has to add [[proxy]] to the configuration".into()
+            }
             Self::UserToken(why) => why.to_string(),
             Self::Method(route) => hints::of_method(route).into_owned(),
             Self::HeadersTooLarge => "send at most 64 header fields and 16 KiB of them, the request line included".into(),
             Self::BodyTooLarge => "send at most 64 KiB".into(),
             Self::Target(fault) => fault.to_string(),
             Self::Framing(fault) => fault.detail().into(),
-            Self::RequestTooLarge { limit } => {
+            Self::RequestTooLarge { limit, is_fixed: true } => {
+                format!("send at most {limit} bytes, which is a fixed limit")
+            }
+            Self::RequestTooLarge { limit, is_fixed: false } => {
                 format!("send at most {limit} bytes, or raise request_bytes of the [[proxy]]")
             }
-            Self::BodyStalled { limit } => {
-                format!("no further part of the body came within {} s: send it without pauses, or raise idle_timeout of the \
-                         [[proxy]]", limit.as_secs())
+            Self::BodyStalled { limit, is_fixed } => {
+                let remedy = if *is_fixed { "" } else { ", or raise idle_timeout of the [[proxy]]" };
+                format!("no further part of the body came within {} s: send it without pauses{remedy}", limit.as_secs())
             }
-            Self::BodyBroken => "the body broke off, or its chunks are malformed; the provider may have received a part".into(),
+            Self::BodyBroken => {
+                "the body broke off, or its chunks are malformed; the API that is called may have received a part".into()
+            }
             Self::ProviderUnsupported => {
                 "the provider's token is of OAuth 1, or is not text that a header can carry: ask for the token and call the \
                  provider directly"
@@ -213,7 +227,7 @@ impl ApiError {
             Self::ManagementCall(failure) => failure.to_string(),
             Self::ManagementApiLate => "Auth0 did not answer the call, or did not read its body, within 30 s".into(),
             Self::NoStream => {
-                "as many calls are under way as listener.max_streams allows, or half of them for this uid: retry when others \
+                "as many calls are under way as listener.max_streams allows, or this uid's share of them: retry when others \
                  have ended"
                     .into()
             }
@@ -231,7 +245,7 @@ impl ApiError {
             Self::NotForgotten(failure) => failure.to_string(),
             Self::Configuration(problems) => problems.join("\n"),
             Self::TooOften { .. } => {
-                "the rate of the rule that permits this client's lookups is used up: retry later, or raise the rate".into()
+                "the rate of the rule that permits this client's requests is used up: retry later, or raise the rate".into()
             }
             Self::Lookup(error) => lookup_detail(error, path),
         }

@@ -63,7 +63,9 @@ impl Exchange<'_> {
             services.request_counters.refused(&refused);
             let trace_id = trace::shown(trace::of(&head.headers));
             tracing::debug!(route = name, uid, code = refused.code(), %request_id, trace_id, "Request refused");
-            match spec.is_some_and(|spec| spec.route == Route::ManagementApi) {
+            // Also where the configuration has turned the route off.
+            let asked = Route::find(head.uri.path()).map(|matched| matched.spec.route);
+            match asked == Some(Route::ManagementApi) {
                 true => refused.auth0_reply(head.uri.path()),
                 false => refused.reply(request_id.as_str(), head.uri.path()),
             }

@@ -35,6 +35,11 @@ const ELSEWHERE: [(&str, &str); 8] = [
 
 /// What is likely wrong with a path that has no route.
 pub fn of_path(path: &str) -> Cow<'static, str> {
+    if Route::find(path).is_some_and(|matched| matched.spec.calls_a_provider()) {
+        return "the path of a call goes on with the connection, the name of the [[proxy]], and the provider's own path, \
+                which is at least a `/`"
+            .into();
+    }
     let trimmed = path.trim_end_matches('/');
     if trimmed != path
         && Route::find(trimmed).is_some_and(|matched| matched.spec.method != Some(Method::DELETE))
@@ -135,6 +140,13 @@ mod tests {
                 ways.iter().all(|way| way.starts_with("/{user_id}/")) && !hint.contains("DELETE"),
                 "{hint}"
             );
+        }
+    }
+
+    #[test]
+    fn a_call_without_a_path_is_told_what_follows() {
+        for path in ["/v1/users/a/proxy/github", "/v1/users/a/proxy/github/api", "/v1/me/proxy/github/api"] {
+            assert!(of_path(path).contains("at least a `/`"), "{path}");
         }
     }
 

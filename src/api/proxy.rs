@@ -26,6 +26,8 @@ mod upload;
 use hyper::Response;
 use hyper::body::Incoming;
 
+use crate::management::calls::ManagementCallFailure;
+
 use super::audit::AuditRecord;
 use super::error::ApiError;
 use super::exchange::Exchange;
@@ -34,6 +36,14 @@ use super::route::{Matched, Route};
 
 pub use apis::ProxiedApis;
 pub(super) use brakes::DropBrakes;
+
+/// Why there is no answer to a call of `route`, for which the configuration has no table.
+pub(super) fn turned_off(route: Option<Matched<'_>>) -> ApiError {
+    match route.map(|matched| matched.spec.route) {
+        Some(Route::ManagementApi) => ApiError::ManagementCall(ManagementCallFailure::NotConfigured),
+        _ => ApiError::ProxyIsOff,
+    }
+}
 
 /// The answer to a call of `route`, or why it is not sent on. `is_kept` says whether the client's connection persists.
 pub(super) async fn answer(

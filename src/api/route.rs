@@ -30,6 +30,8 @@ pub enum RouteGroup {
     Lookups,
     /// Those that look a token up.
     TokenLookups,
+    /// Those that answer with a token, and take requirements on it.
+    TokenAnswers,
     /// Those whose requests are sent on to another server.
     Proxied,
     /// Those whose requests are sent on to a provider's API.
@@ -72,9 +74,9 @@ impl RouteGroup {
             Self::Restricted => spec.operation.is_some(),
             Self::WithUserToken => matches!(spec.operation, Some(Operation::Me | Operation::MeProxy)),
             Self::Lookups => matches!(spec.doc.answer, AnswerKind::Lookup(_)) || spec.calls_a_provider(),
-            Self::TokenLookups => {
+            Self::TokenLookups => Self::TokenAnswers.has(spec) || spec.calls_a_provider(),
+            Self::TokenAnswers => {
                 matches!(spec.doc.answer, AnswerKind::Lookup(body) if body.name == "TokenAnswer")
-                    || spec.calls_a_provider()
             }
             Self::Proxied => spec.is_proxied(),
             Self::ProviderCalls => spec.calls_a_provider(),
@@ -186,8 +188,9 @@ mod tests {
             ("/v1/me/proxy/github/api/x", Some((Route::MyProxy, ""))),
             ("/api/v2/users/a", Some((Route::ManagementApi, ""))),
             ("/api/v2/", Some((Route::ManagementApi, ""))),
-            ("/api/v2", None),
+            ("/api/v2", Some((Route::ManagementApi, ""))),
             ("/api/v2x", None),
+            ("/v1/me/proxy", None),
         ];
         for (path, route) in cases {
             let found = Route::find(path).map(|matched| (matched.spec.route, matched.user));

@@ -249,10 +249,12 @@ impl Exchange<'_> {
     async fn send_on(self, scan: HeaderScan, body: Incoming) -> Response<AnswerBody> {
         // Without the table of the configuration there is no such route.
         let is_offered = |route: &Matched<'_>| self.services.offers(route.spec);
-        let (route, mut record) = (self.route().filter(is_offered), AuditRecord::default());
+        let (asked, mut record) = (self.route(), AuditRecord::default());
+        let route = asked.filter(is_offered);
         let is_kept = body.is_end_stream() && scan.goes_on(&self.head);
         let outcome = match admit(&self.peer, &self.head, &scan, route) {
             Ok(route) => proxy::answer(&self, route, body, is_kept, &mut record).await,
+            Err(ApiError::NoRoute) => Err(proxy::turned_off(asked)),
             Err(refused) => Err(refused),
         };
         match outcome {

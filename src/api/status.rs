@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use crate::domain::error::FailureClass;
 use crate::domain::retry::whole_seconds;
 use crate::domain::source::SourceStanding;
+use crate::management::ManagementSnapshot;
 
 use super::state::Services;
 use super::types::{
@@ -87,20 +88,8 @@ impl Services {
             ready: token.valid && !self.is_draining(),
             draining: self.is_draining(),
             tenant: self.tenant.to_string(),
-            management_token: ManagementTokenStatus {
-                valid: token.valid,
-                expires_at: token.expires_at.map(|at| at.to_string()),
-                next_refresh_at: token.next_attempt_at.map(|at| at.to_string()),
-                last_success_at: token.last_success.map(|at| at.to_string()),
-                scopes: token.scopes,
-                missing_scopes: token.missing_scopes.into_iter().map(str::to_owned).collect(),
-                refusal: token.refusal.map(|why| why.to_string()),
-                failure: token.failure.map(|(failure, attempts)| FailureStatus {
-                    detail: failure.to_string(),
-                    permanent: failure.class() == FailureClass::Permanent,
-                    attempts,
-                }),
-            },
+            management_token: management_token(token),
+            management_api: self.management_api.snapshot(now).map(management_token),
             client_certificate: counters
                 .certificate_expiry()
                 .map(|at| ClientCertificateStatus { expires_at: at.to_string(), expired: at <= now.wall }),
@@ -145,6 +134,23 @@ impl Services {
                 })
                 .collect(),
         }
+    }
+}
+
+fn management_token(token: ManagementSnapshot) -> ManagementTokenStatus {
+    ManagementTokenStatus {
+        valid: token.valid,
+        expires_at: token.expires_at.map(|at| at.to_string()),
+        next_refresh_at: token.next_attempt_at.map(|at| at.to_string()),
+        last_success_at: token.last_success.map(|at| at.to_string()),
+        scopes: token.scopes,
+        missing_scopes: token.missing_scopes.into_iter().map(str::to_owned).collect(),
+        refusal: token.refusal.map(|why| why.to_string()),
+        failure: token.failure.map(|(failure, attempts)| FailureStatus {
+            detail: failure.to_string(),
+            permanent: failure.class() == FailureClass::Permanent,
+            attempts,
+        }),
     }
 }
 

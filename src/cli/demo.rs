@@ -1,5 +1,5 @@
 //! `cloakroom demo`: runs a daemon with a simulated tenant and a simulated Google, and shows four lookups. Google's API
-//! is there too, to be called through the daemon.
+//! and the Management API are there too, to be called through the daemon.
 
 use std::fs::OpenOptions;
 use std::io::{self, Write as _};
@@ -18,6 +18,7 @@ use crate::fake_auth0::api::{ApiDialect, ApiOptions, FakeApi};
 use crate::fake_auth0::provider::{Dialect, FakeProvider, ProviderFault, ProviderOptions};
 use crate::fake_auth0::{CertificateKind, Endpoint, Fault, Listening, Tenant, TenantOptions, users};
 use crate::process::signals::Signals;
+use crate::secret::Secret;
 use crate::telemetry;
 
 use super::client::Client;
@@ -30,7 +31,8 @@ Try a daemon with a simulated Auth0 tenant: no account, no file, no root.
 
 Starts a simulated tenant and a simulated identity provider on loopback and a daemon that uses them. Looks a token up \
 twice (first from Auth0, then from the cache), and a token that has expired (first renewed by the provider, then from \
-the cache). Prints commands to try, and serves until Ctrl-C.
+the cache). Prints commands to try, calls of the provider's API and of the Management API among them, and serves \
+until Ctrl-C.
 
 Examples:
   cloakroom demo
@@ -55,6 +57,9 @@ const CONNECTION: &str = "google-oauth2";
 
 /// The name under which the daemon's clients call the simulated Google's API.
 const PROXIED: &str = "people";
+
+/// The application that calls of the Management API go out as, and its secret.
+const CALLS_CLIENT: (&str, &str) = ("demo-calls", "demo-calls-secret");
 
 /// The API that the simulated tenant issues users' tokens for, and that `[me]` names.
 const API: &str = "https://api.demo.example";
@@ -109,6 +114,7 @@ impl Demo {
         let tenant = Tenant::new(Clock::system(), TenantOptions::default()).map_err(failed("no tenant"))?;
         let listening = tenant.listen(CertificateKind::Good).map_err(failed("the tenant cannot listen"))?;
         tenant.fault(Endpoint::User, Fault::Latency(LATENCY));
+        tenant.register_application(CALLS_CLIENT.0, Secret::new(CALLS_CLIENT.1), &["read:users"]);
         let google = FakeProvider::beside(&tenant, ProviderOptions::of(Dialect::Google));
         let google_listening =
             google.listen(CertificateKind::Good).map_err(failed("the provider cannot listen"))?;
@@ -122,6 +128,7 @@ impl Demo {
         let mut text = configuration(&tenant, &listening, directory, socket)?;
         text.push_str(&renewal(&google, &google_listening, directory)?);
         text.push_str(&proxied(&api_listening));
+        text.push_str(&management_api(directory)?);
         let config = parsed(&text)?;
         let mut log = telemetry::log::init(&config.log).map_err(failed("the log cannot be written"))?;
         log.start().map_err(failed("the log cannot be written"))?;
@@ -146,12 +153,13 @@ impl Demo {
     }
 
     async fn wait_until_ready(&self) -> Result<(), CommandError> {
-        let ready = self.running.services().management.bearer();
-        match timeout(READY_WITHIN, ready).await {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(unavailable)) => Err(CommandError::failed(unavailable.failure.to_string())),
-            Err(_) => Err(CommandError::failed("the simulated tenant does not answer")),
-        }
+        let late = |_| CommandError::failed("the simulated tenant does not answer");
+        let ready = timeout(READY_WITHIN, self.running.services().management.bearer()).await.map_err(late)?;
+        ready.map_err(|unavailable| CommandError::failed(unavailable.failure.to_string()))?;
+        // A call waits for the other token.
+        let user = users::GOOGLE.replace('|', "%7C");
+        timeout(READY_WITHIN, self.client.get(&format!("/api/v2/users/{user}"))).await.map_err(late)??;
+        Ok(())
     }
 
     fn introduction(&self) -> String {
@@ -160,7 +168,7 @@ impl Demo {
              the token endpoint of a simulated Google at https://{google},\n\
              and its API at https://{api}.\n\
              A cloakroom daemon listens at {socket}\n\
-             and has obtained its Management API token from the tenant: {grants}.\n",
+             and has obtained its Management API tokens from the tenant, for lookups and for calls: {grants}.\n",
             domain = self.listening.domain(),
             google = self.google_listening.domain(),
             api = self.api_listening.domain(),
@@ -216,15 +224,18 @@ impl Demo {
         let (program, socket, user_token) =
             (quoted(&program), quoted(&self.socket), quoted(&self.user_token));
         let (github, linked) = (users::GITHUB, users::LINKED.replace('|', "%7C"));
-        let call = format!("{}/proxy/{CONNECTION}/{PROXIED}/items", users::GOOGLE.replace('|', "%7C"));
+        let google = users::GOOGLE.replace('|', "%7C");
         format!(
             "\nTry, in another terminal:\n\n  \
              {program} token '{github}' --socket {socket}\n  \
              {program} status --socket {socket}\n  \
              curl --unix-socket {socket} -H 'Cloakroom-Request: true' http://localhost/v1/users/{linked}/identities\n  \
              curl --unix-socket {socket} -H 'Cloakroom-Request: true' -H @{user_token} http://localhost/v1/me/token\n  \
-             curl --unix-socket {socket} -i -H 'Cloakroom-Request: true' http://localhost/v1/users/{call}\n\n\
-             The last one calls Google's API. The daemon adds the user's token, which curl never holds.\n\
+             curl --unix-socket {socket} -i -H 'Cloakroom-Request: true' \
+             http://localhost/v1/users/{google}/proxy/{CONNECTION}/{PROXIED}/items\n  \
+             curl --unix-socket {socket} -i -H 'Cloakroom-Request: true' http://localhost/api/v2/users/{google}\n\n\
+             The last two call Google's API and Auth0's Management API. The daemon adds the tokens, which curl never \
+             holds.\n\
              Ctrl-C ends it."
         )
     }
@@ -248,8 +259,8 @@ fn configuration(
          [tenant.client]\nid = {:?}\nsecret_file = {secret:?}\n\
          [[listener]]\npath = {socket:?}\nmode = \"0600\"\n\
          [[listener.allow]]\nuid = {own_uid}\n\
-         operations = [\"token\", \"identities\", \"me\", \"report\", \"purge\", \"proxy\", \"me_proxy\"]\n\
-         calls = [\"GET {PROXIED}/me\", \"GET {PROXIED}/items\", \"GET {PROXIED}/events\"]\n\
+         operations = [\"token\", \"identities\", \"me\", \"report\", \"purge\", \"proxy\", \"me_proxy\", \"management_api\"]\n\
+         calls = [\"GET {PROXIED}/me\", \"GET {PROXIED}/items\", \"GET {PROXIED}/events\", \"GET /users/*\"]\n\
          [me]\naudiences = [{API:?}]\n\
          [audit]\nevents = \"none\"\n\
          [log]\nlevel = \"warn\"\nformat = \"text\"\n",
@@ -284,6 +295,13 @@ fn proxied(listening: &Listening) -> String {
          provider = \"google\"\nallow_private = true\n",
         listening.domain(),
     )
+}
+
+/// The table that lets clients call the simulated tenant's Management API.
+fn management_api(directory: &Path) -> Result<String, CommandError> {
+    let secret = directory.join("management-api-secret");
+    write_secret(&secret, CALLS_CLIENT.1)?;
+    Ok(format!("[management_api]\nclient_id = {:?}\nsecret_file = {secret:?}\n", CALLS_CLIENT.0))
 }
 
 fn parsed(text: &str) -> Result<Config, CommandError> {

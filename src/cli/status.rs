@@ -7,8 +7,8 @@ use std::io;
 use bytesize::ByteSize;
 
 use crate::api::types::{
-    CacheStatus, FailureStatus, ListenerStatus, LookupCounts, ManagementTokenStatus, SourceStatus,
-    StateStatus, StatusAnswer, UpstreamStatus,
+    CacheStatus, ListenerStatus, LookupCounts, ManagementTokenStatus, SourceStatus, StateStatus,
+    StatusAnswer, UpstreamStatus,
 };
 use crate::domain::freshness::Timestamp;
 
@@ -17,6 +17,10 @@ use super::text::{count, date, span, table};
 use super::{AnswerFormat, CommandError, SocketArgs};
 
 mod certificate;
+mod management_api;
+mod rows;
+
+use rows::{failure, row};
 
 /// For `--help`.
 pub const ABOUT: &str = "\
@@ -56,6 +60,7 @@ fn render(status: &StatusAnswer, now: Timestamp) -> String {
         row("tenant", &status.tenant),
     ];
     rows.extend(management(&status.management_token, now));
+    rows.extend(status.management_api.iter().flat_map(|token| management_api::rows(token, now)));
     rows.extend(status.client_certificate.iter().map(|client| row("client", certificate::text(client, now))));
     rows.push(row("cache", cache(&status.cache)));
     rows.push(row("lookups", lookups(status.lookups)));
@@ -74,10 +79,6 @@ fn render(status: &StatusAnswer, now: Timestamp) -> String {
     }));
     // The verdict is a table of one cell, so that its control characters are escaped as well.
     format!("{}\n{}", table(&[[verdict(status)]]), table(&rows))
-}
-
-fn row(name: &str, value: impl Into<String>) -> [String; 2] {
-    [name.into(), value.into()]
 }
 
 /// Returns whether the daemon is ready, and why not. A ready daemon may still have a fault that the operator should
@@ -160,14 +161,6 @@ fn consequence(scope: &str) -> String {
         _ => "something will be refused",
     };
     format!("{effect}; grant it to the application for the Auth0 Management API")
-}
-
-fn failure(failure: &FailureStatus) -> [[String; 2]; 2] {
-    let advice = match failure.permanent {
-        true => "waiting does not help: the configuration has to be changed, here or in Auth0",
-        false => "it may pass: the daemon keeps trying",
-    };
-    [row("", format!("FAILED {}: {}", count(failure.attempts, "time"), failure.detail)), row("", advice)]
 }
 
 fn cache(cache: &CacheStatus) -> String {

@@ -52,7 +52,7 @@ pub enum TargetFault {
     /// A query parameter is a credential.
     #[error(
         "the query has a parameter that APIs read as a credential (access_token, oauth_token, key, api_key, authorization, \
-         private_token, job_token); remove it, because the user's token is added in Authorization"
+         private_token, job_token); remove it, because the token is added in Authorization"
     )]
     CredentialInQuery,
 }
@@ -60,8 +60,8 @@ pub enum TargetFault {
 /// What makes a path ambiguous, or is never part of a target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PathFault {
-    /// The path does not begin with a slash.
-    #[error("the path has to begin with /")]
+    /// The path is empty or does not begin with a slash.
+    #[error("the path is empty or does not begin with /; is a part of it missing, such as an id?")]
     NoSlash,
     /// More than [`MAX_PATH`] bytes.
     #[error("the path is longer than 4096 bytes")]

@@ -119,7 +119,8 @@ verdict=$(systemd-analyze verify cloakroom.service cloakroom.socket cloakroom@ac
     grep cloakroom) && fails "systemd-analyze verify: $verdict"
 holds "systemd-analyze verify has nothing to say of the units"
 mkdir --parents /run/systemd/system/cloakroom.service.d
-for drop_in in audit-file client-certificate client-key connection-secret egress-proxy lock-memory state watched-secret; do
+for drop_in in audit-file client-certificate client-key connection-secret egress-proxy lock-memory \
+    management-api-secret state watched-secret; do
     cp "/usr/share/doc/cloakroom/examples/systemd/$drop_in.conf" /run/systemd/system/cloakroom.service.d/
     verdict=$(systemd-analyze verify cloakroom.service 2>&1 | grep cloakroom) && fails "$drop_in.conf: $verdict"
     rm "/run/systemd/system/cloakroom.service.d/$drop_in.conf"

@@ -35,7 +35,7 @@ fn the_demo_shows_a_cached_token_and_a_renewed_one_and_ends() {
 /// What a shell exits with where there is no such program.
 const NOT_FOUND: i32 = 127;
 
-/// The five commands that the demo prints work as they are printed.
+/// The six commands that the demo prints work as they are printed.
 #[test]
 fn the_demos_commands_can_be_pasted() {
     let mut demo = cloakroom(&["demo"]).stdout(Stdio::piped()).spawn().unwrap();
@@ -46,7 +46,7 @@ fn the_demos_commands_can_be_pasted() {
         .filter(|line| line.starts_with("  /") || line.starts_with("  '/") || line.starts_with("  curl "))
         .map(|line| line.trim().to_owned())
         .collect();
-    assert_eq!(commands.len(), 5, "{commands:?}");
+    assert_eq!(commands.len(), 6, "{commands:?}");
     for command in &commands {
         let output = std::process::Command::new("sh").args(["-c", command]).output().unwrap();
         if output.status.code() == Some(NOT_FOUND)
@@ -59,6 +59,12 @@ fn the_demos_commands_can_be_pasted() {
         assert!(output.status.success(), "{command}: {output:?}");
         let said = String::from_utf8(output.stdout).unwrap();
         assert!(!said.is_empty() && !said.contains("problem"), "{command}: {said}");
+        let is_call = command.contains("/proxy/") || command.contains("/api/v2/");
+        assert_eq!(said.contains("cloakroom-upstream: 1"), is_call, "{command}: {said}");
+        assert!(
+            !is_call || (said.starts_with("HTTP/1.1 200 ") && !said.contains("ya29.")),
+            "{command}: {said}"
+        );
     }
     kill(Pid::from_raw(demo.id() as i32), Signal::SIGINT).unwrap();
     assert_eq!(demo.wait().unwrap().code(), Some(0));

@@ -117,7 +117,7 @@ const NARROW: &[(&str, &str, &[&str])] = &[
     ("cli", "providers", &["src/cli/check/sources.rs"]),
     ("cli", "fake_auth0", &["src/cli/demo.rs"]),
     ("cli", "management", &["src/cli/check.rs", "src/cli/check/management_api.rs"]),
-    ("cli", "secret", &["src/cli/check.rs", "src/cli/check/sources.rs"]),
+    ("cli", "secret", &["src/cli/check.rs", "src/cli/check/sources.rs", "src/cli/demo.rs"]),
     ("cli", "state", &["src/cli/check.rs"]),
     ("cli", "transport", &["src/cli/check/systemd_unit.rs"]),
     ("cli", "upstream", &["src/cli/check.rs", "src/cli/check/management_api.rs", "src/cli/check/vault.rs"]),

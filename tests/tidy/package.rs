@@ -222,6 +222,31 @@ fn every_unit_is_installed() {
     }
 }
 
+/// systemd sets any variable, and the daemon refuses those of keys that do not exist. Credentials that a drop-in loads are
+/// those that its variables name.
+#[test]
+fn every_drop_in_sets_variables_of_keys_and_loads_the_files_that_they_name() {
+    let keys: Vec<_> = schema::keys()
+        .map(|key| schema::variable(&key.path.replace("connection.", "connection.0.")))
+        .collect();
+    let mut set = 0;
+    for entry in fs::read_dir(root().join("systemd/drop-ins")).unwrap().map(Result::unwrap) {
+        let name = entry.path().display().to_string();
+        let lines = directives(&fs::read_to_string(entry.path()).unwrap());
+        let after =
+            |directive: &'static str| lines.iter().filter_map(move |line| line.strip_prefix(directive));
+        let mut named = Vec::new();
+        for (variable, value) in after("Environment=").filter_map(|line| line.split_once('=')) {
+            assert!(keys.iter().any(|key| key == variable), "{name}: {variable}");
+            named.extend(value.strip_prefix("%d/"));
+            set += 1;
+        }
+        let loaded = after("LoadCredential=").filter_map(|line| Some(line.split_once(':')?.0));
+        assert_eq!(loaded.collect::<Vec<_>>(), named, "{name}");
+    }
+    assert!(set > 8, "{set}");
+}
+
 // Containers, and other machines.
 
 #[test]

@@ -17,6 +17,12 @@ impl Code {
     }
 }
 
+/// The codes, for the schema of answers.
+#[cfg(feature = "schema")]
+pub(in crate::api) fn names() -> Vec<&'static str> {
+    Code::ALL.iter().map(|code| code.spec().name).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -6,7 +6,8 @@ use hyper::StatusCode as S;
 
 use crate::api::route::Route;
 use crate::api::route::RouteGroup::{
-    All, AllButProbes, Lookups, Only, ProviderCalls, Proxied, Restricted, TokenLookups, WithUserToken,
+    All, AllButProbes, Lookups, Only, ProviderCalls, Proxied, Restricted, TokenAnswers, TokenLookups,
+    WithUserToken,
 };
 
 use super::rows::errors;
@@ -146,7 +147,7 @@ errors! {
         title: "The route does not exist",
         meaning: "The route does not exist, or the configuration has not turned it on.",
         remedy: "Read `detail`; `GET /openapi.json` describes every route.",
-        answered_by: &[WithUserToken],
+        answered_by: &[WithUserToken, Proxied],
     }
     MethodNotAllowed {
         name: "method_not_allowed",
@@ -161,7 +162,8 @@ errors! {
         name: "request_timeout",
         status: S::REQUEST_TIMEOUT,
         title: "The request did not arrive in time",
-        meaning: "The header section or the body did not arrive within 5 s.",
+        meaning: "The header section or the body did not arrive within 5 s, or no further part of a call's body within \
+                  `proxy.idle_timeout`, or 30 s on `/api/v2`.",
         remedy: "Send the request as a whole.",
         answered_by: &[All],
         exit: 69,
@@ -210,7 +212,7 @@ errors! {
                   lists what is missing, `scopes` what is granted.",
         remedy: "Send the user through a login that asks for more: `request` has the parameters for `/authorize` that ask \
                  for what is granted and what is missing together.",
-        answered_by: &[TokenLookups],
+        answered_by: &[TokenAnswers],
         members: &["missing", "scopes", "request"],
         exit: 4,
     }
@@ -240,7 +242,7 @@ errors! {
         meaning: "The token is valid, but for less than `min_ttl`, and Auth0 has no newer one. `expires_in` states for how \
                   many seconds.",
         remedy: "Ask for less, or send the user through a login with that connection.",
-        answered_by: &[TokenLookups],
+        answered_by: &[TokenAnswers],
         retry_after: Some("when Auth0 is asked for the user again"),
         members: &["expires_in"],
     }
@@ -248,8 +250,9 @@ errors! {
         name: "rate_limited",
         status: S::TOO_MANY_REQUESTS,
         title: "The rate limit is reached",
-        meaning: "The `rate` of the rule that permits the lookup is used up, or the budget for Auth0 has no room for \
-                  `fresh=true` or for a report.",
+        meaning: "The `rate` of the rule that permits the request is used up, or the budget for Auth0 has no room for \
+                  `fresh=true` or for a report. On `/api/v2`: Auth0 has answered 429, and nothing is sent until its \
+                  limit resets, as `X-RateLimit-Reset` states.",
         remedy: "Wait, or ask without `fresh=true`.",
         answered_by: &[Lookups, Only(Route::Report), Only(Route::ManagementToken), Only(Route::ManagementApi)],
         retry_after: Some("when there is room for one more request"),
@@ -353,7 +356,7 @@ errors! {
         title: "The tenant's rate limit is reached",
         meaning: "Auth0 answers 429: the tenant's rate limit is reached.",
         remedy: "Retry later.",
-        answered_by: &[Lookups, Only(Route::ManagementApi)],
+        answered_by: &[Lookups],
         retry_after: Some(UPSTREAM_WAIT),
         exit: 69,
     }
@@ -403,16 +406,10 @@ errors! {
         name: "upstream_timeout",
         status: S::GATEWAY_TIMEOUT,
         title: "Auth0 did not answer in time",
-        meaning: "Auth0 did not answer within `tenant.request_timeout`.",
+        meaning: "Auth0 did not answer within `tenant.request_timeout`, or a call of the Management API within 30 s.",
         remedy: "Retry later.",
         answered_by: &[Lookups, Only(Route::ManagementApi)],
         retry_after: Some(UPSTREAM_WAIT),
         exit: 69,
     }
-}
-
-/// The codes, for the schema of answers.
-#[cfg(feature = "schema")]
-pub(in crate::api) fn names() -> Vec<&'static str> {
-    Code::ALL.iter().map(|code| code.spec().name).collect()
 }

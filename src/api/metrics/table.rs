@@ -100,7 +100,8 @@ pub const METRICS: &[MetricSpec] = &[
         kind: Kind::Gauge,
         labels: &[],
         help: "Calls of providers' APIs under way",
-        note: "At `listener.max_streams`, or half of that by one uid, further ones are answered 503 `overloaded`.",
+        note: "At `listener.max_streams`, or half of that by one uid other than root and the daemon's own, further ones are \
+               answered 503 `overloaded`.",
         read: |scrape| {
             let listeners = scrape.services.listeners.iter();
             one(listeners.map(|listener| listener.streams.load(Ordering::Relaxed)).sum())

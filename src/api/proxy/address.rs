@@ -39,9 +39,12 @@ impl<'a> CallAddress<'a> {
     }
 }
 
-/// The path and the query for the Management API in `uri`, whose path ends in `rest`: from the slash before it on.
-pub fn management_tail<'a>(uri: &'a Uri, rest: &str) -> Option<&'a str> {
-    end_with_query(uri, rest.len() + 1)
+/// Where the Management API begins, here as at Auth0.
+pub const MANAGEMENT_API: &str = "/api/v2";
+
+/// The path and the query for the Management API in `uri`, a path of its route. Empty for the API's own path.
+pub fn management_tail(uri: &Uri) -> Option<&str> {
+    uri.path_and_query()?.as_str().strip_prefix(MANAGEMENT_API)
 }
 
 /// The last `length` bytes of the path of `uri`, and the query after them.
@@ -89,16 +92,16 @@ mod tests {
     }
 
     #[test]
-    fn the_management_api_has_the_rest_with_its_slash() {
+    fn the_management_api_has_what_follows_its_own_path() {
         for (uri, tail) in [
             ("/api/v2/users/auth0%7C1?fields=a", "/users/auth0%7C1?fields=a"),
             ("/api/v2/", "/"),
             ("/api/v2/../oauth/token", "/../oauth/token"),
             ("/api/v2//users", "//users"),
+            ("/api/v2", ""),
+            ("/api/v2?q=/", "?q=/"),
         ] {
-            let uri = Uri::from_static(uri);
-            let rest = Route::find(uri.path()).unwrap().rest;
-            assert_eq!(management_tail(&uri, rest), Some(tail));
+            assert_eq!(management_tail(&Uri::from_static(uri)), Some(tail));
         }
     }
 }

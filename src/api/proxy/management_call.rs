@@ -24,7 +24,7 @@ use crate::management::calls::{Called, ManagementCallFailure};
 use crate::telemetry::audit::CallEvent;
 use crate::transport::streaming::StreamBody;
 
-use super::address::management_tail;
+use super::address::{MANAGEMENT_API, management_tail};
 use super::answer::{Credential, Judged, respond};
 use super::awaited_answer::{self, AwaitedAnswer};
 use super::download::AnswerLimits;
@@ -32,13 +32,15 @@ use super::framing::{self, BodyFraming};
 use super::head_wait::{self, CallTimes, NoAnswer};
 use super::headers::{self, UserAgent};
 use super::links::{self, Links, Mount};
-use super::upload::Upload;
+use super::upload::{BodyTooLarge, Upload};
 
 /// What calls are limited to. An import of users has at most 500 KB
 /// (<https://auth0.com/docs/manage-users/user-migration/bulk-user-imports>), and exports are downloaded elsewhere.
 const REQUEST_BYTES: u64 = 1024 * 1024;
 const RESPONSE_BYTES: u64 = 64 * 1024 * 1024;
 const TIMES: CallTimes = CallTimes { head: Duration::from_secs(30), idle: Duration::from_secs(30) };
+
+const TOO_LARGE: ApiError = ApiError::RequestTooLarge { limit: REQUEST_BYTES, is_fixed: true };
 
 /// The name of the API in audit lines and metrics.
 const NAME: &str = "management_api";
@@ -53,13 +55,13 @@ pub async fn answer(
 ) -> Result<Response<AnswerBody>, ApiError> {
     let head = &exchange.head;
     let framing = framing::check(head, body.size_hint().exact()).map_err(ApiError::Framing)?;
-    let tail = management_tail(&head.uri, route.rest).ok_or(ApiError::NoRoute)?;
+    let tail = management_tail(&head.uri).ok_or(ApiError::NoRoute)?;
     let target = Target::judge(tail).map_err(ApiError::Target)?;
     record.call =
         Some(Box::new(CallEvent { method: awaited_answer::shown(&head.method), ..of_management_api() }));
     let call = Call { method: head.method.as_str(), name: None, target: &target };
     let allowed = exchange.authorize_call(Operation::ManagementApi, None, None, call)?;
-    let (upload, body) = Upload::of(body, framing, REQUEST_BYTES)?;
+    let (upload, body) = Upload::of(body, framing, REQUEST_BYTES).map_err(|BodyTooLarge| TOO_LARGE)?;
     let permit = exchange.peer.begin_stream().map_err(|_| ApiError::NoStream)?;
     let event =
         CallEvent { method: head.method.as_str().into(), pattern: allowed.call, ..of_management_api() };
@@ -82,10 +84,10 @@ pub async fn answer(
         written.users.clear();
     }
     let parts = awaited.answered(&judged, is_repeated, std::mem::take(record), permit);
-    let mount = Mount { authority: &exchange.services.tenant, prefix: "/api/v2", name: "" };
+    let mount = Mount { authority: &exchange.services.tenant, prefix: MANAGEMENT_API, name: "" };
     let links = Links {
         host: links::caller_host(&head.headers),
-        base: "/api/v2",
+        base: MANAGEMENT_API,
         current: mount,
         mounts: &[],
         is_accepted: |target| Target::judge(target).is_ok(),
@@ -164,8 +166,8 @@ fn of_management_api() -> CallEvent {
 
 fn no_answer(why: NoAnswer<ManagementCallFailure>) -> ApiError {
     match why {
-        NoAnswer::TooLarge => ApiError::RequestTooLarge { limit: REQUEST_BYTES },
-        NoAnswer::ClientLate => ApiError::BodyStalled { limit: TIMES.idle },
+        NoAnswer::TooLarge => TOO_LARGE,
+        NoAnswer::ClientLate => ApiError::BodyStalled { limit: TIMES.idle, is_fixed: true },
         NoAnswer::ClientBroke => ApiError::BodyBroken,
         NoAnswer::ProviderLate => ApiError::ManagementApiLate,
         NoAnswer::Failed(failure) => ApiError::ManagementCall(failure),

@@ -40,7 +40,7 @@ use super::head_wait::{self, CallTimes, NoAnswer};
 use super::headers::{self, UserAgent};
 use super::links::{self, Links, Mount};
 use super::record::RecordParts;
-use super::upload::Upload;
+use super::upload::{BodyTooLarge, Upload};
 
 /// Selects one of several accounts of the connection, as `?identity_user_id=` does for a lookup: the query belongs to the
 /// provider.
@@ -121,7 +121,8 @@ pub async fn answer(
     let Some((api, transport)) = found else {
         return Err(ApiError::Forbidden(exchange.peer.rights.refusal(operation)));
     };
-    let (upload, body) = Upload::of(body, framing, api.request_bytes)?;
+    let (upload, body) =
+        Upload::of(body, framing, api.request_bytes).map_err(|BodyTooLarge| too_large(&api))?;
     let permit = exchange.peer.begin_stream().map_err(|_| ApiError::NoStream)?;
     let selector = Selector {
         connection: Some(address.connection.clone().into_owned()),
@@ -283,8 +284,10 @@ impl ProviderCall<'_> {
     fn no_answer(&self, why: NoAnswer<Failure>) -> ApiError {
         let host = Arc::clone(&self.api.authority);
         let failure = match why {
-            NoAnswer::TooLarge => return ApiError::RequestTooLarge { limit: self.api.request_bytes },
-            NoAnswer::ClientLate => return ApiError::BodyStalled { limit: self.api.idle_timeout },
+            NoAnswer::TooLarge => return too_large(&self.api),
+            NoAnswer::ClientLate => {
+                return ApiError::BodyStalled { limit: self.api.idle_timeout, is_fixed: false };
+            }
             NoAnswer::ClientBroke => return ApiError::BodyBroken,
             NoAnswer::ProviderLate => SourceFailure::TimedOut { host },
             NoAnswer::Failed(failure) => SourceFailure::of(&host, &failure),
@@ -292,6 +295,10 @@ impl ProviderCall<'_> {
         let problem = SourceProblem::Unavailable { failure, retry_after: RETRY_AFTER };
         LookupError::Source(SourceError { connection: Arc::clone(&self.api.connection), problem }).into()
     }
+}
+
+fn too_large(api: &ProxiedApi) -> ApiError {
+    ApiError::RequestTooLarge { limit: api.request_bytes, is_fixed: false }
 }
 
 /// How links to an API are found.

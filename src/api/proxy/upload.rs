@@ -14,13 +14,16 @@ use http_body_util::{BodyExt, Empty, Full};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::time::Instant;
 
-use crate::api::error::ApiError;
 use crate::transport::streaming::{BodyError, StreamBody};
 
 use super::framing::BodyFraming;
 
 /// The most bytes of a request's body that are kept, so that the call can be made once more with another token.
 pub const MOST_HELD: usize = 64 * 1024;
+
+/// A request's body is announced with more bytes than are allowed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BodyTooLarge;
 
 /// The state of a request's body, shared by the connection that sends it and the call that waits for the answer.
 #[derive(Clone)]
@@ -56,11 +59,9 @@ impl Upload {
     ///
     /// # Errors
     /// The body is announced with more than `most` bytes. One of unknown length is broken off when it has more.
-    pub fn of(body: Incoming, framing: BodyFraming, most: u64) -> Result<(Self, StreamBody), ApiError> {
+    pub fn of(body: Incoming, framing: BodyFraming, most: u64) -> Result<(Self, StreamBody), BodyTooLarge> {
         let progress = match framing {
-            BodyFraming::Length(length) if length > most => {
-                return Err(ApiError::RequestTooLarge { limit: most });
-            }
+            BodyFraming::Length(length) if length > most => return Err(BodyTooLarge),
             BodyFraming::None | BodyFraming::Length(0) => Progress::Whole,
             BodyFraming::Length(_) | BodyFraming::Chunked => Progress::AwaitsProvider,
         };

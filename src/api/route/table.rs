@@ -371,7 +371,7 @@ pub const ROUTES: &[RouteSpec] = &[
     },
     RouteSpec {
         route: Route::ManagementApi,
-        template: Template::with_rest("/api/v2/{path}"),
+        template: Template::with_optional_rest("/api/v2/{path}"),
         method: None,
         operation: Some(Operation::ManagementApi),
         name: "management_api",

@@ -13,6 +13,8 @@ pub struct Template {
     after: Option<&'static str>,
     /// Whether the path goes on with any number of segments.
     has_rest: bool,
+    /// Whether the path may also end before the slash of the rest.
+    is_rest_optional: bool,
 }
 
 /// The parts of a path that differ between requests of one route.
@@ -28,7 +30,7 @@ impl Template {
     pub(super) const fn new(text: &'static str) -> Self {
         let (before, rest) = split_at_brace(text);
         let after = if rest.is_empty() { None } else { Some(rest.split_at(USER.len()).1) };
-        Self { text, before, after, has_rest: false }
+        Self { text, before, after, has_rest: false, is_rest_optional: false }
     }
 
     /// A path that goes on from its first brace besides the user's id.
@@ -36,7 +38,12 @@ impl Template {
         let (before, rest) = split_at_brace(text);
         let has_user = matches!(rest.as_bytes(), [b'{', b'u', b's', b'e', b'r', ..]);
         let after = if has_user { Some(split_at_brace(rest.split_at(USER.len()).1).0) } else { None };
-        Self { text, before, after, has_rest: true }
+        Self { text, before, after, has_rest: true, is_rest_optional: false }
+    }
+
+    /// [`Template::with_rest`] of a path that may also end before the slash of the rest.
+    pub(super) const fn with_optional_rest(text: &'static str) -> Self {
+        Self { is_rest_optional: true, ..Self::with_rest(text) }
     }
 
     /// As metrics and documentation write it.
@@ -53,6 +60,7 @@ impl Template {
     pub(super) fn parts<'a>(&self, path: &'a str) -> Option<Parts<'a>> {
         let (user, rest) = match (self.after, self.has_rest) {
             (None, false) => (path == self.before).then_some(("", ""))?,
+            (None, true) if self.is_rest_optional && self.before.strip_suffix('/') == Some(path) => ("", ""),
             (None, true) => ("", path.strip_prefix(self.before)?),
             (Some(after), false) => (path.strip_prefix(self.before)?.strip_suffix(after)?, ""),
             (Some(after), true) => {

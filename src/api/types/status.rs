@@ -22,6 +22,9 @@ pub struct StatusAnswer {
     pub tenant: String,
     /// The Management token.
     pub management_token: ManagementTokenStatus,
+    /// The token of `[management_api]`, without which calls of `/api/v2` are refused; null without that table.
+    #[serde(default)]
+    pub management_api: Option<ManagementTokenStatus>,
     /// The certificate with which the daemon authenticates at Auth0; null if it uses a secret or a key.
     #[serde(default)]
     pub client_certificate: Option<ClientCertificateStatus>,
@@ -41,7 +44,7 @@ pub struct StatusAnswer {
     pub listeners: Vec<ListenerStatus>,
 }
 
-/// The state of the Management token, without the token.
+/// The state of a Management token, without the token.
 #[derive(Debug, Deserialize, Serialize)]
 #[cfg_attr(feature = "schema", derive(JsonSchema))]
 pub struct ManagementTokenStatus {
@@ -55,7 +58,7 @@ pub struct ManagementTokenStatus {
     pub last_success_at: Option<String>,
     /// The scopes that Auth0 granted; null if it did not state them.
     pub scopes: Option<Vec<String>>,
-    /// The scopes that are needed and were not granted.
+    /// The scopes that lookups need and that were not granted; none for the token of `[management_api]`.
     pub missing_scopes: Vec<String>,
     /// Why Auth0 does not accept the tokens that it issues; null if it does.
     pub refusal: Option<String>,

@@ -1,7 +1,7 @@
 //! Tests of the text of `cloakroom status`.
 
 use super::*;
-use crate::api::types::UpstreamFailure;
+use crate::api::types::{FailureStatus, UpstreamFailure};
 
 fn healthy() -> StatusAnswer {
     StatusAnswer {
@@ -21,6 +21,7 @@ fn healthy() -> StatusAnswer {
             refusal: None,
             failure: None,
         },
+        management_api: None,
         client_certificate: None,
         cache: CacheStatus { entries: 1, bytes: 34_816, max_bytes: 67_108_864 },
         lookups: LookupCounts { hit: 1_203, miss: 12, stale: 0, negative: 3, error: 1 },
@@ -193,6 +194,18 @@ fn scopes_that_auth0_did_not_state_are_not_invented() {
     let text = shown(&status);
     assert!(text.contains("token    valid\n"), "{text}");
     assert!(text.contains("scopes: Auth0 did not say"), "{text}");
+}
+
+#[test]
+fn calls_of_the_management_api_have_rows_where_they_are_configured() {
+    let mut status = healthy();
+    assert!(!shown(&status).contains("/api/v2"));
+    let mut token = without_token().management_token;
+    token.failure = failed(true);
+    status.management_api = Some(token);
+    let text = shown(&status);
+    let row = "/api/v2  CLOSED: the host name acme.eu.auth0.com cannot be resolved\n";
+    assert!(text.contains(row), "{text}");
 }
 
 #[test]

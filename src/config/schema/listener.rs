@@ -64,7 +64,8 @@ pub(super) const LISTENER: Table = Table {
             reload: Reload::Restart,
             example: None,
             doc: "How many calls of other APIs may be in progress at a time. Further ones are answered 503 `overloaded`, \
-                  so that calls never take the place of lookups.\n\n\
+                  so that calls never take the place of lookups. A quarter is kept for root and the daemon's own uid, \
+                  which may have all of them; one other uid has at most half.\n\n\
                   Without `[[proxy]]` and `[management_api]` there are no such calls.",
         },
         Key {

@@ -6,6 +6,7 @@ use cloakroom::secret::Secret;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 
+use super::refusals::raw;
 use super::*;
 
 /// A daemon whose clients may make these calls, with an application of these permissions.
@@ -72,6 +73,65 @@ async fn without_a_rule_the_answer_is_auth0s_kind_of_403() {
     }
     assert!(world.tenant.calls_to(Endpoint::ManagementApi).is_empty());
     assert!(world.tenant.calls_to(Endpoint::User).is_empty());
+}
+
+#[tokio::test]
+async fn every_refusal_below_api_v2_has_auth0s_shape() {
+    let world = desk(&["read:users"], "calls = [\"GET /**\", \"POST /**\"]").await;
+    let long = format!("/api/v2/{}", "x".repeat(5000));
+    let of = |headers: &[(&'static str, &'static str)]| [MEANT, headers].concat();
+    for (method, path, headers, status, code) in [
+        ("GET", "/api/v2", of(&[]), 400, "ambiguous_path"),
+        ("GET", "/api/v2?page=1", of(&[]), 400, "ambiguous_path"),
+        ("GET", "/api/v2/..", of(&[]), 400, "ambiguous_path"),
+        ("GET", "/api/v2/users/../..", of(&[]), 400, "ambiguous_path"),
+        ("GET", "/api/v2/%2E%2E/v2", of(&[]), 400, "ambiguous_path"),
+        ("GET", &long, of(&[]), 400, "ambiguous_path"),
+        ("GET", "/api/v2/users?access_token=x", of(&[]), 400, "credential_in_query"),
+        ("GET", "/api/v2/users", of(&[("x-http-method-override", "PUT")]), 400, "method_override"),
+        ("GET", "/api/v2/users", of(&[("upgrade", "websocket")]), 501, "upgrade_unsupported"),
+        ("GET", "/api/v2/users", of(&[("origin", "https://page.example")]), 403, "forwarded_request"),
+        ("GET", "/api/v2/users", Vec::new(), 403, "request_header_required"),
+        ("GET", "/api/v2", Vec::new(), 403, "request_header_required"),
+        ("TRACE", "/api/v2/users", of(&[]), 405, "method_not_allowed"),
+        ("DELETE", "/api/v2/users", of(&[]), 403, "forbidden"),
+    ] {
+        let got = world.send(method, path, &headers).await;
+        let body = shape(&got);
+        assert_eq!(body, (status, format!("cloakroom_{code}")), "{method} {path:.40} {got:?}");
+    }
+    // The limits are fixed, so no key of the configuration is named.
+    let head = format!(
+        "POST /api/v2/jobs/users-imports HTTP/1.1\r\nhost: a\r\ncloakroom-request: true\r\ncontent-length: {}\r\n\r\n",
+        1024 * 1024 + 1
+    );
+    let got = raw(&world, &head).await;
+    assert!(got.starts_with("HTTP/1.1 413 ") && got.contains("\"cloakroom_body_too_large\""), "{got}");
+    assert!(got.contains("1048576 bytes") && !got.contains("[[proxy]]"), "{got}");
+    assert!(world.tenant.calls_to(Endpoint::ManagementApi).is_empty());
+    assert!(world.tenant.calls_to(Endpoint::User).is_empty());
+}
+
+#[tokio::test]
+async fn without_the_table_the_answer_is_auth0s_kind_of_404_and_names_the_table() {
+    let world = World::over_tls(TenantOptions::default(), "").await;
+    world.ready().await;
+    for path in ["/api/v2", "/api/v2/", "/api/v2/users"] {
+        let got = world.get(path).await;
+        assert_eq!(shape(&got), (404, "cloakroom_route_not_found".into()), "{path}");
+        assert!(got.json()["message"].as_str().unwrap().contains("[management_api]"), "{got:?}");
+    }
+    assert!(world.tenant.calls_to(Endpoint::ManagementApi).is_empty());
+}
+
+/// The status and the code of an error in Auth0's shape, whose members state the status as its head does.
+fn shape(got: &Got) -> (u16, String) {
+    let body = got.json();
+    assert_eq!(got.header("content-type"), Some("application/json; charset=utf-8"), "{got:?}");
+    assert_eq!(got.header("cloakroom-upstream"), None, "{got:?}");
+    assert_eq!(body["statusCode"], got.status.as_u16(), "{got:?}");
+    assert!(body["error"].is_string() && body["message"].is_string(), "{got:?}");
+    (got.status.as_u16(), body["errorCode"].as_str().unwrap_or_default().to_owned())
 }
 
 #[tokio::test]
@@ -256,6 +316,22 @@ async fn an_import_of_users_arrives_byte_for_byte() {
         );
     }
     assert_eq!(world.tenant.calls_to(Endpoint::ManagementApi).len(), 2);
+}
+
+#[tokio::test]
+async fn the_status_says_whether_calls_are_open_and_why_not() {
+    let open = desk(&["read:users"], SOME).await;
+    assert_eq!(open.get(&user(users::GOOGLE)).await.status, 200);
+    let status = open.get("/v1/status").await.json();
+    let calls = &status["management_api"];
+    assert_eq!((&calls["valid"], &calls["scopes"]), (&true.into(), &json!(["read:users"])), "{calls}");
+    let closed = desk(&["read:users", "read:user_idp_tokens"], SOME).await;
+    assert_eq!(closed.get(&user(users::GOOGLE)).await.status, 503);
+    let status = closed.get("/v1/status").await.json();
+    let calls = &status["management_api"];
+    assert_eq!((&calls["valid"], &calls["failure"]["permanent"]), (&false.into(), &true.into()), "{calls}");
+    assert!(calls["failure"]["detail"].as_str().unwrap().contains("read:user_idp_tokens"), "{calls}");
+    assert_eq!((&status["ready"], &status["management_token"]["valid"]), (&true.into(), &true.into()));
 }
 
 #[tokio::test]

@@ -90,6 +90,25 @@ async fn ambiguous_paths_overrides_and_credentials_in_the_query_are_refused() {
 }
 
 #[tokio::test]
+async fn without_any_api_the_route_does_not_exist_and_the_table_is_named() {
+    let world = World::over_tls(TenantOptions::default(), "").await;
+    world.ready().await;
+    for path in [path(users::GOOGLE, "/me"), "/v1/me/proxy/google-oauth2/api/token".into()] {
+        let got = world.get(&path).await;
+        assert_eq!(got.problem(), (404, "route_not_found".into()), "{path}");
+        assert!(got.detail().contains("[[proxy]]"), "{got:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_call_without_a_path_is_told_what_its_path_lacks() {
+    let counter = Counter::new().await;
+    let got = counter.get(users::GOOGLE, "").await;
+    assert_eq!(got.problem(), (404, "route_not_found".into()));
+    assert!(got.detail().contains("the provider's own path"), "{got:?}");
+}
+
+#[tokio::test]
 async fn without_a_token_there_is_no_call() {
     let counter = Counter::new().await;
     for (user, problem) in [
@@ -178,8 +197,8 @@ fn head(method: &str, tail: &str, fields: &str) -> String {
 }
 
 /// What the daemon answers to these bytes, until it closes the connection.
-async fn raw(counter: &Counter, text: &str) -> String {
-    let mut stream = UnixStream::connect(&counter.world.socket).await.unwrap();
+pub async fn raw(world: &World, text: &str) -> String {
+    let mut stream = UnixStream::connect(&world.socket).await.unwrap();
     stream.write_all(text.as_bytes()).await.unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();
@@ -209,7 +228,8 @@ async fn a_head_that_two_servers_could_read_differently_ends_its_connection() {
         ": no name",
         "expect: 100-continue, x",
     ] {
-        let answer = raw(&counter, &format!("{}0\r\n\r\n{smuggled}", head("POST", "/upload", fields))).await;
+        let answer =
+            raw(&counter.world, &format!("{}0\r\n\r\n{smuggled}", head("POST", "/upload", fields))).await;
         assert!(answer.starts_with("HTTP/1.1 400 "), "{fields}: {answer}");
         assert_eq!(answer.matches("cloakroom-request-id").count(), 1, "{fields}: {answer}");
         assert!(!answer.contains("cloakroom-upstream"), "{fields}: {answer}");
@@ -217,13 +237,13 @@ async fn a_head_that_two_servers_could_read_differently_ends_its_connection() {
     for method in ["GET", "HEAD", "DELETE", "OPTIONS"] {
         let chunked = head(method, "/upload", "transfer-encoding: chunked");
         let answer =
-            raw(&counter, &format!("{chunked}{:x}\r\n{smuggled}\r\n0\r\n\r\n", smuggled.len())).await;
+            raw(&counter.world, &format!("{chunked}{:x}\r\n{smuggled}\r\n0\r\n\r\n", smuggled.len())).await;
         assert!(answer.starts_with("HTTP/1.1 400 "), "{method}: {answer}");
         assert_eq!(answer.matches("cloakroom-request-id").count(), 1, "{method}: {answer}");
     }
     // What follows a refused upgrade is not read as a request, nor as anything else.
     for fields in ["connection: upgrade\r\nupgrade: websocket", "upgrade: h2c"] {
-        let answer = raw(&counter, &format!("{}{smuggled}", head("GET", "/me", fields))).await;
+        let answer = raw(&counter.world, &format!("{}{smuggled}", head("GET", "/me", fields))).await;
         assert!(answer.starts_with("HTTP/1.1 501 "), "{fields}: {answer}");
         assert_eq!(answer.matches("cloakroom-request-id").count(), 1, "{fields}: {answer}");
     }
@@ -234,7 +254,7 @@ async fn a_head_that_two_servers_could_read_differently_ends_its_connection() {
 async fn a_line_feed_alone_ends_a_line_and_the_head_is_written_anew() {
     let counter = Counter::new().await;
     let head = head("POST", "/upload", "x-one: 1\ncontent-length: 4\nconnection: close");
-    let answer = raw(&counter, &format!("{head}body")).await;
+    let answer = raw(&counter.world, &format!("{head}body")).await;
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
     let call = counter.only_call();
     assert_eq!((call.all("x-one"), call.all("content-length")), (vec!["1".to_owned()], vec!["4".to_owned()]));
@@ -246,7 +266,7 @@ async fn calls_are_made_in_http_1_1_alone() {
     let counter = Counter::new().await;
     let head =
         format!("GET {} HTTP/1.0\r\nhost: a\r\ncloakroom-request: true\r\n\r\n", path(users::GOOGLE, "/me"));
-    let answer = raw(&counter, &head).await;
+    let answer = raw(&counter.world, &head).await;
     assert!(answer.contains(" 400 ") && answer.contains("HTTP/1.1"), "{answer}");
     assert!(counter.api.calls().is_empty());
 }

@@ -13,6 +13,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
+use super::refusals::raw;
 use super::*;
 
 /// Longer than anything takes.
@@ -97,6 +98,17 @@ async fn a_call_whose_answer_does_not_come_is_given_up() {
     assert_eq!(got.problem(), (504, "provider_timeout".into()));
     let answer = open(&counter, "/stall-body?after=10").await;
     assert!(answer.into_body().collect().await.is_err());
+}
+
+#[tokio::test]
+async fn a_body_that_stops_coming_is_answered_and_the_key_is_named() {
+    let counter = Counter::with(ApiOptions::default(), "idle_timeout = \"1s\"", ALL).await;
+    let path = path(users::GOOGLE, "/upload");
+    let head =
+        format!("PUT {path} HTTP/1.1\r\nhost: a\r\ncloakroom-request: true\r\ncontent-length: 10\r\n\r\nabc");
+    let answer = timeout(PATIENCE, raw(&counter.world, &head)).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 408 ") && answer.contains("\"request_timeout\""), "{answer}");
+    assert!(answer.contains("idle_timeout of the [[proxy]]"), "{answer}");
 }
 
 #[tokio::test]
