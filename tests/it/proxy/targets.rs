@@ -7,12 +7,14 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
+use tokio::runtime::Runtime;
 
+use super::management::desk;
 use super::*;
 
 /// What the daemon answers to a request for this target, byte for byte.
-async fn send_raw(counter: &Counter, method: &str, target: &[u8]) -> String {
-    let mut stream = UnixStream::connect(&counter.world.socket).await.unwrap();
+async fn send_raw(world: &World, method: &str, target: &[u8]) -> String {
+    let mut stream = UnixStream::connect(&world.socket).await.unwrap();
     let rest = b" HTTP/1.1\r\nhost: localhost\r\ncloakroom-request: true\r\nconnection: close\r\n\r\n";
     stream.write_all(&[method.as_bytes(), b" ", target, rest].concat()).await.unwrap();
     let mut answer = Vec::new();
@@ -35,32 +37,58 @@ fn piece() -> impl Strategy<Value = &'static str> {
     ]
 }
 
-#[test]
-fn a_target_that_is_accepted_reaches_the_api_byte_for_byte_and_no_other_does() {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let counter = runtime.block_on(Counter::new());
+/// Sends GETs of random tails below `base`, and compares the tails that have been received since the last one, as
+/// `received` returns them, with what was sent.
+fn check(runtime: &Runtime, world: &World, base: &str, received: impl Fn() -> Vec<String>) {
     let [accepted, refused] = [const { Cell::new(0) }; 2];
     let tails = prop::collection::vec(piece(), 0..10).prop_map(|pieces| format!("/{}", pieces.concat()));
     let config = Config { failure_persistence: None, ..Config::with_cases(256) };
     let outcome = TestRunner::new(config).run(&tails, |tail| {
-        counter.api.forget_calls();
-        let target = path(users::GOOGLE, &tail);
-        let answer = runtime.block_on(send_raw(&counter, "GET", target.as_bytes()));
-        let calls: Vec<_> = counter.api.calls().iter().map(ApiCall::target).collect();
+        let answer = runtime.block_on(send_raw(world, "GET", format!("{base}{tail}").as_bytes()));
         if answer.contains("\r\ncloakroom-upstream: 1\r\n") {
             accepted.set(accepted.get() + 1);
             // A fragment is no part of a request.
-            prop_assert_eq!(calls, [tail.split('#').next().unwrap()]);
+            prop_assert_eq!(received(), [tail.split('#').next().unwrap()]);
         } else {
             refused.set(refused.get() + 1);
             prop_assert!(answer.starts_with("HTTP/1.1 400 "), "{}", answer);
-            prop_assert!(calls.is_empty());
+            prop_assert!(received().is_empty());
         }
         Ok(())
     });
     outcome.unwrap();
     let counts = [accepted.get(), refused.get()];
     assert!(counts.iter().all(|count| *count > 0), "{counts:?}");
+}
+
+fn runtime() -> Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+#[test]
+fn a_target_that_is_accepted_reaches_the_api_byte_for_byte_and_no_other_does() {
+    let runtime = runtime();
+    let counter = runtime.block_on(Counter::new());
+    check(&runtime, &counter.world, &path(users::GOOGLE, ""), || {
+        let calls = counter.api.calls();
+        counter.api.forget_calls();
+        calls.iter().map(ApiCall::target).collect()
+    });
+}
+
+#[test]
+fn a_target_that_is_accepted_reaches_the_management_api_byte_for_byte_and_no_other_does() {
+    let runtime = runtime();
+    let rule = "calls = [\"GET /**\"]\n[upstream]\nrequests_per_second = 5000";
+    let world = runtime.block_on(desk(&["read:users"], rule));
+    // The token of a call that has been made is there for all of them.
+    assert_eq!(runtime.block_on(world.get("/api/v2/users")).status, 200);
+    world.tenant.forget_calls();
+    check(&runtime, &world, "/api/v2", || {
+        let calls = world.tenant.calls();
+        world.tenant.forget_calls();
+        calls.iter().map(|call| call.path.strip_prefix("/api/v2").unwrap_or(&call.path).to_owned()).collect()
+    });
 }
 
 #[tokio::test]
@@ -85,7 +113,7 @@ async fn a_target_in_another_form_than_a_path_leads_to_no_other_host() {
         ("GET", format!("{call} x"), 400),
     ] {
         counter.api.forget_calls();
-        let answer = send_raw(&counter, method, target.as_bytes()).await;
+        let answer = send_raw(&counter.world, method, target.as_bytes()).await;
         assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{method} {target}: {answer}");
         let is_sent = status == 200;
         assert_eq!(answer.contains("\r\ncloakroom-upstream: 1\r\n"), is_sent, "{method} {target}: {answer}");
