@@ -9,10 +9,11 @@ use http_body_util::{BodyExt, Empty};
 use hyper::Request;
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
+use super::management::desk;
 use super::refusals::raw;
 use super::*;
 
@@ -127,6 +128,41 @@ async fn calls_beyond_max_streams_are_refused_while_lookups_are_answered() {
         }
     };
     timeout(PATIENCE, room).await.unwrap();
+}
+
+#[tokio::test]
+async fn calls_of_the_management_api_count_as_streams_too() {
+    let uid = nix::unistd::geteuid();
+    let rule = format!(
+        "calls = [\"GET /users\"]\n\
+         [[listener]]\npath = \"{{dir}}/run/one.sock\"\nmode = \"0600\"\nmax_streams = 1\n\
+         [[listener.allow]]\nuid = {uid}\noperations = [\"management_api\"]\ncalls = [\"PATCH /users/*\"]\n"
+    );
+    let world = desk(&["update:users"], &rule).await;
+    let begin = async || {
+        let mut stream = UnixStream::connect(&world.running.sockets[1]).await.unwrap();
+        let head = "PATCH /api/v2/users/auth0%7C1 HTTP/1.1\r\nhost: a\r\ncloakroom-request: true\r\n\
+                    connection: close\r\ncontent-length: 2\r\n\r\n";
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream
+    };
+    let first = begin().await;
+    let streams = || world.running.services().listeners()[1].streams.load(Ordering::Relaxed);
+    let is = async |count: u64| {
+        let counted = async {
+            while streams() != count {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(PATIENCE, counted).await.unwrap();
+    };
+    is(1).await;
+    let mut answer = String::new();
+    begin().await.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("\"cloakroom_overloaded\""), "{answer}");
+    assert!(answer.contains("\r\nretry-after: ") && !answer.contains("cloakroom-upstream"), "{answer}");
+    drop(first);
+    is(0).await;
 }
 
 /// Bytes of a call that is left before its end, and what the API has seen of it by then.
