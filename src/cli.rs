@@ -54,7 +54,9 @@ fn exit_codes() -> String {
 ///
 /// cloakroom is a daemon. It keeps one Auth0 Management API token fresh, caches the access tokens that your users'
 /// identity providers issued, and answers lookups from services on the same machine as HTTP/1.1 over a Unix socket.
-/// The Management API token and the client secret never leave it.
+/// Where the configuration says so, it also sends their requests on to providers' APIs and to the Management API, with a
+/// token that they do not hold. The client secret never leaves it, and the Management API token only where a rule names
+/// the operation `management_token`.
 ///
 /// `cloakroom serve` is the daemon; `cloakroom demo` shows it without an Auth0 account; the other commands
 /// talk to a running daemon.
