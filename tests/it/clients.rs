@@ -205,7 +205,6 @@ async fn a_path_that_is_nearly_right_is_told_what_is_wrong_with_it() {
         ("/v1/users/auth0%7C1/reprot", "/v1/users/{user_id}/report?"),
         ("/users/auth0%7C1/token", "/v1/users/{user_id}/token?"),
         ("/v2/users/auth0%7C1/identities", "/v1/users/{user_id}/identities?"),
-        ("/api/v2/users/auth0%7C1/token", "/v1/users/{user_id}/token?"),
         ("/v1/user/auth0%7C1/token", "/v1/users/{user_id}/token?"),
         ("/V1/Users/auth0%7C1/token", "/v1/users/{user_id}/token?"),
         ("/v1/me/tokens", "/v1/me/token?"),
