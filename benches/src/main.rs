@@ -9,10 +9,12 @@
 
 mod bare;
 mod callers;
+mod client;
 mod curves;
 mod instructions;
 mod load;
 mod many;
+mod proxied;
 mod report;
 mod subject;
 mod subjects;
@@ -44,6 +46,14 @@ fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["bare-hyper", socket, length] => bare::serve(Path::new(socket), length.parse().unwrap()),
+        ["bare-client", host, ca, target, token] => client::run(&client::Asked {
+            host,
+            ca: Path::new(ca),
+            target,
+            token,
+            connections: CONNECTIONS,
+            span: SPAN,
+        }),
         ["many", socket, users, token] => {
             many::serve(Path::new(socket), users.parse().unwrap(), token.parse().unwrap());
         }
@@ -62,13 +72,18 @@ fn main() {
                 );
             }
         }
+        ["proxied", binary] => {
+            let ground = Ground::new(Path::new(binary));
+            keep_to_own_processor();
+            print!("{}", report::proxied(&proxied::measure(&ground, 7)));
+        }
         ["crowds", binary] => print!("{}", report::crowds(&curves::crowds(&Ground::new(Path::new(binary))))),
         ["order", binary] => instructions::order(binary).iter().for_each(|name| println!("{name}")),
         [binary, rounds] => compare(Path::new(binary), rounds.parse().unwrap()),
         _ => {
             panic!(
                 "usage: cloakroom-bench CLOAKROOM ROUNDS | quick CLOAKROOM... | instructions CLOAKROOM... | \
-                 users CLOAKROOM | crowds CLOAKROOM | order CLOAKROOM"
+                 users CLOAKROOM | proxied CLOAKROOM | crowds CLOAKROOM | order CLOAKROOM"
             )
         }
     }
@@ -131,9 +146,10 @@ fn compare(binary: &Path, rounds: usize) {
         }
     }
     drop(subjects);
+    let proxied = proxied::measure(&ground, rounds);
     let curves = curves::measure(&ground);
     let instructions = instructions::measure(&[binary.to_str().unwrap()]);
-    report::write(&rows, &curves, &instructions, &ground);
+    report::write(&rows, &proxied, &curves, &instructions, &ground);
 }
 
 /// Processor time of the server's per request in microseconds, asked by callers that take their time.

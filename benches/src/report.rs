@@ -7,8 +7,10 @@ use std::process::Command;
 
 use plotters::prelude::*;
 
+use crate::CONNECTIONS;
 use crate::curves::{Curves, RATE, Remembered, middle};
 use crate::many;
+use crate::proxied::Proxied;
 use crate::subjects::{BODY, Crowd, Ground};
 
 /// What was measured of one subject; a figure for each round.
@@ -67,8 +69,15 @@ struct Bar {
     unit: &'static str,
 }
 
-pub fn write(rows: &[Row], curves: &Curves, instructions: &[(String, f64)], ground: &Ground) {
-    let text = format!("{}{}{}", table(rows), bars(rows, curves), figures(curves, instructions));
+pub fn write(
+    rows: &[Row],
+    calls: &Proxied,
+    curves: &Curves,
+    instructions: &[(String, f64)],
+    ground: &Ground,
+) {
+    let text =
+        format!("{}{}{}", table(rows), bars(rows, calls, curves), figures(calls, curves, instructions));
     println!("{text}");
     let place = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     fs::write(place.join("RESULTS.md"), format!("{}{text}{PICTURES}", head(ground))).unwrap();
@@ -145,7 +154,7 @@ fn table(rows: &[Row]) -> String {
     text
 }
 
-fn bars(rows: &[Row], curves: &Curves) -> String {
+fn bars(rows: &[Row], calls: &Proxied, curves: &Curves) -> String {
     let named = |name: &str| rows.iter().find(|row| row.name == name).unwrap();
     let own = named("cloakroom");
     let p99 = |row: &Row| middle(row.quantiles[1].clone());
@@ -161,6 +170,7 @@ fn bars(rows: &[Row], curves: &Curves) -> String {
             "x",
         ),
         bar("CPU per hit against Redis `GET`", own.ratio_to(named("redis GET"), CALLED)[1], 1.25, "x"),
+        bar("CPU per proxied GET against a hit and a bare hyper client's", calls.ratio()[1], 2.5, "x"),
         bar("CPU per hit at 1 000 000 users against 1 000", users(2).cpu / users(0).cpu, 1.25, "x"),
         bar("p99 at half of saturation against bare hyper's", p99(own) / p99(named("bare hyper")), 1.5, "x"),
         bar("resident, idle, one user remembered", own.resident as f64 / 1_048_576.0, 9.0, " MiB"),
@@ -185,8 +195,9 @@ fn bars(rows: &[Row], curves: &Curves) -> String {
 /// What another cache would keep of a user: the id, and the answer as it is.
 const KEY_AND_VALUE: f64 = (many::ID + BODY) as f64;
 
-fn figures(curves: &Curves, instructions: &[(String, f64)]) -> String {
+fn figures(calls: &Proxied, curves: &Curves, instructions: &[(String, f64)]) -> String {
     let mut text = format!("\nFrom exec to ready, a tenant on the same machine: {:.1} ms.\n", curves.start.1);
+    text.push_str(&proxied(calls));
     text.push_str("\n| instructions in user space per request, by callgrind | |\n|---|---|\n");
     for ((_, count), name) in instructions.iter().zip(["bare hyper", "cloakroom"]) {
         writeln!(text, "| {name} | {count:.0} |").unwrap();
@@ -222,6 +233,20 @@ fn figures(curves: &Curves, instructions: &[(String, f64)]) -> String {
         writeln!(text, "| {connections} | {cpu:.2} |").unwrap();
     }
     text.push_str(&crowds(&curves.crowds));
+    text
+}
+
+/// What a proxied call takes.
+pub fn proxied(calls: &Proxied) -> String {
+    let [least, ratio, most] = calls.ratio();
+    let mut text = format!(
+        "\nA GET of a provider's API over TLS whose answer has {BODY} bytes, by the same {CONNECTIONS} connections; through \
+         cloakroom it takes {ratio:.2}\ntimes ({least:.2} to {most:.2}) what the other two take together.\n\n\
+         | proxied calls | CPU µs |\n|---|---|\n"
+    );
+    for (name, cpu) in calls.medians() {
+        writeln!(text, "| {name} | {cpu:.2} |").unwrap();
+    }
     text
 }
 

@@ -88,11 +88,7 @@ impl Subject {
                 .flatten()
                 .map(|entry| entry.unwrap().path())
         });
-        let nanoseconds = threads.map(|thread| {
-            let stat = fs::read_to_string(thread.join("schedstat")).unwrap_or_default();
-            stat.split_whitespace().next().map_or(0, |first| first.parse::<u64>().unwrap())
-        });
-        Duration::from_nanos(nanoseconds.sum())
+        threads.map(|thread| cpu_of(&thread)).sum()
     }
 
     /// Resident bytes of all its processes. What they share is counted for each.
@@ -104,6 +100,17 @@ impl Subject {
         };
         self.processes().into_iter().map(of).sum()
     }
+}
+
+/// Processor time of this process's first thread so far.
+pub fn own_cpu() -> Duration {
+    cpu_of(Path::new("/proc/self"))
+}
+
+/// Processor time of a thread so far, as the scheduler counts it.
+fn cpu_of(thread: &Path) -> Duration {
+    let stat = fs::read_to_string(thread.join("schedstat")).unwrap_or_default();
+    Duration::from_nanos(stat.split_whitespace().next().map_or(0, |first| first.parse().unwrap()))
 }
 
 impl Drop for Subject {

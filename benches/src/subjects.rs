@@ -9,11 +9,13 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use cloakroom::clock::Clock;
+use cloakroom::fake_auth0::api::{ApiOptions, FakeApi};
 use cloakroom::fake_auth0::{CertificateKind, Listening, Tenant, TenantOptions};
 use serde_json::json;
 
 use crate::load::{self, Answers, Protocol};
 use crate::many;
+use crate::proxied::Provider;
 use crate::subject::{Subject, Way};
 
 /// Bytes of an answer's body.
@@ -110,7 +112,7 @@ impl Ground {
              [[listener.allow]]\nuid = {uid}\n{more}",
             self.listening.domain(),
             self.tenant.audience(),
-            self.path("ca.pem"),
+            self.ca(),
             self.path("secret"),
         );
         fs::write(&config, text).unwrap();
@@ -180,7 +182,44 @@ impl Ground {
 
     /// The daemon as it is used: a rule, the request header, and the audit log as `audit` says.
     pub fn cloakroom(&self, name: &'static str, audit: &str) -> Subject {
-        let (socket, config) = self.configure(name, audit, "");
+        self.daemon(name, audit, "")
+    }
+
+    /// The daemon with a rule for calls of this API, and the GET of it as its request.
+    pub fn proxying(&self, provider: &Provider) -> Subject {
+        let more = format!(
+            "operations = [\"token\", \"proxy\"]\ncalls = [\"GET api/**\"]\n[providers]\nca_file = {:?}\n\
+             [[proxy]]\nconnection = \"google-oauth2\"\nname = \"api\"\nurl = \"https://{}\"\nallow_private = true\n",
+            self.ca(),
+            provider.listening.domain()
+        );
+        let mut subject = self.daemon("cloakroom, proxied", "events = \"notable\"", &more);
+        let user = USER.replace('|', "%7C");
+        let path = format!("/v1/users/{user}/proxy/google-oauth2/api{}", Provider::target());
+        subject.protocol.requests = vec![request_to(&path)];
+        subject
+    }
+
+    /// Serves a provider's API that takes any token. Has to be called in a runtime.
+    pub fn listen_as_provider(&self) -> Listening {
+        let options = ApiOptions { accepts_any: true, ..ApiOptions::default() };
+        FakeApi::beside(&self.tenant, options).listen(CertificateKind::Good).unwrap()
+    }
+
+    /// The certificate of the authority that all simulated servers share.
+    pub fn ca(&self) -> PathBuf {
+        self.path("ca.pem")
+    }
+
+    /// The token of the user who is asked for.
+    pub fn token(&self) -> String {
+        let user = self.tenant.user(USER).unwrap();
+        user["identities"][0]["access_token"].as_str().unwrap().to_owned()
+    }
+
+    /// The daemon with `more` in its configuration, with the user in its cache.
+    fn daemon(&self, name: &'static str, audit: &str, more: &str) -> Subject {
+        let (socket, config) = self.configure(name, audit, more);
         let path = path_of(USER);
         self.put_user(100);
         let arguments = ["serve", "--config", config.to_str().unwrap()];
@@ -291,7 +330,11 @@ fn http() -> Protocol {
 
 /// A lookup of `user`, as a caller writes it.
 pub fn request_for(user: &str) -> Vec<u8> {
-    let path = path_of(user);
+    request_to(&path_of(user))
+}
+
+/// A GET of `path`, as a caller writes it.
+fn request_to(path: &str) -> Vec<u8> {
     format!("GET {path} HTTP/1.1\r\nHost: cloakroom\r\nCloakroom-Request: true\r\n\r\n").into_bytes()
 }
 

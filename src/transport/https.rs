@@ -33,7 +33,7 @@ const POOL_IDLE: Duration = Duration::from_secs(45);
 
 /// How many idle connections are kept. A burst that needs more opens more. A network that drops connections without
 /// closing them can break no more idle ones than these.
-pub(super) const MOST_IDLE: usize = 4;
+const MOST_IDLE: usize = 4;
 
 /// How hosts are reached.
 pub struct TransportSettings<'a> {

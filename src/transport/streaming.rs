@@ -19,7 +19,7 @@ use super::address::Reach;
 use super::causes::Causes;
 use super::connect::Timed;
 use super::exchange_end::{ExchangeEnd, Incomplete, Outgoing};
-use super::https::{self, Connector, MOST_IDLE, TransportError, TransportSettings};
+use super::https::{self, Connector, TransportError, TransportSettings};
 use super::maybe_proxied::MaybeProxied;
 use super::tls;
 
@@ -38,6 +38,10 @@ pub trait StreamingTransport: Send + Sync + 'static {
 
 /// A request under way, until the head of its answer.
 pub type Opening<'a> = Pin<Box<dyn Future<Output = Result<Response<StreamBody>, Failure>> + Send + 'a>>;
+
+/// How many idle connections are kept to a host. With fewer than calls that are made at a time, most calls pay for a TLS
+/// handshake: with four, 32 clients cost 205 µs of processor time per call instead of 50.
+const MOST_IDLE: usize = 32;
 
 /// The streaming transport for production: HTTP/1.1 over TLS, with connections kept alive.
 struct StreamingHttps {

@@ -212,3 +212,23 @@ async fn a_client_that_leaves_frees_the_apis_connection_and_its_place() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn calls_at_the_same_time_leave_their_connections_to_later_ones() {
+    const CALLS: usize = 16;
+    let counter = Counter::new().await;
+    for _ in 0..3 {
+        let mut answers = Vec::new();
+        for _ in 0..CALLS {
+            answers.push(open(&counter, "/events").await);
+        }
+        assert_eq!(counter.api.event_streams(), CALLS);
+        counter.api.end_events();
+        for answer in answers {
+            timeout(PATIENCE, answer.into_body().collect()).await.unwrap().unwrap();
+        }
+        // By its answer, the tasks that were woken before it have put their connections back.
+        counter.get(users::GOOGLE, "/me").await;
+    }
+    assert_eq!(counter.api.connections(), CALLS as u64);
+}
