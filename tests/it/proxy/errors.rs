@@ -121,8 +121,6 @@ async fn a_request_that_is_no_call_is_refused_before_its_user_is_looked_up() {
         (&call.replace("google-oauth2%7C", "%ff"), MEANT, (400, "invalid_request")),
         // Without a path behind the name.
         (call.trim_end_matches("/me"), MEANT, (404, "route_not_found")),
-        // Without a `[management_api]`.
-        ("/api/v2/users", MEANT, (404, "route_not_found")),
     ] {
         let got = desk.world.send("GET", path, headers).await;
         assert_own(&desk, &got, problem, path);
