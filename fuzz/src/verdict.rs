@@ -9,7 +9,8 @@ use crate::upstream::Input;
 /// An answer to a proxied call. In the input's first line the dialect's name follows the status.
 pub fn answer(data: &[u8]) {
     let Input { asked, answer } = Input::read(data);
-    let dialect = Dialect::parse(asked).unwrap_or(Dialect::Standard);
+    let of_configuration = Dialect::parse(asked).unwrap_or(Dialect::Standard);
+    let dialect = if asked == Dialect::Auth0.as_str() { Dialect::Auth0 } else { of_configuration };
     let status = answer.status.as_u16();
     let headers =
         |name: &str| answer.headers.get_all(name).iter().map(HeaderValue::as_bytes).collect::<Vec<_>>();
@@ -28,7 +29,8 @@ pub fn answer(data: &[u8]) {
             assert!(is_named || matches!(status, 400 | 401), "{status}");
             assert!(!is_named || names_a_reason(dialect, data), "{dialect:?}");
             // A 401 of these alone can be about a token that lives.
-            let is_live = matches!(dialect, Dialect::Dropbox | Dialect::Salesforce) && body.is_none();
+            let may_live = matches!(dialect, Dialect::Auth0 | Dialect::Dropbox | Dialect::Salesforce);
+            let is_live = may_live && body.is_none();
             assert!(!is_live || headers("www-authenticate").iter().any(|text| !text.is_empty()));
         }
         assert_eq!(verdict.condemns_token(), matches!(verdict, Verdict::TokenDead { .. }));
@@ -82,6 +84,7 @@ fn names_a_reason(dialect: Dialect, data: &[u8]) -> bool {
         Dialect::Bitbucket => &["Access token expired"],
         Dialect::Dropbox => &["expired_access_token", "invalid_access_token"],
         Dialect::Spotify => &["The access token expired", "Invalid access token"],
+        Dialect::Auth0 => &["Expired token received", "Invalid signature received", "Invalid token"],
         Dialect::Box | Dialect::Standard => &[],
     };
     let of_the_standard = ["invalid_token"];

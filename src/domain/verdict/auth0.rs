@@ -24,12 +24,11 @@ pub(super) fn judge(sample: &Sample<'_>) -> Option<Verdict> {
     match (sample.status, text_at(&body, "/errorCode")) {
         (401, _) if DEAD.contains(&message) => Some(Verdict::TokenDead { is_named: true }),
         (403, "insufficient_scope") => Some(match message.strip_prefix(ANY_OF) {
-            Some(scopes) => Verdict::MissingScope {
-                needed: Scopes::some_of([scopes]),
-                held: None,
-                any_of: true,
-                is_certain: true,
-            },
+            Some(scopes) => {
+                let needed = Scopes::some_of([scopes]);
+                let any_of = needed.len() > 1;
+                Verdict::MissingScope { needed, held: None, any_of, is_certain: true }
+            }
             // Limits of a plan have this code as well.
             None => Verdict::unnamed_scope(false),
         }),
@@ -68,6 +67,12 @@ mod tests {
                     &[],
                     r#"{"message":"Insufficient scope, expected any of: read:users,read:current_user","errorCode":"insufficient_scope"}"#,
                     "missing_scope; needed=\"read:users read:current_user\"; any_of",
+                ),
+                (
+                    403,
+                    &[],
+                    r#"{"message":"Insufficient scope, expected any of: read:logs","errorCode":"insufficient_scope"}"#,
+                    "missing_scope; needed=\"read:logs\"",
                 ),
                 (
                     403,
