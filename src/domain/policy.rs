@@ -130,7 +130,7 @@ impl Rights {
             return Ok(Allowed { rule: None, connections: None, rates: Vec::new(), call: None });
         }
         self.may(operation)?;
-        let covering = || self.rules_for(operation).filter(|(_, rule)| rule.covers(&request));
+        let covering = || self.rules_for(operation).filter(|(_, rule)| rule.covers(user));
         // Needed even if the request names a connection: an answer that does not find it lists the others.
         let shown = covering().map(|(_, rule)| rule.connections.clone()).reduce(union);
         let Some(connections) = shown else {
@@ -153,14 +153,14 @@ impl Rights {
     /// How the first rule that allows it allows a call.
     fn decide_call(&self, request: &Request<'_>, call: &Call<'_>) -> Option<Allowed> {
         let shows = |rule: &Rule| request.connection.is_none_or(|connection| rule.shows(connection));
-        self.rules_for(request.operation).filter(|(_, rule)| rule.covers(request) && shows(rule)).find_map(
-            |(place, rule)| {
+        self.rules_for(request.operation)
+            .filter(|(_, rule)| rule.covers_call(request, call) && shows(rule))
+            .find_map(|(place, rule)| {
                 let pattern = Arc::clone(rule.pattern(call)?);
                 let connections = rule.connections.clone();
                 let rates = rates([(place, rule)].into_iter());
                 Some(Allowed { rule: Some(place), connections, rates, call: Some(pattern) })
-            },
-        )
+            })
     }
 
     /// The refusal of `operation` as such. For a call it is the refusal of every call that no rule allows, also of one

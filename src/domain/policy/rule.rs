@@ -54,12 +54,16 @@ impl Rule {
             && is(self.gid, caller.gid)
     }
 
-    /// Whether it covers what `request` is about, connections left aside.
-    pub(super) fn covers(&self, request: &Request<'_>) -> bool {
-        let Request { operation, user, call, .. } = request;
-        match call {
-            Some(call) if *operation == Operation::ManagementApi => self.covers_path(call.target.path()),
-            _ => user.map_or(self.users.is_none(), |user| self.covers_user(user)),
+    /// Whether it covers what is about `user`, or, without one, about all users.
+    pub(super) fn covers(&self, user: Option<&UserId>) -> bool {
+        user.map_or(self.users.is_none(), |user| self.covers_user(user))
+    }
+
+    /// Whether it covers what the call of `request` is about, connections left aside.
+    pub(super) fn covers_call(&self, request: &Request<'_>, call: &Call<'_>) -> bool {
+        match request.operation {
+            Operation::ManagementApi => self.covers_path(call.target.path()),
+            _ => self.covers(request.user),
         }
     }
 
