@@ -182,7 +182,7 @@ fn bars(rows: &[Row], calls: &Proxied, curves: &Curves) -> String {
         ),
         bar("miss beyond the tenant's own latency, mean", curves.miss / 1e3, 1.0, " ms"),
         bar("from exec to listening", curves.start.0, 30.0, " ms"),
-        bar("the program", curves.binary as f64 / 1_048_576.0, 12.0, " MiB"),
+        bar("the program", curves.binary as f64 / 1_048_576.0, 14.0, " MiB"),
     ];
     let mut text = "\n| figure | measured | bound | |\n|---|---|---|---|\n".to_owned();
     for Bar { figure, value, most, unit } in bars {
