@@ -7,11 +7,11 @@
 /// The limit on a path, in bytes. The query is limited by that of a request's head alone.
 pub const MAX_PATH: usize = 4096;
 
-/// Headers that replace a request's method at some APIs, which would make a rule's method meaningless: the first at
-/// Google and LinkedIn (<https://docs.cloud.google.com/apis/docs/system-parameters>), the others in frameworks that APIs
-/// are built with.
-pub const METHOD_OVERRIDE_HEADERS: [&str; 3] =
-    ["x-http-method-override", "x-http-method", "x-method-override"];
+/// Headers that replace a request's method or path at some APIs, which would make a rule meaningless: the first at
+/// Google and LinkedIn (<https://docs.cloud.google.com/apis/docs/system-parameters>), the others in frameworks and
+/// servers that APIs are built with.
+pub const OVERRIDE_HEADERS: [&str; 5] =
+    ["x-http-method-override", "x-http-method", "x-method-override", "x-original-url", "x-rewrite-url"];
 
 /// Query parameters that replace the method: `method` at Facebook, `_method` in Rails and Laravel, `_HttpMethod` at
 /// Salesforce.
@@ -191,10 +191,13 @@ fn judge_segments(segments: &str) -> Result<(), PathFault> {
     }
     for segment in segments.split('/') {
         // Java servers cut off `;` and what follows before they resolve dots: https://www.rfc-editor.org/rfc/rfc3986#section-3.3
-        match segment.split_once(';').map_or((segment, false), |(name, _)| (name, true)) {
-            ("." | "..", _) => return Err(PathFault::DotSegment),
-            ("", true) => return Err(PathFault::EmptySegment),
-            _ => {}
+        // A server that parses a decoded path once more ends it at `?` or `#`, and Windows drops spaces at a name's end.
+        let name = segment.split([';', '?', '#']).next().unwrap_or_default().trim_end_matches(' ');
+        if matches!(name, "." | "..") {
+            return Err(PathFault::DotSegment);
+        }
+        if segment.starts_with(';') {
+            return Err(PathFault::EmptySegment);
         }
     }
     Ok(())
@@ -203,25 +206,28 @@ fn judge_segments(segments: &str) -> Result<(), PathFault> {
 fn judge_query(query: &str) -> Result<(), TargetFault> {
     // Some servers separate parameters by `;` as well, as HTML 4 recommended.
     for parameter in query.split(['&', ';']) {
-        let name = parameter_name(parameter);
-        if METHOD_OVERRIDES.contains(&name.as_str()) {
+        let names = parameter_names(parameter);
+        let is_one_of = |known: &[&str]| names.iter().any(|name| known.contains(&name.as_str()));
+        if is_one_of(&METHOD_OVERRIDES) {
             return Err(TargetFault::MethodOverride);
         }
-        if CREDENTIALS.contains(&name.as_str()) {
+        if is_one_of(&CREDENTIALS) {
             return Err(TargetFault::CredentialInQuery);
         }
     }
     Ok(())
 }
 
-/// The name of a parameter as the most lenient server reads it: in lower case, without an index such as `[]`, and with
-/// the spaces and dots that PHP changes (<https://www.php.net/manual/en/language.variables.external.php>).
-fn parameter_name(parameter: &str) -> String {
+/// The name of a parameter as the most lenient servers read it: in lower case, and with the spaces and dots that PHP
+/// changes. A bracket begins an index such as `[]`, or, where none closes it, is changed by PHP as well
+/// (<https://www.php.net/manual/en/language.variables.external.php>).
+fn parameter_names(parameter: &str) -> [String; 2] {
     let name = parameter.split('=').next().unwrap_or_default().replace('+', " ");
     let name = String::from_utf8_lossy(&decode(name.as_bytes())).to_ascii_lowercase();
+    let name = name.split('\0').next().unwrap_or_default();
     let is_around = |c: char| c.is_whitespace() || c.is_control();
-    let name = name.split(['[', '\0']).next().unwrap_or_default().trim_matches(is_around);
-    name.replace([' ', '.'], "_")
+    let trimmed = |name: &str| name.trim_matches(is_around).replace([' ', '.', '['], "_");
+    [trimmed(name.split('[').next().unwrap_or_default()), trimmed(name)]
 }
 
 /// Decodes each escape once. A `%` without two digits, which decoding can bring about, stays.

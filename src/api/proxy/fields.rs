@@ -1,6 +1,7 @@
-//! Header fields that are read in both directions of a call: what `Connection` lists, and what `Content-Length` states.
+//! What is read of header fields in several places: what `Connection` lists, what `Content-Length` states, and which names
+//! are spellings of one.
 
-use hyper::header::{CONNECTION, CONTENT_LENGTH, HeaderMap};
+use hyper::header::{CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderName};
 
 /// A `Content-Length` that is no number, or several that differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +33,13 @@ pub fn content_length(headers: &HeaderMap) -> Result<Option<u64>, NotALength> {
         stated = Some(length);
     }
     Ok(stated)
+}
+
+/// Whether `is` holds of a field's name, or of the name with `-` in place of each `_`: to servers that hand fields on as
+/// variables the two are one name (RFC 3875 §4.1.18).
+pub fn is_any_spelling(name: &HeaderName, is: impl Fn(&str) -> bool) -> bool {
+    let name = name.as_str();
+    is(name) || (name.contains('_') && is(&name.replace('_', "-")))
 }
 
 /// A number in decimal digits alone: `u64::from_str` accepts a sign as well.

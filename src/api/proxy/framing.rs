@@ -14,9 +14,9 @@ use hyper::header::{CONTENT_LENGTH, EXPECT, HeaderMap, HeaderName, HeaderValue, 
 use hyper::http::request::Parts;
 use hyper::{Method, Version};
 
-use crate::domain::target::METHOD_OVERRIDE_HEADERS;
+use crate::domain::target::OVERRIDE_HEADERS;
 
-use super::fields::{NotALength, connection_options, content_length};
+use super::fields::{NotALength, connection_options, content_length, is_any_spelling};
 
 mod head_scan;
 
@@ -53,7 +53,7 @@ pub enum FramingFault {
     Method,
     /// `Upgrade`: what follows would be no HTTP, and no rule could judge it. Answered 501.
     Upgrade,
-    /// A header that changes the method behind the rule's back. Answered 400 `method_override`.
+    /// A header that changes the method or the path behind the rule's back. Answered 400 `method_override`.
     MethodOverride,
     /// `Transfer-Encoding` that is not exactly `chunked`.
     TransferEncoding,
@@ -85,8 +85,9 @@ impl FramingFault {
                  `Connection: upgrade` (curl: --http1.1), and connect to the provider directly for WebSocket"
             }
             Self::MethodOverride => {
-                "a header replaces the method, which the rules could then not judge: remove X-HTTP-Method-Override, \
-                 X-HTTP-Method and X-Method-Override, and send the request with the method that is meant"
+                "a header replaces the method or the path, which the rules could then not judge: remove \
+                 X-HTTP-Method-Override, X-HTTP-Method, X-Method-Override, X-Original-URL and X-Rewrite-URL, and send the \
+                 request with the method and the path that are meant"
             }
             Self::TransferEncoding => {
                 "`Transfer-Encoding` is something else than `chunked`: send it once, with this value alone, or send \
@@ -161,7 +162,7 @@ fn check_meaning(Parts { method, headers, .. }: &Parts) -> Result<(), FramingFau
     if headers.contains_key(UPGRADE) || connection_options(headers).any(is_upgrade) {
         return Err(FramingFault::Upgrade);
     }
-    if METHOD_OVERRIDE_HEADERS.iter().any(|name| headers.contains_key(*name)) {
+    if headers.keys().any(|name| is_any_spelling(name, |name| OVERRIDE_HEADERS.contains(&name))) {
         return Err(FramingFault::MethodOverride);
     }
     Ok(())

@@ -12,7 +12,7 @@ use hyper::header::{
 };
 use percent_encoding::percent_decode;
 
-use super::fields::{connection_options, content_length};
+use super::fields::{connection_options, content_length, is_any_spelling};
 
 /// The daemon's product token (RFC 9110 §10.1.5).
 const AGENT: &str = concat!("cloakroom/", env!("CARGO_PKG_VERSION"));
@@ -24,6 +24,12 @@ const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_AUTHENTICATION_INFO: HeaderName = HeaderName::from_static("proxy-authentication-info");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 const SET_COOKIE2: HeaderName = HeaderName::from_static("set-cookie2");
+
+const HOP_BY_HOP: [HeaderName; 7] =
+    [CONNECTION, CONTENT_LENGTH, KEEP_ALIVE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE];
+
+/// How the names of headers between the daemon and its clients begin.
+const OWN: &str = "cloakroom-";
 
 /// How a request names the programs that send it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,7 +84,7 @@ pub fn answer(headers: HeaderMap, secrets: &[&[u8]]) -> Filtered {
         if is_dropped_from_answer(name) || named.contains(name) {
             continue;
         }
-        let is_reflection = secrets.iter().any(|secret| contains(value.as_bytes(), secret));
+        let is_reflection = secrets.iter().any(|secret| reveals(value.as_bytes(), secret));
         reflected += usize::from(is_reflection);
         kept.append(name, if is_reflection { REDACTED } else { value.clone() });
     }
@@ -90,7 +96,11 @@ pub fn answer(headers: HeaderMap, secrets: &[&[u8]]) -> Filtered {
 
 fn is_dropped_from_request(name: &HeaderName) -> bool {
     const DROPPED: [HeaderName; 4] = [AUTHORIZATION, COOKIE, EXPECT, HOST];
-    is_of_one_connection(name) || DROPPED.contains(name) || name.as_str().starts_with("proxy-")
+    is_any_spelling(name, |name| {
+        name.starts_with("proxy-")
+            || name.starts_with(OWN)
+            || HOP_BY_HOP.iter().chain(&DROPPED).any(|dropped| *dropped == *name)
+    })
 }
 
 /// `Proxy-Status` goes on: it is the one `Proxy-` header that is end-to-end (RFC 9209 §2).
@@ -103,14 +113,7 @@ fn is_dropped_from_answer(name: &HeaderName) -> bool {
 /// Whether a header is of one connection only, or the daemon's own. Trailers are not passed on, so `Trailer` is not
 /// either.
 fn is_of_one_connection(name: &HeaderName) -> bool {
-    const HOP_BY_HOP: [HeaderName; 7] =
-        [CONNECTION, CONTENT_LENGTH, KEEP_ALIVE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE];
-    HOP_BY_HOP.contains(name) || is_own(name)
-}
-
-/// Whether this is a header between the daemon and its clients.
-fn is_own(name: &HeaderName) -> bool {
-    name.as_str().starts_with("cloakroom-")
+    HOP_BY_HOP.contains(name) || name.as_str().starts_with(OWN)
 }
 
 fn name_daemon(headers: &mut HeaderMap, agent: UserAgent) {
@@ -140,7 +143,7 @@ impl Named {
 }
 
 /// Whether a value contains the secret, as it is or percent-encoded, as in the query of a URL.
-fn contains(value: &[u8], secret: &[u8]) -> bool {
+pub fn reveals(value: &[u8], secret: &[u8]) -> bool {
     if secret.is_empty() {
         return false;
     }

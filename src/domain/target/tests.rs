@@ -36,6 +36,10 @@ fn paths_that_servers_could_read_in_two_ways_are_refused() {
         ("/a/.;/b", DotSegment),
         ("/a/..%3Bx/b", DotSegment),
         ("/a/%2e%2e;x=1;y/b", DotSegment),
+        ("/a/..%3Fx/b", DotSegment),
+        ("/a/..%23", DotSegment),
+        ("/a/.%253Fx", DotSegment),
+        ("/a/..%20/b", DotSegment),
         ("/a/..%2Fb", DotSegment),
         ("/a%2F..%2Fb", DotSegment),
         ("/a%2f%2e%2e%2fb", DotSegment),
@@ -108,6 +112,7 @@ fn every_other_target_is_kept_byte_for_byte() {
         "/%2F",
         "/a%2F",
         "/a;x/b;y=..",
+        "/a%3Fx=../%23/..%20b",
         "/a%20b/%C3%A9",
         "/users/samlp%7Curn%253Ax",
         "/100%25",
@@ -144,6 +149,7 @@ fn parameters_that_replace_the_method_or_the_token_are_refused_in_every_spelling
         "+method=x",
         "method%00=x",
         "method[]=x",
+        "_method[a][b]=x",
     ] {
         assert_eq!(Target::judge(&format!("/a?{query}")), Err(TargetFault::MethodOverride), "{query}");
     }
@@ -152,6 +158,8 @@ fn parameters_that_replace_the_method_or_the_token_are_refused_in_every_spelling
         "ACCESS_TOKEN=x",
         "access%5Ftoken=x",
         "access.token=x",
+        "access[token=x",
+        "api%5Bkey=x",
         "a=b&oauth_token",
         "key=x",
         "api_key=x",

@@ -72,6 +72,8 @@ async fn ambiguous_paths_overrides_and_credentials_in_the_query_are_refused() {
     assert_eq!(counter.get(users::GOOGLE, &long).await.problem(), (400, "ambiguous_path".into()));
     for (name, value, problem) in [
         ("x-http-method-override", "DELETE", (400, "method_override")),
+        ("x_http_method_override", "DELETE", (400, "method_override")),
+        ("x-original-url", "/admin", (400, "method_override")),
         ("upgrade", "websocket", (501, "upgrade_unsupported")),
         ("connection", "authorization", (400, "invalid_request")),
         ("expect", "the-best", (400, "invalid_request")),

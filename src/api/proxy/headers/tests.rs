@@ -51,6 +51,10 @@ fn a_request_loses_what_is_of_its_connection_or_of_the_daemon() {
         "Cloakroom-Anything: 1",
         "Expect: 100-continue",
         "Content-Length: 5",
+        "Content_Length: 5",
+        "Transfer_Encoding: chunked",
+        "Proxy_Authorization: Basic eA==",
+        "Cloakroom_Request: true",
     ] {
         assert_eq!(sent(line), [""; 0], "{line}");
     }
