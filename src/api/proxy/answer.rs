@@ -83,15 +83,22 @@ pub fn respond(
     let mut headers = filtered.headers;
     links.rewrite(&mut headers);
     headers.insert(UPSTREAM, HeaderValue::from_static("1"));
+    let mut reflected = filtered.reflected;
     if let Some(verdict) = &verdict {
-        let remedy = credential.connection.and_then(|connection| verdict::remedy(connection, verdict));
-        let texts = [(VERDICT, Some(verdict.header_value())), (REMEDY, remedy)];
+        let mut text = verdict.header_value();
+        let mut remedy = credential.connection.and_then(|connection| verdict::remedy(connection, verdict));
+        // An API that repeats the token may do so where it names scopes.
+        if headers::reveals(text.as_bytes(), credential.token) {
+            (text, remedy) = (verdict.as_str().to_owned(), None);
+            reflected += 1;
+        }
+        let texts = [(VERDICT, Some(text)), (REMEDY, remedy)];
         let texts =
             texts.into_iter().filter_map(|(name, text)| Some((name, HeaderValue::try_from(text?).ok()?)));
         headers.extend(texts);
     }
     let request_id = parts.request_id.header();
-    parts.services.counters.calls.reflected(filtered.reflected);
+    parts.services.counters.calls.reflected(reflected);
     let record = CallRecord::new(parts);
     let body = Download::new(beginning, body, limits, record);
     response::proxied(head.status, headers, request_id, keep_alive, body)

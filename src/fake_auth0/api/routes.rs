@@ -13,7 +13,7 @@
 //! | `GET /stall`, `GET /stall-body?after=N` | no head, or a body that stops |
 //! | any method `/hang-up` | the connection is closed without an answer |
 //! | `GET /redirect`, `GET /redirect-here` | 302 to another host, or to an absolute address of its own |
-//! | `GET /headers?reflect` | header fields that no proxy should pass on |
+//! | `GET /headers?reflect`, also `&refuse` | header fields that no proxy should pass on |
 //! | `GET /gzip` | a compressed body |
 //! | `GET /interim?count=N&status=S` | interim responses, then 200 |
 //! | any method `/status/N` | this status |
@@ -251,6 +251,11 @@ fn headers(query: &Query, asked: &Parts) -> Response<Outgoing> {
         let token = text.split_once(' ').map_or("", |(_, token)| token);
         set(&mut response, "x-reflected", text);
         set(&mut response, "x-reflected-inside", &format!("user=42; token={token}; ok"));
+        if query.has("refuse") {
+            *response.status_mut() = StatusCode::FORBIDDEN;
+            let challenge = format!("Bearer error=\"insufficient_scope\", scope=\"{token}\"");
+            set(&mut response, "www-authenticate", &challenge);
+        }
     }
     response
 }

@@ -88,6 +88,10 @@ async fn the_answers_headers_are_the_apis_but_for_those_of_one_connection() {
     let token = counter.world.get(&World::path(users::GOOGLE)).await.json();
     let token = token["access_token"].as_str().unwrap();
     assert!(got.headers.values().all(|value| !value.contains(token)), "{got:?}");
+    let got = counter.get(users::GOOGLE, "/headers?reflect&refuse").await;
+    let verdict = got.header("cloakroom-verdict");
+    assert_eq!((got.status.as_u16(), verdict), (403, Some("missing_scope")), "{got:?}");
+    assert!(got.headers.values().all(|value| !value.contains(token)), "{got:?}");
 }
 
 #[tokio::test]
