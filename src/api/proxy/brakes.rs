@@ -9,8 +9,8 @@ use crate::domain::freshness::Moment;
 use crate::domain::user::UserId;
 use crate::secret::Tag;
 
-/// The shortest time between two dropped tokens of one account. The token that replaces a dropped one is dropped as well if
-/// it is refused at once.
+/// The shortest time between two dropped tokens of one account. Within it, one token that replaces a dropped one may be
+/// dropped as well.
 const BETWEEN_DROPS: Duration = Duration::from_secs(60);
 
 /// The most accounts that are remembered, at some 150 bytes each. Beyond that the oldest is forgotten: a client that may
@@ -26,6 +26,8 @@ pub struct DropBrakes(Mutex<HashMap<(UserId, u64), Dropped>>);
 struct Dropped {
     at: Moment,
     fingerprint: Tag,
+    /// The token that replaced it and was refused as well, in the call that found that out.
+    replacement: Option<Tag>,
 }
 
 impl DropBrakes {
@@ -47,8 +49,22 @@ impl DropBrakes {
             let oldest = dropped.iter().max_by_key(|(_, drop)| drop.at.age(now)).map(|(key, _)| key.clone());
             oldest.and_then(|oldest| dropped.remove(&oldest));
         }
-        dropped.insert(key, Dropped { at: now, fingerprint });
+        dropped.insert(key, Dropped { at: now, fingerprint, replacement: None });
         true
+    }
+
+    /// Whether the token `replacement`, which replaced the one with this fingerprint, may be dropped as well. Many calls may
+    /// have been refused with the first token, and one after the other find out that its replacements are refused.
+    pub fn may_drop_replacement(
+        &self,
+        user: &UserId,
+        account: u64,
+        fingerprint: Tag,
+        replacement: Tag,
+    ) -> bool {
+        let mut dropped = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(last) = dropped.get_mut(&(user.clone(), account)) else { return false };
+        last.fingerprint == fingerprint && *last.replacement.get_or_insert(replacement) == replacement
     }
 }
 
@@ -78,6 +94,22 @@ mod tests {
         assert!(brakes.may_drop(&bob, GOOGLE, other, moment(101)));
         assert!(brakes.may_drop(&ann, GOOGLE, other, moment(160)));
         assert!(!brakes.may_drop(&ann, GOOGLE, one, moment(161)));
+    }
+
+    #[test]
+    fn one_replacement_is_dropped_as_well_whatever_number_of_calls_had_the_first_token() {
+        let (brakes, tags) = (DropBrakes::default(), TagKey::random().unwrap());
+        let [first, second, third] = ["1", "2", "3"].map(|text| tags.tag("token", text));
+        let ann = UserId::parse("auth0|ann").unwrap();
+        assert!(!brakes.may_drop_replacement(&ann, GOOGLE, first, second), "the first was not dropped");
+        assert!(brakes.may_drop(&ann, GOOGLE, first, moment(100)));
+        assert!(brakes.may_drop_replacement(&ann, GOOGLE, first, second));
+        assert!(brakes.may_drop_replacement(&ann, GOOGLE, first, second), "calls at the same time");
+        assert!(brakes.may_drop(&ann, GOOGLE, first, moment(101)));
+        assert!(!brakes.may_drop_replacement(&ann, GOOGLE, first, third));
+        assert!(!brakes.may_drop_replacement(&ann, GITHUB, first, second));
+        assert!(!brakes.may_drop(&ann, GOOGLE, third, moment(159)));
+        assert!(brakes.may_drop(&ann, GOOGLE, third, moment(160)));
     }
 
     #[test]

@@ -224,7 +224,8 @@ impl ProviderCall<'_> {
     async fn repeated(&self, refused: Refused) -> Result<Option<Attempt>, ApiError> {
         let (services, user) = (self.exchange.services, &self.query.user);
         let Refused { account, fingerprint, is_repeatable } = refused;
-        if services.drop_brakes.may_drop(user, account, fingerprint, services.clock.now()) {
+        let brakes = &services.drop_brakes;
+        if brakes.may_drop(user, account, fingerprint, services.clock.now()) {
             self.drop_token(fingerprint);
         }
         if !is_repeatable {
@@ -237,8 +238,10 @@ impl ProviderCall<'_> {
         };
         let Some(body) = self.upload.again() else { return Ok(None) };
         let second = self.attempt(other, body).await?;
-        if let Some(refused) = self.condemned(&second) {
-            self.drop_token(refused.fingerprint);
+        let refused = self.condemned(&second).map(|refused| refused.fingerprint);
+        let refused = refused.filter(|other| brakes.may_drop_replacement(user, account, fingerprint, *other));
+        if let Some(replacement) = refused {
+            self.drop_token(replacement);
         }
         Ok(Some(second))
     }
