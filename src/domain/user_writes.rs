@@ -1,4 +1,5 @@
-//! Which users a call of the Management API changes, so that what is cached about them is out of date.
+//! Which users a call of the Management API is about, and whom it changes, so that what is cached about them is out of
+//! date.
 
 use super::user::UserId;
 
@@ -15,17 +16,29 @@ pub fn forgotten_by(method: &str, path: &str) -> Vec<UserId> {
     if ["GET", "HEAD", "OPTIONS"].contains(&method) {
         return Vec::new();
     }
-    let path = path.split_once('?').map_or(path, |(path, _)| path);
-    let mut segments = path.strip_prefix('/').unwrap_or(path).split('/');
-    let mut next = || UserId::from_path_segment(segments.next()?).ok();
-    // A literal may have its characters escaped as well as an id.
-    let Some(user) = next().filter(|first| first.as_str() == "users").and_then(|_| next()) else {
-        return Vec::new();
-    };
+    let (user, below) = about(path);
+    let Some(user) = user else { return Vec::new() };
+    let mut below = below.split('/');
+    let mut next = || UserId::from_path_segment(below.next()?).ok();
     let is_of_identities = method == "DELETE" && next().is_some_and(|name| name.as_str() == "identities");
     let unlinked = is_of_identities.then(|| next().zip(next())).flatten();
     let unlinked = unlinked.and_then(|(provider, id)| UserId::parse(&format!("{provider}|{id}")).ok());
     std::iter::once(user).chain(unlinked).collect()
+}
+
+/// The user whom a call is about by its path: `/users/{id}`, or below.
+pub fn user_of(path: &str) -> Option<UserId> {
+    about(path).0
+}
+
+/// The user whom `path` is about, and what follows the id.
+fn about(path: &str) -> (Option<UserId>, &str) {
+    let path = path.split_once('?').map_or(path, |(path, _)| path);
+    let mut segments = path.strip_prefix('/').unwrap_or(path).splitn(3, '/');
+    let mut next = || UserId::from_path_segment(segments.next()?).ok();
+    // A literal may have its characters escaped as well as an id.
+    let user = next().filter(|first| first.as_str() == "users").and_then(|_| next());
+    (user, segments.next().unwrap_or_default())
 }
 
 #[cfg(test)]

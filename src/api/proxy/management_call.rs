@@ -17,7 +17,7 @@ use crate::domain::policy::Operation;
 use crate::domain::policy::call::Call;
 use crate::domain::target::Target;
 use crate::domain::user::UserId;
-use crate::domain::user_writes::forgotten_by;
+use crate::domain::user_writes::{forgotten_by, user_of};
 use crate::domain::verdict::Dialect;
 use crate::management::ManagementToken;
 use crate::management::calls::{Called, ManagementCallFailure};
@@ -65,7 +65,8 @@ pub async fn answer(
     let permit = exchange.peer.begin_stream().map_err(|_| ApiError::NoStream)?;
     let event =
         CallEvent { method: head.method.as_str().into(), pattern: allowed.call, ..of_management_api() };
-    let awaited = AwaitedAnswer::new(exchange, route.spec, event, upload.clone(), None);
+    record.user = user_of(target.path());
+    let awaited = AwaitedAnswer::new(exchange, route.spec, event, upload.clone(), record.user.clone());
     let call = ManagementCall { exchange, tail, framing, upload };
     let users = forgotten_by(head.method.as_str(), target.path());
     let mut written = WrittenUsers { services: exchange.services, users };
@@ -79,7 +80,6 @@ pub async fn answer(
             return Err(error);
         }
     };
-    record.user = written.users.first().cloned();
     if (300..500).contains(&judged.status()) {
         written.users.clear();
     }

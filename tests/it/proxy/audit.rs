@@ -278,6 +278,8 @@ async fn calls_of_the_management_api_have_lines_and_counts_too() {
         .map(|line| {
             assert!(line["operation"] == "management_api" && line["connection"].is_null(), "{line}");
             let call = &line["call"];
+            let has_user = line["outcome"] == "answered";
+            assert_eq!(line["user"].as_str(), has_user.then_some(users::GOOGLE), "{line}");
             [&line["outcome"], &call["api"], &call["method"], &call["pattern"], &call["end"]]
                 .map(Value::clone)
         })
