@@ -28,7 +28,11 @@ pub(super) struct RuleKeys<'a> {
 /// Parses the value of the key.
 pub(super) fn parse(takes: Type, value: &Value) -> Parsed<Vec<CallPattern>> {
     let parse = |(at, text): (usize, &String)| {
-        CallPattern::parse(text).map_err(|fault| format!("element {at} {fault}"))
+        let pattern = CallPattern::parse(text).map_err(|fault| format!("element {at} {fault}"))?;
+        match meant(pattern.method()) {
+            Some(meant) => Err(format!("element {at} has an unknown method; did you mean {meant}?")),
+            None => Ok(pattern),
+        }
     };
     lines(takes, value)?.iter().enumerate().map(parse).collect()
 }
@@ -127,6 +131,14 @@ fn unmet(calls: &[CallPattern], rule: &RuleKeys<'_>) -> Option<String> {
     };
     let operation = rule.operations.value.iter().find(is_unmet)?;
     Some(format!("has no call for {}, such as {:?}", operation.as_str(), example(*operation)))
+}
+
+/// The method that `method` is likely a slip of.
+fn meant(method: &str) -> Option<&'static str> {
+    const USUAL: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+    // An API may have methods of its own, but not such ones.
+    let is_near = |usual: &&str| damerau_levenshtein(usual, method) == 1;
+    USUAL.into_iter().find(is_near).filter(|_| !USUAL.contains(&method))
 }
 
 fn example(operation: Operation) -> &'static str {

@@ -78,6 +78,12 @@ pub enum CallFault {
     /// Nothing follows the name.
     #[error("needs a path behind the name; /** stands for every path")]
     NoPath,
+    /// The path repeats where the Management API is.
+    #[error("can never match: leave /api/v2 out, because patterns for the Management API begin behind it")]
+    Prefix,
+    /// A segment is a parameter as documentation writes one.
+    #[error("has a segment in braces, which is compared as it is; * stands for any one segment")]
+    Braces,
     /// The pattern has a query.
     #[error("can never match: a pattern is about the path alone, without ? and what follows")]
     Query,
@@ -131,6 +137,9 @@ impl CallPattern {
             }
             Ok(target) if target.query().is_some() => return Err(CallFault::Query),
             Ok(_) => {}
+        }
+        if name.is_none() && (path == "/api/v2" || path.starts_with("/api/v2/")) {
+            return Err(CallFault::Prefix);
         }
         let closed = path.strip_suffix("/**");
         let segments = match closed.unwrap_or(path).strip_prefix('/') {
@@ -226,6 +235,7 @@ fn segment(text: &str) -> Result<Segment, CallFault> {
         "*" => Ok(Segment::Any),
         "**" => Err(CallFault::OpenInside),
         _ if text.contains('*') => Err(CallFault::PartialStar),
+        _ if text.starts_with('{') && text.ends_with('}') => Err(CallFault::Braces),
         _ => Ok(Segment::Literal(comparable(text).into())),
     }
 }
