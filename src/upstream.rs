@@ -39,12 +39,13 @@ pub fn transport_to(tenant: &Tenant) -> Result<Arc<dyn Transport>, TransportErro
     transport::build(&settings_of(tenant))
 }
 
-/// Builds the streaming transport that `[tenant]` describes, for clients' own calls of the Management API.
+/// Builds the streaming transport that `[tenant]` describes, for clients' own calls of the Management API. It keeps up to
+/// `most_idle` idle connections.
 ///
 /// # Errors
 /// The certificate authorities or the proxy's address cannot be used.
-pub fn streams_to(tenant: &Tenant) -> Result<Arc<dyn StreamingTransport>, TransportError> {
-    build_streaming(&settings_of(tenant), Reach::Any)
+pub fn streams_to(tenant: &Tenant, most_idle: usize) -> Result<Arc<dyn StreamingTransport>, TransportError> {
+    build_streaming(&settings_of(tenant), Reach::Any, most_idle)
 }
 
 fn settings_of(tenant: &Tenant) -> TransportSettings<'_> {

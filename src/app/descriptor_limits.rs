@@ -3,11 +3,13 @@
 //! An accepted connection takes a descriptor. Without a free one the daemon could neither ask Auth0, read a file nor
 //! answer a probe. Its own descriptors are therefore reserved first.
 
+use std::collections::HashSet;
 use std::fmt;
 
 use crate::admin;
 use crate::config::{Config, Listener};
 use crate::listener::max_refusals;
+use crate::transport::streaming::MOST_IDLE;
 
 /// Descriptors of the daemon itself: listeners, runtime, signals, logs, watches, files, name resolution.
 const OWN: u64 = 64;
@@ -30,6 +32,8 @@ pub struct Descriptors {
     wanted: u64,
     /// The limits of each listener, in order.
     pub listeners: Vec<ListenerLimits>,
+    /// How many idle connections are kept to each host that calls go to; at most [`MOST_IDLE`].
+    pub idle_per_host: usize,
 }
 
 /// What may be open of one listener at a time.
@@ -49,12 +53,13 @@ impl ListenerLimits {
 }
 
 impl Descriptors {
-    /// Divides `limit` descriptors among what `config` needs. Streams take at most half of what the daemon itself leaves,
-    /// and nothing where the configuration has no proxied API: a reload that adds the first one does not divide anew.
+    /// Divides `limit` descriptors among what `config` needs. Idle connections to the hosts of calls take at most an
+    /// eighth of what the daemon itself leaves, unless everything fits. Streams take at most half of the rest, and both
+    /// nothing where the configuration has no proxied API: a reload that adds the first one does not divide anew.
     pub fn within(limit: u64, config: &Config) -> Self {
         let of_listeners: Vec<_> = config.listeners.iter().map(ListenerLimits::of).collect();
         let admin = if config.admin.address.is_some() { admin::MAX_DESCRIPTORS } else { 0 };
-        Self::divide(limit, &of_listeners, config.upstream.max_concurrency, admin, config.has_calls())
+        Self::divide(limit, &of_listeners, config.upstream.max_concurrency, admin, hosts(config))
     }
 
     fn divide(
@@ -62,7 +67,7 @@ impl Descriptors {
         of_listeners: &[ListenerLimits],
         requests: u32,
         admin: usize,
-        has_calls: bool,
+        hosts: usize,
     ) -> Self {
         let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
         let of_requests = u64::from(requests).saturating_mul(PER_REQUEST);
@@ -71,10 +76,14 @@ impl Descriptors {
             of_listeners.iter().fold(0, |sum: u64, each| sum.saturating_add(of(each)))
         };
         let of_streams =
-            if has_calls { sum(&|each| count(each.streams).saturating_mul(PER_STREAM)) } else { 0 };
+            if hosts > 0 { sum(&|each| count(each.streams).saturating_mul(PER_STREAM)) } else { 0 };
         let with_refusals = |each: usize| count(each).saturating_add(count(max_refusals(each)));
         let wanted = sum(&|each| with_refusals(each.connections));
         let left = limit.saturating_sub(own);
+        let spare = left.saturating_sub(of_streams).saturating_sub(wanted);
+        let for_idle = spare.max(left / 8);
+        let idle_per_host = part(for_idle, 1, count(hosts)).min(MOST_IDLE);
+        let left = left.saturating_sub(count(idle_per_host.saturating_mul(hosts)));
         let for_streams = of_streams.min(left / 2);
         let for_connections = left - for_streams;
         let connections = |each: usize| {
@@ -96,7 +105,9 @@ impl Descriptors {
             streams: streams(each.streams),
         };
         let listeners = of_listeners.iter().map(limits).collect();
-        Self { limit, reserved: own.saturating_add(of_streams), wanted, listeners }
+        let of_idle = count(MOST_IDLE.saturating_mul(hosts));
+        let reserved = own.saturating_add(of_streams).saturating_add(of_idle);
+        Self { limit, reserved, wanted, listeners, idle_per_host }
     }
 
     /// Returns a warning with advice, if not everything that is configured fits.
@@ -104,6 +115,12 @@ impl Descriptors {
         let fits = self.wanted.saturating_add(self.reserved) <= self.limit;
         (!fits).then_some(Warning(self))
     }
+}
+
+/// The number of hosts that calls go to, each of which has idle connections of its own.
+fn hosts(config: &Config) -> usize {
+    let of_apis: HashSet<_> = config.proxied_apis.iter().map(|api| &api.authority).collect();
+    of_apis.len() + usize::from(config.management_api.is_some())
 }
 
 /// The part of `whole` that `share` has of `all`. In 128 bits, because a limit may be as large as 64 bits allow. The result
@@ -119,7 +136,7 @@ pub struct Warning<'a>(&'a Descriptors);
 
 impl fmt::Display for Warning<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Descriptors { limit, reserved, wanted, listeners } = self.0;
+        let Descriptors { limit, reserved, wanted, listeners, .. } = self.0;
         let connections: usize = listeners.iter().map(|listener| listener.connections).sum();
         let needed = wanted.saturating_add(*reserved);
         write!(
@@ -135,11 +152,11 @@ impl fmt::Display for Warning<'_> {
 mod tests {
     use super::*;
 
-    /// 16 requests, 32 probes; without streams no API is proxied.
+    /// 16 requests, 32 probes; calls go to one host, and without streams to none.
     fn divide(limit: u64, connections: &[usize], streams: usize) -> Descriptors {
         let of: Vec<_> =
             connections.iter().map(|each| ListenerLimits { connections: *each, streams }).collect();
-        Descriptors::divide(limit, &of, 16, 32, streams > 0)
+        Descriptors::divide(limit, &of, 16, 32, usize::from(streams > 0))
     }
 
     fn connections(divided: &Descriptors) -> Vec<usize> {
@@ -176,11 +193,32 @@ mod tests {
     #[test]
     fn streams_take_at_most_half_of_what_the_daemon_itself_leaves() {
         let divided = |limit| divide(limit, &[1024], 256).listeners;
-        // 64 of its own, 32 for Auth0, 32 for probes; two for each of 256 streams.
-        assert_eq!(divided(128 + 512 + 1152), [ListenerLimits { connections: 1024, streams: 256 }]);
-        assert_eq!(divided(128 + 512 + 576), [ListenerLimits { connections: 460, streams: 256 }]);
-        assert_eq!(divided(128 + 512), [ListenerLimits { connections: 204, streams: 128 }]);
+        // 64 of its own, 32 for Auth0, 32 for probes; 32 idle connections; two for each of 256 streams.
+        assert_eq!(divided(160 + 512 + 1152), [ListenerLimits { connections: 1024, streams: 256 }]);
+        assert_eq!(divided(160 + 512 + 576), [ListenerLimits { connections: 460, streams: 256 }]);
+        assert_eq!(divided(160 + 512), [ListenerLimits { connections: 204, streams: 128 }]);
         assert_eq!(divided(16), [ListenerLimits { connections: 8, streams: 1 }], "the daemon still works");
+    }
+
+    #[test]
+    fn idle_connections_to_hosts_are_fewer_where_they_do_not_fit() {
+        let of = [ListenerLimits { connections: 64, streams: 16 }];
+        let divided = |limit, hosts| Descriptors::divide(limit, &of, 16, 32, hosts);
+        // 128 of the daemon's, 80 connections with their refusals, 32 for streams, 32 for each of 14 hosts.
+        let fits = divided(128 + 80 + 32 + 448, 14);
+        assert_eq!((fits.idle_per_host, &fits.listeners[..], fits.warning().is_none()), (32, &of[..], true));
+        let short = divided(128 + 80 + 32 + 447, 14);
+        assert_eq!((short.idle_per_host, &short.listeners[..]), (31, &of[..]));
+        assert!(short.warning().is_some());
+        assert_eq!(divided(400, 14).idle_per_host, 11);
+        assert_eq!(divided(128, 14).idle_per_host, 0, "each call has a connection of its own");
+        assert_eq!(divided(u64::MAX, 14).idle_per_host, MOST_IDLE);
+        for (limit, hosts) in (300..1024).flat_map(|limit| [1, 3, 14, 100].map(|hosts| (limit, hosts))) {
+            let Descriptors { listeners, idle_per_host, .. } = divided(limit, hosts);
+            let ListenerLimits { connections, streams } = listeners[0];
+            let taken = 128 + connections + max_refusals(connections) + 2 * streams + hosts * idle_per_host;
+            assert!(u64::try_from(taken).unwrap() <= limit, "{limit} {hosts}");
+        }
     }
 
     #[test]

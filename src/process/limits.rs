@@ -14,3 +14,8 @@ pub fn raise_descriptors() -> Option<u64> {
         Err(_) => Some(soft),
     }
 }
+
+/// The soft limit of open file descriptors; `None` if the kernel does not report it.
+pub fn descriptors() -> Option<u64> {
+    getrlimit(Resource::RLIMIT_NOFILE).ok().map(|(soft, _)| soft)
+}

@@ -53,7 +53,7 @@ impl Peer {
             connect_timeout: LONG,
             request_timeout: LONG,
         };
-        let transport = build_streaming(&settings, reach(&authority)).unwrap();
+        let transport = build_streaming(&settings, reach(&authority), MOST_IDLE).unwrap();
         Self { listener, acceptor: TlsAcceptor::from(Arc::new(tls.unwrap())), authority, transport }
     }
 
