@@ -84,7 +84,7 @@ pub(super) const REFLECTIONS: MetricSpec = MetricSpec {
     name: "cloakroom_call_reflections",
     kind: Kind::Counter,
     labels: &[],
-    help: "Header values of answers that were blanked because they held the token",
+    help: "Headers of answers that were blanked or dropped because they held the token",
     note: "",
     read: |scrape| one(scrape.services.counters.calls.reflections()),
 };

@@ -46,7 +46,7 @@ pub enum UserAgent {
 pub struct Filtered {
     /// The headers that go on.
     pub headers: HeaderMap,
-    /// How many values contained the token and were replaced.
+    /// How many fields contained the token: values that were replaced, and names that were dropped with their fields.
     pub reflected: usize,
 }
 
@@ -68,8 +68,8 @@ pub fn request(headers: &HeaderMap, agent: UserAgent) -> HeaderMap {
 
 /// The headers of an answer that go to the caller.
 ///
-/// A value that contains one of `secrets`, as it is or percent-encoded, becomes `[redacted]`: some servers send a
-/// request's headers back. `Content-Length` is kept if it is what delimits the body, also where there is none to come
+/// A value that contains one of `secrets`, as it is or percent-encoded once or twice, becomes `[redacted]`: some servers
+/// send a request's headers back. A field whose name contains one, in any case, is dropped. `Content-Length` is kept if it is what delimits the body, also where there is none to come
 /// (`HEAD`, 304).
 ///
 /// `Strict-Transport-Security`, `Clear-Site-Data` and `Access-Control-*` go on. They address browsers, which are
@@ -82,6 +82,12 @@ pub fn answer(headers: HeaderMap, secrets: &[&[u8]]) -> Filtered {
     let mut reflected = 0;
     for (name, value) in &headers {
         if is_dropped_from_answer(name) || named.contains(name) {
+            continue;
+        }
+        let name_text = name.as_str().as_bytes();
+        // hyper has changed names to lower case.
+        if secrets.iter().any(|secret| contains(name_text, secret, <[u8]>::eq_ignore_ascii_case)) {
+            reflected += 1;
             continue;
         }
         let is_reflection = secrets.iter().any(|secret| reveals(value.as_bytes(), secret));
@@ -142,13 +148,22 @@ impl Named {
     }
 }
 
-/// Whether a value contains the secret, as it is or percent-encoded, as in the query of a URL.
+/// Whether a value contains the secret.
 pub fn reveals(value: &[u8], secret: &[u8]) -> bool {
+    contains(value, secret, PartialEq::eq)
+}
+
+/// Whether a text contains the secret by `is_equal`, as it is or percent-encoded: as in the query of a URL, or in that of a
+/// URL within a query.
+fn contains(text: &[u8], secret: &[u8], is_equal: fn(&[u8], &[u8]) -> bool) -> bool {
     if secret.is_empty() {
         return false;
     }
-    let is_in = |text: &[u8]| text.windows(secret.len()).any(|part| part == secret);
-    is_in(value) || matches!(Cow::from(percent_decode(value)), Cow::Owned(decoded) if is_in(&decoded))
+    let is_in = |text: &[u8]| text.windows(secret.len()).any(|part| is_equal(part, secret));
+    let once = Cow::from(percent_decode(text));
+    let twice = Cow::from(percent_decode(&once));
+    let is_in_decoded = |text: &Cow<'_, [u8]>| matches!(text, Cow::Owned(decoded) if is_in(decoded));
+    is_in(text) || is_in_decoded(&once) || is_in_decoded(&twice)
 }
 
 #[cfg(test)]

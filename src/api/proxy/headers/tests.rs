@@ -207,6 +207,33 @@ fn a_value_that_contains_the_token_is_blanked_and_counted() {
 }
 
 #[test]
+fn a_value_that_contains_the_token_encoded_twice_is_blanked() {
+    let text = "Location: https://a/?u=https%3A%2F%2Fb%2F%3Ft%3Dya29.a0%252Fsecret%252btoken\n\
+                X-Once: %79a29.a0/secret+token\nX-Thrice: ya29.a0%25252Fsecret+token\nX-Other: 100%25 %252F";
+    let Filtered { headers, reflected } = answer(map(text), &[TOKEN]);
+    assert_eq!(reflected, 2);
+    assert_eq!(
+        lines(&headers),
+        [
+            "location: [redacted]",
+            "x-once: [redacted]",
+            "x-thrice: ya29.a0%25252Fsecret+token",
+            "x-other: 100%25 %252F",
+        ]
+    );
+}
+
+/// hyper has changed names to lower case, which a reader may undo by trying both cases.
+#[test]
+fn a_field_whose_name_contains_the_token_is_dropped_and_counted() {
+    let text = "X-Gho_AbC123: 1\nGHO_ABC123: 2\nGHO_ABC123: 3\nX-%47ho_abc123-End: 4\nX-Gho_AbC12: 5";
+    let Filtered { headers, reflected } = answer(map(text), &[b"gho_AbC123"]);
+    assert_eq!((lines(&headers), reflected), (vec!["x-gho_abc12: 5".to_owned()], 4));
+    // The case of a value is the token's own.
+    assert_eq!(lines(&answer(map("X-A: GHO_abc123"), &[b"gho_AbC123"]).headers), ["x-a: GHO_abc123"]);
+}
+
+#[test]
 fn an_empty_secret_is_in_no_value() {
     let Filtered { headers, reflected } = answer(map("X-A: b%20c\nX-B:"), &[b""]);
     assert_eq!((lines(&headers), reflected), (vec!["x-a: b%20c".to_owned(), "x-b: ".to_owned()], 0));
