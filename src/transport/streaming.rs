@@ -8,7 +8,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use http_body_util::BodyExt;
-use hyper::{Request, Response, StatusCode};
+use hyper::body::Body;
+use hyper::header::{CONNECTION, HeaderValue};
+use hyper::{Method, Request, Response, StatusCode};
 use hyper_rustls::HttpsConnectorBuilder;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::capture_connection;
@@ -29,6 +31,7 @@ pub use super::stream_body::{BodyError, StreamBody};
 pub trait StreamingTransport: Send + Sync + 'static {
     /// Sends `request`, whose URI is absolute, and returns the answer once its head is complete. The path and the query
     /// are sent byte for byte. A request is sent once; only one of which nothing was sent is tried on another connection.
+    /// One with a body and another method than `POST`, `PUT` or `PATCH` is the last on its connection.
     ///
     /// An answer that comes while the request's body is still being sent is handed on, and what is left of that body is
     /// not sent once the answer has ended. Dropping the future, or the answer's body before its end, closes the
@@ -42,6 +45,10 @@ pub type Opening<'a> = Pin<Box<dyn Future<Output = Result<Response<StreamBody>, 
 /// The most idle connections that are kept to a host. With fewer than calls that are made at a time, most calls pay for a TLS
 /// handshake: with four, 32 clients cost 205 µs of processor time per call instead of 50.
 pub const MOST_IDLE: usize = 32;
+
+/// Methods whose body every server reads. A server that ignores the body of another one (a `GET`, say) takes it for the
+/// next request on the connection, and would answer that in place of another user's.
+const HAVE_BODY: [Method; 3] = [Method::POST, Method::PUT, Method::PATCH];
 
 /// The streaming transport for production: HTTP/1.1 over TLS, with connections kept alive.
 struct StreamingHttps {
@@ -73,7 +80,10 @@ impl StreamingTransport for StreamingHttps {
     fn open(&self, mut request: Request<StreamBody>) -> Opening<'_> {
         Box::pin(async move {
             let connection = capture_connection(&mut request);
-            let (parts, body) = request.into_parts();
+            let (mut parts, body) = request.into_parts();
+            if !body.is_end_stream() && !HAVE_BODY.contains(&parts.method) {
+                parts.headers.insert(CONNECTION, HeaderValue::from_static("close"));
+            }
             let (body, end) = ExchangeEnd::of(body, connection.clone());
             let request = Request::from_parts(parts, body);
             let response = https::head(&self.client, &self.causes, request, &connection).await?;

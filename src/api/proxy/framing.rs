@@ -65,6 +65,8 @@ pub enum FramingFault {
     ContentLength,
     /// A chunked body with a method that usually has none: hyper's client would send no body at all.
     ChunkedBody,
+    /// `HEAD` with a body, which many servers do not read and take for the next request.
+    HeadBody,
     /// `Connection` names a header that the daemon relies on.
     ConnectionNames,
     /// `Connection` has something that is no name of a header.
@@ -105,6 +107,7 @@ impl FramingFault {
             Self::ChunkedBody => {
                 "the method of this request has no chunked body: leave the body out, or send it with `Content-Length`"
             }
+            Self::HeadBody => "a HEAD request has no body: leave it out",
             Self::ConnectionNames => {
                 "`Connection` names a header that has to reach the daemon or the provider: remove Authorization, \
                  Content-Length, Host and Cloakroom-Request from its value"
@@ -145,6 +148,9 @@ pub fn check(head: &Parts, length: Option<u64>) -> Result<BodyFraming, FramingFa
     }
     if framing == BodyFraming::Chunked && has_no_chunked_body(&head.method) {
         return Err(FramingFault::ChunkedBody);
+    }
+    if head.method == Method::HEAD && length != Some(0) {
+        return Err(FramingFault::HeadBody);
     }
     check_connection(&head.headers)?;
     check_expectation(&head.headers)?;

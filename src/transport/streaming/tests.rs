@@ -203,6 +203,44 @@ async fn heads_and_interim_responses_are_bounded_and_no_failure_quotes_them() {
     }
 }
 
+/// A server that ignores the body of a `GET` would take it for the next request.
+#[tokio::test]
+async fn a_connection_ends_with_a_body_that_a_server_may_ignore() {
+    let peer = Peer::new().await;
+    for (method, has_body, is_last) in [
+        ("GET", true, true),
+        ("DELETE", true, true),
+        ("OPTIONS", true, true),
+        ("REPORT", true, true),
+        ("GET", false, false),
+        ("DELETE", false, false),
+        ("POST", true, false),
+    ] {
+        let serve = async {
+            let mut stream = peer.accept().await;
+            let first = head(&mut stream).await;
+            let mut body = [0; 4];
+            if has_body {
+                stream.read_exact(&mut body).await.unwrap();
+            }
+            // The server does not close the connection itself.
+            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await.unwrap();
+            let mut next = if is_last { peer.accept().await } else { stream };
+            head(&mut next).await;
+            next.write_all(b"HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n").await.unwrap();
+            first
+        };
+        let calls = async {
+            let body = if has_body { whole("body") } else { empty() };
+            let answer = peer.transport.open(peer.request(method, "/", body)).await.unwrap();
+            answer.into_body().collect().await.unwrap();
+            peer.transport.open(peer.request("GET", "/", empty())).await.unwrap();
+        };
+        let ((), first) = timeout(LONG, async { tokio::join!(calls, serve) }).await.unwrap();
+        assert_eq!(first.contains("connection: close"), is_last, "{method} {has_body}: {first}");
+    }
+}
+
 #[tokio::test]
 async fn a_body_that_is_cut_off_ends_with_an_error() {
     let peer = Peer::new().await;

@@ -4,6 +4,7 @@ use cloakroom::fake_auth0::api::Canned;
 use cloakroom::fake_auth0::users;
 use serde_json::Value;
 
+use super::refusals::raw;
 use super::*;
 
 #[tokio::test]
@@ -193,6 +194,37 @@ async fn bodies_go_on_with_their_framing() {
     let got = counter.world.send_with("POST", &path, MEANT, "").await;
     assert_eq!(got.status, 200, "{got:?}");
     assert_eq!(counter.only_call().all("transfer-encoding"), [""; 0]);
+}
+
+/// The API may ignore such a body, and take it for the next call on the connection.
+#[tokio::test]
+async fn a_body_that_the_api_may_ignore_is_the_last_on_its_connection() {
+    let counter = Counter::new().await;
+    let mut connections = 0;
+    for (method, body, is_last) in [
+        ("GET", "GET /me HTTP/1.1", true),
+        ("DELETE", "{}", true),
+        ("OPTIONS", "{}", true),
+        ("GET", "", false),
+        ("POST", "{}", false),
+    ] {
+        // The connection of the previous call is of one that is reused.
+        assert_eq!(counter.get(users::GOOGLE, "/me").await.status, 200);
+        connections = connections.max(counter.api.connections());
+        assert_eq!(counter.api.connections(), connections);
+        let got = counter.world.send_with(method, &path(users::GOOGLE, "/echo"), MEANT, body).await;
+        assert_eq!(got.status, 200, "{method} {got:?}");
+        assert_eq!(counter.api.connections(), connections, "{method}");
+        assert_eq!(counter.get(users::GOOGLE, "/me").await.status, 200);
+        connections += u64::from(is_last);
+        assert_eq!(counter.api.connections(), connections, "{method} {body:?}");
+    }
+    counter.api.forget_calls();
+    let head =
+        format!("HEAD {} HTTP/1.1\r\nhost: a\r\ncloakroom-request: true\r\n", path(users::GOOGLE, "/me"));
+    let answer = raw(&counter.world, &format!("{head}content-length: 2\r\n\r\n{{}}")).await;
+    assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+    assert!(counter.api.calls().is_empty());
 }
 
 #[tokio::test]

@@ -61,6 +61,8 @@ async fn heads_are_judged_as_hyper_hands_them_over() {
         ("POST 1.0", "Content-Length: 5", "12345", Err(Fault::Http10)),
         ("GET 1.1", "Content-Length: 5", "12345", Ok(Length(5))),
         ("DELETE 1.1", "Content-Length: 5", "12345", Ok(Length(5))),
+        ("HEAD 1.1", "Content-Length: 0", "", Ok(Length(0))),
+        ("HEAD 1.1", "Content-Length: 5", "12345", Err(Fault::HeadBody)),
         ("POST 1.1", "Content-Length: 5\r\nContent-Length: 5", "12345", Ok(Length(5))),
         ("POST 1.1", "Transfer-Encoding: chunked", "0\r\n\r\n", Ok(Chunked)),
         ("PATCH 1.1", "Transfer-Encoding: CHUNKED", "0\r\n\r\n", Ok(Chunked)),
