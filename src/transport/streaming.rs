@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use http_body_util::BodyExt;
 use hyper::body::Body;
-use hyper::header::{CONNECTION, HeaderValue};
+use hyper::header::{CONNECTION, HeaderMap, HeaderValue, TRANSFER_ENCODING};
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_rustls::HttpsConnectorBuilder;
 use hyper_util::client::legacy::Client;
@@ -87,13 +87,28 @@ impl StreamingTransport for StreamingHttps {
             let (body, end) = ExchangeEnd::of(body, connection.clone());
             let request = Request::from_parts(parts, body);
             let response = https::head(&self.client, &self.causes, request, &connection).await?;
-            // What follows would not be HTTP.
-            if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-                return Err(Failure::Malformed { what: "an upgrade that was not asked for" });
+            if let Some(what) = fault(response.status(), response.headers()) {
+                return Err(Failure::Malformed { what });
             }
             Ok(response.map(|body| Incomplete::new(body, end).boxed_unsync()))
         })
     }
+}
+
+/// What of an answer's head is malformed, if anything is.
+fn fault(status: StatusCode, headers: &HeaderMap) -> Option<&'static str> {
+    // What follows would not be HTTP.
+    if status == StatusCode::SWITCHING_PROTOCOLS {
+        return Some("an upgrade that was not asked for");
+    }
+    if status.as_u16() > 599 {
+        return Some("a status above 599");
+    }
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    let is_chunked = |coding: &HeaderValue| coding.as_bytes().eq_ignore_ascii_case(b"chunked");
+    // hyper removes the last coding alone, and the header with the others ends here.
+    let is_plain = codings.next().is_none_or(is_chunked) && codings.next().is_none();
+    (!is_plain).then_some("a transfer coding other than chunked")
 }
 
 #[cfg(test)]
