@@ -18,7 +18,7 @@ use super::fields::{connection_options, content_length, is_any_spelling};
 const AGENT: &str = concat!("cloakroom/", env!("CARGO_PKG_VERSION"));
 
 /// What replaces the value of a header that contains the token.
-const REDACTED: HeaderValue = HeaderValue::from_static("[redacted]");
+pub(super) const REDACTED: HeaderValue = HeaderValue::from_static("[redacted]");
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_AUTHENTICATION_INFO: HeaderName = HeaderName::from_static("proxy-authentication-info");

@@ -1,21 +1,30 @@
-//! Rewrites `Link` and `Location` of an answer, so that a caller follows them through the proxy.
+//! Rewrites `Link` and `Location` of an answer, so that a client follows them through the proxy, and never to another
+//! route of the daemon.
 //!
-//! A reference is rewritten if it is an https URL on a configured host of the connection, or an absolute path, which
-//! means the host that answers; what then follows the host's prefix has to be a target that the proxy accepts. Every
-//! other reference goes on byte for byte: other hosts, ports and schemes, user information, `//host`, what cannot be
-//! parsed, and relative paths, which clients resolve against the path of the proxy.
+//! A client resolves a reference against the URL that it requested at the socket, and some clients dial the socket for
+//! every host. A relative reference is therefore resolved against the provider's URL of the call. An https URL on a
+//! configured host of the connection is rewritten, if what follows the host's prefix is a target that the proxy
+//! accepts. What remains goes on as an https URL, which a client cannot use at a socket without TLS.
+//!
+//! Removed are URLs of schemes that a client could dial at the socket (`http`, `ws`, `http+unix`), and what cannot be
+//! parsed. References of other schemes, and those that name the requested URL itself, go on byte for byte.
 //!
 //! `Content-Location` is left as it is: it names the representation that was sent (RFC 9110 §8.7), and no client is
 //! asked to follow it. Bodies are never rewritten.
+
+use std::borrow::Cow;
 
 use bytes::Bytes;
 use hyper::Uri;
 use hyper::header::{Entry, HOST, HeaderMap, HeaderName, HeaderValue, LINK, LOCATION};
 
-mod field;
+use super::headers::REDACTED;
 
-/// The longest value that is read or written, in bytes. Node's parser refuses a header section of more than 16 KiB, and
-/// many short links under a long path would become a multiple of what was sent.
+mod field;
+mod reference;
+
+/// The longest value that is read or written, in bytes; a longer one is removed. Node's parser refuses a header section
+/// of more than 16 KiB, and many short links under a long path would become a multiple of what was sent.
 const MAX_VALUE: usize = 16 * 1024;
 
 /// A configured host of a connection, and what the proxy calls it.
@@ -39,6 +48,8 @@ pub struct Links<'a> {
     pub base: &'a str,
     /// The mount that answers.
     pub current: Mount<'a>,
+    /// The target of the call: the path below the mount's prefix, beginning with `/`, and the query.
+    pub target: &'a str,
     /// All mounts of the connection. The current one may be among them.
     pub mounts: &'a [Mount<'a>],
     /// Whether the proxy would accept this target: a path, with the query if there is one.
@@ -67,64 +78,73 @@ pub fn caller_host(headers: &HeaderMap) -> Option<&str> {
 }
 
 impl Links<'_> {
-    /// Rewrites the `Link` and `Location` fields of an answer. Their number and order stay.
+    /// Rewrites the `Link` and `Location` fields of an answer, and removes those that must not go on. The order stays.
     pub fn rewrite(&self, headers: &mut HeaderMap) {
-        self.rewrite_fields(headers, LOCATION, |value| self.reference(value));
-        self.rewrite_fields(headers, LINK, |value| self.link(value));
+        rewrite_fields(headers, LOCATION, |value| self.reference(value));
+        rewrite_fields(headers, LINK, |value| self.link(value));
     }
 
-    fn rewrite_fields(
-        &self,
-        headers: &mut HeaderMap,
-        name: HeaderName,
-        rewritten: impl Fn(&[u8]) -> Option<Vec<u8>>,
-    ) {
-        let Entry::Occupied(mut fields) = headers.entry(name) else { return };
-        for value in fields.iter_mut().filter(|value| value.len() <= MAX_VALUE) {
-            let new = rewritten(value.as_bytes()).filter(|new| new.len() <= MAX_VALUE);
-            if let Some(new) = new.and_then(|new| HeaderValue::from_maybe_shared(Bytes::from(new)).ok()) {
-                *value = new;
-            }
-        }
-    }
-
-    /// A `Link` value with every reference in it rewritten that leads to a mount; `None` if none does, or if the value
-    /// is no list of links. Parameters stay byte for byte.
-    fn link(&self, value: &[u8]) -> Option<Vec<u8>> {
-        let references = field::references(value)?;
+    /// A `Link` value as it goes on: without the links whose references are removed. `None` if no link remains, or if
+    /// the value is no list of links. Parameters stay byte for byte.
+    fn link<'v>(&self, value: &'v [u8]) -> Option<Cow<'v, [u8]>> {
+        let links = field::links(value)?;
         let mut written = Vec::with_capacity(2 * value.len());
-        let (mut end, mut is_changed) = (0, false);
-        for span in references {
-            let Some(new) = self.reference(value.get(span.clone())?) else { continue };
-            written.extend_from_slice(value.get(end..span.start)?);
-            written.extend_from_slice(&new);
-            (end, is_changed) = (span.end, true);
+        let (mut end, mut removed) = (0, 0);
+        for field::Link { reference, end: after } in &links {
+            if let Some(new) = self.reference(value.get(reference.clone())?) {
+                // What separates this link from the one before it, which may have been removed.
+                let is_first = removed > 0 && written.is_empty();
+                written.extend_from_slice(if is_first { b"<" } else { value.get(end..reference.start)? });
+                written.extend_from_slice(&new);
+                written.extend_from_slice(value.get(reference.end..*after)?);
+            } else {
+                removed += 1;
+            }
+            end = *after;
             if written.len() > MAX_VALUE {
                 return None;
             }
         }
         written.extend_from_slice(value.get(end..)?);
-        is_changed.then_some(written)
+        (removed == 0 || removed < links.len()).then_some(Cow::Owned(written))
     }
 
-    /// A reference as one into the proxy; `None` if it does not lead to a mount.
-    fn reference(&self, value: &[u8]) -> Option<Vec<u8>> {
-        let text = std::str::from_utf8(value).ok()?;
+    /// A reference as it goes on; `None` if it must not.
+    fn reference<'v>(&self, value: &'v [u8]) -> Option<Cow<'v, [u8]>> {
+        if let Some(rest) = reference::after_https(value) {
+            let is_malformed = matches!(rest.first(), None | Some(b'/' | b'?' | b'#' | b'\\'));
+            let new = std::str::from_utf8(value).ok().and_then(|text| self.proxied(text, self.host));
+            return (!is_malformed).then(|| new.map_or(Cow::Borrowed(value), |new| new.into_bytes().into()));
+        }
+        let text = reference::plain(value)?;
+        if let Some((scheme, rest)) = reference::scheme(text) {
+            return reference::goes_elsewhere(scheme, rest).then_some(Cow::Borrowed(value));
+        }
+        if text.is_empty() || text.starts_with('#') {
+            return Some(Cow::Borrowed(value));
+        }
+        let Mount { authority, prefix, .. } = self.current;
+        let url = reference::resolve(text, authority, &[prefix, self.target].concat())?;
+        let origin = self.host.filter(|_| text.starts_with("//"));
+        Some(self.proxied(&url, origin).unwrap_or(url).into_bytes().into())
+    }
+
+    /// An https URL as one into the proxy, or as a path without a `host`; `None` if it does not lead to a mount.
+    fn proxied(&self, url: &str, host: Option<&str>) -> Option<String> {
         // Fragments are the client's, and no part of what it sends (RFC 9110 §7.1).
-        let (target, fragment) = text.split_at(text.find('#').unwrap_or(text.len()));
-        let (authority, path) = split(target)?;
-        let (mount, tail) = self.mount(authority.unwrap_or(self.current.authority), path)?;
+        let (target, fragment) = url.split_at(url.find('#').unwrap_or(url.len()));
+        let (authority, path) = reference::split(target)?;
+        let (mount, tail) = self.mount(authority, path)?;
         let tail = if tail.starts_with('/') { tail.to_owned() } else { format!("/{tail}") };
         if !(self.is_accepted)(&tail) {
             return None;
         }
-        let origin = self.host.filter(|_| authority.is_some());
-        let (scheme, host) = origin.map_or(("", ""), |host| ("http://", host));
+        let (scheme, host) = host.map_or(("", ""), |host| ("http://", host));
         let slash = if mount.name.is_empty() { "" } else { "/" };
         let written = [scheme, host, self.base, slash, mount.name, &tail, fragment].concat();
         // What is not part of a URL (RFC 3986 §2) would end a link early, and hyper would refuse some of the rest.
         let is_printable = written.bytes().all(|b| b.is_ascii_graphic() && !b"<>\"".contains(&b));
-        (is_printable && Uri::try_from(&written).is_ok()).then(|| written.into_bytes())
+        (is_printable && Uri::try_from(&written).is_ok()).then_some(written)
     }
 
     /// The mount at this authority whose prefix the path has, and what follows the prefix. The current mount comes
@@ -144,20 +164,29 @@ impl Links<'_> {
     }
 }
 
-/// The authority of an https URL and what follows it, or no authority and an absolute path. `None` for every other
-/// reference.
-fn split(target: &str) -> Option<(Option<&str>, &str)> {
-    const SCHEME: &str = "https://";
-    if target.starts_with('/') {
-        let is_path = !target.starts_with("//");
-        return is_path.then_some((None, target));
-    }
-    let (scheme, rest) = target.split_at_checked(SCHEME.len())?;
-    if !scheme.eq_ignore_ascii_case(SCHEME) {
-        return None;
-    }
-    let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
-    Some((Some(authority.strip_suffix(":443").unwrap_or(authority)), path))
+/// Replaces each value by what is made of it, and removes those of which nothing is made, or something too long.
+fn rewrite_fields(
+    headers: &mut HeaderMap,
+    name: HeaderName,
+    rewritten: impl Fn(&[u8]) -> Option<Cow<'_, [u8]>>,
+) {
+    let Entry::Occupied(mut fields) = headers.entry(name) else { return };
+    let value = |value: &HeaderValue| {
+        // No client is led anywhere by a value that the daemon has blanked.
+        if *value == REDACTED {
+            return Some(value.clone());
+        }
+        let sent = Some(value.as_bytes()).filter(|value| value.len() <= MAX_VALUE)?;
+        let new = rewritten(sent).filter(|new| new.len() <= MAX_VALUE)?;
+        HeaderValue::from_maybe_shared(Bytes::from(new.into_owned())).ok()
+    };
+    let mut values = fields.iter().filter_map(value).collect::<Vec<_>>().into_iter();
+    let Some(first) = values.next() else {
+        fields.remove_entry_mult();
+        return;
+    };
+    fields.insert(first);
+    values.for_each(|value| fields.append(value));
 }
 
 #[cfg(test)]

@@ -89,6 +89,7 @@ pub async fn answer(
         host: links::caller_host(&head.headers),
         base: MANAGEMENT_API,
         current: mount,
+        target: target.as_str(),
         mounts: &[],
         is_accepted: |target| Target::judge(target).is_ok(),
     };

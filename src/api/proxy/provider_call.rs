@@ -179,6 +179,7 @@ impl ProviderCall<'_> {
             host: links::caller_host(&self.exchange.head.headers),
             base: &base,
             current: mount(&self.api),
+            target: self.address.tail,
             mounts: &mounts,
             is_accepted: |target| Target::judge(target).is_ok(),
         };

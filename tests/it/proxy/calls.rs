@@ -111,8 +111,9 @@ async fn links_to_the_api_lead_through_the_daemon_and_no_redirect_is_followed() 
     assert_eq!(counter.api.calls().len(), 3);
 }
 
+/// A client that follows redirects over the socket dials it for an http URL, whatever its host is.
 #[tokio::test]
-async fn a_redirect_to_plain_http_is_handed_on_and_not_followed() {
+async fn a_redirect_to_plain_http_is_handed_on_without_its_location() {
     let counter = Counter::new().await;
     let location = format!("http://{}/items?page=2", counter._listening.domain());
     let headers = vec![("location", location.clone())];
@@ -120,8 +121,37 @@ async fn a_redirect_to_plain_http_is_handed_on_and_not_followed() {
         counter.api.forget_calls();
         counter.api.answer_next(1, &Canned { status, headers: headers.clone(), ..Canned::default() });
         let got = counter.get(users::GOOGLE, "/items").await;
-        assert_eq!((got.status, got.header("location")), (status, Some(&*location)));
+        assert_eq!((got.status, got.header("location")), (status, None));
         counter.only_call();
+    }
+}
+
+#[tokio::test]
+async fn no_redirect_leads_a_client_to_another_route_of_the_daemon() {
+    let counter = Counter::new().await;
+    let of_another = "google-oauth2%7C1035/token?connection=google-oauth2";
+    let token = format!("/v1/users/{of_another}");
+    let up = format!("../../../../../{of_another}");
+    let below = path(users::GOOGLE, &format!("/{of_another}"));
+    let provider = format!("https://{}{token}&key=1", counter._listening.domain());
+    for (sent, expected) in [
+        (up, Some(&below)),
+        (format!("http://localhost{token}"), None),
+        ("http://x/api/v2/users".to_owned(), None),
+        (format!("{token}&key=1"), Some(&provider)),
+    ] {
+        let headers = vec![("location", sent.clone()), ("link", format!("<{sent}>; rel=\"next\""))];
+        counter
+            .api
+            .answer_next(1, &Canned { status: hyper::StatusCode::FOUND, headers, ..Canned::default() });
+        let got = counter.get(users::GOOGLE, "/items").await;
+        assert_eq!(
+            (got.status.as_u16(), got.header("location")),
+            (302, expected.map(String::as_str)),
+            "{sent}"
+        );
+        let link = expected.map(|expected| format!("<{expected}>; rel=\"next\""));
+        assert_eq!(got.header("link"), link.as_deref(), "{sent}");
     }
 }
 

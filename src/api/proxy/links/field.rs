@@ -4,10 +4,19 @@
 
 use std::ops::Range;
 
-/// The place of each link's reference, without `<` and `>`; `None` if the value is no list of links.
+/// Where a link is in a value.
+#[derive(Debug)]
+pub(super) struct Link {
+    /// Its reference, without `<` and `>`.
+    pub reference: Range<usize>,
+    /// The end of its parameters.
+    pub end: usize,
+}
+
+/// The links of a value; `None` if the value is no list of links.
 ///
 /// Names of parameters and unquoted values are read as RFC 8288 Appendix B.3 reads them: to the next separator.
-pub(super) fn references(value: &[u8]) -> Option<Vec<Range<usize>>> {
+pub(super) fn links(value: &[u8]) -> Option<Vec<Link>> {
     let mut reader = Reader { value, at: 0 };
     let mut found = Vec::new();
     loop {
@@ -19,9 +28,10 @@ pub(super) fn references(value: &[u8]) -> Option<Vec<Range<usize>>> {
         reader.take(b'<')?;
         let start = reader.at;
         reader.skip(|byte| byte != b'>');
-        found.push(start..reader.at);
+        let reference = start..reader.at;
         reader.take(b'>')?;
         reader.skip_parameters()?;
+        found.push(Link { reference, end: reader.at });
     }
 }
 
