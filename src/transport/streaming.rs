@@ -101,9 +101,6 @@ fn fault(status: StatusCode, headers: &HeaderMap) -> Option<&'static str> {
     if status == StatusCode::SWITCHING_PROTOCOLS {
         return Some("an upgrade that was not asked for");
     }
-    if status.as_u16() > 599 {
-        return Some("a status above 599");
-    }
     let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
     let is_chunked = |coding: &HeaderValue| coding.as_bytes().eq_ignore_ascii_case(b"chunked");
     // hyper removes the last coding alone, and the header with the others ends here.
