@@ -258,16 +258,14 @@ async fn a_body_that_the_api_may_ignore_is_the_last_on_its_connection() {
 }
 
 #[tokio::test]
-async fn an_answer_in_another_coding_or_with_an_unknown_class_of_status_is_not_handed_on() {
+async fn an_answer_in_another_coding_is_not_handed_on() {
     let counter = Counter::new().await;
-    let gzip = vec![("transfer-encoding", "gzip, chunked".to_owned())];
-    for (status, headers) in [(999, vec![]), (600, vec![]), (200, gzip)] {
-        let status = hyper::StatusCode::from_u16(status).unwrap();
-        counter.api.answer_next(1, &Canned { status, headers, body: "secret".into() });
-        let got = counter.get(users::GOOGLE, "/me").await;
-        assert_eq!(got.problem(), (503, "provider_unavailable".into()), "{status}");
-        assert_eq!(got.header("cloakroom-upstream"), None, "{status}");
-    }
+    let headers = vec![("transfer-encoding", "gzip, chunked".to_owned())];
+    let status = hyper::StatusCode::OK;
+    counter.api.answer_next(1, &Canned { status, headers, body: "secret".into() });
+    let got = counter.get(users::GOOGLE, "/me").await;
+    assert_eq!(got.problem(), (503, "provider_unavailable".into()));
+    assert_eq!(got.header("cloakroom-upstream"), None);
 }
 
 #[tokio::test]
