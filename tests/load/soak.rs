@@ -287,12 +287,11 @@ impl Soak {
         if dies.since(asked.wall) < MIN_TTL {
             seen.expired.push(format!("{number}: died {dies:?}, asked {asked:?}, {heard:?}"));
         }
-        // `Age` is rounded down, and a second is far more than an answer takes to be read.
+        // `Age` is rounded down. It counts to the answer, which came after it was asked for.
         let age = Duration::from_secs(heard.header("age").unwrap().parse::<u64>().unwrap() + 1);
-        let now = self.clock.now();
         let servable = SERVABLE_FOR.saturating_sub(age);
-        let wall = dies.before(MIN_TTL).min(now.wall.after(servable));
-        let held = Moment { wall, elapsed: now.elapsed + servable };
+        let wall = dies.before(MIN_TTL).min(asked.wall.after(servable));
+        let held = Moment { wall, elapsed: asked.elapsed + servable };
         let known = truth.held_until.entry(connection).or_insert(held);
         if known.wall < held.wall {
             *known = held;
