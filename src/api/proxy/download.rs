@@ -38,6 +38,8 @@ pub struct Download {
     idle_timeout: Duration,
     idle: Option<Pin<Box<Sleep>>>,
     is_idle_armed: bool,
+    /// Why the body breaks off, when what was passed on before has been sent.
+    broken: Option<BrokenStream>,
     record: CallRecord,
 }
 
@@ -91,9 +93,16 @@ impl Download {
         AnswerLimits { bytes, idle_timeout }: AnswerLimits,
         record: CallRecord,
     ) -> Self {
-        let idle = None;
-        let mut download =
-            Self { beginning, body, left: bytes, idle_timeout, idle, is_idle_armed: false, record };
+        let mut download = Self {
+            beginning,
+            body,
+            left: bytes,
+            idle_timeout,
+            idle: None,
+            is_idle_armed: false,
+            broken: None,
+            record,
+        };
         download.note_end();
         download
     }
@@ -127,13 +136,9 @@ impl Download {
         }
         idle.as_mut().poll(cx)
     }
-}
 
-impl Body for Download {
-    type Data = Bytes;
-    type Error = BrokenStream;
-
-    fn poll_frame(
+    /// The next part, or why there is none.
+    fn poll_part(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BrokenStream>>> {
@@ -163,9 +168,36 @@ impl Body for Download {
             });
         }
     }
+}
+
+impl Body for Download {
+    type Data = Bytes;
+    type Error = BrokenStream;
+
+    /// hyper throws away what it has not yet written when a body breaks off: a client would find an empty answer, and
+    /// might make the call again. So it is told one poll later, before which it writes.
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BrokenStream>>> {
+        if let Some(broken) = self.broken.take() {
+            return Poll::Ready(Some(Err(broken)));
+        }
+        match self.as_mut().poll_part(cx) {
+            Poll::Ready(Some(Err(broken))) => {
+                self.broken = Some(broken);
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            next => next,
+        }
+    }
 
     fn is_end_stream(&self) -> bool {
-        self.beginning.parts.is_empty() && !self.beginning.is_broken && self.body.is_end_stream()
+        self.broken.is_none()
+            && self.beginning.parts.is_empty()
+            && !self.beginning.is_broken
+            && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {

@@ -78,6 +78,19 @@ async fn an_answer_beyond_the_limit_is_broken_off() {
     assert_eq!(whole.to_bytes().len(), 65_536);
 }
 
+/// A client that finds nothing at all may take the connection for an old one, and make the call again.
+#[tokio::test]
+async fn an_answer_that_is_broken_off_at_once_shows_its_head() {
+    let counter = Counter::with(ApiOptions::default(), "response_bytes = \"1KiB\"", ALL).await;
+    for tail in ["/download?bytes=2000", "/download?bytes=2000&chunked", "/cut?after=0&bytes=50"] {
+        let path = path(users::GOOGLE, tail);
+        let head = format!("GET {path} HTTP/1.1\r\nhost: a\r\ncloakroom-request: true\r\n\r\n");
+        let answer = raw(&counter.world, &head).await;
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{tail}: {answer}");
+        assert!(answer.contains("cloakroom-upstream: 1\r\n") && !answer.ends_with("\r\n0\r\n\r\n"), "{tail}");
+    }
+}
+
 #[tokio::test]
 async fn a_large_answer_is_whole() {
     let counter = Counter::new().await;
