@@ -364,20 +364,24 @@ impl ApiError {
         if let Some(allowed) = allowed {
             reply = reply.with(ALLOW, HeaderValue::from_static(allowed));
         }
-        let ends_connection = match self {
-            // What is left of the body is not read.
-            Self::BodyTooLarge | Self::Timeout => true,
-            Self::RequestTooLarge { .. } | Self::BodyStalled { .. } | Self::BodyBroken => true,
-            Self::Framing(fault) => fault.ends_connection(),
-            _ => false,
-        };
-        if ends_connection {
+        if self.ends_connection() {
             reply = reply.with(CONNECTION, HeaderValue::from_static("close"));
         }
         if matches!(self, Self::UserToken(_)) {
             reply = reply.with(WWW_AUTHENTICATE, INVALID_TOKEN);
         }
         reply
+    }
+
+    /// Whether the connection is closed after the answer.
+    pub fn ends_connection(&self) -> bool {
+        match self {
+            // What is left of the body is not read.
+            Self::BodyTooLarge | Self::Timeout => true,
+            Self::RequestTooLarge { .. } | Self::BodyStalled { .. } | Self::BodyBroken => true,
+            Self::Framing(fault) => fault.ends_connection(),
+            _ => false,
+        }
     }
 
     /// The bytes of a whole answer, for a connection that no request is answered on. To HEAD it has no body.

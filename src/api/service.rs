@@ -259,7 +259,10 @@ impl Exchange<'_> {
         };
         match outcome {
             Ok(answer) => answer,
-            Err(error) => self.end(route, Err(error), record, is_kept),
+            Err(error) => {
+                let is_kept = is_kept && !error.ends_connection();
+                self.end(route, Err(error), record, is_kept)
+            }
         }
     }
 }
