@@ -106,7 +106,10 @@ pub(super) fn lookup_detail(error: &LookupError, path: &str) -> String {
         LookupError::UserBlocked => "unblock the user in Auth0, if that is intended".into(),
         LookupError::IdentityNotFound(connections) => match connections.as_slice() {
             [] => "the user has no identity, or none that this client's rules show".into(),
-            some => format!("the user's connections are: {}", some.join(", ")),
+            some => format!(
+                "the user's connections are: {}; the user's identities list the accounts of each",
+                some.join(", ")
+            ),
         },
         LookupError::NoToken { withheld: true } => {
             "the daemon's Management token lacks the scope read:user_idp_tokens, without which Auth0 leaves out every \
@@ -159,8 +162,8 @@ fn login_detail(reason: OverReason) -> &'static str {
              connection"
         }
         OverReason::Reported => {
-            "the token was reported as refused by its provider, and Auth0 holds no newer one; Auth0 never renews it, so \
-             send the user through a login with this connection"
+            "the provider refused the token, as a report or a call has shown, and Auth0 holds no newer one; Auth0 never \
+             renews it, so send the user through a login with this connection"
         }
         OverReason::RefreshRefused => {
             "the provider does not accept the refresh token, which has expired or was revoked, and Auth0 holds no newer \

@@ -183,11 +183,11 @@ errors! {
         status: S::GONE,
         title: "The user must log in again",
         meaning: "No source of the connection has a token that is valid, and only the user can change that. `reason` is one \
-                  of `expired`: the token that Auth0 holds has expired; `reported`: it was reported as refused; \
-                  `refresh_refused`: the provider does not accept the refresh token; `refresh_lost`: the refresh token was \
-                  redeemed, and its successor was lost; `reauthentication_required`: the provider wants the user to \
-                  authenticate again; `consent_required`: it wants the user's consent. `expired_at` states the expiry, if \
-                  `reason` is `expired`.",
+                  of `expired`: the token that Auth0 holds has expired; `reported`: the provider refused it, \
+                  as a report or a call has shown; `refresh_refused`: the provider does not accept the refresh token; \
+                  `refresh_lost`: the refresh token was redeemed, and its successor was lost; \
+                  `reauthentication_required`: the provider wants the user to authenticate again; `consent_required`: it \
+                  wants the user's consent. `expired_at` states the expiry, if `reason` is `expired`.",
         remedy: "Send the user through a login with that connection. Asking again does not help before.",
         answered_by: &[TokenLookups],
         retry_after: Some("when the sources are asked for the user again"),
