@@ -179,8 +179,8 @@ pub fn links(data: &[u8]) {
         stays_in_the_proxy(&links, location.as_bytes());
     }
     if let [link, _] = of_link[..] {
-        // A `<` may also be part of a parameter, which goes on as it is.
-        if !value.as_bytes().iter().any(|byte| b"\";=".contains(byte)) {
+        // A `<` may also be part of a quoted parameter, which goes on as it is.
+        if !value.as_bytes().contains(&b'"') {
             link.split(|byte| *byte == b'<').skip(1).for_each(|rest| {
                 stays_in_the_proxy(&links, rest.split(|byte| *byte == b'>').next().unwrap_or_default());
             });

@@ -27,7 +27,8 @@ pub(super) fn links(value: &[u8]) -> Option<Vec<Link>> {
         }
         reader.take(b'<')?;
         let start = reader.at;
-        reader.skip(|byte| byte != b'>');
+        // A reference has no `<` (RFC 3986 §2): some clients would take what follows one for another link.
+        reader.skip(|byte| !b"<>".contains(&byte));
         let reference = start..reader.at;
         reader.take(b'>')?;
         reader.skip_parameters()?;

@@ -280,6 +280,7 @@ fn what_is_no_list_of_links_is_removed_as_a_whole() {
         "<https://api.example.com/a>; title=a<b, <https://api.example.com/b>",
         "<https://api.example.com/a>; \"rel\"=next",
         "<<https://api.example.com/a>>",
+        "<https://other.example.com/a/<../b>",
         "< https://api.example.com/a >; rel=next",
     ] {
         assert_eq!(kept(&LINKS, LINK, sent), None, "{sent}");
