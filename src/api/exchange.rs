@@ -64,8 +64,8 @@ impl Exchange<'_> {
             let trace_id = trace::shown(trace::of(&head.headers));
             tracing::debug!(route = name, uid, code = refused.code(), %request_id, trace_id, "Request refused");
             // Also where the configuration has turned the route off.
-            let asked = Route::find(head.uri.path()).map(|matched| matched.spec.route);
-            match asked == Some(Route::ManagementApi) {
+            let asked = route.or_else(|| Route::find(head.uri.path()));
+            match asked.is_some_and(|matched| matched.spec.route == Route::ManagementApi) {
                 true => refused.auth0_reply(head.uri.path()),
                 false => refused.reply(request_id.as_str(), head.uri.path()),
             }

@@ -69,10 +69,8 @@ fn without_dots(path: &str) -> String {
 
 /// The authority of an https URL, without the port 443, and what follows it.
 pub(super) fn split(url: &str) -> Option<(&str, &str)> {
-    let (scheme, rest) = url.split_at_checked(HTTPS.len())?;
-    if !scheme.eq_ignore_ascii_case(HTTPS) {
-        return None;
-    }
+    after_https(url.as_bytes())?;
+    let rest = url.get(HTTPS.len()..)?;
     let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
     Some((authority.strip_suffix(":443").unwrap_or(authority), path))
 }
