@@ -69,8 +69,8 @@ pub fn request(headers: &HeaderMap, agent: UserAgent) -> HeaderMap {
 /// The headers of an answer that go to the caller.
 ///
 /// A value that contains one of `secrets`, as it is or percent-encoded once or twice, becomes `[redacted]`: some servers
-/// send a request's headers back. A field whose name contains one, in any case, is dropped. `Content-Length` is kept if it is what delimits the body, also where there is none to come
-/// (`HEAD`, 304).
+/// send a request's headers back. A field whose name contains one, in any case, is dropped. `Content-Length` is kept if
+/// it is what delimits the body, also where there is none to come (`HEAD`, 304).
 ///
 /// `Strict-Transport-Security`, `Clear-Site-Data` and `Access-Control-*` go on. They address browsers, which are
 /// refused, and the first is void without TLS (RFC 6797 §8.1).
