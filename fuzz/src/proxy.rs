@@ -40,8 +40,12 @@ fn is_filtered_for_the_provider(sent: &HeaderMap) {
     const DROPPED: [&str; 5] = ["authorization", "content-length", "cookie", "expect", "host"];
     let named = named(sent);
     let is_dropped = |name: &str| {
-        let is_listed = HOP_BY_HOP.contains(&name) || DROPPED.contains(&name);
-        is_listed || name.starts_with("proxy-") || name.starts_with("cloakroom-") || named.contains(name)
+        // Some servers read `_` as `-`.
+        let spelled = name.replace('_', "-");
+        let is_listed = [&HOP_BY_HOP[..], &DROPPED].concat().contains(&&*spelled);
+        is_listed
+            || ["proxy-", "cloakroom-"].iter().any(|prefix| spelled.starts_with(prefix))
+            || named.contains(name)
     };
     for agent in [UserAgent::Caller, UserAgent::CallerAndDaemon] {
         let mut kept = headers::request(sent, agent);
