@@ -42,9 +42,10 @@ fn is_filtered_for_the_provider(sent: &HeaderMap) {
     let is_dropped = |name: &str| {
         // Some servers read `_` as `-`.
         let spelled = name.replace('_', "-");
-        let is_listed = [&HOP_BY_HOP[..], &DROPPED].concat().contains(&&*spelled);
+        let is_listed = HOP_BY_HOP.contains(&&*spelled) || DROPPED.contains(&&*spelled);
         is_listed
-            || ["proxy-", "cloakroom-"].iter().any(|prefix| spelled.starts_with(prefix))
+            || spelled.starts_with("proxy-")
+            || spelled.starts_with("cloakroom-")
             || named.contains(name)
     };
     for agent in [UserAgent::Caller, UserAgent::CallerAndDaemon] {
@@ -70,12 +71,15 @@ fn is_filtered_for_the_caller(sent: &HeaderMap) {
     );
     assert!(lengths.is_empty() || !sent.contains_key("transfer-encoding"));
     filtered.headers.remove("content-length");
+    for (name, value) in &filtered.headers {
+        assert!(!reflects(name.as_str().as_bytes()) && !reflects(value.as_bytes()), "{name}: {value:?}");
+    }
     let reflections = sent.iter().filter(|(name, value)| {
         !is_dropped(name.as_str()) && (reflects(name.as_str().as_bytes()) || reflects(value.as_bytes()))
     });
     assert_eq!(filtered.reflected, reflections.count());
-    let is_dropped = |name: &str| is_dropped(name) || reflects(name.as_bytes());
-    is_without(sent, &filtered.headers, is_dropped, |value| {
+    let is_gone = |name: &str| is_dropped(name) || reflects(name.as_bytes());
+    is_without(sent, &filtered.headers, is_gone, |value| {
         if reflects(value.as_bytes()) { HeaderValue::from_static("[redacted]") } else { value.clone() }
     });
 }
