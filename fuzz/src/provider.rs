@@ -92,10 +92,11 @@ fn is_what_was_sent(token: &IssuedToken, refresh_token: Option<&Secret>, body: &
     }
 }
 
-/// A text, or a number that stands for one.
+/// A text, or a number that stands for one. A text with U+007F is none: the daemon fills texts that it cannot read with
+/// it.
 fn sent(value: &Value) -> Option<String> {
     match value {
-        Value::String(text) => Some(text.clone()),
+        Value::String(text) => (!text.contains('\u{7f}')).then(|| text.clone()),
         Value::Number(number) if !number.is_f64() => Some(number.to_string()),
         _ => None,
     }
